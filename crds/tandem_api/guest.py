@@ -1,0 +1,203 @@
+"""Guest: one virtual machine on one mirror."""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from tandem_api.meta import Condition, Model, Name, Quantity, Resource
+from tandem_api.reasons import Reason
+
+
+class Firmware(StrEnum):
+    """What the machine boots with."""
+
+    BIOS = "BIOS"
+    UEFI = "UEFI"
+
+
+class DiskBus(StrEnum):
+    """How the guest sees a disk."""
+
+    VIRTIO = "virtio"
+    SCSI = "scsi"
+    SATA = "sata"
+    IDE = "ide"
+
+
+class Disk(Model):
+    """One volume of the mirror as a disk of the guest."""
+
+    volume: Annotated[Name, Field(description="A volume of the mirror.")]
+    bus: DiskBus = DiskBus.VIRTIO
+    boot: Annotated[int | None, Field(ge=1, le=16, description="Boot order; lowest first.")] = None
+
+
+class Network(Model):
+    """One network card."""
+
+    bridge: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_.-]{1,15}$", description="A bridge on both hosts.")
+    ]
+    mac: Annotated[str, Field(pattern=r"^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$")]
+    model: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,20}$")] = "virtio"
+
+
+class Domain(Model):
+    """The virtual hardware."""
+
+    cpus: Annotated[int, Field(ge=1, le=512)] = 1
+    memory: Quantity
+    firmware: Firmware = Firmware.BIOS
+    disks: Annotated[tuple[Disk, ...], Field(min_length=1, max_length=16)]
+    networks: Annotated[tuple[Network, ...], Field(max_length=16)] = ()
+    template: Annotated[
+        str | None,
+        Field(
+            max_length=65536,
+            description="libvirt domain XML for what the fields cannot say. Merged: name, uuid,"
+            " memory, CPUs, disks and networks always come from the fields.",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _no_duplicates(self) -> Self:
+        volumes = [disk.volume for disk in self.disks]
+        for volume in volumes:
+            if volumes.count(volume) > 1:
+                raise ValueError(f"disks: volume {volume} is used twice; remove one")
+        macs = [network.mac.lower() for network in self.networks]
+        for mac in macs:
+            if macs.count(mac) > 1:
+                raise ValueError(f"networks: mac {mac} is used twice; give each card its own")
+        return self
+
+
+class Placement(Model):
+    """Where the guest prefers to be."""
+
+    preferred_site: Annotated[
+        Name | None, Field(description="A Site; the one with the highest priority if absent.")
+    ] = None
+
+
+class Policy(StrEnum):
+    """Whether Tandem acts by itself or a person orders it."""
+
+    AUTOMATIC = "Automatic"
+    MANUAL = "Manual"
+
+
+class Failover(Model):
+    """What happens when the guest's host is lost."""
+
+    policy: Policy = Policy.AUTOMATIC
+
+
+class Failback(Model):
+    """What happens when the preferred site is back."""
+
+    policy: Policy = Policy.MANUAL
+    after_seconds: Annotated[
+        int,
+        Field(ge=0, le=604800, description="How long the mirror must have been redundant first."),
+    ] = 600
+
+
+class GuestSpec(Model):
+    """What a person decides about a guest."""
+
+    running: bool = True
+    mirror: Annotated[Name, Field(description="A Mirror in the same namespace.")]
+    domain: Domain
+    placement: Placement = Placement()
+    failover: Failover = Failover()
+    failback: Failback = Failback()
+    priority: Annotated[int, Field(ge=0, le=1000)] = 100
+    shutdown_timeout_seconds: Annotated[
+        int, Field(ge=0, le=3600, description="How long a stop waits before it pulls the plug.")
+    ] = 120
+
+
+class ProofKind(StrEnum):
+    """Why the controller believes that the guest runs nowhere else (rules 12 to 14)."""
+
+    UNOWNED = "Unowned"
+    SAME_HOST = "SameHost"
+    LEASE_LOST = "LeaseLost"
+    FENCED = "Fenced"
+    REBOOTED = "Rebooted"
+    PERSON = "Person"
+
+
+class FencingProof(Model):
+    """Evidence about exactly one instance at exactly one epoch.
+
+    It is worth nothing once the authority's epoch, the owner's instance or the lease's version
+    is another: the host that uses it compares all three with what it reads itself.
+    """
+
+    kind: ProofKind
+    host: str = ""
+    instance: str = ""
+    at_epoch: int
+    lease_version: str = ""
+    watchdog: bool = False
+
+
+class Assignment(Model):
+    """Where the controller wants the guest to be. ``host`` is empty for nowhere."""
+
+    host: str
+    site: str = ""
+    serial: int
+    reason: Reason
+    message: str = ""
+    proof: FencingProof | None = None
+    since: str = ""
+
+
+class GuestReport(Model):
+    """The guest as one host sees it. Written by that host's actuator alone."""
+
+    instance: str = ""
+    state: str = ""
+    assignment_serial: int = 0
+    started_at: str | None = None
+    reason: Reason | None = None
+    message: str = ""
+    steps: dict[str, str] = {}
+
+
+class Takeover(Model):
+    """The last takeover, with the time of each step, for people."""
+
+    source: str
+    target: str
+    reason: Reason
+    lease_lost_at: str
+    steps: dict[str, str] = {}
+
+
+class GuestStatus(Model):
+    """Where the guest is and why."""
+
+    assignment: Assignment | None = None
+    hosts: dict[str, GuestReport] = {}
+    phase: str = ""
+    site: str = ""
+    host: str = ""
+    mirror: str = ""
+    protected: str = ""
+    reason: str = ""
+    message: str = ""
+    last_takeover: Takeover | None = None
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class Guest(Resource):
+    """A virtual machine."""
+
+    spec: GuestSpec
+    status: GuestStatus = GuestStatus()

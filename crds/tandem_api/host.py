@@ -1,0 +1,79 @@
+"""Host: one machine with DRBD, libvirt and a node actuator, in one site."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from tandem_api.meta import Condition, Model, Name, Quantity, Resource
+
+Address = Annotated[
+    str,
+    Field(
+        pattern=r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:]*)$",
+        description="An IPv4 or IPv6 address.",
+    ),
+]
+
+
+class WatchdogPolicy(StrEnum):
+    """Whether a watchdog must stand behind the host's heartbeat.
+
+    REQUIRED  guests start here only while the watchdog is armed.
+    OPTIONAL  used if there is one. Without it a takeover from this host needs other proof.
+    NONE      never used. A takeover from this host needs other proof.
+    """
+
+    REQUIRED = "Required"
+    OPTIONAL = "Optional"
+    NONE = "None"
+
+
+class Capacity(Model):
+    """What guests may use in all."""
+
+    memory: Quantity
+    cpus: Annotated[int, Field(ge=1, le=4096)]
+
+
+class HostSpec(Model):
+    """What a person decides about a host."""
+
+    site: Annotated[Name, Field(description="The Site that this host stands in.")]
+    replication_address: Annotated[Address, Field(description="Where DRBD listens.")]
+    migration_address: Annotated[
+        Address | None, Field(description="For live migration; the replication address if absent.")
+    ] = None
+    capacity: Annotated[Capacity | None, Field(description="Unlimited if absent.")] = None
+    watchdog: WatchdogPolicy = WatchdogPolicy.REQUIRED
+    confirmed_down: Annotated[
+        str | None,
+        Field(
+            description="A person's word that the host's instance with this boot id is powered"
+            " off. Proof for a takeover where no watchdog gives one. See status.bootID."
+        ),
+    ] = None
+
+
+class HostStatus(Model):
+    """What the host and the controller say about a host.
+
+    The actuator writes ``instance``, ``bootID`` and ``versions`` once a start; the controller
+    writes the rest.
+    """
+
+    instance: str = ""
+    boot_id: Annotated[str, Field(alias="bootID")] = ""
+    versions: dict[str, str] = {}
+    phase: str = ""
+    lease: str = ""
+    lease_since: str | None = None
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class Host(Resource):
+    """A machine that runs guests."""
+
+    spec: HostSpec
+    status: HostStatus = HostStatus()

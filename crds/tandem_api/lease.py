@@ -1,0 +1,63 @@
+"""A host's heartbeat: what it writes into its ``coordination.k8s.io/v1`` Lease, and how to read it.
+
+The Lease carries, beside the holder, everything that somebody who counts its age must know: the
+timing that the holder really uses and whether a watchdog stands behind it. So it is exactly as
+fresh as the heartbeat itself. ``renewTime`` is for people; nobody decides on it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from tandem_api.meta import GROUP, Model
+from tandem_api.timing import Timing
+
+LEASE_NAMESPACE = "tandem-system"
+LEASE_LABELS = {f"{GROUP}/heartbeat": "host"}
+HOST_LABEL = f"{GROUP}/host"
+SITE_LABEL = f"{GROUP}/site"
+TIMING_ANNOTATION = f"{GROUP}/timing"
+WATCHDOG_ANNOTATION = f"{GROUP}/watchdog"
+
+
+def lease_name(host: str) -> str:
+    """The name of the Lease of a host."""
+    return f"host-{host}"
+
+
+class Heartbeat(Model):
+    """One heartbeat as read from the API.
+
+    ``version`` is the Lease's resourceVersion: it changes with every renewal, and whether it
+    changed is the only thing that counts as a sign of life.
+    """
+
+    host: str
+    instance: str
+    version: str
+    watchdog_armed: bool
+    timing: Timing | None
+
+
+def heartbeat_of(lease: Mapping[str, Any]) -> Heartbeat | None:
+    """Read a Lease; None if it is no host's heartbeat.
+
+    A timing that does not parse is None: then nobody may conclude anything from this Lease's age.
+    """
+    metadata = lease["metadata"]
+    host = metadata.get("labels", {}).get(HOST_LABEL)
+    if not host:
+        return None
+    annotations = metadata.get("annotations") or {}
+    try:
+        timing = Timing.model_validate_json(annotations.get(TIMING_ANNOTATION, ""))
+    except ValidationError:
+        timing = None
+    return Heartbeat(
+        host=host,
+        instance=(lease.get("spec") or {}).get("holderIdentity") or "",
+        version=metadata["resourceVersion"],
+        watchdog_armed=annotations.get(WATCHDOG_ANNOTATION) == "armed",
+        timing=timing,
+    )

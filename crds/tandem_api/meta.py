@@ -1,0 +1,125 @@
+"""Building blocks of the kinds: the base model, metadata, conditions and quantities.
+
+Called by the modules that define a kind. Nothing here knows a particular kind.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+GROUP = "tandem.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+FINALIZER = f"{GROUP}/stop-before-delete"
+
+# DNS-1123 label: what Kubernetes accepts as the name of a thing that other names are built from.
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=63)]
+
+# The subset of Kubernetes quantities that makes sense for memory and disks: whole numbers.
+QUANTITY_PATTERN = r"^[1-9][0-9]*(Ki|Mi|Gi|Ti|k|M|G|T)?$"
+Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN)]
+
+_UNIT_BYTES: Mapping[str, int] = {
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+}
+
+
+def quantity_bytes(quantity: str) -> int:
+    """Bytes in a quantity that matches QUANTITY_PATTERN, such as ``8Gi``.
+
+    Raises:
+        ValueError: it does not match.
+    """
+    for unit, factor in _UNIT_BYTES.items():
+        if quantity.endswith(unit):
+            return int(quantity.removesuffix(unit)) * factor
+    return int(quantity)
+
+
+class Model(BaseModel):
+    """A frozen value, camelCase on the wire. Unknown fields are ignored, as a server prunes them.
+
+    What a user wrote but no type knows is caught by the server's schema (or reported by the
+    controller, which sees the raw object); a type that refused unknown fields could not read an
+    object that a newer version wrote.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
+    )
+
+    def wire(self) -> dict[str, object]:
+        """The value as the API stores it: camelCase, absent instead of null."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class ObjectMeta(Model):
+    """The part of Kubernetes metadata that Tandem reads."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: tuple[str, ...] = ()
+    deletion_timestamp: str | None = None
+
+
+class ObjectKey(Model):
+    """Names one object of a kind. Cluster-scoped objects have an empty namespace."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    def __hash__(self) -> int:
+        return hash((self.namespace, self.name))
+
+
+class Condition(Model):
+    """One Kubernetes condition. In Tandem, True is always the good state."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+    observed_generation: int = 0
+    last_transition_time: str | None = None
+
+
+class Resource(Model):
+    """What all kinds have in common: their metadata."""
+
+    metadata: ObjectMeta
+
+    @property
+    def key(self) -> ObjectKey:
+        return ObjectKey(namespace=self.metadata.namespace, name=self.metadata.name)
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, object]) -> Self:
+        """Read an object as the API gives it.
+
+        Raises:
+            pydantic.ValidationError: a field is missing or wrong; it names the field.
+        """
+        return cls.model_validate(raw)
+
+
+def condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
+    """The condition of that type, or None."""
+    return next((c for c in conditions if c.type == kind), None)

@@ -1,0 +1,190 @@
+"""Mirror: one DRBD resource, with a replica on one host of each of two sites."""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from tandem_api.authority import Authority
+from tandem_api.meta import Condition, Model, Name, Quantity, Resource
+from tandem_api.reasons import Reason
+
+
+class Protocol(StrEnum):
+    """DRBD's replication protocol: when a write counts as done.
+
+    A  in the local disk and the send buffer: can lose acknowledged writes in a takeover.
+    B  in the local disk and the peer's memory: can lose them if both sites lose power.
+    C  in both disks.
+    """
+
+    A = "A"
+    B = "B"
+    C = "C"
+
+
+DevicePath = Annotated[
+    str,
+    Field(
+        pattern=r"^/dev/[A-Za-z0-9/_.+:-]+$",
+        max_length=255,
+        description="A block device on that host, used for nothing else.",
+    ),
+]
+
+
+class Volume(Model):
+    """One disk of the mirror. All volumes of a mirror are consistent with each other."""
+
+    name: Name
+    size: Quantity
+
+
+class Replica(Model):
+    """Where one side of the mirror is kept."""
+
+    host: Annotated[Name, Field(description="The Host that keeps this replica.")]
+    devices: Annotated[
+        dict[str, DevicePath], Field(description="Backing device of every volume, by its name.")
+    ]
+
+
+class OverrideRequest(Model):
+    """A person's order to give a mirror to a host that may lack acknowledged writes."""
+
+    host: Annotated[Name, Field(description="The host that shall own the mirror.")]
+    epoch: Annotated[
+        int, Field(ge=1, description="status.authority.epoch as the person saw it; else refused.")
+    ]
+    accept_data_loss: Annotated[
+        bool, Field(description="Must be true: writes that only the other side has are given up.")
+    ]
+    by: Annotated[str, Field(min_length=1, description="Who decided; kept in the status.")]
+
+
+class MirrorSpec(Model):
+    """What a person decides about a mirror."""
+
+    protocol: Protocol = Protocol.C
+    volumes: Annotated[tuple[Volume, ...], Field(min_length=1, max_length=16)]
+    replicas: Annotated[tuple[Replica, ...], Field(min_length=2, max_length=2)]
+    port: Annotated[
+        int | None,
+        Field(ge=1024, le=65535, description="DRBD's TCP port; chosen by Tandem if absent."),
+    ] = None
+    resync_rate_max: Annotated[
+        Quantity | None, Field(description="Bytes per second a resync may use; 110Mi if absent.")
+    ] = None
+    link_loss_holdoff_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=60,
+            description="How long writes stay frozen after the replication link is lost before"
+            " the owner asks to go on alone: a site that is dying does not get the grant.",
+        ),
+    ] = 2
+    override: OverrideRequest | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = list(self.problems())
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def problems(self) -> list[str]:
+        """What contradicts itself within this spec; empty if nothing does."""
+        found: list[str] = []
+        names = [volume.name for volume in self.volumes]
+        found += [f"volumes: {n} is there twice" for n in sorted(set(names)) if names.count(n) > 1]
+        if self.replicas[0].host == self.replicas[1].host:
+            found.append(f"replicas: both are on host {self.replicas[0].host}; name two hosts")
+        for index, replica in enumerate(self.replicas):
+            path = f"replicas[{index}].devices"
+            missing = sorted(set(names) - set(replica.devices))
+            unknown = sorted(set(replica.devices) - set(names))
+            found += [f"{path}: volume {n} has no device; add {n}: /dev/…" for n in missing]
+            found += [f"{path}: {n} is no volume of this mirror; remove it" for n in unknown]
+            paths = list(replica.devices.values())
+            found += [
+                f"{path}: {p} is there twice" for p in sorted(set(paths)) if paths.count(p) > 1
+            ]
+        return found
+
+
+class VolumeReport(Model):
+    """One volume as its host sees it."""
+
+    disk: str = ""
+    peer_disk: str = ""
+    out_of_sync_bytes: int | None = None
+
+
+class Marker(Model):
+    """A host's own durable note that its replica must not be promoted."""
+
+    reason: Reason
+    since: str = ""
+
+
+class ReplicaReport(Model):
+    """One replica as its host sees it. Written by that host's actuator alone.
+
+    ``marker`` absent means that the host's durable marker is clear.
+    """
+
+    instance: str = ""
+    epoch_seen: int = 0
+    role: str = ""
+    connection: str = ""
+    peer_role: str = ""
+    suspended: bool = False
+    marker: Marker | None = None
+    has_metadata: bool = False
+    not_connected_since: str | None = None
+    volumes: dict[str, VolumeReport] = {}
+    reason: Reason | None = None
+    message: str = ""
+
+
+class DeviceNumbers(Model):
+    """What Tandem allocated for the mirror, the same on both hosts, never changed."""
+
+    port: int
+    minors: dict[str, int]
+
+
+class MirrorStatus(Model):
+    """Who may write, and how the replicas are."""
+
+    authority: Authority | None = None
+    device_numbers: DeviceNumbers | None = None
+    replicas: dict[str, ReplicaReport] = {}
+    phase: str = ""
+    owner: str = ""
+    reason: str = ""
+    message: str = ""
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class Mirror(Resource):
+    """A mirrored set of disks."""
+
+    spec: MirrorSpec
+    status: MirrorStatus = MirrorStatus()
+
+    @property
+    def drbd_name(self) -> str:
+        """The name of the DRBD resource. A namespace holds no dot, so this is unambiguous."""
+        return f"{self.metadata.namespace}.{self.metadata.name}"
+
+    def peer_of(self, host: str) -> str:
+        """The other replica's host."""
+        first, second = (replica.host for replica in self.spec.replicas)
+        return second if host == first else first
+
+    def replica_on(self, host: str) -> Replica | None:
+        """The replica that this host keeps, if it keeps one."""
+        return next((r for r in self.spec.replicas if r.host == host), None)

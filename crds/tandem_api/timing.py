@@ -1,0 +1,173 @@
+"""How long to wait for what: every constant of the failure detector, and why it is safe.
+
+Both sides of the lease inequality live here. The node actuator takes from it when it must have
+stopped a guest; the controller and the other site's actuator take from it when they may believe
+that it has. Nobody else computes with these numbers.
+
+Symbols, all in seconds:
+
+R  self-fence deadline: how long after *sending* its last confirmed renewal a host may run guests.
+Q  how old a kernel query of the replication link may be and still count as fresh.
+F  fencing: from the moment the run predicate turns false to the moment the host stops feeding
+   its watchdog if it could not confirm that the guest is gone.
+W  watchdog timeout: from the last feed to the reset.
+D  detection: the longest DRBD needs to notice a dead link, on either end.
+rho  ratio of clock rates that is tolerated between any two machines.
+
+**Lease.** A host sent its last confirmed renewal at s. Its predicate's lease arm is false from
+s + R, the last feed is no later than s + R + F, the reset no later than s + R + F + W, on its own
+clock. The controller saw the lease change at x >= s, so a wait of rho*(R + F + W) from x, on the
+controller's clock, ends after the reset.
+
+**Link.** A host that lives on the link alone (its lease expired long ago) may have run one
+query just before it noticed the loss. The other end noticed at y; this one noticed no later than
+y + D, used its last good query until y + D + Q, and is reset no later than y + D + Q + F + W.
+So the other end waits rho*(D + Q + F + W) from y.
+
+The two waits are independent: the predicate is a disjunction, so its last true moment is the
+later of the two arms' last true moments, and each wait covers its own arm. R has no place in the
+second wait, since an arm that depends on the lease is covered by the first.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from tandem_api.meta import Model
+
+MARGIN_S = 0.25
+"""Added to every wait: scheduling and rounding on the waiting side."""
+
+
+class Profile(StrEnum):
+    """Which set of numbers a site uses. Custom takes them from ``spec.heartbeat``."""
+
+    DEFAULT = "Default"
+    FAST = "Fast"
+    CUSTOM = "Custom"
+
+
+Seconds = Annotated[float, Field(gt=0, le=600)]
+
+
+class Timing(Model):
+    """One site's numbers. Hosts publish theirs with every heartbeat; see ``lease``."""
+
+    renew_interval_seconds: Seconds
+    self_fence_seconds: Seconds
+    query_freshness_seconds: Seconds
+    fencing_seconds: Seconds
+    watchdog_seconds: Annotated[int, Field(ge=1, le=300)]
+    link_detection_seconds: Seconds
+    lease_duration_seconds: Seconds
+    clock_rate_ratio: Annotated[float, Field(ge=1.0, le=4.0)] = 1.5
+
+    @model_validator(mode="after")
+    def _holds(self) -> Self:
+        problem = self.problem()
+        if problem:
+            raise ValueError(problem)
+        return self
+
+    @property
+    def lease_wait_s(self) -> float:
+        """Shortest safe wait from a lease's last change to believing that its host has stopped."""
+        residue_s = self.self_fence_seconds + self.fencing_seconds + self.watchdog_seconds
+        return self.clock_rate_ratio * residue_s + MARGIN_S
+
+    @property
+    def link_wait_s(self) -> float:
+        """Shortest safe wait from the own loss of the link to believing that the peer stopped."""
+        residue_s = (
+            self.link_detection_seconds
+            + self.query_freshness_seconds
+            + self.fencing_seconds
+            + self.watchdog_seconds
+        )
+        return self.clock_rate_ratio * residue_s + MARGIN_S
+
+    def problem(self) -> str | None:
+        """Why these numbers are not safe or not usable together, or None."""
+        if self.lease_duration_seconds < self.lease_wait_s:
+            return (
+                f"leaseDurationSeconds {self.lease_duration_seconds:g} is too short: a host may run"
+                f" guests for up to {self.lease_wait_s:g} s after its last heartbeat"
+                " (clockRateRatio x (selfFenceSeconds + fencingSeconds + watchdogSeconds) +"
+                f" {MARGIN_S:g}); raise leaseDurationSeconds to at least {self.lease_wait_s:g}"
+            )
+        if self.renew_interval_seconds * 2 > self.self_fence_seconds:
+            return (
+                f"renewIntervalSeconds {self.renew_interval_seconds:g} leaves no room for one lost"
+                f" heartbeat: lower it to at most {self.self_fence_seconds / 2:g}"
+                " (half of selfFenceSeconds)"
+            )
+        if self.link_detection_seconds < MIN_LINK_DETECTION_S:
+            return (
+                f"linkDetectionSeconds {self.link_detection_seconds:g} cannot be met: DRBD pings"
+                f" once a second at most; raise it to at least {MIN_LINK_DETECTION_S:g}"
+            )
+        return None
+
+
+MIN_LINK_DETECTION_S = 1.5
+"""DRBD's ``ping-int`` is whole seconds, at least 1, and a ping needs its answer."""
+
+DEFAULT = Timing(
+    renew_interval_seconds=1.0,
+    self_fence_seconds=3.0,
+    query_freshness_seconds=0.75,
+    fencing_seconds=1.5,
+    watchdog_seconds=2,
+    link_detection_seconds=2.0,
+    lease_duration_seconds=10.0,
+)
+FAST = Timing(
+    renew_interval_seconds=0.5,
+    self_fence_seconds=1.5,
+    query_freshness_seconds=0.4,
+    fencing_seconds=0.6,
+    watchdog_seconds=1,
+    link_detection_seconds=1.5,
+    lease_duration_seconds=5.0,
+)
+
+PROFILES = {Profile.DEFAULT: DEFAULT, Profile.FAST: FAST}
+
+
+class DrbdTimers(Model):
+    """DRBD's own timers, in the units its configuration uses."""
+
+    ping_int_s: int
+    ping_timeout_ds: int
+    timeout_ds: int
+    connect_int_s: int
+    ko_count: int
+
+
+def drbd_timers(timing: Timing) -> DrbdTimers:
+    """Timers with which DRBD notices a dead link within ``link_detection_seconds``.
+
+    An idle link is noticed after ping-int + ping-timeout; a request without an answer triggers a
+    ping after ``timeout``. ``timeout`` must be below ping-int and connect-int (drbd.conf(5)).
+    A quarter of a second is left for the kernel and for the event to be read.
+    """
+    ping_int_s = max(1, int(timing.link_detection_seconds) - 1)
+    ping_timeout_ds = max(1, int((timing.link_detection_seconds - ping_int_s - 0.2) * 10))
+    return DrbdTimers(
+        ping_int_s=ping_int_s,
+        ping_timeout_ds=min(ping_timeout_ds, 30),
+        timeout_ds=ping_int_s * 10 - 1,
+        connect_int_s=max(1, ping_int_s),
+        ko_count=5,
+    )
+
+
+# Calls to the outside. A renewal that takes longer than this is not waited for.
+API_TIMEOUT_S = 2.0
+RENEW_TIMEOUT_S = 1.0
+PROMOTION_HANDLER_BUDGET_S = 5.0
+"""The promotion handler runs while DRBD holds its state mutex: answer within this."""
+
+assert DEFAULT.problem() is None
+assert FAST.problem() is None

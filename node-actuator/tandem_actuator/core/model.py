@@ -1,0 +1,200 @@
+"""What a host knows: the states of DRBD, of a domain, of its own durable record.
+
+Values only, parsed at the edge by the adapters. "Unknown" is a state of its own everywhere: it is
+never read as "no".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tandem_api.authority import Instance
+from tandem_api.guest import Guest
+from tandem_api.mirror import Marker, Mirror
+from tandem_api.timing import Timing
+
+
+class Role(StrEnum):
+    """A DRBD role. 8.4 keeps it per volume; the adapter reports Unknown if volumes disagree."""
+
+    PRIMARY = "Primary"
+    SECONDARY = "Secondary"
+    UNKNOWN = "Unknown"
+
+
+class Connection(StrEnum):
+    """A DRBD connection state, as ``drbdsetup events2`` names them."""
+
+    STANDALONE = "StandAlone"
+    DISCONNECTING = "Disconnecting"
+    UNCONNECTED = "Unconnected"
+    TIMEOUT = "Timeout"
+    BROKEN_PIPE = "BrokenPipe"
+    NETWORK_FAILURE = "NetworkFailure"
+    PROTOCOL_ERROR = "ProtocolError"
+    TEAR_DOWN = "TearDown"
+    CONNECTING = "Connecting"
+    CONNECTED = "Connected"
+    UNKNOWN = "Unknown"
+
+
+class Disk(StrEnum):
+    """A DRBD disk state."""
+
+    DISKLESS = "Diskless"
+    ATTACHING = "Attaching"
+    DETACHING = "Detaching"
+    FAILED = "Failed"
+    NEGOTIATING = "Negotiating"
+    INCONSISTENT = "Inconsistent"
+    OUTDATED = "Outdated"
+    UNKNOWN = "DUnknown"
+    CONSISTENT = "Consistent"
+    UP_TO_DATE = "UpToDate"
+
+
+@dataclass(frozen=True)
+class VolumeState:
+    """One volume of a resource."""
+
+    disk: Disk
+    peer_disk: Disk
+    out_of_sync_bytes: int = 0
+    resyncing: bool = False
+
+
+@dataclass(frozen=True)
+class DrbdState:
+    """A resource as the kernel has it.
+
+    ``volumes`` is keyed by the volume's name in the Mirror. ``queried_at_s`` is the host's
+    CLOCK_BOOTTIME from *before* the query was sent, in seconds.
+    """
+
+    role: Role
+    connection: Connection
+    peer_role: Role
+    volumes: Mapping[str, VolumeState]
+    queried_at_s: float
+    suspended: frozenset[str] = frozenset()
+
+    @property
+    def connected(self) -> bool:
+        return self.connection is Connection.CONNECTED
+
+    @property
+    def own_up_to_date(self) -> bool:
+        return bool(self.volumes) and all(v.disk is Disk.UP_TO_DATE for v in self.volumes.values())
+
+    @property
+    def peer_up_to_date(self) -> bool:
+        return bool(self.volumes) and all(
+            v.peer_disk is Disk.UP_TO_DATE for v in self.volumes.values()
+        )
+
+    @property
+    def in_sync(self) -> bool:
+        """Connected, and every volume UpToDate on both sides with no resync running."""
+        resyncing = any(v.resyncing for v in self.volumes.values())
+        return self.connected and self.own_up_to_date and self.peer_up_to_date and not resyncing
+
+
+@dataclass(frozen=True)
+class NotConfigured:
+    """The kernel knows no such resource."""
+
+    queried_at_s: float
+
+
+@dataclass(frozen=True)
+class DrbdUnknown:
+    """The query failed or timed out. Nothing follows from it."""
+
+    message: str
+
+
+DrbdView = DrbdState | NotConfigured | DrbdUnknown
+
+
+class Metadata(StrEnum):
+    """Whether a backing device carries DRBD metadata."""
+
+    PRESENT = "Present"
+    ABSENT = "Absent"
+    UNKNOWN = "Unknown"
+
+
+class DomainState(StrEnum):
+    """A guest's domain in libvirt."""
+
+    ABSENT = "Absent"
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    SHUTTING_DOWN = "ShuttingDown"
+    UNKNOWN = "Unknown"
+
+    @property
+    def may_run(self) -> bool:
+        """Whether the guest may be executing or writing here: everything but a clear no."""
+        return self is not DomainState.ABSENT
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a host remembers of a mirror, fsynced, off the mirror.
+
+    ``max_epoch``: the highest authority epoch it has seen. ``owned_epoch``: the epoch of the last
+    authority that made it the owner, 0 if never. ``marker``: why its replica must not be promoted.
+    ``attached``: whether this replica was ever part of the mirror, so that metadata that is
+    missing later is a fault and not a new disk.
+    """
+
+    uid: str
+    incarnation: str = ""
+    max_epoch: int = 0
+    owned_epoch: int = 0
+    marker: Marker | None = None
+    attached: bool = False
+
+
+@dataclass(frozen=True)
+class FenceProgress:
+    """How far a self-fence came. ``since_s`` is when the run predicate turned false."""
+
+    since_s: float
+    network_cut: bool = False
+    destroyed: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything a host knows about one mirror and its guest at one moment.
+
+    ``link_lost_at_s``: when this host itself saw the link go, on its CLOCK_BOOTTIME; None while
+    connected. An actuator that has just started counts from its own start.
+    ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
+    ``mirror`` and ``guest`` come from a watch and may be stale; whatever is irreversible starts
+    with a quorum read.
+    """
+
+    host: str
+    instance: Instance
+    mirror: Mirror
+    guest: Guest | None
+    record: Record
+    drbd: DrbdView
+    domain: DomainState
+    timing: Timing
+    peer_timing: Timing | None
+    watchdog_armed: bool
+    watchdog_required: bool
+    addresses: Mapping[str, str]
+    link_lost_at_s: float | None = None
+    shutdown_sent_at_s: float | None = None
+    fence: FenceProgress | None = None
+    retry_after_s: Mapping[str, float] = field(default_factory=dict)
+    failures: int = 0
+
+    @property
+    def peer(self) -> str:
+        return self.mirror.peer_of(self.host)

@@ -1,0 +1,177 @@
+"""What the actuator needs from the outside, as Protocols.
+
+Every port has a real adapter in ``adapters/`` and a fake beside it in ``adapters/fakes.py``; both
+pass the same contract tests. Every method has a timeout of its own and raises only what is named
+here. Paths and resource names are validated by the API types before they get here.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+from tandem_api.guest import Guest
+from tandem_api.mirror import Mirror
+
+from tandem_actuator.core.model import DomainState, DrbdView, Metadata, Record
+
+
+class PortError(Exception):
+    """Base of every failure that an adapter reports."""
+
+
+class CommandFailed(PortError):
+    """A command was refused or failed; the message is for people. The state is to be re-read."""
+
+
+class CommandTimeout(PortError):
+    """No answer in time. Whether it took effect is unknown."""
+
+
+class Drbd(Protocol):
+    """DRBD on this host, one resource at a time. Names are ``Mirror.drbd_name``.
+
+    Volumes are numbered in the order of ``spec.volumes``; results are keyed by volume name.
+    """
+
+    async def query(self, mirror: Mirror) -> DrbdView:
+        """Ask the kernel now. Never raises: a failure or timeout is DrbdUnknown."""
+        ...
+
+    def events(self) -> AsyncIterator[str]:
+        """Names of resources that changed, from ``drbdsetup events2``. Restarts by itself.
+
+        An empty name means "re-read everything" (events were skipped or the stream restarted).
+        """
+        ...
+
+    async def configure(self, mirror: Mirror, text: str) -> bool:
+        """Write the resource file (atomically, fsynced). True if its text changed."""
+        ...
+
+    async def adjust(self, mirror: Mirror) -> None:
+        """Apply a changed file to a configured resource: options only, no connect or attach."""
+        ...
+
+    async def metadata(self, mirror: Mirror) -> Metadata:
+        """Whether the backing devices carry metadata: PRESENT or ABSENT only if all agree."""
+        ...
+
+    async def create_metadata(self, mirror: Mirror) -> None:
+        """``create-md`` on every volume, refusing (CommandFailed) devices that hold other data."""
+        ...
+
+    async def attach(self, mirror: Mirror) -> None:
+        """Create the resource and attach its disks, without connecting."""
+        ...
+
+    async def connect(self, mirror: Mirror, *, discard_my_data: bool) -> None:
+        """Connect (from StandAlone or not yet connected)."""
+        ...
+
+    async def disconnect(self, mirror: Mirror) -> None:
+        """Disconnect. Callers have done rule 9's compare-and-swap."""
+        ...
+
+    async def skip_first_sync(self, mirror: Mirror) -> None:
+        """``new-current-uuid --clear-bitmap`` on every volume: brand-new connected disks only."""
+        ...
+
+    async def promote(self, mirror: Mirror, *, force: bool) -> None:
+        """Make Primary. May call the fence-peer program, which asks this very actuator."""
+        ...
+
+    async def demote(self, mirror: Mirror) -> None:
+        """Make Secondary; CommandFailed while a device is held open."""
+        ...
+
+    async def resume_io(self, mirror: Mirror) -> None:
+        """Thaw. Only for a replica that is about to be discarded."""
+        ...
+
+    async def versions(self) -> Mapping[str, str]:
+        """``{"drbd": …, "drbd-utils": …}``."""
+        ...
+
+
+class Libvirt(Protocol):
+    """Domains on this host. A guest's domain is found by its metadata, not only by name."""
+
+    async def states(self) -> Mapping[str, DomainState]:
+        """Domains that Tandem started, by domain name (``domain_name(guest)``).
+
+        Raises:
+            PortError: libvirt cannot be asked. Every guest is then UNKNOWN.
+        """
+        ...
+
+    def events(self) -> AsyncIterator[str]:
+        """Names of domains whose lifecycle changed; empty: re-read everything."""
+        ...
+
+    async def start(self, guest: Guest, xml: str) -> None:
+        """Create a transient domain. CommandFailed carries libvirt's words."""
+        ...
+
+    async def shutdown(self, name: str) -> None:
+        """Ask the guest to power off (ACPI). Returns at once."""
+        ...
+
+    async def destroy(self, name: str) -> None:
+        """Pull the plug; returns once the process is gone. Own thread pool: it may hang."""
+        ...
+
+    async def disk_closed(self, name: str) -> bool:
+        """Whether no QEMU process of that domain is left on this host."""
+        ...
+
+    async def versions(self) -> Mapping[str, str]:
+        """``{"libvirt": …, "qemu": …}``."""
+        ...
+
+
+class Network(Protocol):
+    """The guests' cards on this host."""
+
+    async def cut(self, name: str) -> None:
+        """Take down every tap of the domain, without the help of QEMU or libvirt."""
+        ...
+
+
+class Watchdog(Protocol):
+    """The machine's watchdog. Feeding is done by a thread of its own, up to a deadline."""
+
+    @property
+    def armed(self) -> bool: ...
+
+    def arm(self, timeout_s: int) -> None:
+        """Open and set it; PortError if there is none or it does not reset the machine."""
+        ...
+
+    def feed_until(self, deadline_s: float) -> None:
+        """Go on feeding until CLOCK_BOOTTIME passes the deadline (never moves it back by itself)."""
+        ...
+
+    def disarm(self) -> None:
+        """Close with the magic character: the machine stays up. Only with no guest here."""
+        ...
+
+
+class Records(Protocol):
+    """The durable record of each mirror: one small file, replaced atomically, fsynced."""
+
+    def load(self, uid_or_name: str) -> Record | None:
+        """The record of a DRBD resource name. PortError if it is there and unreadable."""
+        ...
+
+    def store(self, name: str, record: Record) -> None:
+        """Durable when it returns."""
+        ...
+
+
+class Clock(Protocol):
+    """Time that goes on while the machine is suspended."""
+
+    def boottime_s(self) -> float: ...
+
+    def wall(self) -> str:
+        """RFC 3339 with microseconds, for people only."""
+        ...
