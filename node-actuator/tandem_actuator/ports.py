@@ -8,10 +8,9 @@ here. Paths and resource names are validated by the API types before they get he
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
+from tandem_actuator.core.model import DomainState, DrbdView, Metadata, Record
 from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror
-
-from tandem_actuator.core.model import DomainState, DrbdView, Metadata, Record
 
 
 class PortError(Exception):
@@ -147,7 +146,7 @@ class Watchdog(Protocol):
         ...
 
     def feed_until(self, deadline_s: float) -> None:
-        """Go on feeding until CLOCK_BOOTTIME passes the deadline (never moves it back by itself)."""
+        """Go on feeding until CLOCK_BOOTTIME passes the deadline; the newest call counts."""
         ...
 
     def disarm(self) -> None:
