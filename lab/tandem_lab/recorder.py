@@ -1,0 +1,111 @@
+"""Stamps every line that guests print with the moment it arrived, as long as the lab is up.
+
+A guest's host cannot be trusted with time (it may be dead by then), and a reader that comes
+later would see only a file. So a small daemon follows all serial files of all hosts and keeps,
+per guest and host, a file of "MONOTONIC WALL TEXT" lines. It decides nothing.
+
+Started and ended by Lab; `read_lines` is how everyone else sees the result.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+POLL_S = 0.005
+RESCAN_S = 0.2
+SERIAL_PATTERN = "*/share/serial/*.log"
+
+
+@dataclass(frozen=True)
+class GuestLine:
+    """One line of a guest. `monotonic_s` compares with time.monotonic() on this machine."""
+
+    monotonic_s: float
+    wall_s: float
+    text: str
+
+
+def stamped_path(state_dir: Path, host: str, guest: str) -> Path:
+    """Where the stamped lines of a guest at a host are kept."""
+    return state_dir / "serial" / host / f"{guest}.stamped"
+
+
+def read_lines(state_dir: Path, host: str, guest: str) -> list[GuestLine]:
+    """All lines so far, oldest first; none if the guest never printed there."""
+    path = stamped_path(state_dir, host, guest)
+    if not path.exists():
+        return []
+    lines = []
+    for row in path.read_text(errors="replace").splitlines():
+        monotonic_s, wall_s, text = row.split(" ", 2)
+        lines.append(GuestLine(float(monotonic_s), float(wall_s), text))
+    return lines
+
+
+@dataclass
+class Follower:
+    """Follows one serial file from where an earlier recorder left off."""
+
+    source: Path
+    target: Path
+    offset: int = 0
+    rest: bytes = b""
+    _to_skip: int = field(default=0)
+
+    def __post_init__(self) -> None:
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        if self.target.exists():
+            self._to_skip = self.target.read_bytes().count(b"\n")
+
+    def poll(self) -> None:
+        """Stamp what arrived since the last call."""
+        size_bytes = self.source.stat().st_size
+        if size_bytes < self.offset:
+            # Truncated: a guest that does not append. What it prints now is new.
+            self.offset, self.rest = 0, b""
+        if size_bytes == self.offset:
+            return
+        monotonic_s, wall_s = time.monotonic(), time.time()
+        with self.source.open("rb") as source:
+            source.seek(self.offset)
+            data = source.read()
+        self.offset += len(data)
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        fresh = lines[self._to_skip :]
+        self._to_skip = max(0, self._to_skip - len(lines))
+        if fresh:
+            stamp = f"{monotonic_s:.6f} {wall_s:.6f} "
+            with self.target.open("a") as target:
+                target.writelines(stamp + _text(line) + "\n" for line in fresh)
+
+
+def record(state_dir: Path) -> None:
+    """Follow all serial files until killed."""
+    followers: dict[Path, Follower] = {}
+    next_scan_s = 0.0
+    while True:
+        now_s = time.monotonic()
+        if now_s >= next_scan_s:
+            next_scan_s = now_s + RESCAN_S
+            for source in (state_dir / "hosts").glob(SERIAL_PATTERN):
+                if source not in followers:
+                    host = source.relative_to(state_dir / "hosts").parts[0]
+                    target = stamped_path(state_dir, host, source.stem)
+                    followers[source] = Follower(source, target)
+        for source, follower in list(followers.items()):
+            try:
+                follower.poll()
+            except FileNotFoundError:
+                del followers[source]
+        time.sleep(POLL_S)
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").replace("\r", "")
+
+
+if __name__ == "__main__":
+    record(Path(sys.argv[1]))
