@@ -1,0 +1,259 @@
+"""Debian packages for the lab: install them, unpack them unseen, or fetch their source.
+
+It installs only what is missing, and no service starts because a package was installed: the lab
+runs every daemon itself, inside its own namespaces. Programs that the host need not have
+installed at all (etcd, Prometheus, a Go toolchain, a kernel for user-mode Linux) are unpacked
+below the lab's cache instead.
+
+It never writes the machine's own apt sources. The mirror for source packages is derived from the
+machine's configuration and used through a private list.
+
+Called by the lab's setup and by the build of the control plane.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+Progress = Callable[[str], None]
+
+UPDATE_TIMEOUT_S = 180
+INSTALL_TIMEOUT_S = 900
+DOWNLOAD_TIMEOUT_S = 600
+UNPACK_TIMEOUT_S = 300
+QUERY_TIMEOUT_S = 30
+LOCK_TIMEOUT_S = 300
+UPDATE_ATTEMPTS = 5
+UPDATE_RETRY_S = 5.0
+
+POLICY_RC_D = Path("/usr/sbin/policy-rc.d")
+_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+_APT_GET = ("apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT_S}")
+
+
+class AptError(RuntimeError):
+    """A call of apt or dpkg failed; the message ends with what it printed."""
+
+
+def missing_packages(packages: Sequence[str]) -> list[str]:
+    """Those of `packages` that are not installed, in the order given."""
+    if not packages:
+        return []
+    result = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${binary:Package} ${db:Status-Status}\n", *packages],
+        capture_output=True,
+        text=True,
+        timeout=QUERY_TIMEOUT_S,
+        check=False,  # exit 1 is its way to say that some are unknown
+    )
+    rows = (line.split() for line in result.stdout.splitlines())
+    installed = {name.split(":")[0] for name, status in rows if status == "installed"}
+    return [package for package in packages if package not in installed]
+
+
+def cache_directory() -> Path:
+    """Where the lab keeps what takes long to get: `$TANDEM_CACHE`, else `~/.cache/tandem`."""
+    return Path(os.environ.get("TANDEM_CACHE") or Path.home() / ".cache" / "tandem").absolute()
+
+
+@contextmanager
+def cache_lock(name: str) -> Iterator[None]:
+    """Hold the cache entry `name` alone; a second process waits here for the first one's work."""
+    locks = cache_directory() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def ensure_apt_packages(packages: Sequence[str], progress: Progress = print) -> list[str]:
+    """Install what is missing and return it; an empty answer means that nothing was touched."""
+    missing = missing_packages(packages)
+    if not missing:
+        return []
+    ensure_candidates(missing, progress)
+    progress(f"apt: installing {' '.join(missing)}")
+    with _services_stay_down():
+        _run([*_APT_GET, "install", "--no-install-recommends", *missing], INSTALL_TIMEOUT_S)
+    return missing
+
+
+def ensure_candidates(packages: Sequence[str], progress: Progress = print) -> None:
+    """Refresh the package lists if apt knows no version of one of `packages`."""
+    if all(_has_candidate(package) for package in packages):
+        return
+    progress("apt: updating the package lists")
+    _update()
+    unknown = [package for package in packages if not _has_candidate(package)]
+    if unknown:
+        raise AptError(f"apt knows no package {', '.join(unknown)}, also after an update")
+
+
+def unpack_packages(packages: Sequence[str], destination: Path, progress: Progress = print) -> None:
+    """Unpack `packages` (without dependencies) below `destination`; nothing is installed."""
+    ensure_candidates(packages, progress)
+    destination.mkdir(parents=True, exist_ok=True)
+    downloads = destination / ".debs"
+    downloads.mkdir(exist_ok=True)
+    progress(f"apt: fetching {' '.join(packages)}")
+    _download(packages, downloads)
+    for package in sorted(downloads.glob("*.deb")):
+        _run(["dpkg-deb", "-x", str(package), str(destination)], UNPACK_TIMEOUT_S)
+    shutil.rmtree(downloads)
+
+
+def unpacked_packages(name: str, packages: Sequence[str], progress: Progress = print) -> Path:
+    """The cached tree that `packages` unpack to, made on first use; `name` names the entry."""
+    tree = cache_directory() / "debian" / name
+    with cache_lock(f"debian-{name}"):
+        if not tree.is_dir():
+            partial = tree.with_name(f"{name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            unpack_packages(packages, partial, progress)
+            partial.rename(tree)
+    return tree
+
+
+def fetch_source(
+    package: str, version_prefix: str, directory: Path, progress: Progress = print
+) -> Path:
+    """Download a source package's files into `directory`; returns its upstream tarball.
+
+    Of the versions on offer, the newest that starts with `version_prefix` is taken.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    options = _private_source_options(directory / "apt")
+    progress("apt: reading the source package lists")
+    _run(["apt-get", "-q", *options, "update"], UPDATE_TIMEOUT_S)
+    version = _source_version(package, version_prefix, options)
+    progress(f"apt: fetching the source of {package} {version}")
+    _run(
+        ["apt-get", "-q", *options, "--download-only", "source", f"{package}={version}"],
+        DOWNLOAD_TIMEOUT_S,
+        directory,
+    )
+    tarballs = sorted(directory.glob(f"{package}_*.orig.tar.*"))
+    if len(tarballs) != 1:
+        raise AptError(f"expected one upstream tarball in {directory}, found {len(tarballs)}")
+    return tarballs[0]
+
+
+def _has_candidate(package: str) -> bool:
+    policy = _run(["apt-cache", "policy", package], QUERY_TIMEOUT_S)
+    return bool(re.search(r"^\s+Candidate: (?!\(none\))", policy, re.MULTILINE))
+
+
+def _update() -> None:
+    # Two setups may run at once, and the lists' lock, unlike dpkg's, cannot be waited for.
+    for attempt in range(1, UPDATE_ATTEMPTS + 1):
+        try:
+            _run([*_APT_GET, "update"], UPDATE_TIMEOUT_S)
+            return
+        except AptError as error:
+            if "lock" not in str(error) or attempt == UPDATE_ATTEMPTS:
+                raise
+            time.sleep(UPDATE_RETRY_S)
+
+
+def _download(packages: Sequence[str], directory: Path) -> None:
+    # As root apt would drop to its own user, who may not write into a cache below /root.
+    command = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *packages]
+    try:
+        _run(command, DOWNLOAD_TIMEOUT_S, directory)
+    except AptError:
+        # The lists may name a file that the mirror has replaced since.
+        _update()
+        _run(command, DOWNLOAD_TIMEOUT_S, directory)
+
+
+def _source_version(package: str, version_prefix: str, options: Sequence[str]) -> str:
+    text = _run(["apt-cache", *options, "showsrc", "--only-source", package], QUERY_TIMEOUT_S)
+    offered: list[str] = re.findall(r"^Version: (\S+)$", text, re.MULTILINE)
+    matching = [version for version in offered if version.startswith(version_prefix)]
+    if not matching:
+        raise AptError(
+            f"the mirror offers {package} source in {', '.join(offered) or 'no version'}; "
+            f"{version_prefix}* is needed (it is in Debian 12)"
+        )
+    return max(matching)
+
+
+def _private_source_options(directory: Path) -> list[str]:
+    """apt options that see the machine's Debian entries, as deb-src, and nothing else."""
+    parts = directory / "sources.list.d"
+    for folder in (parts, directory / "lists" / "partial", directory / "cache"):
+        folder.mkdir(parents=True, exist_ok=True)
+    entries = _debian_source_entries()
+    if not entries:
+        _update()
+        entries = _debian_source_entries()
+    if not entries:
+        raise AptError("no Debian mirror in this machine's apt configuration")
+    for entry in entries:
+        (parts / entry.name).write_text(as_source_entries(entry.read_text(), entry.suffix))
+    return [
+        *("-o", "Dir::Etc::sourcelist=/dev/null"),
+        *("-o", f"Dir::Etc::sourceparts={parts}"),
+        *("-o", f"Dir::State::lists={directory / 'lists'}"),
+        *("-o", f"Dir::Cache={directory / 'cache'}"),
+        *("-o", "APT::Sandbox::User=root"),
+    ]
+
+
+def _debian_source_entries() -> list[Path]:
+    """The files that hold the machine's active Debian entries, as apt itself reports them."""
+    text = _run(
+        [
+            *("apt-get", "indextargets", "--format", "$(SOURCESENTRY)"),
+            *("Created-By: Packages", "Origin: Debian"),
+        ],
+        QUERY_TIMEOUT_S,
+    )
+    # A sources entry reads "file:number".
+    return sorted({Path(line.rpartition(":")[0]) for line in text.split()})
+
+
+def as_source_entries(text: str, suffix: str) -> str:
+    """A sources file with its binary entries turned into source entries (both formats)."""
+    if suffix == ".sources":
+        return re.sub(r"^Types:.*$", "Types: deb-src", text, flags=re.MULTILINE)
+    lines = (line for line in text.splitlines() if re.match(r"deb\s", line))
+    return "".join(f"deb-src{line[len('deb') :]}\n" for line in lines)
+
+
+@contextmanager
+def _services_stay_down() -> Iterator[None]:
+    """Forbid package scripts to start services, unless the machine has its own policy."""
+    if POLICY_RC_D.exists():
+        yield
+        return
+    POLICY_RC_D.write_text("#!/bin/sh\nexit 101\n")
+    POLICY_RC_D.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY_RC_D.unlink(missing_ok=True)
+
+
+def _run(command: Sequence[str], timeout_s: float, cwd: Path | None = None) -> str:
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        cwd=cwd,
+        env={**os.environ, **_ENVIRONMENT},
+        check=False,
+    )
+    if result.returncode != 0:
+        said = (result.stdout + result.stderr)[-2000:]
+        raise AptError(f"{' '.join(command)} exited {result.returncode}:\n{said}")
+    return result.stdout
