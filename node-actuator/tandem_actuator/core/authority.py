@@ -1,0 +1,498 @@
+"""The transitions of a mirror's authority that a host may make, as pure functions.
+
+Each takes the authority as a quorum has it and what the host knows first-hand, and returns the
+authority to swap in, or that nothing needs to change, or why not. Nothing here acts. The callers
+are in ``procedures``; the order quorum read → fresh local facts → swap (rule 3) is kept there.
+
+**Invariant** (rule 1): a write that the peer lacks is acknowledged only while the mode is
+Standalone with this owner, or while the peer is locally and durably unpromotable. Every function
+keeps it: the owner is Standalone *before* DRBD may go on alone, and Mirrored again only *after*
+both disks were seen to be equal.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tandem_actuator.core.model import (
+    Connection,
+    Disk,
+    DrbdState,
+    DrbdView,
+    Record,
+    Role,
+)
+from tandem_api.authority import PROTOCOL, Authority, Eligibility, Fenced, Instance, Mode
+from tandem_api.guest import Assignment, FencingProof, ProofKind
+from tandem_api.lease import Heartbeat
+from tandem_api.mirror import Mirror, Protocol
+from tandem_api.reasons import Reason
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Swap this in. ``force`` is true only where a person's override allows it."""
+
+    authority: Authority
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Nothing to swap: the authority already says it. ``force`` as in Proposal."""
+
+    authority: Authority
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Not now, and why."""
+
+    reason: Reason
+    message: str
+
+
+Verdict = Proposal | Settled | Refusal
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a host knows first-hand, gathered after the quorum read.
+
+    ``now_s`` and ``link_lost_at_s`` are on the host's CLOCK_BOOTTIME. ``heartbeat`` is the old
+    owner's lease from a quorum read, where the transition needs it.
+    """
+
+    host: str
+    peer: str
+    instance: Instance
+    record: Record
+    drbd: DrbdView
+    now_s: float
+    link_lost_at_s: float | None = None
+    link_wait_s: float = 0.0
+
+
+def held(mirror: Mirror, record: Record) -> Refusal | None:
+    """Rule 2: why this mirror must not be touched, or None."""
+    authority = mirror.status.authority
+    name = mirror.key
+    if record.uid != mirror.metadata.uid:
+        return Refusal(
+            Reason.HOLD_IDENTITY_CHANGED,
+            f"{name} is not the mirror that this host knows (uid {record.uid}): it was deleted and"
+            " made again. If that is wanted, run: tandem-actuator forget " + mirror.drbd_name,
+        )
+    if authority is None:
+        if record.max_epoch:
+            return _regressed(mirror, record, "has no authority")
+        return None
+    if authority.min_protocol > PROTOCOL:
+        return Refusal(
+            Reason.HOLD_PROTOCOL_TOO_NEW,
+            f"{name} needs protocol {authority.min_protocol}, this actuator speaks {PROTOCOL}:"
+            " upgrade it",
+        )
+    if record.incarnation and record.incarnation != authority.incarnation:
+        return Refusal(
+            Reason.HOLD_IDENTITY_CHANGED,
+            f"{name} has another incarnation than this host knows: the API was restored or its"
+            " status rewritten",
+        )
+    if authority.epoch < record.max_epoch:
+        return _regressed(mirror, record, f"is at epoch {authority.epoch}")
+    return None
+
+
+def _regressed(mirror: Mirror, record: Record, what: str) -> Refusal:
+    return Refusal(
+        Reason.HOLD_EPOCH_REGRESSED,
+        f"{mirror.key} {what} but this host has seen epoch {record.max_epoch}: the API lost"
+        " writes (restored from a backup?). Nothing is touched until a person has looked",
+    )
+
+
+def claim(
+    mirror: Mirror,
+    facts: Facts,
+    assignment: Assignment | None,
+    heartbeat: Heartbeat | None,
+    request_id: str,
+) -> Verdict:
+    """Rules 6, 12, 13, 14: become the owner, so as to promote.
+
+    ``heartbeat`` is the old owner's lease; None is accepted only for a first look at cached
+    values, before the real one is read.
+    """
+    authority = mirror.status.authority
+    hold = held(mirror, facts.record)
+    if hold or authority is None:
+        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    if authority.mode not in (Mode.MIRRORED, Mode.STANDALONE):
+        return Refusal(Reason.HOLD_MODE, f"authority is in mode {authority.mode}")
+    if assignment is None or assignment.host != facts.host:
+        return Refusal(Reason.NOT_ASSIGNED, f"the guest is not assigned to {facts.host}")
+    if authority.owner == facts.peer and authority.mode is Mode.STANDALONE:
+        return _peer_wrote_alone(authority, facts)
+    if not authority.may_own(facts.host):
+        entry = authority.eligible.get(facts.host)
+        why = entry.reason if entry else Reason.NOT_INITIALISED
+        return Refusal(
+            Reason.NOT_ELIGIBLE,
+            f"{facts.host} may lack acknowledged writes ({why} at epoch {authority.epoch})",
+        )
+    overridden = _overridden_for(authority, facts.host)
+    unusable = _local_copy_unusable(facts, overridden=overridden)
+    if unusable:
+        return unusable
+    not_stopped = _peer_may_run(mirror, authority, facts, assignment, heartbeat)
+    if not_stopped:
+        return not_stopped
+    return _claimed(authority, facts, request_id, force=overridden)
+
+
+def _peer_wrote_alone(authority: Authority, facts: Facts) -> Refusal:
+    return Refusal(
+        Reason.PEER_HOLDS_STANDALONE,
+        f"{facts.peer} was allowed to write alone (epoch {authority.epoch}); starting here would"
+        " lose those writes. To accept that, set spec.override on the mirror",
+    )
+
+
+def _overridden_for(authority: Authority, host: str) -> bool:
+    override = authority.override
+    return override is not None and override.accept_data_loss and override.host == host
+
+
+def _local_copy_unusable(facts: Facts, *, overridden: bool) -> Refusal | None:
+    """The local half of rule 6: no marker, every disk readable and current as far as it knows."""
+    drbd = facts.drbd
+    if not isinstance(drbd, DrbdState):
+        return Refusal(Reason.UNKNOWN_STATE, "DRBD's state is not known here")
+    if facts.record.marker and not overridden:
+        return Refusal(
+            Reason.MARKED_STALE,
+            f"{facts.host}'s replica is marked as possibly stale ({facts.record.marker.reason});"
+            " it must be in sync with the peer once before it can be promoted",
+        )
+    usable = {Disk.UP_TO_DATE, Disk.CONSISTENT} | ({Disk.OUTDATED} if overridden else set())
+    bad = {n: v.disk for n, v in drbd.volumes.items() if v.disk not in usable}
+    if bad or not drbd.volumes:
+        states = ", ".join(f"{name} is {disk}" for name, disk in sorted(bad.items()))
+        return Refusal(Reason.DISK_NOT_USABLE, f"on {facts.host}: {states or 'no volume'}")
+    if drbd.connected and drbd.peer_role is not Role.SECONDARY:
+        return Refusal(
+            Reason.PEER_STILL_PRIMARY,
+            f"{facts.host} sees {facts.peer} as {drbd.peer_role} over the replication link",
+        )
+    return None
+
+
+def _peer_may_run(
+    mirror: Mirror,
+    authority: Authority,
+    facts: Facts,
+    assignment: Assignment,
+    heartbeat: Heartbeat | None,
+) -> Refusal | None:
+    """Rules 12 and 13 from the taker's side: is the proof about exactly this owner, still?"""
+    if authority.owner in ("", facts.host):
+        return None
+    proof = assignment.proof
+    if proof is None or proof.kind in (ProofKind.UNOWNED, ProofKind.SAME_HOST):
+        return Refusal(Reason.PEER_OWNS, f"waiting for {facts.peer} to stop and release it")
+    if (proof.at_epoch, proof.instance) != (authority.epoch, authority.owner_instance):
+        return Refusal(
+            Reason.ASSIGNMENT_OUTDATED,
+            f"the assignment was decided at epoch {proof.at_epoch} about {proof.instance}; now it"
+            f" is epoch {authority.epoch} and {authority.owner_instance}",
+        )
+    if mirror.spec.protocol is not Protocol.C:
+        return Refusal(
+            Reason.PROTOCOL_NOT_SYNCHRONOUS,
+            f"protocol {mirror.spec.protocol} may lose acknowledged writes in a takeover; only a"
+            " person can order it, with spec.override on the mirror",
+        )
+    check = _PROOF_CHECKS[proof.kind]
+    return check(proof, authority, facts, heartbeat)
+
+
+def _check_lease_lost(
+    proof: FencingProof, authority: Authority, facts: Facts, heartbeat: Heartbeat | None
+) -> Refusal | None:
+    if not proof.watchdog:
+        return Refusal(
+            Reason.WAITING_FOR_FENCING_PROOF,
+            f"{facts.peer} has no watchdog: its silence does not prove that it stopped",
+        )
+    if heartbeat and heartbeat.version != proof.lease_version:
+        return Refusal(Reason.LEASE_CHANGED, f"{facts.peer} has sent a heartbeat again")
+    return _link_long_lost(facts)
+
+
+def _link_long_lost(facts: Facts) -> Refusal | None:
+    assert isinstance(facts.drbd, DrbdState)
+    if facts.drbd.connected or facts.link_lost_at_s is None:
+        return Refusal(
+            Reason.PEER_STILL_CONNECTED,
+            f"{facts.host} is still connected to {facts.peer} over the replication link",
+        )
+    left_s = facts.link_lost_at_s + facts.link_wait_s - facts.now_s
+    if left_s > 0:
+        return Refusal(
+            Reason.WAITING_FOR_LINK,
+            f"waiting {left_s:.1f} s more until {facts.peer} must have stopped (it may have lived"
+            f" on the replication link until {facts.host} lost it)",
+        )
+    return None
+
+
+def _check_fenced(
+    proof: FencingProof, authority: Authority, facts: Facts, heartbeat: Heartbeat | None
+) -> Refusal | None:
+    record = authority.fenced.get(facts.peer)
+    if record is None or record.instance != proof.instance:
+        return Refusal(Reason.ASSIGNMENT_OUTDATED, f"{facts.peer} has no matching fenced record")
+    return None
+
+
+def _check_rebooted(
+    proof: FencingProof, authority: Authority, facts: Facts, heartbeat: Heartbeat | None
+) -> Refusal | None:
+    if heartbeat is None:
+        return None
+    now = Instance.parse(heartbeat.instance)
+    if now is None or now.same_boot(proof.instance):
+        return Refusal(Reason.LEASE_CHANGED, f"{facts.peer} shows no new boot")
+    return None
+
+
+def _check_person(
+    proof: FencingProof, authority: Authority, facts: Facts, heartbeat: Heartbeat | None
+) -> Refusal | None:
+    return None
+
+
+_PROOF_CHECKS = {
+    ProofKind.LEASE_LOST: _check_lease_lost,
+    ProofKind.FENCED: _check_fenced,
+    ProofKind.REBOOTED: _check_rebooted,
+    ProofKind.PERSON: _check_person,
+}
+
+
+def _claimed(authority: Authority, facts: Facts, request_id: str, *, force: bool) -> Verdict:
+    """Own it: Mirrored if both disks are equal right now, else Standalone with the peer out."""
+    assert isinstance(facts.drbd, DrbdState)
+    mode = Mode.MIRRORED if facts.drbd.in_sync else Mode.STANDALONE
+    mine = authority.owner == facts.host and authority.owner_instance == str(facts.instance)
+    if mine and authority.mode is mode:
+        return Settled(authority, force)
+    if mine and authority.mode is Mode.STANDALONE:
+        return Settled(authority, force)  # Mirrored again only through restore()
+    if authority.mode is Mode.STANDALONE:
+        mode = Mode.STANDALONE
+    eligible = dict(authority.eligible)
+    if mode is Mode.STANDALONE:
+        eligible[facts.host] = eligible[facts.host]
+        eligible[facts.peer] = Eligibility(eligible=False, reason=Reason.TAKEN_OVER)
+    return Proposal(
+        _next(
+            authority,
+            request_id,
+            Reason.CLAIMED,
+            owner=facts.host,
+            owner_instance=str(facts.instance),
+            mode=mode,
+            eligible=eligible,
+            fenced={},
+        ),
+        force,
+    )
+
+
+def grant_link_loss(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+    """Rule 4: the frozen owner asks to go on alone.
+
+    Always a swap, also if the authority already says Standalone: an own swap back to Mirrored
+    that is still on its way must fail. A short-cut here loses writes.
+    """
+    authority = mirror.status.authority
+    hold = held(mirror, facts.record)
+    if hold or authority is None:
+        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
+        return Refusal(
+            Reason.PEER_OWNS if authority.owner == facts.peer else Reason.NOT_OWNER,
+            f"owner is {authority.owner or 'nobody'} ({authority.owner_instance}), epoch"
+            f" {authority.epoch}; {facts.host} must not go on",
+        )
+    if authority.mode is Mode.HOLD:
+        return Refusal(Reason.HOLD_MODE, "authority is on hold")
+    drbd = facts.drbd
+    if isinstance(drbd, DrbdState):
+        if drbd.connected:
+            return Refusal(Reason.LINK_IS_BACK, "the replication link is back")
+        if not drbd.own_up_to_date:
+            return Refusal(
+                Reason.DISK_NOT_USABLE, f"{facts.host}'s own disk is not UpToDate: the data is away"
+            )
+    return Proposal(_standalone(authority, facts, request_id, Reason.LINK_LOST))
+
+
+def _standalone(authority: Authority, facts: Facts, request_id: str, why: Reason) -> Authority:
+    eligible: Mapping[str, Eligibility] = {
+        facts.host: Eligibility(eligible=True, reason=why),
+        facts.peer: Eligibility(eligible=False, reason=why),
+    }
+    return _next(
+        authority,
+        request_id,
+        why,
+        mode=Mode.STANDALONE,
+        owner_instance=str(facts.instance),
+        eligible=dict(eligible),
+        migration=None,
+    )
+
+
+def confirm_promotion(mirror: Mirror, facts: Facts) -> Verdict:
+    """Rule 5: the promotion that is under way here may go on; the swap was made before it."""
+    authority = mirror.status.authority
+    hold = held(mirror, facts.record)
+    if hold or authority is None:
+        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    if authority.owner == facts.peer and authority.mode is Mode.STANDALONE:
+        return _peer_wrote_alone(authority, facts)
+    if authority.owner != facts.host or authority.owner_instance != str(facts.instance):
+        return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
+    if authority.mode is not Mode.STANDALONE or authority.may_own(facts.peer):
+        return Refusal(
+            Reason.CONFLICT,
+            f"the link was lost after {facts.host} claimed; it must claim to go on alone first",
+        )
+    return Settled(authority)
+
+
+def restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+    """Rule 7: back to Mirrored, by the owner; without an owner, by either host."""
+    authority = mirror.status.authority
+    hold = held(mirror, facts.record)
+    if hold or authority is None:
+        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    if authority.owner == facts.host and not facts.instance.same_boot(authority.owner_instance):
+        return Refusal(Reason.NOT_OWNER, "owned by an earlier boot of this host")
+    if authority.owner not in ("", facts.host):
+        return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner}")
+    if authority.mode not in (Mode.MIRRORED, Mode.STANDALONE):
+        return Refusal(Reason.HOLD_MODE, f"authority is in mode {authority.mode}")
+    if authority.mode is Mode.MIRRORED and all(
+        authority.may_own(host) for host in (facts.host, facts.peer)
+    ):
+        return Settled(authority)
+    refusal = _not_in_sync(mirror, facts)
+    if refusal:
+        return refusal
+    both = Eligibility(eligible=True, reason=Reason.IN_SYNC)
+    return Proposal(
+        _next(
+            authority,
+            request_id,
+            Reason.IN_SYNC,
+            mode=Mode.MIRRORED,
+            eligible={facts.host: both, facts.peer: both},
+            override=None,
+        )
+    )
+
+
+def _not_in_sync(mirror: Mirror, facts: Facts) -> Refusal | None:
+    if not isinstance(facts.drbd, DrbdState) or not facts.drbd.in_sync:
+        return Refusal(Reason.NOT_YET_IN_SYNC, "the replicas are not in sync")
+    if facts.record.marker:
+        return Refusal(Reason.MARKED_STALE, f"{facts.host}'s marker is still set")
+    report = mirror.status.replicas.get(facts.peer)
+    if report is None or report.marker or report.connection != Connection.CONNECTED:
+        return Refusal(
+            Reason.PEER_MARKER_SET, f"{facts.peer} has not confirmed yet that its marker is clear"
+        )
+    return None
+
+
+def degrade(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+    """Say Standalone as soon as the peer's disk is not current, although DRBD asked nobody.
+
+    DRBD freezes and asks only when a connected, current peer is lost. When the peer's disk fails
+    or is being resynchronised, it goes on alone without a word.
+    """
+    authority = mirror.status.authority
+    hold = held(mirror, facts.record)
+    if hold or authority is None:
+        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
+        return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
+    if authority.mode is not Mode.MIRRORED:
+        return Settled(authority)
+    if not isinstance(facts.drbd, DrbdState) or facts.drbd.in_sync or not facts.drbd.own_up_to_date:
+        return Refusal(Reason.STEADY, "nothing to say")
+    return Proposal(_standalone(authority, facts, request_id, Reason.PEER_DISK_NOT_UP_TO_DATE))
+
+
+def adopt(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+    """After a restart of the actuator: the same boot's authority is this run's now."""
+    authority = mirror.status.authority
+    hold = held(mirror, facts.record)
+    if hold or authority is None:
+        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
+        return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
+    if authority.owner_instance == str(facts.instance):
+        return Settled(authority)
+    return Proposal(
+        _next(authority, request_id, Reason.ADOPTED, owner_instance=str(facts.instance))
+    )
+
+
+def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+    """Give it up after guest and device were stopped here, so that the peer may claim at once.
+
+    Only in Mirrored: then every acknowledged write is on both disks. A Standalone owner keeps
+    what only it has.
+    """
+    authority = mirror.status.authority
+    hold = held(mirror, facts.record)
+    if hold or authority is None:
+        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    if authority.owner != facts.host:
+        return Settled(authority)
+    if not isinstance(facts.drbd, DrbdState) or facts.drbd.role is not Role.SECONDARY:
+        return Refusal(Reason.UNKNOWN_STATE, "the device is not known to be Secondary")
+    if authority.mode is not Mode.MIRRORED:
+        return Refusal(
+            Reason.NOT_YET_IN_SYNC,
+            f"{facts.host} keeps ownership: it has writes that {facts.peer} lacks",
+        )
+    fenced = Fenced(instance=authority.owner_instance, epoch=authority.epoch)
+    return Proposal(
+        _next(
+            authority,
+            request_id,
+            Reason.RELEASED,
+            owner="",
+            owner_instance="",
+            fenced={**authority.fenced, facts.host: fenced},
+        )
+    )
+
+
+def _next(authority: Authority, request_id: str, why: Reason, **changes: object) -> Authority:
+    """The one place where an authority changes: the epoch always rises by one."""
+    return authority.model_copy(
+        update={
+            **changes,
+            "epoch": authority.epoch + 1,
+            "request_id": request_id,
+            "reason": why,
+            "min_protocol": max(authority.min_protocol, PROTOCOL),
+        }
+    )

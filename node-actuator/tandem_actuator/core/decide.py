@@ -1,0 +1,411 @@
+"""Which procedure a host runs for a mirror and its guest now, and why. Pure.
+
+``RULES`` is the order of precedence: the first rule that has something to say wins, and the last
+resort is to stay. A rule returns a Start (run this procedure), a Stay (do nothing, for this
+reason), or None (not my case). ``loop`` calls ``decide`` after every change and at its own pace.
+Self-fencing is not decided here but in ``run``: it must not wait for a procedure to end.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core import procedures
+from tandem_actuator.core.authority import Proposal, Refusal, Settled
+from tandem_actuator.core.effects import Procedure
+from tandem_actuator.core.model import (
+    Connection,
+    Disk,
+    DomainState,
+    DrbdState,
+    DrbdUnknown,
+    NotConfigured,
+    Role,
+    View,
+)
+from tandem_api.authority import Mode
+from tandem_api.reasons import Reason
+
+
+class Task(StrEnum):
+    """Names of the procedures, for logs and back-off."""
+
+    NOTE_EPOCH = "note-epoch"
+    BRING_UP = "bring-up"
+    SET_MARKER = "set-marker"
+    CLEAR_MARKER = "clear-marker"
+    FIRST_SYNC = "first-sync"
+    THAW = "thaw-to-discard"
+    SHUT_DOWN = "shut-down"
+    PULL_PLUG = "pull-plug"
+    DEMOTE = "demote"
+    RELEASE = "release"
+    REJOIN = "rejoin"
+    ADOPT = "adopt"
+    DEGRADE = "degrade"
+    RESTORE = "restore"
+    START = "claim-and-start"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Run this procedure now."""
+
+    task: Task
+    reason: Reason
+    message: str
+    make: Callable[[], Procedure]
+
+
+@dataclass(frozen=True)
+class Stay:
+    """Do nothing, for this reason."""
+
+    reason: Reason
+    message: str
+
+
+Decision = Start | Stay
+Rule = Callable[[View, float, str], Decision | None]
+
+
+def decide(view: View, now_s: float, wall: str) -> Decision:
+    """The first rule's word. ``now_s``: CLOCK_BOOTTIME. ``wall``: RFC 3339, only for notes."""
+    for rule in RULES:
+        decision = rule(view, now_s, wall)
+        if decision is not None:
+            return decision
+    return Stay(Reason.STEADY, "")
+
+
+def _held(view: View, now_s: float, wall: str) -> Decision | None:
+    refusal = rules.held(view.mirror, view.record)
+    return Stay(refusal.reason, refusal.message) if refusal else None
+
+
+def _not_set_up(view: View, now_s: float, wall: str) -> Decision | None:
+    status = view.mirror.status
+    if status.authority is None or status.device_numbers is None:
+        return Stay(Reason.NOT_INITIALISED, "waiting for the controller to set the mirror up")
+    if view.peer not in view.addresses or view.host not in view.addresses:
+        missing = view.peer if view.peer not in view.addresses else view.host
+        return Stay(Reason.NOT_INITIALISED, f"host {missing} is not known to the API")
+    return None
+
+
+def _epoch_behind(view: View, now_s: float, wall: str) -> Decision | None:
+    authority = view.mirror.status.authority
+    assert authority is not None
+    if authority.epoch <= view.record.max_epoch:
+        return None
+    return Start(
+        Task.NOTE_EPOCH,
+        Reason.STEADY,
+        f"noting epoch {authority.epoch}",
+        lambda: procedures.note_epoch(view),
+    )
+
+
+def _unknown(view: View, now_s: float, wall: str) -> Decision | None:
+    if isinstance(view.drbd, DrbdUnknown):
+        return Stay(Reason.UNKNOWN_STATE, f"DRBD does not tell its state: {view.drbd.message}")
+    if view.domain is DomainState.UNKNOWN:
+        return Stay(Reason.UNKNOWN_STATE, "libvirt does not tell the guest's state")
+    return None
+
+
+def _not_configured(view: View, now_s: float, wall: str) -> Decision | None:
+    if not isinstance(view.drbd, NotConfigured):
+        return None
+    return Start(
+        Task.BRING_UP,
+        Reason.BRINGING_UP,
+        "bringing the replica up",
+        lambda: procedures.bring_up(view, wall),
+    )
+
+
+def _half_brought_up(view: View, now_s: float, wall: str) -> Decision | None:
+    """A crash between attach and connect leaves a diskless or unconnected resource."""
+    drbd = _drbd(view)
+    if drbd.role is Role.PRIMARY or view.domain.may_run:
+        return None
+    never_attached = all(v.disk is Disk.DISKLESS for v in drbd.volumes.values())
+    if never_attached and drbd.connection is Connection.STANDALONE:
+        return Start(
+            Task.BRING_UP,
+            Reason.BRINGING_UP,
+            "bringing the replica up",
+            lambda: procedures.bring_up(view, wall),
+        )
+    return None
+
+
+def _marker_needed(view: View, now_s: float, wall: str) -> Decision | None:
+    """Rule 8 on a resource that is already up: an I/O error, a detach, or an interrupted attach."""
+    if view.record.marker:
+        return None
+    drbd = _drbd(view)
+    bad = {Disk.FAILED, Disk.DISKLESS, Disk.DETACHING, Disk.INCONSISTENT, Disk.OUTDATED}
+    found = {v.disk for v in drbd.volumes.values()} & bad
+    alone = drbd.connection is Connection.STANDALONE and drbd.role is Role.SECONDARY
+    unsure = alone and any(v.disk is Disk.CONSISTENT for v in drbd.volumes.values())
+    if not found and not unsure:
+        return None
+    failed = found & {Disk.FAILED, Disk.DISKLESS, Disk.DETACHING}
+    reason = Reason.LOCAL_DISK_FAILED if failed else Reason.ATTACHED_NOT_UP_TO_DATE
+    return Start(
+        Task.SET_MARKER,
+        reason,
+        "marking this replica as possibly stale",
+        lambda: procedures.set_marker(view, reason, wall),
+    )
+
+
+def _first_sync(view: View, now_s: float, wall: str) -> Decision | None:
+    authority = view.mirror.status.authority
+    drbd = _drbd(view)
+    assert authority is not None
+    if authority.initialised:
+        return None
+    blank = all(
+        v.disk is Disk.INCONSISTENT and v.peer_disk is Disk.INCONSISTENT
+        for v in drbd.volumes.values()
+    )
+    first = view.mirror.spec.replicas[0].host == view.host
+    both_secondary = drbd.role is Role.SECONDARY and drbd.peer_role is Role.SECONDARY
+    if not (blank and first and both_secondary and drbd.connected):
+        return None
+    return Start(
+        Task.FIRST_SYNC,
+        Reason.FIRST_SYNC,
+        "both replicas are brand-new: declaring them equal",
+        lambda: procedures.first_sync(view),
+    )
+
+
+def _taken_over(view: View, now_s: float, wall: str) -> Decision | None:
+    """This host lost the mirror while frozen: let its dead guest's last write end, unseen."""
+    authority = view.mirror.status.authority
+    drbd = _drbd(view)
+    assert authority is not None
+    if authority.owner != view.peer or authority.may_own(view.host):
+        return None
+    if drbd.role is not Role.PRIMARY or not drbd.suspended or view.fence is None:
+        return None
+    return Start(
+        Task.THAW,
+        Reason.REJOINING,
+        f"{view.peer} took over: letting the dead guest's device go",
+        lambda: procedures.thaw_to_discard(view),
+    )
+
+
+def _foreign_primary(view: View, now_s: float, wall: str) -> Decision | None:
+    """Something else promoted this device. Nothing of Tandem's is running on it."""
+    if _drbd(view).role is not Role.PRIMARY or view.domain.may_run or view.record.owned_epoch:
+        return None
+    return Stay(
+        Reason.FOREIGN_PRIMARY,
+        f"{view.mirror.drbd_name} is Primary on {view.host}, but not by Tandem: look for boot"
+        " scripts or another cluster manager, and make it Secondary",
+    )
+
+
+def _unwanted_guest(view: View, now_s: float, wall: str) -> Decision | None:
+    """Stop a guest that is assigned elsewhere or nowhere: ask, wait, pull the plug."""
+    guest = view.guest
+    if not view.domain.may_run or guest is None:
+        return None
+    assignment = guest.status.assignment
+    if assignment is None or assignment.host == view.host:
+        return None
+    where = f"to {assignment.host}" if assignment.host else "nowhere"
+    if assignment.host and assignment.proof is not None:
+        # A takeover from this very host: it runs here and so can answer. Its own lease and the
+        # run predicate decide; a planned move comes without a proof.
+        return Stay(Reason.STEADY, f"assigned {where} by a takeover that has not happened")
+    if view.shutdown_sent_at_s is None:
+        return Start(
+            Task.SHUT_DOWN,
+            Reason.STOPPING,
+            f"the guest is assigned {where}: asking it to stop",
+            lambda: procedures.shut_down(view),
+        )
+    left_s = view.shutdown_sent_at_s + guest.spec.shutdown_timeout_seconds - now_s
+    if left_s > 0:
+        return Stay(Reason.STOPPING, "the guest was asked to stop")
+    return Start(
+        Task.PULL_PLUG,
+        Reason.DESTROYING,
+        f"the guest did not stop within {guest.spec.shutdown_timeout_seconds} s",
+        lambda: procedures.pull_plug(view, Reason.DESTROYING, "pulled the plug"),
+    )
+
+
+def _adopt(view: View, now_s: float, wall: str) -> Decision | None:
+    authority = view.mirror.status.authority
+    assert authority is not None
+    mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
+    if not mine or authority.owner_instance == str(view.instance):
+        return None
+    return Start(
+        Task.ADOPT,
+        Reason.ADOPTED,
+        "taking over from the actuator's earlier run",
+        lambda: procedures.change_authority(
+            view, rules.adopt, Reason.ADOPTED, "adopted from the actuator's earlier run"
+        ),
+    )
+
+
+def _degrade(view: View, now_s: float, wall: str) -> Decision | None:
+    """The owner says Standalone where DRBD goes on alone without asking."""
+    authority = view.mirror.status.authority
+    drbd = _drbd(view)
+    assert authority is not None
+    frozen = bool(drbd.suspended)
+    if authority.mode is not Mode.MIRRORED or drbd.role is not Role.PRIMARY or frozen:
+        return None
+    verdict = rules.degrade(view.mirror, procedures.facts_of(view), "")
+    if not isinstance(verdict, Proposal):
+        return None
+    return Start(
+        Task.DEGRADE,
+        Reason.PEER_DISK_NOT_UP_TO_DATE,
+        f"{view.peer}'s replica is not current: saying so before anything depends on it",
+        lambda: procedures.change_authority(
+            view, rules.degrade, Reason.PEER_DISK_NOT_UP_TO_DATE, "the peer is out until in sync"
+        ),
+    )
+
+
+def _rejoin(view: View, now_s: float, wall: str) -> Decision | None:
+    authority = view.mirror.status.authority
+    drbd = _drbd(view)
+    assert authority is not None
+    if drbd.connection is not Connection.STANDALONE:
+        return None
+    if drbd.role is Role.PRIMARY and authority.owner != view.host:
+        return Stay(Reason.SPLIT_BRAIN, "Primary without authority: not connecting")
+    discard = procedures.may_discard(authority, view) and authority.mode is Mode.STANDALONE
+    return Start(
+        Task.REJOIN,
+        Reason.REJOINING,
+        "the replica stands alone: connecting it again",
+        lambda: procedures.rejoin(view, discard=discard),
+    )
+
+
+def _clear_marker(view: View, now_s: float, wall: str) -> Decision | None:
+    if not view.record.marker or not _drbd(view).in_sync:
+        return None
+    return Start(
+        Task.CLEAR_MARKER,
+        Reason.IN_SYNC,
+        "in sync: clearing the marker",
+        lambda: procedures.clear_marker(view),
+    )
+
+
+def _restore(view: View, now_s: float, wall: str) -> Decision | None:
+    verdict = rules.restore(view.mirror, procedures.facts_of(view), "")
+    if not isinstance(verdict, Proposal):
+        return None
+    authority = view.mirror.status.authority
+    assert authority is not None
+    first = view.mirror.spec.replicas[0].host == view.host
+    if not authority.owner and not first:
+        return None
+    return Start(
+        Task.RESTORE,
+        Reason.IN_SYNC,
+        "in sync again: back to Mirrored",
+        lambda: procedures.change_authority(
+            view, procedures.propose_restore, Reason.IN_SYNC, "mirrored"
+        ),
+    )
+
+
+def _start(view: View, now_s: float, wall: str) -> Decision | None:
+    """Run the guest here if it is assigned here. A first look at what is known saves the reads."""
+    guest = view.guest
+    assignment = guest.status.assignment if guest else None
+    if guest is None or assignment is None or assignment.host != view.host:
+        return None
+    if view.domain.may_run:
+        return Stay(Reason.RUNNING, "running")
+    if view.fence is not None:
+        return Stay(Reason.SELF_FENCING, "stopping what ran here comes first")
+    if view.watchdog_required and not view.watchdog_armed:
+        return Stay(
+            Reason.WATCHDOG_NOT_ARMED,
+            f"{view.host} requires a watchdog and has none armed; set spec.watchdog to Optional to"
+            " run guests without (a takeover from it then needs other proof)",
+        )
+    facts = procedures.facts_of(view)
+    glance = rules.Facts(**{**facts.__dict__, "now_s": now_s})
+    verdict = rules.claim(view.mirror, glance, assignment, None, "")
+    if isinstance(verdict, Refusal):
+        return Stay(verdict.reason, verdict.message)
+    return Start(
+        Task.START,
+        Reason.STARTING,
+        f"assigned to {view.host} ({assignment.reason}): claiming and starting",
+        lambda: procedures.claim_and_start(view),
+    )
+
+
+def _let_go(view: View, now_s: float, wall: str) -> Decision | None:
+    """Not wanted here and not running: Secondary, then release."""
+    assignment = view.guest.status.assignment if view.guest else None
+    if view.domain.may_run or (assignment is not None and assignment.host == view.host):
+        return None
+    if view.guest is None or assignment is None:
+        return None  # an object that is not there is no order to stop anything
+    drbd = _drbd(view)
+    if drbd.role is Role.PRIMARY and view.record.owned_epoch:
+        return Start(
+            Task.DEMOTE, Reason.DEMOTING, "not in use here", lambda: procedures.demote(view)
+        )
+    verdict = rules.release(view.mirror, procedures.facts_of(view), "")
+    if not isinstance(verdict, Proposal):
+        return None
+    return Start(
+        Task.RELEASE,
+        Reason.RELEASING,
+        "stopped here: releasing it",
+        lambda: procedures.change_authority(view, rules.release, Reason.RELEASED, "released"),
+    )
+
+
+def _drbd(view: View) -> DrbdState:
+    """The DRBD state; earlier rules have dealt with the other cases."""
+    if not isinstance(view.drbd, DrbdState):
+        raise AssertionError("rules before this one return if DRBD's state is not known")
+    return view.drbd
+
+
+RULES: tuple[Rule, ...] = (
+    _held,
+    _not_set_up,
+    _epoch_behind,
+    _unknown,
+    _not_configured,
+    _half_brought_up,
+    _marker_needed,
+    _first_sync,
+    _taken_over,
+    _foreign_primary,
+    _adopt,
+    _degrade,
+    _unwanted_guest,
+    _rejoin,
+    _clear_marker,
+    _restore,
+    _start,
+    _let_go,
+)
+
+__all__ = ["RULES", "Decision", "Settled", "Start", "Stay", "Task", "decide"]

@@ -1,0 +1,257 @@
+"""What a procedure may ask of the outside, and what it may hear back: two closed sets.
+
+A procedure (see ``procedures``) is a generator: it yields one effect, is sent its outcome, and
+decides what comes next. So every effect is data, and a crash between two effects is a generator
+that is never resumed. ``loop`` performs effects on the real parts, the simulator on its own.
+All effects speak of the one mirror (and its guest) that the procedure was started for.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Final
+
+from tandem_actuator.core.model import DrbdView, Metadata
+from tandem_api.authority import Authority
+from tandem_api.lease import Heartbeat
+from tandem_api.mirror import Marker, Mirror
+from tandem_api.reasons import Reason
+
+
+class Keep:
+    """Leave the marker as it is."""
+
+
+KEEP: Final = Keep()
+
+
+@dataclass(frozen=True)
+class ReadMirror:
+    """A quorum read of the mirror. → MirrorRead | Unreachable"""
+
+
+@dataclass(frozen=True)
+class ReadHeartbeat:
+    """A quorum read of a host's lease. → HeartbeatRead | Unreachable"""
+
+    host: str
+
+
+@dataclass(frozen=True)
+class QueryDrbd:
+    """Ask the kernel now. → DrbdRead"""
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Compare-and-swap the authority. → Swapped | SwapLost | SwapUnclear"""
+
+    expected_epoch: int
+    authority: Authority
+
+
+@dataclass(frozen=True)
+class UpdateRecord:
+    """Change the durable record; fsynced before the outcome. → Done | Failed
+
+    Epochs only rise. It is a change and not a value because a handler's procedure may run beside
+    the main one, and neither may undo what the other wrote.
+    """
+
+    epoch: int = 0
+    owned_epoch: int = 0
+    incarnation: str = ""
+    marker: Marker | Keep | None = KEEP
+    attached: bool = False
+
+
+@dataclass(frozen=True)
+class Configure:
+    """Write the resource file and apply it if the resource exists. → Done | Failed"""
+
+
+@dataclass(frozen=True)
+class InspectMetadata:
+    """→ MetadataRead"""
+
+
+@dataclass(frozen=True)
+class CreateMetadata:
+    """→ Done | Failed"""
+
+
+@dataclass(frozen=True)
+class Attach:
+    """→ Done | Failed"""
+
+
+@dataclass(frozen=True)
+class Connect:
+    """→ Done | Failed"""
+
+    discard_my_data: bool = False
+
+
+@dataclass(frozen=True)
+class SkipFirstSync:
+    """→ Done | Failed"""
+
+
+@dataclass(frozen=True)
+class Promote:
+    """→ Done | Failed"""
+
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Demote:
+    """→ Done | Failed"""
+
+
+@dataclass(frozen=True)
+class ResumeIo:
+    """→ Done | Failed"""
+
+
+@dataclass(frozen=True)
+class StartGuest:
+    """→ Done | Failed. The driver refuses it while the run predicate is false."""
+
+
+@dataclass(frozen=True)
+class ShutDownGuest:
+    """→ Done | Failed"""
+
+
+@dataclass(frozen=True)
+class DestroyGuest:
+    """→ Done | Failed"""
+
+
+@dataclass(frozen=True)
+class CutNetwork:
+    """→ Done | Failed"""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Let time pass. → Done"""
+
+    seconds: float
+
+
+Effect = (
+    ReadMirror
+    | ReadHeartbeat
+    | QueryDrbd
+    | Swap
+    | UpdateRecord
+    | Configure
+    | InspectMetadata
+    | CreateMetadata
+    | Attach
+    | Connect
+    | SkipFirstSync
+    | Promote
+    | Demote
+    | ResumeIo
+    | StartGuest
+    | ShutDownGuest
+    | DestroyGuest
+    | CutNetwork
+    | Wait
+)
+
+
+@dataclass(frozen=True)
+class MirrorRead:
+    """The mirror as a quorum had it, and a fresh id to mark an own swap with."""
+
+    mirror: Mirror
+    request_id: str
+
+
+@dataclass(frozen=True)
+class HeartbeatRead:
+    """The lease as a quorum had it; None if there is none."""
+
+    heartbeat: Heartbeat | None
+
+
+@dataclass(frozen=True)
+class Unreachable:
+    """The API gave no usable answer."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class DrbdRead:
+    """What the kernel said, and the time on the host's CLOCK_BOOTTIME, in seconds, afterwards."""
+
+    drbd: DrbdView
+    now_s: float
+    link_lost_at_s: float | None
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """It is ours."""
+
+    mirror: Mirror
+
+
+@dataclass(frozen=True)
+class SwapLost:
+    """Somebody else wrote first; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class SwapUnclear:
+    """No answer: it may have landed, or may still land."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class MetadataRead:
+    metadata: Metadata
+
+
+@dataclass(frozen=True)
+class Done:
+    """It took effect."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """It was refused or failed; the message is for people."""
+
+    message: str
+
+
+Outcome = (
+    MirrorRead
+    | HeartbeatRead
+    | Unreachable
+    | DrbdRead
+    | Swapped
+    | SwapLost
+    | SwapUnclear
+    | MetadataRead
+    | Done
+    | Failed
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a procedure ended. ``progress`` says whether anything was changed."""
+
+    reason: Reason
+    message: str
+    progress: bool
+    failed: bool = False
+
+
+Procedure = Generator[Effect, Outcome, Finished]

@@ -1,0 +1,458 @@
+"""What a host does to a mirror and its guest, step by step, as generators of effects.
+
+Each procedure yields effects, hears their outcomes and ends with a Finished. It holds no state
+between two runs: whatever it did is seen again in the next view, so a crash between any two
+effects leaves something that ``decide`` can go on from. The order of the effects is the point of
+each procedure and is argued where it is not obvious. ``decide`` chooses which one runs.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Facts, Proposal, Refusal, Settled, Verdict
+from tandem_actuator.core.effects import (
+    Attach,
+    Configure,
+    Connect,
+    CreateMetadata,
+    CutNetwork,
+    Demote,
+    DestroyGuest,
+    DrbdRead,
+    Effect,
+    Failed,
+    Finished,
+    HeartbeatRead,
+    InspectMetadata,
+    MetadataRead,
+    MirrorRead,
+    Outcome,
+    Procedure,
+    Promote,
+    QueryDrbd,
+    ReadHeartbeat,
+    ReadMirror,
+    ResumeIo,
+    ShutDownGuest,
+    SkipFirstSync,
+    StartGuest,
+    Swap,
+    SwapLost,
+    Swapped,
+    SwapUnclear,
+    UpdateRecord,
+    Wait,
+)
+from tandem_actuator.core.model import DrbdState, Metadata, Role, View
+from tandem_api.authority import Authority
+from tandem_api.guest import ProofKind
+from tandem_api.lease import Heartbeat
+from tandem_api.mirror import Marker, Mirror
+from tandem_api.reasons import Reason
+
+SWAP_TRIES = 4
+LINK_LOSS_RETRY_S = 0.5
+
+
+class UnexpectedOutcome(Exception):
+    """An effect was answered with something that it cannot be answered with: a bug."""
+
+
+@dataclass(frozen=True)
+class Won:
+    """The swap is ours, and the record on disk knows it. ``mirror`` is as it is now."""
+
+    mirror: Mirror
+    force: bool
+
+
+Proposer = Callable[[Mirror, Facts, str], Verdict]
+Transaction = Generator[Effect, Outcome, Won | Refusal]
+
+
+def facts_of(view: View, read: DrbdRead | None = None) -> Facts:
+    """The first-hand facts in a view, with a fresher DRBD reading if there is one."""
+    drbd = read.drbd if read else view.drbd
+    return Facts(
+        host=view.host,
+        peer=view.peer,
+        instance=view.instance,
+        record=view.record,
+        drbd=drbd,
+        now_s=read.now_s if read else 0.0,
+        link_lost_at_s=read.link_lost_at_s if read else view.link_lost_at_s,
+        link_wait_s=max(view.timing.link_wait_s, (view.peer_timing or view.timing).link_wait_s),
+    )
+
+
+def _transact(view: View, propose: Proposer) -> Transaction:
+    """Rule 3: quorum read → fresh DRBD query → swap → durable record. Unknown is not granted.
+
+    An unanswered swap may still land: the next read tells, by the request's id. It can only ever
+    land on the epoch that it was made for, so a later decision cannot be overwritten by it.
+    """
+    mine: set[str] = set()
+    for _ in range(SWAP_TRIES):
+        read = yield ReadMirror()
+        if not isinstance(read, MirrorRead):
+            return Refusal(Reason.API_UNREACHABLE, _words(read))
+        authority = read.mirror.status.authority
+        if authority and authority.request_id in mine:
+            return (yield from _record_won(read.mirror, view, force=False))
+        fresh = yield QueryDrbd()
+        if not isinstance(fresh, DrbdRead):
+            raise UnexpectedOutcome(fresh)
+        verdict = propose(read.mirror, facts_of(view, fresh), read.request_id)
+        if isinstance(verdict, Refusal):
+            return verdict
+        if isinstance(verdict, Settled):
+            return Won(read.mirror, verdict.force)
+        if authority is None:
+            return Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+        mine.add(read.request_id)
+        outcome = yield Swap(authority.epoch, verdict.authority)
+        if isinstance(outcome, Swapped):
+            return (yield from _record_won(outcome.mirror, view, force=verdict.force))
+        if not isinstance(outcome, SwapLost | SwapUnclear):
+            raise UnexpectedOutcome(outcome)
+    return Refusal(Reason.OUTCOME_UNKNOWN, "the swap was lost or unanswered several times")
+
+
+def _record_won(mirror: Mirror, view: View, *, force: bool) -> Transaction:
+    """Make the new epoch durable before anything is done on its strength."""
+    authority = mirror.status.authority
+    assert authority is not None
+    owned = authority.epoch if authority.owner == view.host else 0
+    stored = yield UpdateRecord(
+        epoch=authority.epoch, owned_epoch=owned, incarnation=authority.incarnation
+    )
+    if isinstance(stored, Failed):
+        return Refusal(Reason.EFFECT_FAILED, f"the durable record: {stored.message}")
+    return Won(mirror, force)
+
+
+def _words(outcome: Outcome) -> str:
+    return str(getattr(outcome, "message", outcome))
+
+
+def _refused(refusal: Refusal) -> Finished:
+    return Finished(refusal.reason, refusal.message, progress=False)
+
+
+def _failed(what: str, outcome: Failed) -> Finished:
+    message = f"{what}: {outcome.message}"
+    return Finished(Reason.EFFECT_FAILED, message, progress=True, failed=True)
+
+
+def _sequence(reason: Reason, message: str, *steps: tuple[str, Effect]) -> Procedure:
+    """Effects one after another; the first that fails ends it."""
+    for what, effect in steps:
+        outcome = yield effect
+        if isinstance(outcome, Failed):
+            return _failed(what, outcome)
+    return Finished(reason, message, progress=True)
+
+
+def bring_up(view: View, wall: str) -> Procedure:
+    """Configure, make metadata on brand-new disks, attach, mark if stale, connect.
+
+    The marker comes between attach and connect (rule 8): a frozen Primary that meets a Consistent
+    peer has its in-flight writes acknowledged without having asked anybody.
+    """
+    outcome = yield Configure()
+    if isinstance(outcome, Failed):
+        return _failed("writing the resource file", outcome)
+    refusal = yield from _ensure_metadata(view)
+    if refusal:
+        return refusal
+    outcome = yield Attach()
+    if isinstance(outcome, Failed):
+        return _failed("attaching the disks", outcome)
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
+        return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=True)
+    if not fresh.drbd.own_up_to_date:
+        stored = yield UpdateRecord(
+            attached=True, marker=Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE, since=wall)
+        )
+    else:
+        stored = yield UpdateRecord(attached=True)
+    if isinstance(stored, Failed):
+        return _failed("the durable record", stored)
+    return (
+        yield from _sequence(Reason.CONNECTING, "connecting to the peer", ("connect", Connect()))
+    )
+
+
+def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
+    """Metadata is made only where no data can be: the mirror was never in sync, this disk new."""
+    found = yield InspectMetadata()
+    if isinstance(found, MetadataRead) and found.metadata is Metadata.PRESENT:
+        return None
+    if not isinstance(found, MetadataRead) or found.metadata is Metadata.UNKNOWN:
+        return Finished(
+            Reason.UNKNOWN_STATE,
+            "whether the backing devices carry DRBD metadata is not known",
+            progress=False,
+            failed=True,
+        )
+    read = yield ReadMirror()
+    if not isinstance(read, MirrorRead):
+        return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+    authority = read.mirror.status.authority
+    if authority is None or authority.initialised or view.record.attached:
+        return Finished(
+            Reason.METADATA_MISSING,
+            f"the backing device on {view.host} has no DRBD metadata although the mirror has been"
+            " in use: wrong or replaced disk? To give it a new, empty replica run: drbdadm"
+            f" create-md {view.mirror.drbd_name}",
+            progress=False,
+            failed=True,
+        )
+    made = yield CreateMetadata()
+    return _failed("create-md", made) if isinstance(made, Failed) else None
+
+
+def first_sync(view: View) -> Procedure:
+    """Declare two brand-new replicas equal. Asks the API again: never on a mirror in use."""
+    read = yield ReadMirror()
+    if not isinstance(read, MirrorRead):
+        return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+    authority = read.mirror.status.authority
+    if authority is None or authority.initialised:
+        return Finished(Reason.STEADY, "the mirror has been in use", progress=False)
+    return (
+        yield from _sequence(
+            Reason.FIRST_SYNC, "declared both new replicas equal", ("first sync", SkipFirstSync())
+        )
+    )
+
+
+def set_marker(view: View, reason: Reason, wall: str) -> Procedure:
+    """Rule 8: this replica must not be promoted until it was in sync again."""
+    marker = Marker(reason=reason, since=wall)
+    return (
+        yield from _sequence(
+            reason,
+            "marked this replica as possibly stale",
+            ("the durable record", UpdateRecord(marker=marker)),
+        )
+    )
+
+
+def clear_marker(view: View) -> Procedure:
+    """Rule 8: only on a fresh sight of everything connected and UpToDate."""
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
+        return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
+    if not fresh.drbd.in_sync:
+        return Finished(Reason.NOT_YET_IN_SYNC, "not in sync any more", progress=False)
+    return (
+        yield from _sequence(
+            Reason.IN_SYNC,
+            "in sync: the marker is cleared",
+            ("the durable record", UpdateRecord(marker=None)),
+        )
+    )
+
+
+def note_epoch(view: View) -> Procedure:
+    """Remember the highest epoch seen, so that a regression is noticed after a reboot too."""
+    authority = view.mirror.status.authority
+    assert authority is not None
+    update = UpdateRecord(epoch=authority.epoch, incarnation=authority.incarnation)
+    return (
+        yield from _sequence(
+            Reason.STEADY, f"noted epoch {authority.epoch}", ("the durable record", update)
+        )
+    )
+
+
+def claim_and_start(view: View) -> Procedure:
+    """Become owner, then Primary, then start the guest (rules 6 and 14)."""
+    assignment = view.guest.status.assignment if view.guest else None
+    heartbeat: Heartbeat | None = None
+    if assignment and assignment.proof and assignment.proof.kind in _NEEDS_HEARTBEAT:
+        read = yield ReadHeartbeat(view.peer)
+        if not isinstance(read, HeartbeatRead):
+            return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+        heartbeat = read.heartbeat
+        if heartbeat is None:
+            return Finished(Reason.LEASE_CHANGED, f"{view.peer} has no lease", progress=False)
+
+    def propose(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+        return rules.claim(mirror, facts, assignment, heartbeat, request_id)
+
+    won = yield from _transact(view, propose)
+    if isinstance(won, Refusal):
+        return _refused(won)
+    if not (isinstance(view.drbd, DrbdState) and view.drbd.role is Role.PRIMARY):
+        outcome = yield Promote(force=won.force)
+        if isinstance(outcome, Failed):
+            return _failed("promote", outcome)
+    return (yield from _sequence(Reason.STARTING, "guest started", ("start", StartGuest())))
+
+
+_NEEDS_HEARTBEAT = {ProofKind.LEASE_LOST, ProofKind.REBOOTED}
+
+
+def change_authority(view: View, propose: Proposer, reason: Reason, message: str) -> Procedure:
+    """One swap and nothing else: restore, degrade, adopt, release."""
+    won = yield from _transact(view, propose)
+    return _refused(won) if isinstance(won, Refusal) else Finished(reason, message, progress=True)
+
+
+def propose_restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+    return rules.restore(mirror, facts, request_id)
+
+
+def shut_down(view: View) -> Procedure:
+    """Ask the guest to stop."""
+    return (
+        yield from _sequence(
+            Reason.STOPPING, "asked the guest to shut down", ("shut down", ShutDownGuest())
+        )
+    )
+
+
+def pull_plug(view: View, reason: Reason, message: str) -> Procedure:
+    """Stop the guest without asking it."""
+    return (yield from _sequence(reason, message, ("destroy", DestroyGuest())))
+
+
+def demote(view: View) -> Procedure:
+    """Make the device Secondary once nothing holds it."""
+    return (yield from _sequence(Reason.DEMOTING, "device is Secondary", ("demote", Demote())))
+
+
+def fence(view: View) -> Procedure:
+    """Rule 11, in this order: a frozen guest cannot be killed at once, but it can be silenced."""
+    failed: list[str] = []
+    for what, effect in (
+        ("cutting its network", CutNetwork()),
+        ("destroying it", DestroyGuest()),
+        ("demoting its device", Demote()),
+    ):
+        outcome = yield effect
+        if isinstance(outcome, Failed):
+            failed.append(f"{what}: {outcome.message}")
+    if failed:
+        return Finished(Reason.SELF_FENCING, "; ".join(failed), progress=True, failed=True)
+    return Finished(Reason.SELF_FENCED, "stopped the guest", progress=True)
+
+
+def rejoin(view: View, *, discard: bool) -> Procedure:
+    """Connect from StandAlone. Discarding needs the authority's word that the peer has it all."""
+    if discard:
+        read = yield ReadMirror()
+        if not isinstance(read, MirrorRead):
+            return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+        if not may_discard(read.mirror.status.authority, view):
+            return Finished(
+                Reason.SPLIT_BRAIN, "the authority does not allow to discard", progress=False
+            )
+        stored = yield UpdateRecord(marker=Marker(reason=Reason.REJOINING))
+        if isinstance(stored, Failed):
+            return _failed("the durable record", stored)
+    return (
+        yield from _sequence(
+            Reason.REJOINING,
+            "connecting to the peer" + (", discarding what only this side has" if discard else ""),
+            ("connect", Connect(discard_my_data=discard)),
+        )
+    )
+
+
+def may_discard(authority: Authority | None, view: View) -> bool:
+    """Whether this replica's own changes since the fork are known to be worthless.
+
+    The peer took over under the rules (this side was frozen or dead and acknowledged nothing the
+    peer lacks), or a person accepted the loss; and whatever this host wrote, it wrote as an owner
+    that the authority has followed. Something that promoted this replica behind Tandem's back is
+    not covered: that stays StandAlone for a person.
+    """
+    return (
+        authority is not None
+        and authority.owner == view.peer
+        and not authority.may_own(view.host)
+        and authority.epoch > view.record.owned_epoch
+        and isinstance(view.drbd, DrbdState)
+        and view.drbd.role is Role.SECONDARY
+        and not view.domain.may_run
+    )
+
+
+def thaw_to_discard(view: View) -> Procedure:
+    """Let a frozen, taken-over Primary's dead guest go, so that its device can be closed.
+
+    The guest's network is cut and it is being killed; the write that is pending ends in a replica
+    that is about to be discarded. The authority is asked first: a thaw that were not backed by
+    the peer's ownership would be a second writer.
+    """
+    read = yield ReadMirror()
+    if not isinstance(read, MirrorRead):
+        return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+    authority = read.mirror.status.authority
+    if authority is None or authority.owner != view.peer or authority.may_own(view.host):
+        return Finished(Reason.STEADY, "the authority does not allow to thaw", progress=False)
+    stored = yield UpdateRecord(epoch=authority.epoch, marker=Marker(reason=Reason.TAKEN_OVER))
+    if isinstance(stored, Failed):
+        return _failed("the durable record", stored)
+    return (
+        yield from _sequence(
+            Reason.REJOINING,
+            "thawed the dead guest's device",
+            ("cut network", CutNetwork()),
+            ("thaw", ResumeIo()),
+        )
+    )
+
+
+EXIT_STAY_FROZEN = 1
+EXIT_PEER_FENCED = 4
+EXIT_PEER_IS_PRIMARY = 6
+
+
+def link_loss(view: View) -> Procedure:
+    """Rule 4. Finished.reason LINK_LOST is the grant; every other reason leaves DRBD frozen.
+
+    Holds off first, so that a dying site does not get the grant, then asks until there is an
+    answer or the link is back. The caller maps the end to an exit code with ``exit_code``.
+    """
+    yield Wait(view.mirror.spec.link_loss_holdoff_seconds)
+    while True:
+        won = yield from _transact(view, rules.grant_link_loss)
+        if isinstance(won, Won):
+            return Finished(Reason.LINK_LOST, "may write alone; the peer is out", progress=True)
+        if won.reason not in (Reason.API_UNREACHABLE, Reason.OUTCOME_UNKNOWN):
+            return _refused(won)
+        fresh = yield QueryDrbd()
+        if isinstance(fresh, DrbdRead) and isinstance(fresh.drbd, DrbdState):
+            if fresh.drbd.connected:
+                return Finished(Reason.LINK_IS_BACK, "the link is back", progress=False)
+            if fresh.drbd.role is not Role.PRIMARY:
+                return Finished(Reason.NOT_OWNER, "no longer Primary", progress=False)
+        yield Wait(LINK_LOSS_RETRY_S)
+
+
+def promotion(view: View) -> Procedure:
+    """Rule 5: asked by DRBD while the own promotion is under way. One read, no DRBD query."""
+    read = yield ReadMirror()
+    if not isinstance(read, MirrorRead):
+        return Finished(Reason.API_UNREACHABLE, _words(read), progress=False)
+    verdict = rules.confirm_promotion(read.mirror, facts_of(view))
+    if isinstance(verdict, Refusal):
+        return _refused(verdict)
+    if isinstance(verdict, Proposal):
+        raise UnexpectedOutcome(verdict)
+    return Finished(Reason.PROMOTING, "owner is this instance, and the peer is out", progress=True)
+
+
+def exit_code(finished: Finished) -> int:
+    """What the fence-peer program must exit with. A refusal is never 3, 4, 5 or 7 (rule 4, 5)."""
+    if finished.reason in (Reason.LINK_LOST, Reason.PROMOTING) and finished.progress:
+        return EXIT_PEER_FENCED
+    if finished.reason is Reason.PEER_HOLDS_STANDALONE:
+        return EXIT_PEER_IS_PRIMARY
+    return EXIT_STAY_FROZEN

@@ -1,0 +1,19 @@
+"""How a durable record may change: epochs only rise, and nothing is lost between two writers."""
+
+from dataclasses import replace
+
+from tandem_actuator.core.effects import Keep, UpdateRecord
+from tandem_actuator.core.model import Record
+
+
+def updated(record: Record, update: UpdateRecord) -> Record:
+    """The record after an update. An update can neither lower an epoch nor un-attach a replica."""
+    marker = record.marker if isinstance(update.marker, Keep) else update.marker
+    return replace(
+        record,
+        incarnation=record.incarnation or update.incarnation,
+        max_epoch=max(record.max_epoch, update.epoch),
+        owned_epoch=max(record.owned_epoch, update.owned_epoch),
+        marker=marker,
+        attached=record.attached or update.attached,
+    )
