@@ -21,8 +21,8 @@ ln -sfn /proc/self/fd /dev/fd
 hostname "$HOST_NAME"
 echo "$HOST_NAME" >/etc/hostname
 cp /site/hosts /etc/hosts
+modprobe bridge # brings IPv6 in, which nothing here uses
 echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
-modprobe bridge
 ip -batch /site/network.ip
 
 # runsvdir looks for new services only every 5 s: all are there from the start, most of them down.
