@@ -5,7 +5,16 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from tandem_api.meta import Condition, Model, Name, Quantity, Resource
+from tandem_api.meta import (
+    Condition,
+    InvalidFields,
+    Model,
+    Name,
+    Problem,
+    Quantity,
+    Resource,
+    repeated,
+)
 from tandem_api.reasons import Reason
 
 
@@ -33,13 +42,24 @@ class Disk(Model):
     boot: Annotated[int | None, Field(ge=1, le=16, description="Boot order; lowest first.")] = None
 
 
+# The second digit is even: an odd one marks a multicast address, which no card can have.
+MAC_PATTERN = r"^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$"
+
+
 class Network(Model):
     """One network card."""
 
     bridge: Annotated[
         str, Field(pattern=r"^[A-Za-z0-9_.-]{1,15}$", description="A bridge on both hosts.")
     ]
-    mac: Annotated[str, Field(pattern=r"^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$")]
+    mac: Annotated[
+        str,
+        Field(
+            pattern=MAC_PATTERN,
+            max_length=17,
+            description="Its address, the same at both sites. Write it in quotes.",
+        ),
+    ]
     model: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,20}$")] = "virtio"
 
 
@@ -61,16 +81,28 @@ class Domain(Model):
     ] = None
 
     @model_validator(mode="after")
-    def _no_duplicates(self) -> Self:
-        volumes = [disk.volume for disk in self.disks]
-        for volume in volumes:
-            if volumes.count(volume) > 1:
-                raise ValueError(f"disks: volume {volume} is used twice; remove one")
-        macs = [network.mac.lower() for network in self.networks]
-        for mac in macs:
-            if macs.count(mac) > 1:
-                raise ValueError(f"networks: mac {mac} is used twice; give each card its own")
+    def _consistent(self) -> Self:
+        problems = self.problems()
+        if problems:
+            raise InvalidFields(problems)
         return self
+
+    def problems(self) -> list[Problem]:
+        """What contradicts itself within this hardware; empty if nothing does."""
+        volumes = [disk.volume for disk in self.disks]
+        orders = [str(disk.boot) for disk in self.disks if disk.boot is not None]
+        macs = [network.mac.lower() for network in self.networks]
+        return [
+            *(Problem("disks", f"volume {v} is used twice; remove one") for v in repeated(volumes)),
+            *(
+                Problem("disks", f"boot {n} is given twice; number the disks 1, 2, …")
+                for n in repeated(orders)
+            ),
+            *(
+                Problem("networks", f"mac {m} is used twice; give each card its own")
+                for m in repeated(macs)
+            ),
+        ]
 
 
 class Placement(Model):

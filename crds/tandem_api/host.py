@@ -1,16 +1,34 @@
 """Host: one machine with DRBD, libvirt and a node actuator, in one site."""
 
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from tandem_api.meta import Condition, Model, Name, Quantity, Resource
 
+ADDRESS_PATTERN = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:]*)$"
+
+
+def _canonical(address: str) -> str:
+    """The address in its one usual form, so that equal ones compare equal.
+
+    Raises:
+        ValueError: it has the right characters but is no address, such as 198.51.100.300.
+    """
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        raise ValueError(f"{address} is no IP address; write one such as 198.51.100.11") from None
+
+
 Address = Annotated[
     str,
+    AfterValidator(_canonical),
     Field(
-        pattern=r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:]*)$",
+        pattern=ADDRESS_PATTERN,
+        max_length=45,
         description="An IPv4 or IPv6 address.",
     ),
 ]

@@ -3,8 +3,8 @@
 Called by the modules that define a kind. Nothing here knows a particular kind.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -20,7 +20,7 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 
 # The subset of Kubernetes quantities that makes sense for memory and disks: whole numbers.
 QUANTITY_PATTERN = r"^[1-9][0-9]*(Ki|Mi|Gi|Ti|k|M|G|T)?$"
-Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN)]
+Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=20)]
 
 _UNIT_BYTES: Mapping[str, int] = {
     "Ki": 2**10,
@@ -63,6 +63,27 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+class Problem(NamedTuple):
+    """One thing that is wrong with an object: where, and what to do about it.
+
+    ``field`` is a camelCase path as a person writes it, such as ``spec.replicas[0].host``.
+    """
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class InvalidFields(ValueError):
+    """Raised by a type's own checks. The fields of its problems are relative to that type."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
 class ObjectMeta(Model):
     """The part of Kubernetes metadata that Tandem reads."""
 
@@ -74,6 +95,7 @@ class ObjectMeta(Model):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     finalizers: tuple[str, ...] = ()
+    creation_timestamp: str = ""
     deletion_timestamp: str | None = None
 
 
@@ -118,6 +140,11 @@ class Resource(Model):
             pydantic.ValidationError: a field is missing or wrong; it names the field.
         """
         return cls.model_validate(raw)
+
+
+def repeated(values: Sequence[str]) -> list[str]:
+    """The values that are there more than once, each named once, sorted."""
+    return sorted({value for value in values if values.count(value) > 1})
 
 
 def condition(conditions: Iterable[Condition], kind: str) -> Condition | None:

@@ -6,7 +6,16 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from tandem_api.authority import Authority
-from tandem_api.meta import Condition, Model, Name, Quantity, Resource
+from tandem_api.meta import (
+    Condition,
+    InvalidFields,
+    Model,
+    Name,
+    Problem,
+    Quantity,
+    Resource,
+    repeated,
+)
 from tandem_api.reasons import Reason
 
 
@@ -45,7 +54,10 @@ class Replica(Model):
 
     host: Annotated[Name, Field(description="The Host that keeps this replica.")]
     devices: Annotated[
-        dict[str, DevicePath], Field(description="Backing device of every volume, by its name.")
+        dict[str, DevicePath],
+        Field(
+            min_length=1, max_length=16, description="Backing device of every volume, by its name."
+        ),
     ]
 
 
@@ -59,7 +71,9 @@ class OverrideRequest(Model):
     accept_data_loss: Annotated[
         bool, Field(description="Must be true: writes that only the other side has are given up.")
     ]
-    by: Annotated[str, Field(min_length=1, description="Who decided; kept in the status.")]
+    by: Annotated[
+        str, Field(min_length=1, max_length=253, description="Who decided; kept in the status.")
+    ]
 
 
 class MirrorSpec(Model):
@@ -88,29 +102,47 @@ class MirrorSpec(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = list(self.problems())
+        problems = self.problems()
         if problems:
-            raise ValueError("; ".join(problems))
+            raise InvalidFields(problems)
         return self
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Problem]:
         """What contradicts itself within this spec; empty if nothing does."""
-        found: list[str] = []
+        found: list[Problem] = []
         names = [volume.name for volume in self.volumes]
-        found += [f"volumes: {n} is there twice" for n in sorted(set(names)) if names.count(n) > 1]
-        if self.replicas[0].host == self.replicas[1].host:
-            found.append(f"replicas: both are on host {self.replicas[0].host}; name two hosts")
+        found += [
+            Problem("volumes", f"{name} is there twice; remove one") for name in repeated(names)
+        ]
+        first, second = self.replicas
+        if first.host == second.host:
+            found.append(
+                Problem("replicas", f"both are on host {first.host}; name hosts of two sites")
+            )
         for index, replica in enumerate(self.replicas):
-            path = f"replicas[{index}].devices"
-            missing = sorted(set(names) - set(replica.devices))
-            unknown = sorted(set(replica.devices) - set(names))
-            found += [f"{path}: volume {n} has no device; add {n}: /dev/…" for n in missing]
-            found += [f"{path}: {n} is no volume of this mirror; remove it" for n in unknown]
-            paths = list(replica.devices.values())
-            found += [
-                f"{path}: {p} is there twice" for p in sorted(set(paths)) if paths.count(p) > 1
-            ]
+            found += _device_problems(f"replicas[{index}].devices", names, replica)
+        if self.override and not self.override.accept_data_loss:
+            found.append(
+                Problem(
+                    "override.acceptDataLoss",
+                    "is false, so nothing would be done; set it to true, or remove override",
+                )
+            )
         return found
+
+
+def _device_problems(field: str, names: list[str], replica: Replica) -> list[Problem]:
+    """What is wrong with one replica's devices, given the names of the mirror's volumes."""
+    missing = sorted(set(names) - set(replica.devices))
+    unknown = sorted(set(replica.devices) - set(names))
+    return [
+        *(Problem(field, f"volume {n} has no device; add {n}: /dev/…") for n in missing),
+        *(Problem(field, f"{n} is no volume of this mirror; remove it") for n in unknown),
+        *(
+            Problem(field, f"{path} is there twice; give each volume its own device")
+            for path in repeated(list(replica.devices.values()))
+        ),
+    ]
 
 
 class VolumeReport(Model):
@@ -155,11 +187,24 @@ class DeviceNumbers(Model):
     minors: dict[str, int]
 
 
+class Accepted(Model):
+    """What of the spec was in force when it last passed every check. The controller's own note.
+
+    A later spec is compared with it: what may not change is refused even by a server that does
+    not enforce transition rules.
+    """
+
+    protocol: Protocol
+    volumes: tuple[Volume, ...]
+    hosts: tuple[str, ...]
+
+
 class MirrorStatus(Model):
     """Who may write, and how the replicas are."""
 
     authority: Authority | None = None
     device_numbers: DeviceNumbers | None = None
+    accepted: Accepted | None = None
     replicas: dict[str, ReplicaReport] = {}
     phase: str = ""
     owner: str = ""

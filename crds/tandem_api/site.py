@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from tandem_api.meta import Condition, Model, Resource
+from tandem_api.meta import Condition, InvalidFields, Model, Problem, Resource
 from tandem_api.timing import PROFILES, Profile, Timing
 
 
@@ -28,10 +28,13 @@ class SiteSpec(Model):
     @model_validator(mode="after")
     def _heartbeat_goes_with_custom(self) -> Self:
         if (self.profile is Profile.CUSTOM) != (self.heartbeat is not None):
-            raise ValueError(
-                "heartbeat belongs to profile Custom: set profile: Custom, or remove heartbeat"
-            )
+            raise InvalidFields([Problem("heartbeat", self._heartbeat_fix())])
         return self
+
+    def _heartbeat_fix(self) -> str:
+        if self.heartbeat is None:
+            return "is missing, and profile is Custom; add it, or set profile to Default or Fast"
+        return f"has no effect with profile {self.profile}; set profile: Custom, or remove it"
 
     @property
     def timing(self) -> Timing:
