@@ -40,6 +40,27 @@ class Heartbeat(Model):
     timing: Timing | None
 
 
+class HeartbeatContent(Model):
+    """What a host says with a heartbeat."""
+
+    host: str
+    site: str
+    instance: str
+    watchdog_armed: bool
+    timing: Timing
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {**LEASE_LABELS, HOST_LABEL: self.host, SITE_LABEL: self.site}
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return {
+            TIMING_ANNOTATION: self.timing.model_dump_json(by_alias=True),
+            WATCHDOG_ANNOTATION: "armed" if self.watchdog_armed else "none",
+        }
+
+
 def heartbeat_of(lease: Mapping[str, Any]) -> Heartbeat | None:
     """Read a Lease; None if it is no host's heartbeat.
 

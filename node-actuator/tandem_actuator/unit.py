@@ -1,0 +1,141 @@
+"""What the running actuator holds of one mirror: the latest observations, and what is under way.
+
+Mutable, and touched only from the event loop. ``view`` freezes it for a decision. Nothing in here
+is needed after a restart: it is all observed again.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tandem_actuator.core.model import (
+    DomainState,
+    DrbdState,
+    DrbdUnknown,
+    DrbdView,
+    FenceProgress,
+    Record,
+    View,
+)
+from tandem_api.authority import Instance
+from tandem_api.guest import Guest, GuestReport
+from tandem_api.mirror import Mirror, ReplicaReport
+from tandem_api.reasons import Reason
+from tandem_api.timing import Timing
+
+BACKOFF_MAX_S = 8.0
+
+
+@dataclass
+class NodeFacts:
+    """What is the same for all mirrors on this host."""
+
+    host: str
+    instance: Instance
+    timing: Timing
+    watchdog_armed: bool = False
+    watchdog_required: bool = True
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    peer_timings: Mapping[str, Timing] = field(default_factory=dict)
+    renewal_sent_at_s: float | None = None
+
+
+@dataclass
+class Unit:
+    """One mirror with a replica on this host."""
+
+    mirror: Mirror
+    record: Record
+    guest: Guest | None = None
+    drbd: DrbdView = field(default_factory=lambda: DrbdUnknown("not asked yet"))
+    domain: DomainState = DomainState.UNKNOWN
+    link_lost_at_s: float | None = None
+    link_lost_wall: str | None = None
+    shutdown_sent_at_s: float | None = None
+    fence: FenceProgress | None = None
+    fence_task: asyncio.Task[None] | None = None
+    promoting: bool = False
+    failures: int = 0
+    not_before_s: float = 0.0
+    reason: Reason = Reason.STEADY
+    message: str = ""
+    steps: dict[str, str] = field(default_factory=dict)
+    sent_replica: ReplicaReport | None = None
+    sent_guest: GuestReport | None = None
+    sent_at_s: float = 0.0
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    worker: asyncio.Task[None] | None = None
+
+    def view(self, node: NodeFacts) -> View:
+        """Everything known now, frozen."""
+        peer = self.mirror.peer_of(node.host)
+        return View(
+            host=node.host,
+            instance=node.instance,
+            mirror=self.mirror,
+            guest=self.guest,
+            record=self.record,
+            drbd=self.drbd,
+            domain=self.domain,
+            timing=node.timing,
+            peer_timing=node.peer_timings.get(peer),
+            watchdog_armed=node.watchdog_armed,
+            watchdog_required=node.watchdog_required,
+            addresses=node.addresses,
+            link_lost_at_s=self.link_lost_at_s,
+            shutdown_sent_at_s=self.shutdown_sent_at_s,
+            fence=self.fence,
+            failures=self.failures,
+        )
+
+    def observe_drbd(self, drbd: DrbdView, now_s: float, wall: str) -> bool:
+        """Take in a DRBD reading; True if it says something new.
+
+        The link counts as lost from the first reading that says so (later than it really was
+        lost: that side is safe), and an unknown reading changes nothing about it.
+        """
+        changed = _essence(drbd) != _essence(self.drbd)
+        self.drbd = drbd
+        if isinstance(drbd, DrbdUnknown):
+            return changed
+        if isinstance(drbd, DrbdState) and drbd.connected:
+            self.link_lost_at_s = self.link_lost_wall = None
+        elif self.link_lost_at_s is None:
+            self.link_lost_at_s, self.link_lost_wall = now_s, wall
+        return changed
+
+    def observe_domain(self, domain: DomainState) -> bool:
+        """Take in the domain's state; True if it is another."""
+        changed = domain is not self.domain
+        self.domain = domain
+        if domain is DomainState.ABSENT:
+            self.fence = None
+            self.shutdown_sent_at_s = None
+        return changed
+
+    def observe_mirror(self, mirror: Mirror) -> None:
+        """Take in a newer copy of the object; older ones (a lagging watch) are ignored."""
+        if version(mirror) >= version(self.mirror) or mirror.metadata.uid != self.mirror.metadata.uid:
+            self.mirror = mirror
+            self.wake.set()
+
+    def back_off(self, now_s: float) -> None:
+        """After a failure: wait longer each time before the next try."""
+        self.failures += 1
+        self.not_before_s = now_s + min(0.25 * 2**self.failures, BACKOFF_MAX_S)
+
+
+def version(mirror: Mirror) -> int:
+    """The object's resourceVersion as a number, to tell newer from older copies.
+
+    Kubernetes calls it opaque, but etcd's revision it is, and since 1.35 comparable by contract.
+    """
+    text = mirror.metadata.resource_version
+    return int(text) if text.isdigit() else 0
+
+
+def _essence(drbd: DrbdView) -> object:
+    """A reading without the time it was taken at."""
+    if isinstance(drbd, DrbdState):
+        return (drbd.role, drbd.connection, drbd.peer_role, dict(drbd.volumes), drbd.suspended)
+    return type(drbd)
