@@ -32,10 +32,12 @@ class Protocol(StrEnum):
     C = "C"
 
 
+# No segment begins with a dot: no way out of /dev, and one spelling for one device.
+DEVICE_PATTERN = r"^/dev(/[A-Za-z0-9_+:-][A-Za-z0-9_.+:-]*)+$"
 DevicePath = Annotated[
     str,
     Field(
-        pattern=r"^/dev/[A-Za-z0-9/_.+:-]+$",
+        pattern=DEVICE_PATTERN,
         max_length=255,
         description="A block device on that host, used for nothing else.",
     ),
@@ -197,6 +199,12 @@ class Accepted(Model):
     protocol: Protocol
     volumes: tuple[Volume, ...]
     hosts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, spec: MirrorSpec) -> Self:
+        """The note of a spec without problems."""
+        hosts = tuple(replica.host for replica in spec.replicas)
+        return cls(protocol=spec.protocol, volumes=spec.volumes, hosts=hosts)
 
 
 class MirrorStatus(Model):

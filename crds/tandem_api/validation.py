@@ -1,0 +1,384 @@
+"""What is wrong with an object among the others: every refusal that needs more than one object.
+
+It also repeats what a newer API server enforces by itself (``rules``), from what the status holds,
+for servers that do not. Every problem names the field and the fix. Pure: values in, problems out.
+Called by the controller before it acts on a spec, and by tests on every example.
+
+Where two objects claim the same thing, the one that was there first is right and only the newer
+one is told: nobody can spoil a running guest by creating another object.
+"""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from tandem_api.guest import Guest
+from tandem_api.host import Host
+from tandem_api.meta import ObjectKey, Problem, Resource, quantity_bytes
+from tandem_api.mirror import Accepted, Mirror
+from tandem_api.parsing import parse_problems
+from tandem_api.site import Site
+from tandem_api.templates import template_problems
+
+__all__ = [
+    "Catalogue",
+    "Problem",
+    "guest_problems",
+    "host_problems",
+    "mirror_problems",
+    "parse_problems",
+    "site_problems",
+]
+
+R = TypeVar("R", bound=Resource)
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All objects, and who claims what, indexed once for any number of checks."""
+
+    sites: Mapping[str, Site]
+    hosts: Mapping[str, Host]
+    mirrors: Mapping[ObjectKey, Mirror]
+    guests_by_mirror: Mapping[ObjectKey, tuple[Guest, ...]]
+    guests_by_mac: Mapping[str, tuple[Guest, ...]]
+    mirrors_by_device: Mapping[tuple[str, str], tuple[Mirror, ...]]
+    mirrors_by_port: Mapping[tuple[str, int], tuple[Mirror, ...]]
+    hosts_by_address: Mapping[str, tuple[Host, ...]]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        sites: Iterable[Site] = (),
+        hosts: Iterable[Host] = (),
+        mirrors: Iterable[Mirror] = (),
+        guests: Iterable[Guest] = (),
+    ) -> Self:
+        """Index the objects. Objects that do not parse are left out by the caller."""
+        hosts, mirrors, guests = list(hosts), list(mirrors), list(guests)
+        return cls(
+            sites={site.metadata.name: site for site in sites},
+            hosts={host.metadata.name: host for host in hosts},
+            mirrors={mirror.key: mirror for mirror in mirrors},
+            guests_by_mirror=_index(guests, lambda guest: [_mirror_key(guest)]),
+            guests_by_mac=_index(guests, _macs),
+            mirrors_by_device=_index(mirrors, _devices),
+            mirrors_by_port=_index(mirrors, _ports),
+            hosts_by_address=_index(hosts, lambda host: [host.spec.replication_address]),
+        )
+
+
+def _index(objects: Iterable[R], claims: Callable[[R], Iterable[K]]) -> Mapping[K, tuple[R, ...]]:
+    found: dict[K, list[R]] = defaultdict(list)
+    for each in objects:
+        for claim in set(claims(each)):
+            found[claim].append(each)
+    return {claim: tuple(claimants) for claim, claimants in found.items()}
+
+
+def _mirror_key(guest: Guest) -> ObjectKey:
+    return ObjectKey(namespace=guest.metadata.namespace, name=guest.spec.mirror)
+
+
+def _macs(guest: Guest) -> list[str]:
+    return [network.mac.lower() for network in guest.spec.domain.networks]
+
+
+def _devices(mirror: Mirror) -> list[tuple[str, str]]:
+    return [
+        (replica.host, path)
+        for replica in mirror.spec.replicas
+        for path in replica.devices.values()
+    ]
+
+
+def _port(mirror: Mirror) -> int | None:
+    numbers = mirror.status.device_numbers
+    return numbers.port if numbers else mirror.spec.port
+
+
+def _ports(mirror: Mirror) -> list[tuple[str, int]]:
+    port = _port(mirror)
+    return [(replica.host, port) for replica in mirror.spec.replicas] if port else []
+
+
+def _precedence(each: Resource) -> tuple[bool, bool, str, str]:
+    """Sorts those in use first, then by age. One that was not created yet comes last."""
+    in_use = False
+    if isinstance(each, Guest):
+        in_use = bool(each.status.assignment and each.status.assignment.host)
+    elif isinstance(each, Mirror):
+        in_use = each.status.authority is not None
+    created = each.metadata.creation_timestamp
+    return (not in_use, not created, created, str(each.key))
+
+
+def _earlier(mine: R, claimants: Iterable[R]) -> R | None:
+    """Who claims the same thing with more right, if anyone does."""
+    rivals = [each for each in claimants if each.key != mine.key]
+    first = min(rivals, key=_precedence, default=None)
+    return first if first is not None and _precedence(first) < _precedence(mine) else None
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else "create it, or correct the name"
+
+
+# Site and host
+
+
+def site_problems(site: Site) -> list[Problem]:
+    """What is wrong with a site. Its type refuses unsafe timing, and so does this."""
+    problem = site.spec.timing.problem()
+    return [Problem("spec.heartbeat", problem)] if problem else []
+
+
+def host_problems(host: Host, catalogue: Catalogue) -> list[Problem]:
+    """What is wrong with a host among the others."""
+    found: list[Problem] = []
+    site, address = host.spec.site, host.spec.replication_address
+    if site not in catalogue.sites:
+        found.append(
+            Problem("spec.site", f"there is no site {site}; {_meant(site, catalogue.sites)}")
+        )
+    rival = _earlier(host, catalogue.hosts_by_address.get(address, ()))
+    if rival:
+        found.append(
+            Problem(
+                "spec.replicationAddress",
+                f"{address} belongs to host {rival.key} already; give each host its own",
+            )
+        )
+    return found
+
+
+# Mirror
+
+
+def mirror_problems(mirror: Mirror, catalogue: Catalogue) -> list[Problem]:
+    """What is wrong with a mirror among the others and against what was accepted before."""
+    return [
+        *_host_names(mirror, catalogue),
+        *_sites_of_replicas(mirror, catalogue),
+        *_claimed_devices(mirror, catalogue),
+        *_claimed_port(mirror, catalogue),
+        *_changes(mirror, catalogue),
+    ]
+
+
+def _host_names(mirror: Mirror, catalogue: Catalogue) -> Iterator[Problem]:
+    for index, replica in enumerate(mirror.spec.replicas):
+        if replica.host not in catalogue.hosts:
+            yield Problem(
+                f"spec.replicas[{index}].host",
+                f"there is no host {replica.host}; {_meant(replica.host, catalogue.hosts)}",
+            )
+
+
+def _sites_of_replicas(mirror: Mirror, catalogue: Catalogue) -> Iterator[Problem]:
+    first, second = (catalogue.hosts.get(replica.host) for replica in mirror.spec.replicas)
+    if first and second and first.spec.site == second.spec.site:
+        yield Problem(
+            "spec.replicas",
+            f"{first.key} and {second.key} are both in site {first.spec.site}, so its loss would"
+            " take both; name a host of another site",
+        )
+
+
+def _claimed_devices(mirror: Mirror, catalogue: Catalogue) -> Iterator[Problem]:
+    for index, replica in enumerate(mirror.spec.replicas):
+        for volume, path in replica.devices.items():
+            rival = _earlier(mirror, catalogue.mirrors_by_device.get((replica.host, path), ()))
+            if rival:
+                yield Problem(
+                    f"spec.replicas[{index}].devices.{volume}",
+                    f"{path} on {replica.host} belongs to mirror {rival.key} already; give each"
+                    " volume its own device",
+                )
+
+
+def _claimed_port(mirror: Mirror, catalogue: Catalogue) -> Iterator[Problem]:
+    wanted, numbers = mirror.spec.port, mirror.status.device_numbers
+    if wanted is None:
+        return
+    if numbers and numbers.port != wanted:
+        yield Problem(
+            "spec.port",
+            f"is {wanted}, but the mirror was set up with {numbers.port}, which cannot change;"
+            f" set it back to {numbers.port}, or remove it",
+        )
+        return
+    for replica in mirror.spec.replicas:
+        rival = _earlier(mirror, catalogue.mirrors_by_port.get((replica.host, wanted), ()))
+        if rival:
+            yield Problem(
+                "spec.port",
+                f"{wanted} on {replica.host} belongs to mirror {rival.key} already; choose"
+                " another, or remove it and Tandem chooses",
+            )
+            return
+
+
+def _changes(mirror: Mirror, catalogue: Catalogue) -> Iterator[Problem]:
+    accepted = mirror.status.accepted
+    if accepted:
+        yield from _protocol_change(mirror, accepted, catalogue)
+        yield from _host_change(mirror, accepted)
+        yield from _volume_changes(mirror, accepted)
+
+
+def _protocol_change(mirror: Mirror, accepted: Accepted, catalogue: Catalogue) -> Iterator[Problem]:
+    was, now = accepted.protocol, mirror.spec.protocol
+    user = _user_of(mirror, catalogue)
+    if was is not now and user:
+        yield Problem(
+            "spec.protocol",
+            f"cannot change from {was} to {now} while {user}; set it back to {was}, or set"
+            " running: false on the guest first",
+        )
+
+
+def _user_of(mirror: Mirror, catalogue: Catalogue) -> str | None:
+    """Who writes to the mirror now, in words."""
+    for guest in catalogue.guests_by_mirror.get(mirror.key, ()):
+        if guest.status.assignment and guest.status.assignment.host:
+            return f"guest {guest.key} runs on {guest.status.assignment.host}"
+    authority = mirror.status.authority
+    return f"{authority.owner} uses the mirror" if authority and authority.owner else None
+
+
+def _host_change(mirror: Mirror, accepted: Accepted) -> Iterator[Problem]:
+    for index, replica in enumerate(mirror.spec.replicas):
+        if replica.host not in accepted.hosts:
+            yield Problem(
+                f"spec.replicas[{index}].host",
+                f"is {replica.host}, but the replicas are on {' and '.join(accepted.hosts)} and"
+                " cannot move; set it back, or make a new mirror and copy the data",
+            )
+
+
+def _volume_changes(mirror: Mirror, accepted: Accepted) -> Iterator[Problem]:
+    before = [volume.name for volume in accepted.volumes]
+    now = [volume.name for volume in mirror.spec.volumes]
+    if now[: len(before)] != before:
+        yield Problem(
+            "spec.volumes",
+            f"must begin with {', '.join(before)}: volumes cannot be removed, renamed or"
+            " reordered; set them back, and add new ones at the end",
+        )
+        return
+    for index, (old, new) in enumerate(zip(accepted.volumes, mirror.spec.volumes, strict=False)):
+        if quantity_bytes(new.size) < quantity_bytes(old.size):
+            yield Problem(
+                f"spec.volumes[{index}].size",
+                f"cannot shrink from {old.size} to {new.size}, since data would be cut off; set"
+                f" it back to {old.size}, or make it larger",
+            )
+
+
+# Guest
+
+
+def guest_problems(guest: Guest, catalogue: Catalogue) -> list[Problem]:
+    """What is wrong with a guest among the others."""
+    template = guest.spec.domain.template
+    found = [*_claimed_macs(guest, catalogue), *(template_problems(template) if template else ())]
+    mirror = catalogue.mirrors.get(_mirror_key(guest))
+    if mirror is None:
+        return [_no_mirror(guest, catalogue), *_preferred_site(guest, None, catalogue), *found]
+    return [
+        *_claimed_mirror(guest, catalogue),
+        *_disks(guest, mirror),
+        *_preferred_site(guest, mirror, catalogue),
+        *_capacity(guest, mirror, catalogue),
+        *found,
+    ]
+
+
+def _no_mirror(guest: Guest, catalogue: Catalogue) -> Problem:
+    namespace, name = guest.metadata.namespace, guest.spec.mirror
+    known = [key.name for key in catalogue.mirrors if key.namespace == namespace]
+    return Problem(
+        "spec.mirror",
+        f"there is no mirror {name} in namespace {namespace}; {_meant(name, known)}",
+    )
+
+
+def _claimed_mirror(guest: Guest, catalogue: Catalogue) -> Iterator[Problem]:
+    rival = _earlier(guest, catalogue.guests_by_mirror.get(_mirror_key(guest), ()))
+    if rival:
+        yield Problem(
+            "spec.mirror",
+            f"{guest.spec.mirror} belongs to guest {rival.key} already; give each guest its own"
+            " mirror",
+        )
+
+
+def _claimed_macs(guest: Guest, catalogue: Catalogue) -> Iterator[Problem]:
+    for index, mac in enumerate(_macs(guest)):
+        rival = _earlier(guest, catalogue.guests_by_mac.get(mac, ()))
+        if rival:
+            yield Problem(
+                f"spec.domain.networks[{index}].mac",
+                f"{mac} belongs to guest {rival.key} already; choose another",
+            )
+
+
+def _disks(guest: Guest, mirror: Mirror) -> Iterator[Problem]:
+    names = [volume.name for volume in mirror.spec.volumes]
+    for index, disk in enumerate(guest.spec.domain.disks):
+        if disk.volume not in names:
+            yield Problem(
+                f"spec.domain.disks[{index}].volume",
+                f"mirror {mirror.key} has no volume {disk.volume}, only {', '.join(names)};"
+                " name one of them, or add it to the mirror",
+            )
+
+
+def _preferred_site(guest: Guest, mirror: Mirror | None, catalogue: Catalogue) -> Iterator[Problem]:
+    wanted = guest.spec.placement.preferred_site
+    if wanted is None:
+        return
+    if wanted not in catalogue.sites:
+        yield Problem(
+            "spec.placement.preferredSite",
+            f"there is no site {wanted}; {_meant(wanted, catalogue.sites)}",
+        )
+        return
+    hosts = [host for host in _hosts_of(mirror, catalogue) if host] if mirror else []
+    sites = sorted({host.spec.site for host in hosts})
+    if len(sites) == 2 and wanted not in sites:
+        yield Problem(
+            "spec.placement.preferredSite",
+            f"the mirror has no replica in {wanted}; choose {' or '.join(sites)}",
+        )
+
+
+def _hosts_of(mirror: Mirror, catalogue: Catalogue) -> list[Host | None]:
+    return [catalogue.hosts.get(replica.host) for replica in mirror.spec.replicas]
+
+
+def _capacity(guest: Guest, mirror: Mirror, catalogue: Catalogue) -> Iterator[Problem]:
+    """Only if no host of the mirror could ever hold the guest; less is the planner's business."""
+    hosts = [host for host in _hosts_of(mirror, catalogue) if host]
+    capacities = [host.spec.capacity for host in hosts if host.spec.capacity]
+    if not hosts or len(capacities) < len(hosts):
+        return
+    domain, names = guest.spec.domain, " and ".join(str(host.key) for host in hosts)
+    largest = max((each.memory for each in capacities), key=quantity_bytes)
+    if quantity_bytes(domain.memory) > quantity_bytes(largest):
+        yield Problem(
+            "spec.domain.memory",
+            f"{domain.memory} is more than {names} can give; ask for at most {largest}",
+        )
+    cpus = max(each.cpus for each in capacities)
+    if domain.cpus > cpus:
+        yield Problem(
+            "spec.domain.cpus",
+            f"{domain.cpus} is more than {names} can give; ask for at most {cpus}",
+        )
