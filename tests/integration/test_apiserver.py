@@ -40,7 +40,11 @@ spec:
         openAPIV3Schema:
           type: object
           properties:
-            spec: {{type: object, properties: {{owner: {{type: string}}}}}}
+            spec:
+              type: object
+              properties: {{owner: {{type: string}}}}
+              # Servers before 1.25 do not know such rules; they must not stand in the way.
+              x-kubernetes-validations: [{{rule: "self.owner != ''"}}]
             status: {{type: object, properties: {{epoch: {{type: integer}}}}}}
 """
 ROLE = """\
