@@ -108,6 +108,18 @@ class Api(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class DrbdEvent:
+    """One change of a resource.
+
+    ``was_connected``: the event says that the link to the peer was up at that moment. A link that
+    came and went between two queries would otherwise be counted as lost since the first loss.
+    """
+
+    name: str
+    was_connected: bool = False
+
+
 class Drbd(Protocol):
     """DRBD on this host, one resource at a time. Names are ``Mirror.drbd_name``.
 
@@ -118,8 +130,8 @@ class Drbd(Protocol):
         """Ask the kernel now. Never raises: a failure or timeout is DrbdUnknown."""
         ...
 
-    def events(self) -> AsyncIterator[str]:
-        """Names of resources that changed, from ``drbdsetup events2``. Restarts by itself.
+    def events(self) -> AsyncIterator[DrbdEvent]:
+        """Changes of resources, from ``drbdsetup events2``. Restarts by itself.
 
         An empty name means "re-read everything" (events were skipped or the stream restarted).
         """

@@ -47,6 +47,7 @@ class Unit:
     mirror: Mirror
     record: Record
     guest: Guest | None = None
+    guest_gone: bool = False
     drbd: DrbdView = field(default_factory=lambda: DrbdUnknown("not asked yet"))
     domain: DomainState = DomainState.UNKNOWN
     link_lost_at_s: float | None = None
@@ -111,11 +112,23 @@ class Unit:
         if domain is DomainState.ABSENT:
             self.fence = None
             self.shutdown_sent_at_s = None
+            if self.guest_gone:
+                self.guest = None
         return changed
+
+    def observe_guest(self, guest: Guest | None) -> None:
+        """Take in the guest's object. One that disappears while it runs is still known here."""
+        self.guest_gone = guest is None
+        if guest is not None or not self.domain.may_run:
+            self.guest = guest
+        self.wake.set()
 
     def observe_mirror(self, mirror: Mirror) -> None:
         """Take in a newer copy of the object; older ones (a lagging watch) are ignored."""
-        if version(mirror) >= version(self.mirror) or mirror.metadata.uid != self.mirror.metadata.uid:
+        if (
+            version(mirror) >= version(self.mirror)
+            or mirror.metadata.uid != self.mirror.metadata.uid
+        ):
             self.mirror = mirror
             self.wake.set()
 

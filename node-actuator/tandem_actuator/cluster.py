@@ -1,0 +1,121 @@
+"""What the API says that concerns this host: sites, hosts, mirrors and guests, from watches.
+
+Fills the units (one per mirror with a replica here) and the node's facts. A copy from a watch may
+be stale; everything irreversible reads again. An object that disappears is no order to stop
+anything: only an assignment is.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from tandem_actuator.core.model import Record
+from tandem_actuator.ports import Api, Changed, PortError, R, Records, Removed, Synced
+from tandem_actuator.unit import NodeFacts, Unit
+from tandem_api.guest import Guest
+from tandem_api.host import Host, WatchdogPolicy
+from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror
+from tandem_api.site import Site
+from tandem_api.timing import DEFAULT, Timing
+
+log = logging.getLogger(__name__)
+
+
+class Cluster:
+    """The cached objects and the units made of them."""
+
+    def __init__(
+        self, api: Api, records: Records, node: NodeFacts, on_unit: Callable[[Unit], None]
+    ) -> None:
+        self.api, self.records, self.node, self.on_unit = api, records, node, on_unit
+        self.sites: dict[ObjectKey, Site] = {}
+        self.hosts: dict[ObjectKey, Host] = {}
+        self.guests: dict[ObjectKey, Guest] = {}
+        self.units: dict[ObjectKey, Unit] = {}
+
+    async def run(self) -> None:
+        """Follow all four kinds for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(Site, self.sites, self._sites_changed))
+            tasks.create_task(self._follow(Host, self.hosts, self._hosts_changed))
+            tasks.create_task(self._follow(Guest, self.guests, self._guests_changed))
+            tasks.create_task(self._follow(Mirror, {}, self._mirrors_changed))
+
+    async def _follow(
+        self,
+        kind: type[R],
+        cache: dict[ObjectKey, R],
+        changed: Callable[[dict[ObjectKey, R]], None],
+    ) -> None:
+        async for change in self.api.watch(kind):
+            match change:
+                case Synced(objects):
+                    cache.clear()
+                    cache.update({obj.key: obj for obj in objects})
+                case Changed(obj):
+                    cache[obj.key] = obj
+                case Removed(key):
+                    cache.pop(key, None)
+            changed(cache)
+
+    @property
+    def me(self) -> Host | None:
+        return self.hosts.get(ObjectKey(namespace="", name=self.node.host))
+
+    @property
+    def site(self) -> str:
+        return self.me.spec.site if self.me else ""
+
+    def wanted_timing(self) -> Timing:
+        """The timing of this host's site; the default until it is known."""
+        site = self.sites.get(ObjectKey(namespace="", name=self.site))
+        return site.spec.timing if site else self.node.timing if self.node.timing else DEFAULT
+
+    def _sites_changed(self, _: object) -> None:
+        timings = {site.metadata.name: site.spec.timing for site in self.sites.values()}
+        self.node.peer_timings = {
+            host.metadata.name: timings[host.spec.site]
+            for host in self.hosts.values()
+            if host.spec.site in timings
+        }
+        self._wake_all()
+
+    def _hosts_changed(self, _: object) -> None:
+        self.node.addresses = {
+            host.metadata.name: host.spec.replication_address for host in self.hosts.values()
+        }
+        if self.me:
+            self.node.watchdog_required = self.me.spec.watchdog is WatchdogPolicy.REQUIRED
+        self._sites_changed(_)
+
+    def _guests_changed(self, _: object) -> None:
+        by_mirror = {(g.metadata.namespace, g.spec.mirror): g for g in self.guests.values()}
+        for unit in self.units.values():
+            key = unit.mirror.key
+            unit.observe_guest(by_mirror.get((key.namespace, key.name)))
+
+    def _mirrors_changed(self, cache: dict[ObjectKey, Mirror]) -> None:
+        for key, mirror in cache.items():
+            if mirror.replica_on(self.node.host) is None:
+                continue
+            unit = self.units.get(key)
+            if unit is not None:
+                unit.observe_mirror(mirror)
+                continue
+            self._adopt_mirror(key, mirror)
+        self._guests_changed(None)
+
+    def _adopt_mirror(self, key: ObjectKey, mirror: Mirror) -> None:
+        try:
+            record = self.records.load(mirror.drbd_name)
+        except PortError as error:
+            log.error("%s: not touched: its durable record is unreadable: %s", key, error)
+            return
+        unit = Unit(mirror=mirror, record=record or Record(uid=mirror.metadata.uid))
+        self.units[key] = unit
+        self.on_unit(unit)
+
+    def _wake_all(self) -> None:
+        for unit in self.units.values():
+            unit.wake.set()

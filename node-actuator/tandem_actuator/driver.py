@@ -1,0 +1,231 @@
+"""Performs effects on the real parts: the only place where a decision turns into an action.
+
+It runs procedures (generators of effects) to their end, turns every failure of a port into an
+outcome, and keeps the unit's cached object up to date with what a quorum read told. It decides
+nothing, except to refuse a start while the run predicate is false. ``loop`` calls it.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tandem_actuator.core import effects as fx
+from tandem_actuator.core.domain_xml import DomainSettings, domain_name
+from tandem_actuator.core.domain_xml import render as render_domain
+from tandem_actuator.core.model import DomainState
+from tandem_actuator.core.record import updated
+from tandem_actuator.core.run import run_permission
+from tandem_actuator.ports import (
+    Api,
+    ApiConflict,
+    ApiGone,
+    ApiUnavailable,
+    Clock,
+    Drbd,
+    Libvirt,
+    Network,
+    PortError,
+    Records,
+)
+from tandem_actuator.unit import NodeFacts, Unit
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The outside world."""
+
+    api: Api
+    drbd: Drbd
+    libvirt: Libvirt
+    network: Network
+    records: Records
+    clock: Clock
+
+
+class Driver:
+    """Runs procedures for units."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        node: NodeFacts,
+        domain_settings: DomainSettings,
+        resource_text: Callable[[Unit], str],
+    ) -> None:
+        self.ports = ports
+        self.node = node
+        self.domain_settings = domain_settings
+        self.resource_text = resource_text
+
+    async def run(self, unit: Unit, procedure: fx.Procedure) -> fx.Finished:
+        """Drive a procedure to its end."""
+        try:
+            effect = next(procedure)
+            while True:
+                outcome = await self.perform(unit, effect)
+                if isinstance(outcome, fx.Failed | fx.SwapUnclear | fx.Unreachable):
+                    log.warning("%s: %s: %s", unit.mirror.key, effect, outcome.message)
+                effect = procedure.send(outcome)
+        except StopIteration as end:
+            finished = end.value
+            assert isinstance(finished, fx.Finished)
+            return finished
+        finally:
+            procedure.close()
+
+    async def perform(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:  # noqa: PLR0911
+        """One effect on the real parts."""
+        match effect:
+            case fx.ReadMirror():
+                return await self._read_mirror(unit)
+            case fx.ReadHeartbeat(host):
+                try:
+                    return fx.HeartbeatRead(await self.ports.api.read_heartbeat(host))
+                except PortError as error:
+                    return fx.Unreachable(str(error))
+            case fx.QueryDrbd():
+                await self.query_drbd(unit)
+                return fx.DrbdRead(unit.drbd, self.ports.clock.boottime_s(), unit.link_lost_at_s)
+            case fx.Swap():
+                return await self._swap(unit, effect)
+            case fx.UpdateRecord():
+                return self._update_record(unit, effect)
+            case fx.InspectMetadata():
+                return fx.MetadataRead(await self.ports.drbd.metadata(unit.mirror))
+            case fx.Wait(seconds):
+                await asyncio.sleep(seconds)
+                return fx.Done()
+            case _:
+                return await self._act(unit, effect)
+
+    async def query_drbd(self, unit: Unit) -> bool:
+        """Take a fresh reading into the unit; True if it says something new."""
+        drbd = await self.ports.drbd.query(unit.mirror)
+        clock = self.ports.clock
+        return unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
+
+    async def _read_mirror(self, unit: Unit) -> fx.Outcome:
+        try:
+            mirror = await self.ports.api.read_mirror(unit.mirror.key)
+        except ApiGone:
+            return fx.Unreachable(f"{unit.mirror.key} is not in the API")
+        except PortError as error:
+            return fx.Unreachable(str(error))
+        unit.observe_mirror(mirror)
+        return fx.MirrorRead(mirror, uuid.uuid4().hex)
+
+    async def _swap(self, unit: Unit, effect: fx.Swap) -> fx.Outcome:
+        try:
+            mirror = await self.ports.api.swap_authority(
+                unit.mirror.key, unit.record.uid, effect.expected_epoch, effect.authority
+            )
+        except ApiConflict:
+            return fx.SwapLost()
+        except (ApiUnavailable, ApiGone) as error:
+            return fx.SwapUnclear(str(error))
+        unit.observe_mirror(mirror)
+        new = effect.authority
+        log.info(
+            "%s: authority epoch %d: %s owner=%s mode=%s",
+            unit.mirror.key,
+            new.epoch,
+            new.reason,
+            new.owner or "-",
+            new.mode,
+        )
+        if new.owner == self.node.host and new.reason == "Claimed":
+            unit.steps = {"authorityWon": self.ports.clock.wall()}
+        return fx.Swapped(mirror)
+
+    def _update_record(self, unit: Unit, effect: fx.UpdateRecord) -> fx.Outcome:
+        """Synchronous on purpose: nothing may come between reading and writing the record."""
+        record = updated(unit.record, effect)
+        if record == unit.record:
+            return fx.Done()
+        try:
+            self.ports.records.store(unit.mirror.drbd_name, record)
+        except PortError as error:
+            return fx.Failed(str(error))
+        unit.record = record
+        return fx.Done()
+
+    async def _act(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:
+        try:
+            if await self._act_on_drbd(unit, effect) or await self._act_on_guest(unit, effect):
+                return fx.Done()
+        except PortError as error:
+            return fx.Failed(str(error))
+        raise AssertionError(f"no action for {effect}")
+
+    async def _act_on_drbd(self, unit: Unit, effect: fx.Effect) -> bool:
+        drbd, mirror = self.ports.drbd, unit.mirror
+        match effect:
+            case fx.Configure():
+                if await drbd.configure(mirror, self.resource_text(unit)):
+                    await drbd.adjust(mirror)
+            case fx.CreateMetadata():
+                await drbd.create_metadata(mirror)
+            case fx.Attach():
+                await drbd.attach(mirror)
+            case fx.Connect(discard_my_data):
+                await drbd.connect(mirror, discard_my_data=discard_my_data)
+            case fx.SkipFirstSync():
+                await drbd.skip_first_sync(mirror)
+            case fx.Promote(force):
+                await self._promote(unit, force=force)
+            case fx.Demote():
+                await drbd.demote(mirror)
+            case fx.ResumeIo():
+                await drbd.resume_io(mirror)
+            case _:
+                return False
+        return True
+
+    async def _promote(self, unit: Unit, *, force: bool) -> None:
+        """DRBD may ask back through the fence-peer program while this call is under way."""
+        unit.promoting = True
+        try:
+            await self.ports.drbd.promote(unit.mirror, force=force)
+        finally:
+            unit.promoting = False
+        unit.steps["promoted"] = self.ports.clock.wall()
+
+    async def _act_on_guest(self, unit: Unit, effect: fx.Effect) -> bool:
+        libvirt, guest = self.ports.libvirt, unit.guest
+        if guest is None:
+            raise PortError("the guest is not in the API")
+        name = domain_name(guest)
+        match effect:
+            case fx.StartGuest():
+                await self._start(unit)
+            case fx.ShutDownGuest():
+                await libvirt.shutdown(name)
+                unit.shutdown_sent_at_s = self.ports.clock.boottime_s()
+            case fx.DestroyGuest():
+                await libvirt.destroy(name)
+                unit.observe_domain(await self._domain_state(name))
+            case fx.CutNetwork():
+                await self.ports.network.cut(name)
+            case _:
+                return False
+        return True
+
+    async def _start(self, unit: Unit) -> None:
+        """Start the guest, unless the run predicate turned false meanwhile (rule 10)."""
+        guest = unit.guest
+        assert guest is not None
+        now_s = self.ports.clock.boottime_s()
+        permission = run_permission(unit.view(self.node), self.node.renewal_sent_at_s, now_s)
+        if not permission.allowed:
+            raise PortError(f"not starting: {permission.message}")
+        xml = render_domain(guest, unit.mirror, self.domain_settings)
+        await self.ports.libvirt.start(guest, xml)
+        unit.observe_domain(DomainState.RUNNING)
+        unit.steps["domainStarted"] = self.ports.clock.wall()
+
+    async def _domain_state(self, name: str) -> DomainState:
+        return (await self.ports.libvirt.states()).get(name, DomainState.ABSENT)

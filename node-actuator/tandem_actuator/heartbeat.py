@@ -1,0 +1,86 @@
+"""Renews this host's Lease and tells the rest of the actuator until when that counts.
+
+A renewal counts from *before* it was sent (rule 10), and only once it is confirmed. The timing
+and the watchdog's state travel with it: whoever counts the lease's age uses what this host really
+does. A new timing is used by the strictest of both until a renewal that carries it is confirmed.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from tandem_actuator.ports import Api, Clock, PortError
+from tandem_actuator.unit import NodeFacts
+from tandem_api.lease import HeartbeatContent
+from tandem_api.timing import RENEW_TIMEOUT_S, Timing
+
+log = logging.getLogger(__name__)
+
+
+def strictest(one: Timing, other: Timing) -> Timing:
+    """The shorter of each deadline: safe whichever of the two others believe in."""
+    return one.model_copy(
+        update={
+            "self_fence_seconds": min(one.self_fence_seconds, other.self_fence_seconds),
+            "fencing_seconds": min(one.fencing_seconds, other.fencing_seconds),
+            "query_freshness_seconds": min(
+                one.query_freshness_seconds, other.query_freshness_seconds
+            ),
+            "watchdog_seconds": min(one.watchdog_seconds, other.watchdog_seconds),
+        }
+    )
+
+
+class Heart:
+    """The heartbeat loop."""
+
+    def __init__(
+        self,
+        api: Api,
+        clock: Clock,
+        node: NodeFacts,
+        site: Callable[[], str],
+        wanted: Callable[[], Timing],
+        on_result: Callable[[float, bool], None] = lambda duration_s, confirmed: None,
+    ) -> None:
+        self.api, self.clock, self.node = api, clock, node
+        self.site, self.wanted = site, wanted
+        self.published: Timing | None = None
+        self.on_result = on_result
+
+    async def run(self) -> None:
+        """Renew for ever, at the pace of the timing, with a little jitter."""
+        while True:
+            started_s = self.clock.boottime_s()
+            confirmed = await self.beat()
+            interval_s = self.node.timing.renew_interval_seconds
+            self.on_result(self.clock.boottime_s() - started_s, confirmed)
+            spent_s = self.clock.boottime_s() - started_s
+            pause_s = interval_s * random.uniform(0.9, 1.0)
+            await asyncio.sleep(max(0.05, pause_s - spent_s))
+
+    async def beat(self) -> bool:
+        """One renewal; whether it was confirmed."""
+        wanted = self.wanted()
+        if not self.site():
+            return False
+        self.node.timing = strictest(wanted, self.published or wanted)
+        content = HeartbeatContent(
+            host=self.node.host,
+            site=self.site(),
+            instance=str(self.node.instance),
+            watchdog_armed=self.node.watchdog_armed,
+            timing=wanted,
+        )
+        sent_at_s = self.clock.boottime_s()
+        try:
+            async with asyncio.timeout(RENEW_TIMEOUT_S):
+                await self.api.renew(content)
+        except (PortError, TimeoutError) as error:
+            log.warning("heartbeat not confirmed: %s", error or "timeout")
+            return False
+        self.node.renewal_sent_at_s = sent_at_s
+        self.published = wanted
+        self.node.timing = wanted
+        return True

@@ -1,0 +1,323 @@
+"""The actuator's loops: observe, guard, decide, report. Each at its own pace; events only wake.
+
+The guard is apart from everything else: it looks at what is known ten times a second, feeds the
+watchdog up to the run predicate's deadline, and starts a self-fence without waiting for whatever
+procedure is under way. Called by ``__main__``.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from tandem_actuator.cluster import Cluster
+from tandem_actuator.core import procedures
+from tandem_actuator.core.decide import Start, decide
+from tandem_actuator.core.domain_xml import domain_name
+from tandem_actuator.core.model import DomainState, DrbdState, FenceProgress
+from tandem_actuator.core.report import guest_report, replica_report
+from tandem_actuator.core.run import RunPermission, run_permission
+from tandem_actuator.driver import Driver, Ports
+from tandem_actuator.heartbeat import Heart
+from tandem_actuator.metrics import Metrics
+from tandem_actuator.ports import ApiGone, PortError, Watchdog
+from tandem_actuator.unit import NodeFacts, Unit
+from tandem_api.reasons import Reason
+
+log = logging.getLogger(__name__)
+
+GUARD_INTERVAL_S = 0.1
+IDLE_INTERVAL_S = 2.0
+REPORT_INTERVAL_S = 0.2
+RESYNC_REPORT_INTERVAL_S = 2.0
+NO_GUEST_FEED_S = 30.0
+MIN_TICK_S = 0.02
+
+
+class Actuator:
+    """Everything that runs on one host."""
+
+    def __init__(
+        self, node: NodeFacts, ports: Ports, driver: Driver, watchdog: Watchdog, metrics: Metrics
+    ) -> None:
+        self.node, self.ports, self.driver = node, ports, driver
+        self.watchdog, self.metrics = watchdog, metrics
+        self.cluster = Cluster(ports.api, ports.records, node, self._on_unit)
+        self.heart = Heart(
+            ports.api,
+            ports.clock,
+            node,
+            lambda: self.cluster.site,
+            self.cluster.wanted_timing,
+            metrics.renewed,
+        )
+        self._libvirt_known = False
+
+    @property
+    def units(self) -> list[Unit]:
+        return list(self.cluster.units.values())
+
+    async def run(self) -> None:
+        """Run until cancelled. Leaves guests, devices and resources as they are."""
+        loops: tuple[Callable[[], Awaitable[None]], ...] = (
+            self.cluster.run,
+            self.heart.run,
+            self._guard,
+            self._watch_drbd,
+            self._watch_domain_events,
+            self._watch_domains,
+            self._report,
+            self._report_host,
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for loop in loops:
+                    tasks.create_task(_run(loop), name=loop.__name__)
+        finally:
+            for unit in self.units:
+                if unit.worker:
+                    unit.worker.cancel()
+
+    def _on_unit(self, unit: Unit) -> None:
+        unit.worker = asyncio.create_task(self._work(unit), name=f"unit {unit.mirror.key}")
+        unit.worker.add_done_callback(_crash_on_bug)
+
+    # observe
+
+    async def _watch_drbd(self) -> None:
+        """Wake the resource that an event names, and keep an honest count of its link's age."""
+        async for event in self.ports.drbd.events():
+            for unit in self.units:
+                if event.name in ("", unit.mirror.drbd_name):
+                    if event.was_connected:
+                        unit.link_lost_at_s = unit.link_lost_wall = None
+                    unit.wake.set()
+
+    async def _watch_domain_events(self) -> None:
+        async for _ in self.ports.libvirt.events():
+            await self._observe_domains()
+
+    async def _watch_domains(self) -> None:
+        while True:
+            await self._observe_domains()
+            await asyncio.sleep(IDLE_INTERVAL_S if self._libvirt_known else 0.5)
+
+    async def _observe_domains(self) -> None:
+        try:
+            states = await self.ports.libvirt.states()
+            self._libvirt_known = True
+        except PortError as error:
+            if self._libvirt_known:
+                log.warning("libvirt does not answer: %s", error)
+            states, self._libvirt_known = None, False
+        for unit in self.units:
+            if states is None:
+                state = DomainState.UNKNOWN
+            elif unit.guest is None:
+                state = DomainState.ABSENT
+            else:
+                state = states.get(domain_name(unit.guest), DomainState.ABSENT)
+            if unit.observe_domain(state):
+                unit.wake.set()
+
+    # guard
+
+    async def _guard(self) -> None:
+        while True:
+            self.guard_once()
+            await asyncio.sleep(GUARD_INTERVAL_S)
+
+    def guard_once(self) -> None:
+        """Judge every guest that may run here; feed the watchdog as far as all of them allow."""
+        now_s = self.ports.clock.boottime_s()
+        feed_until_s = now_s + NO_GUEST_FEED_S
+        for unit in self.units:
+            if not unit.domain.may_run or (
+                unit.domain is DomainState.UNKNOWN and not unit.record.owned_epoch
+            ):
+                continue
+            permission = run_permission(unit.view(self.node), self.node.renewal_sent_at_s, now_s)
+            if permission.allowed:
+                feed_until_s = min(
+                    feed_until_s, permission.until_s + self.node.timing.fencing_seconds
+                )
+                continue
+            fence = unit.fence or FenceProgress(since_s=now_s)
+            feed_until_s = min(feed_until_s, fence.since_s + self.node.timing.fencing_seconds)
+            self._start_fence(unit, fence, permission)
+        if self.watchdog.armed:
+            self.watchdog.feed_until(feed_until_s)
+            self.metrics.watchdog_fed(now_s)
+
+    def _start_fence(self, unit: Unit, fence: FenceProgress, permission: RunPermission) -> None:
+        """Latched: once begun, a fence goes on until the guest is gone, whatever comes back."""
+        if unit.fence is None:
+            log.error("%s: fencing: %s", unit.mirror.key, permission.message)
+            self.metrics.self_fenced(permission.reason)
+            unit.fence = fence
+        if unit.fence_task is None or unit.fence_task.done():
+            unit.fence_task = asyncio.create_task(self._fence(unit))
+
+    async def _fence(self, unit: Unit) -> None:
+        finished = await self.driver.run(unit, procedures.fence(unit.view(self.node)))
+        log.warning("%s: %s: %s", unit.mirror.key, finished.reason, finished.message)
+        unit.wake.set()
+        if finished.failed:
+            await asyncio.sleep(0.3)
+
+    # decide and act
+
+    async def _work(self, unit: Unit) -> None:
+        """One unit's loop: look, decide, act, again."""
+        while True:
+            unit.wake.clear()
+            await self.driver.query_drbd(unit)
+            progressed = await self._decide(unit)
+            if not progressed:
+                await self._pause(unit)
+
+    async def _decide(self, unit: Unit) -> bool:
+        """Decide and carry out one procedure; whether anything was changed."""
+        clock = self.ports.clock
+        now_s = clock.boottime_s()
+        decision = decide(unit.view(self.node), now_s, clock.wall())
+        self._note(unit, decision.reason, decision.message)
+        if not isinstance(decision, Start) or now_s < unit.not_before_s:
+            return False
+        log.info("%s: %s: %s", unit.mirror.key, decision.task, decision.message)
+        finished = await self.driver.run(unit, decision.make())
+        log.info(
+            "%s: %s → %s %s", unit.mirror.key, decision.task, finished.reason, finished.message
+        )
+        self._note(unit, finished.reason, finished.message)
+        if finished.failed or not finished.progress:
+            unit.back_off(clock.boottime_s())
+        else:
+            unit.failures = 0
+        return finished.progress and not finished.failed
+
+    def _note(self, unit: Unit, reason: Reason, message: str) -> None:
+        if reason is not unit.reason:
+            log.info("%s: %s %s", unit.mirror.key, reason, message)
+        unit.reason, unit.message = reason, message
+
+    async def _pause(self, unit: Unit) -> None:
+        """Until something happens or the next look is due: soon if the link keeps a guest alive."""
+        try:
+            async with asyncio.timeout(self._look_again_in_s(unit)):
+                await unit.wake.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(MIN_TICK_S)
+
+    def _look_again_in_s(self, unit: Unit) -> float:
+        now_s = self.ports.clock.boottime_s()
+        sent_s = self.node.renewal_sent_at_s
+        timing = self.node.timing
+        lease_left_s = (sent_s + timing.self_fence_seconds - now_s) if sent_s is not None else 0.0
+        if unit.domain.may_run and lease_left_s < timing.renew_interval_seconds:
+            return timing.query_freshness_seconds / 3
+        if unit.reason in (Reason.WAITING_FOR_LINK, Reason.STOPPING) or unit.failures:
+            return 0.1
+        settling = isinstance(unit.drbd, DrbdState) and not unit.drbd.in_sync
+        return 0.5 if settling else IDLE_INTERVAL_S
+
+    async def fence_peer(self, env: Mapping[str, str]) -> tuple[int, str]:
+        """DRBD's question (rules 4 and 5), through the fence-peer program."""
+        resource = env.get("DRBD_RESOURCE", "")
+        unit = next((u for u in self.units if u.mirror.drbd_name == resource), None)
+        if unit is None:
+            return procedures.EXIT_STAY_FROZEN, f"no such mirror here: {resource!r}"
+        ask = procedures.promotion if unit.promoting else procedures.link_loss
+        log.warning("%s: fence-peer asks: %s", unit.mirror.key, ask.__name__)
+        finished = await self.driver.run(unit, ask(unit.view(self.node)))
+        code = procedures.exit_code(finished)
+        log.warning(
+            "%s: fence-peer → exit %d: %s %s",
+            unit.mirror.key,
+            code,
+            finished.reason,
+            finished.message,
+        )
+        self.metrics.fence_peer_answered(code)
+        unit.wake.set()
+        return code, finished.message
+
+    # report
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_INTERVAL_S)
+            for unit in self.units:
+                try:
+                    await self._report_unit(unit)
+                except ApiGone:
+                    continue
+                except PortError as error:
+                    log.warning("reports not delivered: %s", error)
+                    await asyncio.sleep(1.0)
+                    break
+
+    async def _report_unit(self, unit: Unit) -> None:
+        """Deliver what changed since the last delivered report."""
+        view = unit.view(self.node)
+        now_s = self.ports.clock.boottime_s()
+        replica = replica_report(view, unit.reason, "", unit.link_lost_wall)
+        guest = guest_report(view, unit.reason, "", unit.steps)
+        if replica != unit.sent_replica and not _only_resync(replica, unit, now_s):
+            replica = replica.model_copy(update={"message": unit.message})
+            await self.ports.api.report_replica(unit.mirror.key, self.node.host, replica)
+            unit.sent_replica = replica.model_copy(update={"message": ""})
+            unit.sent_at_s = now_s
+        if guest is not None and guest != unit.sent_guest and unit.guest is not None:
+            worded = guest.model_copy(update={"message": unit.message})
+            await self.ports.api.report_guest(unit.guest.key, self.node.host, worded)
+            unit.sent_guest = guest
+
+    async def _report_host(self) -> None:
+        """Once, as soon as the Host object is there."""
+        versions = {**await self.ports.drbd.versions(), **await self.ports.libvirt.versions()}
+        while True:
+            if self.cluster.me is not None:
+                try:
+                    await self.ports.api.report_host(self.node.host, self.node.instance, versions)
+                    return
+                except PortError as error:
+                    log.warning("host not reported: %s", error)
+            await asyncio.sleep(1.0)
+
+
+def _only_resync(report: object, unit: Unit, now_s: float) -> bool:
+    """Whether it is too early for another report of a resync's progress."""
+    resyncing = isinstance(unit.drbd, DrbdState) and any(
+        v.out_of_sync_bytes for v in unit.drbd.volumes.values()
+    )
+    return (
+        resyncing
+        and now_s - unit.sent_at_s < RESYNC_REPORT_INTERVAL_S
+        and _same_but_bytes(report, unit.sent_replica)
+    )
+
+
+def _same_but_bytes(one: object, other: object) -> bool:
+    return _without_bytes(one) == _without_bytes(other)
+
+
+def _without_bytes(report: object) -> object:
+    dump = getattr(report, "model_dump", None)
+    if dump is None:
+        return None
+    fields = dump()
+    for volume in fields.get("volumes", {}).values():
+        volume.pop("out_of_sync_bytes", None)
+    return fields
+
+
+async def _run(loop: Callable[[], Awaitable[None]]) -> None:
+    await loop()
+
+
+def _crash_on_bug(task: asyncio.Task[None]) -> None:
+    """A unit's loop never ends by itself: an exception in it is a bug, and must not be silent."""
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("bug in %s", task.get_name(), exc_info=task.exception())
+        raise SystemExit(70)
