@@ -18,6 +18,10 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p /run/lock /run/lvm
 ln -sfn /proc/self/fd /dev/fd
 
+# Seen from outside: a host that its watchdog reset boots again without the lab's doing.
+read -r boot_id </proc/sys/kernel/random/boot_id
+echo "$(date +%s.%N) $boot_id" >>/site/log/boots
+
 hostname "$HOST_NAME"
 echo "$HOST_NAME" >/etc/hostname
 cp /site/hosts /etc/hosts

@@ -7,7 +7,7 @@ host sees as /site:
   host.env, network.ip, hosts     settings of the next boot
   actuator.yaml, actuator.enabled configuration of the actuator; it starts at boot if the second
                                   file exists
-  log/                            boot.log, libvirtd.log, actuator.log, agent.log
+  log/                            boots, boot.log, libvirtd.log, actuator.log, agent.log
   serial/GUEST.log                what guests print; readable here also after the host's death
 
 Used by Lab and by tests.
@@ -63,7 +63,7 @@ class HostDownError(LabError):
 
 @dataclass(frozen=True)
 class HostState:
-    """What is known of a host from outside. `boot_s` is when it was started (since 1970)."""
+    """What is known of a host from outside. `boot_s` is when it last booted (since 1970)."""
 
     name: str
     site: str
@@ -72,6 +72,14 @@ class HostState:
     pid: int | None
     boot_s: float | None
     memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One boot, as the host itself noted it. `wall_s` is seconds since 1970."""
+
+    wall_s: float
+    boot_id: str
 
 
 class SiteHost:
@@ -172,9 +180,18 @@ class SiteHost:
             up=True,
             paused=is_stopped(daemon),
             pid=daemon.pid,
-            boot_s=daemon.created_s,
+            boot_s=max([daemon.created_s, *(boot.wall_s for boot in self.boots())]),
             memory_bytes=process.memory_info().rss,
         )
+
+    def boots(self) -> list[Boot]:
+        """All boots, oldest first; read from outside.
+
+        A reset from within (watchdog, reboot) boots again in the same process, as a server does.
+        """
+        path = self.share / "log" / "boots"
+        rows = path.read_text().splitlines() if path.exists() else []
+        return [Boot(float(wall), boot_id) for wall, boot_id in map(str.split, rows)]
 
     def console_tail(self, lines: int = 30) -> str:
         """The last lines of its kernel's messages."""

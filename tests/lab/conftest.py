@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
 from tandem_lab.setup.steps import set_up

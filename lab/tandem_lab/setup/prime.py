@@ -18,7 +18,12 @@ from tandem_lab.site_host import SiteHost
 from tandem_lab.topology import Topology
 
 PROBE_TIMEOUT_S = 180.0
-PROBE = "virsh -q domcapabilities --virttype qemu >/dev/null; cp -r /var/cache/libvirt /site/primed"
+# All emulators for the first question, the default one's domain features for the second.
+PROBE = """
+virsh -q capabilities >/dev/null
+virsh -q domcapabilities --virttype qemu >/dev/null
+cp -r /var/cache/libvirt /site/primed
+"""
 
 
 def prime_libvirt(target: Path, settings: Settings) -> None:

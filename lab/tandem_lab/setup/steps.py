@@ -64,6 +64,6 @@ def set_up(settings: Settings, progress: Progress) -> None:
     step(
         "libvirt's knowledge of QEMU",
         settings.libvirt_cache_dir.name,
-        stamps.digest(["prime 1", image]),
+        stamps.digest(["prime 2", image]),
         lambda part: prime_libvirt(part, settings),
     )

@@ -1,0 +1,85 @@
+"""DRBD mirrors made by hand, for tests of the lab that run without any actuator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tandem_lab.lab import Lab
+from tandem_lab.site_host import SiteHost
+from tandem_lab.topology import REPLICATION, Host
+
+CONNECT_TIMEOUT_S = 30.0
+FIRST_PORT = 7700
+
+RESOURCE = """\
+resource {name} {{
+    net {{
+        protocol C;
+        ping-int 1;
+        ping-timeout 10;
+        timeout 9;
+        connect-int 1;
+    }}
+    disk {{
+        fencing dont-care;
+    }}
+    volume 0 {{
+        device minor {minor};
+        disk {disk};
+        meta-disk internal;
+    }}
+{ends}}}
+"""
+
+
+@dataclass(frozen=True)
+class HandMadeMirror:
+    """A DRBD resource on two hosts, with one volume."""
+
+    name: str
+    minor: int
+    hosts: tuple[SiteHost, SiteHost]
+
+    @property
+    def device(self) -> str:
+        """The mirrored device, the same on both hosts."""
+        return f"/dev/drbd{self.minor}"
+
+    def configure(self, host: SiteHost) -> None:
+        """Write its configuration, which a reboot forgets."""
+        host.write_file(f"/etc/drbd.d/{self.name}.res", self._configuration())
+
+    def create(self) -> None:
+        """Make it on brand-new volumes: connected, in sync, Secondary on both hosts."""
+        for host in self.hosts:
+            host.create_volume(self.name, "16M")
+            self.configure(host)
+            host.shell(f"drbdadm create-md --force {self.name} 2>&1; drbdadm up {self.name}")
+        first, second = self.hosts
+        for host in self.hosts:
+            host.shell(f"drbdadm wait-connect {self.name}", timeout_s=CONNECT_TIMEOUT_S)
+        first.shell(f"drbdadm new-current-uuid --clear-bitmap {self.name}/0")
+        for host in (first, second):
+            host.shell(
+                f"until drbdadm dstate {self.name} | grep -q UpToDate/UpToDate; do sleep 0.1; done",
+                timeout_s=CONNECT_TIMEOUT_S,
+            )
+
+    def promote(self, host: SiteHost) -> None:
+        """Make `host` Primary."""
+        host.shell(f"drbdadm primary {self.name}")
+
+    def _configuration(self) -> str:
+        ends = "".join(self._end(host.spec) for host in self.hosts)
+        disk = f"/dev/vg0/{self.name}"
+        return RESOURCE.format(name=self.name, minor=self.minor, disk=disk, ends=ends)
+
+    def _end(self, host: Host) -> str:
+        address = f"{REPLICATION.address(host)}:{FIRST_PORT + self.minor}"
+        return f"    on {host.name} {{\n        address {address};\n    }}\n"
+
+
+def hand_made_mirror(lab: Lab, name: str, minor: int) -> HandMadeMirror:
+    """A mirror between the lab's first two hosts; not created yet."""
+    first, second = lab.hosts[:2]
+    return HandMadeMirror(name, minor, (first, second))
