@@ -2,3 +2,43 @@
 
 Both programs use it. It carries values to and from the API server and decides nothing.
 """
+
+from tandem_kube.client import KubeClient, Listing
+from tandem_kube.errors import (
+    Cause,
+    Conflict,
+    Expired,
+    Forbidden,
+    Invalid,
+    KubeError,
+    NotFound,
+    Unavailable,
+)
+from tandem_kube.kinds import EVENTS, GUESTS, HOSTS, LEASES, MIRRORS, SITES, Kind, Raw
+from tandem_kube.watch import Changed, Deleted, Interrupted, Synced, WatchEvent
+
+__all__ = [
+    "EVENTS",
+    "GUESTS",
+    "HOSTS",
+    "LEASES",
+    "MIRRORS",
+    "SITES",
+    "Cause",
+    "Changed",
+    "Conflict",
+    "Deleted",
+    "Expired",
+    "Forbidden",
+    "Interrupted",
+    "Invalid",
+    "Kind",
+    "KubeClient",
+    "KubeError",
+    "Listing",
+    "NotFound",
+    "Raw",
+    "Synced",
+    "Unavailable",
+    "WatchEvent",
+]

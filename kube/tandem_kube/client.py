@@ -1,0 +1,274 @@
+"""``KubeClient``: what Tandem's programs ask of the API server, and nothing more.
+
+Reads are quorum reads: they carry no resourceVersion, so the server may not answer from a cache.
+Writes are merge patches of one object, or the compare-and-swap of a mirror's authority. Nothing
+is retried here: whether a second try is right is the caller's decision.
+
+Every call raises only ``KubeError`` (and pydantic.ValidationError where it returns a parsed type).
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from tandem_api.authority import Authority
+from tandem_api.lease import LEASE_NAMESPACE
+from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror
+from tandem_api.timing import API_TIMEOUT_S
+from tandem_kube.errors import Conflict, NotFound
+from tandem_kube.events import EventSink
+from tandem_kube.kinds import LEASES, MIRRORS, Kind, Raw
+from tandem_kube.transport import JSON_PATCH, MERGE_PATCH, Transport, open_transport
+from tandem_kube.watch import LIST_TIMEOUT_S, WatchEvent, follow
+
+T = TypeVar("T")
+
+
+class Listing(NamedTuple):
+    """What a list gave, and the resourceVersion that it is of."""
+
+    items: list[Raw]
+    resource_version: str
+
+
+class KubeClient:
+    """One API server, one identity. Make it with ``await KubeClient.load(…)``."""
+
+    def __init__(self, transport: Transport, component: str = "tandem") -> None:
+        self._transport = transport
+        self._events = EventSink(transport, component)
+
+    @classmethod
+    async def load(
+        cls, kubeconfig: Path | None = None, *, component: str = "tandem"
+    ) -> "KubeClient":
+        """From a kubeconfig file; None: a pod's own account, else as kubectl would.
+
+        ``component`` is who events are from. Nothing is sent yet.
+        """
+        return cls(await open_transport(kubeconfig), component)
+
+    async def close(self) -> None:
+        """End every connection; watches in progress end with an error."""
+        await self._transport.close()
+
+    # -- reading
+
+    async def get(
+        self, kind: Kind[Any], key: ObjectKey, *, timeout_s: float = API_TIMEOUT_S
+    ) -> Raw:
+        """A quorum read of one object."""
+        path = kind.path(key.namespace, key.name)
+        return await self._transport.call("GET", path, timeout_s=timeout_s)
+
+    async def fetch(self, kind: Kind[T], key: ObjectKey, *, timeout_s: float = API_TIMEOUT_S) -> T:
+        """A quorum read of one object, parsed."""
+        return kind.parse(await self.get(kind, key, timeout_s=timeout_s))
+
+    async def list(
+        self,
+        kind: Kind[Any],
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        timeout_s: float = LIST_TIMEOUT_S,
+    ) -> Listing:
+        """A quorum read of all objects, of one namespace or of all."""
+        query = {"labelSelector": label_selector} if label_selector else {}
+        path = kind.path(namespace or "")
+        found = await self._transport.call("GET", path, query=query, timeout_s=timeout_s)
+        for item in found["items"]:
+            # Items of a list lack what single objects have.
+            item.setdefault("apiVersion", kind.api_version)
+            item.setdefault("kind", kind.name)
+        return Listing(found["items"], found["metadata"]["resourceVersion"])
+
+    def watch(
+        self, kind: Kind[Any], *, namespace: str | None = None, label_selector: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        """Endless: Synced with everything, then each change; Interrupted and Synced as need be."""
+        query = {"labelSelector": label_selector} if label_selector else {}
+
+        async def lister() -> Listing:
+            return await self.list(kind, namespace, label_selector=label_selector)
+
+        return follow(self._transport, kind.path(namespace or ""), query, lister)
+
+    # -- writing
+
+    async def merge_patch(
+        self,
+        kind: Kind[Any],
+        key: ObjectKey,
+        patch: Mapping[str, Any],
+        *,
+        resource_version: str | None = None,
+        subresource: str = "",
+        timeout_s: float = API_TIMEOUT_S,
+    ) -> Raw:
+        """Merge into an object: null removes, lists are replaced whole.
+
+        With ``resource_version`` only if the object is still that version, else Conflict.
+        """
+        body = dict(patch)
+        if resource_version is not None:
+            body["metadata"] = {**patch.get("metadata", {}), "resourceVersion": resource_version}
+        path = kind.path(key.namespace, key.name, subresource)
+        return await self._transport.call(
+            "PATCH", path, body=body, content_type=MERGE_PATCH, timeout_s=timeout_s
+        )
+
+    async def merge_patch_status(
+        self,
+        kind: Kind[Any],
+        key: ObjectKey,
+        patch: Mapping[str, Any],
+        *,
+        resource_version: str | None = None,
+        timeout_s: float = API_TIMEOUT_S,
+    ) -> Raw:
+        """Merge ``patch`` into ``status``: it holds what stands below that word."""
+        return await self.merge_patch(
+            kind,
+            key,
+            {"status": dict(patch)},
+            resource_version=resource_version,
+            subresource="status",
+            timeout_s=timeout_s,
+        )
+
+    async def create(
+        self, kind: Kind[Any], body: Mapping[str, Any], *, timeout_s: float = API_TIMEOUT_S
+    ) -> Raw:
+        """Make an object; Conflict if it is there."""
+        path = kind.path(body["metadata"].get("namespace", ""))
+        full = {"apiVersion": kind.api_version, "kind": kind.name, **body}
+        return await self._transport.call("POST", path, body=full, timeout_s=timeout_s)
+
+    async def delete(
+        self, kind: Kind[Any], key: ObjectKey, *, timeout_s: float = API_TIMEOUT_S
+    ) -> None:
+        """Ask for an object's end."""
+        path = kind.path(key.namespace, key.name)
+        await self._transport.call("DELETE", path, timeout_s=timeout_s)
+
+    async def swap_authority(
+        self,
+        key: ObjectKey,
+        *,
+        expected_epoch: int | None,
+        uid: str,
+        authority: Authority,
+        timeout_s: float = API_TIMEOUT_S,
+    ) -> Mirror:
+        """Replace a mirror's authority if it still has this epoch (None: if it has none yet).
+
+        Raises:
+            Conflict: somebody else wrote first, or the mirror was made anew. Nothing was changed.
+            Unavailable: it may have landed, or may still land. Read again, compare requestID.
+        """
+        if expected_epoch is None:
+            return await self._first_authority(key, uid, authority, timeout_s)
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "test", "path": "/status/authority/epoch", "value": expected_epoch},
+            {"op": "replace", "path": "/status/authority", "value": authority.wire()},
+        ]
+        path = MIRRORS.path(key.namespace, key.name, "status")
+        return Mirror.parse(
+            await self._transport.call(
+                "PATCH", path, body=patch, content_type=JSON_PATCH, timeout_s=timeout_s
+            )
+        )
+
+    async def _first_authority(
+        self, key: ObjectKey, uid: str, authority: Authority, timeout_s: float
+    ) -> Mirror:
+        """A JSON patch cannot test that something is absent; the resourceVersion can."""
+        mirror = await self.fetch(MIRRORS, key, timeout_s=timeout_s)
+        if mirror.metadata.uid != uid or mirror.status.authority is not None:
+            raise Conflict(f"{key} has an authority already, or is another mirror of that name")
+        written = await self.merge_patch_status(
+            MIRRORS,
+            key,
+            {"authority": authority.wire()},
+            resource_version=mirror.metadata.resource_version,
+            timeout_s=timeout_s,
+        )
+        return Mirror.parse(written)
+
+    # -- leases
+
+    async def get_lease(self, name: str, *, timeout_s: float = API_TIMEOUT_S) -> Raw:
+        """A quorum read of a Lease in Tandem's namespace."""
+        key = ObjectKey(namespace=LEASE_NAMESPACE, name=name)
+        return await self.get(LEASES, key, timeout_s=timeout_s)
+
+    async def list_leases(
+        self, label_selector: str = "", *, timeout_s: float = API_TIMEOUT_S
+    ) -> Listing:
+        """A quorum read of the Leases in Tandem's namespace."""
+        return await self.list(
+            LEASES, LEASE_NAMESPACE, label_selector=label_selector, timeout_s=timeout_s
+        )
+
+    async def renew_lease(
+        self,
+        name: str,
+        *,
+        holder: str,
+        duration_s: float,
+        labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+        resource_version: str | None = None,
+        acquired: bool = False,
+        timeout_s: float = API_TIMEOUT_S,
+    ) -> str:
+        """Renew a Lease, or make it; returns the new resourceVersion.
+
+        With ``resource_version`` only if it is still that version, else Conflict. ``acquired``
+        also sets acquireTime: the holder is a new one.
+        """
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        spec: dict[str, Any] = {
+            "holderIdentity": holder,
+            "renewTime": now,
+            "leaseDurationSeconds": max(1, round(duration_s)),
+        }
+        if acquired:
+            spec["acquireTime"] = now
+        metadata = {"labels": dict(labels or {}), "annotations": dict(annotations or {})}
+        key = ObjectKey(namespace=LEASE_NAMESPACE, name=name)
+        try:
+            written = await self.merge_patch(
+                LEASES,
+                key,
+                {"metadata": metadata, "spec": spec},
+                resource_version=resource_version,
+                timeout_s=timeout_s,
+            )
+        except NotFound:
+            if resource_version is not None:
+                raise Conflict(f"lease {name} is gone") from None
+            body = {
+                "metadata": {**metadata, "namespace": LEASE_NAMESPACE, "name": name},
+                "spec": {**spec, "acquireTime": now},
+            }
+            written = await self.create(LEASES, body, timeout_s=timeout_s)
+        return str(written["metadata"]["resourceVersion"])
+
+    # -- events
+
+    async def event(
+        self,
+        regarding: Mapping[str, Any],
+        kind: str,
+        reason: str,
+        message: str,
+        *,
+        timeout_s: float = API_TIMEOUT_S,
+    ) -> None:
+        """Record an event about an object; ``kind`` is Normal or Warning. See ``events``."""
+        await self._events.record(regarding, kind, reason, message, timeout_s=timeout_s)

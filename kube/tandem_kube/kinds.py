@@ -1,0 +1,65 @@
+"""The kinds of objects that Tandem reads and writes, and the paths under which the API has them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from tandem_api import meta
+from tandem_api.guest import Guest
+from tandem_api.host import Host
+from tandem_api.mirror import Mirror
+from tandem_api.site import Site
+
+T = TypeVar("T")
+Raw = dict[str, Any]
+"""An object as the API gives it."""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """One kind. ``parse`` reads a raw object into ``T`` (pydantic.ValidationError if it cannot)."""
+
+    group: str
+    version: str
+    plural: str
+    name: str
+    namespaced: bool
+    parse: Callable[[Mapping[str, Any]], T]
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The URL path of an object, or of all objects in a namespace or (empty) everywhere.
+
+        Raises:
+            ValueError: a part is missing, or holds what would name something else.
+        """
+        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
+        parts = [root]
+        if namespace and self.namespaced:
+            parts += ["namespaces", _segment(namespace)]
+        elif name and self.namespaced:
+            raise ValueError(f"{self.name} {name} needs a namespace")
+        parts.append(self.plural)
+        parts += [_segment(part) for part in (name, subresource) if part]
+        return "/".join(parts)
+
+
+def _segment(text: str) -> str:
+    if not all(c.isalnum() or c in ".-" for c in text) or text in (".", ".."):
+        raise ValueError(f"{text!r} is no name of an object")
+    return text
+
+
+def _own(plural: str, kind: type[meta.Resource], *, namespaced: bool) -> Any:
+    return Kind(meta.GROUP, meta.VERSION, plural, kind.__name__, namespaced, kind.parse)
+
+
+SITES: Kind[Site] = _own("sites", Site, namespaced=False)
+HOSTS: Kind[Host] = _own("hosts", Host, namespaced=False)
+MIRRORS: Kind[Mirror] = _own("mirrors", Mirror, namespaced=True)
+GUESTS: Kind[Guest] = _own("guests", Guest, namespaced=True)
+LEASES: Kind[Raw] = Kind("coordination.k8s.io", "v1", "leases", "Lease", True, dict)
+EVENTS: Kind[Raw] = Kind("", "v1", "events", "Event", True, dict)

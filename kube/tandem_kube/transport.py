@@ -1,0 +1,196 @@
+"""One HTTP exchange with the API server: address, TLS and credentials from ``kubernetes.aio``.
+
+The generated client above that level is not used: it offers no JSON patch for a list of
+operations with the timeout and the error mapping that a compare-and-swap needs. Here every call
+has a timeout, nothing is ever retried, and every failure is a ``KubeError``.
+
+Called by ``client`` and ``watch`` alone.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from tandem_kube.errors import Unavailable, error_of
+
+kube_config: Any = kubernetes_config  # it has no annotations
+USER_AGENT = "tandem"
+CONNECTIONS = 100
+
+# A connection whose other end has silently gone is noticed within KEEPALIVE_IDLE_S +
+# KEEPALIVE_PROBES * KEEPALIVE_INTERVAL_S; without this a watch on it would never end.
+KEEPALIVE_IDLE_S = 5
+KEEPALIVE_INTERVAL_S = 2
+KEEPALIVE_PROBES = 3
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+JSON = "application/json"
+
+UNLIMITED = aiohttp.ClientTimeout(total=None)
+"""Switches off aiohttp's own limit of 5 minutes; the limit that counts is round each call."""
+
+
+class Transport:
+    """Sends requests; knows nothing of kinds. Make one with ``open_transport``."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._api: Any = ApiClient(configuration)
+        self._connector = aiohttp.TCPConnector(
+            limit=CONNECTIONS,
+            ssl=self._api.rest_client.ssl_context,
+            socket_factory=_new_socket,
+        )
+        configuration.client_session_kwargs = {"connector": self._connector}
+
+    async def close(self) -> None:
+        """Close every connection, watches included."""
+        await self._api.close()
+        await self._connector.close()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
+        content_type: str = JSON,
+        timeout_s: float,
+    ) -> dict[str, Any]:
+        """One request and its JSON answer.
+
+        Raises:
+            KubeError: it failed; see ``errors``.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._send(method, path, query, body, content_type)
+                data = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _unavailable(method, path, error) from error
+        if response.status >= 400:
+            raise error_of(response.status, _lenient(data), json_patch=content_type == JSON_PATCH)
+        return _strict(method, path, data)
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, query: Mapping[str, str], *, open_timeout_s: float, life_s: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A GET whose answer goes on, as lines. Ends by error after ``life_s`` at the latest."""
+        response: aiohttp.ClientResponse | None = None
+        # Not asyncio.timeout(life_s): it would cancel whatever our caller does between two lines.
+        life = aiohttp.ClientTimeout(total=life_s)
+        try:
+            async with asyncio.timeout(open_timeout_s):
+                response = await self._send("GET", path, query, None, JSON, life)
+                if response.status >= 400:
+                    raise error_of(response.status, _lenient(await response.read()))
+            yield _lines(response.content)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _unavailable("GET", path, error) from error
+        finally:
+            if response is not None:
+                response.close()
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | Sequence[Any] | None,
+        content_type: str,
+        limit: aiohttp.ClientTimeout = UNLIMITED,
+    ) -> aiohttp.ClientResponse:
+        headers = {"Content-Type": content_type, "Accept": JSON, "User-Agent": USER_AGENT}
+        # Also refreshes a token that has become old.
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        url = self._configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        answer = await self._api.rest_client.request(
+            method, url, headers=headers, body=body, _request_timeout=limit
+        )
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+async def open_transport(kubeconfig: Path | None) -> Transport:
+    """From a kubeconfig file, or None for $KUBECONFIG, ~/.kube/config or the pod's own account.
+
+    Raises:
+        kubernetes.aio.config.ConfigException: there is none that can be used.
+    """
+    configuration = Configuration()
+    if kubeconfig is not None:
+        await kube_config.load_kube_config(
+            config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
+        )
+    else:
+        await _load_from_surroundings(configuration)
+    return Transport(configuration)
+
+
+async def _load_from_surroundings(configuration: Configuration) -> None:
+    """In a pod its service account, else what kubectl would use."""
+    try:
+        kube_config.load_incluster_config(client_configuration=configuration)
+    except kube_config.ConfigException:
+        await kube_config.load_kube_config(client_configuration=configuration, persist_config=False)
+
+
+def _new_socket(address: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol = address[0], address[1], address[2]
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+    return made
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: the stream's own readline gives up on long ones."""
+    pending: list[bytes] = []
+    async for chunk in content.iter_any():
+        *complete, rest = chunk.split(b"\n")
+        for part in complete:
+            line = b"".join((*pending, part))
+            pending.clear()
+            if line:
+                yield line
+        if rest:
+            pending.append(rest)
+
+
+def _unavailable(method: str, path: str, error: Exception) -> Unavailable:
+    why = str(error) or type(error).__name__
+    return Unavailable(f"{method} {path}: {why}")
+
+
+def _lenient(data: bytes) -> dict[str, Any]:
+    """An error's body; whatever stands between us and the server may answer with anything."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {"message": data[:200].decode(errors="replace")}
+    return found if isinstance(found, dict) else {}
+
+
+def _strict(method: str, path: str, data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise _unavailable(method, path, error) from error
+    if not isinstance(found, dict):
+        raise Unavailable(f"{method} {path}: the answer is no object")
+    return found
