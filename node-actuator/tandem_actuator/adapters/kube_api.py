@@ -1,0 +1,133 @@
+"""The Api port on a real Kubernetes API server, through ``tandem_kube``."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Mapping
+
+from pydantic import ValidationError
+
+from tandem_actuator.ports import (
+    ApiConflict,
+    ApiGone,
+    ApiUnavailable,
+    Changed,
+    R,
+    Removed,
+    Synced,
+    T,
+)
+from tandem_api.authority import Authority, Instance
+from tandem_api.guest import Guest, GuestReport
+from tandem_api.host import Host
+from tandem_api.lease import Heartbeat, HeartbeatContent, heartbeat_of, lease_name
+from tandem_api.meta import Model, ObjectKey, Resource
+from tandem_api.mirror import Mirror, ReplicaReport
+from tandem_api.site import Site
+from tandem_kube import watch
+from tandem_kube.client import KubeClient
+from tandem_kube.errors import Conflict, KubeError, NotFound
+from tandem_kube.kinds import GUESTS, HOSTS, MIRRORS, SITES, Kind, Raw
+
+log = logging.getLogger(__name__)
+
+KINDS: Mapping[type[Resource], Kind[object]] = {
+    Site: SITES,
+    Host: HOSTS,
+    Mirror: MIRRORS,
+    Guest: GUESTS,
+}
+
+
+class KubeApi:
+    """See ports.Api."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+
+    async def read_mirror(self, key: ObjectKey) -> Mirror:
+        return await _answered(self._client.fetch(MIRRORS, key))
+
+    async def read_heartbeat(self, host: str) -> Heartbeat | None:
+        try:
+            return heartbeat_of(await _answered(self._client.get_lease(lease_name(host))))
+        except ApiGone:
+            return None
+
+    async def swap_authority(
+        self, key: ObjectKey, uid: str, expected_epoch: int, authority: Authority
+    ) -> Mirror:
+        return await _answered(
+            self._client.swap_authority(
+                key, expected_epoch=expected_epoch, uid=uid, authority=authority
+            )
+        )
+
+    async def renew(self, heartbeat: HeartbeatContent) -> str:
+        return await _answered(
+            self._client.renew_lease(
+                lease_name(heartbeat.host),
+                holder=heartbeat.instance,
+                duration_s=heartbeat.timing.lease_duration_seconds,
+                labels=heartbeat.labels,
+                annotations=heartbeat.annotations,
+            )
+        )
+
+    async def report_replica(self, key: ObjectKey, host: str, report: ReplicaReport) -> None:
+        patch = {"replicas": {host: _whole(report)}}
+        await _answered(self._client.merge_patch_status(MIRRORS, key, patch))
+
+    async def report_guest(self, key: ObjectKey, host: str, report: GuestReport) -> None:
+        patch = {"hosts": {host: _whole(report)}}
+        await _answered(self._client.merge_patch_status(GUESTS, key, patch))
+
+    async def report_host(self, name: str, instance: Instance, versions: Mapping[str, str]) -> None:
+        patch = {"instance": str(instance), "bootID": instance.boot_id, "versions": dict(versions)}
+        key = ObjectKey(namespace="", name=name)
+        await _answered(self._client.merge_patch_status(HOSTS, key, patch))
+
+    async def watch(self, kind: type[R]) -> AsyncIterator[Synced[R] | Changed[R] | Removed]:
+        """An object that this version cannot read is left out, loudly; the rest goes on."""
+        async for event in self._client.watch(KINDS[kind]):
+            match event:
+                case watch.Synced(items):
+                    parsed = (_parsed(kind, raw) for raw in items)
+                    yield Synced(tuple(obj for obj in parsed if obj is not None))
+                case watch.Changed(raw):
+                    obj = _parsed(kind, raw)
+                    if obj is not None:
+                        yield Changed(obj)
+                case watch.Deleted(raw):
+                    metadata = raw["metadata"]
+                    yield Removed(
+                        ObjectKey(
+                            namespace=metadata.get("namespace", ""), name=metadata["name"]
+                        )
+                    )
+                case watch.Interrupted(message):
+                    log.warning("watch of %s interrupted: %s", kind.__name__, message)
+
+
+def _whole(report: Model) -> dict[str, object]:
+    """For a merge patch: absent fields become null, so that old values do not stay."""
+    return report.model_dump(mode="json", by_alias=True)
+
+
+def _parsed(kind: type[R], raw: Raw) -> R | None:
+    try:
+        return kind.parse(raw)
+    except ValidationError as error:
+        name = raw.get("metadata", {}).get("name")
+        log.error("%s %s cannot be read and is left alone: %s", kind.__name__, name, error)
+        return None
+
+
+async def _answered(call: Awaitable[T]) -> T:
+    """The call's answer, its errors in the port's terms."""
+    try:
+        return await call
+    except NotFound as error:
+        raise ApiGone(str(error)) from error
+    except Conflict as error:
+        raise ApiConflict(str(error)) from error
+    except (KubeError, ValidationError) as error:
+        raise ApiUnavailable(str(error)) from error
