@@ -46,7 +46,7 @@ def parse_problems(kind: type[Resource], raw: Mapping[str, Any]) -> list[Problem
         kind.model_validate(raw)
         found = []
     except ValidationError as error:
-        found = [problem for details in error.errors() for problem in _problems(details)]
+        found = [problem for details in _plain(error.errors()) for problem in _problems(details)]
     known = {str(problem.field) for problem in found}
     applied = _last_applied(raw)
     for problem in [*unknown_fields(kind, raw), *unknown_fields(kind, applied)]:
@@ -54,6 +54,20 @@ def parse_problems(kind: type[Resource], raw: Mapping[str, Any]) -> list[Problem
             known.add(problem.field)
             found.append(problem)
     return found
+
+
+def _plain(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without the "too short" that pydantic adds for a list of which an item is wrong."""
+    places = [details["loc"] for details in errors]
+    return [
+        details
+        for details in errors
+        if details["type"] != "too_short" or not _any_below(details["loc"], places)
+    ]
+
+
+def _any_below(place: tuple[int | str, ...], places: Sequence[tuple[int | str, ...]]) -> bool:
+    return any(len(other) > len(place) and other[: len(place)] == place for other in places)
 
 
 def _last_applied(raw: Mapping[str, Any]) -> Mapping[str, Any]:

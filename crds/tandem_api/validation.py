@@ -48,6 +48,7 @@ class Catalogue:
     mirrors_by_device: Mapping[tuple[str, str], tuple[Mirror, ...]]
     mirrors_by_port: Mapping[tuple[str, int], tuple[Mirror, ...]]
     hosts_by_address: Mapping[str, tuple[Host, ...]]
+    unreadable: frozenset[tuple[str, ObjectKey]] = frozenset()
 
     @classmethod
     def of(
@@ -57,8 +58,13 @@ class Catalogue:
         hosts: Iterable[Host] = (),
         mirrors: Iterable[Mirror] = (),
         guests: Iterable[Guest] = (),
+        unreadable: Iterable[tuple[str, ObjectKey]] = (),
     ) -> Self:
-        """Index the objects. Objects that do not parse are left out by the caller."""
+        """Index the objects.
+
+        ``unreadable`` are (kind, key) of objects that are there but do not parse: they have
+        problems of their own, and whoever names them is not told that they do not exist.
+        """
         hosts, mirrors, guests = list(hosts), list(mirrors), list(guests)
         return cls(
             sites={site.metadata.name: site for site in sites},
@@ -69,7 +75,14 @@ class Catalogue:
             mirrors_by_device=_index(mirrors, _devices),
             mirrors_by_port=_index(mirrors, _ports),
             hosts_by_address=_index(hosts, lambda host: [host.spec.replication_address]),
+            unreadable=frozenset(unreadable),
         )
+
+    def has_site(self, name: str) -> bool:
+        return name in self.sites or ("Site", ObjectKey(namespace="", name=name)) in self.unreadable
+
+    def has_host(self, name: str) -> bool:
+        return name in self.hosts or ("Host", ObjectKey(namespace="", name=name)) in self.unreadable
 
 
 def _index(objects: Iterable[R], claims: Callable[[R], Iterable[K]]) -> Mapping[K, tuple[R, ...]]:
@@ -142,7 +155,7 @@ def host_problems(host: Host, catalogue: Catalogue) -> list[Problem]:
     """What is wrong with a host among the others."""
     found: list[Problem] = []
     site, address = host.spec.site, host.spec.replication_address
-    if site not in catalogue.sites:
+    if not catalogue.has_site(site):
         found.append(
             Problem("spec.site", f"there is no site {site}; {_meant(site, catalogue.sites)}")
         )
@@ -173,7 +186,7 @@ def mirror_problems(mirror: Mirror, catalogue: Catalogue) -> list[Problem]:
 
 def _host_names(mirror: Mirror, catalogue: Catalogue) -> Iterator[Problem]:
     for index, replica in enumerate(mirror.spec.replicas):
-        if replica.host not in catalogue.hosts:
+        if not catalogue.has_host(replica.host):
             yield Problem(
                 f"spec.replicas[{index}].host",
                 f"there is no host {replica.host}; {_meant(replica.host, catalogue.hosts)}",
@@ -288,9 +301,11 @@ def guest_problems(guest: Guest, catalogue: Catalogue) -> list[Problem]:
     """What is wrong with a guest among the others."""
     template = guest.spec.domain.template
     found = [*_claimed_macs(guest, catalogue), *(template_problems(template) if template else ())]
-    mirror = catalogue.mirrors.get(_mirror_key(guest))
+    key = _mirror_key(guest)
+    mirror = catalogue.mirrors.get(key)
     if mirror is None:
-        return [_no_mirror(guest, catalogue), *_preferred_site(guest, None, catalogue), *found]
+        absent = [] if ("Mirror", key) in catalogue.unreadable else [_no_mirror(guest, catalogue)]
+        return [*absent, *_preferred_site(guest, None, catalogue), *found]
     return [
         *_claimed_mirror(guest, catalogue),
         *_disks(guest, mirror),
@@ -344,7 +359,7 @@ def _preferred_site(guest: Guest, mirror: Mirror | None, catalogue: Catalogue) -
     wanted = guest.spec.placement.preferred_site
     if wanted is None:
         return
-    if wanted not in catalogue.sites:
+    if not catalogue.has_site(wanted):
         yield Problem(
             "spec.placement.preferredSite",
             f"there is no site {wanted}; {_meant(wanted, catalogue.sites)}",

@@ -1,0 +1,139 @@
+"""The files in ``examples/`` as tests see them, and what Tandem says about the objects in them.
+
+A file in ``examples/bad`` holds what to add to ``production.yaml`` (or to put in place of an
+object of the same name there). Its first line is the one problem that Tandem must report, word
+for word; its second says who notices first. Called by unit and integration tests.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tandem_api.columns import KINDS
+from tandem_api.guest import Guest
+from tandem_api.host import Host
+from tandem_api.meta import ObjectKey, Problem, Resource
+from tandem_api.mirror import Mirror
+from tandem_api.site import Site
+from tandem_api.validation import (
+    Catalogue,
+    guest_problems,
+    host_problems,
+    mirror_problems,
+    parse_problems,
+    site_problems,
+)
+
+Raw = dict[str, Any]
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples"
+PRODUCTION = EXAMPLES / "production.yaml"
+TYPES: Mapping[str, type[Resource]] = {info.kind: info.type for info in KINDS}
+
+EVERY_SERVER = "Refused by every API server."
+NEWER_SERVERS = "Refused by API servers from 1.25 on; older ones let it in, and Tandem reports it."
+KUBECTL = "Refused by kubectl; without its check the field is dropped, and Tandem reports it."
+TANDEM = "Reported by Tandem, in the condition SpecValid."
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One file of ``examples/bad``."""
+
+    path: Path
+    problem: str
+    noticed_by: str
+    objects: list[Raw]
+
+
+def documents(path: Path) -> list[Raw]:
+    """A file's objects of Tandem's kinds."""
+    raws = yaml.safe_load_all(path.read_text())
+    return [raw for raw in raws if raw and raw["kind"] in TYPES]
+
+
+def good_files() -> list[Path]:
+    """The examples that are right."""
+    return sorted(EXAMPLES.glob("*.yaml"))
+
+
+def bad_files() -> list[Bad]:
+    """The examples that are wrong, each in its own way."""
+    return [_bad(path) for path in sorted((EXAMPLES / "bad").glob("*.yaml"))]
+
+
+def _bad(path: Path) -> Bad:
+    first, second, *_ = path.read_text().splitlines()
+    return Bad(path, first.removeprefix("# "), second.removeprefix("# "), documents(path))
+
+
+def name_of(raw: Mapping[str, Any]) -> str:
+    """``Kind namespace/name``, as a problem is introduced."""
+    metadata = raw["metadata"]
+    namespace = metadata.get("namespace")
+    name = f"{namespace}/{metadata['name']}" if namespace else metadata["name"]
+    return f"{raw['kind']} {name}"
+
+
+def merged(old: Iterable[Raw], new: Iterable[Raw]) -> list[Raw]:
+    """The new objects put in place of or beside the old ones, which were created before them."""
+    found: dict[str, Raw] = {}
+    for raw in old:
+        metadata = {"creationTimestamp": "2026-01-01T00:00:00Z", **raw["metadata"]}
+        found[name_of(raw)] = {**raw, "metadata": metadata}
+    found.update({name_of(raw): raw for raw in new})
+    return list(found.values())
+
+
+def problems_of(raws: Iterable[Raw]) -> list[str]:
+    """All that Tandem says about these objects, taken together."""
+    found: list[str] = []
+    parsed: list[tuple[Raw, Resource]] = []
+    unreadable: list[tuple[str, ObjectKey]] = []
+    for raw in raws:
+        wrong = parse_problems(TYPES[raw["kind"]], raw)
+        found += [f"{name_of(raw)}: {problem}" for problem in wrong]
+        if wrong:
+            unreadable.append((raw["kind"], _key(raw)))
+        else:
+            parsed.append((raw, TYPES[raw["kind"]].parse(raw)))
+    catalogue = catalogue_of((each for _, each in parsed), unreadable)
+    for raw, each in parsed:
+        found += [f"{name_of(raw)}: {problem}" for problem in _problems(each, catalogue)]
+    return found
+
+
+def _key(raw: Raw) -> ObjectKey:
+    metadata = raw["metadata"]
+    return ObjectKey(namespace=metadata.get("namespace", ""), name=metadata["name"])
+
+
+def catalogue_of(
+    objects: Iterable[Resource], unreadable: Iterable[tuple[str, ObjectKey]] = ()
+) -> Catalogue:
+    """The objects sorted by kind and indexed."""
+    listed = list(objects)
+    return Catalogue.of(
+        sites=[each for each in listed if isinstance(each, Site)],
+        hosts=[each for each in listed if isinstance(each, Host)],
+        mirrors=[each for each in listed if isinstance(each, Mirror)],
+        guests=[each for each in listed if isinstance(each, Guest)],
+        unreadable=unreadable,
+    )
+
+
+def _problems(each: Resource, catalogue: Catalogue) -> list[Problem]:
+    match each:
+        case Site():
+            return site_problems(each)
+        case Host():
+            return host_problems(each, catalogue)
+        case Mirror():
+            return mirror_problems(each, catalogue)
+        case Guest():
+            return guest_problems(each, catalogue)
+    raise TypeError(f"not a kind of Tandem's: {each!r}")
