@@ -129,11 +129,16 @@ class KubeClient:
         resource_version: str | None = None,
         timeout_s: float = API_TIMEOUT_S,
     ) -> Raw:
-        """Merge ``patch`` into ``status``: it holds what stands below that word."""
+        """Merge ``patch`` into ``status``: it holds what stands below that word.
+
+        An empty string is sent as null, so it removes the field: in a Tandem status the two mean
+        the same, and some API servers (1.20 built with Go 1.19) take the one for the other and
+        refuse it.
+        """
         return await self.merge_patch(
             kind,
             key,
-            {"status": dict(patch)},
+            {"status": {k: _empty_to_null(v) for k, v in patch.items()}},
             resource_version=resource_version,
             subresource="status",
             timeout_s=timeout_s,
@@ -174,7 +179,7 @@ class KubeClient:
         patch = [
             {"op": "test", "path": "/metadata/uid", "value": uid},
             {"op": "test", "path": "/status/authority/epoch", "value": expected_epoch},
-            {"op": "replace", "path": "/status/authority", "value": authority.wire()},
+            {"op": "replace", "path": "/status/authority", "value": _wire(authority)},
         ]
         path = MIRRORS.path(key.namespace, key.name, "status")
         return Mirror.parse(
@@ -193,7 +198,7 @@ class KubeClient:
         written = await self.merge_patch_status(
             MIRRORS,
             key,
-            {"authority": authority.wire()},
+            {"authority": _wire(authority)},
             resource_version=mirror.metadata.resource_version,
             timeout_s=timeout_s,
         )
@@ -272,3 +277,14 @@ class KubeClient:
     ) -> None:
         """Record an event about an object; ``kind`` is Normal or Warning. See ``events``."""
         await self._events.record(regarding, kind, reason, message, timeout_s=timeout_s)
+
+
+def _wire(authority: Authority) -> Any:
+    """As it is stored: without empty strings, see ``merge_patch_status``."""
+    return {k: v for k, v in authority.wire().items() if v != ""}
+
+
+def _empty_to_null(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _empty_to_null(v) for k, v in value.items()}
+    return None if value == "" else value

@@ -1,0 +1,60 @@
+"""Which answer of the API server is which error."""
+
+from typing import Any
+
+import pytest
+
+from tandem_kube.errors import (
+    Cause,
+    Conflict,
+    Expired,
+    Forbidden,
+    Invalid,
+    KubeError,
+    NotFound,
+    Unavailable,
+    error_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, Invalid),
+        (401, Forbidden),
+        (403, Forbidden),
+        (404, NotFound),
+        (409, Conflict),
+        (410, Expired),
+        (422, Invalid),
+        (429, Unavailable),
+        (500, Unavailable),
+        (503, Unavailable),
+        (504, Unavailable),
+    ],
+)
+def test_status_decides(status: int, expected: type[KubeError]) -> None:
+    assert type(error_of(status, {"message": "m"})) is expected
+
+
+CAUSES = {"details": {"causes": [{"field": "status.x", "message": "bad"}, {"message": "m"}]}}
+
+
+@pytest.mark.parametrize(
+    ("body", "json_patch", "expected"),
+    [({}, True, Conflict), (CAUSES, True, Invalid), ({}, False, Invalid), (CAUSES, False, Invalid)],
+)
+def test_only_a_json_patch_without_a_bad_field_is_a_failed_test(
+    body: dict[str, Any], json_patch: bool, expected: type[KubeError]
+) -> None:
+    assert type(error_of(422, body, json_patch=json_patch)) is expected
+
+
+def test_causes_name_the_fields() -> None:
+    error = error_of(422, CAUSES)
+    assert isinstance(error, Invalid)
+    assert error.causes == (Cause("status.x", "bad"),)
+
+
+def test_an_answer_without_a_body_still_says_what_it_was() -> None:
+    assert str(error_of(503, {})) == "503: no explanation"
