@@ -1,0 +1,80 @@
+"""A stand-in for an API server that enforces ``x-kubernetes-validations`` (1.25 and later).
+
+It walks a definition's schema over an object, and over the object's earlier self where there is
+one, and evaluates the rules with a CEL library. What it cannot tell: whether a real server would
+find a rule too costly. Called by unit tests.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import cel
+
+Schema = dict[str, Any]
+
+_ABSENT: Any = object()
+
+
+def broken_rules(schema: Schema, value: Any, old: Any = _ABSENT) -> Iterator[str]:
+    """The messages of the rules that a value breaks. A rule about ``oldSelf`` needs an old one."""
+    for rule in schema.get("x-kubernetes-validations", ()):
+        about_change = "oldSelf" in rule["rule"]
+        if about_change and old is _ABSENT:
+            continue
+        if not _evaluate(rule["rule"], schema, value, old):
+            yield rule["message"]
+    for child_schema, child, old_child in _children(schema, value, old):
+        yield from broken_rules(child_schema, child, old_child)
+
+
+def _children(schema: Schema, value: Any, old: Any) -> Iterator[tuple[Schema, Any, Any]]:
+    if isinstance(value, dict):
+        before = old if isinstance(old, dict) else {}
+        for name, child in value.items():
+            inner = schema.get("properties", {}).get(name) or schema.get("additionalProperties")
+            if inner:
+                yield inner, child, before.get(name, _ABSENT)
+    elif isinstance(value, list):
+        for child in value:
+            yield schema["items"], child, _counterpart(schema, child, old)
+
+
+def _counterpart(schema: Schema, child: Any, old: Any) -> Any:
+    """The item of the old list that is the same thing: only lists with keys can tell."""
+    keys = schema.get("x-kubernetes-list-map-keys", ())
+    if not keys or not isinstance(old, list):
+        return _ABSENT
+    same = (each for each in old if all(each[key] == child[key] for key in keys))
+    return next(same, _ABSENT)
+
+
+def _evaluate(rule: str, schema: Schema, value: Any, old: Any) -> bool:
+    context = cel.Context()
+    context.add_function("find", lambda text, pattern: _found(pattern, text))
+    context.add_variable("self", _typed(schema, value))
+    if old is not _ABSENT:
+        context.add_variable("oldSelf", _typed(schema, old))
+    result = cel.evaluate(rule, context)
+    assert isinstance(result, bool), f"{rule} gives {result!r}"
+    return result
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    return match[0] if match else ""
+
+
+def _typed(schema: Schema, value: Any) -> Any:
+    """The value with its defaults, and with numbers as the schema types them."""
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        defaults = {name: p["default"] for name, p in properties.items() if "default" in p}
+        inner = schema.get("additionalProperties", {})
+        return {
+            name: _typed(properties.get(name, inner), child)
+            for name, child in {**defaults, **value}.items()
+        }
+    if isinstance(value, list):
+        return [_typed(schema.get("items", {}), child) for child in value]
+    return float(value) if schema.get("type") == "number" else value

@@ -1,0 +1,141 @@
+"""The rules in the definitions say what the examples say that newer API servers refuse."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tandem_api.columns import KINDS
+from tandem_api.crdgen import schema_of
+from tandem_examples import (
+    NEWER_SERVERS,
+    PRODUCTION,
+    TANDEM,
+    Bad,
+    Raw,
+    bad_files,
+    documents,
+    good_files,
+)
+from tandem_examples.newer_server import broken_rules
+
+SCHEMAS = {info.kind: schema_of(info) for info in KINDS}
+LIST_LIMIT = 16
+
+
+def refusals(raw: Raw) -> list[str]:
+    schema = SCHEMAS[raw["kind"]]
+    accepted = raw.get("status", {}).get("accepted")
+    if accepted is None:
+        return list(broken_rules(schema, raw))
+    return list(broken_rules(schema, raw, earlier(raw, accepted)))
+
+
+def earlier(raw: Raw, accepted: dict[str, Any]) -> Raw:
+    """The mirror as it was when its spec was accepted."""
+    old = copy.deepcopy(raw)
+    old["spec"]["volumes"] = accepted["volumes"]
+    old["spec"]["protocol"] = accepted["protocol"]
+    for replica, host in zip(old["spec"]["replicas"], accepted["hosts"], strict=True):
+        replica["host"] = host
+        replica["devices"] = {v["name"]: f"/dev/vg0/{v['name']}" for v in accepted["volumes"]}
+    return old
+
+
+@pytest.mark.parametrize("path", good_files(), ids=lambda path: path.stem)
+def test_good_examples_break_no_rule(path: Any) -> None:
+    assert [refusal for raw in documents(path) for refusal in refusals(raw)] == []
+
+
+@pytest.mark.parametrize("path", good_files(), ids=lambda path: path.stem)
+def test_an_unchanged_object_breaks_no_rule(path: Any) -> None:
+    for raw in documents(path):
+        assert list(broken_rules(SCHEMAS[raw["kind"]], raw, raw)) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [bad for bad in bad_files() if bad.noticed_by == NEWER_SERVERS],
+    ids=lambda bad: bad.path.stem,
+)
+def test_a_newer_server_refuses(bad: Bad) -> None:
+    found = [refusal for raw in bad.objects for refusal in refusals(raw)]
+    assert len(found) == 1, found
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [bad for bad in bad_files() if bad.noticed_by == TANDEM],
+    ids=lambda bad: bad.path.stem,
+)
+def test_a_newer_server_cannot_know(bad: Bad) -> None:
+    assert [refusal for raw in bad.objects for refusal in refusals(raw)] == []
+
+
+def production(kind: str) -> Raw:
+    return next(raw for raw in documents(PRODUCTION) if raw["kind"] == kind)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "allowed"),
+    [
+        ("20Gi", "20Gi", True),
+        ("20Gi", "21Gi", True),
+        ("20Gi", "20480Mi", True),
+        ("20Gi", "20479Mi", False),
+        ("20Gi", "20G", False),
+        ("1Ti", "1023Gi", False),
+        ("1073741824", "1Gi", True),
+        ("1Gi", "1073741823", False),
+        ("1k", "1Ki", True),
+    ],
+)
+def test_sizes_compare_across_units(old: str, new: str, allowed: bool) -> None:
+    before, after = production("Mirror"), production("Mirror")
+    before["spec"]["volumes"][0]["size"] = old
+    after["spec"]["volumes"][0]["size"] = new
+    assert (list(broken_rules(SCHEMAS["Mirror"], after, before)) == []) is allowed
+
+
+@pytest.mark.parametrize(
+    ("names", "allowed"),
+    [
+        (["root", "data"], True),
+        (["root", "data", "logs"], True),
+        (["data", "root"], False),
+        (["root", "logs", "data"], False),
+        (["root"], False),
+        (["root", "info"], False),
+    ],
+)
+def test_volumes_are_only_added_at_the_end(names: list[str], allowed: bool) -> None:
+    before, after = production("Mirror"), production("Mirror")
+    after["spec"]["volumes"] = [{"name": name, "size": "100Gi"} for name in names]
+    for replica in after["spec"]["replicas"]:
+        replica["devices"] = {name: f"/dev/vg0/{name}" for name in names}
+    assert (list(broken_rules(SCHEMAS["Mirror"], after, before)) == []) is allowed
+
+
+def test_a_guest_keeps_its_mirror_while_it_runs() -> None:
+    before, after = production("Guest"), production("Guest")
+    after["spec"]["mirror"] = "other"
+    assert list(broken_rules(SCHEMAS["Guest"], after, before)) == []
+    after["status"] = {"host": "burjassot-1"}
+    assert len(list(broken_rules(SCHEMAS["Guest"], after, before))) == 1
+
+
+def test_every_list_that_a_rule_walks_is_bounded() -> None:
+    """Else a server reckons with the largest request there can be, and refuses the definition."""
+    for schema in SCHEMAS.values():
+        assert list(unbounded_lists(schema["properties"]["spec"])) == []
+
+
+def unbounded_lists(schema: dict[str, Any], path: str = "spec") -> Any:
+    if schema.get("type") == "array" and schema.get("maxItems", 1000) > LIST_LIMIT:
+        yield path
+    if "additionalProperties" in schema and schema.get("maxProperties", 1000) > LIST_LIMIT:
+        yield path
+    for name, child in schema.get("properties", {}).items():
+        yield from unbounded_lists(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from unbounded_lists(schema["items"], f"{path}[]")
