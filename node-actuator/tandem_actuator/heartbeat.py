@@ -43,11 +43,12 @@ class Heart:
         site: Callable[[], str],
         wanted: Callable[[], Timing],
         on_result: Callable[[float, bool], None] = lambda duration_s, confirmed: None,
+        on_confirmed: Callable[[float], None] = lambda sent_at_s: None,
     ) -> None:
         self.api, self.clock, self.node = api, clock, node
         self.site, self.wanted = site, wanted
         self.published: Timing | None = None
-        self.on_result = on_result
+        self.on_result, self.on_confirmed = on_result, on_confirmed
 
     async def run(self) -> None:
         """Renew for ever, at the pace of the timing, with a little jitter."""
@@ -81,6 +82,7 @@ class Heart:
             log.warning("heartbeat not confirmed: %s", error or "timeout")
             return False
         self.node.renewal_sent_at_s = sent_at_s
+        self.on_confirmed(sent_at_s)
         self.published = wanted
         self.node.timing = wanted
         return True

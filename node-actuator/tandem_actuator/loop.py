@@ -13,7 +13,7 @@ from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import Start, decide
 from tandem_actuator.core.domain_xml import domain_name
-from tandem_actuator.core.model import DomainState, DrbdState, FenceProgress
+from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress
 from tandem_actuator.core.report import guest_report, replica_report
 from tandem_actuator.core.run import RunPermission, run_permission
 from tandem_actuator.driver import Driver, Ports
@@ -31,13 +31,20 @@ REPORT_INTERVAL_S = 0.2
 RESYNC_REPORT_INTERVAL_S = 2.0
 NO_GUEST_FEED_S = 30.0
 MIN_TICK_S = 0.02
+FIRST_LOOK_S = 1.5
 
 
 class Actuator:
     """Everything that runs on one host."""
 
     def __init__(
-        self, node: NodeFacts, ports: Ports, driver: Driver, watchdog: Watchdog, metrics: Metrics
+        self,
+        node: NodeFacts,
+        ports: Ports,
+        driver: Driver,
+        watchdog: Watchdog,
+        metrics: Metrics,
+        on_confirmed: Callable[[float], None],
     ) -> None:
         self.node, self.ports, self.driver = node, ports, driver
         self.watchdog, self.metrics = watchdog, metrics
@@ -49,6 +56,7 @@ class Actuator:
             lambda: self.cluster.site,
             self.cluster.wanted_timing,
             metrics.renewed,
+            on_confirmed,
         )
         self._libvirt_known = False
 
@@ -122,9 +130,23 @@ class Actuator:
     # guard
 
     async def _guard(self) -> None:
+        """Begin once everything was looked at: a fresh start must not judge what it has not seen.
+
+        That is bounded. Meanwhile the watchdog, if the last run left it armed, is not fed.
+        """
+        deadline_s = self.ports.clock.boottime_s() + FIRST_LOOK_S
         while True:
-            self.guard_once()
+            if self._seen_all() or self.ports.clock.boottime_s() > deadline_s:
+                deadline_s = 0.0
+                self.guard_once()
             await asyncio.sleep(GUARD_INTERVAL_S)
+
+    def _seen_all(self) -> bool:
+        return (
+            self._libvirt_known
+            and bool(self.units)
+            and not any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units)
+        )
 
     def guard_once(self) -> None:
         """Judge every guest that may run here; feed the watchdog as far as all of them allow."""

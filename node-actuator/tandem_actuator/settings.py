@@ -25,18 +25,18 @@ class Settings(BaseSettings):
     state_dir: Annotated[
         Path, Field(description="Durable records; must survive reboots, not on a mirror.")
     ] = Path("/var/lib/tandem")
-    run_dir: Annotated[
-        Path, Field(description="Sockets and what may be lost at a reboot.")
-    ] = Path("/run/tandem")
-    drbd_dir: Annotated[
-        Path, Field(description="Where resource files are written.")
-    ] = Path("/etc/drbd.d")
-    serial_dir: Annotated[
-        Path, Field(description="Where guests' serial consoles are logged.")
-    ] = Path("/var/log/tandem/guests")
-    fence_peer: Annotated[
-        Path, Field(description="The program DRBD calls.")
-    ] = Path("/usr/local/bin/tandem-fence-peer")
+    run_dir: Annotated[Path, Field(description="Sockets and what may be lost at a reboot.")] = Path(
+        "/run/tandem"
+    )
+    drbd_dir: Annotated[Path, Field(description="Where resource files are written.")] = Path(
+        "/etc/drbd.d"
+    )
+    serial_dir: Annotated[Path, Field(description="Where guests' serial consoles are logged.")] = (
+        Path("/var/log/tandem/guests")
+    )
+    fence_peer: Annotated[Path, Field(description="The program DRBD calls.")] = Path(
+        "/usr/local/bin/tandem-fence-peer"
+    )
     libvirt_uri: str = "qemu:///system"
     watchdog_device: Annotated[
         Path | None, Field(description="Watchdog to arm, such as /dev/watchdog0; none if absent.")

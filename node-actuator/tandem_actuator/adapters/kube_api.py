@@ -99,9 +99,7 @@ class KubeApi:
                 case watch.Deleted(raw):
                     metadata = raw["metadata"]
                     yield Removed(
-                        ObjectKey(
-                            namespace=metadata.get("namespace", ""), name=metadata["name"]
-                        )
+                        ObjectKey(namespace=metadata.get("namespace", ""), name=metadata["name"])
                     )
                 case watch.Interrupted(message):
                     log.warning("watch of %s interrupted: %s", kind.__name__, message)

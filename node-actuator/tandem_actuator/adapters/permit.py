@@ -1,0 +1,40 @@
+"""Until when this boot may run guests, kept across restarts of the actuator.
+
+One small file on a tmpfs: the moment, on CLOCK_BOOTTIME, from before the last confirmed heartbeat
+was sent. It means something only on the boot that wrote it. A restarted actuator goes on from it
+instead of stopping guests until its first heartbeat, and gets no more time than the old run had.
+"""
+
+import contextlib
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+
+class _Permit(BaseModel):
+    boot_id: str
+    renewal_sent_at_s: float
+
+
+class PermitFile:
+    """The file; see the module."""
+
+    def __init__(self, run_dir: Path, boot_id: str) -> None:
+        self._path = run_dir / "heartbeat.json"
+        self._boot_id = boot_id
+
+    def load(self) -> float | None:
+        """When the last confirmed heartbeat of this boot was sent, in seconds; None if unknown."""
+        try:
+            permit = _Permit.model_validate_json(self._path.read_text())
+        except (OSError, ValidationError):
+            return None
+        return permit.renewal_sent_at_s if permit.boot_id == self._boot_id else None
+
+    def store(self, renewal_sent_at_s: float) -> None:
+        """Replace it. A file that cannot be written only costs time after a restart."""
+        permit = _Permit(boot_id=self._boot_id, renewal_sent_at_s=renewal_sent_at_s)
+        temporary = self._path.with_suffix(".new")
+        with contextlib.suppress(OSError):
+            temporary.write_text(permit.model_dump_json())
+            temporary.replace(self._path)
