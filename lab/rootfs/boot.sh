@@ -33,4 +33,6 @@ ip -batch /site/network.ip
 cp -r /opt/tandem/src/lab/rootfs/services /run/service
 touch /run/service/libvirtd/down /run/service/actuator/down
 ln -sfn /run/service /etc/service
-exec env SVDIR=/run/service runsvdir -P /run/service
+# tini is process 1 because runsvdir collects orphans only every 5 s, and until then libvirt
+# takes a QEMU that has ended for one that will not die.
+exec env SVDIR=/run/service tini -- runsvdir -P /run/service

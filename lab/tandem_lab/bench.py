@@ -18,8 +18,8 @@ from rich.table import Table
 from tandem_lab.demo import GUEST, VOLUME, VOLUME_SIZE
 from tandem_lab.deployment import Deployment
 from tandem_lab.lab import Lab
-from tandem_lab.settings import SOURCE_DIR
 from tandem_lab.prepare import prepare
+from tandem_lab.settings import SOURCE_DIR
 from tandem_lab.takeover import STEPS, Takeover, kill_and_watch, running_and_protected, wait_for
 
 # Medians of 5 on this kind of lab; guest create of about 2 s included.

@@ -18,8 +18,8 @@ from rich.table import Table
 
 from tandem_lab.deployment import Deployment
 from tandem_lab.lab import Lab
-from tandem_lab.settings import SOURCE_DIR, LabError
 from tandem_lab.prepare import prepare
+from tandem_lab.settings import SOURCE_DIR, LabError
 from tandem_lab.takeover import (
     STEPS,
     GuestName,

@@ -18,7 +18,6 @@ change things take it.
 
 from __future__ import annotations
 
-import compileall
 import fcntl
 import re
 import shutil
@@ -33,8 +32,9 @@ from pathlib import Path
 from tandem_lab.network import Cut, Direction, Network
 from tandem_lab.processes import Daemon, kill_session, start_daemon
 from tandem_lab.recorder import GuestLine, read_lines
-from tandem_lab.settings import LAB_DIR, SOURCE_DIR, LabError, Settings
+from tandem_lab.settings import LAB_DIR, LabError, Settings
 from tandem_lab.site_host import HostState, SiteHost
+from tandem_lab.source import compile_sources
 from tandem_lab.topology import (
     USERS,
     Host,
@@ -47,7 +47,6 @@ from tandem_lab.topology import (
 )
 
 DEFAULT_TOPOLOGY = LAB_DIR / "topology.yaml"
-MOUNTED_PACKAGES = ("crds/tandem_api", "node-actuator/tandem_actuator")
 LINE_POLL_S = 0.01
 
 
@@ -136,7 +135,7 @@ class Lab:
         self.down(wipe=fresh)
         self.settings.state_dir.mkdir(parents=True, exist_ok=True)
         save_topology(self.topology, self._topology_file)
-        _compile_sources()
+        compile_sources()
         self.network.create()
         start_daemon(
             [sys.executable, "-m", "tandem_lab.recorder", self.settings.state_dir],
@@ -239,9 +238,3 @@ class Lab:
             lines = self.guest_lines(guest, host)
             if lines:
                 yield GuestStatus(guest, host, lines[-1].text, now_s - lines[-1].monotonic_s)
-
-
-def _compile_sources() -> None:
-    """Byte-compile what hosts run from the checkout: they see it read-only, and are slow."""
-    for package in MOUNTED_PACKAGES:
-        compileall.compile_dir(SOURCE_DIR / package, quiet=2)

@@ -15,6 +15,7 @@ from tandem_lab.setup import stamps
 from tandem_lab.setup.mirror import RELEASE, configured_mirror
 from tandem_lab.setup.packages import ROOT_PACKAGES, ROOT_STRIP, ROOT_STRIP_PATTERNS
 from tandem_lab.shell import run
+from tandem_lab.source import source_folders
 
 DEBOOTSTRAP_TIMEOUT_S = 1800.0
 STEP_TIMEOUT_S = 600.0
@@ -24,8 +25,6 @@ MIB = 1024 * 1024
 
 VENV = "/opt/tandem/venv"
 SOURCE = "/opt/tandem/src"
-# Where programs in a host find the project's own packages.
-SOURCE_PATHS = (f"{SOURCE}/crds", f"{SOURCE}/node-actuator")
 MOUNT_POINTS = ("overlay", "site", "mnt", SOURCE.strip("/"))
 
 
@@ -37,7 +36,12 @@ def tree_stamp() -> str:
 def image_stamp(requirements: list[str], kernel_stamp: str) -> str:
     """Changes when the image must be made again."""
     return stamps.digest(
-        ["image 4", tree_stamp(), kernel_stamp, *requirements, LAB_DIR / "rootfs/init"]
+        [
+            "image 5",
+            *(tree_stamp(), kernel_stamp),
+            *(*requirements, *source_folders()),
+            LAB_DIR / "rootfs/init",
+        ]
     )
 
 
@@ -116,7 +120,8 @@ def _add_python(root: Path, wheels: Path) -> None:
     shutil.rmtree(root / "tmp/pip")
     shutil.rmtree(inside)
     site_packages = next((root / VENV.strip("/") / "lib").glob("python3*/site-packages"))
-    (site_packages / "tandem-source.pth").write_text("\n".join(SOURCE_PATHS) + "\n")
+    paths = "".join(f"{SOURCE}/{folder}\n" for folder in source_folders())
+    (site_packages / "tandem-source.pth").write_text(paths)
     _compile(root, site_packages.parent.name)
 
 

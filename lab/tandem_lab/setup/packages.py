@@ -44,6 +44,7 @@ ROOT_PACKAGES = (
     "python3-venv",
     "qemu-system-x86",
     "runit",
+    "tini",
 )
 
 # Weight that nothing in a site host uses. QEMU's optional modules are also slow to probe.

@@ -7,11 +7,10 @@ compiler.
 from __future__ import annotations
 
 import sys
-import tomllib
 from pathlib import Path
 
-from tandem_lab.settings import SOURCE_DIR
 from tandem_lab.shell import run
+from tandem_lab.source import pyproject
 
 WHEELS_TIMEOUT_S = 900.0
 EXTRA = "node-actuator"
@@ -19,7 +18,7 @@ EXTRA = "node-actuator"
 
 def actuator_requirements() -> list[str]:
     """`[project] dependencies` and the actuator's extra."""
-    project = tomllib.loads((SOURCE_DIR / "pyproject.toml").read_text())["project"]
+    project = pyproject()["project"]
     extras: dict[str, list[str]] = project.get("optional-dependencies", {})
     return [*project.get("dependencies", []), *extras.get(EXTRA, [])]
 
