@@ -18,6 +18,7 @@ import yaml
 
 from tandem_api.columns import CATEGORY, KINDS, Column, KindInfo
 from tandem_api.meta import GROUP, NAME_PATTERN, VERSION
+from tandem_api.reasons import Reason
 from tandem_api.rules import LIST_KEYS, RULES, Rule
 
 Schema = dict[str, Any]
@@ -57,6 +58,16 @@ _KEPT = (
 # For a reader of pydantic's schema: these are known, and rightly left out.
 _DROPPED = {"title", "$ref", "$defs", "anyOf", "const", "uniqueItems"}
 _FORMATS = {"integer": "int64", "number": "double"}
+
+
+# A reason is an open set to the server: a program with a new one must be able to report, and to
+# change authority, while the definitions are still the old ones.
+_OPEN_REASON = {
+    "description": "Why, in one CamelCase word.",
+    "type": "string",
+    "pattern": "^[A-Za-z0-9]*$",
+    "maxLength": 128,
+}
 
 
 class UnsupportedSchema(Exception):
@@ -193,7 +204,7 @@ def _rule(rule: Rule) -> Schema:
 def schema_of(info: KindInfo) -> Schema:
     """The structural schema of a kind."""
     whole = info.type.model_json_schema(by_alias=True)
-    definitions = whole.get("$defs", {})
+    definitions = {**whole.get("$defs", {}), Reason.__name__: _OPEN_REASON}
     parts = whole["properties"]
     schema: Schema = {
         "description": inspect.cleandoc(whole["description"]),

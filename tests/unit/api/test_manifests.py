@@ -1,0 +1,141 @@
+"""What the manifests promise in words, held against their text. No cluster is needed here."""
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tandem_api.columns import KINDS
+from tandem_api.crdgen import node_at, schema_of
+from tandem_api.reasons import Reason
+from tandem_examples import ROOT
+
+MANIFESTS = ROOT / "manifests"
+ALERTS = MANIFESTS / "monitoring" / "tandem-alerts.yaml"
+UNIT = MANIFESTS / "systemd" / "tandem-actuator.service"
+ALERT_NAMES = {
+    "TandemLeaseAtRisk",
+    "TandemLeaseLost",
+    "TandemMirrorNotRedundant",
+    "TandemGuestDown",
+    "TandemTakeoverBlocked",
+    "TandemControllerAbsent",
+}
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load(ALERTS.read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def objects(folder: str) -> list[dict[str, Any]]:
+    files = sorted((MANIFESTS / folder).glob("*.yaml"))
+    return [raw for file in files for raw in yaml.safe_load_all(file.read_text())]
+
+
+class TestAlerts:
+    def test_all_are_there_with_what_a_person_needs(self) -> None:
+        assert {rule["alert"] for rule in rules()} == ALERT_NAMES
+        for rule in rules():
+            assert set(rule["annotations"]) == {"summary", "description", "runbook"}
+            assert rule["labels"]["severity"] in ("critical", "warning")
+
+    def test_only_the_leaders_word_counts(self) -> None:
+        for rule in rules():
+            assert "tandem_leader == 1" in rule["expr"], rule["alert"]
+
+    def test_runbooks_name_reasons_that_exist(self) -> None:
+        known = {reason.value for reason in Reason} | ALERT_NAMES
+        for rule in rules():
+            words = re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", rule["annotations"]["runbook"])
+            assert set(words) <= known, rule["alert"]
+
+    def test_runbooks_name_fields_that_exist(self) -> None:
+        schemas = [schema_of(info) for info in KINDS]
+        text = " ".join(rule["annotations"]["runbook"] for rule in rules())
+        paths = re.findall(r"\b((?:spec|status)(?:\.[a-zA-Z]+)+)", text)
+        assert paths
+        for path in paths:
+            assert any(exists(schema, path) for schema in schemas), path
+
+    def test_the_operators_object_holds_the_same_rules(self) -> None:
+        wrapper = runpy.run_path(str(MANIFESTS / "monitoring" / "wrap_rules.py"))
+        assert wrapper["WRAPPED"].read_text() == wrapper["wrapped"](), "run wrap_rules.py"
+        spec = yaml.safe_load(wrapper["WRAPPED"].read_text())["spec"]
+        assert spec == yaml.safe_load(ALERTS.read_text())
+
+
+def exists(schema: dict[str, Any], path: str) -> bool:
+    try:
+        node_at(schema, path)
+    except Exception:
+        return False
+    return True
+
+
+class TestUnit:
+    def settings(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for line in UNIT.read_text().splitlines():
+            if "=" in line and not line.startswith("#"):
+                key, _, value = line.partition("=")
+                found.setdefault(key, []).append(value)
+        return found
+
+    def test_stopping_it_stops_nothing_else(self) -> None:
+        settings = self.settings()
+        assert settings["KillMode"] == ["process"]
+        ties = {"Requires", "BindsTo", "PartOf", "Requisite", "Conflicts", "PropagatesStopTo"}
+        assert not ties & set(settings)
+        assert "ExecStop" not in settings
+        assert "ExecStopPost" not in settings
+
+    def test_it_is_started_again_for_ever(self) -> None:
+        settings = self.settings()
+        assert settings["Restart"] == ["always"]
+        assert settings["StartLimitIntervalSec"] == ["0"]
+
+    def test_it_keeps_the_devices_that_it_needs(self) -> None:
+        taken_away = {"PrivateDevices", "PrivateNetwork", "ProtectKernelModules", "ProtectClock"}
+        assert not taken_away & set(self.settings())
+
+
+class TestRights:
+    def verbs(self, folder: str, group: str) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for raw in objects(folder):
+            for rule in raw.get("rules", ()):
+                if group in rule["apiGroups"] and "resourceNames" not in rule:
+                    for resource in rule["resources"]:
+                        found.setdefault(resource, set()).update(rule["verbs"])
+        return found
+
+    @pytest.mark.parametrize("folder", ["base", "hosts"])
+    def test_no_star_no_secret_no_pod(self, folder: str) -> None:
+        for raw in objects(folder):
+            for rule in raw.get("rules", ()):
+                words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+                assert not words & {"*", "secrets", "pods", "delete", "deletecollection"}
+
+    def test_hosts_write_no_spec(self) -> None:
+        verbs = self.verbs("hosts", "tandem.dev")
+        specs = {key: value for key, value in verbs.items() if "/" not in key}
+        assert set(specs) == {"sites", "hosts", "mirrors", "guests"}
+        assert all(value == {"get", "list", "watch"} for value in specs.values())
+
+    def test_the_controller_writes_no_heartbeat(self) -> None:
+        assert self.verbs("base", "coordination.k8s.io")["leases"] == {
+            "get",
+            "list",
+            "watch",
+            "create",
+        }
+
+
+def test_no_manifest_names_a_registry() -> None:
+    for file in [*MANIFESTS.rglob("*.yaml"), ROOT / "Dockerfile"]:
+        for image in re.findall(r"^(?:FROM|\s*image:)\s+(\S+)", file.read_text(), re.MULTILINE):
+            assert "." not in Path(image).parts[0].split(":")[0], (file, image)
