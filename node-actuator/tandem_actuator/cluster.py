@@ -46,7 +46,7 @@ class Cluster:
         self,
         kind: type[R],
         cache: dict[ObjectKey, R],
-        changed: Callable[[dict[ObjectKey, R]], None],
+        changed: Callable[[dict[ObjectKey, R], bool], None],
     ) -> None:
         async for change in self.api.watch(kind):
             match change:
@@ -57,7 +57,7 @@ class Cluster:
                     cache[obj.key] = obj
                 case Removed(key):
                     cache.pop(key, None)
-            changed(cache)
+            changed(cache, isinstance(change, Synced))
 
     @property
     def me(self) -> Host | None:
@@ -72,7 +72,7 @@ class Cluster:
         site = self.sites.get(ObjectKey(namespace="", name=self.site))
         return site.spec.timing if site else self.node.timing if self.node.timing else DEFAULT
 
-    def _sites_changed(self, _: object) -> None:
+    def _sites_changed(self, _cache: object, _listed: bool = False) -> None:
         timings = {site.metadata.name: site.spec.timing for site in self.sites.values()}
         self.node.peer_timings = {
             host.metadata.name: timings[host.spec.site]
@@ -81,27 +81,27 @@ class Cluster:
         }
         self._wake_all()
 
-    def _hosts_changed(self, _: object) -> None:
+    def _hosts_changed(self, _cache: object, _listed: bool = False) -> None:
         self.node.addresses = {
             host.metadata.name: host.spec.replication_address for host in self.hosts.values()
         }
         if self.me:
             self.node.watchdog_required = self.me.spec.watchdog is WatchdogPolicy.REQUIRED
-        self._sites_changed(_)
+        self._sites_changed(_cache)
 
-    def _guests_changed(self, _: object) -> None:
+    def _guests_changed(self, _cache: object, _listed: bool = False) -> None:
         by_mirror = {(g.metadata.namespace, g.spec.mirror): g for g in self.guests.values()}
         for unit in self.units.values():
             key = unit.mirror.key
             unit.observe_guest(by_mirror.get((key.namespace, key.name)))
 
-    def _mirrors_changed(self, cache: dict[ObjectKey, Mirror]) -> None:
+    def _mirrors_changed(self, cache: dict[ObjectKey, Mirror], listed: bool = False) -> None:
         for key, mirror in cache.items():
             if mirror.replica_on(self.node.host) is None:
                 continue
             unit = self.units.get(key)
             if unit is not None:
-                unit.observe_mirror(mirror)
+                unit.observe_mirror(mirror, listed=listed)
                 continue
             self._adopt_mirror(key, mirror)
         self._guests_changed(None)

@@ -60,6 +60,7 @@ class Driver:
         self.node = node
         self.domain_settings = domain_settings
         self.resource_text = resource_text
+        self.on_starting: Callable[[], None] = lambda: None
 
     async def run(self, unit: Unit, procedure: fx.Procedure) -> fx.Finished:
         """Drive a procedure to its end."""
@@ -151,6 +152,8 @@ class Driver:
         except PortError as error:
             return fx.Failed(str(error))
         unit.record = record
+        if record.marker:
+            unit.was_behind = False
         return fx.Done()
 
     async def _act(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:
@@ -173,6 +176,8 @@ class Driver:
                 await drbd.attach(mirror)
             case fx.Connect(discard_my_data):
                 await drbd.connect(mirror, discard_my_data=discard_my_data)
+            case fx.Disconnect():
+                await drbd.disconnect(mirror)
             case fx.SkipFirstSync():
                 await drbd.skip_first_sync(mirror)
             case fx.Promote(force):
@@ -223,8 +228,13 @@ class Driver:
         if not permission.allowed:
             raise PortError(f"not starting: {permission.message}")
         xml = render_domain(guest, unit.mirror, self.domain_settings)
-        await self.ports.libvirt.start(guest, xml)
-        unit.observe_domain(DomainState.RUNNING)
+        unit.starting = True  # from here on it may run: the guard and the watchdog must know
+        self.on_starting()
+        try:
+            await self.ports.libvirt.start(guest, xml)
+            unit.observe_domain(DomainState.RUNNING)
+        finally:
+            unit.starting = False
         unit.steps["domainStarted"] = self.ports.clock.wall()
 
     async def _domain_state(self, name: str) -> DomainState:

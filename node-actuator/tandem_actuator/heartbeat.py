@@ -49,6 +49,7 @@ class Heart:
         self.site, self.wanted = site, wanted
         self.published: Timing | None = None
         self.on_result, self.on_confirmed = on_result, on_confirmed
+        self.before_confirm: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
         """Renew for ever, at the pace of the timing, with a little jitter."""
@@ -81,6 +82,7 @@ class Heart:
         except (PortError, TimeoutError) as error:
             log.warning("heartbeat not confirmed: %s", error or "timeout")
             return False
+        self.before_confirm()  # a lapse must be seen before it is over
         self.node.renewal_sent_at_s = sent_at_s
         self.on_confirmed(sent_at_s)
         self.published = wanted

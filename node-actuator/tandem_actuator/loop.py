@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import procedures
-from tandem_actuator.core.decide import Start, decide
+from tandem_actuator.core.decide import Start, Task, decide
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress
 from tandem_actuator.core.report import guest_report, replica_report
@@ -32,6 +32,8 @@ RESYNC_REPORT_INTERVAL_S = 2.0
 NO_GUEST_FEED_S = 30.0
 MIN_TICK_S = 0.02
 FIRST_LOOK_S = 1.5
+SLOW_TO_SHOW = frozenset({Task.REJOIN, Task.ASK_AGAIN, Task.THAW})
+"""Their effect shows later, or never: not to be repeated at once."""
 
 
 class Actuator:
@@ -59,6 +61,8 @@ class Actuator:
             on_confirmed,
         )
         self._libvirt_known = False
+        driver.on_starting = self.guard_once
+        self.heart.before_confirm = self.guard_once
 
     @property
     def units(self) -> list[Unit]:
@@ -96,9 +100,11 @@ class Actuator:
         async for event in self.ports.drbd.events():
             for unit in self.units:
                 if event.name in ("", unit.mirror.drbd_name):
-                    if event.was_connected:
-                        unit.link_lost_at_s = unit.link_lost_wall = None
-                    unit.wake.set()
+                    # An empty name: events were missed. The link may have been up meanwhile.
+                    unit.observe_event(
+                        was_connected=event.was_connected or not event.name,
+                        was_behind=event.was_behind,
+                    )
 
     async def _watch_domain_events(self) -> None:
         async for _ in self.ports.libvirt.events():
@@ -153,15 +159,13 @@ class Actuator:
         now_s = self.ports.clock.boottime_s()
         feed_until_s = now_s + NO_GUEST_FEED_S
         for unit in self.units:
-            if not unit.domain.may_run or (
-                unit.domain is DomainState.UNKNOWN and not unit.record.owned_epoch
-            ):
+            view = unit.view(self.node)
+            if not view.guest_may_run:
                 continue
-            permission = run_permission(unit.view(self.node), self.node.renewal_sent_at_s, now_s)
-            if permission.allowed:
-                feed_until_s = min(
-                    feed_until_s, permission.until_s + self.node.timing.fencing_seconds
-                )
+            permission = run_permission(view, self.node.renewal_sent_at_s, now_s)
+            if permission.allowed and unit.fence is None:
+                margin_s = self.node.timing.fencing_seconds
+                feed_until_s = min(feed_until_s, permission.until_s + margin_s)
                 continue
             fence = unit.fence or FenceProgress(since_s=now_s)
             feed_until_s = min(feed_until_s, fence.since_s + self.node.timing.fencing_seconds)
@@ -211,7 +215,7 @@ class Actuator:
             "%s: %s → %s %s", unit.mirror.key, decision.task, finished.reason, finished.message
         )
         self._note(unit, finished.reason, finished.message)
-        if finished.failed or not finished.progress:
+        if finished.failed or not finished.progress or decision.task in SLOW_TO_SHOW:
             unit.back_off(clock.boottime_s())
         else:
             unit.failures = 0
@@ -236,7 +240,7 @@ class Actuator:
         sent_s = self.node.renewal_sent_at_s
         timing = self.node.timing
         lease_left_s = (sent_s + timing.self_fence_seconds - now_s) if sent_s is not None else 0.0
-        if unit.domain.may_run and lease_left_s < timing.renew_interval_seconds:
+        if unit.view(self.node).guest_may_run and lease_left_s < timing.renew_interval_seconds:
             return timing.query_freshness_seconds / 3
         if unit.reason in (Reason.WAITING_FOR_LINK, Reason.STOPPING) or unit.failures:
             return 0.1
@@ -251,7 +255,11 @@ class Actuator:
             return procedures.EXIT_STAY_FROZEN, f"no such mirror here: {resource!r}"
         ask = procedures.promotion if unit.promoting else procedures.link_loss
         log.warning("%s: fence-peer asks: %s", unit.mirror.key, ask.__name__)
-        finished = await self.driver.run(unit, ask(unit.view(self.node)))
+        unit.handlers += 1
+        try:
+            finished = await self.driver.run(unit, ask(unit.view(self.node)))
+        finally:
+            unit.handlers -= 1
         code = procedures.exit_code(finished)
         log.warning(
             "%s: fence-peer → exit %d: %s %s",

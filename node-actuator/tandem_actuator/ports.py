@@ -114,10 +114,12 @@ class DrbdEvent:
 
     ``was_connected``: the event says that the link to the peer was up at that moment. A link that
     came and went between two queries would otherwise be counted as lost since the first loss.
+    ``was_behind``: it says that the local disk was not current.
     """
 
     name: str
     was_connected: bool = False
+    was_behind: bool = False
 
 
 class Drbd(Protocol):

@@ -52,6 +52,10 @@ class Unit:
     domain: DomainState = DomainState.UNKNOWN
     link_lost_at_s: float | None = None
     link_lost_wall: str | None = None
+    in_sync_since_s: float | None = None
+    was_behind: bool = False
+    starting: bool = False
+    handlers: int = 0
     shutdown_sent_at_s: float | None = None
     fence: FenceProgress | None = None
     fence_task: asyncio.Task[None] | None = None
@@ -84,9 +88,12 @@ class Unit:
             watchdog_required=node.watchdog_required,
             addresses=node.addresses,
             link_lost_at_s=self.link_lost_at_s,
+            in_sync_since_s=self.in_sync_since_s,
+            was_behind=self.was_behind,
+            starting=self.starting,
+            handler_running=self.handlers > 0,
             shutdown_sent_at_s=self.shutdown_sent_at_s,
             fence=self.fence,
-            failures=self.failures,
         )
 
     def observe_drbd(self, drbd: DrbdView, now_s: float, wall: str) -> bool:
@@ -99,6 +106,8 @@ class Unit:
         self.drbd = drbd
         if isinstance(drbd, DrbdUnknown):
             return changed
+        in_sync = isinstance(drbd, DrbdState) and drbd.in_sync
+        self.in_sync_since_s = (self.in_sync_since_s or now_s) if in_sync else None
         if isinstance(drbd, DrbdState) and drbd.connected:
             self.link_lost_at_s = self.link_lost_wall = None
         elif self.link_lost_at_s is None:
@@ -109,7 +118,7 @@ class Unit:
         """Take in the domain's state; True if it is another."""
         changed = domain is not self.domain
         self.domain = domain
-        if domain is DomainState.ABSENT:
+        if domain is DomainState.ABSENT and not self.starting:
             self.fence = None
             self.shutdown_sent_at_s = None
             if self.guest_gone:
@@ -123,12 +132,22 @@ class Unit:
             self.guest = guest
         self.wake.set()
 
-    def observe_mirror(self, mirror: Mirror) -> None:
-        """Take in a newer copy of the object; older ones (a lagging watch) are ignored."""
-        if (
-            version(mirror) >= version(self.mirror)
-            or mirror.metadata.uid != self.mirror.metadata.uid
-        ):
+    def observe_event(self, *, was_connected: bool, was_behind: bool) -> None:
+        """Take in what an event told about a moment that the next look may not see."""
+        if was_connected:
+            self.link_lost_at_s = self.link_lost_wall = None
+        if was_behind:
+            self.was_behind = True
+            self.in_sync_since_s = None
+        self.wake.set()
+
+    def observe_mirror(self, mirror: Mirror, *, listed: bool = False) -> None:
+        """Take in a newer copy of the object; older ones (a lagging watch) are ignored.
+
+        A list is taken as it is: an API that was restored from a backup must be seen.
+        """
+        other = mirror.metadata.uid != self.mirror.metadata.uid
+        if listed or other or version(mirror) >= version(self.mirror):
             self.mirror = mirror
             self.wake.set()
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -29,7 +30,7 @@ from tandem_kube.kinds import GUESTS, HOSTS, MIRRORS, SITES, Kind, Raw
 
 log = logging.getLogger(__name__)
 
-KINDS: Mapping[type[Resource], Kind[object]] = {
+KINDS: Mapping[type[Resource], Kind[Any]] = {
     Site: SITES,
     Host: HOSTS,
     Mirror: MIRRORS,

@@ -141,7 +141,7 @@ def claim(
             Reason.NOT_ELIGIBLE,
             f"{facts.host} may lack acknowledged writes ({why} at epoch {authority.epoch})",
         )
-    overridden = _overridden_for(authority, facts.host)
+    overridden = _overridden_for(authority, facts)
     unusable = _local_copy_unusable(facts, overridden=overridden)
     if unusable:
         return unusable
@@ -159,9 +159,16 @@ def _peer_wrote_alone(authority: Authority, facts: Facts) -> Refusal:
     )
 
 
-def _overridden_for(authority: Authority, host: str) -> bool:
+def _overridden_for(authority: Authority, facts: Facts) -> bool:
+    """A person's override for this host, until it was used: a later boot is not covered by it."""
     override = authority.override
-    return override is not None and override.accept_data_loss and override.host == host
+    unused = authority.owner == "" or facts.instance.same_boot(authority.owner_instance)
+    return (
+        override is not None
+        and override.accept_data_loss
+        and override.host == facts.host
+        and unused
+    )
 
 
 def _local_copy_unusable(facts: Facts, *, overridden: bool) -> Refusal | None:
@@ -225,19 +232,26 @@ def _check_lease_lost(
             Reason.WAITING_FOR_FENCING_PROOF,
             f"{facts.peer} has no watchdog: its silence does not prove that it stopped",
         )
-    if heartbeat and heartbeat.version != proof.lease_version:
-        return Refusal(Reason.LEASE_CHANGED, f"{facts.peer} has sent a heartbeat again")
-    return _link_long_lost(facts)
+    wait_s = facts.link_wait_s
+    if heartbeat is not None:
+        if heartbeat.version != proof.lease_version:
+            return Refusal(Reason.LEASE_CHANGED, f"{facts.peer} has sent a heartbeat again")
+        if heartbeat.timing is None:
+            return Refusal(
+                Reason.UNKNOWN_STATE, f"{facts.peer}'s lease does not tell by which timing it lives"
+            )
+        wait_s = max(wait_s, heartbeat.timing.link_wait_s)
+    return _link_long_lost(facts, wait_s)
 
 
-def _link_long_lost(facts: Facts) -> Refusal | None:
+def _link_long_lost(facts: Facts, wait_s: float) -> Refusal | None:
     assert isinstance(facts.drbd, DrbdState)
     if facts.drbd.connected or facts.link_lost_at_s is None:
         return Refusal(
             Reason.PEER_STILL_CONNECTED,
             f"{facts.host} is still connected to {facts.peer} over the replication link",
         )
-    left_s = facts.link_lost_at_s + facts.link_wait_s - facts.now_s
+    left_s = facts.link_lost_at_s + wait_s - facts.now_s
     if left_s > 0:
         return Refusal(
             Reason.WAITING_FOR_LINK,
@@ -281,34 +295,28 @@ _PROOF_CHECKS = {
 }
 
 
-def _claimed(authority: Authority, facts: Facts, request_id: str, *, force: bool) -> Verdict:
-    """Own it: Mirrored if both disks are equal right now, else Standalone with the peer out."""
+def _claimed(authority: Authority, facts: Facts, request_id: str, *, force: bool) -> Proposal:
+    """Own it: Mirrored if both disks are equal right now, else Standalone with the peer out.
+
+    Always a swap, also if it already says so: an unanswered claim of the peer, made for this
+    epoch, must not land after the guest was started here. Out of Standalone only restore() leads.
+    """
     assert isinstance(facts.drbd, DrbdState)
-    mode = Mode.MIRRORED if facts.drbd.in_sync else Mode.STANDALONE
-    mine = authority.owner == facts.host and authority.owner_instance == str(facts.instance)
-    if mine and authority.mode is mode:
-        return Settled(authority, force)
-    if mine and authority.mode is Mode.STANDALONE:
-        return Settled(authority, force)  # Mirrored again only through restore()
-    if authority.mode is Mode.STANDALONE:
-        mode = Mode.STANDALONE
+    in_sync = facts.drbd.in_sync and authority.mode is Mode.MIRRORED
     eligible = dict(authority.eligible)
-    if mode is Mode.STANDALONE:
-        eligible[facts.host] = eligible[facts.host]
+    if not in_sync:
         eligible[facts.peer] = Eligibility(eligible=False, reason=Reason.TAKEN_OVER)
-    return Proposal(
-        _next(
-            authority,
-            request_id,
-            Reason.CLAIMED,
-            owner=facts.host,
-            owner_instance=str(facts.instance),
-            mode=mode,
-            eligible=eligible,
-            fenced={},
-        ),
-        force,
+    claimed = _next(
+        authority,
+        request_id,
+        Reason.CLAIMED,
+        owner=facts.host,
+        owner_instance=str(facts.instance),
+        mode=Mode.MIRRORED if in_sync else Mode.STANDALONE,
+        eligible=eligible,
+        fenced={},
     )
+    return Proposal(claimed, force)
 
 
 def grant_link_loss(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:

@@ -37,6 +37,7 @@ class Task(StrEnum):
     CLEAR_MARKER = "clear-marker"
     FIRST_SYNC = "first-sync"
     THAW = "thaw-to-discard"
+    ASK_AGAIN = "ask-again"
     SHUT_DOWN = "shut-down"
     PULL_PLUG = "pull-plug"
     DEMOTE = "demote"
@@ -129,7 +130,7 @@ def _not_configured(view: View, now_s: float, wall: str) -> Decision | None:
 def _half_brought_up(view: View, now_s: float, wall: str) -> Decision | None:
     """A crash between attach and connect leaves a diskless or unconnected resource."""
     drbd = _drbd(view)
-    if drbd.role is Role.PRIMARY or view.domain.may_run:
+    if drbd.role is Role.PRIMARY or view.guest_may_run:
         return None
     never_attached = all(v.disk is Disk.DISKLESS for v in drbd.volumes.values())
     if never_attached and drbd.connection is Connection.STANDALONE:
@@ -149,6 +150,8 @@ def _marker_needed(view: View, now_s: float, wall: str) -> Decision | None:
     drbd = _drbd(view)
     bad = {Disk.FAILED, Disk.DISKLESS, Disk.DETACHING, Disk.INCONSISTENT, Disk.OUTDATED}
     found = {v.disk for v in drbd.volumes.values()} & bad
+    if view.was_behind and drbd.role is Role.SECONDARY:
+        found.add(Disk.INCONSISTENT)
     alone = drbd.connection is Connection.STANDALONE and drbd.role is Role.SECONDARY
     unsure = alone and any(v.disk is Disk.CONSISTENT for v in drbd.volumes.values())
     if not found and not unsure:
@@ -202,9 +205,26 @@ def _taken_over(view: View, now_s: float, wall: str) -> Decision | None:
     )
 
 
+def _ask_again(view: View, now_s: float, wall: str) -> Decision | None:
+    """Frozen, the owner, and nobody is asking any more: DRBD itself never retries."""
+    authority = view.mirror.status.authority
+    drbd = _drbd(view)
+    assert authority is not None
+    mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
+    frozen = drbd.role is Role.PRIMARY and bool(drbd.suspended) and not drbd.connected
+    if not (mine and frozen) or view.handler_running or view.fence is not None:
+        return None
+    return Start(
+        Task.ASK_AGAIN,
+        Reason.CONNECTING,
+        "writes are frozen and nobody asks for leave to go on: making DRBD ask again",
+        lambda: procedures.ask_again(view),
+    )
+
+
 def _foreign_primary(view: View, now_s: float, wall: str) -> Decision | None:
     """Something else promoted this device. Nothing of Tandem's is running on it."""
-    if _drbd(view).role is not Role.PRIMARY or view.domain.may_run or view.record.owned_epoch:
+    if _drbd(view).role is not Role.PRIMARY or view.guest_may_run or view.record.owned_epoch:
         return None
     return Stay(
         Reason.FOREIGN_PRIMARY,
@@ -216,7 +236,7 @@ def _foreign_primary(view: View, now_s: float, wall: str) -> Decision | None:
 def _unwanted_guest(view: View, now_s: float, wall: str) -> Decision | None:
     """Stop a guest that is assigned elsewhere or nowhere: ask, wait, pull the plug."""
     guest = view.guest
-    if not view.domain.may_run or guest is None:
+    if not view.guest_may_run or guest is None:
         return None
     assignment = guest.status.assignment
     if assignment is None or assignment.host == view.host:
@@ -299,8 +319,16 @@ def _rejoin(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _clear_marker(view: View, now_s: float, wall: str) -> Decision | None:
-    if not view.record.marker or not _drbd(view).in_sync:
+    """Only after being in sync for as long as either side may need to notice a dead link.
+
+    A resync's target knows that it is done before its source does. If the link dies in between,
+    the source goes on alone without asking anybody; by the time this is cleared, either both
+    know, or this side knows that the link is gone.
+    """
+    if not view.record.marker or not _drbd(view).in_sync or view.in_sync_since_s is None:
         return None
+    if now_s - view.in_sync_since_s < view.timing.link_detection_seconds:
+        return Stay(Reason.NOT_YET_IN_SYNC, "in sync; making sure that both sides know")
     return Start(
         Task.CLEAR_MARKER,
         Reason.IN_SYNC,
@@ -334,7 +362,7 @@ def _start(view: View, now_s: float, wall: str) -> Decision | None:
     assignment = guest.status.assignment if guest else None
     if guest is None or assignment is None or assignment.host != view.host:
         return None
-    if view.domain.may_run:
+    if view.guest_may_run:
         return Stay(Reason.RUNNING, "running")
     if view.fence is not None:
         return Stay(Reason.SELF_FENCING, "stopping what ran here comes first")
@@ -360,7 +388,7 @@ def _start(view: View, now_s: float, wall: str) -> Decision | None:
 def _let_go(view: View, now_s: float, wall: str) -> Decision | None:
     """Not wanted here and not running: Secondary, then release."""
     assignment = view.guest.status.assignment if view.guest else None
-    if view.domain.may_run or (assignment is not None and assignment.host == view.host):
+    if view.guest_may_run or (assignment is not None and assignment.host == view.host):
         return None
     if view.guest is None or assignment is None:
         return None  # an object that is not there is no order to stop anything
@@ -399,6 +427,7 @@ RULES: tuple[Rule, ...] = (
     _taken_over,
     _foreign_primary,
     _adopt,
+    _ask_again,
     _degrade,
     _unwanted_guest,
     _rejoin,

@@ -62,6 +62,7 @@ class UpdateRecord:
     incarnation: str = ""
     marker: Marker | Keep | None = KEEP
     attached: bool = False
+    started_boot_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class Connect:
     """→ Done | Failed"""
 
     discard_my_data: bool = False
+
+
+@dataclass(frozen=True)
+class Disconnect:
+    """→ Done | Failed"""
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,7 @@ Effect = (
     | CreateMetadata
     | Attach
     | Connect
+    | Disconnect
     | SkipFirstSync
     | Promote
     | Demote

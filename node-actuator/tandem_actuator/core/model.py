@@ -5,7 +5,7 @@ never read as "no".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from tandem_api.authority import Instance
@@ -146,7 +146,8 @@ class Record:
     ``max_epoch``: the highest authority epoch it has seen. ``owned_epoch``: the epoch of the last
     authority that made it the owner, 0 if never. ``marker``: why its replica must not be promoted.
     ``attached``: whether this replica was ever part of the mirror, so that metadata that is
-    missing later is a fault and not a new disk.
+    missing later is a fault and not a new disk. ``started_boot_id``: the boot on which a guest was
+    last started here, noted before it is: on any other boot, none can be running.
     """
 
     uid: str
@@ -155,6 +156,7 @@ class Record:
     owned_epoch: int = 0
     marker: Marker | None = None
     attached: bool = False
+    started_boot_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,9 @@ class View:
     """Everything a host knows about one mirror and its guest at one moment.
 
     ``link_lost_at_s``: when this host itself saw the link go, on its CLOCK_BOOTTIME; None while
-    connected. An actuator that has just started counts from its own start.
+    connected. An actuator that has just started counts from its own start. ``in_sync_since_s``:
+    since when every look found the replicas in sync. ``was_behind``: an event since the last look
+    told that this replica lagged behind, even if it does no more.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
     ``mirror`` and ``guest`` come from a watch and may be stale; whatever is irreversible starts
     with a quorum read.
@@ -190,11 +194,26 @@ class View:
     watchdog_required: bool
     addresses: Mapping[str, str]
     link_lost_at_s: float | None = None
+    in_sync_since_s: float | None = None
+    was_behind: bool = False
+    starting: bool = False
+    handler_running: bool = False
     shutdown_sent_at_s: float | None = None
     fence: FenceProgress | None = None
-    retry_after_s: Mapping[str, float] = field(default_factory=dict)
-    failures: int = 0
 
     @property
     def peer(self) -> str:
         return self.mirror.peer_of(self.host)
+
+    @property
+    def guest_may_run(self) -> bool:
+        """Whether the guest may be executing here.
+
+        A start that is under way counts. If libvirt does not tell, what this boot's record tells
+        counts: a guest that was never started on this boot is not running on it.
+        """
+        if self.starting:
+            return True
+        if self.domain is DomainState.UNKNOWN:
+            return self.record.started_boot_id == self.instance.boot_id
+        return self.domain is not DomainState.ABSENT

@@ -19,6 +19,7 @@ from tandem_actuator.core.effects import (
     CutNetwork,
     Demote,
     DestroyGuest,
+    Disconnect,
     DrbdRead,
     Effect,
     Failed,
@@ -291,7 +292,14 @@ def claim_and_start(view: View) -> Procedure:
         outcome = yield Promote(force=won.force)
         if isinstance(outcome, Failed):
             return _failed("promote", outcome)
-    return (yield from _sequence(Reason.STARTING, "guest started", ("start", StartGuest())))
+    return (
+        yield from _sequence(
+            Reason.STARTING,
+            "guest started",
+            ("the durable record", UpdateRecord(started_boot_id=view.instance.boot_id)),
+            ("start", StartGuest()),
+        )
+    )
 
 
 _NEEDS_HEARTBEAT = {ProofKind.LEASE_LOST, ProofKind.REBOOTED}
@@ -379,7 +387,7 @@ def may_discard(authority: Authority | None, view: View) -> bool:
         and authority.epoch > view.record.owned_epoch
         and isinstance(view.drbd, DrbdState)
         and view.drbd.role is Role.SECONDARY
-        and not view.domain.may_run
+        and not view.guest_may_run
     )
 
 
@@ -405,6 +413,21 @@ def thaw_to_discard(view: View) -> Procedure:
             "thawed the dead guest's device",
             ("cut network", CutNetwork()),
             ("thaw", ResumeIo()),
+        )
+    )
+
+
+def ask_again(view: View) -> Procedure:
+    """Make DRBD ask its fence-peer handler again: it does so once per loss, and never by itself.
+
+    Needed where the first answer was no, or got lost with the actuator that was to give it.
+    """
+    return (
+        yield from _sequence(
+            Reason.CONNECTING,
+            "connected anew, so that DRBD asks again",
+            ("disconnect", Disconnect()),
+            ("connect", Connect()),
         )
     )
 

@@ -16,4 +16,5 @@ def updated(record: Record, update: UpdateRecord) -> Record:
         owned_epoch=max(record.owned_epoch, update.owned_epoch),
         marker=marker,
         attached=record.attached or update.attached,
+        started_boot_id=update.started_boot_id or record.started_boot_id,
     )
