@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.core.model import Record
 from tandem_actuator.ports import Api, Changed, PortError, R, Records, Removed, Synced
 from tandem_actuator.unit import NodeFacts, Unit
@@ -26,13 +27,27 @@ class Cluster:
     """The cached objects and the units made of them."""
 
     def __init__(
-        self, api: Api, records: Records, node: NodeFacts, on_unit: Callable[[Unit], None]
+        self,
+        api: Api,
+        records: Records,
+        cache: ObjectCache,
+        node: NodeFacts,
+        on_unit: Callable[[Unit], None],
     ) -> None:
-        self.api, self.records, self.node, self.on_unit = api, records, node, on_unit
+        self.api, self.records, self.cache = api, records, cache
+        self.node, self.on_unit = node, on_unit
         self.sites: dict[ObjectKey, Site] = {}
         self.hosts: dict[ObjectKey, Host] = {}
         self.guests: dict[ObjectKey, Guest] = {}
         self.units: dict[ObjectKey, Unit] = {}
+
+    def recall(self) -> None:
+        """Begin with what the last run knew: the API may be away just now."""
+        for mirror, guest in self.cache.load():
+            if mirror.replica_on(self.node.host) is not None:
+                self._adopt_mirror(mirror.key, mirror)
+                if mirror.key in self.units:
+                    self.units[mirror.key].observe_guest(guest)
 
     async def run(self) -> None:
         """Follow all four kinds for ever."""
@@ -94,6 +109,7 @@ class Cluster:
         for unit in self.units.values():
             key = unit.mirror.key
             unit.observe_guest(by_mirror.get((key.namespace, key.name)))
+            self.cache.store(unit.mirror, unit.guest)
 
     def _mirrors_changed(self, cache: dict[ObjectKey, Mirror], listed: bool = False) -> None:
         for key, mirror in cache.items():

@@ -43,7 +43,7 @@ class Heart:
         site: Callable[[], str],
         wanted: Callable[[], Timing],
         on_result: Callable[[float, bool], None] = lambda duration_s, confirmed: None,
-        on_confirmed: Callable[[float], None] = lambda sent_at_s: None,
+        on_confirmed: Callable[[float, Timing], None] = lambda sent_at_s, timing: None,
     ) -> None:
         self.api, self.clock, self.node = api, clock, node
         self.site, self.wanted = site, wanted
@@ -84,7 +84,7 @@ class Heart:
             return False
         self.before_confirm()  # a lapse must be seen before it is over
         self.node.renewal_sent_at_s = sent_at_s
-        self.on_confirmed(sent_at_s)
+        self.on_confirmed(sent_at_s, wanted)
         self.published = wanted
         self.node.timing = wanted
         return True

@@ -7,8 +7,11 @@ procedure is under way. Called by ``__main__``.
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 
+from tandem_actuator.adapters.object_cache import ObjectCache
+from tandem_actuator.adapters.watchdog import NoWatchdog
 from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import Start, Task, decide
@@ -22,6 +25,7 @@ from tandem_actuator.metrics import Metrics
 from tandem_actuator.ports import ApiGone, PortError, Watchdog
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.reasons import Reason
+from tandem_api.timing import Timing
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +33,7 @@ GUARD_INTERVAL_S = 0.1
 IDLE_INTERVAL_S = 2.0
 REPORT_INTERVAL_S = 0.2
 RESYNC_REPORT_INTERVAL_S = 2.0
-NO_GUEST_FEED_S = 30.0
+NO_GUEST_FEED_S = math.inf
 MIN_TICK_S = 0.02
 FIRST_LOOK_S = 1.5
 SLOW_TO_SHOW = frozenset({Task.REJOIN, Task.ASK_AGAIN, Task.THAW})
@@ -46,11 +50,13 @@ class Actuator:
         driver: Driver,
         watchdog: Watchdog,
         metrics: Metrics,
-        on_confirmed: Callable[[float], None],
+        on_confirmed: Callable[[float, Timing], None],
+        cache: ObjectCache,
     ) -> None:
         self.node, self.ports, self.driver = node, ports, driver
         self.watchdog, self.metrics = watchdog, metrics
-        self.cluster = Cluster(ports.api, ports.records, node, self._on_unit)
+        self.watchdog_wanted = not isinstance(watchdog, NoWatchdog)
+        self.cluster = Cluster(ports.api, ports.records, cache, node, self._on_unit)
         self.heart = Heart(
             ports.api,
             ports.clock,
@@ -74,12 +80,14 @@ class Actuator:
             self.cluster.run,
             self.heart.run,
             self._guard,
+            self._keep_armed,
             self._watch_drbd,
             self._watch_domain_events,
             self._watch_domains,
             self._report,
             self._report_host,
         )
+        self.cluster.recall()
         try:
             async with asyncio.TaskGroup() as tasks:
                 for loop in loops:
@@ -173,6 +181,21 @@ class Actuator:
         if self.watchdog.armed:
             self.watchdog.feed_until(feed_until_s)
             self.metrics.watchdog_fed(now_s)
+
+    async def _keep_armed(self) -> None:
+        """Arm the watchdog, with the timeout in force, and say whether it is."""
+        timeout_s = 0
+        while self.watchdog_wanted:
+            wanted_s = self.node.timing.watchdog_seconds
+            if not self.watchdog.armed or timeout_s != wanted_s:
+                try:
+                    await asyncio.to_thread(self.watchdog.arm, wanted_s)
+                    timeout_s = wanted_s
+                    log.info("watchdog armed: %d s", wanted_s)
+                except PortError as error:
+                    log.error("watchdog not armed: %s", error)
+            self.node.watchdog_armed = self.watchdog.armed
+            await asyncio.sleep(0.5)
 
     def _start_fence(self, unit: Unit, fence: FenceProgress, permission: RunPermission) -> None:
         """Latched: once begun, a fence goes on until the guest is gone, whatever comes back."""

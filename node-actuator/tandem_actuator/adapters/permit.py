@@ -1,8 +1,9 @@
 """Until when this boot may run guests, kept across restarts of the actuator.
 
 One small file on a tmpfs: the moment, on CLOCK_BOOTTIME, from before the last confirmed heartbeat
-was sent. It means something only on the boot that wrote it. A restarted actuator goes on from it
-instead of stopping guests until its first heartbeat, and gets no more time than the old run had.
+was sent, and the timing that it published. It means something only on the boot that wrote it. A
+restarted actuator goes on from it instead of stopping guests until its first heartbeat, and gets
+no more time than the old run had.
 """
 
 import contextlib
@@ -10,10 +11,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from tandem_api.timing import Timing
 
-class _Permit(BaseModel):
+
+class Permit(BaseModel):
+    """``renewal_sent_at_s`` is on the CLOCK_BOOTTIME of the boot ``boot_id``."""
+
     boot_id: str
     renewal_sent_at_s: float
+    timing: Timing
 
 
 class PermitFile:
@@ -23,17 +29,17 @@ class PermitFile:
         self._path = run_dir / "heartbeat.json"
         self._boot_id = boot_id
 
-    def load(self) -> float | None:
-        """When the last confirmed heartbeat of this boot was sent, in seconds; None if unknown."""
+    def load(self) -> Permit | None:
+        """What the last run of this boot left; None if there is nothing of this boot."""
         try:
-            permit = _Permit.model_validate_json(self._path.read_text())
+            permit = Permit.model_validate_json(self._path.read_text())
         except (OSError, ValidationError):
             return None
-        return permit.renewal_sent_at_s if permit.boot_id == self._boot_id else None
+        return permit if permit.boot_id == self._boot_id else None
 
-    def store(self, renewal_sent_at_s: float) -> None:
+    def store(self, renewal_sent_at_s: float, timing: Timing) -> None:
         """Replace it. A file that cannot be written only costs time after a restart."""
-        permit = _Permit(boot_id=self._boot_id, renewal_sent_at_s=renewal_sent_at_s)
+        permit = Permit(boot_id=self._boot_id, renewal_sent_at_s=renewal_sent_at_s, timing=timing)
         temporary = self._path.with_suffix(".new")
         with contextlib.suppress(OSError):
             temporary.write_text(permit.model_dump_json())

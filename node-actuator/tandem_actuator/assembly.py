@@ -1,0 +1,121 @@
+"""Puts the actuator together from its settings: the only place that knows every adapter."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tandem_actuator.adapters.clock import SystemClock
+from tandem_actuator.adapters.drbd import DrbdHost, find_tools
+from tandem_actuator.adapters.fence_server import FenceServer
+from tandem_actuator.adapters.identity import new_instance
+from tandem_actuator.adapters.kube_api import KubeApi
+from tandem_actuator.adapters.libvirt import LibvirtHost
+from tandem_actuator.adapters.lockfile import HostLock
+from tandem_actuator.adapters.network import TapNetwork
+from tandem_actuator.adapters.object_cache import ObjectCache
+from tandem_actuator.adapters.permit import PermitFile
+from tandem_actuator.adapters.records import FileRecords
+from tandem_actuator.adapters.watchdog import NoWatchdog
+from tandem_actuator.adapters.watchdog_keeper import KeptWatchdog
+from tandem_actuator.core import resource_file
+from tandem_actuator.core.domain_xml import DomainSettings
+from tandem_actuator.driver import Driver, Ports
+from tandem_actuator.loop import Actuator
+from tandem_actuator.metrics import Metrics
+from tandem_actuator.ports import PortError, Watchdog
+from tandem_actuator.settings import Settings
+from tandem_actuator.unit import NodeFacts, Unit
+from tandem_api.timing import DEFAULT, drbd_timers
+from tandem_kube.client import KubeClient
+
+log = logging.getLogger(__name__)
+
+KVM = Path("/dev/kvm")
+SOCKET = "actuator.sock"
+
+
+@asynccontextmanager
+async def assembled(settings: Settings) -> AsyncIterator[tuple[Actuator, Metrics]]:
+    """The actuator, its lock held, its socket open; everything closed at the end.
+
+    Raises:
+        LockHeld: another actuator runs on this host.
+        PortError: something that it cannot do without is missing.
+    """
+    settings.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with HostLock(settings.run_dir / "actuator.lock"):
+        client = await KubeClient.load(settings.kubeconfig, component="tandem-actuator")
+        try:
+            actuator, metrics = await _actuator(settings, KubeApi(client))
+            async with FenceServer(settings.run_dir / SOCKET, actuator.fence_peer):
+                yield actuator, metrics
+        finally:
+            await client.close()
+
+
+async def _actuator(settings: Settings, api: KubeApi) -> tuple[Actuator, Metrics]:
+    clock = SystemClock()
+    tools = await find_tools()
+    instance = new_instance(settings.host_name)
+    permits = PermitFile(settings.run_dir, instance.boot_id)
+    permit = permits.load()
+    node = NodeFacts(
+        host=settings.host_name,
+        instance=instance,
+        timing=permit.timing if permit else DEFAULT,
+        renewal_sent_at_s=permit.renewal_sent_at_s if permit else None,
+    )
+    ports = Ports(
+        api=api,
+        drbd=DrbdHost(tools, clock, settings.drbd_dir),
+        libvirt=LibvirtHost(settings.libvirt_uri),
+        network=TapNetwork(),
+        records=FileRecords(settings.state_dir / "mirrors"),
+        clock=clock,
+    )
+    driver = Driver(
+        ports,
+        node,
+        DomainSettings(kvm=KVM.exists(), serial_dir=str(settings.serial_dir)),
+        _resource_text(node, tools.major, settings.fence_peer),
+    )
+    metrics = Metrics()
+    cache = ObjectCache(settings.run_dir / "objects")
+    watchdog = _watchdog(settings)
+    log.info("%s on DRBD %s", instance, tools.version)
+    return Actuator(node, ports, driver, watchdog, metrics, permits.store, cache), metrics
+
+
+def _watchdog(settings: Settings) -> Watchdog:
+    if settings.watchdog_device is None:
+        return NoWatchdog()
+    return KeptWatchdog(settings.watchdog_device, settings.run_dir / "watchdog.sock")
+
+
+def _resource_text(node: NodeFacts, major: int, fence_peer: Path) -> Callable[[Unit], str]:
+    def text(unit: Unit) -> str:
+        numbers = unit.mirror.status.device_numbers
+        if numbers is None:
+            raise PortError("the mirror has no device numbers yet")
+        try:
+            return resource_file.render(
+                unit.mirror,
+                node.addresses,
+                numbers,
+                drbd_timers(node.timing),
+                version_major=major,
+                fence_peer=str(fence_peer),
+            )
+        except ValueError as error:
+            raise PortError(str(error)) from error
+
+    return text
+
+
+def forget(settings: Settings, mirror: str) -> int:
+    """Delete the durable record of a mirror; 0 if there was one, else 1."""
+    with HostLock(settings.run_dir / "actuator.lock"):
+        found = FileRecords(settings.state_dir / "mirrors").forget(mirror)
+    print(f"{mirror}: {'forgotten' if found else 'there is no record of it'}")
+    return 0 if found else 1
