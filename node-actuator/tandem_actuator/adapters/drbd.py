@@ -1,0 +1,370 @@
+"""DRBD on this host through its own tools: the Drbd port for 8.4 and 9.
+
+What needs the configuration (create-md, attach, connect, changed options) goes through drbdadm,
+so that drbd-utils alone translates a resource file into kernel requests. What does not (promote,
+demote, resume-io, queries) goes to drbdsetup itself: drbdadm has timers of its own, which would
+leave a promotion behind that nobody waits for any more.
+
+A query must be cheap enough to be always fresh. On 8.4 it reads ``/proc/drbd``, which takes no
+lock, starts no program, and answers also while a promotion waits for its fence-peer handler. It
+knows devices by number only, so it is used only while the event stream says that these numbers
+belong to this resource; everything else asks ``drbdsetup events2 --now``.
+
+Never connects by attaching, never passes ``--force`` unless asked to, never sets up or takes down
+anything by itself. Called by ``driver`` and ``loop`` through ``ports.Drbd``.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tandem_actuator.adapters import drbd_text
+from tandem_actuator.adapters.drbd_events import EventStream
+from tandem_actuator.adapters.files import replace_file
+from tandem_actuator.adapters.process import Finished, run
+from tandem_actuator.core.model import Connection, DrbdState, DrbdUnknown, DrbdView, Metadata
+from tandem_actuator.ports import (
+    Clock,
+    CommandFailed,
+    DrbdEvent,
+    PortError,
+)
+from tandem_api.mirror import Mirror
+from tandem_api.timing import PROMOTION_HANDLER_BUDGET_S
+
+log = logging.getLogger(__name__)
+
+QUERY_TIMEOUT_S = 0.5
+COMMAND_TIMEOUT_S = 10.0
+# drbdmeta writes the whole bitmap, and replays the activity log, with synchronous small writes.
+METADATA_TIMEOUT_S = 60.0
+# The kernel calls the handler up to four times (drbd_set_role, max_tries) and cannot be stopped.
+PROMOTE_TIMEOUT_S = 4 * (PROMOTION_HANDLER_BUDGET_S + 1.0)
+
+PROC_DRBD = Path("/proc/drbd")
+MODULE_VERSION = Path("/sys/module/drbd/version")
+# Where distributions keep the tool for 8.4; plain drbdsetup would start it as a second program.
+SETUP_84 = (Path("/lib/drbd/drbdsetup-84"), Path("/usr/lib/drbd/drbdsetup-84"))
+
+# drbdmeta get-gi: what its exit code says of a device.
+NO_VALID_METADATA = 1
+# drbdsetup: the kernel refused, and its reason is in the text as a number.
+ALREADY_DISCONNECTED = "(162)"
+# What a changed file may be applied with while the resource is in use.
+OPTION_COMMANDS = frozenset(
+    {"resource-options", "disk-options", "net-options", "peer-device-options"}
+)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Which DRBD this is and how to call it."""
+
+    version: str
+    utils_version: str
+    setup: str = "drbdsetup"
+    adm: str = "drbdadm"
+    meta: str = "drbdmeta"
+
+    @property
+    def major(self) -> int:
+        return int(self.version.split(".")[0])
+
+
+async def find_tools() -> Tools:
+    """Load the module and find out the versions.
+
+    Raises:
+        PortError: there is no DRBD module, or no drbd-utils.
+    """
+    version = _read_or_none(MODULE_VERSION)
+    if version is None:
+        (await run(["modprobe", "drbd"], timeout_s=COMMAND_TIMEOUT_S)).check()
+        version = _read_or_none(MODULE_VERSION)
+    if version is None:
+        raise PortError(f"the DRBD module is loaded, but {MODULE_VERSION} is not there")
+    version = version.strip()
+    shown = (await run(["drbdadm", "--version"], timeout_s=COMMAND_TIMEOUT_S)).check().stdout
+    lines = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    direct = next((str(p) for p in SETUP_84 if p.exists()), "drbdsetup")
+    return Tools(
+        version=version,
+        utils_version=lines.get("DRBDADM_VERSION", "unknown"),
+        setup=direct if version.startswith("8.") else "drbdsetup",
+    )
+
+
+class DrbdHost:
+    """The Drbd port on the machine that this process runs on."""
+
+    def __init__(self, tools: Tools, clock: Clock, drbd_dir: Path = Path("/etc/drbd.d")) -> None:
+        self.tools = tools
+        self._clock = clock
+        self._drbd_dir = drbd_dir
+        self._stream = EventStream(tools.setup)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="proc-drbd")
+        self._dumps = _SharedDump(tools.setup, clock)
+        self._config_lock = asyncio.Lock()
+
+    # --- looking
+
+    async def query(self, mirror: Mirror) -> DrbdView:
+        try:
+            async with asyncio.timeout(QUERY_TIMEOUT_S):
+                return await self._query(mirror)
+        except TimeoutError:
+            return DrbdUnknown(f"DRBD did not answer within {QUERY_TIMEOUT_S:g} s")
+        except (PortError, OSError, ValueError) as error:
+            return DrbdUnknown(f"{mirror.drbd_name}: {error}")
+
+    async def _query(self, mirror: Mirror) -> DrbdView:
+        numbers = mirror.status.device_numbers
+        names = [volume.name for volume in mirror.spec.volumes]
+        if numbers is not None and self._proc_is_enough(mirror, numbers.minors):
+            queried_at_s = self._clock.boottime_s()
+            loop = asyncio.get_running_loop()
+            text = await loop.run_in_executor(self._reader, PROC_DRBD.read_text)
+            minors = {name: numbers.minors[name] for name in names}
+            return drbd_text.state_from_proc(drbd_text.parse_proc(text), minors, queried_at_s)
+        resources, queried_at_s = await self._dumps.newer_than_now()
+        return drbd_text.state_from_dump(resources.get(mirror.drbd_name), names, queried_at_s)
+
+    def _proc_is_enough(self, mirror: Mirror, minors: Mapping[str, int]) -> bool:
+        """8.4, and the kernel is known to use exactly these device numbers for this mirror."""
+        if self.tools.major != 8 or not self._stream.live:
+            return False
+        wanted = {minors.get(volume.name) for volume in mirror.spec.volumes}
+        return wanted == self._stream.minors_of(mirror.drbd_name)
+
+    async def events(self) -> AsyncIterator[DrbdEvent]:
+        async for event in self._stream.follow():
+            yield event
+
+    async def versions(self) -> Mapping[str, str]:
+        return {"drbd": self.tools.version, "drbd-utils": self.tools.utils_version}
+
+    # --- configuration
+
+    async def configure(self, mirror: Mirror, text: str) -> bool:
+        """Refuses a text that drbdadm cannot read: one bad file would break every handler."""
+        path = self._drbd_dir / f"{mirror.drbd_name}.res"
+        async with self._config_lock:
+            old = _read_or_none(path)
+            if old == text:
+                return False
+            await self._check_syntax(path, text)
+            replace_file(path, text.encode())
+            try:
+                (await self._adm("sh-nop")).check()
+            except PortError:
+                # It contradicts another file, such as a device number that is used twice.
+                if old is None:
+                    path.unlink()
+                else:
+                    replace_file(path, old.encode())
+                raise
+        return True
+
+    async def _check_syntax(self, path: Path, text: str) -> None:
+        draft = path.with_suffix(".draft")
+        draft.write_text(text)
+        try:
+            command = [self.tools.adm, "-c", str(draft), "sh-nop"]
+            (await run(command, timeout_s=COMMAND_TIMEOUT_S)).check()
+        finally:
+            draft.unlink(missing_ok=True)
+
+    async def adjust(self, mirror: Mirror) -> None:
+        """Runs only the option changes out of what ``drbdadm adjust`` would do."""
+        if not isinstance(await self.query(mirror), DrbdState):
+            return
+        planned = (await self._adm("--dry-run", "adjust", mirror.drbd_name)).check()
+        for line in planned.stdout.splitlines():
+            words = shlex.split(line)
+            if len(words) > 1 and words[1] in OPTION_COMMANDS:
+                await self._setup(*words[1:])
+
+    # --- metadata
+
+    async def metadata(self, mirror: Mirror) -> Metadata:
+        found: set[Metadata] = set()
+        for number in range(len(mirror.spec.volumes)):
+            try:
+                found.add(await self._metadata_of(f"{mirror.drbd_name}/{number}"))
+            except PortError as error:
+                log.warning("%s: metadata not readable: %s", mirror.drbd_name, error)
+                return Metadata.UNKNOWN
+        return found.pop() if len(found) == 1 else Metadata.UNKNOWN
+
+    async def _metadata_of(self, volume: str) -> Metadata:
+        """An attached device is asked through the kernel, any other is read."""
+        answer = await self._adm("get-gi", volume, timeout_s=METADATA_TIMEOUT_S)
+        if answer.code == 0:
+            return Metadata.PRESENT
+        if answer.code == NO_VALID_METADATA and "No valid meta data found" in answer.stderr:
+            return Metadata.ABSENT
+        log.warning("%s: %s", volume, answer.words)
+        return Metadata.UNKNOWN
+
+    async def create_metadata(self, mirror: Mirror) -> None:
+        """Without a terminal drbdmeta cancels where it would ask; what it knows not, blkid may."""
+        numbers = mirror.status.device_numbers
+        if numbers is None:
+            raise CommandFailed(f"{mirror.drbd_name} has no device numbers yet")
+        for number in range(len(mirror.spec.volumes)):
+            volume = f"{mirror.drbd_name}/{number}"
+            device = (await self._adm("sh-ll-dev", volume)).check().stdout.strip()
+            await _refuse_foreign_data(device)
+        peers = () if self.tools.major == 8 else ("--max-peers=1",)
+        command = ("create-md", *peers, mirror.drbd_name)
+        (await self._adm(*command, timeout_s=METADATA_TIMEOUT_S)).check()
+
+    # --- bringing up, connecting
+
+    async def attach(self, mirror: Mirror) -> None:
+        """May be repeated: only what is missing is done. Undone again if a volume fails."""
+        name = mirror.drbd_name
+        if self.tools.major != 8:
+            command = ("--skip-net", "adjust", name)
+            (await self._adm(*command, timeout_s=METADATA_TIMEOUT_S)).check()
+            return
+        (await self._adm("new-resource", name)).check()
+        (await self._adm("new-minor", name)).check()
+        resources, _ = await self._dumps.newer_than_now()
+        devices = resources[name].devices if name in resources else {}
+        done: list[int] = []
+        for number in range(len(mirror.spec.volumes)):
+            if devices.get(number, {}).get("disk") not in (None, "Diskless"):
+                continue
+            try:
+                volume = f"{name}/{number}"
+                (await self._adm("attach", volume, timeout_s=METADATA_TIMEOUT_S)).check()
+            except CommandFailed:
+                await self._undo("detach", self._minors(mirror, done))
+                raise
+            done.append(number)
+
+    async def connect(self, mirror: Mirror, *, discard_my_data: bool) -> None:
+        """Does nothing if it is connecting already, unless it is to discard this side's data."""
+        view = await self.query(mirror)
+        connecting = isinstance(view, DrbdState) and view.connection is not Connection.STANDALONE
+        if connecting and not discard_my_data:
+            return
+        discard = ("--discard-my-data",) if discard_my_data else ()
+        (await self._adm("connect", *discard, mirror.drbd_name)).check()
+
+    async def disconnect(self, mirror: Mirror) -> None:
+        answer = await self._adm("disconnect", mirror.drbd_name)
+        if answer.code and ALREADY_DISCONNECTED not in answer.stderr:
+            answer.check()
+
+    async def skip_first_sync(self, mirror: Mirror) -> None:
+        for minor in self._minors(mirror):
+            await self._setup("new-current-uuid", str(minor), "--clear-bitmap")
+
+    # --- roles
+
+    async def promote(self, mirror: Mirror, *, force: bool) -> None:
+        """Volume by volume on 8.4; those already Primary are made Secondary if one is refused."""
+        option = ("--force",) if force else ()
+        done: list[int] = []
+        for target in self._role_targets(mirror):
+            try:
+                await self._setup("primary", target, *option, timeout_s=PROMOTE_TIMEOUT_S)
+            except CommandFailed:
+                await self._undo("secondary", done)
+                raise
+            done += [int(target)] if target.isdigit() else []
+
+    async def demote(self, mirror: Mirror) -> None:
+        for target in reversed(self._role_targets(mirror)):
+            await self._setup("secondary", target)
+
+    async def resume_io(self, mirror: Mirror) -> None:
+        for minor in self._minors(mirror):
+            await self._setup("resume-io", str(minor))
+
+    # --- helpers
+
+    def _role_targets(self, mirror: Mirror) -> list[str]:
+        if self.tools.major == 8:
+            return [str(minor) for minor in self._minors(mirror)]
+        return [mirror.drbd_name]
+
+    def _minors(self, mirror: Mirror, numbers: Sequence[int] | None = None) -> list[int]:
+        """Device numbers of the volumes (all, or these), in order."""
+        known = mirror.status.device_numbers
+        if known is None:
+            raise CommandFailed(f"{mirror.drbd_name} has no device numbers yet")
+        minors = [known.minors[volume.name] for volume in mirror.spec.volumes]
+        return minors if numbers is None else [minors[number] for number in numbers]
+
+    async def _undo(self, command: str, minors: Sequence[int]) -> None:
+        for minor in minors:
+            with contextlib.suppress(PortError):
+                await self._setup(command, str(minor))
+
+    async def _setup(self, *words: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Finished:
+        return (await run([self.tools.setup, *words], timeout_s=timeout_s)).check()
+
+    async def _adm(self, *words: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Finished:
+        return await run([self.tools.adm, *words], timeout_s=timeout_s)
+
+
+class _SharedDump:
+    """``events2 --now`` of all resources, shared by those who ask while the last one runs.
+
+    Whoever asks gets a dump that was begun after they asked, so that it is fresh for them.
+    """
+
+    def __init__(self, setup: str, clock: Clock) -> None:
+        self._setup = setup
+        self._clock = clock
+        self._running: asyncio.Lock = asyncio.Lock()
+        self._began_at_s = float("-inf")
+        self._resources: dict[str, drbd_text.ResourceFields] = {}
+
+    async def newer_than_now(self) -> tuple[Mapping[str, drbd_text.ResourceFields], float]:
+        """A dump begun after this call, and when it was begun (CLOCK_BOOTTIME).
+
+        Raises:
+            PortError, ValueError: DRBD did not answer, or nothing that can be read.
+        """
+        asked_at_s = self._clock.boottime_s()
+        async with self._running:
+            if self._began_at_s <= asked_at_s:
+                began_at_s = self._clock.boottime_s()
+                command = [self._setup, "events2", "--now", "--statistics"]
+                answer = (await run(command, timeout_s=COMMAND_TIMEOUT_S)).check()
+                self._resources = drbd_text.parse_dump(answer.stdout)
+                self._began_at_s = began_at_s
+            return self._resources, self._began_at_s
+
+
+def _read_or_none(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PortError(f"cannot read {path}: {error}") from error
+
+
+async def _refuse_foreign_data(device: str) -> None:
+    """CommandFailed if anything but DRBD's own metadata is recognised on the device."""
+    probe = ["blkid", "-p", "-o", "value", "-s", "TYPE", "-s", "PTTYPE", device]
+    answer = await run(probe, timeout_s=METADATA_TIMEOUT_S)
+    kinds = set(answer.stdout.split()) - {"drbd"}
+    if kinds:
+        raise CommandFailed(
+            f"{device} holds other data ({', '.join(sorted(kinds))}); if nobody needs it, clear it"
+            f" with: wipefs --all {device}"
+        )
+    if answer.code not in (0, 2):
+        raise CommandFailed(f"cannot examine {device}: {answer.words or os.strerror(5)}")

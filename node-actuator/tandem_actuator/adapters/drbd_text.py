@@ -1,0 +1,331 @@
+"""Reads what DRBD says of itself: ``drbdsetup events2`` lines and 8.4's ``/proc/drbd``.
+
+Pure: text in, frozen values out. Unknown words become the Unknown of their kind, never a guess;
+a text that contradicts itself raises ValueError. Called by ``adapters.drbd`` only.
+
+Two things that the formats do not tell by themselves:
+
+- 8.4 prints ``connection:Connected`` from the first packet on, while the handshake still decides
+  who has the newer data. The volumes' replication states tell: only ``Off`` is not connected.
+- A resource that was created but holds no disk, no connection and no role is ``Unconfigured`` in
+  ``/proc/drbd``. It is NotConfigured here too: bringing it up begins from the start, and every
+  step of that may be repeated.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tandem_actuator.core.model import (
+    Connection,
+    Disk,
+    DrbdState,
+    NotConfigured,
+    Role,
+    VolumeState,
+)
+
+KIB = 1024
+OFF = "Off"
+# drbd.h, enum drbd_conns / drbd_repl_state: everything in which the replicas are not just equal
+# and following. Verify runs with both sides in sync.
+SETTLED = frozenset({OFF, "Established", "Connected", "VerifyS", "VerifyT"})
+UNCONFIGURED = "Unconfigured"
+# /proc/drbd of 8.4 has one state per volume for what later are two.
+PROC_NOT_CONNECTED: Mapping[str, Connection] = {
+    UNCONFIGURED: Connection.STANDALONE,
+    "StandAlone": Connection.STANDALONE,
+    "Disconnecting": Connection.DISCONNECTING,
+    "Unconnected": Connection.UNCONNECTED,
+    "Timeout": Connection.TIMEOUT,
+    "BrokenPipe": Connection.BROKEN_PIPE,
+    "NetworkFailure": Connection.NETWORK_FAILURE,
+    "ProtocolError": Connection.PROTOCOL_ERROR,
+    "TearDown": Connection.TEAR_DOWN,
+    "WFConnection": Connection.CONNECTING,
+    "WFReportParams": Connection.CONNECTING,
+}
+PROC_CONNECTED = frozenset(
+    {
+        *("Connected", "VerifyS", "VerifyT", "Ahead", "Behind"),
+        *("StartingSyncS", "WFBitMapS", "SyncSource", "PausedSyncS"),
+        *("StartingSyncT", "WFBitMapT", "WFSyncUUID", "SyncTarget", "PausedSyncT"),
+    }
+)
+# What /proc/drbd cannot tell: it says that I/O is suspended, not by whom.
+SUSPENDED_FOR_SOME_REASON = frozenset({"unspecified"})
+
+
+_ROLES = {role.value: role for role in Role}
+_DISKS = {disk.value: disk for disk in Disk}
+_CONNECTIONS = {connection.value: connection for connection in Connection}
+
+
+def _role(word: str) -> Role:
+    return _ROLES.get(word, Role.UNKNOWN)
+
+
+def _disk(word: str) -> Disk:
+    return _DISKS.get(word, Disk.UNKNOWN)
+
+
+def _connection(word: str) -> Connection:
+    return _CONNECTIONS.get(word, Connection.UNKNOWN)
+
+
+def _all_the_same(roles: Iterable[Role]) -> Role:
+    """8.4 keeps roles per volume: a resource has one only if its volumes agree."""
+    found = set(roles)
+    return found.pop() if len(found) == 1 else Role.UNKNOWN
+
+
+# --- events2
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line: what happened (``exists``, ``change``, …) to what, with its fields."""
+
+    action: str
+    kind: str
+    fields: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        return self.fields.get("name", "")
+
+    @property
+    def skipped(self) -> bool:
+        """Whether this line says that others were lost (``- skipped N``)."""
+        return self.action == ""
+
+    @property
+    def says_connected(self) -> bool:
+        """Whether the link to the peer was up at that moment, as far as this line tells."""
+        if self.action == "destroy":
+            return False
+        if self.kind == "connection":
+            return self.fields.get("connection") == Connection.CONNECTED
+        return self.kind == "peer-device" and self.fields.get("replication", OFF) != OFF
+
+    @property
+    def says_behind(self) -> bool:
+        """Whether the local disk was not current at that moment, as far as this line tells."""
+        behind = (Disk.INCONSISTENT, Disk.OUTDATED)
+        return self.kind == "device" and self.fields.get("disk") in behind
+
+
+def parse_event(line: str) -> Event | None:
+    """The event on a line; None for an empty one. ``- skipped N`` has the kind ``-``."""
+    words = line.split()
+    if not words:
+        return None
+    if words[0] == "-":
+        return Event("", "-", {})
+    kind = words[1] if len(words) > 1 else "-"
+    pairs = (word.partition(":") for word in words[2:])
+    return Event(words[0], kind, {key: value for key, colon, value in pairs if colon})
+
+
+@dataclass
+class ResourceFields:
+    """All lines of one resource from a dump; peer devices and devices by volume number."""
+
+    resource: Mapping[str, str]
+    connections: list[Mapping[str, str]] = field(default_factory=list)
+    devices: dict[int, Mapping[str, str]] = field(default_factory=dict)
+    peer_devices: dict[int, Mapping[str, str]] = field(default_factory=dict)
+
+
+def parse_dump(text: str) -> dict[str, ResourceFields]:
+    """``drbdsetup events2 --now --statistics``, by resource name.
+
+    Raises:
+        ValueError: a line belongs to no resource, or the dump is cut short.
+    """
+    found: dict[str, ResourceFields] = {}
+    complete = False
+    for line in text.splitlines():
+        event = parse_event(line)
+        if event is None:
+            continue
+        complete = event.kind == "-"
+        _add(found, event, line)
+    if not complete:
+        raise ValueError("the dump is cut short")
+    return found
+
+
+def _add(found: dict[str, ResourceFields], event: Event, line: str) -> None:
+    if event.kind == "resource":
+        found[event.name] = ResourceFields(event.fields)
+        return
+    if event.kind not in ("connection", "device", "peer-device"):
+        return
+    if event.name not in found:
+        raise ValueError(f"a line of no resource: {line!r}")
+    entry = found[event.name]
+    if event.kind == "connection":
+        entry.connections.append(event.fields)
+    elif event.kind == "device":
+        entry.devices[int(event.fields["volume"])] = event.fields
+    else:
+        entry.peer_devices[int(event.fields["volume"])] = event.fields
+
+
+def state_from_dump(
+    fields: ResourceFields | None, volumes: Sequence[str], queried_at_s: float
+) -> DrbdState | NotConfigured:
+    """A resource's state. ``volumes`` are the mirror's volume names in the order of their numbers.
+
+    Raises:
+        ValueError: the kernel's resource is not this mirror's (other volumes, more peers).
+    """
+    if fields is None or not fields.devices:
+        return NotConfigured(queried_at_s)
+    if set(fields.devices) != set(range(len(volumes))):
+        raise ValueError(f"its volumes are {sorted(fields.devices)}, not {len(volumes)} in order")
+    if len(fields.connections) > 1:
+        raise ValueError(f"it has {len(fields.connections)} peers")
+    link = fields.connections[0] if fields.connections else {}
+    states = {
+        name: _volume_from_dump(fields.devices[number], fields.peer_devices.get(number, {}))
+        for number, name in enumerate(volumes)
+    }
+    replications = {fields.peer_devices.get(n, {}).get("replication", OFF) for n in fields.devices}
+    connection = _connection(link.get("connection", Connection.STANDALONE))
+    if connection is Connection.CONNECTED and OFF in replications:
+        connection = Connection.CONNECTING
+    role = _role(fields.resource.get("role", ""))
+    if _nothing_there(role, connection, states):
+        return NotConfigured(queried_at_s)
+    suspended = fields.resource.get("suspended", "no")
+    return DrbdState(
+        role=role,
+        connection=connection,
+        peer_role=_role(link.get("role", "")),
+        volumes=states,
+        queried_at_s=queried_at_s,
+        suspended=frozenset() if suspended == "no" else frozenset(suspended.split(",")),
+    )
+
+
+def _volume_from_dump(device: Mapping[str, str], peer: Mapping[str, str]) -> VolumeState:
+    return VolumeState(
+        disk=_disk(device.get("disk", "")),
+        peer_disk=_disk(peer.get("peer-disk", "")),
+        out_of_sync_bytes=int(peer.get("out-of-sync", "0")) * KIB,
+        resyncing=peer.get("replication", OFF) not in SETTLED,
+    )
+
+
+def _nothing_there(role: Role, connection: Connection, volumes: Mapping[str, VolumeState]) -> bool:
+    return (
+        role is Role.SECONDARY
+        and connection is Connection.STANDALONE
+        and all(volume.disk is Disk.DISKLESS for volume in volumes.values())
+    )
+
+
+# --- /proc/drbd (8.4)
+
+_DEVICE = re.compile(
+    r"^ *(?P<minor>\d+): cs:(?P<cs>\w+)"
+    r"(?: ro:(?P<role>\w+)/(?P<peer_role>\w+) ds:(?P<disk>\w+)/(?P<peer_disk>\w+)"
+    r" (?P<protocol>.) (?P<flags>\S+))?"
+)
+_OUT_OF_SYNC = re.compile(r"\boos:(\d+)")
+
+
+@dataclass(frozen=True)
+class ProcDevice:
+    """One device of ``/proc/drbd``. The defaults are what an unconfigured one is."""
+
+    cs: str
+    role: str = "Secondary"
+    peer_role: str = "Unknown"
+    disk: str = "Diskless"
+    peer_disk: str = "DUnknown"
+    suspended: bool = False
+    out_of_sync_kib: int = 0
+
+
+def parse_proc(text: str) -> dict[int, ProcDevice]:
+    """The devices of ``/proc/drbd`` by minor number."""
+    found: dict[int, ProcDevice] = {}
+    minor = -1
+    for line in text.splitlines():
+        head = _DEVICE.match(line)
+        if head:
+            minor = int(head["minor"])
+            found[minor] = _proc_device(head)
+            continue
+        amount = _OUT_OF_SYNC.search(line)
+        if amount and minor in found:
+            known = found[minor]
+            found[minor] = ProcDevice(**{**vars(known), "out_of_sync_kib": int(amount[1])})
+    return found
+
+
+def _proc_device(head: re.Match[str]) -> ProcDevice:
+    if head["cs"] == UNCONFIGURED:
+        return ProcDevice(UNCONFIGURED)
+    if head["role"] is None:
+        raise ValueError(f"/proc/drbd has a line of another format: {head.string!r}")
+    return ProcDevice(
+        cs=head["cs"],
+        role=head["role"],
+        peer_role=head["peer_role"],
+        disk=head["disk"],
+        peer_disk=head["peer_disk"],
+        suspended=head["flags"].startswith("s"),
+    )
+
+
+def state_from_proc(
+    devices: Mapping[int, ProcDevice], minors: Mapping[str, int], queried_at_s: float
+) -> DrbdState | NotConfigured:
+    """A resource's state from its devices. ``minors`` is keyed by the mirror's volume names.
+
+    Raises:
+        ValueError: only some of its devices are there.
+    """
+    present = {name: devices[minor] for name, minor in minors.items() if minor in devices}
+    if all(device.cs == UNCONFIGURED for device in present.values()):
+        return NotConfigured(queried_at_s)
+    if len(present) != len(minors):
+        raise ValueError(f"only {', '.join(sorted(present))} of its volumes are there")
+    suspended = any(device.suspended for device in present.values())
+    return DrbdState(
+        role=_all_the_same(_role(device.role) for device in present.values()),
+        connection=_weakest(device.cs for device in present.values()),
+        peer_role=_all_the_same(_role(device.peer_role) for device in present.values()),
+        volumes={name: _volume_from_proc(device) for name, device in present.items()},
+        queried_at_s=queried_at_s,
+        suspended=SUSPENDED_FOR_SOME_REASON if suspended else frozenset(),
+    )
+
+
+def _volume_from_proc(device: ProcDevice) -> VolumeState:
+    return VolumeState(
+        disk=_disk(device.disk),
+        peer_disk=_disk(device.peer_disk),
+        out_of_sync_bytes=device.out_of_sync_kib * KIB,
+        resyncing=device.cs in PROC_CONNECTED and device.cs not in SETTLED,
+    )
+
+
+def _weakest(words: Iterable[str]) -> Connection:
+    """Volumes shake hands one by one: the resource is connected when the last one is."""
+    found = [
+        Connection.CONNECTED
+        if word in PROC_CONNECTED
+        else PROC_NOT_CONNECTED.get(word, Connection.UNKNOWN)
+        for word in words
+    ]
+    if Connection.UNKNOWN in found:
+        return Connection.UNKNOWN
+    return min(found, key=_CONNECTION_ORDER.index)
+
+
+_CONNECTION_ORDER = list(Connection)

@@ -1,0 +1,112 @@
+"""Durable records on disk: one JSON file per mirror, in a directory that survives reboots.
+
+A record that is there but cannot be read is never taken for one that is not there: it may hold the
+marker that keeps a stale replica from being promoted. Called by ``cluster`` and ``driver``.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tandem_actuator.adapters.files import replace_file, sync_directory
+from tandem_actuator.core.model import Record
+from tandem_actuator.ports import PortError
+from tandem_api.mirror import Marker
+
+SUFFIX = ".json"
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Stored(BaseModel):
+    """The file's content. Another format or an unknown field is refused: it may be newer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    format: Literal[1] = 1
+    uid: str
+    incarnation: str
+    max_epoch: Count
+    owned_epoch: Count
+    marker: Marker | None
+    attached: bool
+    started_boot_id: str = ""
+
+
+class FileRecords:
+    """The Records port. One writer at a time: the host's lock sees to that."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make the directory if it is not there.
+
+        Raises:
+            PortError: it cannot be made.
+        """
+        self.directory = directory
+        try:
+            if not directory.is_dir():
+                directory.mkdir(mode=0o700, parents=True)
+                sync_directory(directory.parent)
+        except OSError as error:
+            raise PortError(f"cannot make {directory}: {error}") from error
+
+    def load(self, uid_or_name: str) -> Record | None:
+        path = self._path(uid_or_name)
+        try:
+            stored = _Stored.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise PortError(f"cannot read the record {path}: {error}") from error
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
+            )
+            raise PortError(f"the record {path} is damaged or newer: {problems}") from error
+        return Record(
+            uid=stored.uid,
+            incarnation=stored.incarnation,
+            max_epoch=stored.max_epoch,
+            owned_epoch=stored.owned_epoch,
+            marker=stored.marker,
+            attached=stored.attached,
+            started_boot_id=stored.started_boot_id,
+        )
+
+    def store(self, name: str, record: Record) -> None:
+        stored = _Stored(
+            uid=record.uid,
+            incarnation=record.incarnation,
+            max_epoch=record.max_epoch,
+            owned_epoch=record.owned_epoch,
+            marker=record.marker,
+            attached=record.attached,
+            started_boot_id=record.started_boot_id,
+        )
+        path = self._path(name)
+        try:
+            replace_file(path, stored.model_dump_json(indent=1).encode() + b"\n", mode=0o600)
+        except OSError as error:
+            raise PortError(f"cannot write the record {path}: {error}") from error
+
+    def names(self) -> list[str]:
+        """Resources with a record."""
+        return sorted(path.name.removesuffix(SUFFIX) for path in self.directory.glob(f"*{SUFFIX}"))
+
+    def forget(self, name: str) -> bool:
+        """Delete a record; False if there is none. Only on a person's order."""
+        path = self._path(name)
+        try:
+            path.unlink()
+            sync_directory(self.directory)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise PortError(f"cannot delete the record {path}: {error}") from error
+        return True
+
+    def _path(self, name: str) -> Path:
+        if not name or "/" in name or name.startswith("."):
+            raise PortError(f"not a resource name: {name!r}")
+        return self.directory / f"{name}{SUFFIX}"

@@ -1,0 +1,244 @@
+"""Writes the libvirt domain of a guest. Pure: values in, XML out.
+
+The structured fields of ``spec.domain`` say what the machine is. ``spec.domain.template`` may add
+what the fields cannot say; it never decides which disks the guest writes to, which network it is
+on, what it is called, or what happens when it ends, since those are what Tandem answers for.
+Called by ``driver`` before a start; ``domain_name`` is used wherever a domain is named.
+"""
+
+import uuid
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from defusedxml import DefusedXmlException
+from defusedxml import ElementTree as SafeET
+
+from tandem_api.guest import Disk, DiskBus, Firmware, Guest, Network
+from tandem_api.meta import quantity_bytes
+from tandem_api.mirror import Mirror
+
+TANDEM_XMLNS = "https://tandem.dev/xmlns/domain/1"
+QEMU_XMLNS = "http://libvirt.org/schemas/domain/qemu/1.0"
+METADATA_TAG = f"{{{TANDEM_XMLNS}}}guest"
+METADATA_PREFIX = "tandem"
+
+# Seed of the domains' uuids: they follow from the guest's uid, so a guest has the same everywhere.
+_UUID_SEED = uuid.uuid5(uuid.NAMESPACE_URL, TANDEM_XMLNS)
+
+TARGET_PREFIX: Mapping[DiskBus, str] = {
+    DiskBus.VIRTIO: "vd",
+    DiskBus.SCSI: "sd",
+    DiskBus.SATA: "sd",
+    DiskBus.IDE: "hd",
+}
+# virtio-blk shows at most this much of a serial number to the guest.
+DISK_SERIAL_MAX = 20
+
+REFUSED_DEVICES: Mapping[str, str] = {
+    "disk": "disks come from spec.domain.disks",
+    "interface": "networks come from spec.domain.networks",
+}
+FROM_FIELDS = (
+    "name", "uuid", "memory", "currentMemory", "maxMemory", "vcpu", "vcpus",
+    "on_poweroff", "on_reboot", "on_crash",
+)  # fmt: skip
+
+ET.register_namespace("qemu", QEMU_XMLNS)
+ET.register_namespace(METADATA_PREFIX, TANDEM_XMLNS)
+
+
+class DomainXmlError(ValueError):
+    """The guest's fields cannot be turned into a domain; the message names the field."""
+
+
+@dataclass(frozen=True)
+class DomainSettings:
+    """What is the same for all domains of a host.
+
+    ``kvm``: whether the machine has hardware virtualisation. ``serial_dir``: where serial
+    consoles are logged, as ``<domain name>.log``.
+    """
+
+    kvm: bool
+    serial_dir: str
+
+
+def domain_name(guest: Guest) -> str:
+    """The domain's name. A namespace holds no dot, so this is unambiguous."""
+    return f"{guest.metadata.namespace}.{guest.metadata.name}"
+
+
+def domain_uuid(guest: Guest) -> str:
+    """The domain's uuid, the same on every host."""
+    return str(uuid.uuid5(_UUID_SEED, guest.metadata.uid))
+
+
+def device_path(minor: int) -> str:
+    """The block device of a DRBD volume."""
+    return f"/dev/drbd{minor}"
+
+
+def render(guest: Guest, mirror: Mirror, settings: DomainSettings) -> str:
+    """The XML for a transient domain. The same values always give the same text.
+
+    Raises:
+        DomainXmlError: the template cannot be read or says what only fields may say, a disk's
+            volume has no device, or fields contradict each other.
+    """
+    domain = _template(guest.spec.domain.template)
+    for tag in FROM_FIELDS:
+        _remove(domain, tag)
+    domain.set("type", "kvm" if settings.kvm else "qemu")
+    _identity(domain, guest)
+    _hardware(domain, guest, settings)
+    devices = _child(domain, "devices")
+    for index, disk in enumerate(guest.spec.domain.disks):
+        devices.append(_disk(disk, _target(guest, index), _device(disk, mirror), guest))
+    for network in guest.spec.domain.networks:
+        devices.append(_interface(network))
+    _default_devices(devices, guest, settings)
+    if not settings.kvm:
+        _quick_start_without_kvm(domain)
+    ET.indent(domain)
+    return ET.tostring(domain, encoding="unicode") + "\n"
+
+
+def _template(text: str | None) -> ET.Element:
+    if not text:
+        return ET.Element("domain")
+    where = "spec.domain.template"
+    try:
+        domain: ET.Element = SafeET.fromstring(text, forbid_dtd=True)
+    except (ET.ParseError, DefusedXmlException, ValueError) as error:
+        raise DomainXmlError(f"{where}: not readable as XML: {error}") from error
+    if domain.tag != "domain":
+        raise DomainXmlError(f"{where}: its root is <{domain.tag}>; make it <domain>")
+    for tag, instead in REFUSED_DEVICES.items():
+        if domain.find(f"devices/{tag}") is not None:
+            raise DomainXmlError(f"{where}: has <{tag}>; remove it: {instead}")
+    if domain.find(f"{{{QEMU_XMLNS}}}commandline") is not None:
+        raise DomainXmlError(f"{where}: has <qemu:commandline>; remove it: it could open any disk")
+    return domain
+
+
+def _identity(domain: ET.Element, guest: Guest) -> None:
+    for tag, text in (("uuid", domain_uuid(guest)), ("name", domain_name(guest))):
+        element = ET.Element(tag)
+        element.text = text
+        domain.insert(0, element)
+    metadata = _child(domain, "metadata")
+    _remove(metadata, METADATA_TAG)
+    attributes = {
+        "uid": guest.metadata.uid,
+        "namespace": guest.metadata.namespace,
+        "name": guest.metadata.name,
+    }
+    ET.SubElement(metadata, METADATA_TAG, attributes)
+
+
+def _hardware(domain: ET.Element, guest: Guest, settings: DomainSettings) -> None:
+    spec = guest.spec.domain
+    memory = ET.SubElement(domain, "memory", unit="bytes")
+    memory.text = str(quantity_bytes(spec.memory))
+    ET.SubElement(domain, "vcpu").text = str(spec.cpus)
+    system = _child(domain, "os")
+    if spec.firmware is Firmware.UEFI:
+        if any(disk.bus is DiskBus.IDE for disk in spec.disks):
+            raise DomainXmlError("spec.domain.disks: bus ide needs firmware BIOS; use sata")
+        system.set("firmware", "efi")
+    _remove(system, "boot")  # the order stands with the disks
+    if system.find("type") is None:
+        machine = "q35" if spec.firmware is Firmware.UEFI else "pc"
+        ET.SubElement(system, "type", arch="x86_64", machine=machine).text = "hvm"
+    features = _child(domain, "features")
+    for name in ("acpi", "apic"):
+        _child(features, name)
+    if settings.kvm and domain.find("cpu") is None:
+        ET.SubElement(domain, "cpu", mode="host-model")
+    if domain.find("clock") is None:
+        ET.SubElement(domain, "clock", offset="utc")
+    # A transient domain that ends is gone: what comes next is the actuator's to decide.
+    for event, action in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
+        ET.SubElement(domain, f"on_{event}").text = action
+
+
+def _device(disk: Disk, mirror: Mirror) -> str:
+    numbers = mirror.status.device_numbers
+    if numbers is None or disk.volume not in numbers.minors:
+        raise DomainXmlError(
+            f"spec.domain.disks: volume {disk.volume} is no volume of mirror {mirror.key}"
+        )
+    return device_path(numbers.minors[disk.volume])
+
+
+def _target(guest: Guest, index: int) -> str:
+    """vda, vdb, … by bus; disks of one prefix share the letters."""
+    disks = guest.spec.domain.disks
+    prefix = TARGET_PREFIX[disks[index].bus]
+    position = sum(TARGET_PREFIX[disk.bus] == prefix for disk in disks[:index])
+    return prefix + chr(ord("a") + position)
+
+
+def _disk(disk: Disk, target: str, device: str, guest: Guest) -> ET.Element:
+    """Cache none, so that what the guest was told is written is written on both sites."""
+    element = ET.Element("disk", type="block", device="disk")
+    ET.SubElement(element, "driver", name="qemu", type="raw", cache="none", io="native")
+    ET.SubElement(element, "source", dev=device)
+    ET.SubElement(element, "target", dev=target, bus=disk.bus.value)
+    if len(disk.volume) <= DISK_SERIAL_MAX:
+        ET.SubElement(element, "serial").text = disk.volume
+    order = _boot_order(disk, guest.spec.domain.disks)
+    if order is not None:
+        ET.SubElement(element, "boot", order=str(order))
+    return element
+
+
+def _boot_order(disk: Disk, disks: Iterable[Disk]) -> int | None:
+    """As given; if no disk has one, the first disk boots."""
+    known = list(disks)
+    if any(other.boot is not None for other in known):
+        return disk.boot
+    return 1 if disk is known[0] else None
+
+
+def _interface(network: Network) -> ET.Element:
+    element = ET.Element("interface", type="bridge")
+    ET.SubElement(element, "mac", address=network.mac.lower())
+    ET.SubElement(element, "source", bridge=network.bridge)
+    ET.SubElement(element, "model", type=network.model)
+    return element
+
+
+def _default_devices(devices: ET.Element, guest: Guest, settings: DomainSettings) -> None:
+    """What every guest has unless its template says otherwise; nothing that only costs time."""
+    buses = {disk.bus for disk in guest.spec.domain.disks}
+    kinds = {element.get("type") for element in devices.findall("controller")}
+    if DiskBus.SCSI in buses and "scsi" not in kinds:
+        ET.SubElement(devices, "controller", type="scsi", model="virtio-scsi")
+    if "usb" not in kinds:
+        ET.SubElement(devices, "controller", type="usb", model="none")
+    if devices.find("memballoon") is None:
+        ET.SubElement(devices, "memballoon", model="none")
+    if devices.find("serial") is None and devices.find("console") is None:
+        serial = ET.SubElement(devices, "serial", type="file")
+        log = f"{settings.serial_dir}/{domain_name(guest)}.log"
+        ET.SubElement(serial, "source", path=log, append="on")
+        ET.SubElement(serial, "target", port="0")
+
+
+def _quick_start_without_kvm(domain: ET.Element) -> None:
+    """Spare libvirt from asking an emulated processor about each of its features."""
+    capabilities = _child(domain, f"{{{QEMU_XMLNS}}}capabilities")
+    ET.SubElement(capabilities, f"{{{QEMU_XMLNS}}}del", capability="cpu-unavailable-features")
+
+
+def _child(parent: ET.Element, tag: str) -> ET.Element:
+    """The child of that name, made if it is not there."""
+    found = parent.find(tag)
+    return ET.SubElement(parent, tag) if found is None else found
+
+
+def _remove(parent: ET.Element, tag: str) -> None:
+    for element in parent.findall(tag):
+        parent.remove(element)

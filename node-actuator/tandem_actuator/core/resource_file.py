@@ -1,0 +1,160 @@
+"""Writes DRBD's configuration for a mirror, for 8.4 and 9. Pure: values in, text out.
+
+Nothing in the text promotes or starts anything, and nothing resolves a split brain by itself:
+that is the actuator's and a person's to decide. Called by ``assembly`` for ``Driver``, which
+hands the text to ``ports.Drbd.configure``.
+
+Choices that are not obvious:
+
+- Hosts are written as ``floating ADDRESS``: drbdadm then knows its own side by the address, so
+  that a Host object need not be called like the machine. Both versions take it.
+- ``fencing`` stands in ``disk`` on 8.4 and in ``net`` on 9; in the wrong place it is an error.
+- No ``unfence-peer``: the way back to Mirrored is rule 7, and the kernel calls that handler at
+  moments that prove nothing.
+- ``cmd-timeout-long 0`` (GLOBAL_TEXT): the fence-peer handler of a frozen Primary asks until
+  there is an answer. If drbdadm ended it (exit 20), the Primary would stay frozen for good: the
+  kernel does not ask again by itself. 9.22 happens to have no limit by default; said here, it
+  has none whatever the default is. The actuator bounds the handler of a promotion itself.
+"""
+
+from collections.abc import Mapping
+
+from tandem_api.meta import quantity_bytes
+from tandem_api.mirror import DeviceNumbers, Mirror, Protocol, Replica
+from tandem_api.timing import DrbdTimers
+
+GLOBAL_FILE = "global_common.conf"
+GLOBAL_TEXT = """\
+# Written by the Tandem node actuator.
+global {
+    usage-count no;
+    cmd-timeout-long 0;
+}
+common {
+}
+"""
+
+DEFAULT_RESYNC_RATE = "110Mi"
+KIB = 1024
+# Resync: drbd.conf(5), c-*. The controller plans 2 s ahead and keeps this much on its way, enough
+# for a disk and a long link to stay busy. The kernel's own 50 KiB gives 3 MB/s.
+C_PLAN_AHEAD_TENTHS_S = 20
+C_FILL_TARGET = "1M"
+C_MIN_RATE = "10M"
+RESYNC_RATE_START = "30M"
+
+Block = list[str]
+
+
+def render(
+    mirror: Mirror,
+    addresses: Mapping[str, str],
+    numbers: DeviceNumbers,
+    timers: DrbdTimers,
+    *,
+    version_major: int,
+    fence_peer: str,
+) -> str:
+    """The resource file of a mirror.
+
+    ``addresses``: replication address by host name. ``fence_peer``: the command that DRBD calls.
+    The same values always give the same text, on both hosts but for ``fence_peer``.
+
+    Raises:
+        ValueError: a host has no address, a volume no device number, or the command cannot be
+            written into the file.
+    """
+    if '"' in fence_peer or "\n" in fence_peer:
+        raise ValueError(f"fence-peer command {fence_peer!r} cannot be quoted")
+    new = version_major >= 9
+    fencing = ["fencing resource-and-stonith;"]
+    lines = [
+        f"# {mirror.key}, written by the Tandem node actuator. Do not edit: it is replaced.",
+        f'resource "{mirror.drbd_name}" {{',
+        *_block("options", ["on-no-data-accessible suspend-io;", *_no_auto_promote(new)]),
+        *_block("net", [*_net(mirror.spec.protocol, timers), *(fencing if new else [])]),
+        *_block("disk", [*_disk(mirror), *([] if new else fencing)]),
+        *_block("handlers", [f'fence-peer "{fence_peer}";']),
+        *_volumes(mirror, numbers),
+        *_hosts(mirror, addresses, numbers, new),
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _no_auto_promote(new: bool) -> Block:
+    return ["auto-promote no;"] if new else []
+
+
+def _net(protocol: Protocol, timers: DrbdTimers) -> Block:
+    return [
+        f"protocol {protocol.value};",
+        f"ping-int {timers.ping_int_s};",
+        f"ping-timeout {timers.ping_timeout_ds};",
+        f"timeout {timers.timeout_ds};",
+        f"connect-int {timers.connect_int_s};",
+        f"ko-count {timers.ko_count};",
+        "after-sb-0pri disconnect;",
+        "after-sb-1pri disconnect;",
+        "after-sb-2pri disconnect;",
+        "rr-conflict disconnect;",
+        "on-congestion block;",
+        "allow-two-primaries no;",
+    ]
+
+
+def _disk(mirror: Mirror) -> Block:
+    rate = quantity_bytes(mirror.spec.resync_rate_max or DEFAULT_RESYNC_RATE) // KIB
+    return [
+        "on-io-error detach;",
+        f"resync-rate {RESYNC_RATE_START};",
+        f"c-plan-ahead {C_PLAN_AHEAD_TENTHS_S};",
+        f"c-fill-target {C_FILL_TARGET};",
+        f"c-min-rate {C_MIN_RATE};",
+        f"c-max-rate {max(rate, 1)}k;",
+    ]
+
+
+def _volumes(mirror: Mirror, numbers: DeviceNumbers) -> Block:
+    lines: Block = []
+    for index, volume in enumerate(mirror.spec.volumes):
+        if volume.name not in numbers.minors:
+            raise ValueError(f"volume {volume.name} has no device number")
+        device = f"device minor {numbers.minors[volume.name]};"
+        lines += _block(f"volume {index}", [device, "meta-disk internal;"])
+    return lines
+
+
+def _hosts(
+    mirror: Mirror, addresses: Mapping[str, str], numbers: DeviceNumbers, new: bool
+) -> Block:
+    """Sorted by name, so that a node id (9 keeps it in the metadata) never changes."""
+    lines: Block = []
+    for node_id, replica in enumerate(sorted(mirror.spec.replicas, key=lambda r: r.host)):
+        if replica.host not in addresses:
+            raise ValueError(f"host {replica.host} has no replication address")
+        node = [f"node-id {node_id};"] if new else []
+        inner = [*node, *_backing_devices(mirror, replica)]
+        lines += _block(f"floating {_endpoint(addresses[replica.host], numbers.port)}", inner)
+    return lines
+
+
+def _backing_devices(mirror: Mirror, replica: Replica) -> Block:
+    lines: Block = []
+    for index, volume in enumerate(mirror.spec.volumes):
+        lines += _block(f"volume {index}", [f'disk "{replica.devices[volume.name]}";'])
+    return lines
+
+
+def _endpoint(address: str, port: int) -> str:
+    return f"ipv6 [{address}]:{port}" if ":" in address else f"ipv4 {address}:{port}"
+
+
+def _block(name: str, inner: Block) -> Block:
+    """A named block, indented as one level inside the resource."""
+    return [f"    {name} {{", *(f"    {line}" for line in _indented(inner)), "    }"]
+
+
+def _indented(inner: Block) -> Block:
+    # Lines of a nested block already carry their own first level.
+    return [line if line.startswith("    ") else f"    {line}" for line in inner]
