@@ -1,6 +1,7 @@
 """Puts the actuator together from its settings: the only place that knows every adapter."""
 
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -77,7 +78,7 @@ async def _actuator(settings: Settings, api: KubeApi) -> tuple[Actuator, Metrics
     driver = Driver(
         ports,
         node,
-        DomainSettings(kvm=KVM.exists(), serial_dir=str(settings.serial_dir)),
+        DomainSettings(kvm=os.access(KVM, os.W_OK), serial_dir=str(settings.serial_dir)),
         _resource_text(node, tools.major, settings.fence_peer),
     )
     metrics = Metrics()

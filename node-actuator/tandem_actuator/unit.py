@@ -54,6 +54,7 @@ class Unit:
     link_lost_wall: str | None = None
     in_sync_since_s: float | None = None
     was_behind: bool = False
+    frozen_since_s: float | None = None
     starting: bool = False
     handlers: int = 0
     shutdown_sent_at_s: float | None = None
@@ -90,6 +91,7 @@ class Unit:
             link_lost_at_s=self.link_lost_at_s,
             in_sync_since_s=self.in_sync_since_s,
             was_behind=self.was_behind,
+            frozen_since_s=self.frozen_since_s,
             starting=self.starting,
             handler_running=self.handlers > 0,
             shutdown_sent_at_s=self.shutdown_sent_at_s,
@@ -108,6 +110,8 @@ class Unit:
             return changed
         in_sync = isinstance(drbd, DrbdState) and drbd.in_sync
         self.in_sync_since_s = (self.in_sync_since_s or now_s) if in_sync else None
+        frozen = isinstance(drbd, DrbdState) and drbd.frozen
+        self.frozen_since_s = (self.frozen_since_s or now_s) if frozen else None
         if isinstance(drbd, DrbdState) and drbd.connected:
             self.link_lost_at_s = self.link_lost_wall = None
         elif self.link_lost_at_s is None:

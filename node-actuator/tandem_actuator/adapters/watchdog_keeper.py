@@ -114,13 +114,17 @@ def keep(watchdog: DeviceWatchdog, listener: socket.socket) -> None:
     """Serve one actuator after another, for ever."""
     while True:
         connection, _ = listener.accept()
-        with connection, connection.makefile("rw") as lines:
-            with contextlib.suppress(OSError, ValueError):
-                for line in lines:
-                    answer = _obey(watchdog, json.loads(line))
-                    if answer is not None:
-                        lines.write(json.dumps(answer) + "\n")
-                        lines.flush()
+        with connection, contextlib.suppress(OSError, ValueError):
+            _serve(watchdog, connection)
+
+
+def _serve(watchdog: DeviceWatchdog, connection: socket.socket) -> None:
+    with connection.makefile("rw") as lines:
+        for line in lines:
+            answer = _obey(watchdog, json.loads(line))
+            if answer is not None:
+                lines.write(json.dumps(answer) + "\n")
+                lines.flush()
 
 
 def _obey(watchdog: DeviceWatchdog, message: dict[str, float | None]) -> dict[str, object] | None:

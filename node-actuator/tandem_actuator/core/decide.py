@@ -71,6 +71,10 @@ Decision = Start | Stay
 Rule = Callable[[View, float, str], Decision | None]
 
 
+ASK_AGAIN_AFTER_S = 3.0
+"""DRBD's own question takes a moment to get here: kernel, drbdadm, fence-peer, socket."""
+
+
 def decide(view: View, now_s: float, wall: str) -> Decision:
     """The first rule's word. ``now_s``: CLOCK_BOOTTIME. ``wall``: RFC 3339, only for notes."""
     for rule in RULES:
@@ -208,11 +212,12 @@ def _taken_over(view: View, now_s: float, wall: str) -> Decision | None:
 def _ask_again(view: View, now_s: float, wall: str) -> Decision | None:
     """Frozen, the owner, and nobody is asking any more: DRBD itself never retries."""
     authority = view.mirror.status.authority
-    drbd = _drbd(view)
     assert authority is not None
     mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
-    frozen = drbd.role is Role.PRIMARY and bool(drbd.suspended) and not drbd.connected
-    if not (mine and frozen) or view.handler_running or view.fence is not None:
+    if not mine or view.frozen_since_s is None or view.handler_running or view.fence is not None:
+        return None
+    patience_s = view.mirror.spec.link_loss_holdoff_seconds + ASK_AGAIN_AFTER_S
+    if now_s - view.frozen_since_s < patience_s:
         return None
     return Start(
         Task.ASK_AGAIN,

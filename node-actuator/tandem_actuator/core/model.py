@@ -83,6 +83,11 @@ class DrbdState:
         return self.connection is Connection.CONNECTED
 
     @property
+    def frozen(self) -> bool:
+        """Primary, writes suspended, no peer: DRBD has asked, or should, whether to go on."""
+        return self.role is Role.PRIMARY and bool(self.suspended) and not self.connected
+
+    @property
     def own_up_to_date(self) -> bool:
         return bool(self.volumes) and all(v.disk is Disk.UP_TO_DATE for v in self.volumes.values())
 
@@ -175,7 +180,8 @@ class View:
     ``link_lost_at_s``: when this host itself saw the link go, on its CLOCK_BOOTTIME; None while
     connected. An actuator that has just started counts from its own start. ``in_sync_since_s``:
     since when every look found the replicas in sync. ``was_behind``: an event since the last look
-    told that this replica lagged behind, even if it does no more.
+    told that this replica lagged behind, even if it does no more. ``frozen_since_s``: since when
+    every look found a Primary whose writes are suspended without a peer.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
     ``mirror`` and ``guest`` come from a watch and may be stale; whatever is irreversible starts
     with a quorum read.
@@ -196,6 +202,7 @@ class View:
     link_lost_at_s: float | None = None
     in_sync_since_s: float | None = None
     was_behind: bool = False
+    frozen_since_s: float | None = None
     starting: bool = False
     handler_running: bool = False
     shutdown_sent_at_s: float | None = None
