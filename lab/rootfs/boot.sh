@@ -32,6 +32,8 @@ ip -batch /site/network.ip
 # runsvdir looks for new services only every 5 s: all are there from the start, most of them down.
 cp -r /opt/tandem/src/lab/rootfs/services /run/service
 touch /run/service/libvirtd/down /run/service/actuator/down
+# It also waits a second before it looks at a folder that changed in this very second.
+touch -d @1 /run/service
 ln -sfn /run/service /etc/service
 # tini is process 1 because runsvdir collects orphans only every 5 s, and until then libvirt
 # takes a QEMU that has ended for one that will not die.

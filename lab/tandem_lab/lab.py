@@ -138,9 +138,12 @@ class Lab:
         compile_sources()
         self.network.create()
         start_daemon(
-            [sys.executable, "-m", "tandem_lab.recorder", self.settings.state_dir],
-            self.settings.state_dir / "recorder.log",
-            self._recorder_file,
+            [
+                *(sys.executable, "-m", "tandem_lab.attendant"),
+                *(self.settings.state_dir, self.settings.namespace),
+            ],
+            self.settings.state_dir / "attendant.log",
+            self._attendant_file,
         )
         for host in self.hosts:
             host.start(wait=False)
@@ -154,7 +157,7 @@ class Lab:
         self.network.remove()
         for path in self.settings.state_dir.glob("hosts/*/pid.json"):
             path.unlink()
-        self._recorder_file.unlink(missing_ok=True)
+        self._attendant_file.unlink(missing_ok=True)
         if wipe:
             for name in ("hosts", "serial"):
                 shutil.rmtree(self.settings.state_dir / name, ignore_errors=True)
@@ -212,8 +215,8 @@ class Lab:
         return self.settings.state_dir / "topology.yaml"
 
     @property
-    def _recorder_file(self) -> Path:
-        return self.settings.state_dir / "recorder.json"
+    def _attendant_file(self) -> Path:
+        return self.settings.state_dir / "attendant.json"
 
     def _remembered_topology(self) -> Topology:
         for path in (self._topology_file, DEFAULT_TOPOLOGY):
@@ -223,7 +226,7 @@ class Lab:
 
     def _daemons(self) -> list[Daemon]:
         # By file rather than by topology: an earlier lab may have had other hosts.
-        files = [*self.settings.state_dir.glob("hosts/*/pid.json"), self._recorder_file]
+        files = [*self.settings.state_dir.glob("hosts/*/pid.json"), self._attendant_file]
         return [daemon for daemon in map(Daemon.load, files) if daemon is not None]
 
     def _wait_ready(self) -> None:

@@ -2,7 +2,7 @@
 
 A daemon is remembered by process id *and* start time, so that a number that was reused by the
 system is never signalled. A daemon's session (it and everything it started) ends together.
-Used for site hosts and for the recorder of guests' output.
+Used for site hosts and for the attendant.
 """
 
 from __future__ import annotations

@@ -1,20 +1,18 @@
 """Stamps every line that guests print with the moment it arrived, as long as the lab is up.
 
 A guest's host cannot be trusted with time (it may be dead by then), and a reader that comes
-later would see only a file. So a small daemon follows all serial files of all hosts and keeps,
-per guest and host, a file of "MONOTONIC WALL TEXT" lines. It decides nothing.
+later would see only a file. So all serial files of all hosts are followed, and per guest and
+host a file of "MONOTONIC WALL TEXT" lines is kept. It decides nothing.
 
-Started and ended by Lab; `read_lines` is how everyone else sees the result.
+Run by the attendant; `read_lines` is how everyone else sees the result.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-POLL_S = 0.005
 RESCAN_S = 0.2
 SERIAL_PATTERN = "*/share/serial/*.log"
 
@@ -82,30 +80,34 @@ class Follower:
                 target.writelines(stamp + _text(line) + "\n" for line in fresh)
 
 
-def record(state_dir: Path) -> None:
-    """Follow all serial files until killed."""
-    followers: dict[Path, Follower] = {}
-    next_scan_s = 0.0
-    while True:
+class Recorder:
+    """Follows all serial files of all hosts."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._hosts_dir = state_dir / "hosts"
+        self._state_dir = state_dir
+        self._followers: dict[Path, Follower] = {}
+        self._next_scan_s = 0.0
+
+    def poll(self) -> None:
+        """Stamp what arrived since the last call."""
         now_s = time.monotonic()
-        if now_s >= next_scan_s:
-            next_scan_s = now_s + RESCAN_S
-            for source in (state_dir / "hosts").glob(SERIAL_PATTERN):
-                if source not in followers:
-                    host = source.relative_to(state_dir / "hosts").parts[0]
-                    target = stamped_path(state_dir, host, source.stem)
-                    followers[source] = Follower(source, target)
-        for source, follower in list(followers.items()):
+        if now_s >= self._next_scan_s:
+            self._next_scan_s = now_s + RESCAN_S
+            self._scan()
+        for source, follower in list(self._followers.items()):
             try:
                 follower.poll()
             except FileNotFoundError:
-                del followers[source]
-        time.sleep(POLL_S)
+                del self._followers[source]
+
+    def _scan(self) -> None:
+        for source in self._hosts_dir.glob(SERIAL_PATTERN):
+            if source not in self._followers:
+                host = source.relative_to(self._hosts_dir).parts[0]
+                target = stamped_path(self._state_dir, host, source.stem)
+                self._followers[source] = Follower(source, target)
 
 
 def _text(line: bytes) -> str:
     return line.decode(errors="replace").replace("\r", "")
-
-
-if __name__ == "__main__":
-    record(Path(sys.argv[1]))
