@@ -86,6 +86,7 @@ class Reason(StrEnum):
     MIRROR_NOT_READY = "MirrorNotReady"
     INITIAL_PLACEMENT = "InitialPlacement"
     HOST_NOT_READY = "HostNotReady"
+    NO_ROOM = "NoRoom"
     WAITING_FOR_LEASE = "WaitingForLease"
     WAITING_FOR_FENCING_PROOF = "WaitingForFencingProof"
     LEASE_LOST = "LeaseLost"

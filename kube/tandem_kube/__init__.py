@@ -15,6 +15,7 @@ from tandem_kube.errors import (
     Unavailable,
 )
 from tandem_kube.kinds import EVENTS, GUESTS, HOSTS, LEASES, MIRRORS, SITES, Kind, Raw
+from tandem_kube.transport import Connection
 from tandem_kube.watch import Changed, Deleted, Interrupted, Synced, WatchEvent
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Cause",
     "Changed",
     "Conflict",
+    "Connection",
     "Deleted",
     "Expired",
     "Forbidden",

@@ -20,7 +20,13 @@ from tandem_api.timing import API_TIMEOUT_S
 from tandem_kube.errors import Conflict, NotFound
 from tandem_kube.events import EventSink
 from tandem_kube.kinds import LEASES, MIRRORS, Kind, Raw
-from tandem_kube.transport import JSON_PATCH, MERGE_PATCH, Transport, open_transport
+from tandem_kube.transport import (
+    JSON_PATCH,
+    MERGE_PATCH,
+    Connection,
+    Transport,
+    open_transport,
+)
 from tandem_kube.watch import LIST_TIMEOUT_S, WatchEvent, follow
 
 T = TypeVar("T")
@@ -53,6 +59,10 @@ class KubeClient:
     async def close(self) -> None:
         """End every connection; watches in progress end with an error."""
         await self._transport.close()
+
+    def connection(self) -> Connection:
+        """Where the server is and how to log in, for another client of the same identity."""
+        return self._transport.connection()
 
     # -- reading
 
@@ -231,10 +241,10 @@ class KubeClient:
         acquired: bool = False,
         timeout_s: float = API_TIMEOUT_S,
     ) -> str:
-        """Renew a Lease, or make it; returns the new resourceVersion.
+        """Renew a Lease, or make it if there is none; returns the new resourceVersion.
 
-        With ``resource_version`` only if it is still that version, else Conflict. ``acquired``
-        also sets acquireTime: the holder is a new one.
+        With ``resource_version`` only if it is still that version (empty: only if there is no
+        such Lease), else Conflict. ``acquired`` also sets acquireTime: the holder is a new one.
         """
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         spec: dict[str, Any] = {
@@ -246,22 +256,24 @@ class KubeClient:
             spec["acquireTime"] = now
         metadata = {"labels": dict(labels or {}), "annotations": dict(annotations or {})}
         key = ObjectKey(namespace=LEASE_NAMESPACE, name=name)
+        body = {"metadata": metadata, "spec": spec}
+        if resource_version == "":
+            return await self._create_lease(key, body, timeout_s)
         try:
             written = await self.merge_patch(
-                LEASES,
-                key,
-                {"metadata": metadata, "spec": spec},
-                resource_version=resource_version,
-                timeout_s=timeout_s,
+                LEASES, key, body, resource_version=resource_version, timeout_s=timeout_s
             )
         except NotFound:
             if resource_version is not None:
                 raise Conflict(f"lease {name} is gone") from None
-            body = {
-                "metadata": {**metadata, "namespace": LEASE_NAMESPACE, "name": name},
-                "spec": {**spec, "acquireTime": now},
-            }
-            written = await self.create(LEASES, body, timeout_s=timeout_s)
+            return await self._create_lease(key, body, timeout_s)
+        return str(written["metadata"]["resourceVersion"])
+
+    async def _create_lease(self, key: ObjectKey, body: Mapping[str, Any], timeout_s: float) -> str:
+        spec = {"acquireTime": body["spec"]["renewTime"], **body["spec"]}
+        metadata = {**body["metadata"], "namespace": key.namespace, "name": key.name}
+        full = {"metadata": metadata, "spec": spec}
+        written = await self.create(LEASES, full, timeout_s=timeout_s)
         return str(written["metadata"]["resourceVersion"])
 
     # -- events

@@ -12,6 +12,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -40,6 +41,18 @@ UNLIMITED = aiohttp.ClientTimeout(total=None)
 """Switches off aiohttp's own limit of 5 minutes; the limit that counts is round each call."""
 
 
+@dataclass(frozen=True)
+class Connection:
+    """Where the server is and how to log in. Paths are of PEM files; empty: not used."""
+
+    server: str
+    ca_path: str
+    token: str
+    certificate_path: str
+    key_path: str
+    verify: bool
+
+
 class Transport:
     """Sends requests; knows nothing of kinds. Make one with ``open_transport``."""
 
@@ -57,6 +70,19 @@ class Transport:
         """Close every connection, watches included."""
         await self._api.close()
         await self._connector.close()
+
+    def connection(self) -> Connection:
+        """As it is now: a token may be replaced later."""
+        have = self._configuration
+        bearer = str(have.api_key.get("BearerToken") or "")
+        return Connection(
+            server=have.host,
+            ca_path=have.ssl_ca_cert or "",
+            token=bearer.partition(" ")[2] or bearer,
+            certificate_path=have.cert_file or "",
+            key_path=have.key_file or "",
+            verify=have.verify_ssl,
+        )
 
     async def call(
         self,

@@ -1,0 +1,92 @@
+"""Conditions and merge patches: how a wanted status becomes the smallest write, or none.
+
+Called by the modules that make statuses. Lists are replaced whole, as a merge patch does; a
+field that goes away is written as null. ``""`` and absent are the same.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tandem_api.meta import Condition, Model, Resource, condition
+from tandem_api.reasons import Reason
+from tandem_controller.decide.model import Notice, Refusal, World
+
+
+def good(kind: str, reason: Reason, message: str = "") -> Condition:
+    """A condition that holds."""
+    return Condition(type=kind, status="True", reason=reason, message=message)
+
+
+def bad(kind: str, refusal: Refusal) -> Condition:
+    """A condition that does not hold, and why."""
+    return Condition(type=kind, status="False", reason=refusal.reason, message=refusal.message)
+
+
+def unknown(kind: str, reason: Reason, message: str) -> Condition:
+    """A condition of which nobody can tell."""
+    return Condition(type=kind, status="Unknown", reason=reason, message=message)
+
+
+def judged(kind: str, refusal: Refusal | None, reason: Reason, message: str = "") -> Condition:
+    """True unless something refuses."""
+    return good(kind, reason, message) if refusal is None else bad(kind, refusal)
+
+
+def spec_valid(world: World, obj: Resource) -> Condition:
+    """Whether the spec can be acted upon."""
+    problems = world.problems_of(obj)
+    refusal = Refusal(Reason.SPEC_INVALID, "; ".join(map(str, problems))) if problems else None
+    return judged("SpecValid", refusal, Reason.SPEC_VALID)
+
+
+def stamped(
+    old: Iterable[Condition], new: Iterable[Condition], generation: int, wall: str
+) -> tuple[Condition, ...]:
+    """The new conditions, with the time of the last change of their status."""
+    before = {each.type: each for each in old}
+    return tuple(_stamp(before.get(each.type), each, generation, wall) for each in new)
+
+
+def _stamp(old: Condition | None, new: Condition, generation: int, wall: str) -> Condition:
+    same = old is not None and old.status == new.status
+    since = old.last_transition_time if old is not None and same else wall
+    return new.model_copy(update={"last_transition_time": since, "observed_generation": generation})
+
+
+def transitions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tuple[Notice, ...]:
+    """A notice for each condition whose status changed. The first one ever only if it is bad."""
+    notices = []
+    for each in new:
+        before = condition(old, each.type)
+        was = before.status if before else "True"
+        if each.status != was:
+            notices.append(Notice(each.status == "False", each.reason, _told(each)))
+    return tuple(notices)
+
+
+def _told(each: Condition) -> str:
+    state = {"True": "", "False": "not ", "Unknown": "perhaps not "}[each.status]
+    return each.message or f"{state}{each.type}".capitalize()
+
+
+def patch(old: Model, new: Model) -> dict[str, Any]:
+    """The merge patch that turns one into the other; empty if they are the same."""
+    return _difference(old.wire(), new.wire())
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key in old.keys() | new.keys():
+        before, after = _value(old, key), _value(new, key)
+        if before == after:
+            continue
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found[key] = _difference(before, after)
+        else:
+            found[key] = after
+    return found
+
+
+def _value(mapping: Mapping[str, Any], key: str) -> Any:
+    value = mapping.get(key)
+    return None if value == "" else value

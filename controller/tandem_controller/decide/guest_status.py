@@ -1,0 +1,259 @@
+"""What a guest's status says: phase, where it is, whether it is protected, and why.
+
+Computed from the decision and the hosts' reports. It decides nothing. Called by ``plan``.
+"""
+
+from tandem_api.authority import Instance
+from tandem_api.guest import Assignment, Guest, GuestReport, GuestStatus, Policy, Takeover
+from tandem_api.meta import Condition, ObjectKey
+from tandem_api.mirror import Mirror
+from tandem_api.reasons import Reason
+from tandem_controller.decide import mirrors
+from tandem_controller.decide.conditions import good, judged, spec_valid, stamped, unknown
+from tandem_controller.decide.hosts import unfit
+from tandem_controller.decide.model import (
+    ABSENT,
+    Assign,
+    Blocked,
+    Case,
+    Decision,
+    Freshness,
+    HostView,
+    Keep,
+    Refusal,
+    World,
+)
+from tandem_controller.decide.phases import MOVES, Phase, is_takeover
+from tandem_controller.decide.placement import preferred_host, unusable_replica
+
+FAILURES = (
+    Reason.START_FAILED,
+    Reason.EFFECT_FAILED,
+    Reason.METADATA_MISSING,
+    Reason.FOREIGN_PRIMARY,
+    Reason.SPLIT_BRAIN,
+)
+STEPS = ("authorityWon", "promoted", "domainStarted")
+RUNNING = "Running"
+
+
+def guest_status(guest: Guest, world: World, decision: Decision) -> GuestStatus:
+    """The guest's whole status after this decision; hosts' reports are left as they are."""
+    old = guest.status
+    assignment = assignment_after(guest, world, decision)
+    case = case_of(guest, world)
+    phase = guest_phase(guest, assignment, case, decision, world)
+    reason, message = _why(guest, assignment, phase, decision)
+    where = assignment.host if assignment else ""
+    view = world.hosts.get(where)
+    protection = _protection(case, where) if case else _no_mirror(guest)
+    conditions = (
+        _running(phase, reason, message),
+        judged("Protected", protection, Reason.PROTECTED, "the other host can take it over"),
+        _placed(case, where),
+        spec_valid(world, guest),
+    )
+    generation = guest.metadata.generation
+    return old.model_copy(
+        update={
+            "assignment": assignment,
+            "phase": phase,
+            "site": view.site_name if view else "",
+            "host": where,
+            "mirror": mirrors.column(case.mirror, world) if case else "",
+            "protected": "False" if protection else "True",
+            "reason": reason,
+            "message": message,
+            "last_takeover": _last_takeover(guest, assignment, decision, world),
+            "observed_generation": generation,
+            "conditions": stamped(old.conditions, conditions, generation, world.wall),
+        }
+    )
+
+
+def case_of(guest: Guest, world: World) -> Case | None:
+    """The guest with its mirror, if that has been set up."""
+    mirror = mirror_of(guest, world)
+    if mirror is None or mirror.status.authority is None:
+        return None
+    return Case(guest, mirror, mirror.status.authority, world)
+
+
+def mirror_of(guest: Guest, world: World) -> Mirror | None:
+    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.spec.mirror)
+    return world.catalogue.mirrors.get(key)
+
+
+def assignment_after(guest: Guest, world: World, decision: Decision) -> Assignment | None:
+    """The assignment that the decision leads to: the same one, or the next."""
+    old = guest.status.assignment
+    if not isinstance(decision, Assign):
+        return old
+    view = world.hosts.get(decision.host)
+    return Assignment(
+        host=decision.host,
+        site=view.site_name if view else "",
+        serial=(old.serial if old else 0) + 1,
+        reason=decision.reason,
+        message=decision.message,
+        proof=decision.proof,
+        since=world.wall,
+    )
+
+
+# -- phase
+
+
+def guest_phase(
+    guest: Guest, assignment: Assignment | None, case: Case | None, decision: Decision, world: World
+) -> Phase:
+    """See Phase."""
+    if isinstance(decision, Blocked):
+        alive = decision.reason is Reason.PEER_STILL_CONNECTED
+        return Phase.UNKNOWN if alive else Phase.BLOCKED
+    if assignment is None:
+        return Phase.PENDING
+    if not assignment.host:
+        return _stopping(guest, assignment, case)
+    return _assigned_phase(guest, assignment, case, world)
+
+
+def _stopping(guest: Guest, assignment: Assignment, case: Case | None) -> Phase:
+    if not (guest.metadata.deletion_timestamp or not guest.spec.running):
+        return Phase.PENDING
+    for host, report in guest.status.hosts.items():
+        view = case.view(host) if case else None
+        owner = case.authority.owner if case else ""
+        if view is not None and view.freshness in (Freshness.LOST, Freshness.NEVER):
+            if owner == host:
+                return Phase.UNKNOWN
+            continue
+        if not has_stopped(report, assignment):
+            return Phase.STOPPING
+    return Phase.STOPPED
+
+
+def has_stopped(report: GuestReport, assignment: Assignment) -> bool:
+    """Whether a host, knowing this assignment, says that the guest certainly does not run there."""
+    return report.state == ABSENT and report.assignment_serial >= assignment.serial
+
+
+def _assigned_phase(guest: Guest, assignment: Assignment, case: Case | None, world: World) -> Phase:
+    view, report = world.hosts.get(assignment.host), guest.status.hosts.get(assignment.host)
+    if view is None or view.freshness in (Freshness.LOST, Freshness.NEVER):
+        return Phase.UNKNOWN
+    if case is not None and report is not None and runs(report, view, case.authority.owner):
+        return Phase.RUNNING
+    if report is not None and report.reason in FAILURES:
+        return Phase.FAILED
+    if assignment.reason in MOVES:
+        return Phase.MOVING
+    return Phase.TAKING_OVER if is_takeover(assignment.proof) else Phase.STARTING
+
+
+def runs(report: GuestReport, view: HostView, owner: str) -> bool:
+    """Whether a host says that the guest runs there, on its present boot and as the owner."""
+    said, now = Instance.parse(report.instance), view.heartbeat
+    same_boot = said is not None and now is not None and said.same_boot(now.instance)
+    return report.state == RUNNING and same_boot and owner == view.name
+
+
+def _why(
+    guest: Guest, assignment: Assignment | None, phase: Phase, decision: Decision
+) -> tuple[str, str]:
+    """The decision's reason, or that of the host which cannot get on with it."""
+    if isinstance(decision, Keep | Blocked) and phase in (Phase.BLOCKED, Phase.UNKNOWN):
+        return decision.reason, decision.message
+    report = guest.status.hosts.get(assignment.host) if assignment else None
+    waiting = phase in (Phase.STARTING, Phase.TAKING_OVER, Phase.MOVING, Phase.FAILED)
+    if not (waiting and assignment and report and report.reason and report.message):
+        return decision.reason, decision.message
+    if report.assignment_serial != assignment.serial:
+        return decision.reason, decision.message
+    return report.reason, f"{assignment.message}. {assignment.host}: {report.message}"
+
+
+# -- conditions
+
+
+def _running(phase: Phase, reason: str, message: str) -> Condition:
+    if phase is Phase.RUNNING:
+        return good("Running", Reason.RUNNING, message)
+    status = "Unknown" if phase is Phase.UNKNOWN else "False"
+    return Condition.model_validate(
+        {"type": "Running", "status": status, "reason": reason, "message": message}
+    )
+
+
+def _no_mirror(guest: Guest) -> Refusal:
+    return Refusal(Reason.MIRROR_NOT_READY, f"mirror {guest.spec.mirror} is not set up")
+
+
+def _protection(case: Case, where: str) -> Refusal | None:
+    """Why no other host could take it over now, without loss, or None if one could."""
+    here = case.authority.owner or where
+    refusal = mirrors.redundancy(case.mirror, case.world)
+    if refusal is not None or not here:
+        return refusal
+    target = case.mirror.peer_of(here)
+    other = case.view(target)
+    late = other is not None and other.freshness in (Freshness.LATE, Freshness.UNKNOWN)
+    refusal = (None if late else unfit(other, target)) or unusable_replica(case, target)
+    if refusal is not None:
+        return refusal
+    if case.guest.spec.failover.policy is Policy.MANUAL:
+        return Refusal(Reason.FAILOVER_MANUAL, "failover is Manual")
+    view = case.view(here)
+    if view is None or view.heartbeat is None or not view.heartbeat.watchdog_armed:
+        return Refusal(
+            Reason.WATCHDOG_NOT_ARMED,
+            f"{here} has no watchdog armed, so its silence would not prove that it stopped",
+        )
+    return None
+
+
+def _placed(case: Case | None, where: str) -> Condition:
+    preferred = preferred_host(case) if case else ""
+    if not where:
+        return unknown("Placed", Reason.NOT_ASSIGNED, "it is not placed anywhere")
+    if preferred in ("", where):
+        return good("Placed", Reason.AS_PREFERRED)
+    view = case.view(preferred) if case else None
+    site = view.site_name if view else preferred
+    refusal = Refusal(Reason.NOT_PREFERRED, f"it prefers site {site} ({preferred})")
+    return judged("Placed", refusal, Reason.NOT_PREFERRED)
+
+
+# -- the last takeover
+
+
+def _last_takeover(
+    guest: Guest, assignment: Assignment | None, decision: Decision, world: World
+) -> Takeover | None:
+    """A new one if the decision begins one; else the known one with the steps reported since."""
+    known = guest.status.last_takeover
+    if isinstance(decision, Assign) and is_takeover(decision.proof):
+        return _begun(decision, world)
+    if known is None or assignment is None or assignment.host != known.target:
+        return known
+    report = guest.status.hosts.get(assignment.host)
+    if not is_takeover(assignment.proof) or report is None:
+        return known
+    if report.assignment_serial != assignment.serial:
+        return known
+    steps = {step: report.steps[step] for step in STEPS if step in report.steps}
+    return known.model_copy(update={"steps": {**steps, **known.steps}})
+
+
+def _begun(decision: Assign, world: World) -> Takeover:
+    assert decision.proof is not None
+    source = decision.proof.host
+    view = world.hosts.get(source)
+    last = {"lastHeartbeat": view.last_seen} if view and view.last_seen else {}
+    return Takeover(
+        source=source,
+        target=decision.host,
+        reason=decision.reason,
+        lease_lost_at=world.wall,
+        steps={**last, "leaseLost": world.wall, "assigned": world.wall},
+    )

@@ -1,0 +1,91 @@
+"""What a host's heartbeat says, and whether a guest may be given to a host.
+
+Turns the lease counts into ``HostView``. Called by ``plan``; ``unfit`` by every placement rule.
+"""
+
+from tandem_api.host import Host, WatchdogPolicy
+from tandem_api.meta import Problem
+from tandem_api.reasons import Reason
+from tandem_api.site import Site
+from tandem_controller.decide.leases import LeaseTracker
+from tandem_controller.decide.model import Freshness, HostView, Refusal
+
+
+def host_view(
+    host: Host,
+    site: Site | None,
+    leases: LeaseTracker,
+    now_s: float,
+    problems: tuple[Problem, ...] = (),
+) -> HostView:
+    """One host with its heartbeat judged at ``now_s``."""
+    name = host.metadata.name
+    count = leases.counts.get(name)
+    return HostView(
+        host=host,
+        site=site,
+        freshness=freshness(leases, name, now_s),
+        silent_s=leases.silent_s(name),
+        last_seen=count.seen_at if count else "",
+        heartbeat=count.heartbeat if count else None,
+        problems=problems,
+    )
+
+
+def freshness(leases: LeaseTracker, host: str, now_s: float) -> Freshness:
+    """See Freshness. The timing that counts is the one the host itself published."""
+    count, silent_s = leases.counts.get(host), leases.silent_s(host)
+    if not leases.covers(now_s):
+        return Freshness.UNKNOWN
+    if count is None or silent_s is None:
+        return Freshness.NEVER
+    timing = count.heartbeat.timing
+    if timing is None:
+        return Freshness.LATE
+    if silent_s >= max(timing.lease_duration_seconds, timing.lease_wait_s):
+        return Freshness.LOST
+    if not count.renewed:
+        return Freshness.UNKNOWN
+    return Freshness.FRESH if silent_s < timing.self_fence_seconds else Freshness.LATE
+
+
+def unfit(view: HostView | None, name: str) -> Refusal | None:
+    """Why a guest may not be given to this host now, or None."""
+    if view is None:
+        return Refusal(Reason.HOST_NOT_READY, f"there is no host {name}")
+    if not view.fresh:
+        return Refusal(Reason.HOST_NOT_READY, silence(view))
+    if view.problems:
+        return Refusal(Reason.HOST_NOT_READY, f"host {name} is not valid: {view.problems[0]}")
+    if view.site is not None and view.site.spec.maintenance:
+        return Refusal(
+            Reason.MAINTENANCE, f"{name} is not used: site {view.site_name} is in maintenance"
+        )
+    return unarmed(view)
+
+
+def unarmed(view: HostView) -> Refusal | None:
+    """Why the host's watchdog keeps guests from starting there, or None."""
+    armed = view.heartbeat is not None and view.heartbeat.watchdog_armed
+    if armed or view.host.spec.watchdog is not WatchdogPolicy.REQUIRED:
+        return None
+    return Refusal(
+        Reason.WATCHDOG_NOT_ARMED,
+        f"{view.name} requires a watchdog and has none armed; set spec.watchdog to Optional to run"
+        " guests without (a takeover from it then needs other proof)",
+    )
+
+
+def silence(view: HostView) -> str:
+    """A host's heartbeat in words. They change only when what it says changes."""
+    match view.freshness:
+        case Freshness.FRESH:
+            return f"{view.name} sends its heartbeat"
+        case Freshness.LATE | Freshness.LOST if view.last_seen:
+            return f"{view.name} has sent no heartbeat since {view.last_seen}"
+        case Freshness.LATE | Freshness.LOST:
+            return f"{view.name} has sent no heartbeat for as long as this controller has watched"
+        case Freshness.NEVER:
+            return f"{view.name} has never sent a heartbeat"
+        case Freshness.UNKNOWN:
+            return f"{view.name}'s heartbeat has not been watched for long enough yet"

@@ -1,0 +1,94 @@
+"""How long each host has been silent, as this controller counts it (rule 12).
+
+Fed by the controller's own quorum reads of the Leases. A host's silence begins when a read first
+shows the present version of its Lease and lasts until the start of the newest read that still
+shows it: only what reads have covered counts. **A gap in the controller's own access to the API
+starts every count again**: an outage of the API is nobody's silence. All times are on one
+monotonic clock of this process, in seconds; renewTime is never looked at.
+
+Called by ``loop`` after each read, and by ``hosts`` to look at the counts.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tandem_api.lease import Heartbeat
+
+POLL_INTERVAL_S = 0.5
+READ_TIMEOUT_S = 1.0
+GAP_S = 1.5
+"""Two successful reads that start further apart than this have a gap between them. It leaves room
+for one read that takes as long as it may."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """One host's newest heartbeat, and since when it is unchanged.
+
+    ``renewed``: a renewal was seen since counting began. Before that, that a Lease is there says
+    nothing about its host. ``seen_at`` is RFC 3339, for people.
+    """
+
+    heartbeat: Heartbeat
+    since_s: float
+    seen_at: str
+    renewed: bool
+
+
+@dataclass(frozen=True)
+class LeaseTracker:
+    """All counts. ``read_s``: when the newest read was started; None if there is a gap now."""
+
+    counts: Mapping[str, Count] = field(default_factory=dict)
+    read_s: float | None = None
+
+    def silent_s(self, host: str) -> float | None:
+        """How long a host is known to have been silent; None if it was never seen."""
+        count = self.counts.get(host)
+        if count is None or self.read_s is None:
+            return None
+        return max(0.0, self.read_s - count.since_s)
+
+    def covers(self, now_s: float) -> bool:
+        """Whether the counts are good for a decision at this moment."""
+        return self.read_s is not None and now_s - self.read_s <= GAP_S
+
+
+def observe(
+    tracker: LeaseTracker,
+    started_s: float,
+    finished_s: float,
+    heartbeats: Iterable[Heartbeat],
+    wall: str,
+) -> LeaseTracker:
+    """Take in one successful quorum read of all Leases, started and finished at these times.
+
+    A Lease that is missing counts as unchanged: taking it away is no sign of life.
+    """
+    assert started_s <= finished_s
+    anew = tracker.read_s is None or started_s - tracker.read_s > GAP_S
+    if anew:
+        tracker = _restarted(tracker, finished_s)
+    counts = dict(tracker.counts)
+    for heartbeat in heartbeats:
+        known = counts.get(heartbeat.host)
+        if known is None or known.heartbeat.version != heartbeat.version:
+            # The renewal was sent before this read was answered, so the host's own count of R
+            # began no later than finished_s. One that lies in a gap may be old: no sign of life.
+            seen = known is not None and not anew
+            at = wall if known is not None else ""
+            counts[heartbeat.host] = Count(heartbeat, finished_s, at, renewed=seen)
+    return LeaseTracker(counts, read_s=started_s)
+
+
+def interrupted(tracker: LeaseTracker) -> LeaseTracker:
+    """A read failed, or its answer is not known: no count holds any more."""
+    return replace(tracker, read_s=None)
+
+
+def _restarted(tracker: LeaseTracker, now_s: float) -> LeaseTracker:
+    """Every count from zero."""
+    fresh = {
+        host: replace(count, since_s=now_s, renewed=False) for host, count in tracker.counts.items()
+    }
+    return LeaseTracker(fresh, read_s=None)

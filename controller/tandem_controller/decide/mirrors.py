@@ -1,0 +1,105 @@
+"""What the two hosts' reports on a mirror come to: connected, in sync, redundant.
+
+A report of a host whose heartbeat is not fresh may be old and is left out: what a dead host said
+last is not how things are. Called by ``moves`` and by the statuses of mirrors and guests.
+"""
+
+from tandem_api.authority import Mode
+from tandem_api.meta import quantity_bytes
+from tandem_api.mirror import Mirror, ReplicaReport
+from tandem_api.reasons import Reason
+from tandem_controller.decide.model import CONNECTED, Freshness, Refusal, World
+
+UP_TO_DATE = "UpToDate"
+KNOWN_STATES = (Freshness.FRESH, Freshness.LATE, Freshness.UNKNOWN)
+"""Of these hosts the last report still counts: they are not known to be gone."""
+
+
+def reports(mirror: Mirror, world: World) -> dict[str, ReplicaReport]:
+    """The reports that count, by host."""
+    return {
+        host: report
+        for host, report in mirror.status.replicas.items()
+        if host in world.hosts and world.hosts[host].freshness in KNOWN_STATES
+    }
+
+
+def connected(mirror: Mirror, world: World) -> bool | None:
+    """Whether the replicas are connected; None if nobody can tell."""
+    said = [report.connection == CONNECTED for report in reports(mirror, world).values()]
+    return all(said) if said else None
+
+
+def in_sync(mirror: Mirror, world: World) -> bool | None:
+    """Whether both replicas hold the same, every volume; None if nobody can tell."""
+    counted = reports(mirror, world)
+    if not counted:
+        return None
+    return all(_both_up_to_date(mirror, report) for report in counted.values())
+
+
+def _both_up_to_date(mirror: Mirror, report: ReplicaReport) -> bool:
+    names = {volume.name for volume in mirror.spec.volumes}
+    if report.connection != CONNECTED or not names <= set(report.volumes):
+        return False
+    return all(
+        (volume.disk, volume.peer_disk) == (UP_TO_DATE, UP_TO_DATE)
+        for volume in report.volumes.values()
+    )
+
+
+def split_brain(mirror: Mirror, world: World) -> ReplicaReport | None:
+    """The report of a host that found its replica to have diverged, if one did."""
+    return next(
+        (r for r in reports(mirror, world).values() if r.reason is Reason.SPLIT_BRAIN), None
+    )
+
+
+def redundancy(mirror: Mirror, world: World) -> Refusal | None:
+    """Why the loss of either host would stop or cost something, or None if it would not."""
+    authority = mirror.status.authority
+    if authority is None or not authority.initialised:
+        return Refusal(Reason.NOT_INITIALISED, "the mirror was never in sync yet")
+    if connected(mirror, world) is not True:
+        return Refusal(Reason.NOT_CONNECTED, "the replicas are not connected")
+    if in_sync(mirror, world) is not True:
+        return Refusal(Reason.RESYNCING, "the replicas are not in sync")
+    behind = [r.host for r in mirror.spec.replicas if not authority.may_own(r.host)]
+    if authority.mode is not Mode.MIRRORED or behind:
+        return Refusal(
+            Reason.NOT_YET_IN_SYNC,
+            f"authority is {authority.mode} at epoch {authority.epoch}"
+            + (f" without {' and '.join(behind)}" if behind else ""),
+        )
+    return None
+
+
+def resync_percent(mirror: Mirror, world: World) -> int | None:
+    """How far a resync has come; None if none is known to run."""
+    behind = [
+        sum(volume.out_of_sync_bytes or 0 for volume in report.volumes.values())
+        for report in reports(mirror, world).values()
+        if report.connection == CONNECTED
+    ]
+    if not behind or not max(behind):
+        return None
+    total = sum(quantity_bytes(volume.size) for volume in mirror.spec.volumes)
+    return max(0, min(99, int(100 * (1 - max(behind) / total))))
+
+
+def column(mirror: Mirror, world: World) -> str:
+    """The mirror in a word or two, for ``kubectl get guests``."""
+    authority = mirror.status.authority
+    if authority is None or not authority.initialised:
+        return "NotInitialised"
+    if split_brain(mirror, world):
+        return "SplitBrain"
+    linked = connected(mirror, world)
+    if linked is None:
+        return "Unknown"
+    if not linked:
+        return "Standalone" if authority.mode is Mode.STANDALONE else "Disconnected"
+    if in_sync(mirror, world):
+        return "InSync"
+    percent = resync_percent(mirror, world)
+    return "NotInSync" if percent is None else f"Resync {percent}%"

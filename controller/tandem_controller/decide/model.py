@@ -1,0 +1,285 @@
+"""What the controller's decisions are made from, and what they come to: values only.
+
+``Snapshot`` is what is known at one moment; ``World`` is the same, indexed and with each host's
+heartbeat judged. ``Plan`` is what shall be written: a closed set of writes, in order of urgency.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+from tandem_api.authority import Authority
+from tandem_api.guest import Assignment, FencingProof, Guest
+from tandem_api.host import Host
+from tandem_api.lease import Heartbeat
+from tandem_api.meta import ObjectKey, Problem, Resource
+from tandem_api.mirror import DeviceNumbers, Mirror, ReplicaReport
+from tandem_api.reasons import Reason
+from tandem_api.site import Site
+from tandem_api.validation import Catalogue
+from tandem_controller.decide.leases import LeaseTracker
+
+CONNECTED = "Connected"
+ABSENT = "Absent"
+"""How an actuator reports a connected replica, and a guest that certainly does not run there."""
+
+
+class Freshness(StrEnum):
+    """What a host's heartbeat says.
+
+    FRESH    it was renewed while this controller watched, within the self-fence deadline.
+    LATE     not renewed within the self-fence deadline; its host may be stopping its guests.
+    LOST     unchanged for at least the lease's duration.
+    NEVER    no heartbeat was ever seen.
+    UNKNOWN  this controller has not watched for long enough to say.
+    """
+
+    FRESH = "Fresh"
+    LATE = "Late"
+    LOST = "Lost"
+    NEVER = "Never"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An object that is there and does not parse: only what names it, and why."""
+
+    kind: str
+    key: ObjectKey
+    uid: str
+    generation: int
+    problems: tuple[Problem, ...]
+    conditions: tuple[Mapping[str, object], ...] = ()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that is known at ``now_s`` (monotonic); ``wall`` is the same moment for people.
+
+    ``link_down_since_s``: for mirrors with an order to override, since when this controller has
+    seen a host report without interruption that it is not connected. ``unknown_fields``: what
+    users wrote and no type knows, by kind and key.
+    """
+
+    now_s: float
+    wall: str
+    leases: LeaseTracker
+    sites: tuple[Site, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
+    guests: tuple[Guest, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    unknown_fields: Mapping[tuple[str, ObjectKey], tuple[Problem, ...]] = field(
+        default_factory=dict
+    )
+    link_down_since_s: Mapping[tuple[ObjectKey, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HostView:
+    """A host and what its heartbeat says. ``silent_s``: how long it is known to be silent."""
+
+    host: Host
+    site: Site | None
+    freshness: Freshness
+    silent_s: float | None = None
+    last_seen: str = ""
+    heartbeat: Heartbeat | None = None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.host.metadata.name
+
+    @property
+    def site_name(self) -> str:
+        return self.host.spec.site
+
+    @property
+    def fresh(self) -> bool:
+        return self.freshness is Freshness.FRESH
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is assigned to a host: how many guests, and how much memory was promised them."""
+
+    guests: int = 0
+    memory_bytes: int = 0
+
+    def plus(self, memory_bytes: int) -> "Load":
+        return Load(self.guests + 1, self.memory_bytes + memory_bytes)
+
+
+@dataclass(frozen=True)
+class World:
+    """A snapshot, indexed. ``problems`` holds what is wrong, for the objects with any.
+
+    ``loads`` includes what was decided earlier in the same plan.
+    """
+
+    snapshot: Snapshot
+    catalogue: Catalogue
+    hosts: Mapping[str, HostView]
+    problems: Mapping[tuple[str, ObjectKey], tuple[Problem, ...]]
+    loads: Mapping[str, Load]
+
+    @property
+    def wall(self) -> str:
+        return self.snapshot.wall
+
+    @property
+    def sites(self) -> Mapping[str, Site]:
+        return self.catalogue.sites
+
+    def load(self, host: str) -> Load:
+        return self.loads.get(host, Load())
+
+    def problems_of(self, obj: Resource) -> tuple[Problem, ...]:
+        return self.problems.get((type(obj).__name__, obj.key), ())
+
+    @cached_property
+    def nobody_fresh(self) -> bool:
+        """Every host of every site is stale: rather this controller than all of them."""
+        return not any(view.fresh for view in self.hosts.values())
+
+
+@dataclass(frozen=True)
+class Case:
+    """One guest with its mirror, both set up: what decisions about a guest look at."""
+
+    guest: Guest
+    mirror: Mirror
+    authority: Authority
+    world: World
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        return tuple(replica.host for replica in self.mirror.spec.replicas)
+
+    def view(self, host: str) -> HostView | None:
+        return self.world.hosts.get(host)
+
+    def report(self, host: str) -> ReplicaReport | None:
+        return self.mirror.status.replicas.get(host)
+
+    @property
+    def assigned(self) -> str:
+        assignment = self.guest.status.assignment
+        return assignment.host if assignment else ""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Not now, and why, in a sentence for people."""
+
+    reason: Reason
+    message: str
+
+
+# -- what a decision about a guest comes to
+
+
+@dataclass(frozen=True)
+class Assign:
+    """The guest shall be on this host (nowhere if empty)."""
+
+    host: str
+    reason: Reason
+    message: str
+    proof: FencingProof | None = None
+
+
+@dataclass(frozen=True)
+class Keep:
+    """It is as it should be, or on its way there."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Something should be done and may not be. ``takeover``: it is the guest's takeover."""
+
+    reason: Reason
+    message: str
+    takeover: bool = False
+
+
+Decision = Assign | Keep | Blocked
+
+
+# -- what shall be written
+
+
+@dataclass(frozen=True)
+class WriteAssignment:
+    """The guest's new status, with a new assignment; only if the guest is still this version."""
+
+    guest: Guest
+    assignment: Assignment
+    patch: Mapping[str, object]
+    notices: tuple["Notice", ...] = ()
+
+
+@dataclass(frozen=True)
+class WriteFinalizers:
+    """Only if the guest is still this version."""
+
+    guest: Guest
+    finalizers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SetUpMirror:
+    """Device numbers and the first authority, in one write; only if still this version."""
+
+    mirror: Mirror
+    numbers: DeviceNumbers
+    authority: Authority | None
+
+
+@dataclass(frozen=True)
+class SwapAuthority:
+    """A person's override, by compare-and-swap from the mirror's present epoch."""
+
+    mirror: Mirror
+    authority: Authority
+    message: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """An event to tell people."""
+
+    warning: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class WriteStatus:
+    """A merge patch of the controller's own part of a status."""
+
+    kind: str
+    key: ObjectKey
+    uid: str
+    patch: Mapping[str, object]
+    notices: tuple[Notice, ...] = ()
+
+
+Write = WriteAssignment | WriteFinalizers | SetUpMirror | SwapAuthority | WriteStatus
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to write, most urgent first, and what was decided for each guest and mirror."""
+
+    urgent: tuple[Write, ...]
+    statuses: tuple[WriteStatus, ...]
+    decisions: Mapping[ObjectKey, Decision]
+    refusals: Mapping[ObjectKey, Refusal]
+    world: World

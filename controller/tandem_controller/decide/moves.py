@@ -1,0 +1,102 @@
+"""Planned moves: a site in maintenance, a guest going back to where it prefers to be.
+
+A move needs no proof: the assignment names the other host, the old one stops the guest, releases
+the mirror, and only then the other may claim it. So a move is only ordered while nothing can be
+lost by it: the mirror redundant, the target ready. Called by ``guests`` for a fresh owner.
+"""
+
+from datetime import datetime
+
+from tandem_api.authority import Mode
+from tandem_api.guest import Policy
+from tandem_api.meta import condition
+from tandem_api.reasons import Reason
+from tandem_controller.decide.hosts import unfit
+from tandem_controller.decide.mirrors import redundancy
+from tandem_controller.decide.model import Assign, Case, Keep, Refusal
+from tandem_controller.decide.placement import no_room, preferred_host, unusable_replica
+
+
+def move(case: Case) -> Assign | Keep | None:
+    """A move that is due from the owner's host; Keep if it must wait; None if none is wanted."""
+    owner = case.authority.owner
+    target = case.mirror.peer_of(owner)
+    wanted = _maintenance(case, owner) or _failback(case, owner, target)
+    if wanted is None or isinstance(wanted, Keep):
+        return wanted
+    obstacle = obstacles(case, target) or _invalid(case)
+    if obstacle is None:
+        return wanted
+    return Keep(wanted.reason, f"It stays on {owner} although {wanted.message}: {obstacle.message}")
+
+
+def obstacles(case: Case, target: str) -> Refusal | None:
+    """Why the guest cannot move to ``target`` without risk now, or None."""
+    return (
+        unfit(case.view(target), target)
+        or no_room(case, target)
+        or unusable_replica(case, target)
+        or redundancy(case.mirror, case.world)
+    )
+
+
+def _invalid(case: Case) -> Refusal | None:
+    problems = case.world.problems_of(case.mirror)
+    return Refusal(Reason.SPEC_INVALID, f"mirror: {problems[0]}") if problems else None
+
+
+def cannot_go_on(case: Case, target: str) -> Refusal | None:
+    """Why a move under way must be taken back, or None.
+
+    While the old host stops, less is needed than to begin: it keeps the mirror until it released.
+    """
+    authority = case.authority
+    if authority.mode is not Mode.MIRRORED or not authority.may_own(target):
+        return Refusal(
+            Reason.RESYNCING, f"{target} no longer has every write (epoch {authority.epoch})"
+        )
+    return unfit(case.view(target), target) or unusable_replica(case, target)
+
+
+def _maintenance(case: Case, owner: str) -> Assign | None:
+    view = case.view(owner)
+    if view is None or view.site is None or not view.site.spec.maintenance:
+        return None
+    target = case.mirror.peer_of(owner)
+    why = f"site {view.site_name} is in maintenance"
+    return Assign(target, Reason.MAINTENANCE, why)
+
+
+def _failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
+    if preferred_host(case) != target:
+        return None
+    view, failback = case.view(target), case.guest.spec.failback
+    if view is None or (view.site is not None and view.site.spec.maintenance):
+        return None
+    if failback.policy is Policy.MANUAL:
+        return Keep(
+            Reason.FAILBACK_MANUAL,
+            f"It runs on {owner} and prefers {view.site_name}; failback is Manual: set"
+            " spec.failback.policy to Automatic to have it moved",
+        )
+    since = _redundant_since(case)
+    if since is None:
+        return None
+    left_s = failback.after_seconds - _elapsed_s(since, case.world.wall)
+    if left_s > 0:
+        return Keep(
+            Reason.FAILBACK,
+            f"It moves to {target} once the mirror has been redundant for"
+            f" {failback.after_seconds} s (since {since})",
+        )
+    return Assign(target, Reason.FAILBACK, f"it prefers site {view.site_name}")
+
+
+def _redundant_since(case: Case) -> str | None:
+    known = condition(case.mirror.status.conditions, "Redundant")
+    return known.last_transition_time if known and known.status == "True" else None
+
+
+def _elapsed_s(since: str, until: str) -> float:
+    """Between two RFC 3339 moments. On the wall clock: nothing but patience depends on it."""
+    return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()

@@ -1,0 +1,158 @@
+"""Rule 15: a person gives a mirror to a host that may lack acknowledged writes.
+
+The person names the exact epoch, so that the order is about what they saw. It waits as a takeover
+does: until the other host is known not to write. Then the loser is out until it has discarded what
+only it has. Called by ``plan``, and again by ``execute`` on a fresh read right before the swap.
+"""
+
+from dataclasses import dataclass
+
+from tandem_api.authority import Authority, Eligibility, Mode, Override
+from tandem_api.guest import ProofKind
+from tandem_api.mirror import Mirror, OverrideRequest, ReplicaReport
+from tandem_api.reasons import Reason
+from tandem_api.timing import DEFAULT
+from tandem_controller.decide.mirrors import redundancy
+from tandem_controller.decide.model import CONNECTED, HostView, Refusal, World
+from tandem_controller.decide.takeover import fencing_proof, rebooted
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Swap this in; the sentence says on what ground."""
+
+    authority: Authority
+    message: str
+
+
+def override(mirror: Mirror, world: World) -> Grant | Refusal | None:
+    """What becomes of a mirror's spec.override; None if there is none, or it is done with."""
+    order, authority = mirror.spec.override, mirror.status.authority
+    if order is None or authority is None or _applied(authority, order):
+        return None
+    if order.host not in {replica.host for replica in mirror.spec.replicas}:
+        return Refusal(
+            Reason.OVERRIDE_STALE, f"spec.override.host: {order.host} keeps no replica of it"
+        )
+    if not order.accept_data_loss:
+        return Refusal(Reason.OVERRIDE_WAITING, "spec.override.acceptDataLoss is false")
+    if order.epoch != authority.epoch:
+        return _stale(mirror, world, order, authority)
+    ground = _owner_stopped(mirror, world, authority)
+    if isinstance(ground, Refusal):
+        return Refusal(ground.reason, f"Waiting to carry out spec.override: {ground.message}")
+    new = _overridden(authority, order, mirror.peer_of(order.host))
+    return Grant(new, f"{order.by} gave it to {order.host}: {ground}")
+
+
+def _applied(authority: Authority, order: OverrideRequest) -> bool:
+    done = authority.override
+    return done is not None and (done.at_epoch, done.host) == (order.epoch, order.host)
+
+
+def _stale(
+    mirror: Mirror, world: World, order: OverrideRequest, authority: Authority
+) -> Refusal | None:
+    if order.epoch < authority.epoch and redundancy(mirror, world) is None:
+        return None  # An order of the past, and all is well: not worth a complaint.
+    return Refusal(
+        Reason.OVERRIDE_STALE,
+        f"spec.override names epoch {order.epoch}, but it is epoch {authority.epoch} now (owner"
+        f" {authority.owner or 'nobody'}, {authority.mode}): look again, then set the present"
+        " epoch, or remove it",
+    )
+
+
+def _owner_stopped(mirror: Mirror, world: World, authority: Authority) -> str | Refusal:
+    """On what ground nobody is known to write; or what is missing.
+
+    Who is not the owner does not write: every promotion there is refused.
+    """
+    owner = authority.owner
+    if not owner:
+        return "nobody owned it"
+    view, report = world.hosts.get(owner), mirror.status.replicas.get(owner)
+    if view is not None and view.fresh and not rebooted(view, authority.owner_instance):
+        return _fresh_owner_stopped(mirror, world, view, report)
+    proof = fencing_proof(authority, owner, view)
+    if isinstance(proof, Refusal):
+        return Refusal(Reason.OVERRIDE_WAITING, proof.message)
+    if proof.kind is ProofKind.LEASE_LOST:
+        waiting = _link_wait(mirror, world, view)
+        if waiting is not None:
+            return waiting
+    return f"{owner} writes no more, {_GROUNDS[proof.kind]}"
+
+
+def _fresh_owner_stopped(
+    mirror: Mirror, world: World, view: HostView, report: ReplicaReport | None
+) -> str | Refusal:
+    """A living owner must have no order to run the guest, and must say that it is Secondary."""
+    for guest in world.catalogue.guests_by_mirror.get(mirror.key, ()):
+        if guest.status.assignment and guest.status.assignment.host == view.name:
+            return Refusal(
+                Reason.OVERRIDE_WAITING,
+                f"guest {guest.key} is assigned to {view.name}, which sends its heartbeat; set"
+                " running: false on it first",
+            )
+    heartbeat = view.heartbeat
+    current = report is not None and heartbeat and report.instance == heartbeat.instance
+    if report is not None and current and report.role == "Secondary":
+        return f"{view.name} is not Primary"
+    role = report.role if report and report.role else "in an unknown role"
+    return Refusal(
+        Reason.OVERRIDE_WAITING, f"{view.name} sends its heartbeat and is {role}; stop it first"
+    )
+
+
+def _link_wait(mirror: Mirror, world: World, loser: HostView | None) -> Refusal | None:
+    """The other half of rule 12: the loser may have lived on the replication link."""
+    order = mirror.spec.override
+    assert order is not None
+    winner, now_s = mirror.status.replicas.get(order.host), world.snapshot.now_s
+    view = world.hosts.get(order.host)
+    if winner is None or view is None or not view.fresh or winner.connection in ("", CONNECTED):
+        return Refusal(
+            Reason.OVERRIDE_WAITING,
+            f"{order.host} must report that it is not connected to the other host",
+        )
+    since_s = world.snapshot.link_down_since_s.get((mirror.key, order.host), now_s)
+    heartbeat = loser.heartbeat if loser else None
+    timing = heartbeat.timing if heartbeat and heartbeat.timing else DEFAULT
+    if now_s - since_s >= timing.link_wait_s:
+        return None
+    return Refusal(
+        Reason.OVERRIDE_WAITING,
+        "the other host may have lived on the replication link"
+        f" until {order.host} lost it; it is safe {timing.link_wait_s:g} s after that",
+    )
+
+
+_GROUNDS = {
+    ProofKind.LEASE_LOST: "its heartbeat was lost and its watchdog has acted",
+    ProofKind.FENCED: "it reported that it had stopped",
+    ProofKind.REBOOTED: "it has rebooted",
+    ProofKind.PERSON: "a person confirmed that it is powered off",
+}
+
+
+def _overridden(authority: Authority, order: OverrideRequest, loser: str) -> Authority:
+    eligible = {
+        order.host: Eligibility(eligible=True, reason=Reason.OVERRIDDEN),
+        loser: Eligibility(eligible=False, reason=Reason.OVERRIDDEN),
+    }
+    return authority.model_copy(
+        update={
+            "epoch": authority.epoch + 1,
+            "owner": "",
+            "owner_instance": "",
+            "mode": Mode.MIRRORED,
+            "reason": Reason.OVERRIDDEN,
+            "eligible": eligible,
+            "fenced": {},
+            "migration": None,
+            "override": Override(
+                by=order.by, at_epoch=order.epoch, accept_data_loss=True, host=order.host
+            ),
+        }
+    )

@@ -1,0 +1,96 @@
+"""Which host a guest starts on when nobody owns its mirror, and which one it prefers.
+
+Called by ``guests``, ``moves`` and the statuses. Never looks at where the guest runs now.
+"""
+
+from tandem_api.meta import quantity_bytes
+from tandem_api.mirror import ReplicaReport
+from tandem_api.reasons import Reason
+from tandem_controller.decide.hosts import unfit
+from tandem_controller.decide.model import Case, Freshness, HostView, Refusal
+
+
+def preferred_host(case: Case) -> str:
+    """The host whose site the guest prefers; empty if it likes both the same."""
+    views = [view for view in map(case.view, case.replicas) if view is not None]
+    wanted = case.guest.spec.placement.preferred_site
+    if wanted is not None:
+        return next((view.name for view in views if view.site_name == wanted), "")
+    ranked = sorted(views, key=_site_priority, reverse=True)
+    if len(ranked) == 2 and _site_priority(ranked[0]) == _site_priority(ranked[1]):
+        return ""
+    return ranked[0].name if ranked else ""
+
+
+def _site_priority(view: HostView) -> int:
+    return view.site.spec.priority if view.site else 0
+
+
+def choose(case: Case) -> str | Refusal:
+    """The best host that may start the guest, none owning the mirror; or why there is none."""
+    refusals = {host: _cannot_start(case, host) for host in case.replicas}
+    fit = [host for host, refusal in refusals.items() if refusal is None]
+    if fit:
+        return min(fit, key=lambda host: _rank(case, host))
+    sentences = "; ".join(refusal.message for refusal in refusals.values() if refusal)
+    first = next(refusal for refusal in refusals.values() if refusal)
+    return Refusal(first.reason, f"No host can start it: {sentences}")
+
+
+def worth_waiting_for(case: Case) -> HostView | None:
+    """A host that may start the guest, and whose heartbeat will soon be known to be well or not."""
+    undecided = (Freshness.UNKNOWN, Freshness.LATE)
+    views = (case.view(host) for host in case.replicas if case.authority.may_own(host))
+    return next((view for view in views if view and view.freshness in undecided), None)
+
+
+def _rank(case: Case, host: str) -> tuple[bool, int, int, str]:
+    """Preferred first, then the higher site priority, then fewer guests."""
+    view = case.view(host)
+    assert view is not None
+    return (
+        host != preferred_host(case),
+        -_site_priority(view),
+        case.world.load(host).guests,
+        host,
+    )
+
+
+def _cannot_start(case: Case, host: str) -> Refusal | None:
+    """Rule 6 as far as it is seen from here; the host looks again."""
+    entry = case.authority.eligible.get(host)
+    if not case.authority.may_own(host):
+        why = entry.reason if entry else Reason.NOT_INITIALISED
+        return Refusal(Reason.NOT_ELIGIBLE, f"{host} may lack acknowledged writes ({why})")
+    return unfit(case.view(host), host) or unusable_replica(case, host) or no_room(case, host)
+
+
+def unusable_replica(case: Case, host: str) -> Refusal | None:
+    """Why the host's own word rules its replica out, unless a person has overridden that."""
+    report: ReplicaReport | None = case.report(host)
+    override = case.authority.override
+    if report is None:
+        return Refusal(Reason.MIRROR_NOT_READY, f"{host} has not reported on its replica yet")
+    if report.marker and not (override and override.host == host):
+        return Refusal(
+            Reason.MARKED_STALE,
+            f"{host}'s replica is marked as possibly stale ({report.marker.reason}); it must be in"
+            " sync with the other once before it can be promoted",
+        )
+    return None
+
+
+def no_room(case: Case, host: str) -> Refusal | None:
+    """Why the guest's memory does not fit there beside what is assigned already, or None."""
+    view = case.view(host)
+    if view is None or view.host.spec.capacity is None or case.assigned == host:
+        return None
+    capacity = view.host.spec.capacity.memory
+    needed = quantity_bytes(case.guest.spec.domain.memory)
+    if case.world.load(host).memory_bytes + needed <= quantity_bytes(capacity):
+        return None
+    return Refusal(
+        Reason.NO_ROOM,
+        f"{host} has no room for another {case.guest.spec.domain.memory}: its {capacity} are"
+        " promised to other guests",
+    )

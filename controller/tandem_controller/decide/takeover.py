@@ -1,0 +1,234 @@
+"""Rules 12 to 14: whether the guest of a host that cannot be asked may be started at the other.
+
+``takeover`` returns a proof that names the one instance and the one epoch it is about, or the
+refusal. The rules are asked in the order in which people should hear of them. The taker's actuator
+checks the proof against what it reads itself, and adds what only it knows: how long its own end
+of the replication link has been down.
+
+Called by ``guests`` for owners that are silent, and by ``override`` for the proof alone.
+"""
+
+from collections.abc import Callable
+
+from tandem_api.authority import Authority, Instance, Mode
+from tandem_api.guest import FencingProof, Policy, ProofKind
+from tandem_api.mirror import Protocol, ReplicaReport
+from tandem_api.reasons import Reason
+from tandem_controller.decide.hosts import silence, unfit
+from tandem_controller.decide.model import CONNECTED, Case, Freshness, HostView, Refusal
+from tandem_controller.decide.placement import no_room, unusable_replica
+
+
+def takeover(case: Case, target: str) -> FencingProof | Refusal:
+    """May ``target`` start the guest although ``case.authority.owner`` has not released it?"""
+    for rule in RULES:
+        refusal = rule(case, target)
+        if refusal is not None:
+            return refusal
+    owner = case.authority.owner
+    return fencing_proof(case.authority, owner, case.view(owner))
+
+
+def _policy(case: Case, target: str) -> Refusal | None:
+    if case.guest.spec.failover.policy is Policy.AUTOMATIC:
+        return None
+    return Refusal(
+        Reason.FAILOVER_MANUAL,
+        f"{_owner_silence(case)}, and failover is Manual: set spec.failover.policy to Automatic to"
+        f" have it started on {target}",
+    )
+
+
+def _not_all_stale(case: Case, target: str) -> Refusal | None:
+    if not case.world.nobody_fresh:
+        return None
+    return Refusal(
+        Reason.BOTH_SITES_STALE,
+        "No host of any site sends its heartbeat: rather this controller is cut off, so it acts on"
+        " nothing",
+    )
+
+
+def _owner_wrote_alone(case: Case, target: str) -> Refusal | None:
+    authority = case.authority
+    if authority.mode is not Mode.STANDALONE:
+        return None
+    report = case.report(target)
+    since = report.not_connected_since if report else None
+    return Refusal(
+        Reason.PEER_HOLDS_STANDALONE,
+        f"Refused: {authority.owner} was allowed to write alone"
+        f"{f' since {since}' if since else ''} (epoch {authority.epoch}); starting on {target}"
+        " would lose those writes. To accept that, set on the mirror: "
+        + override_hint(target, authority.epoch),
+    )
+
+
+def override_hint(host: str, epoch: int) -> str:
+    """What a person has to write to give a mirror to a host that may lack writes."""
+    return f"spec.override: {{host: {host}, epoch: {epoch}, acceptDataLoss: true, by: <your name>}}"
+
+
+def _eligible(case: Case, target: str) -> Refusal | None:
+    if case.authority.may_own(target):
+        return None
+    entry = case.authority.eligible.get(target)
+    why = entry.reason if entry else Reason.NOT_INITIALISED
+    return Refusal(
+        Reason.NOT_ELIGIBLE,
+        f"Refused: {target} may lack acknowledged writes ({why} at epoch {case.authority.epoch}),"
+        f" and {_owner_silence(case)}",
+    )
+
+
+def _synchronous(case: Case, target: str) -> Refusal | None:
+    protocol = case.mirror.spec.protocol
+    if protocol is Protocol.C:
+        return None
+    return Refusal(
+        Reason.PROTOCOL_NOT_SYNCHRONOUS,
+        f"Refused: with protocol {protocol} {target} may lack acknowledged writes. To accept that,"
+        f" set on the mirror: {override_hint(target, case.authority.epoch)}",
+    )
+
+
+def _target_fit(case: Case, target: str) -> Refusal | None:
+    refusal = unfit(case.view(target), target) or no_room(case, target)
+    if refusal is None:
+        return None
+    return Refusal(
+        refusal.reason, f"{_owner_silence(case)}, and cannot be replaced: {refusal.message}"
+    )
+
+
+def _link_down(case: Case, target: str) -> Refusal | None:
+    """The link is the second heartbeat: while it lives, so does the owner."""
+    report, owner = case.report(target), case.authority.owner
+    if report is None or report.connection in ("", "Unknown", "NotConfigured"):
+        return Refusal(
+            Reason.MIRROR_NOT_READY, f"Not taking over from {owner}: {target}'s replica is not up"
+        )
+    if report.connection != CONNECTED:
+        return None
+    if _gone_though_connected(case, report):
+        return None
+    return Refusal(
+        Reason.PEER_STILL_CONNECTED,
+        f"Not taking over from {owner}: {target} still sees it as {report.peer_role or 'alive'}"
+        " over the replication link (its management link is probably down)",
+    )
+
+
+def _gone_though_connected(case: Case, report: ReplicaReport) -> bool:
+    """The link is up, but not to an instance that runs the guest: a new boot, or a fenced one."""
+    owner = case.view(case.authority.owner)
+    if owner is not None and rebooted(owner, case.authority.owner_instance):
+        return True
+    return _fenced(case.authority, case.authority.owner) and report.peer_role == "Secondary"
+
+
+def _no_marker(case: Case, target: str) -> Refusal | None:
+    return unusable_replica(case, target)
+
+
+def _stopped(case: Case, target: str) -> Refusal | None:
+    owner = case.authority.owner
+    proof = fencing_proof(case.authority, owner, case.view(owner))
+    return proof if isinstance(proof, Refusal) else None
+
+
+Rule = Callable[[Case, str], Refusal | None]
+RULES: tuple[Rule, ...] = (
+    _policy,
+    _not_all_stale,
+    _owner_wrote_alone,
+    _eligible,
+    _synchronous,
+    _target_fit,
+    _link_down,
+    _no_marker,
+    _stopped,
+)
+
+
+def _owner_silence(case: Case) -> str:
+    owner = case.view(case.authority.owner)
+    return silence(owner) if owner else f"there is no host {case.authority.owner}"
+
+
+SILENT = (Freshness.LATE, Freshness.LOST, Freshness.NEVER)
+
+# -- rule 13: what proves that an instance runs and writes nothing any more
+
+
+def fencing_proof(authority: Authority, host: str, view: HostView | None) -> FencingProof | Refusal:
+    """Proof that the owner's instance has stopped, the quickest first; or what is missing."""
+    instance = authority.owner_instance
+    if _fenced(authority, host):
+        return _proof(ProofKind.FENCED, authority, host, view)
+    if view is None:
+        return Refusal(
+            Reason.WAITING_FOR_FENCING_PROOF,
+            f"there is no host {host}, so nothing proves that it has stopped",
+        )
+    if rebooted(view, instance):
+        return _proof(ProofKind.REBOOTED, authority, host, view)
+    if _confirmed_down(view, instance) and view.freshness in SILENT:
+        return _proof(ProofKind.PERSON, authority, host, view)
+    return _by_lease(authority, view)
+
+
+def _fenced(authority: Authority, host: str) -> bool:
+    """Whether the owner's instance itself said that it has stopped everything."""
+    record = authority.fenced.get(host)
+    return record is not None and record.instance == authority.owner_instance
+
+
+def _by_lease(authority: Authority, view: HostView) -> FencingProof | Refusal:
+    heartbeat, name = view.heartbeat, view.name
+    if heartbeat is None or heartbeat.timing is None:
+        return _needs_proof(authority, view, f"{silence(view)} that says how long it may run")
+    if view.freshness is not Freshness.LOST:
+        duration_s = heartbeat.timing.lease_duration_seconds
+        return Refusal(
+            Reason.WAITING_FOR_LEASE,
+            f"{silence(view)}; its guests are taken over {duration_s:g} s after its last",
+        )
+    if not heartbeat.watchdog_armed:
+        return _needs_proof(authority, view, f"{silence(view)} and has no watchdog armed")
+    return _proof(ProofKind.LEASE_LOST, authority, name, view)
+
+
+def _needs_proof(authority: Authority, view: HostView, what: str) -> Refusal:
+    owner = Instance.parse(authority.owner_instance)
+    boot_id = owner.boot_id if owner else "<its status.bootID>"
+    return Refusal(
+        Reason.WAITING_FOR_FENCING_PROOF,
+        f"{what}: its silence does not prove that it stopped. If it is powered off, say so: set"
+        f" spec.confirmedDown to {boot_id} on host {view.name}",
+    )
+
+
+def _proof(kind: ProofKind, authority: Authority, host: str, view: HostView | None) -> FencingProof:
+    heartbeat = view.heartbeat if view else None
+    return FencingProof(
+        kind=kind,
+        host=host,
+        instance=authority.owner_instance,
+        at_epoch=authority.epoch,
+        lease_version=heartbeat.version if heartbeat else "",
+        watchdog=heartbeat.watchdog_armed if heartbeat else False,
+    )
+
+
+def rebooted(view: HostView, instance: str) -> bool:
+    """Whether the host's heartbeat comes from another boot than that instance's."""
+    if view.heartbeat is None:
+        return False
+    now = Instance.parse(view.heartbeat.instance)
+    return now is not None and Instance.parse(instance) is not None and not now.same_boot(instance)
+
+
+def _confirmed_down(view: HostView, instance: str) -> bool:
+    confirmed, owner = view.host.spec.confirmed_down, Instance.parse(instance)
+    return confirmed is not None and owner is not None and confirmed == owner.boot_id

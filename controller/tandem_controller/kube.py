@@ -1,0 +1,127 @@
+"""The Api port on a real Kubernetes API server, through ``tandem_kube``."""
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from tandem_api.authority import Authority
+from tandem_api.lease import LEASE_LABELS, Heartbeat, heartbeat_of
+from tandem_api.meta import API_VERSION, ObjectKey
+from tandem_api.mirror import Mirror
+from tandem_controller.decide.election import LEASE_NAME, LEASE_S, Seen
+from tandem_controller.ports import ApiConflict, ApiRefused, ApiUnavailable, Raw
+from tandem_kube import (
+    GUESTS,
+    HOSTS,
+    MIRRORS,
+    SITES,
+    Conflict,
+    Forbidden,
+    Invalid,
+    Kind,
+    KubeClient,
+    KubeError,
+    NotFound,
+)
+
+T = TypeVar("T")
+KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in (SITES, HOSTS, MIRRORS, GUESTS)}
+_HEARTBEATS = ",".join(f"{key}={value}" for key, value in LEASE_LABELS.items())
+_ELECTION_TIMEOUT_S = 1.0
+
+
+class KubeApi:
+    """See ports.Api."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+
+    async def list_objects(self, kind: str) -> list[Raw]:
+        return (await _answered(self._client.list(KINDS[kind]))).items
+
+    async def read_object(self, kind: str, key: ObjectKey) -> Raw | None:
+        try:
+            return await self._client.get(KINDS[kind], key)
+        except NotFound:
+            return None
+        except KubeError as error:
+            raise ApiUnavailable(str(error)) from error
+
+    async def read_mirror(self, key: ObjectKey) -> Mirror:
+        return await _answered(self._client.fetch(MIRRORS, key))
+
+    async def heartbeats(self, timeout_s: float) -> list[Heartbeat]:
+        listing = await _answered(self._client.list_leases(_HEARTBEATS, timeout_s=timeout_s))
+        found = (heartbeat_of(item) for item in listing.items)
+        return [heartbeat for heartbeat in found if heartbeat is not None]
+
+    async def write_status(
+        self, kind: str, key: ObjectKey, patch: Mapping[str, Any], version: str | None
+    ) -> Raw:
+        return await _answered(
+            self._client.merge_patch_status(KINDS[kind], key, patch, resource_version=version)
+        )
+
+    async def write_finalizers(
+        self, kind: str, key: ObjectKey, finalizers: tuple[str, ...], version: str
+    ) -> Raw:
+        patch = {"metadata": {"finalizers": list(finalizers)}}
+        return await _answered(
+            self._client.merge_patch(KINDS[kind], key, patch, resource_version=version)
+        )
+
+    async def swap_authority(
+        self, key: ObjectKey, uid: str, expected_epoch: int, authority: Authority
+    ) -> None:
+        await _answered(
+            self._client.swap_authority(
+                key, expected_epoch=expected_epoch, uid=uid, authority=authority
+            )
+        )
+
+    async def read_election(self) -> Seen:
+        try:
+            lease = await self._client.get_lease(LEASE_NAME, timeout_s=_ELECTION_TIMEOUT_S)
+        except NotFound:
+            return Seen("", None)
+        except KubeError as error:
+            raise ApiUnavailable(str(error)) from error
+        holder = (lease.get("spec") or {}).get("holderIdentity") or ""
+        return Seen(holder, lease["metadata"]["resourceVersion"])
+
+    async def renew_election(self, holder: str, version: str | None, acquired: bool) -> str:
+        return await _answered(
+            self._client.renew_lease(
+                LEASE_NAME,
+                holder=holder,
+                duration_s=LEASE_S,
+                resource_version=version or "",
+                acquired=acquired,
+                timeout_s=_ELECTION_TIMEOUT_S,
+            )
+        )
+
+    async def event(
+        self, kind: str, key: ObjectKey, uid: str, warning: bool, reason: str, message: str
+    ) -> None:
+        regarding = {
+            "apiVersion": API_VERSION,
+            "kind": kind,
+            "metadata": {"namespace": key.namespace, "name": key.name, "uid": uid},
+        }
+        await _answered(
+            self._client.event(regarding, "Warning" if warning else "Normal", reason, message)
+        )
+
+
+async def _answered(call: Awaitable[T]) -> T:
+    """The call's answer, its errors in the port's terms."""
+    try:
+        return await call
+    except (Conflict, NotFound) as error:
+        raise ApiConflict(str(error)) from error
+    except (Invalid, Forbidden, ValidationError) as error:
+        raise ApiRefused(str(error)) from error
+    except KubeError as error:
+        raise ApiUnavailable(str(error)) from error

@@ -1,0 +1,87 @@
+"""What the controller needs from the outside, as a Protocol.
+
+The real one is ``kube.KubeApi``. Every method has a timeout of its own and raises only what is
+named here. Nothing is retried behind a caller's back.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from tandem_api.authority import Authority
+from tandem_api.lease import Heartbeat
+from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror
+from tandem_controller.decide.election import Seen
+
+Raw = dict[str, Any]
+"""An object as the API gives it."""
+
+KINDS = ("Site", "Host", "Mirror", "Guest")
+
+
+class ApiError(Exception):
+    """Base of every failure that the adapter reports."""
+
+
+class ApiConflict(ApiError):
+    """A precondition does not hold, or the object is gone. Nothing was changed; read again."""
+
+
+class ApiRefused(ApiError):
+    """The server refuses the content or the writer. Nothing was changed; a retry is no use."""
+
+
+class ApiUnavailable(ApiError):
+    """No usable answer. Whether a write took effect is unknown."""
+
+
+class Api(Protocol):
+    """The API server. Reads are quorum reads."""
+
+    async def list_objects(self, kind: str) -> list[Raw]:
+        """All objects of one of KINDS."""
+        ...
+
+    async def read_object(self, kind: str, key: ObjectKey) -> Raw | None:
+        """One object; None if it is gone."""
+        ...
+
+    async def read_mirror(self, key: ObjectKey) -> Mirror:
+        """One mirror, for a decision; ApiConflict if it is gone."""
+        ...
+
+    async def heartbeats(self, timeout_s: float) -> list[Heartbeat]:
+        """All hosts' heartbeats, from one read of their Leases."""
+        ...
+
+    async def write_status(
+        self, kind: str, key: ObjectKey, patch: Mapping[str, Any], version: str | None
+    ) -> Raw:
+        """Merge into a status; with a version only if the object is still that one."""
+        ...
+
+    async def write_finalizers(
+        self, kind: str, key: ObjectKey, finalizers: tuple[str, ...], version: str
+    ) -> Raw:
+        """Replace the finalizers if the object is still that version."""
+        ...
+
+    async def swap_authority(
+        self, key: ObjectKey, uid: str, expected_epoch: int, authority: Authority
+    ) -> None:
+        """Replace the authority if it still has this epoch, else ApiConflict."""
+        ...
+
+    async def read_election(self) -> Seen:
+        """The controllers' own Lease; no version if it is not there."""
+        ...
+
+    async def renew_election(self, holder: str, version: str | None, acquired: bool) -> str:
+        """Write it if it still has this version (None: make it); returns the new version."""
+        ...
+
+    async def event(
+        self, kind: str, key: ObjectKey, uid: str, warning: bool, reason: str, message: str
+    ) -> None:
+        """Record an event about an object."""
+        ...
