@@ -1,0 +1,404 @@
+"""The definitions, examples and manifests on a real API server.
+
+It is of 1.20: it drops the CEL rules, so what they refuse must come back as a problem instead.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+
+from tandem_api.columns import KINDS, KindInfo
+from tandem_api.meta import GROUP, VERSION
+from tandem_examples import (
+    EVERY_SERVER,
+    EXAMPLES,
+    KUBECTL,
+    PRODUCTION,
+    ROOT,
+    Bad,
+    Raw,
+    bad_files,
+    documents,
+    good_files,
+    problems_of,
+)
+from tandem_lab.controlplane import ControlPlane, ControlPlaneError, apply_path
+
+pytestmark = pytest.mark.integration
+
+CONTROLLER = "system:serviceaccount:tandem-system:tandem-controller"
+HOST = "tandem:host:burjassot-1"
+INFOS = {info.kind: info for info in KINDS}
+LATER = "2099-01-01T00:00:00Z"
+TIMEOUT_S = 10
+
+
+class Store:
+    """Our objects on the server, over its API: kubectl takes a second for each call."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.plane = plane
+        made = config.new_client_from_config(str(plane.admin_kubeconfig()))
+        self._api = client.CustomObjectsApi(made)
+        self._core = client.CoreV1Api(made)
+
+    def put(self, raw: Raw) -> None:
+        """Create the object or put it in place of the one that is there, with its status."""
+        where, name = self._where(raw), raw["metadata"]["name"]
+        self._ensure_namespace(raw["metadata"].get("namespace"))
+        try:
+            current = self._api.get_namespaced_custom_object(*where, name, **LIMIT)
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            current = self._api.create_namespaced_custom_object(*where, raw, **LIMIT)
+        for path in ("", "/status"):
+            if path and "status" not in raw:
+                continue
+            version = current["metadata"]["resourceVersion"]
+            body = {**raw, "metadata": {**raw["metadata"], "resourceVersion": version}}
+            replace = (
+                self._api.replace_namespaced_custom_object_status
+                if path
+                else self._api.replace_namespaced_custom_object
+            )
+            current = replace(*where, name, body, **LIMIT)
+
+    def everything(self) -> list[Raw]:
+        """All objects of ours as the server gives them."""
+        found: list[Raw] = []
+        for info in KINDS:
+            listed = self._api.list_cluster_custom_object(GROUP, VERSION, info.plural, **LIMIT)
+            found += listed["items"]
+        return found
+
+    def clear(self) -> None:
+        """Delete all objects of ours."""
+        for raw in self.everything():
+            name = raw["metadata"]["name"]
+            self._api.delete_namespaced_custom_object(*self._where(raw), name, **LIMIT)
+
+    def apply(self, path: Path, *arguments: str) -> list[str]:
+        """kubectl's own way, as a person takes it."""
+        return self.plane.kubectl("apply", *arguments, "-f", str(path)).splitlines()
+
+    def columns(self, *arguments: str) -> list[dict[str, str]]:
+        """What ``kubectl get`` shows, cut where its columns begin."""
+        head, *lines = self.plane.kubectl("get", *arguments).splitlines()
+        starts = [i for i, c in enumerate(head) if c != " " and (i == 0 or head[i - 1] == " ")]
+        spans = list(zip(starts, [*starts[1:], 10_000], strict=True))
+        return [{head[a:b].strip(): line[a:b].strip() for a, b in spans} for line in lines]
+
+    def _where(self, raw: Raw) -> tuple[str, str, str, str]:
+        """Group, version, namespace, plural; a cluster's objects live in no namespace's path."""
+        info = INFOS[raw["kind"]]
+        return GROUP, VERSION, raw["metadata"].get("namespace", ""), info.plural
+
+    def _ensure_namespace(self, name: str | None) -> None:
+        if name is None:
+            return
+        try:
+            self._core.create_namespace({"metadata": {"name": name}}, **LIMIT)
+        except ApiException as error:
+            if error.status != 409:
+                raise
+
+
+LIMIT: dict[str, Any] = {"_request_timeout": TIMEOUT_S}
+
+
+@pytest.fixture(scope="module")
+def installed(api_server: ControlPlane) -> Store:
+    apply_path(api_server, ROOT / "crds")
+    return Store(api_server)
+
+
+@pytest.fixture
+def store(installed: Store) -> Iterator[Store]:
+    """The server with our definitions, emptied of our objects afterwards."""
+    yield installed
+    installed.clear()
+
+
+@pytest.fixture
+def production(store: Store) -> Store:
+    """The server with the objects of the fuller example."""
+    for raw in documents(PRODUCTION):
+        store.put(raw)
+    return store
+
+
+def test_the_definitions_are_established_without_complaint(store: Store) -> None:
+    for info in KINDS:
+        text = store.plane.kubectl("get", "crd", f"{info.plural}.{GROUP}", "-o", "json")
+        conditions = {c["type"]: c["status"] for c in json.loads(text)["status"]["conditions"]}
+        assert conditions["Established"] == "True"
+        assert conditions["NamesAccepted"] == "True"
+        assert "NonStructuralSchema" not in conditions
+
+
+@pytest.mark.parametrize("info", KINDS, ids=lambda info: info.kind)
+def test_short_names_and_the_category_work(production: Store, info: KindInfo) -> None:
+    assert production.plane.kubectl("get", info.short, "--all-namespaces", "-o", "name")
+    everything = production.plane.kubectl("get", "tandem", "--all-namespaces", "-o", "name")
+    assert f"{info.kind.lower()}.{GROUP}/" in everything
+
+
+@pytest.mark.parametrize("path", good_files(), ids=lambda path: path.stem)
+def test_good_examples_are_stored_and_come_back_without_problems(store: Store, path: Path) -> None:
+    store.apply(EXAMPLES / "two-sites.yaml")
+    store.apply(path)
+    objects = store.everything()
+    assert len(objects) >= len(documents(path))
+    assert problems_of(objects) == []
+
+
+def test_what_a_person_leaves_out_is_filled_in(store: Store) -> None:
+    for raw in documents(EXAMPLES / "bancuv3.yaml"):
+        store.put(raw)
+    (spec,) = (raw["spec"] for raw in store.everything() if raw["kind"] == "Guest")
+    assert spec["running"] is True
+    assert spec["failover"] == {"policy": "Automatic"}
+    assert spec["failback"] == {"policy": "Manual", "afterSeconds": 600}
+    assert spec["domain"]["networks"] == []
+    assert spec["domain"]["firmware"] == "BIOS"
+
+
+def bad_ones(*noticed_by: str) -> list[Bad]:
+    return [bad for bad in bad_files() if bad.noticed_by in noticed_by]
+
+
+@pytest.mark.parametrize("bad", bad_ones(EVERY_SERVER), ids=lambda bad: bad.path.stem)
+def test_the_server_refuses(production: Store, bad: Bad) -> None:
+    introduction, field, _ = bad.problem.split(": ", maxsplit=2)
+    kind, name = introduction.replace("/", " ").split()[0], bad.objects[-1]["metadata"]["name"]
+    with pytest.raises(ControlPlaneError) as refused:
+        production.apply(bad.path)
+    assert f'The {kind} "{name}" is invalid: {field.split("[")[0]}' in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [bad for bad in bad_files() if bad.noticed_by not in (EVERY_SERVER, KUBECTL)],
+    ids=lambda bad: bad.path.stem,
+)
+def test_tandem_reports_what_the_server_lets_in(production: Store, bad: Bad) -> None:
+    for raw in bad.objects:
+        production.put(raw)
+    assert problems_of(as_newer(production.everything(), bad)) == [bad.problem]
+
+
+@pytest.mark.parametrize("bad", bad_ones(KUBECTL), ids=lambda bad: bad.path.stem)
+def test_a_misspelt_field_is_told_by_kubectl_or_else_by_tandem(production: Store, bad: Bad) -> None:
+    with pytest.raises(ControlPlaneError, match='unknown field "runing"'):
+        production.apply(bad.path)
+    production.apply(bad.path, "--validate=false")
+    objects = as_newer(production.everything(), bad)
+    assert "runing" not in {key for raw in objects for key in raw["spec"]}
+    assert problems_of(objects) == [bad.problem]
+
+
+def as_newer(objects: list[Raw], bad: Bad) -> list[Raw]:
+    """Creation times count whole seconds, which is too coarse for a test."""
+    ours = {(raw["kind"], raw["metadata"]["name"]) for raw in bad.objects}
+    for raw in objects:
+        if (raw["kind"], raw["metadata"]["name"]) in ours:
+            raw["metadata"]["creationTimestamp"] = LATER
+    return objects
+
+
+def with_status(kind: str, name: str, status: dict[str, Any]) -> Raw:
+    raws = documents(PRODUCTION)
+    raw = next(r for r in raws if (r["kind"], r["metadata"]["name"]) == (kind, name))
+    return {**raw, "status": status}
+
+
+def test_a_guest_shows_whether_it_is_all_right(production: Store) -> None:
+    status = {
+        "phase": "Running",
+        "site": "burjassot",
+        "host": "burjassot-1",
+        "mirror": "Resync 43%",
+        "protected": "False",
+        "reason": "Resyncing",
+        "message": "tarongers-1 lacks 12 GiB.",
+    }
+    production.put(with_status("Guest", "bancuv3", status))
+    (row,) = production.columns("guests", "-n", "secretaria", "-o", "wide")
+    assert row.pop("AGE").endswith("s")
+    assert row == {
+        "NAME": "bancuv3",
+        "PHASE": "Running",
+        "SITE": "burjassot",
+        "HOST": "burjassot-1",
+        "MIRROR": "Resync 43%",
+        "PROTECTED": "False",
+        "REASON": "Resyncing",
+        "PRIORITY": "100",
+        "MESSAGE": "tarongers-1 lacks 12 GiB.",
+    }
+
+
+def test_sites_show_since_when_without_anyone_counting(production: Store) -> None:
+    status = {
+        "phase": "Lost",
+        "lease": "Lost",
+        "leaseSince": "2021-01-01T00:00:00.123456Z",
+        "hosts": "0/2",
+        "guests": 0,
+        "ifPeerFails": "–",
+    }
+    production.put(with_status("Site", "tarongers", status))
+    row = next(r for r in production.columns("sites") if r["NAME"] == "tarongers")
+    shown = (row["STATUS"], row["LEASE"], row["HOSTS"], row["GUESTS"], row["IF-PEER-FAILS"])
+    assert shown == ("Lost", "Lost", "0/2", "0", "–")
+    assert "y" in row["SINCE"], "an age of years"
+
+
+def test_hosts_show_whether_a_watchdog_stands_behind_them(production: Store) -> None:
+    armed = {"type": "WatchdogArmed", "status": "True", "reason": "WatchdogArmed"}
+    status = {"phase": "Ready", "conditions": [armed]}
+    production.put(with_status("Host", "burjassot-1", status))
+    row = next(r for r in production.columns("hosts") if r["NAME"] == "burjassot-1")
+    assert (row["STATUS"], row["SITE"], row["WATCHDOG"]) == ("Ready", "burjassot", "True")
+
+
+def test_mirrors_show_who_may_write_and_whether_in_sync(production: Store) -> None:
+    authority = {"epoch": 7, "incarnation": "x", "mode": "Standalone", "owner": "burjassot-1"}
+    conditions = [
+        {"type": "Connected", "status": "False", "reason": "NotConnected"},
+        {"type": "InSync", "status": "Unknown", "reason": "NotConnected"},
+    ]
+    status = {"authority": authority, "conditions": conditions, "phase": "Degraded"}
+    production.put(with_status("Mirror", "bancuv3", status))
+    (row,) = production.columns("mirrors", "-n", "secretaria", "-o", "wide")
+    shown = (row["PHASE"], row["MODE"], row["CONNECTED"], row["IN-SYNC"], row["EPOCH"])
+    assert shown == ("Degraded", "Standalone", "False", "Unknown", "7")
+
+
+def test_a_status_with_a_new_reason_is_stored(production: Store) -> None:
+    authority = {"epoch": 1, "incarnation": "x", "reason": "NotKnownYet"}
+    production.put(with_status("Mirror", "bancuv3", {"authority": authority}))
+    reasons = [
+        raw["status"]["authority"]["reason"]
+        for raw in production.everything()
+        if "authority" in raw.get("status", {})
+    ]
+    assert reasons == ["NotKnownYet"]
+
+
+@pytest.fixture(scope="module")
+def applied(installed: Store) -> ControlPlane:
+    """The server with the manifests that the lab uses too."""
+    apply_path(installed.plane, ROOT / "manifests" / "base")
+    apply_path(installed.plane, ROOT / "manifests" / "hosts")
+    return installed.plane
+
+
+@pytest.fixture(scope="module")
+def asks(applied: ControlPlane) -> client.AuthorizationV1Api:
+    made = config.new_client_from_config(str(applied.admin_kubeconfig()))
+    return client.AuthorizationV1Api(made)
+
+
+class TestManifests:
+    def may(
+        self, asks: client.AuthorizationV1Api, user: str, groups: list[str], question: str
+    ) -> bool:
+        """``verb group/resource[/subresource] [namespace [name]]``, as the server answers."""
+        verb, what, *where = question.split()
+        group, resource, *rest = what.split("/")
+        attributes = {
+            "verb": verb,
+            "group": group.strip("-"),
+            "resource": resource,
+            "subresource": rest[0] if rest else "",
+            "namespace": where[0] if where else "",
+            "name": where[1] if len(where) > 1 else "",
+        }
+        spec = {"user": user, "groups": groups, "resourceAttributes": attributes}
+        review = asks.create_subject_access_review({"spec": spec}, **LIMIT)
+        return bool(review.status.allowed)
+
+    @pytest.mark.parametrize("folder", ["base", "hosts"])
+    def test_a_folder_applies_twice(self, applied: ControlPlane, folder: str) -> None:
+        path = str(ROOT / "manifests" / folder)
+        # --validate=false: see the README there; servers before 1.25 do not know the CEL rules.
+        lines = applied.kubectl("apply", "--validate=false", "-k", path).splitlines()
+        assert lines
+        changed = [line for line in lines if not line.endswith("unchanged")]
+        # This server dropped the rules from the definitions, so they seem new each time.
+        assert [line for line in changed if "customresourcedefinition" not in line] == []
+
+    def test_the_deployment_makes_two_replicas(self, applied: ControlPlane) -> None:
+        text = applied.kubectl(
+            "get", "deployment", "-n", "tandem-system", "tandem-controller", "-o", "json"
+        )
+        spec = json.loads(text)["spec"]
+        assert spec["replicas"] == 2
+        assert spec["template"]["spec"]["serviceAccountName"] == "tandem-controller"
+
+    @pytest.mark.parametrize("folder", ["default", "monitoring", "monitoring/operator"])
+    def test_the_other_folders_build(self, applied: ControlPlane, folder: str) -> None:
+        assert "kind:" in applied.kubectl("kustomize", str(ROOT / "manifests" / folder))
+
+    @pytest.mark.parametrize(
+        ("question", "allowed"),
+        [
+            ("list tandem.dev/guests", True),
+            ("watch tandem.dev/mirrors", True),
+            ("patch tandem.dev/guests", True),
+            ("patch tandem.dev/mirrors/status", True),
+            ("patch tandem.dev/sites/status", True),
+            ("create -/events", True),
+            ("list coordination.k8s.io/leases tandem-system", True),
+            ("create coordination.k8s.io/leases tandem-system", True),
+            ("update coordination.k8s.io/leases tandem-system tandem-controller", True),
+            ("update coordination.k8s.io/leases tandem-system host-burjassot-1", False),
+            ("list coordination.k8s.io/leases default", False),
+            ("create tandem.dev/guests", False),
+            ("delete tandem.dev/mirrors", False),
+            ("get -/secrets", False),
+            ("list -/pods", False),
+            ("get -/nodes", False),
+        ],
+    )
+    def test_what_the_controller_may(
+        self, asks: client.AuthorizationV1Api, question: str, allowed: bool
+    ) -> None:
+        assert self.may(asks, CONTROLLER, ["system:authenticated"], question) is allowed
+
+    @pytest.mark.parametrize(
+        ("question", "allowed"),
+        [
+            ("list tandem.dev/guests", True),
+            ("watch tandem.dev/mirrors", True),
+            ("get tandem.dev/sites", True),
+            ("patch tandem.dev/guests/status", True),
+            ("patch tandem.dev/mirrors/status", True),
+            ("patch tandem.dev/hosts/status", True),
+            ("patch tandem.dev/sites/status", False),
+            ("patch tandem.dev/guests", False),
+            ("patch tandem.dev/mirrors", False),
+            ("delete tandem.dev/guests", False),
+            ("create -/events", True),
+            ("update coordination.k8s.io/leases tandem-system", True),
+            ("create coordination.k8s.io/leases tandem-system", True),
+            ("delete coordination.k8s.io/leases tandem-system", False),
+            ("update coordination.k8s.io/leases default", False),
+            ("get -/secrets", False),
+        ],
+    )
+    def test_what_a_host_may(
+        self, asks: client.AuthorizationV1Api, question: str, allowed: bool
+    ) -> None:
+        groups = ["tandem:hosts", "system:authenticated"]
+        assert self.may(asks, HOST, groups, question) is allowed
+
+    def test_a_user_of_no_group_may_nothing(self, asks: client.AuthorizationV1Api) -> None:
+        assert not self.may(asks, HOST, ["system:authenticated"], "list tandem.dev/guests")
