@@ -38,13 +38,20 @@ LATER = "2099-01-01T00:00:00Z"
 TIMEOUT_S = 10
 
 
+def connected(plane: ControlPlane) -> client.ApiClient:
+    """A client of the server's administrator."""
+    loader: Any = config
+    made: client.ApiClient = loader.new_client_from_config(str(plane.admin_kubeconfig()))
+    return made
+
+
 class Store:
     """Our objects on the server, over its API: kubectl takes a second for each call."""
 
     def __init__(self, plane: ControlPlane) -> None:
         self.plane = plane
-        made = config.new_client_from_config(str(plane.admin_kubeconfig()))
-        self._api = client.CustomObjectsApi(made)
+        made = connected(plane)
+        self._api: Any = client.CustomObjectsApi(made)
         self._core = client.CoreV1Api(made)
 
     def put(self, raw: Raw) -> None:
@@ -103,7 +110,8 @@ class Store:
         if name is None:
             return
         try:
-            self._core.create_namespace({"metadata": {"name": name}}, **LIMIT)
+            body = client.V1Namespace(metadata=client.V1ObjectMeta(name=name))
+            self._core.create_namespace(body, **LIMIT)
         except ApiException as error:
             if error.status != 409:
                 raise
@@ -302,8 +310,7 @@ def applied(installed: Store) -> ControlPlane:
 
 @pytest.fixture(scope="module")
 def asks(applied: ControlPlane) -> client.AuthorizationV1Api:
-    made = config.new_client_from_config(str(applied.admin_kubeconfig()))
-    return client.AuthorizationV1Api(made)
+    return client.AuthorizationV1Api(connected(applied))
 
 
 class TestManifests:
@@ -313,17 +320,21 @@ class TestManifests:
         """``verb group/resource[/subresource] [namespace [name]]``, as the server answers."""
         verb, what, *where = question.split()
         group, resource, *rest = what.split("/")
-        attributes = {
-            "verb": verb,
-            "group": group.strip("-"),
-            "resource": resource,
-            "subresource": rest[0] if rest else "",
-            "namespace": where[0] if where else "",
-            "name": where[1] if len(where) > 1 else "",
-        }
-        spec = {"user": user, "groups": groups, "resourceAttributes": attributes}
-        review = asks.create_subject_access_review({"spec": spec}, **LIMIT)
-        return bool(review.status.allowed)
+        attributes = client.V1ResourceAttributes(
+            verb=verb,
+            group=group.strip("-"),
+            resource=resource,
+            subresource=rest[0] if rest else "",
+            namespace=where[0] if where else "",
+            name=where[1] if len(where) > 1 else "",
+        )
+        spec = client.V1SubjectAccessReviewSpec(
+            user=user, groups=groups, resource_attributes=attributes
+        )
+        body = client.V1SubjectAccessReview(spec=spec)
+        status = asks.create_subject_access_review(body, **LIMIT).status
+        assert status is not None
+        return bool(status.allowed)
 
     @pytest.mark.parametrize("folder", ["base", "hosts"])
     def test_a_folder_applies_twice(self, applied: ControlPlane, folder: str) -> None:
