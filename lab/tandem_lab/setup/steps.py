@@ -24,7 +24,12 @@ KERNEL_RECIPE = stamps.digest(["kernel 1", KERNEL_PACKAGE])
 
 
 def set_up(settings: Settings, progress: Progress) -> None:
-    """Make whatever is missing or out of date."""
+    """Make whatever is missing or out of date; a second setup waits for the first."""
+    with apt.cache_lock("setup"):
+        _set_up(settings, progress)
+
+
+def _set_up(settings: Settings, progress: Progress) -> None:
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
     apt.ensure_apt_packages(HOST_PACKAGES, progress)
 
