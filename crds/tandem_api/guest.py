@@ -92,7 +92,13 @@ class Domain(Model):
         volumes = [disk.volume for disk in self.disks]
         orders = [str(disk.boot) for disk in self.disks if disk.boot is not None]
         macs = [network.mac.lower() for network in self.networks]
+        modern = self.firmware is Firmware.UEFI
         return [
+            *(
+                Problem(f"disks[{index}].bus", "ide needs firmware BIOS; use sata or virtio")
+                for index, disk in enumerate(self.disks)
+                if modern and disk.bus is DiskBus.IDE
+            ),
             *(Problem("disks", f"volume {v} is used twice; remove one") for v in repeated(volumes)),
             *(
                 Problem("disks", f"boot {n} is given twice; number the disks 1, 2, …")

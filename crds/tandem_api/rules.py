@@ -146,6 +146,12 @@ GUEST_RULES: Mapping[str, tuple[Rule, ...]] = {
             "spec.mirror cannot change while the guest runs; set running: false first",
         ),
     ),
+    "spec.domain": (
+        Rule(
+            "self.firmware != 'UEFI' || self.disks.all(d, d.bus != 'ide')",
+            "disks: bus ide needs firmware BIOS; use sata or virtio",
+        ),
+    ),
     "spec.domain.disks": (
         Rule(
             "self.all(a, !has(a.boot) || self.exists_one(b, has(b.boot) && b.boot == a.boot))",
