@@ -129,13 +129,13 @@ def worth_waiting(asked: dict[str, str], began_s: float) -> bool:
 
 def role(asked: dict[str, str]) -> str:
     """This host's role: from /proc/drbd on 8.4, by drbdsetup on 9. Unknown if it cannot be read."""
-    minor, resource = asked.get("DRBD_MINOR", ""), asked.get("DRBD_RESOURCE", "")
+    minors, resource = asked.get("DRBD_MINOR", "").split(), asked.get("DRBD_RESOURCE", "")
     try:
         # Not pathlib: it alone would double the time that this program takes to start.
         with open("/proc/drbd", encoding="ascii", errors="replace") as file:  # noqa: PTH123
             for line in file:
                 number, colon, rest = line.strip().partition(": ")
-                if colon and number == minor and " ro:" in f" {rest}":
+                if colon and number in minors and " ro:" in f" {rest}":
                     return rest.partition("ro:")[2].partition("/")[0]
         command = ["drbdsetup", "role", resource]
         shown = subprocess.run(

@@ -52,8 +52,9 @@ MODULE_VERSION = Path("/sys/module/drbd/version")
 # Where distributions keep the tool for 8.4; plain drbdsetup would start it as a second program.
 SETUP_84 = (Path("/lib/drbd/drbdsetup-84"), Path("/usr/lib/drbd/drbdsetup-84"))
 
-# drbdmeta get-gi: what its exit code says of a device.
-NO_VALID_METADATA = 1
+# drbdmeta dump-md: nothing there; attached at present; not detached before the last power cut.
+NO_METADATA = "No valid meta data found"
+METADATA_IN_USE = ("is configured", "unclean")
 # drbdsetup: the kernel refused, and its reason is in the text as a number.
 ALREADY_DISCONNECTED = "(162)"
 # What a changed file may be applied with while the resource is in use.
@@ -203,13 +204,16 @@ class DrbdHost:
         return found.pop() if len(found) == 1 else Metadata.UNKNOWN
 
     async def _metadata_of(self, volume: str) -> Metadata:
-        """An attached device is asked through the kernel, any other is read."""
+        """ABSENT only if drbdmeta says so in words: exit codes do not tell it from failures."""
         answer = await self._adm("get-gi", volume, timeout_s=METADATA_TIMEOUT_S)
         if answer.code == 0:
             return Metadata.PRESENT
-        if answer.code == NO_VALID_METADATA and "No valid meta data found" in answer.stderr:
+        answer = await self._adm("dump-md", volume, timeout_s=METADATA_TIMEOUT_S)
+        if answer.code == 0 or any(words in answer.stderr for words in METADATA_IN_USE):
+            return Metadata.PRESENT
+        if NO_METADATA in answer.stderr:
             return Metadata.ABSENT
-        log.warning("%s: %s", volume, answer.words)
+        log.warning("%s: %s", volume, answer.words or f"dump-md ended with {answer.code}")
         return Metadata.UNKNOWN
 
     async def create_metadata(self, mirror: Mirror) -> None:
