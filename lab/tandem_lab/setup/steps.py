@@ -66,9 +66,11 @@ def _set_up(settings: Settings, progress: Progress) -> None:
         lambda part: build_image(part, tree, wheels, settings),
     )
     step("guests", settings.guests_dir.name, guests_stamp(), assemble_guests)
+    # libvirt compares the programs' change times, which differ in every image that is built.
+    built = str(settings.root_image.stat().st_mtime_ns)
     step(
         "libvirt's knowledge of QEMU",
         settings.libvirt_cache_dir.name,
-        stamps.digest(["prime 2", image]),
+        stamps.digest(["prime 3", image, built]),
         lambda part: prime_libvirt(part, settings),
     )
