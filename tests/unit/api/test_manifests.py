@@ -47,6 +47,13 @@ class TestAlerts:
         for rule in rules():
             assert "tandem_leader == 1" in rule["expr"], rule["alert"]
 
+    def test_they_ask_for_what_the_controller_exports(self) -> None:
+        source = (ROOT / "controller" / "tandem_controller" / "metrics.py").read_text()
+        exported = {name.removeprefix("tandem_") for name in re.findall(r'"([a-z_]+)"', source)}
+        asked = {name for rule in rules() for name in re.findall(r"tandem_([a-z_]+)", rule["expr"])}
+        assert asked
+        assert asked <= exported
+
     def test_runbooks_name_reasons_that_exist(self) -> None:
         known = {reason.value for reason in Reason} | ALERT_NAMES
         for rule in rules():
