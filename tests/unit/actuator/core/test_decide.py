@@ -1,0 +1,318 @@
+"""Rule by rule: which procedure a view leads to, and the precedence among rules."""
+
+from dataclasses import replace
+
+import pytest
+
+from tandem_actuator.core.decide import Decision, Start, Stay, Task, decide
+from tandem_actuator.core.model import (
+    Connection,
+    Disk,
+    DomainState,
+    DrbdState,
+    DrbdUnknown,
+    FenceProgress,
+    NotConfigured,
+    Role,
+    View,
+)
+from tandem_api.authority import Authority, Eligibility
+from tandem_api.guest import FencingProof, ProofKind
+from tandem_api.mirror import Marker
+from tandem_api.reasons import Reason
+from tandem_api.timing import DEFAULT
+from tandem_sim.builders import (
+    NO,
+    YES,
+    A,
+    B,
+    assignment,
+    authority,
+    drbd,
+    frozen,
+    lease_lost,
+    lost,
+    mirror,
+    record,
+    report,
+    standalone,
+    view,
+)
+
+MARKER = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE)
+NEW = Eligibility(eligible=False, reason=Reason.NOT_INITIALISED)
+NOW = 1000.0
+BEFORE = NOW - DEFAULT.link_detection_seconds
+
+
+def task(decision: Decision) -> Task:
+    assert isinstance(decision, Start), decision
+    assert decision.message
+    return decision.task
+
+
+def stays(decision: Decision) -> Reason:
+    assert isinstance(decision, Stay), decision
+    return decision.reason
+
+
+def at(known: View) -> Decision:
+    return decide(known, NOW, "2026-01-01T00:00:00Z")
+
+
+def running(held_by: Authority | None, state: DrbdState, **changes: object) -> View:
+    return view(held_by, state, domain=DomainState.RUNNING, **changes)  # type: ignore[arg-type]
+
+
+class TestWaiting:
+    def test_a_held_mirror_is_left_alone(self) -> None:
+        held = view(authority(), NotConfigured(NOW), record=record(max_epoch=9))
+        assert stays(at(held)) is Reason.HOLD_EPOCH_REGRESSED
+
+    def test_not_set_up_yet(self) -> None:
+        new = view(None, NotConfigured(NOW), record=record(max_epoch=0))
+        assert stays(at(new)) is Reason.NOT_INITIALISED
+
+    @pytest.mark.parametrize("known", [{A: "198.51.100.11"}, {B: "198.51.100.12"}, {}])
+    def test_hosts_that_are_not_known(self, known: dict[str, str]) -> None:
+        new = view(authority(), NotConfigured(NOW), addresses=known)
+        assert stays(at(new)) is Reason.NOT_INITIALISED
+
+    def test_drbd_does_not_tell(self) -> None:
+        assert stays(at(view(authority(), DrbdUnknown("timeout")))) is Reason.UNKNOWN_STATE
+
+    def test_libvirt_does_not_tell(self) -> None:
+        known = view(authority(), drbd(), domain=DomainState.UNKNOWN)
+        assert stays(at(known)) is Reason.UNKNOWN_STATE
+
+    def test_all_is_well(self) -> None:
+        assert stays(at(running(authority(), drbd(Role.PRIMARY)))) is Reason.RUNNING
+
+    def test_the_other_side_of_all_is_well(self) -> None:
+        standby = view(authority(B), drbd(peer_role=Role.PRIMARY), assigned=assignment(B))
+        assert stays(at(standby)) is Reason.STEADY
+
+
+class TestBringUp:
+    def test_what_the_kernel_does_not_know(self) -> None:
+        assert task(at(view(authority(), NotConfigured(NOW)))) is Task.BRING_UP
+
+    def test_what_a_crash_left_unattached(self) -> None:
+        half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.DISKLESS)
+        assert task(at(view(authority(), half))) is Task.BRING_UP
+
+    def test_an_epoch_is_noted_first(self) -> None:
+        behind = view(authority(epoch=6), NotConfigured(NOW))
+        assert task(at(behind)) is Task.NOTE_EPOCH
+
+    def test_two_blank_replicas_are_declared_equal_by_the_first(self) -> None:
+        held_by = authority("", eligible={A: NEW, B: NEW})
+        blank = drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.INCONSISTENT)
+        marked = record(marker=MARKER)
+        first = view(held_by, blank, host=A, record=marked)
+        second = view(held_by, blank, host=B, record=marked)
+        assert task(at(first)) is Task.FIRST_SYNC
+        assert stays(at(second)) is Reason.NOT_ELIGIBLE
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.UP_TO_DATE),
+            drbd(disk=Disk.UP_TO_DATE, peer_disk=Disk.INCONSISTENT),
+            drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.INCONSISTENT, peer_role=Role.PRIMARY),
+            drbd(Role.SECONDARY, Connection.CONNECTING, disk=Disk.INCONSISTENT),
+        ],
+    )
+    def test_nothing_else_is_declared_equal(self, state: DrbdState) -> None:
+        held_by = authority("", eligible={A: NEW, B: NEW})
+        decision = at(view(held_by, state, record=record(marker=MARKER)))
+        assert not (isinstance(decision, Start) and decision.task is Task.FIRST_SYNC)
+
+    def test_a_mirror_in_use_is_never_declared_equal(self) -> None:
+        blank = drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.INCONSISTENT)
+        decision = at(view(authority(""), blank, record=record(marker=MARKER)))
+        assert not (isinstance(decision, Start) and decision.task is Task.FIRST_SYNC)
+
+
+class TestMarker:
+    @pytest.mark.parametrize(
+        "disk",
+        [Disk.FAILED, Disk.DISKLESS, Disk.DETACHING, Disk.INCONSISTENT, Disk.OUTDATED],
+    )
+    def test_a_disk_that_is_not_current_is_marked(self, disk: Disk) -> None:
+        assert task(at(view(authority(B), drbd(disk=disk)))) is Task.SET_MARKER
+
+    def test_an_owners_failed_disk_too(self) -> None:
+        known = running(authority(), drbd(Role.PRIMARY, disk=Disk.DISKLESS))
+        assert task(at(known)) is Task.SET_MARKER
+
+    def test_a_crash_between_attach_and_connect(self) -> None:
+        half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.CONSISTENT)
+        assert task(at(view(authority(), half))) is Task.SET_MARKER
+
+    def test_a_lag_that_only_an_event_told_of(self) -> None:
+        assert task(at(view(authority(B), drbd(), was_behind=True))) is Task.SET_MARKER
+
+    def test_once(self) -> None:
+        marked = view(authority(B), drbd(disk=Disk.INCONSISTENT), record=record(marker=MARKER))
+        assert stays(at(marked)) is not Reason.LOCAL_DISK_FAILED
+
+    def test_cleared_once_in_sync_for_long_enough(self) -> None:
+        marked = view(authority(B), drbd(), assigned=assignment(B), record=record(marker=MARKER))
+        assert task(at(replace(marked, in_sync_since_s=BEFORE))) is Task.CLEAR_MARKER
+
+    @pytest.mark.parametrize("since_s", [None, BEFORE + 0.01, NOW])
+    def test_not_before_both_sides_must_know(self, since_s: float | None) -> None:
+        marked = view(authority(B), drbd(), assigned=assignment(B), record=record(marker=MARKER))
+        decision = at(replace(marked, in_sync_since_s=since_s))
+        assert isinstance(decision, Stay)
+
+    def test_not_while_resyncing(self) -> None:
+        marked = view(authority(B), drbd(resyncing=True), record=record(marker=MARKER))
+        assert isinstance(at(replace(marked, in_sync_since_s=0.0)), Stay)
+
+
+class TestGuest:
+    def test_assigned_and_unowned_is_started(self) -> None:
+        assert task(at(view(authority(""), drbd()))) is Task.START
+
+    def test_assigned_after_an_own_crash_is_started(self) -> None:
+        held_by = authority(A, owner_instance="a-1/boot0/run0")
+        assert task(at(view(held_by, drbd()))) is Task.START
+
+    def test_a_takeover_that_is_proven_is_started(self) -> None:
+        held_by = authority(B)
+        known = view(held_by, lost(), assigned=assignment(A, lease_lost(held_by)))
+        assert task(at(known)) is Task.START
+
+    def test_a_takeover_waits_for_the_link(self) -> None:
+        held_by = authority(B)
+        known = view(
+            held_by,
+            lost(),
+            assigned=assignment(A, lease_lost(held_by)),
+            link_lost_at_s=NOW - 1,
+        )
+        assert stays(at(known)) is Reason.WAITING_FOR_LINK
+
+    def test_a_peers_standalone_is_refused(self) -> None:
+        held_by = standalone(B)
+        known = view(held_by, lost(), assigned=assignment(A, lease_lost(held_by)))
+        assert stays(at(known)) is Reason.PEER_HOLDS_STANDALONE
+
+    def test_no_start_without_the_required_watchdog(self) -> None:
+        unarmed = view(authority(""), drbd(), watchdog_armed=False)
+        assert stays(at(unarmed)) is Reason.WATCHDOG_NOT_ARMED
+        assert task(at(replace(unarmed, watchdog_required=False))) is Task.START
+
+    def test_no_start_while_the_last_one_is_being_fenced(self) -> None:
+        fencing = view(authority(), drbd(), fence=FenceProgress(since_s=NOW))
+        assert stays(at(fencing)) is Reason.SELF_FENCING
+
+    def test_a_planned_move_stops_it(self) -> None:
+        moving = running(authority(), drbd(Role.PRIMARY), assigned=assignment(B))
+        assert task(at(moving)) is Task.SHUT_DOWN
+        asked = replace(moving, shutdown_sent_at_s=NOW - 29)
+        assert stays(at(asked)) is Reason.STOPPING
+        assert task(at(replace(asked, shutdown_sent_at_s=NOW - 30))) is Task.PULL_PLUG
+
+    def test_assigned_nowhere_stops_it(self) -> None:
+        stopping = running(authority(), drbd(Role.PRIMARY), assigned=assignment(""))
+        assert task(at(stopping)) is Task.SHUT_DOWN
+
+    def test_a_takeover_that_has_not_happened_stops_nothing(self) -> None:
+        known = running(
+            authority(), drbd(Role.PRIMARY), assigned=assignment(B, lease_lost(authority()))
+        )
+        assert stays(at(known)) is Reason.STEADY
+
+    @pytest.mark.parametrize("missing", ["guest", "assignment"])
+    def test_an_object_that_disappears_is_no_order(self, missing: str) -> None:
+        known = running(authority(), drbd(Role.PRIMARY))
+        assert known.guest is not None
+        unassigned = known.guest.model_copy(
+            update={"status": known.guest.status.model_copy(update={"assignment": None})}
+        )
+        gone = replace(known, guest=None if missing == "guest" else unassigned)
+        assert stays(at(gone)) is Reason.STEADY
+
+    def test_stopped_it_is_demoted_then_released(self) -> None:
+        stopped = view(authority(), drbd(Role.PRIMARY), assigned=assignment(B))
+        assert task(at(stopped)) is Task.DEMOTE
+        assert task(at(replace(stopped, drbd=drbd()))) is Task.RELEASE
+
+    def test_a_standalone_owner_keeps_what_only_it_has(self) -> None:
+        stopped = view(standalone(), lost(), assigned=assignment(""))
+        assert stays(at(stopped)) is Reason.STEADY
+
+
+class TestAuthorityKeeping:
+    def test_a_restarted_actuator_adopts(self) -> None:
+        held_by = authority(A, owner_instance="a-1/boot1/run0")
+        assert task(at(running(held_by, drbd(Role.PRIMARY)))) is Task.ADOPT
+
+    def test_an_owner_whose_peer_lags_says_so(self) -> None:
+        alone = running(authority(), drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT))
+        assert task(at(alone)) is Task.DEGRADE
+
+    def test_before_a_planned_stop_too(self) -> None:
+        alone = running(
+            authority(),
+            drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT),
+            assigned=assignment(""),
+        )
+        assert task(at(alone)) is Task.DEGRADE
+
+    def test_while_frozen_the_handler_asks(self) -> None:
+        waiting = running(authority(), frozen(), handler_running=True)
+        assert stays(at(waiting)) is Reason.RUNNING
+
+    def test_back_in_sync_is_back_to_mirrored(self) -> None:
+        assert task(at(running(standalone(), drbd(Role.PRIMARY)))) is Task.RESTORE
+
+    def test_but_not_before_the_peer_says_so(self) -> None:
+        unsaid = mirror(standalone(), replicas={B: report(marker=MARKER)})
+        known = running(standalone(), drbd(Role.PRIMARY), the_mirror=unsaid)
+        assert stays(at(known)) is Reason.RUNNING
+
+    def test_without_an_owner_the_first_host_restores(self) -> None:
+        unowned = authority("", eligible={A: YES, B: NO})
+        nowhere = assignment("")
+        assert task(at(view(unowned, drbd(), assigned=nowhere))) is Task.RESTORE
+        assert stays(at(view(unowned, drbd(), host=B, assigned=nowhere))) is Reason.STEADY
+
+
+class TestStandAlone:
+    alone = drbd(Role.SECONDARY, Connection.STANDALONE)
+
+    def test_it_connects_again(self) -> None:
+        assert task(at(view(authority(B), self.alone, assigned=assignment(B)))) is Task.REJOIN
+
+    def test_the_owner_connects_again(self) -> None:
+        primary = drbd(Role.PRIMARY, Connection.STANDALONE)
+        assert task(at(running(standalone(), primary))) is Task.REJOIN
+
+    def test_a_primary_without_authority_does_not(self) -> None:
+        primary = drbd(Role.PRIMARY, Connection.STANDALONE)
+        known = running(standalone(B), primary, assigned=assignment(B, lease_lost(standalone(B))))
+        assert not isinstance(at(known), Start)
+
+    def test_a_frozen_one_whose_guest_is_being_stopped_is_thawed(self) -> None:
+        known = running(standalone(B), frozen(), fence=FenceProgress(since_s=NOW))
+        assert task(at(known)) is Task.THAW
+
+    def test_not_thawed_while_it_may_still_own(self) -> None:
+        both = authority(B, eligible={A: YES, B: YES})
+        known = running(both, frozen(), fence=FenceProgress(since_s=NOW))
+        decision = at(known)
+        assert not (isinstance(decision, Start) and decision.task is Task.THAW)
+
+    def test_something_else_promoted_it(self) -> None:
+        foreign = view(authority(""), drbd(Role.PRIMARY))
+        assert stays(at(foreign)) is Reason.FOREIGN_PRIMARY
+
+
+def test_a_same_host_proof_is_no_takeover_from_itself() -> None:
+    proof = FencingProof(kind=ProofKind.SAME_HOST, host=A, at_epoch=5)
+    known = running(authority(), drbd(Role.PRIMARY), assigned=assignment(A, proof))
+    assert stays(at(known)) is Reason.RUNNING

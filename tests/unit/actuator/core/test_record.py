@@ -1,0 +1,63 @@
+"""The durable record only ever learns."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem_actuator.core.effects import KEEP, UpdateRecord
+from tandem_actuator.core.model import Record
+from tandem_actuator.core.record import updated
+from tandem_api.mirror import Marker
+from tandem_api.reasons import Reason
+from tandem_sim.builders import record
+
+MARKER = Marker(reason=Reason.LOCAL_DISK_FAILED)
+markers = st.sampled_from([None, MARKER])
+epochs = st.integers(0, 20)
+updates = st.builds(
+    UpdateRecord,
+    epoch=epochs,
+    owned_epoch=epochs,
+    incarnation=st.sampled_from(["", "x", "y"]),
+    marker=st.sampled_from([KEEP, None, MARKER]),
+    attached=st.booleans(),
+    started_boot_id=st.sampled_from(["", "boot1", "boot2"]),
+)
+records = st.builds(
+    Record,
+    uid=st.just("u"),
+    incarnation=st.sampled_from(["", "x"]),
+    max_epoch=epochs,
+    owned_epoch=epochs,
+    marker=markers,
+    attached=st.booleans(),
+)
+
+
+@given(records, updates)
+def test_epochs_rise_and_a_replica_stays_attached(old: Record, update: UpdateRecord) -> None:
+    new = updated(old, update)
+    assert new.max_epoch == max(old.max_epoch, update.epoch)
+    assert new.owned_epoch == max(old.owned_epoch, update.owned_epoch)
+    assert new.attached is (old.attached or update.attached)
+    assert new.uid == old.uid
+
+
+@given(records, updates)
+def test_an_incarnation_is_learned_once(old: Record, update: UpdateRecord) -> None:
+    assert updated(old, update).incarnation == (old.incarnation or update.incarnation)
+
+
+@given(records, updates, updates)
+def test_two_writers_undo_nothing_of_each_other(
+    old: Record, one: UpdateRecord, other: UpdateRecord
+) -> None:
+    forth, back = updated(updated(old, one), other), updated(updated(old, other), one)
+    assert (forth.max_epoch, forth.owned_epoch) == (back.max_epoch, back.owned_epoch)
+    assert forth.attached is back.attached
+
+
+def test_the_marker_is_set_kept_and_cleared() -> None:
+    marked = updated(record(), UpdateRecord(marker=MARKER))
+    assert marked.marker == MARKER
+    assert updated(marked, UpdateRecord(epoch=9)).marker == MARKER
+    assert updated(marked, UpdateRecord(marker=None)).marker is None

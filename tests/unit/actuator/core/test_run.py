@@ -1,0 +1,101 @@
+"""The run predicate: either arm is enough, neither outlives its time, another owner ends both."""
+
+from dataclasses import replace
+
+import pytest
+
+from tandem_actuator.core.model import (
+    Connection,
+    DomainState,
+    DrbdState,
+    DrbdUnknown,
+    DrbdView,
+    NotConfigured,
+    Role,
+)
+from tandem_actuator.core.run import run_permission
+from tandem_api.authority import Authority, Mode
+from tandem_api.reasons import Reason
+from tandem_api.timing import DEFAULT
+from tandem_sim.builders import A, B, authority, drbd, lost, record, standalone, view
+
+R, Q = DEFAULT.self_fence_seconds, DEFAULT.query_freshness_seconds
+NOW = 1000.0
+
+
+def connected(age_s: float = 0.0) -> DrbdState:
+    return drbd(Role.PRIMARY, at_s=NOW - age_s)
+
+
+@pytest.mark.parametrize(
+    ("state", "renewed_ago_s", "expected"),
+    [
+        (lost(), 0.0, Reason.RUN_CONFIRMED_BY_LEASE),
+        (lost(), R, Reason.RUN_CONFIRMED_BY_LEASE),
+        (lost(), R + 0.01, Reason.SELF_FENCING),
+        (lost(), None, Reason.SELF_FENCING),
+        (connected(0.0), None, Reason.RUN_CONFIRMED_BY_PEER),
+        (connected(Q - 0.01), R + 60, Reason.RUN_CONFIRMED_BY_PEER),
+        (connected(Q), None, Reason.SELF_FENCING),
+        (drbd(Role.PRIMARY, peer_role=Role.PRIMARY, at_s=NOW), None, Reason.SELF_FENCING),
+        (drbd(Role.PRIMARY, peer_role=Role.UNKNOWN, at_s=NOW), None, Reason.SELF_FENCING),
+        (drbd(Role.PRIMARY, Connection.CONNECTING, at_s=NOW), None, Reason.SELF_FENCING),
+        (DrbdUnknown("timeout"), None, Reason.SELF_FENCING),
+        (DrbdUnknown("timeout"), R - 0.01, Reason.RUN_CONFIRMED_BY_LEASE),
+        (NotConfigured(NOW), None, Reason.SELF_FENCING),
+    ],
+)
+def test_the_two_arms(state: DrbdView, renewed_ago_s: float | None, expected: Reason) -> None:
+    sent_at_s = None if renewed_ago_s is None else NOW - renewed_ago_s
+    permission = run_permission(view(authority(), state), sent_at_s, NOW)
+    assert permission.reason is expected
+    assert permission.allowed is (expected is not Reason.SELF_FENCING)
+    assert permission.message
+
+
+def test_the_answer_ends_with_the_arm_that_lasts_longer() -> None:
+    known = view(authority(), connected())
+    assert run_permission(known, NOW, NOW).until_s == NOW + R
+    assert run_permission(known, NOW - R, NOW).until_s == NOW + Q
+    assert run_permission(known, NOW - R + 0.1, NOW).until_s == NOW + Q
+
+
+@pytest.mark.parametrize("held_by", [authority(B), standalone(B), authority("")])
+def test_once_somebody_else_owns_it_nothing_allows_it(held_by: Authority) -> None:
+    permission = run_permission(view(held_by, connected()), NOW, NOW)
+    assert (permission.allowed, permission.reason) == (False, Reason.PEER_OWNS)
+
+
+def test_an_earlier_run_of_this_host_is_this_host() -> None:
+    held_by = authority(A, owner_instance="a-1/boot1/run0")
+    assert run_permission(view(held_by, connected()), NOW, NOW).allowed
+
+
+def test_what_is_held_says_nothing_about_the_owner() -> None:
+    """Rule 2: touch nothing. The arms still decide."""
+    behind = view(authority(B), connected(), record=record(max_epoch=9))
+    assert run_permission(behind, NOW, NOW).allowed
+    assert not run_permission(behind, None, NOW + Q).allowed
+    on_hold = view(authority(B, mode=Mode.HOLD), connected())
+    assert run_permission(on_hold, NOW, NOW).allowed
+
+
+def test_no_authority_is_no_other_owner() -> None:
+    new = view(None, connected(), record=record(max_epoch=0))
+    assert run_permission(new, NOW, NOW).allowed
+
+
+class TestMayRun:
+    def test_absent_is_the_only_clear_no(self) -> None:
+        for state in (DomainState.RUNNING, DomainState.PAUSED, DomainState.SHUTTING_DOWN):
+            assert view(authority(), lost(), domain=state).guest_may_run
+        assert not view(authority(), lost()).guest_may_run
+
+    def test_unknown_counts_on_the_boot_that_started_it(self) -> None:
+        unknown = view(authority(), lost(), domain=DomainState.UNKNOWN)
+        here = replace(unknown, record=record(started_boot_id="boot1"))
+        earlier = replace(unknown, record=record(started_boot_id="boot0"))
+        assert (here.guest_may_run, earlier.guest_may_run) == (True, False)
+
+    def test_a_start_under_way_counts(self) -> None:
+        assert view(authority(), lost(), starting=True).guest_may_run
