@@ -34,6 +34,17 @@ class Protocol(StrEnum):
 
 # No segment begins with a dot: no way out of /dev, and one spelling for one device.
 DEVICE_PATTERN = r"^/dev(/[A-Za-z0-9_+:-][A-Za-z0-9_.+:-]*)+$"
+class InitialData(StrEnum):
+    """What the backing devices hold when the mirror is made.
+
+    BLANK      nothing: a device with recognisable data on it is refused.
+    IDENTICAL  the same on both, such as copies of one image; nothing is copied between them.
+    """
+
+    BLANK = "Blank"
+    IDENTICAL = "Identical"
+
+
 DevicePath = Annotated[
     str,
     Field(
@@ -91,6 +102,14 @@ class MirrorSpec(Model):
     resync_rate_max: Annotated[
         Quantity | None, Field(description="Bytes per second a resync may use; 110Mi if absent.")
     ] = None
+    initial_data: Annotated[
+        InitialData,
+        Field(
+            description="What the devices hold when the mirror is made. Blank: nothing, a device"
+            " with data on it is refused. Identical: the same on both, a person's promise."
+            " DRBD's metadata takes the end of each device: make it larger than the size."
+        ),
+    ] = InitialData.BLANK
     link_loss_holdoff_seconds: Annotated[
         int,
         Field(

@@ -229,8 +229,10 @@ class Actuator:
         clock = self.ports.clock
         now_s = clock.boottime_s()
         decision = decide(unit.view(self.node), now_s, clock.wall())
+        if isinstance(decision, Start) and now_s < unit.not_before_s:
+            return False  # what the last try ended with stays on the object meanwhile
         self._note(unit, decision.reason, decision.message)
-        if not isinstance(decision, Start) or now_s < unit.not_before_s:
+        if not isinstance(decision, Start):
             return False
         log.info("%s: %s: %s", unit.mirror.key, decision.task, decision.message)
         finished = await self.driver.run(unit, decision.make())

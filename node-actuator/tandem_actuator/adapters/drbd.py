@@ -35,7 +35,7 @@ from tandem_actuator.ports import (
     DrbdEvent,
     PortError,
 )
-from tandem_api.mirror import Mirror
+from tandem_api.mirror import InitialData, Mirror
 from tandem_api.timing import PROMOTION_HANDLER_BUDGET_S
 
 log = logging.getLogger(__name__)
@@ -221,12 +221,14 @@ class DrbdHost:
         numbers = mirror.status.device_numbers
         if numbers is None:
             raise CommandFailed(f"{mirror.drbd_name} has no device numbers yet")
-        for number in range(len(mirror.spec.volumes)):
+        wanted = mirror.spec.initial_data is InitialData.IDENTICAL
+        for number in () if wanted else range(len(mirror.spec.volumes)):
             volume = f"{mirror.drbd_name}/{number}"
             device = (await self._adm("sh-ll-dev", volume)).check().stdout.strip()
             await _refuse_foreign_data(device)
         peers = () if self.tools.major == 8 else ("--max-peers=1",)
-        command = ("create-md", *peers, mirror.drbd_name)
+        force = ("--force",) if wanted else ()
+        command = ("create-md", *peers, *force, mirror.drbd_name)
         (await self._adm(*command, timeout_s=METADATA_TIMEOUT_S)).check()
 
     # --- bringing up, connecting
