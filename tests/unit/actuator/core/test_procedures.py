@@ -1,0 +1,488 @@
+"""Procedures under scripted outcomes: the order of their effects, and where refusals stop them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core import effects as fx
+from tandem_actuator.core import procedures
+from tandem_actuator.core.model import (
+    Connection,
+    Disk,
+    DrbdState,
+    DrbdUnknown,
+    DrbdView,
+    FenceProgress,
+    Metadata,
+    NotConfigured,
+    Role,
+)
+from tandem_actuator.core.procedures import UnexpectedOutcome, exit_code
+from tandem_api.authority import Authority, Eligibility
+from tandem_api.lease import Heartbeat
+from tandem_api.mirror import Marker, Mirror
+from tandem_api.reasons import Reason
+from tandem_sim.builders import (
+    A,
+    B,
+    assignment,
+    authority,
+    drbd,
+    frozen,
+    heartbeat,
+    lease_lost,
+    lost,
+    mirror,
+    record,
+    standalone,
+    view,
+)
+
+NEW = Eligibility(eligible=False, reason=Reason.NOT_INITIALISED)
+FAILED = fx.Failed("no")
+
+
+@dataclass
+class Outside:
+    """Answers effects. ``script`` overrides the answers to an effect's type, first come first."""
+
+    at: Mirror
+    drbd: DrbdView
+    beat: Heartbeat | None = None
+    metadata: Metadata = Metadata.PRESENT
+    script: dict[type, list[fx.Outcome]] = field(default_factory=dict)
+    done: list[fx.Effect] = field(default_factory=list)
+    reads: int = 0
+
+    def perform(self, effect: fx.Effect) -> fx.Outcome:
+        self.done.append(effect)
+        scripted = self.script.get(type(effect))
+        if scripted:
+            return scripted.pop(0)
+        match effect:
+            case fx.ReadMirror():
+                self.reads += 1
+                return fx.MirrorRead(self.at, f"r{self.reads}")
+            case fx.ReadHeartbeat():
+                return fx.HeartbeatRead(self.beat)
+            case fx.QueryDrbd():
+                lost_at_s = None if getattr(self.drbd, "connected", False) else 900.0
+                return fx.DrbdRead(self.drbd, 1000.0, lost_at_s)
+            case fx.Swap(expected, new):
+                held_by = self.at.status.authority
+                assert held_by is not None
+                if held_by.epoch != expected:
+                    return fx.SwapLost()
+                self.swap(new)
+                return fx.Swapped(self.at)
+            case fx.InspectMetadata():
+                return fx.MetadataRead(self.metadata)
+            case _:
+                return fx.Done()
+
+    def swap(self, new: Authority) -> None:
+        status = self.at.status.model_copy(update={"authority": new})
+        self.at = self.at.model_copy(update={"status": status})
+
+    @property
+    def names(self) -> list[str]:
+        return [type(effect).__name__ for effect in self.done]
+
+    def effects(self, kind: type) -> Sequence[fx.Effect]:
+        return [effect for effect in self.done if isinstance(effect, kind)]
+
+
+def play(procedure: fx.Procedure, outside: Outside, steps: int = 200) -> fx.Finished:
+    """To its end; a procedure that does not end within so many steps is a bug."""
+    try:
+        effect = next(procedure)
+        for _ in range(steps):
+            effect = procedure.send(outside.perform(effect))
+    except StopIteration as end:
+        finished = end.value
+        assert isinstance(finished, fx.Finished)
+        return finished
+    raise AssertionError(f"no end: {outside.names}")
+
+
+class TestTransaction:
+    """Rule 3, by way of link_loss, which is the barest user of it."""
+
+    def ask(self, outside: Outside) -> fx.Finished:
+        return play(procedures.link_loss(view(authority(), frozen())), outside)
+
+    def test_read_then_query_then_swap_then_record(self) -> None:
+        outside = Outside(mirror(authority()), frozen())
+        finished = self.ask(outside)
+        assert finished.reason is Reason.LINK_LOST
+        assert outside.names == ["Wait", "ReadMirror", "QueryDrbd", "Swap", "UpdateRecord"]
+        assert exit_code(finished) == procedures.EXIT_PEER_FENCED
+
+    def test_the_record_knows_the_epoch_before_anything_is_granted(self) -> None:
+        outside = Outside(mirror(authority()), frozen(), script={fx.UpdateRecord: [FAILED]})
+        finished = self.ask(outside)
+        assert finished.reason is Reason.EFFECT_FAILED
+        assert exit_code(finished) == procedures.EXIT_STAY_FROZEN
+        assert outside.effects(fx.UpdateRecord) == [
+            fx.UpdateRecord(epoch=6, owned_epoch=6, incarnation="uid-m")
+        ]
+
+    def test_a_lost_swap_is_decided_anew(self) -> None:
+        outside = Outside(mirror(authority()), frozen(), script={fx.Swap: [fx.SwapLost()]})
+        assert self.ask(outside).reason is Reason.LINK_LOST
+        assert len(outside.effects(fx.QueryDrbd)) == 2
+
+    def test_an_unanswered_swap_that_landed_is_recognised(self) -> None:
+        outside = Outside(mirror(authority()), frozen())
+        procedure = procedures.link_loss(view(authority(), frozen()))
+        next(procedure)
+        effect = procedure.send(fx.Done())
+        while not isinstance(effect, fx.Swap):
+            effect = procedure.send(outside.perform(effect))
+        outside.swap(effect.authority)
+        unclear = procedure.send(fx.SwapUnclear("timeout"))
+        assert isinstance(unclear, fx.ReadMirror)
+        record_it = procedure.send(outside.perform(unclear))
+        assert isinstance(record_it, fx.UpdateRecord)
+        assert record_it.epoch == 6
+
+    def test_an_unanswered_swap_of_somebody_else_is_not_mine(self) -> None:
+        outside = Outside(mirror(authority()), frozen(), script={fx.Swap: [fx.SwapUnclear("?")]})
+        procedure = procedures.link_loss(view(authority(), frozen()))
+        taken = authority(B, epoch=6, request_id="somebody")
+        effect = next(procedure)
+        finished: fx.Finished | None = None
+        try:
+            while True:
+                outcome = outside.perform(effect)
+                if isinstance(outcome, fx.SwapUnclear):
+                    outside.swap(taken)
+                effect = procedure.send(outcome)
+        except StopIteration as end:
+            finished = end.value
+        assert finished is not None
+        assert finished.reason is Reason.PEER_OWNS
+        assert exit_code(finished) == procedures.EXIT_STAY_FROZEN
+
+    def test_swaps_that_stay_unanswered_grant_nothing(self) -> None:
+        earlier = authority(A, owner_instance="a-1/boot1/run0")
+        outside = Outside(
+            mirror(earlier),
+            drbd(Role.PRIMARY),
+            script={fx.Swap: [fx.SwapUnclear("?")] * procedures.SWAP_TRIES},
+        )
+        known = view(earlier, drbd(Role.PRIMARY))
+        finished = play(
+            procedures.change_authority(known, rules.adopt, Reason.ADOPTED, "adopted"), outside
+        )
+        assert (finished.reason, finished.progress) == (Reason.OUTCOME_UNKNOWN, False)
+        assert not outside.effects(fx.UpdateRecord)
+
+    def test_an_impossible_answer_is_a_bug(self) -> None:
+        outside = Outside(mirror(authority()), frozen(), script={fx.QueryDrbd: [fx.Done()]})
+        with pytest.raises(UnexpectedOutcome):
+            self.ask(outside)
+
+
+class TestLinkLoss:
+    def test_it_holds_off_first(self) -> None:
+        known = view(authority(), frozen(), the_mirror=mirror(authority(), holdoff_s=7))
+        outside = Outside(known.mirror, frozen())
+        play(procedures.link_loss(known), outside)
+        assert outside.done[0] == fx.Wait(7)
+
+    def test_without_the_api_it_keeps_asking(self) -> None:
+        away: list[fx.Outcome] = [fx.Unreachable("away")] * 5
+        outside = Outside(mirror(authority()), frozen(), script={fx.ReadMirror: away})
+        finished = play(procedures.link_loss(view(authority(), frozen())), outside)
+        assert finished.reason is Reason.LINK_LOST
+        assert len(outside.effects(fx.ReadMirror)) == 6
+
+    @pytest.mark.parametrize(
+        ("state", "expected"),
+        [
+            (drbd(Role.PRIMARY), Reason.LINK_IS_BACK),
+            (lost(), Reason.NOT_OWNER),
+        ],
+    )
+    def test_without_the_api_it_stops_when_nobody_waits(
+        self, state: DrbdState, expected: Reason
+    ) -> None:
+        away: list[fx.Outcome] = [fx.Unreachable("away")] * 50
+        outside = Outside(mirror(authority()), state, script={fx.ReadMirror: away})
+        finished = play(procedures.link_loss(view(authority(), frozen())), outside)
+        assert finished.reason is expected
+        assert exit_code(finished) == procedures.EXIT_STAY_FROZEN
+
+    @pytest.mark.parametrize("held_by", [authority(B), standalone(B), authority("")])
+    def test_refused_it_stays_frozen(self, held_by: Authority) -> None:
+        outside = Outside(mirror(held_by), frozen())
+        finished = play(procedures.link_loss(view(authority(), frozen())), outside)
+        assert exit_code(finished) == procedures.EXIT_STAY_FROZEN
+        assert not outside.effects(fx.Swap)
+
+
+class TestPromotionHandler:
+    def ask(self, held_by: Authority) -> fx.Finished:
+        return play(procedures.promotion(view(held_by, lost())), Outside(mirror(held_by), lost()))
+
+    def test_confirmed(self) -> None:
+        assert exit_code(self.ask(standalone())) == procedures.EXIT_PEER_FENCED
+
+    def test_the_peer_writes_alone(self) -> None:
+        assert exit_code(self.ask(standalone(B))) == procedures.EXIT_PEER_IS_PRIMARY
+
+    @pytest.mark.parametrize("held_by", [authority(), authority(B), authority("")])
+    def test_refused(self, held_by: Authority) -> None:
+        assert exit_code(self.ask(held_by)) == procedures.EXIT_STAY_FROZEN
+
+    def test_it_asks_once_and_queries_nothing(self) -> None:
+        outside = Outside(mirror(standalone()), lost())
+        play(procedures.promotion(view(standalone(), lost())), outside)
+        assert outside.names == ["ReadMirror"]
+
+    def test_without_the_api(self) -> None:
+        outside = Outside(
+            mirror(standalone()), lost(), script={fx.ReadMirror: [fx.Unreachable("away")]}
+        )
+        finished = play(procedures.promotion(view(standalone(), lost())), outside)
+        assert exit_code(finished) == procedures.EXIT_STAY_FROZEN
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+@pytest.mark.parametrize("progress", [True, False])
+def test_drbd_never_reads_a_refusal_as_success(reason: Reason, progress: bool) -> None:
+    """DRBD takes 3, 4, 5 and 7 as leave to go on."""
+    code = exit_code(fx.Finished(reason, "m", progress=progress))
+    granted = progress and reason in (Reason.LINK_LOST, Reason.PROMOTING)
+    assert (code in (3, 4, 5, 7)) is granted
+
+
+class TestClaimAndStart:
+    def test_unowned(self) -> None:
+        outside = Outside(mirror(authority("")), drbd())
+        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        assert finished.reason is Reason.STARTING
+        assert outside.names == [
+            "ReadMirror",
+            "QueryDrbd",
+            "Swap",
+            "UpdateRecord",
+            "Promote",
+            "UpdateRecord",
+            "StartGuest",
+        ]
+
+    def test_the_boot_is_noted_before_the_guest_is_started(self) -> None:
+        outside = Outside(mirror(authority("")), drbd())
+        play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        assert outside.done[-2] == fx.UpdateRecord(started_boot_id="boot1")
+
+    def test_a_takeover_reads_the_heartbeat_before_the_mirror(self) -> None:
+        held_by = authority(B)
+        known = view(held_by, lost(), assigned=assignment(A, lease_lost(held_by)))
+        outside = Outside(mirror(held_by), lost(), beat=heartbeat())
+        finished = play(procedures.claim_and_start(known), outside)
+        assert finished.reason is Reason.STARTING
+        assert outside.names[:2] == ["ReadHeartbeat", "ReadMirror"]
+
+    @pytest.mark.parametrize("beat", [None, heartbeat(version="71")])
+    def test_a_takeover_stops_at_another_heartbeat(self, beat: Heartbeat | None) -> None:
+        held_by = authority(B)
+        known = view(held_by, lost(), assigned=assignment(A, lease_lost(held_by)))
+        outside = Outside(mirror(held_by), lost(), beat=beat)
+        finished = play(procedures.claim_and_start(known), outside)
+        assert finished.reason is Reason.LEASE_CHANGED
+        assert not outside.effects(fx.Swap)
+
+    @pytest.mark.parametrize("kind", [fx.Swap, fx.Promote])
+    def test_nothing_starts_after_a_failure(self, kind: type) -> None:
+        answer: fx.Outcome = FAILED if kind is fx.Promote else fx.SwapUnclear("?")
+        script: dict[type, list[fx.Outcome]] = {kind: [answer] * 4}
+        outside = Outside(mirror(authority("")), drbd(), script=script)
+        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        assert not outside.effects(fx.StartGuest)
+        assert finished.reason in (Reason.EFFECT_FAILED, Reason.OUTCOME_UNKNOWN)
+
+    def test_a_primary_is_not_promoted_again(self) -> None:
+        known = view(authority(), drbd(Role.PRIMARY))
+        outside = Outside(mirror(authority()), drbd(Role.PRIMARY))
+        play(procedures.claim_and_start(known), outside)
+        assert not outside.effects(fx.Promote)
+
+    def test_what_changed_since_the_view_is_seen(self) -> None:
+        outside = Outside(mirror(standalone(B)), lost())
+        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        assert finished.reason is Reason.PEER_HOLDS_STANDALONE
+
+
+class TestBringUp:
+    def run(self, outside: Outside, **changes: object) -> fx.Finished:
+        known = view(authority(""), NotConfigured(1.0), **changes)  # type: ignore[arg-type]
+        return play(procedures.bring_up(known, "now"), outside)
+
+    def test_a_current_replica(self) -> None:
+        outside = Outside(mirror(authority("")), drbd(Role.SECONDARY, Connection.STANDALONE))
+        self.run(outside)
+        assert outside.names == [
+            "Configure",
+            "InspectMetadata",
+            "Attach",
+            "QueryDrbd",
+            "UpdateRecord",
+            "Connect",
+        ]
+        assert outside.effects(fx.UpdateRecord) == [fx.UpdateRecord(attached=True)]
+
+    @pytest.mark.parametrize(
+        "disk", [Disk.CONSISTENT, Disk.OUTDATED, Disk.INCONSISTENT, Disk.DISKLESS]
+    )
+    def test_any_other_is_marked_before_it_connects(self, disk: Disk) -> None:
+        outside = Outside(
+            mirror(authority("")), drbd(Role.SECONDARY, Connection.STANDALONE, disk=disk)
+        )
+        self.run(outside)
+        (update,) = outside.effects(fx.UpdateRecord)
+        assert isinstance(update, fx.UpdateRecord)
+        assert isinstance(update.marker, Marker)
+        assert outside.names.index("UpdateRecord") < outside.names.index("Connect")
+
+    def test_a_marker_that_cannot_be_stored_keeps_it_unconnected(self) -> None:
+        outside = Outside(
+            mirror(authority("")),
+            drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.CONSISTENT),
+            script={fx.UpdateRecord: [FAILED]},
+        )
+        self.run(outside)
+        assert not outside.effects(fx.Connect)
+
+    def test_an_unknown_state_keeps_it_unconnected(self) -> None:
+        outside = Outside(mirror(authority("")), DrbdUnknown("timeout"))
+        assert self.run(outside).reason is Reason.UNKNOWN_STATE
+        assert not outside.effects(fx.Connect)
+
+    def test_metadata_is_made_on_new_disks_of_a_new_mirror(self) -> None:
+        new = mirror(authority("", eligible={A: NEW, B: NEW}))
+        outside = Outside(new, drbd(disk=Disk.INCONSISTENT), metadata=Metadata.ABSENT)
+        self.run(outside, record=record(attached=False))
+        assert outside.names[:4] == [
+            "Configure",
+            "InspectMetadata",
+            "ReadMirror",
+            "CreateMetadata",
+        ]
+
+    @pytest.mark.parametrize(
+        ("held_by", "attached"),
+        [(authority(""), False), (authority("", eligible={A: NEW, B: NEW}), True), (None, False)],
+    )
+    def test_and_nowhere_else(self, held_by: Authority | None, attached: bool) -> None:
+        outside = Outside(mirror(held_by), drbd(), metadata=Metadata.ABSENT)
+        finished = self.run(outside, record=record(attached=attached, max_epoch=0))
+        assert finished.reason is Reason.METADATA_MISSING
+        assert not outside.effects(fx.CreateMetadata)
+        assert not outside.effects(fx.Attach)
+
+    def test_unknown_metadata_stops_it(self) -> None:
+        outside = Outside(mirror(authority("")), drbd(), metadata=Metadata.UNKNOWN)
+        assert self.run(outside).reason is Reason.UNKNOWN_STATE
+        assert not outside.effects(fx.Attach)
+
+
+class TestRejoin:
+    alone = drbd(Role.SECONDARY, Connection.STANDALONE)
+
+    def test_plainly(self) -> None:
+        outside = Outside(mirror(authority(B)), self.alone)
+        play(procedures.rejoin(view(authority(B), self.alone), discard=False), outside)
+        assert outside.done == [fx.Connect(discard_my_data=False)]
+
+    def test_discarding_asks_and_marks_first(self) -> None:
+        known = view(standalone(B, epoch=6), self.alone, record=record(owned_epoch=5))
+        outside = Outside(known.mirror, self.alone)
+        play(procedures.rejoin(known, discard=True), outside)
+        assert outside.names == ["ReadMirror", "UpdateRecord", "Connect"]
+        assert outside.done[-1] == fx.Connect(discard_my_data=True)
+
+    @pytest.mark.parametrize(
+        "held_by", [standalone(A), authority(B), standalone(B, epoch=5), authority("")]
+    )
+    def test_what_may_not_be_discarded(self, held_by: Authority) -> None:
+        """Not the owner's, not an eligible replica's, not what this host wrote as this owner."""
+        known = view(standalone(B, epoch=6), self.alone, record=record(owned_epoch=5))
+        outside = Outside(mirror(held_by), self.alone)
+        finished = play(procedures.rejoin(known, discard=True), outside)
+        assert finished.reason is Reason.SPLIT_BRAIN
+        assert not outside.effects(fx.Connect)
+
+
+class TestMarkers:
+    def test_cleared_on_a_fresh_look(self) -> None:
+        marked = view(authority(B), drbd(), record=record(marker=Marker(reason=Reason.STOPPED)))
+        outside = Outside(mirror(authority(B)), drbd())
+        play(procedures.clear_marker(marked), outside)
+        assert outside.names == ["QueryDrbd", "UpdateRecord"]
+
+    @pytest.mark.parametrize("now", [lost(), drbd(resyncing=True), DrbdUnknown("busy")])
+    def test_not_on_an_old_one(self, now: DrbdView) -> None:
+        outside = Outside(mirror(authority(B)), now)
+        play(procedures.clear_marker(view(authority(B), drbd())), outside)
+        assert not outside.effects(fx.UpdateRecord)
+
+
+class TestThaw:
+    def test_only_with_the_authoritys_word_and_marked(self) -> None:
+        known = view(standalone(B), frozen(), fence=FenceProgress(since_s=1.0))
+        outside = Outside(mirror(standalone(B)), frozen())
+        play(procedures.thaw_to_discard(known), outside)
+        assert outside.names == ["ReadMirror", "UpdateRecord", "CutNetwork", "ResumeIo"]
+
+    @pytest.mark.parametrize("held_by", [authority(), standalone(), authority(B), authority("")])
+    def test_nothing_else_thaws(self, held_by: Authority) -> None:
+        known = view(standalone(B), frozen(), fence=FenceProgress(since_s=1.0))
+        outside = Outside(mirror(held_by), frozen())
+        play(procedures.thaw_to_discard(known), outside)
+        assert not outside.effects(fx.ResumeIo)
+
+
+def test_a_fence_goes_on_after_every_failure() -> None:
+    outside = Outside(
+        mirror(authority()),
+        frozen(),
+        script={fx.CutNetwork: [FAILED], fx.DestroyGuest: [FAILED], fx.Demote: [FAILED]},
+    )
+    finished = play(procedures.fence(view(authority(), frozen())), outside)
+    assert outside.names == ["CutNetwork", "DestroyGuest", "Demote"]
+    assert (finished.reason, finished.failed) == (Reason.SELF_FENCING, True)
+
+
+def test_first_sync_asks_again() -> None:
+    blank = drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.INCONSISTENT)
+    known = view(authority("", eligible={A: NEW, B: NEW}), blank)
+    in_use = Outside(mirror(authority("")), blank)
+    play(procedures.first_sync(known), in_use)
+    assert not in_use.effects(fx.SkipFirstSync)
+    new = Outside(known.mirror, blank)
+    play(procedures.first_sync(known), new)
+    assert new.effects(fx.SkipFirstSync)
+
+
+def test_release_happens_on_a_fresh_look() -> None:
+    known = view(authority(), drbd(), assigned=assignment(B))
+    promoted = Outside(mirror(authority()), drbd(Role.PRIMARY))
+    finished = play(
+        procedures.change_authority(known, rules.release, Reason.RELEASED, "released"), promoted
+    )
+    assert finished.reason is Reason.UNKNOWN_STATE
+    assert not promoted.effects(fx.Swap)
+
+
+def test_a_view_without_a_guest_claims_nothing() -> None:
+    outside = Outside(mirror(authority("")), drbd())
+    finished = play(
+        procedures.claim_and_start(replace(view(authority(""), drbd()), guest=None)), outside
+    )
+    assert finished.reason is Reason.NOT_ASSIGNED
+    assert not outside.effects(fx.Swap)
