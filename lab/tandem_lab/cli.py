@@ -11,10 +11,20 @@ import sys
 
 import typer
 
-from tandem_lab.commands import actuators, guests, hosts, lifecycle, links, setting_up, volumes
+from tandem_lab.commands import (
+    actuators,
+    guests,
+    hosts,
+    lifecycle,
+    links,
+    setting_up,
+    thirdplace,
+    volumes,
+)
+from tandem_lab.controlplane.server import ControlPlaneError
 from tandem_lab.settings import LabError
 
-GROUPS = (setting_up, lifecycle, hosts, links, volumes, guests, actuators)
+GROUPS = (setting_up, lifecycle, hosts, links, volumes, guests, actuators, thirdplace)
 
 app = typer.Typer(
     name="tandem-lab",
@@ -31,7 +41,7 @@ def main() -> None:
     """Entry point of `tandem-lab`: an error that has a sentence is shown as that sentence."""
     try:
         app()
-    except (LabError, KeyError) as error:
+    except (LabError, ControlPlaneError, KeyError) as error:
         print(f"tandem-lab: {error.args[0]}", file=sys.stderr)
         raise SystemExit(1) from error
 

@@ -13,7 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tandem_lab.deployment import Deployment
 from tandem_lab.lab import Lab, LabStatus
+from tandem_lab.prepare import prepare
 from tandem_lab.site_host import HostState
 from tandem_lab.topology import CUTTABLE_LINKS, load_topology
 
@@ -39,12 +41,19 @@ def up(
         Path | None, typer.Option(help="Hosts to make, as in lab/topology.yaml.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start with empty disks.")] = False,
-    wait: Annotated[bool, typer.Option(help="Return only once libvirt answers.")] = True,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Only hosts and links: no API server, no Tandem.")
+    ] = False,
+    controllers: Annotated[int, typer.Option(help="Replicas of the controller.")] = 1,
 ) -> None:
-    """Create the network and boot every host; clears away what an unclean end left."""
+    """Boot every host, start the API server, deploy Tandem; clears away what was left behind."""
     lab = Lab(topology=load_topology(topology) if topology else None)
     with lab.exclusive():
-        lab.up(fresh=fresh, wait=wait)
+        if bare:
+            lab.up(fresh=fresh)
+        else:
+            prepare(print)
+            Deployment(lab, replicas=controllers).up(fresh=fresh, progress=print)
 
 
 def down(
@@ -53,7 +62,7 @@ def down(
     """End every process and remove the network."""
     lab = Lab()
     with lab.exclusive():
-        lab.down(wipe=wipe)
+        Deployment(lab).down(wipe=wipe)
 
 
 def status(
