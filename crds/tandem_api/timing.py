@@ -156,7 +156,7 @@ def drbd_timers(timing: Timing) -> DrbdTimers:
     ping_timeout_ds = max(1, int((timing.link_detection_seconds - ping_int_s - 0.2) * 10))
     return DrbdTimers(
         ping_int_s=ping_int_s,
-        ping_timeout_ds=min(ping_timeout_ds, 30),
+        ping_timeout_ds=min(ping_timeout_ds, 5),
         timeout_ds=ping_int_s * 10 - 1,
         connect_int_s=max(1, ping_int_s),
         ko_count=5,

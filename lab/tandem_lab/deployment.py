@@ -168,10 +168,9 @@ class Controller:
                 sys.executable,
                 "-m",
                 "tandem_controller",
-                "run",
                 f"--kubeconfig={kubeconfig}",
                 f"--metrics-port={self.metrics_port}",
-                f"--identity={self.name}",
+                "run",
             ],
             netns=self._deployment.lab.settings.namespace,
         )
