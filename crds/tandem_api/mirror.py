@@ -252,6 +252,18 @@ class Mirror(Resource):
         """The name of the DRBD resource. A namespace holds no dot, so this is unambiguous."""
         return f"{self.metadata.namespace}.{self.metadata.name}"
 
+    @property
+    def volume_names(self) -> tuple[str, ...]:
+        """The volumes in the order of their DRBD volume numbers.
+
+        As they were allocated, ascending, whatever order or choice the spec shows now: two hosts
+        that number differently would replicate one disk onto another.
+        """
+        numbers = self.status.device_numbers
+        if numbers is None:
+            return tuple(volume.name for volume in self.spec.volumes)
+        return tuple(sorted(numbers.minors, key=lambda name: numbers.minors[name]))
+
     def peer_of(self, host: str) -> str:
         """The other replica's host."""
         first, second = (replica.host for replica in self.spec.replicas)

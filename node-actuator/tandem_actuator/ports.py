@@ -125,7 +125,7 @@ class DrbdEvent:
 class Drbd(Protocol):
     """DRBD on this host, one resource at a time. Names are ``Mirror.drbd_name``.
 
-    Volumes are numbered in the order of ``spec.volumes``; results are keyed by volume name.
+    Volumes are numbered in the order of ``Mirror.volume_names``; results are keyed by volume name.
     """
 
     async def query(self, mirror: Mirror) -> DrbdView:

@@ -126,7 +126,7 @@ class DrbdHost:
 
     async def _query(self, mirror: Mirror) -> DrbdView:
         numbers = mirror.status.device_numbers
-        names = [volume.name for volume in mirror.spec.volumes]
+        names = list(mirror.volume_names)
         if numbers is not None and self._proc_is_enough(mirror, numbers.minors):
             queried_at_s = self._clock.boottime_s()
             loop = asyncio.get_running_loop()
@@ -140,7 +140,7 @@ class DrbdHost:
         """8.4, and the kernel is known to use exactly these device numbers for this mirror."""
         if self.tools.major != 8 or not self._stream.live:
             return False
-        wanted = {minors.get(volume.name) for volume in mirror.spec.volumes}
+        wanted = {minors.get(name) for name in mirror.volume_names}
         return wanted == self._stream.minors_of(mirror.drbd_name)
 
     async def events(self) -> AsyncIterator[DrbdEvent]:
@@ -195,7 +195,7 @@ class DrbdHost:
 
     async def metadata(self, mirror: Mirror) -> Metadata:
         found: set[Metadata] = set()
-        for number in range(len(mirror.spec.volumes)):
+        for number in range(len(mirror.volume_names)):
             try:
                 found.add(await self._metadata_of(f"{mirror.drbd_name}/{number}"))
             except PortError as error:
@@ -222,7 +222,7 @@ class DrbdHost:
         if numbers is None:
             raise CommandFailed(f"{mirror.drbd_name} has no device numbers yet")
         wanted = mirror.spec.initial_data is InitialData.IDENTICAL
-        for number in () if wanted else range(len(mirror.spec.volumes)):
+        for number in () if wanted else range(len(mirror.volume_names)):
             volume = f"{mirror.drbd_name}/{number}"
             device = (await self._adm("sh-ll-dev", volume)).check().stdout.strip()
             await _refuse_foreign_data(device)
@@ -245,7 +245,7 @@ class DrbdHost:
         resources, _ = await self._dumps.newer_than_now()
         devices = resources[name].devices if name in resources else {}
         done: list[int] = []
-        for number in range(len(mirror.spec.volumes)):
+        for number in range(len(mirror.volume_names)):
             if devices.get(number, {}).get("disk") not in (None, "Diskless"):
                 continue
             try:
@@ -308,7 +308,7 @@ class DrbdHost:
         known = mirror.status.device_numbers
         if known is None:
             raise CommandFailed(f"{mirror.drbd_name} has no device numbers yet")
-        minors = [known.minors[volume.name] for volume in mirror.spec.volumes]
+        minors = [known.minors[name] for name in mirror.volume_names]
         return minors if numbers is None else [minors[number] for number in numbers]
 
     async def _undo(self, command: str, minors: Sequence[int]) -> None:

@@ -117,10 +117,10 @@ def _disk(mirror: Mirror) -> Block:
 
 def _volumes(mirror: Mirror, numbers: DeviceNumbers) -> Block:
     lines: Block = []
-    for index, volume in enumerate(mirror.spec.volumes):
-        if volume.name not in numbers.minors:
-            raise ValueError(f"volume {volume.name} has no device number")
-        device = f"device minor {numbers.minors[volume.name]};"
+    for index, name in enumerate(mirror.volume_names):
+        if name not in numbers.minors:
+            raise ValueError(f"volume {name} has no device number")
+        device = f"device minor {numbers.minors[name]};"
         lines += _block(f"volume {index}", [device, "meta-disk internal;"])
     return lines
 
@@ -141,8 +141,10 @@ def _hosts(
 
 def _backing_devices(mirror: Mirror, replica: Replica) -> Block:
     lines: Block = []
-    for index, volume in enumerate(mirror.spec.volumes):
-        lines += _block(f"volume {index}", [f'disk "{replica.devices[volume.name]}";'])
+    for index, name in enumerate(mirror.volume_names):
+        if name not in replica.devices:
+            raise ValueError(f"volume {name} has no device on {replica.host} any more")
+        lines += _block(f"volume {index}", [f'disk "{replica.devices[name]}";'])
     return lines
 
 
