@@ -186,7 +186,7 @@ class FencingProof(Model):
 class Assignment(Model):
     """Where the controller wants the guest to be. ``host`` is empty for nowhere."""
 
-    host: str
+    host: str = ""
     site: str = ""
     serial: int
     reason: Reason

@@ -7,7 +7,7 @@ is retried here: whether a second try is right is the caller's decision.
 Every call raises only ``KubeError`` (and pydantic.ValidationError where it returns a parsed type).
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -299,4 +299,13 @@ def _wire(authority: Authority) -> Any:
 def _empty_to_null(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _empty_to_null(v) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_without_empty(item) for item in value]
     return None if value == "" else value
+
+
+def _without_empty(value: Any) -> Any:
+    """Inside a list nothing is merged, so nothing is removed: it must not be there."""
+    if not isinstance(value, Mapping):
+        return value
+    return {k: _without_empty(v) for k, v in value.items() if v not in ("", None)}

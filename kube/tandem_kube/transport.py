@@ -58,6 +58,7 @@ class Transport:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        self._closed = False
         self._api: Any = ApiClient(configuration)
         self._connector = aiohttp.TCPConnector(
             limit=CONNECTIONS,
@@ -67,7 +68,8 @@ class Transport:
         configuration.client_session_kwargs = {"connector": self._connector}
 
     async def close(self) -> None:
-        """Close every connection, watches included."""
+        """Close every connection, watches included. Later calls are Unavailable."""
+        self._closed = True
         await self._api.close()
         await self._connector.close()
 
@@ -138,6 +140,8 @@ class Transport:
         content_type: str,
         limit: aiohttp.ClientTimeout = UNLIMITED,
     ) -> aiohttp.ClientResponse:
+        if self._closed:
+            raise Unavailable(f"{method} {path}: this client was closed")
         headers = {"Content-Type": content_type, "Accept": JSON, "User-Agent": USER_AGENT}
         # Also refreshes a token that has become old.
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)

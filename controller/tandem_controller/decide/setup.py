@@ -47,10 +47,14 @@ def _minors(mirror: Mirror) -> list[int]:
 
 
 def _numbers(mirror: Mirror, ports: set[int], minors: set[int]) -> DeviceNumbers:
-    """The mirror's numbers: those it has, and free ones for what has none yet."""
+    """The mirror's numbers: those it has, and free ones for what has none yet.
+
+    New ones are above its own: their order is the order of DRBD's volume numbers.
+    """
     known = mirror.status.device_numbers
-    free_minors = (number for number in count() if number not in minors)
     given = dict(known.minors) if known else {}
+    first = max(given.values(), default=-1) + 1
+    free_minors = (number for number in count(first) if number not in minors)
     for volume in mirror.spec.volumes:
         if volume.name not in given:
             given[volume.name] = next(free_minors)

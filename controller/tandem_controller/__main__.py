@@ -1,0 +1,90 @@
+"""``tandem-controller``: decide where guests run.
+
+Stopping it (SIGTERM) changes nothing for guests that run; another replica leads at once.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from kubernetes.aio.config import ConfigException
+from pydantic import ValidationError
+
+from tandem_controller.assembly import assembled
+from tandem_controller.settings import Settings, load
+
+log = logging.getLogger("tandem_controller")
+
+
+def _version() -> str:
+    try:
+        return version("tandem")
+    except PackageNotFoundError:
+        return "source"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every setting is a flag too; the file and TANDEM_* variables hold the rest."""
+    top = argparse.ArgumentParser(
+        prog="tandem-controller",
+        description="Decides on which host each guest runs. Run two replicas of it.",
+        epilog="Settings come from --config (YAML; /etc/tandem/controller.yaml if it exists), then"
+        " TANDEM_* environment variables, then flags.",
+    )
+    top.add_argument("--version", action="version", version=f"tandem-controller {_version()}")
+    top.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
+    for name, field in Settings.model_fields.items():
+        top.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar=name.rsplit("_", maxsplit=1)[-1].upper(),
+            help=f"{field.description or name} (default: {field.default})",
+        )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("run", help="run the controller (the default)")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point. Exit codes: 0 stopped as asked, 1 failed, 2 bad settings."""
+    options = vars(parser().parse_args(arguments))
+    options.pop("command")
+    config = options.pop("config")
+    try:
+        settings = load(config, options)
+    except (OSError, ValidationError) as error:
+        print(f"tandem-controller: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    # kopf tells of every event of every object.
+    logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(_run(settings))
+    except (ConfigException, OSError) as error:
+        print(f"tandem-controller: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    async with assembled(settings, _version()) as replica:
+        running = asyncio.create_task(replica.run(stop))
+        # kopf sets handlers of its own for these signals when it starts; ours must win.
+        await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await running
+    log.info("stopped; guests are left as they are")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Carries out a plan: the one place where the controller writes.
+
+Urgent writes first, a bounded number at a time; leadership is checked right before each. What
+fails is not retried here: the answer is noted, and the next plan is made from what is true then.
+Every write that changed something is logged in one line, counted, and told as events.
+
+Called by ``loop``. It decides nothing but whether it still leads.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import assert_never
+from uuid import uuid4
+
+from tandem_api.meta import ObjectKey, Resource
+from tandem_controller.decide.conditions import patch
+from tandem_controller.decide.model import (
+    Notice,
+    Plan,
+    SetUpMirror,
+    SwapAuthority,
+    World,
+    Write,
+    WriteAssignment,
+    WriteFinalizers,
+    WriteStatus,
+)
+from tandem_controller.decide.override import Grant, override
+from tandem_controller.events import EventQueue
+from tandem_controller.metrics import Metrics
+from tandem_controller.ports import Api, ApiConflict, ApiError, ApiRefused, Raw
+from tandem_controller.store import Store
+
+log = logging.getLogger(__name__)
+
+CONCURRENCY = 16
+
+
+class Executor:
+    """Writes plans. ``leads`` says whether this replica may."""
+
+    def __init__(
+        self,
+        api: Api,
+        store: Store,
+        leads: Callable[[], bool],
+        metrics: Metrics,
+        events: EventQueue,
+    ) -> None:
+        self._api, self._store, self._leads = api, store, leads
+        self._metrics, self._events = metrics, events
+        self._slots = asyncio.Semaphore(CONCURRENCY)
+
+    async def run(self, plan: Plan) -> bool:
+        """Whether a new plan need not be made at once."""
+        urgent = await self._all(self._write(write, plan.world) for write in plan.urgent)
+        return await self._all(self._write(write, plan.world) for write in plan.statuses) and urgent
+
+    async def _all(self, writes: Iterable[Awaitable[bool]]) -> bool:
+        return all(await asyncio.gather(*writes))
+
+    async def _write(self, write: Write, world: World) -> bool:
+        async with self._slots:
+            if not self._leads():
+                return False
+            kind, obj_key = _subject(write)
+            try:
+                await self._perform(write, world)
+            except ApiConflict as error:
+                log.info("%s=%s write=%s conflict: %s", kind, obj_key, _name(write), error)
+                await self._reread(kind, obj_key)
+                return False
+            except ApiRefused as error:
+                log.error("%s=%s write=%s refused: %s", kind, obj_key, _name(write), error)
+                return True  # To try again at once is no use.
+            except ApiError as error:
+                log.warning("%s=%s write=%s failed: %s", kind, obj_key, _name(write), error)
+                return False
+            return True
+
+    async def _reread(self, kind: str, key: ObjectKey) -> None:
+        """What was believed of it is wrong; do not wait for the watch to say so."""
+        try:
+            raw = await self._api.read_object(kind, key)
+        except ApiError:
+            return
+        if raw is None:
+            self._store.remove(kind, key)
+        else:
+            self._store.put(kind, raw)
+
+    async def _perform(self, write: Write, world: World) -> None:
+        match write:
+            case WriteAssignment():
+                await self._assign(write)
+            case WriteFinalizers(guest, finalizers):
+                version = guest.metadata.resource_version
+                raw = await self._api.write_finalizers("Guest", guest.key, finalizers, version)
+                self._absorb("Guest", raw)
+            case SetUpMirror():
+                await self._set_up(write)
+            case SwapAuthority():
+                await self._swap(write, world)
+            case WriteStatus():
+                await self._status(write)
+            case _:
+                assert_never(write)
+
+    async def _assign(self, write: WriteAssignment) -> None:
+        guest, assignment = write.guest, write.assignment
+        version = guest.metadata.resource_version
+        raw = await self._api.write_status("Guest", guest.key, write.patch, version)
+        self._absorb("Guest", raw)
+        log.info(
+            'guest=%s assigned=%s serial=%d reason=%s proof=%s message="%s"',
+            guest.key,
+            assignment.host or "-",
+            assignment.serial,
+            assignment.reason,
+            assignment.proof.kind if assignment.proof else "-",
+            assignment.message,
+        )
+        self._metrics.assigned(assignment)
+        self._metrics.takeover_steps(raw, write.patch)
+        self._tell(guest, write.notices)
+
+    async def _set_up(self, write: SetUpMirror) -> None:
+        mirror, authority = write.mirror, write.authority
+        changes: dict[str, object] = {"device_numbers": write.numbers}
+        if authority is not None:
+            changes["authority"] = authority.model_copy(update={"request_id": str(uuid4())})
+        difference = patch(mirror.status, mirror.status.model_copy(update=changes))
+        raw = await self._api.write_status(
+            "Mirror", mirror.key, difference, mirror.metadata.resource_version
+        )
+        self._absorb("Mirror", raw)
+        log.info(
+            "mirror=%s set up: port=%d minors=%s",
+            mirror.key,
+            write.numbers.port,
+            ",".join(f"{name}:{minor}" for name, minor in write.numbers.minors.items()),
+        )
+
+    async def _swap(self, write: SwapAuthority, world: World) -> None:
+        """Decide once more, on a quorum read: the plan was made from watches."""
+        mirror = await self._api.read_mirror(write.mirror.key)
+        grant = override(mirror, world)
+        if not isinstance(grant, Grant) or mirror.status.authority is None:
+            return
+        authority = grant.authority.model_copy(update={"request_id": str(uuid4())})
+        await self._api.swap_authority(
+            mirror.key, mirror.metadata.uid, mirror.status.authority.epoch, authority
+        )
+        log.warning('mirror=%s override epoch=%d "%s"', mirror.key, authority.epoch, grant.message)
+        self._tell(mirror, (Notice(True, authority.reason, grant.message),))
+        await self._reread("Mirror", mirror.key)
+
+    async def _status(self, write: WriteStatus) -> None:
+        raw = await self._api.write_status(write.kind, write.key, write.patch, None)
+        self._absorb(write.kind, raw)
+        self._metrics.status_written(write.kind)
+        if write.kind == "Guest":
+            self._metrics.takeover_steps(raw, write.patch)
+        for notice in write.notices:
+            self._events.put(write.kind, write.key, write.uid, notice)
+
+    def _absorb(self, kind: str, raw: Raw) -> None:
+        self._store.put(kind, raw)
+
+    def _tell(self, obj: Resource, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            self._events.put(type(obj).__name__, obj.key, obj.metadata.uid, notice)
+
+
+def _name(write: Write) -> str:
+    return type(write).__name__
+
+
+def _subject(write: Write) -> tuple[str, ObjectKey]:
+    match write:
+        case WriteAssignment() | WriteFinalizers():
+            return "Guest", write.guest.key
+        case SetUpMirror() | SwapAuthority():
+            return "Mirror", write.mirror.key
+        case WriteStatus():
+            return write.kind, write.key
+        case _:
+            assert_never(write)

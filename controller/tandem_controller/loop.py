@@ -1,0 +1,198 @@
+"""The controller's loops: read the Leases, keep the store true, plan, and have it carried out.
+
+Every loop runs at its own pace; changes only wake the planner. The Leases are read by followers
+too, so that a new leader knows at once how long every host has been silent.
+
+Called by ``assembly``.
+"""
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+
+from tandem_api.meta import ObjectKey
+from tandem_controller.decide import leases
+from tandem_controller.decide.hosts import freshness
+from tandem_controller.decide.leases import LeaseTracker
+from tandem_controller.decide.links import observe_links
+from tandem_controller.decide.model import Blocked, Decision, Freshness, Plan, Snapshot
+from tandem_controller.decide.plan import plan as make_plan
+from tandem_controller.execute import Executor
+from tandem_controller.lead import Leadership
+from tandem_controller.metrics import Metrics
+from tandem_controller.ports import KINDS, Api, ApiError
+from tandem_controller.store import Store
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.5
+COALESCE_S = 0.03
+"""After a change, this long is waited for more of them."""
+FULL_PLAN_S = 5.0
+"""Without any change, a plan is made this often: some decisions only wait for time to pass."""
+RESYNC_S = 30.0
+RETRY_S = 1.0
+STUCK_S = 15.0
+"""A planning loop that has not turned for this long is not healthy."""
+
+
+class Controller:
+    """All that happens in one replica, but for kopf's watches and the HTTP server."""
+
+    def __init__(
+        self,
+        api: Api,
+        store: Store,
+        leadership: Leadership,
+        executor: Executor,
+        metrics: Metrics,
+        wake: asyncio.Event,
+    ) -> None:
+        self._api, self._store, self._metrics = api, store, metrics
+        self._leadership, self._executor, self._wake = leadership, executor, wake
+        self._leases = LeaseTracker()
+        self._links: dict[tuple[ObjectKey, str], float] = {}
+        self._decisions: dict[ObjectKey, Decision] = {}
+        self._planned: object = None
+        self._planned_s = float("-inf")
+        self._turned_s = time.monotonic()
+
+    async def run(self) -> None:
+        """For ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._leadership.run())
+            tasks.create_task(self._read_leases())
+            tasks.create_task(self._resync())
+            tasks.create_task(self._turn())
+
+    # -- health
+
+    def unhealthy(self) -> str:
+        """Why a restart might help, or nothing."""
+        stuck_s = time.monotonic() - self._turned_s
+        return f"the planning loop has stood still for {stuck_s:.0f} s" if stuck_s > STUCK_S else ""
+
+    def unready(self) -> str:
+        """Why this replica could not decide, or nothing."""
+        if not self._store.synced:
+            return "not everything has been listed yet"
+        covered = self._leases.covers(time.monotonic())
+        return "" if covered else "the Leases cannot be read"
+
+    # -- reading
+
+    async def _read_leases(self) -> None:
+        while True:
+            began_s = time.monotonic()
+            await self.read_leases_once()
+            spent_s = time.monotonic() - began_s
+            await asyncio.sleep(max(0.01, leases.POLL_INTERVAL_S - spent_s))
+
+    async def read_leases_once(self) -> None:
+        """One quorum read of all Leases; a failed one starts every count again."""
+        started_s = time.monotonic()
+        try:
+            heartbeats = await self._api.heartbeats(leases.READ_TIMEOUT_S)
+        except ApiError as error:
+            if self._leases.read_s is not None:
+                log.warning("leases not read, so no host counts as silent: %s", error)
+            self._leases = leases.interrupted(self._leases)
+            return
+        self._leases = leases.observe(
+            self._leases, started_s, time.monotonic(), heartbeats, _wall()
+        )
+
+    async def _resync(self) -> None:
+        while True:
+            try:
+                for kind in KINDS:
+                    self._store.replace(kind, await self._api.list_objects(kind))
+            except ApiError as error:
+                log.warning("not listed: %s", error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                await asyncio.sleep(RESYNC_S)
+
+    # -- planning
+
+    async def _turn(self) -> None:
+        while True:
+            try:
+                await asyncio.wait_for(self._wake.wait(), TICK_S)
+                await asyncio.sleep(COALESCE_S)
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            self._turned_s = time.monotonic()
+            await self.turn_once()
+
+    async def turn_once(self) -> None:
+        """Plan and carry it out, if this replica leads and anything may have changed."""
+        objects = self._metrics.objects
+        objects.leads = self._leadership.leads()
+        objects.reachable = self._leases.covers(time.monotonic())
+        if not objects.leads or not self._store.synced:
+            self._planned = None
+            return
+        snapshot = self._snapshot()
+        state = self._state(snapshot)
+        if state == self._planned and snapshot.now_s - self._planned_s < FULL_PLAN_S:
+            return
+        plan = make_plan(snapshot)
+        self._metrics.planned(time.monotonic() - snapshot.now_s)
+        self._note(plan)
+        done = await self._executor.run(plan)
+        self._planned, self._planned_s = state if done else None, snapshot.now_s
+
+    def _snapshot(self) -> Snapshot:
+        now_s, mirrors = time.monotonic(), self._store.parsed("Mirror")
+        covered = self._leases.covers(now_s)
+        self._links = observe_links(self._links, mirrors, now_s) if covered else {}
+        return Snapshot(
+            now_s=now_s,
+            wall=_wall(),
+            leases=self._leases,
+            sites=self._store.parsed("Site"),
+            hosts=self._store.parsed("Host"),
+            mirrors=mirrors,
+            guests=self._store.parsed("Guest"),
+            unreadable=self._store.unreadable(),
+            unknown_fields=self._store.unknown_fields(),
+            link_down_since_s=dict(self._links),
+        )
+
+    def _state(self, snapshot: Snapshot) -> object:
+        """What a plan depends on, but for time alone."""
+        beats = [
+            (host, _beat(snapshot.leases, host, snapshot.now_s))
+            for host in sorted(snapshot.leases.counts)
+        ]
+        waiting = snapshot.now_s if self._links else 0.0
+        return self._store.generation, beats, waiting
+
+    def _note(self, plan: Plan) -> None:
+        """One line for each decision that is another one than last time."""
+        self._metrics.objects.plan = plan
+        for key, decision in plan.decisions.items():
+            if decision == self._decisions.get(key):
+                continue
+            log.info(
+                'guest=%s decision=%s reason=%s message="%s"',
+                key,
+                type(decision).__name__,
+                decision.reason,
+                decision.message,
+            )
+            if isinstance(decision, Blocked):
+                self._metrics.refused(decision.reason)
+        self._decisions = dict(plan.decisions)
+
+
+def _beat(tracker: LeaseTracker, host: str, now_s: float) -> tuple[Freshness, str, bool]:
+    heartbeat = tracker.counts[host].heartbeat
+    return freshness(tracker, host, now_s), heartbeat.instance, heartbeat.watchdog_armed
+
+
+def _wall() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

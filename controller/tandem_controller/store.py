@@ -1,0 +1,139 @@
+"""What the API holds, as last seen: fed by watches, by re-lists and by the answers to own writes.
+
+Objects are parsed once, when they change. One that does not parse is kept as unreadable, with the
+reasons, so that it can be told. Called by ``handlers``, ``loop`` and ``execute``; it decides
+nothing and does no I/O.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from tandem_api.guest import Guest
+from tandem_api.host import Host
+from tandem_api.meta import ObjectKey, Problem, Resource
+from tandem_api.mirror import Mirror
+from tandem_api.site import Site
+from tandem_api.validation import parse_problems
+from tandem_controller.decide.model import Unreadable
+from tandem_controller.ports import Raw
+
+TYPES: Mapping[str, type[Resource]] = {"Site": Site, "Host": Host, "Mirror": Mirror, "Guest": Guest}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object: its version, what it parses to (or not), and what no type knows of it."""
+
+    version: int
+    parsed: Resource | None
+    unreadable: Unreadable | None
+    problems: tuple[Problem, ...]
+
+
+def key_of(raw: Raw) -> ObjectKey:
+    metadata = raw["metadata"]
+    return ObjectKey(namespace=metadata.get("namespace", ""), name=metadata["name"])
+
+
+class Store:
+    """All objects of the four kinds. ``generation`` rises with every change."""
+
+    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+        self._objects: dict[str, dict[ObjectKey, Entry]] = {kind: {} for kind in TYPES}
+        self._synced: set[str] = set()
+        self._on_change = on_change
+        self.generation = 0
+
+    @property
+    def synced(self) -> bool:
+        """Whether every kind was listed completely at least once."""
+        return self._synced == set(TYPES)
+
+    def put(self, kind: str, raw: Raw) -> None:
+        """An object as it is now. An older version than the one known is left out.
+
+        A watch may lag behind the answer to an own write. resourceVersions are compared as
+        numbers, as every server that keeps them in etcd counts them.
+        """
+        key, version = key_of(raw), _version(raw)
+        known = self._objects[kind].get(key)
+        if known is None or version > known.version:
+            self._objects[kind][key] = _entry(kind, key, version, raw)
+            self._changed()
+
+    def remove(self, kind: str, key: ObjectKey) -> None:
+        """It is gone."""
+        if self._objects[kind].pop(key, None) is not None:
+            self._changed()
+
+    def replace(self, kind: str, raws: Iterable[Raw]) -> None:
+        """The whole state of a kind: what is not in it is gone, and older versions count too."""
+        old = self._objects[kind]
+        new: dict[ObjectKey, Entry] = {}
+        for raw in raws:
+            key, version = key_of(raw), _version(raw)
+            known = old.get(key)
+            same = known is not None and known.version == version
+            new[key] = known if known and same else _entry(kind, key, version, raw)
+        first = kind not in self._synced
+        self._synced.add(kind)
+        if first or {k: e.version for k, e in old.items()} != {
+            k: e.version for k, e in new.items()
+        }:
+            self._objects[kind] = new
+            self._changed()
+
+    def parsed(self, kind: str) -> tuple[Any, ...]:
+        """The readable objects of a kind."""
+        return tuple(entry.parsed for entry in self._objects[kind].values() if entry.parsed)
+
+    def get(self, kind: str, key: ObjectKey) -> Resource | None:
+        """One readable object."""
+        entry = self._objects[kind].get(key)
+        return entry.parsed if entry else None
+
+    def unreadable(self) -> tuple[Unreadable, ...]:
+        return tuple(
+            entry.unreadable
+            for entries in self._objects.values()
+            for entry in entries.values()
+            if entry.unreadable
+        )
+
+    def unknown_fields(self) -> dict[tuple[str, ObjectKey], tuple[Problem, ...]]:
+        """What users wrote and no type knows, for the objects that are readable otherwise."""
+        return {
+            (kind, key): entry.problems
+            for kind, entries in self._objects.items()
+            for key, entry in entries.items()
+            if entry.parsed and entry.problems
+        }
+
+    def _changed(self) -> None:
+        self.generation += 1
+        self._on_change()
+
+
+def _version(raw: Raw) -> int:
+    return int(raw["metadata"]["resourceVersion"])
+
+
+def _entry(kind: str, key: ObjectKey, version: int, raw: Raw) -> Entry:
+    problems = tuple(parse_problems(TYPES[kind], raw))
+    try:
+        return Entry(version, TYPES[kind].parse(raw), None, problems)
+    except ValidationError:
+        metadata = raw["metadata"]
+        conditions = (raw.get("status") or {}).get("conditions") or ()
+        unreadable = Unreadable(
+            kind=kind,
+            key=key,
+            uid=metadata.get("uid", ""),
+            generation=metadata.get("generation", 0),
+            problems=problems,
+            conditions=tuple(conditions),
+        )
+        return Entry(version, None, unreadable, problems)
