@@ -144,6 +144,8 @@ class Driver:
 
     def _update_record(self, unit: Unit, effect: fx.UpdateRecord) -> fx.Outcome:
         """Synchronous on purpose: nothing may come between reading and writing the record."""
+        if not isinstance(effect.marker, fx.Keep):
+            unit.was_behind = False  # what it called for is being written, or was waited out
         record = updated(unit.record, effect)
         if record == unit.record:
             return fx.Done()
@@ -152,8 +154,6 @@ class Driver:
         except PortError as error:
             return fx.Failed(str(error))
         unit.record = record
-        if record.marker:
-            unit.was_behind = False
         return fx.Done()
 
     async def _act(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:
