@@ -2,9 +2,8 @@
 
 Domains are transient, so nothing starts again by itself, and are known by Tandem's metadata. What
 libvirt says is checked against the kernel: a QEMU that libvirt does not list any more (it restarted
-while the QEMU hung) is UNKNOWN, never ABSENT. A guest is destroyed by killing its QEMU directly
-and telling libvirt at the same time: neither has to wait for the other, and a hanging libvirtd
-cannot keep a guest alive.
+while the QEMU hung) is UNKNOWN, never ABSENT. A guest is destroyed by killing its QEMU
+directly, and libvirt is told afterwards: a hanging libvirtd cannot keep a guest alive.
 
 Never autostarts, never uses AUTODESTROY (an actuator's restart would kill guests), never waits for
 a domain that it was not asked about. Called by ``driver`` and ``loop`` through ``ports.Libvirt``.
@@ -21,13 +20,12 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import libvirt
 
 from tandem_actuator.adapters.libvirt_connection import ALREADY_GONE, Connection
-from tandem_actuator.adapters.qemu_processes import PROC, pids_by_domain, pids_of
+from tandem_actuator.adapters.qemu_processes import UNIDENTIFIED, QemuProcesses
 from tandem_actuator.core.domain_xml import TANDEM_XMLNS, domain_name
 from tandem_actuator.core.model import DomainState
 from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
@@ -38,12 +36,12 @@ log = logging.getLogger(__name__)
 LOOK_TIMEOUT_S = 2.0
 START_TIMEOUT_S = 60.0
 SHUTDOWN_TIMEOUT_S = 5.0
-DESTROY_TIMEOUT_S = 10.0
+KILL_TIMEOUT_S = 5.0
 SCAN_TIMEOUT_S = 1.0
 RECONNECT_PAUSE_S = 0.5
 # How long a killed process may take before the list is looked at again.
 GONE_POLL_S = 0.2
-FORGET_TIMEOUT_S = 1.0
+FORGET_TIMEOUT_S = 5.0
 
 STATES: Mapping[int, DomainState] = {
     libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
@@ -58,8 +56,8 @@ STATES: Mapping[int, DomainState] = {
 class LibvirtHost:
     """The Libvirt port for one connection URI."""
 
-    def __init__(self, uri: str, proc: Path = PROC) -> None:
-        self._proc = proc
+    def __init__(self, uri: str, processes: QemuProcesses | None = None) -> None:
+        self._processes = processes or QemuProcesses()
         self._looks = Connection(uri, "look", threads=2)
         self._acts = Connection(uri, "act", threads=16)
         self._kills = Connection(uri, "destroy", threads=16)
@@ -80,8 +78,10 @@ class LibvirtHost:
         starting = set(self._starting)
         found = await self._looks.call(self._list, LOOK_TIMEOUT_S)
         states = dict(found)
+        # Tandem's names are the ones with a dot; others' are of no interest.
         for name in (running | starting) - set(found):
-            states[name] = DomainState.UNKNOWN
+            if "." in name:
+                states[name] = DomainState.UNKNOWN
         return states
 
     def _list(self, connection: Any) -> dict[str, DomainState]:
@@ -100,17 +100,17 @@ class LibvirtHost:
         return found
 
     async def _scan(self) -> set[str]:
-        """Domains that have a QEMU process. Tandem's names are the ones with a dot."""
+        """Domains that have a QEMU process, Tandem's or not; UNIDENTIFIED may be among them."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(SCAN_TIMEOUT_S):
-                found = await loop.run_in_executor(self._scans, pids_by_domain, self._proc)
+                found = await loop.run_in_executor(self._scans, self._processes.by_domain)
         except TimeoutError:
             raise CommandTimeout("/proc could not be read in time") from None
-        return {name for name in found if "." in name}
+        return set(found)
 
     async def disk_closed(self, name: str) -> bool:
-        return name not in await self._scan()
+        return not {name, UNIDENTIFIED} & await self._scan()
 
     async def versions(self) -> Mapping[str, str]:
         def ask(connection: Any) -> tuple[int, int]:
@@ -175,22 +175,23 @@ class LibvirtHost:
         await self._acts.call(lambda c: c.lookupByName(name).shutdown(), SHUTDOWN_TIMEOUT_S)
 
     async def destroy(self, name: str) -> None:
+        """The process first: libvirt, told to end a guest that a frozen disk holds, would wait
+        for it with the guest's lock held, and answer nothing about any guest meanwhile."""
         loop = asyncio.get_running_loop()
-        telling = loop.create_task(
-            self._kills.call(lambda connection: _destroy(connection, name), DESTROY_TIMEOUT_S)
+        killed = await loop.run_in_executor(
+            self._killers, kill_processes, self._processes, name, KILL_TIMEOUT_S
         )
-        telling.add_done_callback(_note_failure)
-        had_process = await loop.run_in_executor(
-            self._killers, kill_processes, name, DESTROY_TIMEOUT_S, self._proc
-        )
-        if not had_process:
+        telling = self._kills.call(lambda connection: _destroy(connection, name), FORGET_TIMEOUT_S)
+        try:
             await telling
-            return
-        # The guest is dead. That libvirt knows it too is worth a moment, and no more.
-        await asyncio.wait([telling], timeout=FORGET_TIMEOUT_S)
+        except PortError as error:
+            if not killed:
+                raise
+            # The guest is dead; that libvirt does not know it yet shows in its list.
+            log.warning("libvirt was not told that %s is dead: %s", name, error)
 
 
-def kill_processes(name: str, timeout_s: float, proc: Path = PROC) -> bool:
+def kill_processes(processes: QemuProcesses, name: str, timeout_s: float) -> bool:
     """Kill every QEMU of a domain and wait until each is gone with all its threads.
 
     False if there was none. Blocks; called in a thread.
@@ -200,23 +201,23 @@ def kill_processes(name: str, timeout_s: float, proc: Path = PROC) -> bool:
     """
     deadline_s = time.monotonic() + timeout_s
     seen = False
-    while pids := pids_of(name, proc):
+    while pids := processes.of(name):
         seen = True
         if time.monotonic() >= deadline_s:
-            raise CommandTimeout(f"QEMU of {name} does not end (process {pids[0]}): disk frozen?")
+            raise CommandTimeout(f"QEMU of {name} (process {pids[0]}) is killed but does not end")
         for pid in pids:
-            _kill_and_wait(pid, name, proc)
+            _kill_and_wait(processes, pid, name)
     return seen
 
 
-def _kill_and_wait(pid: int, name: str, proc: Path) -> None:
+def _kill_and_wait(processes: QemuProcesses, pid: int, name: str) -> None:
     """One process. The handle is opened before the look at whose it is, so it cannot be another."""
     try:
         handle = os.pidfd_open(pid)
-    except ProcessLookupError:
+    except OSError:
         return
     try:
-        if pid not in pids_of(name, proc):
+        if processes.domain_of(pid) != name:
             return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
@@ -236,11 +237,6 @@ def _destroy(connection: Any, name: str) -> None:
             raise
 
 
-def _note_failure(telling: "asyncio.Task[None]") -> None:
-    if not telling.cancelled() and telling.exception() is not None:
-        log.warning("libvirt did not destroy: %s", telling.exception())
-
-
 def _is_ours(domain: Any) -> bool:
     """Whether the domain carries Tandem's metadata. One that is gone meanwhile is not."""
     try:
@@ -255,9 +251,7 @@ def _is_ours(domain: Any) -> bool:
 def _register(connection: Any, on_event: Any, broken: threading.Event) -> None:
     with contextlib.suppress(libvirt.libvirtError):  # the test driver never closes
         connection.registerCloseCallback(lambda c, reason, _: broken.set(), None)
-    connection.domainEventRegisterAny(
-        None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None
-    )
+    connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None)
 
 
 def _dotted(version: int) -> str:

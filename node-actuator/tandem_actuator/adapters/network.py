@@ -12,13 +12,11 @@ import socket
 import struct
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from tandem_actuator.adapters.qemu_processes import PROC, pids_of, taps_of
+from tandem_actuator.adapters.qemu_processes import QemuProcesses
 from tandem_actuator.ports import CommandTimeout, PortError
 
 CUT_TIMEOUT_S = 1.0
-STATUS_DIR = Path("/run/libvirt/qemu")
 
 # linux/sockios.h and linux/if.h
 SIOCGIFFLAGS = 0x8913
@@ -30,9 +28,8 @@ IFREQ = struct.Struct("16sH22x")
 class TapNetwork:
     """The Network port."""
 
-    def __init__(self, status_dir: Path = STATUS_DIR, proc: Path = PROC) -> None:
-        self._status_dir = status_dir
-        self._proc = proc
+    def __init__(self, processes: QemuProcesses | None = None) -> None:
+        self._processes = processes or QemuProcesses()
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="network")
 
     async def cut(self, name: str) -> None:
@@ -45,8 +42,8 @@ class TapNetwork:
 
     def taps(self, name: str) -> set[str]:
         """The domain's taps. A status file alone proves nothing: its names may be another's."""
-        pids = pids_of(name, self._proc)
-        held = {tap for pid in pids for tap in taps_of(pid, self._proc)}
+        pids = self._processes.of(name)
+        held = {tap for pid in pids for tap in self._processes.taps(pid)}
         return held or (self._from_status_file(name) if pids else set())
 
     def _cut(self, name: str) -> None:
@@ -62,7 +59,7 @@ class TapNetwork:
     def _from_status_file(self, name: str) -> set[str]:
         try:
             # libvirt's own file, in a directory that only root may write.
-            root = ET.parse(self._status_dir / f"{name}.xml").getroot()
+            root = ET.parse(self._processes.run_dir / f"{name}.xml").getroot()
         except (OSError, ET.ParseError):
             return set()
         targets = root.iterfind("domain/devices/interface/target")
