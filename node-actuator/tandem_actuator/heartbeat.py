@@ -80,7 +80,7 @@ class Heart:
             async with asyncio.timeout(RENEW_TIMEOUT_S):
                 await self.api.renew(content)
         except (PortError, TimeoutError) as error:
-            log.warning("heartbeat not confirmed: %s", error or "timeout")
+            log.warning("heartbeat not confirmed: %s", str(error) or "no answer in time")
             return False
         self.before_confirm()  # a lapse must be seen before it is over
         self.node.renewal_sent_at_s = sent_at_s
