@@ -65,7 +65,8 @@ class Probes:
     """Custom objects of this test's kind in one namespace."""
 
     def __init__(self, api: client.ApiClient, namespace: str) -> None:
-        self.api = client.CustomObjectsApi(api)
+        # The client types a custom object as `object`, and cannot be given its place as **where.
+        self.api: Any = client.CustomObjectsApi(api)
         self.where = {
             "group": GROUP,
             "version": VERSION,

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tandem_lab.settings import Settings
-from tandem_lab.setup.steps import set_up
+from tandem_lab.prepare import prepare
 
 
 def register(app: typer.Typer) -> None:
@@ -21,13 +20,13 @@ def setup(
         bool, typer.Option("--progress", help="A line per step, also when not on a terminal.")
     ] = False,
 ) -> None:
-    """Install packages and build the root image. About 3 minutes once, then a second."""
+    """Install packages, build the root image and the API server. Minutes once, then a second."""
     console = Console(stderr=True)
     if console.is_terminal and not progress:
         with console.status("setting up") as status:
-            set_up(Settings.from_environment(), status.update)
+            prepare(status.update)
     else:
-        set_up(Settings.from_environment(), _print_line if progress else _ignore)
+        prepare(_print_line if progress else _ignore)
 
 
 def _print_line(message: str) -> None:

@@ -1,0 +1,59 @@
+# Wraps the scripts; each of them sets up what it needs. `make help` lists all.
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+LAB := .venv/bin/tandem-lab
+RUNS ?= 5
+PROFILE ?= Default
+
+.PHONY: help
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
+
+.PHONY: demo
+demo: ## a site burns down, its guest goes on at the other: live, on real parts (root)
+	@scripts/demo
+
+.PHONY: test
+test: ## everything: check, a real API server, the lab (root)
+	@scripts/test
+
+.PHONY: check
+check: ## before every commit: lint, types, imports, sizes, unit tests, scenarios
+	@scripts/check
+
+.PHONY: lint
+lint: ## only what needs no test run
+	@scripts/lint
+
+.PHONY: format
+format: bootstrap ## let ruff lay out the code and fix what it can
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+.PHONY: crds
+crds: bootstrap ## write crds/*.yaml again from the types
+	@$(PYTHON) -m tandem_api.crdgen crds
+
+.PHONY: alerts
+alerts: bootstrap ## write the Prometheus operator's rules again from the plain ones
+	@$(PYTHON) manifests/monitoring/wrap_rules.py
+
+.PHONY: lab-up
+lab-up: bootstrap ## start the lab with Tandem in it and leave it running (root)
+	@$(LAB) up --fresh
+
+.PHONY: lab-down
+lab-down: bootstrap ## stop the lab
+	@$(LAB) down
+
+.PHONY: bench-takeover
+bench-takeover: bootstrap ## from a site's death to the guest's first line (RUNS=5 PROFILE=Default)
+	@$(PYTHON) -m tandem_lab.bench --runs $(RUNS) --profile $(PROFILE)
+
+.PHONY: bench-idle
+bench-idle: bootstrap ## what it costs when nothing happens: writes, memory, CPU
+	@$(PYTHON) -m tandem_lab.bench_idle
+
+.PHONY: bootstrap
+bootstrap:
+	@scripts/bootstrap
