@@ -34,6 +34,8 @@ class Protocol(StrEnum):
 
 # No segment begins with a dot: no way out of /dev, and one spelling for one device.
 DEVICE_PATTERN = r"^/dev(/[A-Za-z0-9_+:-][A-Za-z0-9_.+:-]*)+$"
+
+
 class InitialData(StrEnum):
     """What the backing devices hold when the mirror is made.
 
