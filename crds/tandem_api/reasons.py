@@ -75,6 +75,7 @@ class Reason(StrEnum):
     # Marker (rule 8)
     ATTACHED_NOT_UP_TO_DATE = "AttachedNotUpToDate"
     LOCAL_DISK_FAILED = "LocalDiskFailed"
+    RECORD_MISSING = "RecordMissing"
     STOPPED = "Stopped"
 
     # The controller

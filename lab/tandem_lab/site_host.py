@@ -360,8 +360,10 @@ class SiteHost:
             f"umid={self.name}",
             f"uml_dir={self.directory / 'uml'}",
             f"ubd0r={self._settings.root_image}",
-            f"ubd1={self.directory / 'state.img'}",
-            f"ubd2={self.directory / 'data.img'}",
+            # c: without file locks. A host that its watchdog resets boots again in the same process,
+            # beside leftovers of the old boot that still hold them.
+            f"ubd1c={self.directory / 'state.img'}",
+            f"ubd2c={self.directory / 'data.img'}",
             *("root=/dev/ubda", "rootfstype=ext4", "ro", "init=/init", "panic=-1"),
             *("con=null", "con0=null,fd:1", "quiet"),
             *cables,

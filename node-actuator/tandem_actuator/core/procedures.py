@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Proposal, Refusal, Settled, Verdict
 from tandem_actuator.core.effects import (
+    KEEP,
     Attach,
     Configure,
     Connect,
@@ -173,12 +174,15 @@ def bring_up(view: View, wall: str) -> Procedure:
     fresh = yield QueryDrbd()
     if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=True)
+    authority = view.mirror.status.authority
     if not fresh.drbd.own_up_to_date:
-        stored = yield UpdateRecord(
-            attached=True, marker=Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE, since=wall)
-        )
+        stale = Reason.ATTACHED_NOT_UP_TO_DATE
+    elif authority is not None and authority.initialised and not view.record.attached:
+        stale = Reason.RECORD_MISSING  # whatever the lost record held, it may have been a marker
     else:
-        stored = yield UpdateRecord(attached=True)
+        stale = None
+    marker = Marker(reason=stale, since=wall) if stale else KEEP
+    stored = yield UpdateRecord(attached=True, marker=marker)
     if isinstance(stored, Failed):
         return _failed("the durable record", stored)
     return (
