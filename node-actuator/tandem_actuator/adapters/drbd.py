@@ -45,7 +45,8 @@ COMMAND_TIMEOUT_S = 10.0
 # drbdmeta writes the whole bitmap, and replays the activity log, with synchronous small writes.
 METADATA_TIMEOUT_S = 60.0
 # The kernel calls the handler up to four times (drbd_set_role, max_tries) and cannot be stopped.
-PROMOTE_TIMEOUT_S = 4 * (PROMOTION_HANDLER_BUDGET_S + 1.0)
+# The fence-peer program gives up a second after the budget, and takes a moment to start.
+PROMOTE_TIMEOUT_S = 4 * (PROMOTION_HANDLER_BUDGET_S + 2.5)
 
 PROC_DRBD = Path("/proc/drbd")
 MODULE_VERSION = Path("/sys/module/drbd/version")

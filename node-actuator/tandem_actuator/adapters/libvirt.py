@@ -41,7 +41,7 @@ SCAN_TIMEOUT_S = 1.0
 RECONNECT_PAUSE_S = 0.5
 # How long a killed process may take before the list is looked at again.
 GONE_POLL_S = 0.2
-FORGET_TIMEOUT_S = 5.0
+FORGET_TIMEOUT_S = 1.0
 
 STATES: Mapping[int, DomainState] = {
     libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
@@ -57,6 +57,7 @@ class LibvirtHost:
     """The Libvirt port for one connection URI."""
 
     def __init__(self, uri: str, processes: QemuProcesses | None = None) -> None:
+        self._uri = uri
         self._processes = processes or QemuProcesses()
         self._looks = Connection(uri, "look", threads=2)
         self._acts = Connection(uri, "act", threads=16)
@@ -136,23 +137,23 @@ class LibvirtHost:
 
         while True:
             broken = threading.Event()
-            register = partial(_register, on_event=on_event, broken=broken)
+            # One of its own each time: on an old one the registration might still be there.
+            connection = Connection(self._uri, "events", threads=1)
             try:
-                await self._looks.call(register, LOOK_TIMEOUT_S)
+                register = partial(_register, on_event=on_event, broken=broken)
+                await connection.call(register, LOOK_TIMEOUT_S)
+                yield ""
+                while not broken.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(RECONNECT_PAUSE_S):
+                            yield await queue.get()
+                log.warning("libvirt closed the connection; opening it again")
             except PortError as error:
                 log.warning("no events from libvirt: %s", error)
-                await asyncio.sleep(RECONNECT_PAUSE_S)
-                continue
+            finally:
+                connection.close()
             yield ""
-            while not broken.is_set():
-                try:
-                    async with asyncio.timeout(RECONNECT_PAUSE_S):
-                        name = await queue.get()
-                except TimeoutError:
-                    continue
-                yield name
-            log.warning("libvirt closed the connection; opening it again")
-            yield ""
+            await asyncio.sleep(RECONNECT_PAUSE_S)
 
     # --- acting
 
@@ -181,9 +182,9 @@ class LibvirtHost:
         killed = await loop.run_in_executor(
             self._killers, kill_processes, self._processes, name, KILL_TIMEOUT_S
         )
-        telling = self._kills.call(lambda connection: _destroy(connection, name), FORGET_TIMEOUT_S)
+        patience_s = FORGET_TIMEOUT_S if killed else KILL_TIMEOUT_S
         try:
-            await telling
+            await self._kills.call(lambda connection: _destroy(connection, name), patience_s)
         except PortError as error:
             if not killed:
                 raise

@@ -94,6 +94,16 @@ class Connection:
                 self._connection = connection
             return self._connection
 
+    def close(self) -> None:
+        """Close it as soon as its threads are done; returns at once."""
+        self._threads.submit(self._close)
+        self._threads.shutdown(wait=False)
+
+    def _close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._drop()
+
     def _drop(self) -> None:
         assert self._connection is not None
         with contextlib.suppress(libvirt.libvirtError):

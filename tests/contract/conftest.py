@@ -1,0 +1,54 @@
+"""Fixtures that give a test the fake and the real thing in turn."""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tandem_lab.lab import Lab
+from tandem_lab.settings import Settings
+from tandem_lab.setup.steps import set_up
+
+from .drbd_pairs import Pair, fake_pair, lab_pair
+from .remote_ports import start_port_server
+
+LOCK_TIMEOUT_S = 900.0
+_mirror_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="package")
+def contract_lab() -> Iterator[Lab]:
+    """The lab with a port server in every host; down again when this folder's tests are done."""
+    if os.geteuid() != 0:
+        pytest.skip("the lab needs root")
+    settings = Settings.from_environment()
+    set_up(settings, print)
+    lab = Lab(settings)
+    with lab.exclusive(LOCK_TIMEOUT_S):
+        lab.up(fresh=True)
+        try:
+            for host in lab.hosts:
+                start_port_server(host, settings)
+            yield lab
+        finally:
+            lab.down()
+
+
+@pytest.fixture(params=["fake", pytest.param("lab", marks=pytest.mark.lab)])
+async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
+    """A mirror that nothing has been done for yet."""
+    if request.param == "fake":
+        yield fake_pair()
+        return
+    lab: Lab = request.getfixturevalue("contract_lab")
+    number = next(_mirror_numbers)
+    made = lab_pair(lab, f"m{number}", 10 * number)
+    for site in (made.a, made.b):
+        await site.fence_answers(1)
+        await site.times_asked()
+    yield made
+    await made.heal()
+    for host in lab.hosts:
+        name = made.mirror.drbd_name
+        host.shell(f"drbdsetup resume-io {10 * number} || true; drbdadm down {name} || true")

@@ -1,0 +1,213 @@
+"""Two hosts with one mirror each end of which is a Drbd port: in memory, or in the lab."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tandem_actuator.adapters.fake_drbd import FakeDrbd, Wire
+from tandem_actuator.adapters.fakes import FakeClock
+from tandem_actuator.core import resource_file
+from tandem_actuator.core.model import DrbdState, DrbdView
+from tandem_actuator.ports import Drbd
+from tandem_api.mirror import Mirror
+from tandem_api.timing import DEFAULT, drbd_timers
+from tandem_lab.lab import Lab
+from tandem_lab.site_host import SiteHost
+from tandem_lab.topology import REPLICATION
+
+from .remote_ports import RemotePort
+
+WITHIN_S = 15.0
+VOLUMES = ("root", "data")
+
+
+class Site(Protocol):
+    """One end."""
+
+    drbd: Drbd
+
+    async def fence_answers(self, code: int) -> None:
+        """What the fence-peer handler ends with from now on."""
+        ...
+
+    async def times_asked(self) -> int:
+        """How often it was called since the last look."""
+        ...
+
+    async def write(self) -> None:
+        """Write to the first volume, which must be Primary and not frozen."""
+        ...
+
+    async def hold_open(self, held: bool) -> None:
+        """Open the first volume, as a guest does, or close it."""
+        ...
+
+
+@dataclass
+class Pair:
+    """Both ends, and the wire between them."""
+
+    a: Site
+    b: Site
+    mirror: Mirror
+    text: str
+    cut: Callable[[], Awaitable[None]]
+    heal: Callable[[], Awaitable[None]]
+
+    async def view(self, site: Site) -> DrbdView:
+        return await site.drbd.query(self.mirror)
+
+    async def until(self, site: Site, holds: Callable[[DrbdState], bool]) -> DrbdState:
+        """The first reading for which it holds; the last one is shown if none comes."""
+        view: DrbdView | None = None
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                while True:
+                    view = await self.view(site)
+                    if isinstance(view, DrbdState) and holds(view):
+                        return view
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"not within {WITHIN_S:g} s; last seen: {view}") from None
+
+    async def bring_up(self) -> None:
+        """New, attached and connected at both ends, and declared in sync."""
+        for site in (self.a, self.b):
+            await site.drbd.configure(self.mirror, self.text)
+            await site.drbd.create_metadata(self.mirror)
+            await site.drbd.attach(self.mirror)
+        for site in (self.a, self.b):
+            await site.drbd.connect(self.mirror, discard_my_data=False)
+        await self.until(self.a, lambda s: s.connected)
+        await self.until(self.b, lambda s: s.connected)
+        await self.a.drbd.skip_first_sync(self.mirror)
+        await self.until(self.a, lambda s: s.in_sync)
+        await self.until(self.b, lambda s: s.in_sync)
+
+
+def make_mirror(name: str, minor: int, hosts: tuple[str, str]) -> Mirror:
+    """Two volumes of 32 MiB."""
+    devices = {volume: f"/dev/vg0/{name}-{volume}" for volume in VOLUMES}
+    return Mirror.parse(
+        {
+            "metadata": {"namespace": "contract", "name": name},
+            "spec": {
+                "volumes": [{"name": volume, "size": "32Mi"} for volume in VOLUMES],
+                "replicas": [{"host": host, "devices": devices} for host in hosts],
+            },
+            "status": {
+                "deviceNumbers": {
+                    "port": 7700 + minor,
+                    "minors": {volume: minor + n for n, volume in enumerate(VOLUMES)},
+                }
+            },
+        }
+    )
+
+
+def resource_text(mirror: Mirror, addresses: Mapping[str, str]) -> str:
+    numbers = mirror.status.device_numbers
+    assert numbers is not None
+    return resource_file.render(
+        mirror,
+        addresses,
+        numbers,
+        drbd_timers(DEFAULT),
+        version_major=8,
+        fence_peer="/usr/local/bin/tandem-fence-peer",
+    )
+
+
+# --- in memory
+
+
+@dataclass
+class FakeSite:
+    drbd: FakeDrbd
+    answers: dict[str, int]
+    asked: list[Mapping[str, str]] = field(default_factory=list)
+
+    async def fence_answers(self, code: int) -> None:
+        self.answers["code"] = code
+
+    async def times_asked(self) -> int:
+        count = len(self.asked)
+        self.asked.clear()
+        return count
+
+    async def write(self) -> None:
+        assert self.drbd.write()
+
+    async def hold_open(self, held: bool) -> None:
+        self.drbd.held_open = held
+
+
+def fake_pair() -> Pair:
+    wire = Wire()
+
+    def site() -> FakeSite:
+        answers = {"code": 1}
+        asked: list[Mapping[str, str]] = []
+
+        async def fence(environment: Mapping[str, str]) -> tuple[int, str]:
+            asked.append(environment)
+            return answers["code"], "as the test says"
+
+        return FakeSite(FakeDrbd(wire, FakeClock(), fence), answers, asked)
+
+    mirror = make_mirror("m1", 10, ("host-a", "host-b"))
+    text = resource_text(mirror, {"host-a": "192.0.2.1", "host-b": "192.0.2.2"})
+
+    async def cut() -> None:
+        wire.cut()
+
+    async def heal() -> None:
+        wire.heal()
+
+    return Pair(site(), site(), mirror, text, cut, heal)
+
+
+# --- in the lab
+
+
+class LabSite:
+    def __init__(self, lab: Lab, host: SiteHost, minor: int) -> None:
+        self.host, self._device = host, f"/dev/drbd{minor}"
+        self.drbd: Any = RemotePort(host, lab.settings, "drbd")
+        self.fence: Any = RemotePort(host, lab.settings, "fence")
+
+    async def fence_answers(self, code: int) -> None:
+        await self.fence.set(code)
+
+    async def times_asked(self) -> int:
+        return len(await self.fence.taken())
+
+    async def write(self) -> None:
+        command = f"dd if=/dev/urandom of={self._device} bs=4k count=8 oflag=direct status=none"
+        await asyncio.to_thread(self.host.shell, command)
+
+    async def hold_open(self, held: bool) -> None:
+        pid = "/run/contract-holder.pid"
+        opened = f"(exec 3<>{self._device}; exec sleep 600) >/dev/null 2>&1 & echo $! >{pid}"
+        closed = f"kill $(cat {pid}); tail --pid=$(cat {pid}) -f /dev/null"
+        await asyncio.to_thread(self.host.shell, opened if held else closed)
+
+
+def lab_pair(lab: Lab, name: str, minor: int) -> Pair:
+    first, second = lab.hosts[:2]
+    for host in (first, second):
+        for volume in VOLUMES:
+            host.create_volume(f"{name}-{volume}", "32M")
+    mirror = make_mirror(name, minor, (first.name, second.name))
+    addresses = {host.name: REPLICATION.address(host.spec) for host in (first, second)}
+    link = lab.link(REPLICATION.name)
+
+    async def cut() -> None:
+        await asyncio.to_thread(link.cut)
+
+    async def heal() -> None:
+        await asyncio.to_thread(link.heal)
+
+    a, b = LabSite(lab, first, minor), LabSite(lab, second, minor)
+    return Pair(a, b, mirror, resource_text(mirror, addresses), cut, heal)

@@ -1,0 +1,242 @@
+"""What every Drbd port does: the same cases over the fake and over real DRBD in the lab."""
+
+import asyncio
+
+import pytest
+
+from tandem_actuator.core.model import (
+    Connection,
+    Disk,
+    Metadata,
+    NotConfigured,
+    Role,
+)
+from tandem_actuator.ports import CommandFailed
+
+from .drbd_pairs import Pair
+
+
+async def test_a_mirror_that_nothing_was_done_for_is_not_configured(pair: Pair) -> None:
+    assert isinstance(await pair.view(pair.a), NotConfigured)
+
+
+async def test_configure_says_whether_the_text_changed(pair: Pair) -> None:
+    assert await pair.a.drbd.configure(pair.mirror, pair.text)
+    assert not await pair.a.drbd.configure(pair.mirror, pair.text)
+
+
+async def test_configure_refuses_what_drbd_cannot_read(pair: Pair) -> None:
+    await pair.a.drbd.configure(pair.mirror, pair.text)
+    with pytest.raises(CommandFailed):
+        await pair.a.drbd.configure(pair.mirror, 'resource "broken" {\n')
+    assert not await pair.a.drbd.configure(pair.mirror, pair.text)
+
+
+async def test_metadata_is_made_once(pair: Pair) -> None:
+    drbd, mirror = pair.a.drbd, pair.mirror
+    await drbd.configure(mirror, pair.text)
+    assert await drbd.metadata(mirror) is Metadata.ABSENT
+    await drbd.create_metadata(mirror)
+    assert await drbd.metadata(mirror) is Metadata.PRESENT
+    with pytest.raises(CommandFailed):
+        await drbd.create_metadata(mirror)
+    await drbd.attach(mirror)
+    assert await drbd.metadata(mirror) is Metadata.PRESENT
+
+
+async def test_attach_does_not_connect_and_may_be_repeated(pair: Pair) -> None:
+    drbd, mirror = pair.a.drbd, pair.mirror
+    await drbd.configure(mirror, pair.text)
+    await drbd.create_metadata(mirror)
+    for _ in range(2):
+        await drbd.attach(mirror)
+        state = await pair.until(pair.a, lambda s: True)
+        assert state.connection is Connection.STANDALONE
+        assert state.role is Role.SECONDARY
+        assert {v.disk for v in state.volumes.values()} == {Disk.INCONSISTENT}
+
+
+async def test_brand_new_replicas_are_in_sync_without_a_resync(pair: Pair) -> None:
+    await pair.bring_up()
+    state = await pair.until(pair.b, lambda s: s.in_sync)
+    assert set(state.volumes) == {volume.name for volume in pair.mirror.spec.volumes}
+    assert not state.suspended
+
+
+async def test_connect_may_be_repeated(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.connect(pair.mirror, discard_my_data=False)
+    assert (await pair.until(pair.a, lambda s: True)).in_sync
+
+
+async def test_both_see_a_promotion_and_a_demotion(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    assert (await pair.until(pair.a, lambda s: True)).role is Role.PRIMARY
+    await pair.until(pair.b, lambda s: s.peer_role is Role.PRIMARY)
+    with pytest.raises(CommandFailed):
+        await pair.b.drbd.promote(pair.mirror, force=False)
+    await pair.a.drbd.demote(pair.mirror)
+    await pair.until(pair.b, lambda s: s.peer_role is Role.SECONDARY)
+    assert await pair.a.times_asked() == 0
+
+
+async def test_an_open_device_is_not_demoted(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.a.hold_open(True)
+    try:
+        with pytest.raises(CommandFailed):
+            await pair.a.drbd.demote(pair.mirror)
+    finally:
+        await pair.a.hold_open(False)
+    await pair.a.drbd.demote(pair.mirror)
+
+
+async def test_an_inconsistent_replica_is_not_promoted(pair: Pair) -> None:
+    await pair.a.drbd.configure(pair.mirror, pair.text)
+    await pair.a.drbd.create_metadata(pair.mirror)
+    await pair.a.drbd.attach(pair.mirror)
+    with pytest.raises(CommandFailed):
+        await pair.a.drbd.promote(pair.mirror, force=False)
+
+
+async def test_a_promotion_alone_asks_four_times_and_is_refused(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.cut()
+    await pair.until(pair.a, lambda s: not s.connected)
+    with pytest.raises(CommandFailed):
+        await pair.a.drbd.promote(pair.mirror, force=False)
+    assert await pair.a.times_asked() == 4
+    assert (await pair.until(pair.a, lambda s: True)).role is Role.SECONDARY
+
+
+async def test_a_promotion_alone_succeeds_once_the_peer_is_fenced(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.cut()
+    await pair.until(pair.a, lambda s: not s.connected)
+    await pair.a.fence_answers(4)
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    assert await pair.a.times_asked() == 1
+    state = await pair.until(pair.a, lambda s: True)
+    assert state.role is Role.PRIMARY
+    assert {v.peer_disk for v in state.volumes.values()} == {Disk.OUTDATED}
+
+
+async def test_a_secondary_that_loses_the_link_asks_nobody(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.cut()
+    state = await pair.until(pair.b, lambda s: not s.connected)
+    assert not state.suspended
+    assert await pair.b.times_asked() == 0
+
+
+async def test_a_primary_that_loses_the_link_stays_frozen_unless_told(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.cut()
+    await pair.until(pair.a, lambda s: bool(s.suspended))
+    for _ in range(60):
+        if await pair.a.times_asked():
+            break
+        await asyncio.sleep(0.05)
+    else:
+        raise AssertionError("the handler was not called")
+    await asyncio.sleep(0.3)
+    state = await pair.until(pair.a, lambda s: True)
+    assert state.suspended
+    assert {v.peer_disk for v in state.volumes.values()} == {Disk.UNKNOWN}
+
+
+async def test_a_frozen_primary_goes_on_by_itself_when_the_link_is_back(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.cut()
+    await pair.until(pair.a, lambda s: bool(s.suspended))
+    await pair.heal()
+    state = await pair.until(pair.a, lambda s: s.in_sync)
+    assert not state.suspended
+
+
+async def test_a_granted_primary_writes_alone_and_the_peer_catches_up(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.a.fence_answers(4)
+    await pair.cut()
+    await pair.until(pair.a, lambda s: not s.connected and not s.suspended)
+    await pair.a.write()
+    state = await pair.until(pair.a, lambda s: s.volumes["root"].out_of_sync_bytes > 0)
+    assert {v.peer_disk for v in state.volumes.values()} == {Disk.OUTDATED}
+    await pair.heal()
+    assert (await pair.until(pair.a, lambda s: s.in_sync)).role is Role.PRIMARY
+    await pair.until(pair.b, lambda s: s.in_sync)
+
+
+async def test_a_frozen_primary_asks_again_when_it_is_disconnected(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.cut()
+    await pair.until(pair.a, lambda s: bool(s.suspended))
+    await asyncio.sleep(1.0)
+    assert await pair.a.times_asked() == 1
+    await pair.a.fence_answers(4)
+    await pair.a.drbd.disconnect(pair.mirror)
+    state = await pair.until(pair.a, lambda s: not s.suspended)
+    assert state.connection is Connection.STANDALONE
+    assert await pair.a.times_asked() == 1
+
+
+async def test_a_frozen_primary_can_be_thawed_by_hand(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.cut()
+    await pair.until(pair.a, lambda s: bool(s.suspended))
+    await asyncio.sleep(1.0)
+    await pair.a.drbd.resume_io(pair.mirror)
+    assert not (await pair.until(pair.a, lambda s: True)).suspended
+    await pair.a.drbd.demote(pair.mirror)
+
+
+async def test_a_graceful_disconnect_of_a_primary_outdates_the_peer(pair: Pair) -> None:
+    """And asks nobody: this is why rule 9 wants the compare-and-swap before it."""
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.a.drbd.disconnect(pair.mirror)
+    state = await pair.until(pair.b, lambda s: not s.connected)
+    assert {v.disk for v in state.volumes.values()} == {Disk.OUTDATED}
+    assert not (await pair.until(pair.a, lambda s: True)).suspended
+    assert await pair.a.times_asked() == 0
+
+
+async def test_disconnect_may_be_repeated(pair: Pair) -> None:
+    await pair.bring_up()
+    for _ in range(2):
+        await pair.a.drbd.disconnect(pair.mirror)
+        assert (await pair.until(pair.a, lambda s: True)).connection is Connection.STANDALONE
+
+
+async def test_replicas_that_both_wrote_alone_do_not_connect(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.cut()
+    for site in (pair.a, pair.b):
+        await pair.until(site, lambda s: not s.connected)
+        await site.fence_answers(4)
+        await site.drbd.promote(pair.mirror, force=False)
+        await site.write()
+        await site.drbd.demote(pair.mirror)
+    await pair.heal()
+    for site in (pair.a, pair.b):
+        await pair.until(site, lambda s: s.connection is Connection.STANDALONE)
+
+
+async def test_the_loser_of_a_split_brain_rejoins_by_discarding_its_data(pair: Pair) -> None:
+    await test_replicas_that_both_wrote_alone_do_not_connect(pair)
+    await pair.b.drbd.connect(pair.mirror, discard_my_data=True)
+    await pair.a.drbd.connect(pair.mirror, discard_my_data=False)
+    await pair.until(pair.a, lambda s: s.in_sync)
+    await pair.until(pair.b, lambda s: s.in_sync)
+
+
+async def test_versions_name_both_parts(pair: Pair) -> None:
+    assert set(await pair.a.drbd.versions()) == {"drbd", "drbd-utils"}
