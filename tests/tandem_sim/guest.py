@@ -1,0 +1,84 @@
+"""A guest: it reads its disk once, then writes a number at a steady rate and waits for each answer.
+
+``Referee`` is told of every start, acknowledgement and end. Called by ``libvirt``.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
+
+from tandem_sim.drbd import Replica, Write, write_numbers
+from tandem_sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
+
+BOOT_S = 0.5
+PERIOD_S = 0.1
+instances = count(1)
+
+
+class Referee(Protocol):
+    """Who judges what guests see."""
+
+    def started(self, run: "Run") -> None: ...
+    def acknowledged(self, run: "Run", volume: str, number: int) -> None: ...
+    def ended(self, run: "Run", why: str) -> None: ...
+
+
+@dataclass
+class Run:
+    """One execution of a guest on one host. ``executing``: its processors run."""
+
+    guest: str
+    host: str
+    replica: Replica
+    group: Group
+    kernel: Kernel
+    referee: Referee
+    number: int = field(default_factory=lambda: next(instances))
+    executing: bool = True
+    asked_to_stop: bool = False
+    answered: Signal = field(default_factory=Signal)
+    failed: bool = False
+
+    def begin(self) -> None:
+        self.replica.opened = True
+        self.referee.started(self)
+        self.kernel.spawn(self.group, self._live())
+
+    def end(self, why: str) -> None:
+        """Its processors stop, at once and for good. Its device may stay open for longer."""
+        if self.executing:
+            self.executing = False
+            self.referee.ended(self, why)
+        self.group.stop()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a write is pending, so that its process cannot go away."""
+        return bool(self.replica.in_flight or self.replica.blocked)
+
+    def _live(self) -> Generator[Command, bool, None]:
+        yield Sleep(BOOT_S)
+        volumes = sorted(self.replica.volumes)
+        for turn in count():
+            yield Sleep(PERIOD_S)
+            if self.asked_to_stop and not self.stuck:
+                self.end("shut down")
+                return
+            if not self.failed:
+                yield from self._write(volumes[turn % len(volumes)])
+
+    def _write(self, volume: str) -> Generator[Command, bool, None]:
+        number, answers = next(write_numbers), list[bool]()
+
+        def done(acknowledged: bool) -> None:
+            answers.append(acknowledged)
+            if acknowledged and self.executing:
+                self.referee.acknowledged(self, volume, number)
+            self.answered.give()
+
+        self.replica.submit(Write(number, volume, done))
+        while not answers:
+            yield WaitFor(self.answered, 3600.0)
+        if not answers[0]:
+            self.failed = True

@@ -1,0 +1,115 @@
+"""Judges every step: what Tandem promises, checked where it would be broken.
+
+* No acknowledged write is missing where a guest runs.
+* A guest runs in at most one place.
+* Never two writers: once another run has had a write acknowledged, an earlier one has none.
+* Epochs rise by one.
+
+A person's override may give up writes; those are written off by name. Called by guests and by the
+API server; ``problems`` is read by whoever runs a scenario.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from tandem_api.authority import Authority
+from tandem_api.mirror import Mirror
+from tandem_api.reasons import Reason
+from tandem_sim.events import Log
+from tandem_sim.guest import Run
+from tandem_sim.kernel import Kernel
+
+STEP_S = 1.0
+
+
+@dataclass
+class History:
+    """What one guest went through."""
+
+    runs: list[tuple[float, str, Run]] = field(default_factory=list)
+    ends: list[tuple[float, str, str]] = field(default_factory=list)
+    acknowledged: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    answered_s: list[float] = field(default_factory=list)
+    writer: int = 0
+
+
+class Referee:
+    """Collects the histories of all guests, and every broken promise."""
+
+    def __init__(self, kernel: Kernel, log: Log) -> None:
+        self.kernel, self.log = kernel, log
+        self.histories: dict[str, History] = defaultdict(History)
+        self.problems: list[str] = []
+        self.mirrors: dict[str, str] = {}
+
+    def _broken(self, what: str) -> None:
+        problem = f"at {self.kernel.now_s - self.log.origin_s:.2f} s: {what}"
+        self.problems.append(problem)
+        self.log.say("referee", f"BROKEN: {what}")
+
+    def executing(self, guest: str) -> list[Run]:
+        return [run for _, _, run in self.histories[guest].runs if run.executing]
+
+    # -- told by guests
+
+    def started(self, run: Run) -> None:
+        history = self.histories[run.guest]
+        elsewhere = [other.host for other in self.executing(run.guest)]
+        if elsewhere:
+            self._broken(f"{run.guest} starts on {run.host} while it runs on {elsewhere}")
+        history.runs.append((self.kernel.now_s, run.host, run))
+        self.log.say(run.host, f"{run.guest} starts (run {len(history.runs)})")
+        self.check_data(run)
+
+    def ended(self, run: Run, why: str) -> None:
+        self.histories[run.guest].ends.append((self.kernel.now_s, run.host, why))
+        self.log.say(run.host, f"{run.guest} ends: {why}")
+
+    def acknowledged(self, run: Run, volume: str, number: int) -> None:
+        history = self.histories[run.guest]
+        if run.number < history.writer:
+            self._broken(f"{run.host} acknowledged a write of an earlier run of {run.guest}")
+        history.writer = max(history.writer, run.number)
+        history.acknowledged[volume].add(number)
+        history.answered_s.append(self.kernel.now_s)
+
+    def check_data(self, run: Run) -> None:
+        """Everything acknowledged must be there to be read."""
+        history = self.histories[run.guest]
+        for volume, acknowledged in history.acknowledged.items():
+            missing = len(acknowledged - self._readable(run, volume))
+            if missing:
+                self._broken(f"{run.guest} on {run.host}: {volume} lacks {missing} acknowledged")
+                acknowledged.intersection_update(self._readable(run, volume))
+
+    def _readable(self, run: Run, volume: str) -> set[int]:
+        """The local copy; over the network, the peer's, if there is no local one."""
+        replica = run.replica
+        if replica.volumes[volume].disk.value == "Diskless" and replica.connected:
+            peer = replica.wire.peer_now(replica)
+            if peer is not None:
+                return peer.holds(volume)
+        return replica.holds(volume)
+
+    # -- told by the API server
+
+    def authority_changed(self, mirror: Mirror, before: Authority | None) -> None:
+        after = mirror.status.authority
+        if after is None:
+            self._broken(f"the authority of {mirror.key} is gone")
+            return
+        owner = after.owner or "nobody"
+        self.log.say(
+            "api", f"{mirror.key}: epoch {after.epoch} {after.mode} owner {owner} ({after.reason})"
+        )
+        if before is not None and after.epoch != before.epoch + 1:
+            self._broken(f"{mirror.key} went from epoch {before.epoch} to {after.epoch}")
+        if after.reason is Reason.OVERRIDDEN:
+            self._write_off(mirror)
+
+    def _write_off(self, mirror: Mirror) -> None:
+        """A person has given up what only the other side has."""
+        guest = self.mirrors.get(mirror.drbd_name)
+        if guest is not None:
+            self.histories[guest].acknowledged.clear()
+            self.histories[guest].writer = 0

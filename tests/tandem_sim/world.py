@@ -1,0 +1,421 @@
+"""Two sites with all their parts, put together; and everything that can be done to them.
+
+The verbs of a scenario are methods here. Called by ``scenario`` and by tests.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+from tandem_api.guest import Guest
+from tandem_api.host import Host as HostObject
+from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror
+from tandem_api.site import Site
+from tandem_sim.actuator import Actuator
+from tandem_sim.api import Api
+from tandem_sim.controller import Controller
+from tandem_sim.disk import Backing
+from tandem_sim.drbd import Replica
+from tandem_sim.driver import Crash
+from tandem_sim.events import Log
+from tandem_sim.host import Host, Machine
+from tandem_sim.kernel import Command, Group, Kernel, Sleep, WaitFor
+from tandem_sim.network import REPLICATION, Network
+from tandem_sim.pair import Pair
+from tandem_sim.referee import Referee
+
+NAMESPACE = "sim"
+ACTUATOR_START_S = (0.8, 1.5)
+ACTUATOR_RESTART_S = (1.5, 3.0)
+BOOT_S = (3.0, 8.0)
+SETTLE_LIMIT_S = 120.0
+
+
+@dataclass(frozen=True)
+class GuestPlan:
+    """A guest and its mirror, as a scenario states them."""
+
+    name: str
+    prefers: str | None = None
+    failover: str = "Automatic"
+    failback: str = "Manual"
+    failback_after_s: int = 600
+    running: bool = True
+    volumes: tuple[str, ...] = ("root",)
+    holdoff_s: int = 2
+    resync_s: float = 3.0
+    priority: int = 100
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """A host. ``clock_rate``: how much faster than true time its clock runs."""
+
+    name: str
+    site: str
+    watchdog: str = "Required"
+    clock_rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class WorldPlan:
+    """Everything there is at the beginning."""
+
+    hosts: tuple[HostPlan, ...] = (
+        HostPlan("burjassot-1", "burjassot"),
+        HostPlan("tarongers-1", "tarongers"),
+    )
+    guests: tuple[GuestPlan, ...] = (GuestPlan("counter", prefers="burjassot"),)
+    profile: str = "Default"
+    seed: int = 1
+    reset_boots_again: bool = True
+
+
+@dataclass
+class World:
+    """The running simulation."""
+
+    plan: WorldPlan
+    kernel: Kernel = field(init=False)
+    crashes: dict[str, Crash] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.kernel = Kernel(self.plan.seed)
+        self.log = Log(lambda: self.kernel.now_s)
+        self.network = Network()
+        self.api = Api(self.kernel, self.network)
+        self.referee = Referee(self.kernel, self.log)
+        self.api.server.on_authority.append(self.referee.authority_changed)
+        self.hosts = {host.name: self._host(host) for host in self.plan.hosts}
+        self.actuators: dict[str, Actuator] = {}
+        self.outside = Group("outside")
+        self.controller: Controller | None = None
+        self.controllers_started = 0
+        self._make_objects()
+        self.kernel.spawn(self.outside, self._judge())
+
+    def _host(self, plan: HostPlan) -> Host:
+        host = Host(plan.name, plan.site, self.kernel, self.log, self.referee, rate=plan.clock_rate)
+        host.on_boot, host.on_reset = self._booted, self._was_reset
+        host.on_change, host.ask_actuator = self._drbd_changed, self._ask_actuator
+        return host
+
+    # -- objects
+
+    def _make_objects(self) -> None:
+        server = self.api.server
+        for site in sorted({host.site for host in self.plan.hosts}):
+            raw = {"metadata": {"name": site, "uid": f"uid-{site}"}}
+            server.put(Site.parse({**raw, "spec": {"profile": self.plan.profile}}))
+        for number, host in enumerate(self.plan.hosts, start=11):
+            spec = {
+                "site": host.site,
+                "replicationAddress": f"198.51.100.{number}",
+                "watchdog": host.watchdog,
+            }
+            metadata = {"name": host.name, "uid": f"uid-{host.name}"}
+            server.put(HostObject.parse({"metadata": metadata, "spec": spec}))
+        for guest in self.plan.guests:
+            self._make_guest(guest)
+
+    def _make_guest(self, plan: GuestPlan) -> None:
+        names = [host.name for host in self.plan.hosts]
+        metadata = {"name": plan.name, "namespace": NAMESPACE}
+        spec = {
+            "volumes": [{"name": volume, "size": "1Gi"} for volume in plan.volumes],
+            "replicas": [
+                {"host": name, "devices": {v: f"/dev/vg0/{plan.name}-{v}" for v in plan.volumes}}
+                for name in names
+            ],
+            "linkLossHoldoffSeconds": plan.holdoff_s,
+        }
+        mirror = Mirror.parse({"metadata": {**metadata, "uid": f"uid-m-{plan.name}"}, "spec": spec})
+        self.api.server.put(mirror)
+        self._wire(mirror, plan)
+        guest_spec = {
+            "mirror": plan.name,
+            "running": plan.running,
+            "priority": plan.priority,
+            "domain": {"memory": "64Mi", "disks": [{"volume": v} for v in plan.volumes]},
+            "placement": {"preferredSite": plan.prefers} if plan.prefers else {},
+            "failover": {"policy": plan.failover},
+            "failback": {"policy": plan.failback, "afterSeconds": plan.failback_after_s},
+            "shutdownTimeoutSeconds": 20,
+        }
+        raw = {"metadata": {**metadata, "uid": f"uid-g-{plan.name}"}, "spec": guest_spec}
+        guest = Guest.parse(raw)
+        self.api.server.put(guest)
+        self.referee.mirrors[mirror.drbd_name] = str(guest.key)
+
+    def _wire(self, mirror: Mirror, plan: GuestPlan) -> None:
+        name = mirror.drbd_name
+        site = self.api.server.every(Site)[0]
+        pair = Pair(
+            self.kernel, self.network, site.spec.timing.link_detection_seconds, plan.resync_s
+        )
+        pair.say = lambda what: self.log.say("link", f"{name}: {what}")
+        for host in self.hosts.values():
+            host.backings[name] = {volume: Backing() for volume in plan.volumes}
+            host.pairs[name] = pair
+            pair.add(host.name)
+        self.kernel.spawn(Group(f"pair {name}"), pair.live())
+
+    def key(self, guest: str) -> ObjectKey:
+        return ObjectKey(namespace=NAMESPACE, name=guest)
+
+    def guest(self, name: str) -> Guest:
+        return self.api.server.get(Guest, self.key(name))
+
+    def mirror(self, name: str) -> Mirror:
+        return self.api.server.get(Mirror, self.key(name))
+
+    def runs_on(self, guest: str) -> list[str]:
+        return [run.host for run in self.referee.executing(str(self.key(guest)))]
+
+    # -- beginning
+
+    def begin(self) -> None:
+        """Switch everything on."""
+        self.controller_start()
+        for name in self.hosts:
+            self.start(name)
+
+    def settle(self) -> None:
+        """Let it come up until every guest that shall run does and is protected; then zero."""
+        while not self._settled():
+            if self.kernel.now_s > SETTLE_LIMIT_S:
+                raise TimeoutError("the world did not come up; see its log")
+            self.kernel.run_until(self.kernel.now_s + 0.5)
+        self.kernel.run_until(self.kernel.now_s + 2.0)
+        self.log.lines.clear()
+        self.log.origin_s = self.kernel.now_s
+
+    def _settled(self) -> bool:
+        for plan in self.plan.guests:
+            mirror, guest = self.mirror(plan.name), self.guest(plan.name)
+            authority = mirror.status.authority
+            if authority is None or not all(e.eligible for e in authority.eligible.values()):
+                return False
+            if len(self.runs_on(plan.name)) != int(plan.running):
+                return False
+            if plan.running and guest.status.protected != "True":
+                return False
+        return True
+
+    def run(self, until_s: float) -> None:
+        """Up to this moment, counted from the scenario's zero."""
+        self.kernel.run_until(self.log.origin_s + until_s)
+
+    def _judge(self) -> Generator[Command, bool, None]:
+        while True:
+            yield Sleep(1.0)
+            for guest in self.referee.histories:
+                for run in self.referee.executing(guest):
+                    self.referee.check_data(run)
+
+    # -- what hosts call back
+
+    def _booted(self, host: Host) -> None:
+        machine = host.machine
+        assert machine is not None
+        self._start_actuator_after(machine, self.kernel.between(*ACTUATOR_START_S))
+
+    def _start_actuator_after(self, machine: Machine, delay_s: float) -> None:
+        name = machine.host.name
+
+        def start() -> None:
+            if name not in self.actuators or not self.actuators[name].group.runs:
+                crash = self.crashes.setdefault(name, Crash())
+                self.actuators[name] = Actuator(machine, self.api, crash)
+                self.log.say(name, "the actuator starts")
+                self.actuators[name].begin()
+
+        self.kernel.after(delay_s, machine.group, start)
+
+    def _was_reset(self, host: Host) -> None:
+        if self.plan.reset_boots_again:
+            delay_s = self.kernel.between(*BOOT_S)
+            self.kernel.after(delay_s, self.outside, lambda: self._boot_if_off(host))
+
+    def _boot_if_off(self, host: Host) -> None:
+        if host.machine is None:
+            host.power_on()
+
+    def _drbd_changed(self, host: Host, replica: Replica) -> None:
+        actuator = self._actuator_of(host.name)
+        if actuator is not None:
+            actuator.drbd_event(replica)
+
+    def _actuator_of(self, host: str) -> Actuator | None:
+        actuator = self.actuators.get(host)
+        return actuator if actuator is not None and actuator.group.runs else None
+
+    def _ask_actuator(self, machine: Machine, resource: str) -> Generator[Command, bool, int]:
+        """The fence-peer program: it asks again until it is answered, or nobody waits any more."""
+        began_s = self.kernel.now_s
+        replica = machine.replicas[resource]
+        while True:
+            actuator = self._actuator_of(machine.host.name)
+            if actuator is not None:
+                answer = actuator.fence_peer(resource)
+                while answer.code is None and actuator.group.runs:
+                    yield WaitFor(answer.signal, 1.0)
+                    if not self._worth_waiting(replica, began_s):
+                        return 1
+                if answer.code is not None:
+                    return answer.code
+            if not self._worth_waiting(replica, began_s):
+                return 1
+            yield Sleep(0.2)
+
+    def _worth_waiting(self, replica: Replica, began_s: float) -> bool:
+        return self.kernel.now_s - began_s < 6.0 or replica.role.value != "Secondary"
+
+    # -- what can be done to it
+
+    def kill(self, host: str) -> None:
+        self.log.say("scenario", f"kill {host}")
+        self.hosts[host].power_off("power cut")
+
+    def start(self, host: str) -> None:
+        self.log.say("scenario", f"start {host}")
+        self._boot_if_off(self.hosts[host])
+
+    def pause(self, host: str) -> None:
+        self.log.say("scenario", f"pause {host}")
+        machine = self.hosts[host].machine
+        if machine is not None:
+            self.kernel.pause(machine.group)
+
+    def resume(self, host: str) -> None:
+        self.log.say("scenario", f"resume {host}")
+        machine = self.hosts[host].machine
+        if machine is not None:
+            self.kernel.resume(machine.group)
+
+    def cut(self, link: str, host: str = "") -> None:
+        self.log.say("scenario", f"cut {link} {host}".rstrip())
+        self.network.cut(link, host)
+
+    def heal(self, link: str, host: str = "") -> None:
+        self.log.say("scenario", f"heal {link} {host}".rstrip())
+        self.network.heal(link, host)
+
+    def api_down(self) -> None:
+        self.log.say("scenario", "api down")
+        self.api.set_up(False)
+
+    def api_up(self) -> None:
+        self.log.say("scenario", "api up")
+        self.api.set_up(True)
+
+    def controller_kill(self) -> None:
+        self.log.say("scenario", "controller kill")
+        if self.controller is not None:
+            self.controller.group.stop()
+            self.controller = None
+
+    def controller_start(self) -> None:
+        self.log.say("scenario", "controller start")
+        if self.controller is None:
+            self.controllers_started += 1
+            name = f"controller-{self.controllers_started}"
+            self.controller = Controller(self.kernel, self.api, self.log, name)
+            self.controller.begin()
+
+    def actuator_kill(self, host: str) -> None:
+        """A crash: what supervises it starts it again."""
+        self.actuator_stop(host)
+        machine = self.hosts[host].machine
+        if machine is not None:
+            self._start_actuator_after(machine, self.kernel.between(*ACTUATOR_RESTART_S))
+
+    def actuator_stop(self, host: str) -> None:
+        self.log.say("scenario", f"actuator of {host} ends")
+        actuator = self._actuator_of(host)
+        if actuator is not None:
+            actuator.group.stop()
+
+    def actuator_start(self, host: str) -> None:
+        machine = self.hosts[host].machine
+        if machine is not None:
+            self._start_actuator_after(machine, self.kernel.between(*ACTUATOR_START_S))
+
+    def fail_disk(self, host: str) -> None:
+        self.log.say("scenario", f"fail-disk {host}")
+        machine = self.hosts[host].machine
+        for replica in machine.replicas.values() if machine else ():
+            replica.fail_disk()
+
+    def libvirt(self, host: str, *, up: bool) -> None:
+        self.log.say("scenario", f"libvirt {'up' if up else 'down'} on {host}")
+        machine = self.hosts[host].machine
+        if machine is not None:
+            machine.libvirt.ready = up
+
+    def edit(self, guest: str, field_name: str, value: object) -> None:
+        """A person changes a guest's spec."""
+        self.log.say("scenario", f"set {guest} {field_name}={value}")
+        obj = self.guest(guest)
+        raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
+        raw["spec"][field_name] = value
+        self.api.server.put(Guest.parse(raw))
+
+    def maintenance(self, site: str, *, on: bool) -> None:
+        self.log.say("scenario", f"site {site} maintenance={on}")
+        obj = self.api.server.get(Site, ObjectKey(namespace="", name=site))
+        spec = obj.spec.model_copy(update={"maintenance": on})
+        self.api.server.put(obj.model_copy(update={"spec": spec}))
+
+    def confirm_down(self, host: str) -> None:
+        """A person's word that the instance that the API knows is powered off."""
+        self.log.say("scenario", f"confirm-down {host}")
+        obj = self.api.server.get(HostObject, ObjectKey(namespace="", name=host))
+        beat = self.api.server.leases[host]
+        spec = obj.spec.model_copy(update={"confirmed_down": beat.instance.split("/")[1]})
+        self.api.server.put(obj.model_copy(update={"spec": spec}))
+
+    def override(self, guest: str, host: str) -> None:
+        """A person gives the mirror to a host, at the epoch that it has now."""
+        mirror = self.mirror(guest)
+        authority = mirror.status.authority
+        assert authority is not None
+        self.log.say("scenario", f"override {guest} {host} at epoch {authority.epoch}")
+        raw = mirror.model_dump(mode="json", by_alias=True, exclude_none=True)
+        raw["spec"]["override"] = {
+            "host": host,
+            "epoch": authority.epoch,
+            "acceptDataLoss": True,
+            "by": "a person",
+        }
+        self.api.server.put(Mirror.parse(raw))
+
+    def heal_everything(self) -> None:
+        """All links, the API, every host and every program are well again."""
+        for link in ("management", REPLICATION):
+            self.network.heal(link)
+        self.api_up()
+        self.controller_start()
+        for name, host in self.hosts.items():
+            if host.machine is None:
+                host.power_on()
+            elif host.machine.group.paused:
+                self.resume(name)
+            if host.machine is not None:
+                host.machine.libvirt.ready = True
+                if self._actuator_of(name) is None:
+                    self.actuator_start(name)
+
+
+def crash_host(world: World, host: str, after: int, *, whole_machine: bool) -> None:
+    """Arrange that this host (or its actuator alone) crashes right after its n-th effect."""
+
+    def power_cycle() -> None:
+        world.kernel.after(0.0, world.outside, lambda: world.hosts[host].power_off("crash"))
+        world.kernel.after(6.0, world.outside, lambda: world.start(host))
+
+    def restart() -> None:
+        world.kernel.after(0.0, world.outside, lambda: world.actuator_kill(host))
+
+    action: Callable[[], None] = power_cycle if whole_machine else restart
+    world.crashes[host] = Crash(after=after, action=action)
