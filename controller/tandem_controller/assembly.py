@@ -6,7 +6,7 @@ Called by ``__main__``, and by the integration tests, which run several in one p
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from tandem_controller.events import EventQueue
@@ -17,6 +17,7 @@ from tandem_controller.kube import KubeApi
 from tandem_controller.lead import Leadership
 from tandem_controller.loop import Controller
 from tandem_controller.metrics import Metrics
+from tandem_controller.ports import Api
 from tandem_controller.settings import Settings
 from tandem_controller.store import Store
 from tandem_kube import KubeClient
@@ -67,12 +68,17 @@ async def _ended(tasks: list[asyncio.Task[None] | asyncio.Task[bool]]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def assembled(settings: Settings, version: str) -> AsyncIterator[Replica]:
-    """A replica that is ready to run; its connections end with the context."""
+async def assembled(
+    settings: Settings, version: str, elect: Callable[[Api, str], Leadership] = Leadership
+) -> AsyncIterator[Replica]:
+    """A replica that is ready to run; its connections end with the context.
+
+    ``elect`` makes its part in the election from the API and the replica's name.
+    """
     client = await KubeClient.load(settings.kubeconfig, component="tandem-controller")
     api, wake = KubeApi(client), asyncio.Event()
     store, metrics, events = Store(wake.set), Metrics(version), EventQueue(api)
-    leadership = Leadership(api, settings.replica())
+    leadership = elect(api, settings.replica())
     executor = Executor(api, store, leadership.leads, metrics, events)
     controller = Controller(api, store, leadership, executor, metrics, wake)
     health = HealthServer(metrics.registry, controller.unhealthy, controller.unready)

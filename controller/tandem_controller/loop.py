@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 COALESCE_S = 0.03
-"""After a change, this long is waited for more of them."""
+"""After a change, at least this long is waited for more of them; at most COALESCE_MAX_S. Between,
+as long as the last plan took to make, so that planning never takes more than half of a core."""
+COALESCE_MAX_S = 0.25
 FULL_PLAN_S = 5.0
 """Without any change, a plan is made this often: some decisions only wait for time to pass."""
 RESYNC_S = 30.0
@@ -57,6 +59,7 @@ class Controller:
         self._planned: object = None
         self._planned_s = float("-inf")
         self._turned_s = time.monotonic()
+        self._took_s = 0.0
 
     async def run(self) -> None:
         """For ever."""
@@ -120,7 +123,7 @@ class Controller:
         while True:
             try:
                 await asyncio.wait_for(self._wake.wait(), TICK_S)
-                await asyncio.sleep(COALESCE_S)
+                await asyncio.sleep(min(COALESCE_MAX_S, max(COALESCE_S, self._took_s)))
             except TimeoutError:
                 pass
             self._wake.clear()
@@ -140,7 +143,8 @@ class Controller:
         if state == self._planned and snapshot.now_s - self._planned_s < FULL_PLAN_S:
             return
         plan = make_plan(snapshot)
-        self._metrics.planned(time.monotonic() - snapshot.now_s)
+        self._took_s = time.monotonic() - snapshot.now_s
+        self._metrics.planned(self._took_s)
         self._note(plan)
         done = await self._executor.run(plan)
         self._planned, self._planned_s = state if done else None, snapshot.now_s

@@ -15,6 +15,7 @@ from tandem_api.guest import Guest
 from tandem_api.host import Host
 from tandem_api.meta import ObjectKey, Problem, Resource
 from tandem_api.mirror import Mirror
+from tandem_api.parsing import LAST_APPLIED
 from tandem_api.site import Site
 from tandem_api.validation import parse_problems
 from tandem_controller.decide.model import Unreadable
@@ -25,9 +26,13 @@ TYPES: Mapping[str, type[Resource]] = {"Site": Site, "Host": Host, "Mirror": Mir
 
 @dataclass(frozen=True)
 class Entry:
-    """One object: its version, what it parses to (or not), and what no type knows of it."""
+    """One object: its version, what it parses to (or not), and what no type knows of it.
+
+    ``written`` is what a user last wrote, in short: while it is the same, so are the problems.
+    """
 
     version: int
+    written: tuple[object, ...]
     parsed: Resource | None
     unreadable: Unreadable | None
     problems: tuple[Problem, ...]
@@ -61,7 +66,7 @@ class Store:
         key, version = key_of(raw), _version(raw)
         known = self._objects[kind].get(key)
         if known is None or version > known.version:
-            self._objects[kind][key] = _entry(kind, key, version, raw)
+            self._objects[kind][key] = _entry(kind, key, raw, known)
             self._changed()
 
     def remove(self, kind: str, key: ObjectKey) -> None:
@@ -77,7 +82,7 @@ class Store:
             key, version = key_of(raw), _version(raw)
             known = old.get(key)
             same = known is not None and known.version == version
-            new[key] = known if known and same else _entry(kind, key, version, raw)
+            new[key] = known if known and same else _entry(kind, key, raw, known)
         first = kind not in self._synced
         self._synced.add(kind)
         if first or {k: e.version for k, e in old.items()} != {
@@ -121,19 +126,31 @@ def _version(raw: Raw) -> int:
     return int(raw["metadata"]["resourceVersion"])
 
 
-def _entry(kind: str, key: ObjectKey, version: int, raw: Raw) -> Entry:
-    problems = tuple(parse_problems(TYPES[kind], raw))
+def _written(raw: Raw) -> tuple[object, ...]:
+    metadata = raw["metadata"]
+    applied = (metadata.get("annotations") or {}).get(LAST_APPLIED)
+    return metadata.get("uid"), metadata.get("generation"), applied
+
+
+def _entry(kind: str, key: ObjectKey, raw: Raw, known: Entry | None) -> Entry:
+    version, written = _version(raw), _written(raw)
     try:
-        return Entry(version, TYPES[kind].parse(raw), None, problems)
+        parsed = TYPES[kind].parse(raw)
     except ValidationError:
-        metadata = raw["metadata"]
-        conditions = (raw.get("status") or {}).get("conditions") or ()
-        unreadable = Unreadable(
-            kind=kind,
-            key=key,
-            uid=metadata.get("uid", ""),
-            generation=metadata.get("generation", 0),
-            problems=problems,
-            conditions=tuple(conditions),
-        )
-        return Entry(version, None, unreadable, problems)
+        problems = tuple(parse_problems(TYPES[kind], raw))
+        return Entry(version, written, None, _unreadable(kind, key, raw, problems), problems)
+    if known is not None and known.parsed is not None and known.written == written:
+        return Entry(version, written, parsed, None, known.problems)
+    return Entry(version, written, parsed, None, tuple(parse_problems(TYPES[kind], raw)))
+
+
+def _unreadable(kind: str, key: ObjectKey, raw: Raw, problems: tuple[Problem, ...]) -> Unreadable:
+    metadata = raw["metadata"]
+    return Unreadable(
+        kind=kind,
+        key=key,
+        uid=metadata.get("uid", ""),
+        generation=metadata.get("generation", 0),
+        problems=problems,
+        conditions=tuple((raw.get("status") or {}).get("conditions") or ()),
+    )

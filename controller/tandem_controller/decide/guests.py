@@ -176,7 +176,7 @@ def _keep_assigned(case: Case, assignment: Assignment, choice: str | Refusal) ->
     not_gone = view is not None and view.freshness is not Freshness.LOST
     usable = eligible and placement.unusable_replica(case, assignment.host) is None
     if usable and not_gone and unfit(view, assignment.host) is None:
-        return Keep(assignment.reason, f"It is being started on {assignment.host}")
+        return Keep(assignment.reason, assignment.message)
     if usable and view is not None and not view.fresh and not_gone:
         return Keep(Reason.WAITING_FOR_LEASE, f"{silence(view)}; waiting for it to start the guest")
     return None if isinstance(choice, str) else Blocked(choice.reason, choice.message)
@@ -204,7 +204,7 @@ def _owner_here(case: Case) -> Decision:
         obstacle = moves.cannot_go_on(case, assigned)
         if obstacle is not None:
             return _back_to(case, f"the move to {assigned} is taken back: {obstacle.message}")
-        return Keep(assignment.reason, f"It is being moved from {owner} to {assigned}")
+        return Keep(assignment.reason, assignment.message)
     if assigned != owner:
         return Assign(
             owner,
@@ -302,7 +302,7 @@ def _take(case: Case, target: str, proof: FencingProof, why: str) -> Decision:
     assignment = case.guest.status.assignment
     message = f"{target} takes over from {case.authority.owner}: {why}"
     if assignment is not None and assignment.host == target and assignment.proof == proof:
-        return Keep(Reason.TAKING_OVER, message)
+        return Keep(reason, message)
     return Assign(target, reason, message, proof)
 
 

@@ -60,6 +60,9 @@ def redundancy(mirror: Mirror, world: World) -> Refusal | None:
     authority = mirror.status.authority
     if authority is None or not authority.initialised:
         return Refusal(Reason.NOT_INITIALISED, "the mirror was never in sync yet")
+    diverged = split_brain(mirror, world)
+    if diverged is not None:
+        return Refusal(Reason.SPLIT_BRAIN, diverged.message or "the replicas have diverged")
     if connected(mirror, world) is not True:
         return Refusal(Reason.NOT_CONNECTED, "the replicas are not connected")
     if in_sync(mirror, world) is not True:

@@ -5,6 +5,7 @@ the mirror, and only then the other may claim it. So a move is only ordered whil
 lost by it: the mirror redundant, the target ready. Called by ``guests`` for a fresh owner.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from tandem_api.authority import Mode
@@ -26,7 +27,7 @@ def move(case: Case) -> Assign | Keep | None:
         return wanted
     obstacle = obstacles(case, target) or _invalid(case)
     if obstacle is None:
-        return wanted
+        return replace(wanted, message=f"It moves from {owner} to {target}: {wanted.message}")
     return Keep(wanted.reason, f"It stays on {owner} although {wanted.message}: {obstacle.message}")
 
 

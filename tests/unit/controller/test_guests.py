@@ -1,0 +1,456 @@
+"""Where a guest is put while its host can be asked: placement, moves, reboots, stops."""
+
+import pytest
+
+from tandem_api.guest import ProofKind
+from tandem_api.reasons import Reason
+from tandem_controller.decide.guests import HANDLERS, Situation, situation
+from tandem_controller.decide.model import Assign, Blocked, Case, Keep
+
+from .scenes import (
+    KEY,
+    A,
+    B,
+    Beat,
+    Scene,
+    assigned,
+    authority_of,
+    guest,
+    instance,
+    only,
+    owned_by,
+    replica,
+    report,
+)
+
+
+def case_of(scene: Scene) -> Case:
+    world = scene.world()
+    mirror = scene.parsed_mirror()
+    return Case(scene.parsed_guest(), mirror, authority_of(scene), world)
+
+
+def test_every_situation_has_its_handler() -> None:
+    assert set(HANDLERS) == set(Situation)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda s: None, Situation.OWNER_HERE),
+        (lambda s: s.unowned(), Situation.UNOWNED),
+        (lambda s: s.silent(A), Situation.OWNER_SILENT),
+        (lambda s: s.silent(A, 4), Situation.OWNER_SILENT),
+        (lambda s: s.hosts.pop(A), Situation.OWNER_SILENT),
+        (lambda s: setattr(s.beats[A], "boot", "new"), Situation.OWNER_REBOOTED),
+        (lambda s: setattr(s.beats[A], "run", "new"), Situation.OWNER_HERE),
+        (lambda s: s.authority.update(mode="Hold"), Situation.HELD),
+        (
+            lambda s: s.unowned(eligible=dict.fromkeys((A, B), NOT_YET)),
+            Situation.UNINITIALISED,
+        ),
+    ],
+)
+def test_situations(change: object, expected: Situation) -> None:
+    scene = Scene()
+    assert callable(change)
+    change(scene)
+    assert situation(case_of(scene)) is expected
+
+
+NOT_YET = {"eligible": False, "reason": "NotInitialised"}
+
+# -- as it should be
+
+
+def test_a_guest_that_runs_where_it_belongs_stays() -> None:
+    decision = Scene().decide()
+    assert decision == Keep(Reason.RUNNING, f"It belongs on {A}")
+
+
+def test_a_restarted_actuator_changes_nothing() -> None:
+    scene = Scene()
+    scene.beats[A].run = "newer"
+    assert isinstance(scene.decide(), Keep)
+
+
+def test_on_hold_nothing_is_touched() -> None:
+    scene = Scene()
+    scene.authority = owned_by(A, mode="Hold")
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert decision.reason is Reason.HOLD_MODE
+
+
+# -- first placement
+
+
+def first(**guest_spec: object) -> Scene:
+    scene = Scene().unowned()
+    scene.assignment = None
+    scene.guest.update(guest_spec)
+    return scene
+
+
+def test_it_starts_at_the_site_it_prefers() -> None:
+    decision = first(placement={"preferredSite": "tarongers"}).decide()
+    assert isinstance(decision, Assign)
+    assert (decision.host, decision.reason) == (B, Reason.INITIAL_PLACEMENT)
+    assert decision.proof is not None
+    assert (decision.proof.kind, decision.proof.at_epoch) == (ProofKind.UNOWNED, 7)
+
+
+def test_without_a_preference_the_site_with_the_higher_priority_wins() -> None:
+    scene = first(placement={})
+    scene.sites["tarongers"] = {"priority": 5}
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+
+
+def test_without_any_preference_the_emptier_host_wins() -> None:
+    scene = first(placement={})
+    scene.more = [guest("other", status={"assignment": assigned(A)})]
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s.authority.update(eligible=only(B)), "may lack acknowledged writes (LinkLost)"),
+        (lambda s: s.sites.update(burjassot={"maintenance": True}), "is in maintenance"),
+        (lambda s: setattr(s.beats[A], "armed", False), "requires a watchdog"),
+        (lambda s: s.silent(A), "has sent no heartbeat"),
+        (lambda s: s.replicas[A].update(marker={"reason": "Stopped"}), "possibly stale (Stopped)"),
+        (lambda s: s.replicas.pop(A), "has not reported on its replica yet"),
+        (lambda s: s.hosts[A].update(capacity={"memory": "1Mi", "cpus": 9}), "has no room"),
+    ],
+)
+def test_a_host_that_cannot_start_it_is_passed_over(change: object, says: str) -> None:
+    scene = first()
+    assert callable(change)
+    change(scene)
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+    scene.sites["tarongers"] = {"maintenance": True}
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert says in decision.message
+    assert "tarongers is in maintenance" in decision.message
+
+
+def test_a_preferred_host_that_is_only_late_is_waited_for() -> None:
+    scene = first()
+    scene.silent(A, 4)
+    decision = scene.decide()
+    assert isinstance(decision, Keep)
+    assert decision.reason is Reason.WAITING_FOR_LEASE
+
+
+def test_a_host_that_has_not_been_watched_yet_is_waited_for() -> None:
+    scene = first()
+    scene.beats[A] = Beat(renewed=False)
+    assert isinstance(scene.decide(), Keep)
+
+
+def test_a_mirror_that_was_never_in_sync_is_waited_for() -> None:
+    scene = first()
+    scene.authority = owned_by("", eligible=dict.fromkeys((A, B), NOT_YET))
+    scene.replicas[A]["message"] = "creating metadata"
+    decision = scene.decide()
+    assert isinstance(decision, Keep)
+    assert decision.reason is Reason.MIRROR_NOT_READY
+    assert f"{A}: creating metadata" in decision.message
+
+
+def test_a_mirror_that_is_not_there_is_told() -> None:
+    scene = first(mirror="nothing")
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert "there is no mirror nothing in namespace ns" in decision.message
+
+
+def test_a_chosen_host_keeps_it_while_it_may_still_start_it() -> None:
+    scene = Scene().unowned()
+    decision = scene.decide()
+    assert isinstance(decision, Keep)
+
+
+def test_a_chosen_host_that_dies_before_it_owns_the_mirror_is_replaced() -> None:
+    scene = Scene().unowned().silent(A)
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+    assert decision.proof is not None
+    assert decision.proof.kind is ProofKind.UNOWNED
+
+
+def test_a_chosen_host_that_finds_its_replica_stale_is_replaced() -> None:
+    scene = Scene().unowned()
+    scene.replicas[A]["marker"] = {"reason": "AttachedNotUpToDate"}
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+
+
+def test_a_marked_replica_may_be_used_if_a_person_overrode_it() -> None:
+    scene = first()
+    override = {"by": "x", "atEpoch": 6, "acceptDataLoss": True, "host": A}
+    scene.authority = owned_by("", eligible=only(A, "Overridden"), override=override)
+    scene.replicas[A]["marker"] = {"reason": "Stopped"}
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == A
+
+
+# -- moves
+
+
+def moving(**changes: object) -> Scene:
+    """In maintenance, so that a move away from A is wanted."""
+    scene = Scene()
+    scene.sites["burjassot"] = {"maintenance": True}
+    return scene
+
+
+def test_maintenance_moves_a_guest_whose_mirror_is_redundant() -> None:
+    decision = moving().decide()
+    assert isinstance(decision, Assign)
+    assert (decision.host, decision.reason, decision.proof) == (B, Reason.MAINTENANCE, None)
+    assert decision.message == f"It moves from {A} to {B}: site burjassot is in maintenance"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s.unlinked(A), "not connected"),
+        (lambda s: s.replicas[B]["volumes"]["root"].update(disk="Inconsistent"), "not in sync"),
+        (lambda s: s.authority.update(mode="Standalone", eligible=only(A)), "Standalone"),
+        (lambda s: s.silent(B, 4), "has sent no heartbeat"),
+        (lambda s: s.replicas[B].update(marker={"reason": "Stopped"}), "possibly stale"),
+        (lambda s: s.hosts[B].update(capacity={"memory": "1Mi", "cpus": 1}), "has no room"),
+        (lambda s: s.sites.update(tarongers={"maintenance": True}), "tarongers is in maintenance"),
+        (lambda s: s.mirror.update(port=7790), "spec.port"),
+    ],
+)
+def test_a_move_waits_for_what_would_make_it_a_risk(change: object, says: str) -> None:
+    scene = moving()
+    assert callable(change)
+    change(scene)
+    decision = scene.decide()
+    assert isinstance(decision, Keep)
+    assert decision.reason is Reason.MAINTENANCE
+    assert says in decision.message
+    assert f"It stays on {A} although site burjassot is in maintenance" in decision.message
+
+
+def under_way() -> Scene:
+    """Assigned to B as planned; A has not released yet."""
+    scene = moving()
+    scene.assignment = assigned(B, "Maintenance")
+    return scene
+
+
+def test_a_move_under_way_goes_on() -> None:
+    decision = under_way().decide()
+    assert decision == Keep(Reason.MAINTENANCE, "It is there")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.silent(B),
+        lambda s: s.authority.update(mode="Standalone", eligible=only(A)),
+        lambda s: s.replicas[B].update(marker={"reason": "Stopped"}),
+    ],
+)
+def test_a_move_under_way_is_taken_back_if_the_target_fails(change: object) -> None:
+    scene = under_way()
+    assert callable(change)
+    change(scene)
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == A
+    assert decision.proof is not None
+    assert decision.proof.kind is ProofKind.SAME_HOST
+
+
+def test_once_released_the_target_keeps_it() -> None:
+    scene = under_way().unowned()
+    scene.assignment = assigned(B, "Maintenance")
+    assert isinstance(scene.decide(), Keep)
+
+
+def test_once_released_and_the_target_dead_it_goes_back() -> None:
+    scene = Scene().unowned().silent(B)
+    scene.assignment = assigned(B, "Failback")
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == A
+
+
+def at_b(policy: str, since: str | None) -> Scene:
+    """It runs on B and prefers A's site; the mirror is redundant since then."""
+    scene = Scene()
+    scene.authority = owned_by(B)
+    scene.assignment = assigned(B, "LeaseLost")
+    scene.replicas = {A: replica(A), B: replica(B, role="Primary")}
+    scene.reports = {B: report(B)}
+    scene.guest["failback"] = {"policy": policy, "afterSeconds": 600}
+    if since is not None:
+        scene.mirror_conditions = [
+            {"type": "Redundant", "status": "True", "reason": "InSync", "lastTransitionTime": since}
+        ]
+    return scene
+
+
+def test_failback_happens_after_the_mirror_was_redundant_for_long_enough() -> None:
+    decision = at_b("Automatic", "2024-05-01T09:50:00Z").decide()
+    assert isinstance(decision, Assign)
+    assert (decision.host, decision.reason, decision.proof) == (A, Reason.FAILBACK, None)
+
+
+def test_failback_waits() -> None:
+    decision = at_b("Automatic", "2024-05-01T09:50:01Z").decide()
+    assert isinstance(decision, Keep)
+    assert decision.reason is Reason.FAILBACK
+
+
+def test_failback_waits_for_a_redundant_mirror() -> None:
+    assert at_b("Automatic", None).decide() == Keep(Reason.RUNNING, f"It belongs on {B}")
+
+
+def test_manual_failback_says_so() -> None:
+    decision = at_b("Manual", "2024-05-01T09:00:00Z").decide()
+    assert isinstance(decision, Keep)
+    assert decision.reason is Reason.FAILBACK_MANUAL
+
+
+def test_no_failback_into_maintenance() -> None:
+    scene = at_b("Automatic", "2024-05-01T09:00:00Z")
+    scene.sites["burjassot"] = {"maintenance": True}
+    assert isinstance(scene.decide(), Keep)
+
+
+# -- the owner came back
+
+
+def test_an_owner_that_came_back_before_it_was_replaced_keeps_it() -> None:
+    scene = Scene()
+    proof = {"kind": "LeaseLost", "host": A, "instance": instance(A), "atEpoch": 7}
+    scene.assignment = assigned(B, "LeaseLost", proof=proof)
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert (decision.host, decision.reason) == (A, Reason.HEARTBEAT_FRESH)
+
+
+def rebooted() -> Scene:
+    scene = Scene()
+    scene.beats[A].boot = "newer"
+    return scene
+
+
+def test_a_rebooted_owner_starts_it_again() -> None:
+    decision = rebooted().decide()
+    assert decision == Keep(Reason.HOST_REBOOTED, f"{A} has rebooted: it is started there again")
+
+
+def test_a_rebooted_owner_whose_replica_is_stale_is_replaced() -> None:
+    scene = rebooted()
+    scene.replicas[A]["marker"] = {"reason": "AttachedNotUpToDate"}
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+    assert decision.proof is not None
+    assert decision.proof.kind is ProofKind.REBOOTED
+
+
+def test_a_rebooted_owner_that_cannot_be_replaced_either_is_told() -> None:
+    scene = rebooted()
+    scene.replicas[A]["marker"] = {"reason": "AttachedNotUpToDate"}
+    scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert "possibly stale" in decision.message
+    assert "would lose those writes" in decision.message
+
+
+def test_a_takeover_under_way_gets_a_new_proof_when_the_owner_has_rebooted() -> None:
+    scene = rebooted()
+    proof = {"kind": "LeaseLost", "host": A, "instance": instance(A), "atEpoch": 7}
+    scene.assignment = assigned(B, "LeaseLost", proof=proof)
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+    assert decision.proof is not None
+    assert decision.proof.kind is ProofKind.REBOOTED
+
+
+# -- not wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda s: s.guest.update(running=False), Reason.NOT_REQUESTED),
+        (lambda s: s.metadata.update(deletionTimestamp="2024-05-01T09:59:00Z"), Reason.DELETING),
+    ],
+)
+def test_what_shall_not_run_is_assigned_nowhere(change: object, reason: Reason) -> None:
+    scene = Scene()
+    assert callable(change)
+    change(scene)
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert (decision.host, decision.reason, decision.proof) == ("", reason, None)
+    scene.assignment = assigned("", str(reason))
+    assert isinstance(scene.decide(), Keep)
+
+
+def test_it_is_stopped_even_where_its_host_cannot_be_asked() -> None:
+    scene = Scene().lost()
+    scene.guest["running"] = False
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == ""
+
+
+# -- bad specs
+
+
+def bad(scene: Scene) -> Scene:
+    scene.guest["placement"] = {"preferredSite": "nowhere"}
+    return scene
+
+
+def test_a_bad_spec_is_not_placed() -> None:
+    decision = bad(first()).decide()
+    assert isinstance(decision, Blocked)
+    assert decision.reason is Reason.SPEC_INVALID
+    assert "there is no site nowhere" in decision.message
+
+
+def test_a_bad_edit_does_not_stop_or_move_a_guest() -> None:
+    for scene in (Scene(), moving()):
+        decision = bad(scene).decide()
+        assert isinstance(decision, Keep)
+    stopped = bad(Scene())
+    stopped.guest["running"] = False
+    assert isinstance(stopped.decide(), Keep)
+
+
+def test_a_bad_edit_does_not_cost_a_guest_its_takeover() -> None:
+    decision = bad(Scene().lost()).decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+
+
+def test_replicas_that_no_longer_name_the_owner_are_refused() -> None:
+    scene = Scene().lost()
+    scene.authority = owned_by("c-1")
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert f"c-1 owns mirror {KEY}" in decision.message

@@ -1,0 +1,161 @@
+"""Rule 15: what a person's order needs before it is carried out, and what it writes."""
+
+import pytest
+
+from tandem_api.authority import Mode
+from tandem_api.reasons import Reason
+from tandem_api.timing import DEFAULT
+from tandem_controller.decide.links import observe_links
+from tandem_controller.decide.model import Refusal
+from tandem_controller.decide.override import Grant, override
+
+from .scenes import KEY, NOW_S, A, B, Scene, assigned, instance, only, owned_by, replica
+
+
+def decide(scene: Scene) -> Grant | Refusal | None:
+    return override(scene.parsed_mirror(), scene.world())
+
+
+def ordered(epoch: int = 7, host: str = B) -> Scene:
+    """A wrote alone and is lost; somebody orders B to go on without those writes."""
+    scene = Scene().lost()
+    scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+    scene.mirror["override"] = {
+        "host": host,
+        "epoch": epoch,
+        "acceptDataLoss": True,
+        "by": "maria",
+    }
+    scene.link_down_since_s = {B: NOW_S - DEFAULT.link_wait_s}
+    return scene
+
+
+def test_no_order_nothing_to_do() -> None:
+    assert decide(Scene()) is None
+
+
+def test_it_is_carried_out_when_the_owner_has_surely_stopped() -> None:
+    got = decide(ordered())
+    assert isinstance(got, Grant)
+    new = got.authority
+    assert (new.epoch, new.owner, new.owner_instance) == (8, "", "")
+    assert (new.mode, new.reason) == (Mode.MIRRORED, Reason.OVERRIDDEN)
+    assert new.may_own(B)
+    assert not new.may_own(A)
+    assert {e.reason for e in new.eligible.values()} == {Reason.OVERRIDDEN}
+    assert new.override is not None
+    assert (new.override.by, new.override.at_epoch) == ("maria", 7)
+    assert "maria gave it to tarongers-1" in got.message
+
+
+@pytest.mark.parametrize("epoch", [6, 8])
+def test_another_epoch_than_the_present_one_is_refused(epoch: int) -> None:
+    got = decide(ordered(epoch))
+    assert isinstance(got, Refusal)
+    assert got.reason is Reason.OVERRIDE_STALE
+    assert f"names epoch {epoch}, but it is epoch 7 now" in got.message
+
+
+def test_an_old_order_is_no_complaint_once_all_is_well() -> None:
+    scene = Scene()
+    scene.mirror["override"] = {"host": B, "epoch": 3, "acceptDataLoss": True, "by": "maria"}
+    assert decide(scene) is None
+
+
+def test_it_is_carried_out_once() -> None:
+    scene = ordered()
+    done = {"by": "maria", "atEpoch": 7, "acceptDataLoss": True, "host": B}
+    scene.authority = owned_by("", epoch=8, eligible=only(B, "Overridden"), override=done)
+    assert decide(scene) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s.silent(A, 4), "taken over 10 s after its last"),
+        (lambda s: setattr(s.beats[A], "armed", False), "does not prove that it stopped"),
+        (lambda s: s.link_down_since_s.update({B: NOW_S - 0.1}), "lived on the replication link"),
+        (lambda s: s.link_down_since_s.clear(), "lived on the replication link"),
+        (
+            lambda s: s.replicas.update({B: replica(B)}),
+            f"{B} must report that it is not connected",
+        ),
+        (lambda s: s.silent(B), f"{B} must report that it is not connected"),
+        (
+            lambda s: s.silent(A, 0.5),
+            f"guest {KEY} is assigned to {A}, which sends its heartbeat",
+        ),
+    ],
+)
+def test_it_waits_until_the_owner_has_surely_stopped(change: object, says: str) -> None:
+    scene = ordered()
+    assert callable(change)
+    change(scene)
+    got = decide(scene)
+    assert isinstance(got, Refusal)
+    assert got.reason is Reason.OVERRIDE_WAITING
+    assert says in got.message
+
+
+def living_owner() -> Scene:
+    """A sends its heartbeat, and was told to run the guest no more."""
+    scene = ordered().silent(A, 0.5)
+    scene.assignment = assigned("", "NotRequested")
+    return scene
+
+
+def test_a_living_owner_must_say_that_it_is_secondary() -> None:
+    scene = living_owner()
+    got = decide(scene)
+    assert isinstance(got, Refusal)
+    assert f"{A} sends its heartbeat and is Primary; stop it first" in got.message
+    scene.replicas[A] = replica(A)
+    assert isinstance(decide(scene), Grant)
+
+
+def test_what_an_earlier_run_reported_is_not_believed() -> None:
+    scene = living_owner()
+    scene.replicas[A] = replica(A)
+    scene.beats[A].run = "newer"
+    assert isinstance(decide(scene), Refusal)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.authority.update(
+            fenced={A: {"instance": instance(A), "epoch": 7}},
+        ),
+        lambda s: setattr(s.beats[A], "boot", "newer"),
+        lambda s: s.hosts[A].update(confirmedDown="boot"),
+        lambda s: s.authority.update(owner="", ownerInstance=""),
+    ],
+)
+def test_proof_spares_the_wait_for_the_link(change: object) -> None:
+    scene = ordered()
+    scene.link_down_since_s.clear()
+    assert callable(change)
+    change(scene)
+    assert isinstance(decide(scene), Grant)
+
+
+def test_a_host_without_a_replica_is_refused() -> None:
+    got = decide(ordered(host="c-1"))
+    assert isinstance(got, Refusal)
+    assert "c-1 keeps no replica" in got.message
+
+
+# -- since when the link has been seen down
+
+
+def test_the_link_is_watched_only_for_mirrors_with_an_order() -> None:
+    assert observe_links({}, [Scene().lost().parsed_mirror()], 5.0) == {}
+
+
+def test_the_first_report_counts_and_a_connection_starts_again() -> None:
+    down, up = ordered().parsed_mirror(), ordered()
+    seen = observe_links({}, [down], 5.0)
+    assert seen == {(KEY, B): 5.0}
+    assert observe_links(seen, [down], 9.0) == seen
+    up.replicas[B] = replica(B)
+    assert observe_links(seen, [up.parsed_mirror()], 10.0) == {}

@@ -1,0 +1,591 @@
+"""From a snapshot to writes: what is written, in which order, and that idle means no write."""
+
+from typing import Any
+
+import pytest
+
+from tandem_api.guest import GuestStatus
+from tandem_api.meta import Condition, Model, condition
+from tandem_api.mirror import MirrorStatus
+from tandem_controller.decide.conditions import patch
+from tandem_controller.decide.guest_status import guest_status
+from tandem_controller.decide.guests import decide
+from tandem_controller.decide.mirror_status import mirror_status
+from tandem_controller.decide.model import (
+    SetUpMirror,
+    SwapAuthority,
+    WriteAssignment,
+    WriteFinalizers,
+    WriteStatus,
+)
+from tandem_controller.decide.phases import Phase
+from tandem_controller.decide.site_status import host_status, site_status
+
+from .scenes import (
+    A,
+    B,
+    Beat,
+    Scene,
+    assigned,
+    guest,
+    instance,
+    mirror,
+    only,
+    owned_by,
+    replica,
+    report,
+)
+
+
+def merged(old: Any, change: Any) -> Any:
+    """RFC 7386, as the server does it."""
+    if not isinstance(change, dict):
+        return change
+    result = dict(old) if isinstance(old, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+def status_of(scene: Scene) -> GuestStatus:
+    world = scene.world()
+    return guest_status(scene.parsed_guest(), world, decide(scene.parsed_guest(), world))
+
+
+def mirror_status_of(scene: Scene) -> MirrorStatus:
+    return mirror_status(scene.parsed_mirror(), scene.world(), None)
+
+
+def is_true(conditions: tuple[Condition, ...], kind: str) -> bool | None:
+    found = condition(conditions, kind)
+    assert found is not None
+    return {"True": True, "False": False, "Unknown": None}[found.status]
+
+
+# -- patches
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        Scene(),
+        Scene().lost(),
+        Scene().unowned(),
+        Scene(assignment=None),
+        Scene(
+            status={
+                "lastTakeover": {
+                    "source": A,
+                    "target": B,
+                    "reason": "LeaseLost",
+                    "leaseLostAt": "x",
+                    "steps": {"assigned": "y"},
+                }
+            }
+        ),
+    ],
+)
+def test_a_patch_leads_from_the_old_status_to_the_new(scene: Scene) -> None:
+    old, new = scene.parsed_guest().status, status_of(scene)
+    after = GuestStatus.model_validate(merged(old.wire(), patch(old, new)))
+    assert after == new
+
+
+def test_the_same_status_is_no_patch() -> None:
+    new = status_of(Scene())
+    assert patch(new, new) == {}
+
+
+def test_what_hosts_wrote_is_never_in_a_patch() -> None:
+    for scene in (Scene(), Scene().lost(), Scene().unowned()):
+        for write in scene.plan().statuses:
+            theirs = {"authority", "replicas", "instance", "bootID", "versions"}
+            theirs |= {"hosts", "assignment"} if write.kind == "Guest" else set()
+            assert not theirs & set(write.patch)
+        for urgent in scene.plan().urgent:
+            if isinstance(urgent, WriteAssignment):
+                assert not {"hosts"} & set(urgent.patch)
+
+
+def settled(scene: Scene) -> Scene:
+    """The scene after the server took every write of a plan."""
+    made = scene.plan()
+    for write in [*made.urgent, *made.statuses]:
+        if isinstance(write, WriteAssignment | WriteStatus) and "Guest" in (
+            getattr(write, "kind", "Guest")
+        ):
+            old = scene.parsed_guest().status
+            status = merged(old.wire(), write.patch)
+            scene.assignment = status.pop("assignment", None)
+            scene.reports = status.pop("hosts", {})
+            scene.status = status
+    return scene
+
+
+def test_once_written_nothing_more_is_written_about_the_guest() -> None:
+    for scene in (Scene(), Scene().lost(), Scene().unowned(), Scene().silent(A)):
+        made = settled(scene).plan()
+        assert [w for w in made.statuses if w.kind == "Guest"] == []
+        assert [w for w in made.urgent if isinstance(w, WriteAssignment)] == []
+
+
+# -- assignments
+
+
+def test_each_assignment_has_the_next_serial_and_the_guests_version() -> None:
+    (write,) = Scene().lost().plan().urgent
+    assert isinstance(write, WriteAssignment)
+    assert (write.assignment.host, write.assignment.serial) == (B, 4)
+    assert write.guest.metadata.resource_version == "9"
+
+
+def test_fields_of_the_earlier_proof_do_not_stay() -> None:
+    scene = Scene()
+    proof = {"kind": "LeaseLost", "host": A, "instance": instance(A), "atEpoch": 7}
+    scene.assignment = assigned(B, "LeaseLost", proof=proof)
+    scene.guest["running"] = False
+    (write,) = scene.plan().urgent
+    assert isinstance(write, WriteAssignment)
+    assignment = write.patch["assignment"]
+    assert isinstance(assignment, dict)
+    assert assignment["proof"] is None
+
+
+def test_a_takeover_is_noted_with_its_first_steps() -> None:
+    (write,) = Scene().lost().plan().urgent
+    assert isinstance(write, WriteAssignment)
+    takeover = write.patch["lastTakeover"]
+    assert isinstance(takeover, dict)
+    assert (takeover["source"], takeover["target"]) == (A, B)
+    assert set(takeover["steps"]) == {"lastHeartbeat", "leaseLost", "assigned"}
+
+
+def test_what_the_new_host_reports_completes_the_takeover() -> None:
+    scene = settled(Scene().lost())
+    scene.authority = owned_by(B, epoch=8, mode="Standalone", eligible=only(B))
+    steps = {"authorityWon": "1", "promoted": "2", "domainStarted": "3", "other": "4"}
+    scene.reports[B] = report(B, serial=4, steps=steps)
+    takeover = status_of(scene).last_takeover
+    assert takeover is not None
+    assert takeover.steps["domainStarted"] == "3"
+    assert "other" not in takeover.steps
+    scene.reports[B] = report(B, serial=3, steps=steps)
+    stale = status_of(scene).last_takeover
+    assert stale is not None
+    assert "domainStarted" not in stale.steps
+
+
+def crowd(*priorities: int) -> Scene:
+    """A is lost with guests of these priorities, 1 GiB each, beside the scene's own."""
+    scene = Scene().lost()
+    scene.guest["priority"] = 1
+    for number, priority in enumerate(priorities):
+        name = f"more{number}"
+        scene.more.append(
+            guest(
+                name,
+                priority=priority,
+                metadata={"finalizers": ["tandem.dev/stop-before-delete"]},
+                status={"assignment": assigned(A)},
+            )
+        )
+        scene.more_mirrors.append(
+            mirror(
+                name,
+                status={
+                    "authority": owned_by(A),
+                    "deviceNumbers": {"port": 7800 + number, "minors": {"root": 10 + number}},
+                    "replicas": {B: replica(B, connected=False)},
+                },
+            )
+        )
+    return scene
+
+
+def taken(scene: Scene) -> list[str]:
+    return [
+        write.guest.metadata.name
+        for write in scene.plan().urgent
+        if isinstance(write, WriteAssignment)
+    ]
+
+
+def test_takeovers_go_by_priority() -> None:
+    assert taken(crowd(5, 100)) == ["more1", "more0", "g"]
+
+
+def test_what_there_is_no_room_for_is_the_least_important() -> None:
+    scene = crowd(5, 100)
+    scene.hosts[B] = {"capacity": {"memory": "2Gi", "cpus": 8}}
+    assert taken(scene) == ["more1", "more0"]
+    decision = scene.plan().decisions[scene.parsed_guest().key]
+    assert "NoRoom" in str(decision.reason)
+
+
+# -- finalizers
+
+
+def test_the_finalizer_comes_before_everything_else() -> None:
+    scene = Scene().unowned()
+    scene.assignment, scene.metadata = None, {}
+    (write,) = scene.plan().urgent
+    assert isinstance(write, WriteFinalizers)
+    assert write.finalizers == ("tandem.dev/stop-before-delete",)
+
+
+def deleted() -> Scene:
+    scene = Scene().unowned()
+    scene.metadata["deletionTimestamp"] = "2024-05-01T09:59:00Z"
+    scene.metadata["finalizers"] = ["other/one", *scene.metadata["finalizers"]]
+    scene.assignment = assigned("", "Deleting", serial=4)
+    scene.reports = {A: report(A, "Absent", 4)}
+    return scene
+
+
+def finalizers_left(scene: Scene) -> tuple[str, ...] | None:
+    found = [w.finalizers for w in scene.plan().urgent if isinstance(w, WriteFinalizers)]
+    return found[0] if found else None
+
+
+def test_a_guest_that_has_stopped_may_go() -> None:
+    assert finalizers_left(deleted()) == ("other/one",)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.reports.update({A: report(A, "Running", 4)}),
+        lambda s: s.reports.update({A: report(A, "Unknown", 4)}),
+        lambda s: s.reports.update({A: report(A, "ShuttingDown", 4)}),
+        lambda s: s.reports.update({A: report(A, "Absent", 3)}),
+        lambda s: s.reports.update({B: report(B, "Running", 2)}),
+        lambda s: s.authority.update(owner=B, ownerInstance=instance(B)),
+        lambda s: (
+            s.silent(A),
+            s.authority.update(owner=A, ownerInstance=instance(A)),
+            s.reports.update({A: report(A, "Running", 3)}),
+        ),
+    ],
+)
+def test_a_guest_that_may_still_run_stays(change: object) -> None:
+    scene = deleted()
+    assert callable(change)
+    change(scene)
+    assert finalizers_left(scene) is None
+
+
+def test_a_dead_host_that_owns_nothing_does_not_hold_it_up() -> None:
+    scene = deleted().silent(B)
+    scene.reports[B] = report(B, "Running", 2)
+    assert finalizers_left(scene) == ("other/one",)
+
+
+def test_an_owner_that_keeps_the_mirror_but_has_stopped_does_not_hold_it_up() -> None:
+    scene = deleted()
+    scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+    assert finalizers_left(scene) == ("other/one",)
+
+
+# -- set-up
+
+
+def blank(name: str, **spec: Any) -> Any:
+    return mirror(name, **spec)
+
+
+def test_numbers_are_unique_and_the_lowest_free() -> None:
+    scene = Scene()
+    scene.more_mirrors = [blank("one"), blank("two", port=7790), blank("three")]
+    numbers = {
+        w.mirror.metadata.name: w.numbers.wire()
+        for w in scene.plan().urgent
+        if isinstance(w, SetUpMirror)
+    }
+    assert numbers == {
+        "one": {"port": 7791, "minors": {"root": 1}},
+        "three": {"port": 7792, "minors": {"root": 2}},
+        "two": {"port": 7790, "minors": {"root": 3}},
+    }
+
+
+def test_the_first_authority_lets_nobody_own() -> None:
+    scene = Scene()
+    scene.more_mirrors = [blank("one")]
+    (write,) = scene.plan().urgent
+    assert isinstance(write, SetUpMirror)
+    assert write.authority is not None
+    assert (write.authority.epoch, write.authority.incarnation) == (1, "uid-one")
+    assert not write.authority.initialised
+    assert not any(write.authority.may_own(host) for host in (A, B))
+
+
+def test_a_volume_that_is_added_gets_a_number_and_the_others_keep_theirs() -> None:
+    scene = Scene()
+    scene.mirror["volumes"] = [{"name": "root", "size": "16Mi"}, {"name": "data", "size": "1Gi"}]
+    scene.mirror["replicas"] = [
+        {"host": host, "devices": {"root": "/dev/vg0/g-root", "data": "/dev/vg0/g-data"}}
+        for host in (A, B)
+    ]
+    (write,) = [w for w in scene.plan().urgent if isinstance(w, SetUpMirror)]
+    assert write.numbers.wire() == {"port": 7789, "minors": {"root": 0, "data": 1}}
+    assert write.authority is None
+
+
+def test_an_invalid_mirror_is_not_set_up() -> None:
+    scene = Scene()
+    replicas = [{"host": host, "devices": {"root": "/dev/x"}} for host in (A, "nowhere-1")]
+    scene.more_mirrors = [blank("one", replicas=replicas)]
+    made = scene.plan()
+    assert made.urgent == ()
+    (write,) = [w for w in made.statuses if w.key.name == "one"]
+    assert write.patch["phase"] == "Invalid"
+    assert "there is no host nowhere-1" in str(write.patch["message"])
+
+
+def test_an_override_is_a_swap() -> None:
+    scene = Scene().lost()
+    scene.authority = owned_by(A, fenced={A: {"instance": instance(A), "epoch": 7}})
+    scene.mirror["override"] = {"host": B, "epoch": 7, "acceptDataLoss": True, "by": "maria"}
+    assert any(isinstance(write, SwapAuthority) for write in scene.plan().urgent)
+
+
+# -- phases
+
+
+@pytest.mark.parametrize(
+    ("change", "phase"),
+    [
+        (lambda s: None, Phase.RUNNING),
+        (lambda s: s.reports.clear(), Phase.STARTING),
+        (lambda s: s.reports.update({A: report(A, "Absent", reason="StartFailed")}), Phase.FAILED),
+        (lambda s: setattr(s.beats[A], "boot", "new"), Phase.STARTING),
+        (lambda s: s.silent(A, 4), Phase.RUNNING),
+        (lambda s: s.silent(A), Phase.UNKNOWN),
+        (lambda s: (s.lost(), s.replicas[B].update(marker={"reason": "Stopped"})), Phase.BLOCKED),
+        (lambda s: s.lost(), Phase.TAKING_OVER),
+        (lambda s: s.sites.update(burjassot={"maintenance": True}), Phase.MOVING),
+        (lambda s: s.guest.update(running=False), Phase.STOPPING),
+        (lambda s: setattr(s, "assignment", None), Phase.STARTING),
+    ],
+)
+def test_phases(change: object, phase: Phase) -> None:
+    scene = Scene()
+    assert callable(change)
+    change(scene)
+    if phase is Phase.STARTING and scene.assignment is None:
+        scene.reports = {}
+    assert status_of(scene).phase == phase
+
+
+def stopped() -> Scene:
+    scene = Scene().unowned()
+    scene.guest["running"] = False
+    scene.assignment = assigned("", "NotRequested", serial=4)
+    return scene
+
+
+def test_a_guest_is_stopped_when_its_hosts_say_so() -> None:
+    scene = stopped()
+    assert status_of(scene).phase == Phase.STOPPED
+    scene.reports = {A: report(A, "ShuttingDown", 4)}
+    assert status_of(scene).phase == Phase.STOPPING
+    scene.reports = {A: report(A, "Absent", 4)}
+    assert status_of(scene).phase == Phase.STOPPED
+
+
+def test_a_stopped_guest_of_a_lost_owner_is_unknown() -> None:
+    scene = stopped().silent(A)
+    scene.authority = owned_by(A)
+    scene.reports = {A: report(A, "Running", 3)}
+    assert status_of(scene).phase == Phase.UNKNOWN
+
+
+def test_the_hosts_own_words_are_passed_on_while_it_does_not_get_on() -> None:
+    scene = settled(Scene().lost())
+    scene.reports[B] = report(B, "Absent", 4, reason="WaitingForLink", message="waiting 3.2 s more")
+    status = status_of(scene)
+    assert status.reason == "WaitingForLink"
+    assert "tarongers-1: waiting 3.2 s more" in status.message
+
+
+# -- conditions
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda s: None, None),
+        (lambda s: s.unlinked(), "NotConnected"),
+        (lambda s: s.silent(B), "HeartbeatLost|HostNotReady|NotConnected"),
+        (lambda s: setattr(s.beats[A], "armed", False), "WatchdogNotArmed"),
+        (lambda s: setattr(s.beats[B], "armed", False), "WatchdogNotArmed"),
+        (lambda s: s.replicas[B].update(marker={"reason": "Stopped"}), "MarkedStale"),
+        (lambda s: s.guest.update(failover={"policy": "Manual"}), "FailoverManual"),
+        (lambda s: s.authority.update(eligible=only(A)), "NotYetInSync"),
+        (lambda s: s.sites.update(tarongers={"maintenance": True}), "Maintenance"),
+    ],
+)
+def test_protected_means_that_the_other_could_take_it_over_now(
+    change: object, reason: str | None
+) -> None:
+    scene = Scene()
+    assert callable(change)
+    change(scene)
+    status = status_of(scene)
+    found = condition(status.conditions, "Protected")
+    assert found is not None
+    assert found.status == status.protected == ("True" if reason is None else "False")
+    if reason is not None:
+        assert found.reason in reason.split("|")
+
+
+def test_times_of_transition_stay_while_the_status_stays() -> None:
+    scene = settled(Scene())
+    scene.status["conditions"] = [
+        {**c, "lastTransitionTime": "2020-01-01T00:00:00Z"} for c in scene.status["conditions"]
+    ]
+    scene.unlinked()
+    conditions = status_of(scene).conditions
+    running, protected = (condition(conditions, kind) for kind in ("Running", "Protected"))
+    assert running is not None
+    assert protected is not None
+    assert running.last_transition_time == "2020-01-01T00:00:00Z"
+    assert protected.last_transition_time == "2024-05-01T10:00:00Z"
+
+
+def test_transitions_are_told() -> None:
+    scene = settled(Scene()).unlinked()
+    (write,) = [w for w in scene.plan().statuses if w.kind == "Guest"]
+    assert [(n.warning, n.reason) for n in write.notices] == [(True, "NotConnected")]
+
+
+# -- mirrors
+
+
+@pytest.mark.parametrize(
+    ("change", "phase", "column"),
+    [
+        (lambda s: None, "Redundant", "InSync"),
+        (lambda s: s.unlinked(), "Degraded", "Disconnected"),
+        (
+            lambda s: (
+                s.unlinked(),
+                s.authority.update(mode="Standalone", eligible=only(A)),
+            ),
+            "Degraded",
+            "Standalone",
+        ),
+        (
+            lambda s: [
+                r["volumes"]["root"].update(disk="Inconsistent", outOfSyncBytes=8 * 2**20)
+                for r in s.replicas.values()
+            ],
+            "Resyncing",
+            "Resync 50%",
+        ),
+        (lambda s: s.authority.update(mode="Hold"), "Hold", "InSync"),
+        (lambda s: s.replicas[B].update(reason="SplitBrain"), "SplitBrain", "SplitBrain"),
+        (
+            lambda s: s.authority.update(
+                eligible={h: {"eligible": False, "reason": "NotInitialised"} for h in (A, B)}
+            ),
+            "NotInitialised",
+            "NotInitialised",
+        ),
+    ],
+)
+def test_mirrors(change: object, phase: str, column: str) -> None:
+    scene = Scene()
+    assert callable(change)
+    change(scene)
+    status = mirror_status_of(scene)
+    assert status.phase == phase
+    assert status_of(scene).mirror == column
+    assert is_true(status.conditions, "Redundant") is (phase == "Redundant")
+
+
+def test_what_a_dead_host_said_last_does_not_count() -> None:
+    scene = Scene().silent(A)
+    scene.unlinked(B)
+    assert is_true(mirror_status_of(scene).conditions, "Connected") is False
+
+
+def test_if_nobody_can_be_asked_nobody_can_tell() -> None:
+    scene = Scene().silent(A).silent(B)
+    conditions = mirror_status_of(scene).conditions
+    assert is_true(conditions, "Connected") is None
+    assert is_true(conditions, "InSync") is None
+
+
+def test_what_was_accepted_is_noted_only_while_the_spec_is_valid() -> None:
+    scene = Scene()
+    assert mirror_status_of(scene).accepted is not None
+    scene.mirror["port"] = 7790
+    assert mirror_status_of(scene).accepted is None
+
+
+# -- hosts and sites
+
+
+def host_wire(scene: Scene, name: str) -> Model:
+    world = scene.world()
+    return host_status(world.hosts[name], world)
+
+
+@pytest.mark.parametrize(
+    ("change", "phase", "lease"),
+    [
+        (lambda s: None, "Ready", "Fresh"),
+        (lambda s: s.silent(A, 4), "NotReady", "Late"),
+        (lambda s: s.silent(A), "Lost", "Lost"),
+        (lambda s: s.beats.pop(A), "Never", "Never"),
+        (lambda s: s.sites.update(burjassot={"maintenance": True}), "Maintenance", "Fresh"),
+        (lambda s: setattr(s.beats[A], "armed", False), "NotReady", "Fresh"),
+    ],
+)
+def test_hosts(change: object, phase: str, lease: str) -> None:
+    scene = Scene()
+    assert callable(change)
+    change(scene)
+    status = host_wire(scene, A).wire()
+    assert (status["phase"], status["lease"]) == (phase, lease)
+
+
+def site_wire(scene: Scene, name: str) -> dict[str, object]:
+    world = scene.world()
+    return site_status(world.sites[name], world).wire()
+
+
+@pytest.mark.parametrize(
+    ("change", "phase", "hosts"),
+    [
+        (lambda s: None, "Ready", "1/1"),
+        (lambda s: s.silent(A), "Lost", "0/1"),
+        (lambda s: s.sites.update(burjassot={"maintenance": True}), "Maintenance", "0/1"),
+        (lambda s: s.hosts.pop(A), "Empty", "0/0"),
+        (lambda s: s.hosts.update({"burjassot-2": {}}), "Degraded", "1/2"),
+    ],
+)
+def test_sites(change: object, phase: str, hosts: str) -> None:
+    scene = Scene()
+    assert callable(change)
+    change(scene)
+    status = site_wire(scene, "burjassot")
+    assert (status["phase"], status["hosts"]) == (phase, hosts)
+
+
+@pytest.mark.parametrize(("memory", "says"), [("1Gi", "all fit"), ("512Mi", "0.5 GiB too little")])
+def test_what_would_not_fit_if_the_other_site_failed(memory: str, says: str) -> None:
+    scene = Scene()
+    scene.hosts[B] = {"capacity": {"memory": memory, "cpus": 4}}
+    assert site_wire(scene, "tarongers")["ifPeerFails"] == says
+
+
+def test_what_cannot_be_judged_yet_keeps_the_status_it_has() -> None:
+    scene = Scene()
+    scene.beats[A] = Beat(renewed=False)
+    made = scene.plan()
+    assert {(w.kind, w.key.name) for w in made.statuses} == {("Host", B), ("Site", "tarongers")}
