@@ -25,10 +25,12 @@ async def test_configure_says_whether_the_text_changed(pair: Pair) -> None:
     assert not await pair.a.drbd.configure(pair.mirror, pair.text)
 
 
-async def test_configure_refuses_what_drbd_cannot_read(pair: Pair) -> None:
+@pytest.mark.parametrize("text", ["nonsense\n", 'resource "other" {\n', ""])
+async def test_configure_refuses_what_is_not_this_mirror(pair: Pair, text: str) -> None:
+    """One file that cannot be read would break the handlers of all mirrors."""
     await pair.a.drbd.configure(pair.mirror, pair.text)
     with pytest.raises(CommandFailed):
-        await pair.a.drbd.configure(pair.mirror, 'resource "broken" {\n')
+        await pair.a.drbd.configure(pair.mirror, text)
     assert not await pair.a.drbd.configure(pair.mirror, pair.text)
 
 

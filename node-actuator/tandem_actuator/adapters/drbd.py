@@ -160,7 +160,7 @@ class DrbdHost:
             old = _read_or_none(path)
             if old == text:
                 return False
-            await self._check_syntax(path, text)
+            await self._check_draft(mirror, path, text)
             replace_file(path, text.encode())
             try:
                 (await self._adm("sh-nop")).check()
@@ -173,11 +173,12 @@ class DrbdHost:
                 raise
         return True
 
-    async def _check_syntax(self, path: Path, text: str) -> None:
+    async def _check_draft(self, mirror: Mirror, path: Path, text: str) -> None:
+        """It can be read, and defines this mirror's resource for this host."""
         draft = path.with_suffix(".draft")
         draft.write_text(text)
         try:
-            command = [self.tools.adm, "-c", str(draft), "sh-nop"]
+            command = [self.tools.adm, "-c", str(draft), "sh-minor", mirror.drbd_name]
             (await run(command, timeout_s=COMMAND_TIMEOUT_S)).check()
         finally:
             draft.unlink(missing_ok=True)

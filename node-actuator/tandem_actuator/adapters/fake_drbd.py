@@ -133,8 +133,8 @@ class FakeDrbd:
             yield await self._events.get()
 
     async def configure(self, mirror: Mirror, text: str) -> bool:
-        if not text.strip().endswith("}"):
-            raise CommandFailed("the configuration cannot be read")
+        if f'resource "{mirror.drbd_name}"' not in text:
+            raise CommandFailed("the configuration does not define the resource")
         changed = text != self.text
         self.name, self.text = mirror.drbd_name, text
         return changed
