@@ -32,7 +32,7 @@ OTHERS_S = {
 READY_TIMEOUT_S = 180.0
 SETTLE_S = 5.0
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:

@@ -36,7 +36,7 @@ FIRST_START_TIMEOUT_S = 90.0
 REDUNDANT_TIMEOUT_S = 120.0
 COUNT_FOR_S = 3.0
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
