@@ -29,6 +29,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 
 DEFAULT_SOCKET = "/run/tandem/actuator.sock"
 STAY_FROZEN = 1
@@ -129,21 +130,31 @@ def worth_waiting(asked: dict[str, str], began_s: float) -> bool:
 
 def role(asked: dict[str, str]) -> str:
     """This host's role: from /proc/drbd on 8.4, by drbdsetup on 9. Unknown if it cannot be read."""
-    minors, resource = asked.get("DRBD_MINOR", "").split(), asked.get("DRBD_RESOURCE", "")
     try:
         # Not pathlib: it alone would double the time that this program takes to start.
         with open("/proc/drbd", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-            for line in file:
-                number, colon, rest = line.strip().partition(": ")
-                if colon and number in minors and " ro:" in f" {rest}":
-                    return rest.partition("ro:")[2].partition("/")[0]
-        command = ["drbdsetup", "role", resource]
-        shown = subprocess.run(
-            command, capture_output=True, text=True, timeout=ROLE_TIMEOUT_S, check=True
-        )
-        return shown.stdout.strip().partition("/")[0] or "Unknown"
+            found = role_in(file, asked.get("DRBD_MINOR", "").split())
+        return found or role_from_drbdsetup(asked.get("DRBD_RESOURCE", ""))
     except (OSError, subprocess.SubprocessError):
         return "Unknown"
+
+
+def role_in(lines: Iterable[str], minors: list[str]) -> str | None:
+    """The role of the first of these devices in /proc/drbd; None if it shows none."""
+    for line in lines:
+        number, _, rest = line.strip().partition(": ")
+        if number in minors and " ro:" in rest:
+            return rest.partition(" ro:")[2].partition("/")[0]
+    return None
+
+
+def role_from_drbdsetup(resource: str) -> str:
+    """What ``drbdsetup role`` says."""
+    command = ["drbdsetup", "role", resource]
+    shown = subprocess.run(
+        command, capture_output=True, text=True, timeout=ROLE_TIMEOUT_S, check=True
+    )
+    return shown.stdout.strip().partition("/")[0] or "Unknown"
 
 
 if __name__ == "__main__":

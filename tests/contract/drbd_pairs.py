@@ -25,7 +25,8 @@ VOLUMES = ("root", "data")
 class Site(Protocol):
     """One end."""
 
-    drbd: Drbd
+    @property
+    def drbd(self) -> Drbd: ...
 
     async def fence_answers(self, code: int) -> None:
         """What the fence-peer handler ends with from now on."""

@@ -187,11 +187,15 @@ class DrbdHost:
         """Runs only the option changes out of what ``drbdadm adjust`` would do."""
         if not isinstance(await self.query(mirror), DrbdState):
             return
-        planned = (await self._adm("--dry-run", "adjust", mirror.drbd_name)).check()
-        for line in planned.stdout.splitlines():
-            words = shlex.split(line)
-            if len(words) > 1 and words[1] in OPTION_COMMANDS:
+        for words in await self._planned(mirror):
+            if words[1] in OPTION_COMMANDS:
                 await self._setup(*words[1:])
+
+    async def _planned(self, mirror: Mirror) -> list[list[str]]:
+        """The commands that ``drbdadm adjust`` would run, each with its program."""
+        shown = (await self._adm("--dry-run", "adjust", mirror.drbd_name)).check().stdout
+        lines = (shlex.split(line) for line in shown.splitlines())
+        return [words for words in lines if len(words) > 1]
 
     # --- metadata
 
@@ -239,8 +243,10 @@ class DrbdHost:
         """May be repeated: only what is missing is done. Undone again if a volume fails."""
         name = mirror.drbd_name
         if self.tools.major != 8:
-            command = ("--skip-net", "adjust", name)
-            (await self._adm(*command, timeout_s=METADATA_TIMEOUT_S)).check()
+            # Peers and paths, which 9 wants before an attach and a connect, but no connect.
+            for words in await self._planned(mirror):
+                if words[1] != "connect":
+                    (await run(words, timeout_s=METADATA_TIMEOUT_S)).check()
             return
         (await self._adm("new-resource", name)).check()
         (await self._adm("new-minor", name)).check()
