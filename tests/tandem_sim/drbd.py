@@ -27,6 +27,11 @@ write_numbers = count(1)
 GRANTED, PEER_IS_PRIMARY = 4, 6
 
 
+def has_data(disk: Disk) -> bool:
+    """Whether the disk is known to take writes."""
+    return disk in (Disk.INCONSISTENT, Disk.CONSISTENT, Disk.UP_TO_DATE)
+
+
 @dataclass
 class Write:
     """One write of a guest. ``done`` is told whether it was acknowledged or failed."""
@@ -160,10 +165,18 @@ class Replica:
     # -- the connection, told by the pair
 
     def hear(self, peer: "Replica") -> None:
-        """The peer's state, from a packet."""
+        """The peer's state, from a packet.
+
+        Whoever keeps the only copy while somebody writes begins a new generation, also a Secondary
+        whose Primary has lost its disk.
+        """
         self.peer_role = peer.role
+        written = Role.PRIMARY in (self.role, peer.role)
         for name, volume in self.volumes.items():
-            volume.peer_disk = peer.volumes[name].disk
+            before, volume.peer_disk = volume.peer_disk, peer.volumes[name].disk
+            gone = has_data(before) and not has_data(volume.peer_disk)
+            if gone and written and volume.disk is Disk.UP_TO_DATE:
+                self.backings[name].rotate(self.wire.new_generation())
         self._changed()
 
     def joined(self, session: int, peer: "Replica") -> None:

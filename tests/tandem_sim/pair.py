@@ -44,6 +44,7 @@ class Pair:
     resync_s: float
     sides: dict[str, Side] = field(default_factory=dict)
     say: Callable[[str], None] = lambda what: None
+    arrivals: dict[str, float] = field(default_factory=dict)
     backlog: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
     sessions: "count[int]" = field(default_factory=lambda: count(1))
 
@@ -78,8 +79,11 @@ class Pair:
             else:
                 self.backlog.append((session, arrive))
 
-        delay_s = self.kernel.between(*LATENCY_S)
-        self.kernel.after(delay_s, side.group, arrive)
+        # In order, as TCP delivers.
+        soonest_s = self.arrivals.get(sender.host, 0.0)
+        at_s = max(soonest_s, self.kernel.now_s + self.kernel.between(*LATENCY_S))
+        self.arrivals[sender.host] = at_s
+        self.kernel.at(at_s, side.group, arrive)
 
     def peer_now(self, replica: Replica) -> Replica | None:
         """The peer, if it can be asked and answers at this moment."""

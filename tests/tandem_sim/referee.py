@@ -1,7 +1,8 @@
 """Judges every step: what Tandem promises, checked where it would be broken.
 
 * No acknowledged write is missing where a guest runs.
-* A guest runs in at most one place.
+* A guest runs in at most one place. A machine that was paused may wake up beside its successor;
+  it must stop the guest within the time that ``residue_s`` gives it.
 * Never two writers: once another run has had a write acknowledged, an earlier one has none.
 * Epochs rise by one.
 
@@ -31,13 +32,14 @@ class History:
     acknowledged: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     answered_s: list[float] = field(default_factory=list)
     writer: int = 0
+    overlap_s: float | None = None
 
 
 class Referee:
     """Collects the histories of all guests, and every broken promise."""
 
-    def __init__(self, kernel: Kernel, log: Log) -> None:
-        self.kernel, self.log = kernel, log
+    def __init__(self, kernel: Kernel, log: Log, residue_s: float) -> None:
+        self.kernel, self.log, self.residue_s = kernel, log, residue_s
         self.histories: dict[str, History] = defaultdict(History)
         self.problems: list[str] = []
         self.mirrors: dict[str, str] = {}
@@ -48,7 +50,25 @@ class Referee:
         self.log.say("referee", f"BROKEN: {what}")
 
     def executing(self, guest: str) -> list[Run]:
-        return [run for _, _, run in self.histories[guest].runs if run.executing]
+        """Runs whose processors run now: not those of a machine that is paused."""
+        runs = (run for _, _, run in self.histories[guest].runs if run.executing)
+        return [run for run in runs if run.group.held_by is None]
+
+    def look(self) -> None:
+        """Called often: two at once, and what the newest one reads."""
+        for guest, history in self.histories.items():
+            runs = self.executing(guest)
+            if runs:
+                self.check_data(runs[-1])
+            if len(runs) < 2:
+                history.overlap_s = None
+                continue
+            since_s = history.overlap_s = history.overlap_s or self.kernel.now_s
+            if self.kernel.now_s - since_s > self.residue_s:
+                self._broken(
+                    f"{guest} has run on {[run.host for run in runs]} at once for too long"
+                )
+                history.overlap_s = self.kernel.now_s
 
     # -- told by guests
 

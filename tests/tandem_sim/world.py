@@ -11,6 +11,7 @@ from tandem_api.host import Host as HostObject
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
 from tandem_api.site import Site
+from tandem_api.timing import PROFILES, Profile
 from tandem_sim.actuator import Actuator
 from tandem_sim.api import Api
 from tandem_sim.controller import Controller
@@ -29,6 +30,7 @@ ACTUATOR_START_S = (0.8, 1.5)
 ACTUATOR_RESTART_S = (1.5, 3.0)
 BOOT_S = (3.0, 8.0)
 SETTLE_LIMIT_S = 120.0
+LOOK_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,14 @@ class World:
         self.log = Log(lambda: self.kernel.now_s)
         self.network = Network()
         self.api = Api(self.kernel, self.network)
-        self.referee = Referee(self.kernel, self.log)
+        timing = PROFILES[Profile(self.plan.profile)]
+        residue_s = (
+            timing.link_detection_seconds
+            + timing.query_freshness_seconds
+            + timing.fencing_seconds
+            + timing.watchdog_seconds
+        )
+        self.referee = Referee(self.kernel, self.log, residue_s)
         self.api.server.on_authority.append(self.referee.authority_changed)
         self.hosts = {host.name: self._host(host) for host in self.plan.hosts}
         self.actuators: dict[str, Actuator] = {}
@@ -180,14 +189,15 @@ class World:
         for name in self.hosts:
             self.start(name)
 
-    def settle(self) -> None:
+    def settle(self, *, keep_log: bool = False) -> None:
         """Let it come up until every guest that shall run does and is protected; then zero."""
         while not self._settled():
             if self.kernel.now_s > SETTLE_LIMIT_S:
                 raise TimeoutError("the world did not come up; see its log")
             self.kernel.run_until(self.kernel.now_s + 0.5)
         self.kernel.run_until(self.kernel.now_s + 2.0)
-        self.log.lines.clear()
+        if not keep_log:
+            self.log.lines.clear()
         self.log.origin_s = self.kernel.now_s
 
     def _settled(self) -> bool:
@@ -208,10 +218,8 @@ class World:
 
     def _judge(self) -> Generator[Command, bool, None]:
         while True:
-            yield Sleep(1.0)
-            for guest in self.referee.histories:
-                for run in self.referee.executing(guest):
-                    self.referee.check_data(run)
+            yield Sleep(LOOK_S)
+            self.referee.look()
 
     # -- what hosts call back
 
