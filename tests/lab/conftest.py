@@ -3,6 +3,12 @@
 One lab at a time: the session holds the lab's lock. It is set up (which costs a second when
 nothing changed), booted once with empty disks, and taken down at the end. A test that kills or
 cuts something calls `restored_lab`, which brings hosts and links back afterwards.
+
+Tests of Tandem itself use `tandem`: the same lab with everything deployed in it, once for all of
+them. Before each test it is redundant and running; if what an earlier test left cannot be
+repaired, it is deployed afresh. After each test the guest's history is checked.
+
+TANDEM_LAB_KEEP=1 uses a deployment that is still up, and leaves it up: for writing tests.
 """
 
 from __future__ import annotations
@@ -12,28 +18,38 @@ from collections.abc import Iterator
 
 import pytest
 
+from tandem_lab.controlplane import ControlPlaneError, ProcessError
+from tandem_lab.deployment import Deployment
 from tandem_lab.lab import Lab
-from tandem_lab.settings import Settings
-from tandem_lab.setup.steps import set_up
+from tandem_lab.prepare import prepare
+from tandem_lab.settings import LabError, Settings
 from tandem_lab.topology import CUTTABLE_LINKS
 
+from .deployed import Deployed
+
 LOCK_TIMEOUT_S = 900.0
+KEEP = bool(os.environ.get("TANDEM_LAB_KEEP"))
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    """A lab with all hosts up, on empty disks."""
+def locked_lab() -> Iterator[Lab]:
+    """A lab that nobody else uses; whether it is up is for others to say."""
     if os.geteuid() != 0:
         pytest.skip("the lab needs root")
-    settings = Settings.from_environment()
-    set_up(settings, print)
-    lab = Lab(settings)
+    prepare(print)
+    lab = Lab(Settings.from_environment())
     with lab.exclusive(LOCK_TIMEOUT_S):
-        lab.up(fresh=True)
-        try:
-            yield lab
-        finally:
-            lab.down()
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def lab(locked_lab: Lab) -> Iterator[Lab]:
+    """A lab with all hosts up, on empty disks."""
+    locked_lab.up(fresh=True)
+    try:
+        yield locked_lab
+    finally:
+        locked_lab.down()
 
 
 @pytest.fixture
@@ -47,3 +63,31 @@ def restored_lab(lab: Lab) -> Iterator[Lab]:
             host.resume()
         if not host.is_up:
             host.start()
+
+
+@pytest.fixture(scope="session")
+def deployed(locked_lab: Lab) -> Iterator[Deployed]:
+    """Tandem in the lab; `tandem` is what tests use."""
+    deployed = Deployed(Deployment(locked_lab))
+    if KEEP and locked_lab.is_up and deployed.deployment.plane.running():
+        deployed.remember()
+    else:
+        deployed.deploy()
+    try:
+        yield deployed
+    finally:
+        if not KEEP:
+            deployed.deployment.down()
+
+
+@pytest.fixture
+def tandem(deployed: Deployed) -> Iterator[Deployed]:
+    """Tandem with one guest, redundant and running."""
+    try:
+        deployed.settle()
+    except (LabError, ControlPlaneError, ProcessError) as error:
+        print(f"deploying afresh: {error}")
+        deployed.deploy()
+    deployed.forget_history()
+    yield deployed
+    deployed.check_history()

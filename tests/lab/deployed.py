@@ -1,0 +1,350 @@
+"""Tandem deployed in the lab, as its tests see it: one counting guest on one mirror.
+
+It breaks nothing by itself and asserts one thing: the guest's history. The counter guest prints a
+number only after both disks that must have it do, so over all boots at all hosts the numbers that
+it printed are one row without a step back, without a repetition, and without two guests in it.
+
+Used by the fixtures `tandem_lab` and `tandem` (conftest) and by the test_tandem_* files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tandem_lab.agent_client import HostUnreachableError
+from tandem_lab.deployment import Deployment
+from tandem_lab.lab import Lab
+from tandem_lab.settings import SOURCE_DIR, LabError
+from tandem_lab.site_host import HostDownError, SiteHost
+from tandem_lab.takeover import GuestName
+from tandem_lab.topology import CUTTABLE_LINKS
+
+GUEST = GuestName("secretaria", "bancuv3")
+VOLUME = "bancuv3-root"
+VOLUME_SIZE = "20M"
+EXAMPLES = ("two-sites", "bancuv3")
+KINDS = "sites.tandem.dev,hosts.tandem.dev,mirrors.tandem.dev,guests.tandem.dev"
+REPLICAS = 2
+
+POLL_S = 0.4
+SETTLE_TIMEOUT_S = 150.0
+# Loose: this machine may be busy with something else. Quiet, it is about 13 s.
+TAKEOVER_BOUND_S = 45.0
+ASK_TIMEOUT_S = 5.0
+
+Raw = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that the guest printed at a host. `at_s` compares with time.monotonic()."""
+
+    at_s: float
+    host: str
+    text: str
+
+    @property
+    def number(self) -> int | None:
+        """The number, if it is one that was counted."""
+        return int(self.text) if re.fullmatch(r"\d+", self.text) else None
+
+    @property
+    def found(self) -> int | None:
+        """The number that a boot found on the disk. A kill may have left half a line before."""
+        match = re.search(r"boot (\d+)$", self.text)
+        return int(match[1]) if match else None
+
+
+def history_problem(lines: Iterable[Line]) -> str | None:
+    """Why these lines are not those of one guest that lost nothing, or None if they are."""
+    last: int | None = None
+    for line in lines:
+        where = f"at {line.host}, {line.at_s:.2f}"
+        if "BAD" in line.text:
+            return f"the guest found its disk damaged {where}: {line.text}"
+        if line.found is not None:
+            if last is not None and line.found < last:
+                return f"{last} was printed, but a boot {where} found {line.found}"
+            last = line.found
+        elif line.number is not None:
+            if last is not None and line.number != last + 1:
+                return f"{line.number} was printed {where} after {last}"
+            last = line.number
+    return None
+
+
+class Deployed:
+    """The one deployment that tests share; `settle` brings it back to redundant and running."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self.lab: Lab = deployment.lab
+        self.history_from_s = time.monotonic()
+        self._specs: dict[tuple[str, str], Raw] = {}
+
+    # -- what is there
+
+    def objects(self) -> list[Raw]:
+        """All objects of Tandem's kinds."""
+        text = self.deployment.kubectl("get", KINDS, "-A", "-o", "json")
+        items: list[Raw] = json.loads(text)["items"]
+        return items
+
+    def raw(self, *which: str) -> Raw:
+        """One object, named as for `kubectl get`."""
+        found: Raw = json.loads(self.deployment.kubectl("get", *which, "-o", "json"))
+        return found
+
+    def get(self, kind: str, name: str) -> Raw:
+        """One object; the guest's namespace is assumed for what has one."""
+        return self.raw(kind, "-n", GUEST.namespace, name)
+
+    def guest(self) -> Raw:
+        """The guest's status."""
+        status: Raw = self.get("guest", GUEST.name).get("status") or {}
+        return status
+
+    def mirror(self) -> Raw:
+        """The mirror's status."""
+        status: Raw = self.get("mirror", GUEST.name).get("status") or {}
+        return status
+
+    def authority(self) -> Raw:
+        """Who may write, by the mirror's status."""
+        authority: Raw = self.mirror()["authority"]
+        return authority
+
+    def ends(self) -> tuple[SiteHost, SiteHost]:
+        """The host that owns the mirror, and the other one."""
+        owner = self.authority()["owner"]
+        first, second = self.lab.hosts
+        return (first, second) if first.name == owner else (second, first)
+
+    def events(self, namespace: str = GUEST.namespace) -> list[Raw]:
+        """Events, oldest first."""
+        text = self.deployment.kubectl("get", "events", "-n", namespace, "-o", "json")
+        items: list[Raw] = json.loads(text)["items"]
+        return items
+
+    # -- what the guest printed
+
+    def lines(self, since_s: float = 0.0, host: SiteHost | None = None) -> list[Line]:
+        """What it printed since then, at all hosts or one, oldest first."""
+        hosts = self.lab.hosts if host is None else [host]
+        lines = [
+            Line(line.monotonic_s, each.name, line.text)
+            for each in hosts
+            for line in self.lab.guest_lines(GUEST.domain, each.name)
+            if line.monotonic_s >= since_s
+        ]
+        return sorted(lines, key=lambda line: line.at_s)
+
+    def longest_gap_s(self, since_s: float) -> float:
+        """The longest time without a number from then until now."""
+        moments = [line.at_s for line in self.lines(since_s) if line.number is not None]
+        edges = [since_s, *moments, time.monotonic()]
+        return max(after - before for before, after in itertools.pairwise(edges))
+
+    def boots_since(self, since_s: float) -> list[Line]:
+        """The guest's own boots since then."""
+        return [line for line in self.lines(since_s) if line.found is not None]
+
+    def forget_history(self) -> None:
+        """What follows is not compared with what was: a person gave writes up."""
+        self.history_from_s = time.monotonic()
+
+    def check_history(self) -> None:
+        """Nothing lost, nothing twice, never two at once, since the deployment or `forget`."""
+        lines = self.lines(self.history_from_s)
+        assert lines, "the guest printed nothing at all"
+        problem = history_problem(lines)
+        assert problem is None, problem
+
+    # -- waiting
+
+    def wait(self, what: str, look: Callable[[], T | None], timeout_s: float) -> T:
+        """The first answer that is neither None nor False; LabError with `what` after it."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            answer = look()
+            if answer is not None and answer is not False:
+                return answer
+            if time.monotonic() > deadline_s:
+                raise LabError(f"{what}: not within {timeout_s:g} s; {self._told()}")
+            time.sleep(POLL_S)
+
+    def wait_guest(self, what: str, wanted: Callable[[Raw], bool], timeout_s: float = 60.0) -> Raw:
+        """The guest's status once it is so."""
+
+        def look() -> Raw | None:
+            status = self.guest()
+            return status if wanted(status) else None
+
+        return self.wait(what, look, timeout_s)
+
+    def wait_running_at(self, host: SiteHost, since_s: float, timeout_s: float = 60.0) -> float:
+        """Until it counts there after that moment, and is reported so; when it first did."""
+
+        def look() -> float | None:
+            counted = [line for line in self.lines(since_s, host) if line.number is not None]
+            return counted[0].at_s if len(counted) >= 2 else None
+
+        first_s = self.wait(f"guest counts at {host.name}", look, timeout_s)
+        self.wait_guest(
+            f"guest is reported running at {host.name}",
+            lambda status: status.get("phase") == "Running" and status.get("host") == host.name,
+            timeout_s,
+        )
+        return first_s
+
+    def wait_reason(self, reason: str, timeout_s: float = 60.0) -> Raw:
+        """The guest's status once it gives this reason."""
+        return self.wait_guest(reason, lambda s: s.get("reason") == reason, timeout_s)
+
+    def wait_counting(self, more: int = 3, timeout_s: float = 20.0) -> None:
+        """Until it has printed so many numbers more, wherever."""
+        since_s = time.monotonic()
+
+        def look() -> bool:
+            return len([n for n in self.lines(since_s) if n.number is not None]) >= more
+
+        self.wait("guest counts", look, timeout_s)
+
+    def wait_redundant(self, timeout_s: float = SETTLE_TIMEOUT_S) -> None:
+        """Until it runs, counts, and could be taken over now; with every host's present boot."""
+        self.wait("redundant and running", self._redundant, timeout_s)
+        self.wait_counting()
+
+    def _redundant(self) -> bool:
+        if not all(host.is_up for host in self.lab.hosts):
+            return False
+        guest, mirror = self.guest(), self.mirror()
+        authority, replicas = mirror.get("authority") or {}, mirror.get("replicas") or {}
+        return (
+            guest.get("phase") == "Running"
+            and guest.get("protected") == "True"
+            and authority.get("mode") == "Mirrored"
+            and guest.get("host") == authority.get("owner")
+            and all(
+                replicas.get(host.name, {}).get("connection") == "Connected"
+                and host.boots()[-1].boot_id in replicas[host.name].get("instance", "")
+                for host in self.lab.hosts
+            )
+        )
+
+    def _told(self) -> str:
+        try:
+            guest, authority = self.guest(), self.authority()
+        except Exception as error:  # the server may be what a test has broken
+            return f"and the API does not answer: {error}"
+        return (
+            f"guest is {guest.get('phase')} on {guest.get('host') or 'no host'}:"
+            f" {guest.get('reason')} {guest.get('message')}; authority:"
+            f" {authority['mode']} owner {authority['owner'] or 'nobody'} epoch"
+            f" {authority['epoch']} {authority['reason']}"
+        )
+
+    # -- changing
+
+    def patch(self, kind: str, name: str, spec: Raw) -> None:
+        """A merge patch of an object's spec."""
+        body = json.dumps({"spec": spec})
+        self.deployment.kubectl(
+            *("patch", kind, "-n", GUEST.namespace, name, "--type=merge", "-p", body)
+        )
+
+    def deploy(self) -> None:
+        """From empty disks to a guest that runs and is protected."""
+        self.deployment.up(fresh=True)
+        self.deployment.make_counter_disks(VOLUME, VOLUME_SIZE)
+        self.history_from_s = time.monotonic()
+        for name in EXAMPLES:
+            self.deployment.apply(SOURCE_DIR / "examples" / f"{name}.yaml")
+        self.wait_redundant()
+        self.remember()
+
+    def remember(self) -> None:
+        """The specs as they are now are what `settle` brings back."""
+        self._specs = {_key(raw): raw["spec"] for raw in self.objects()}
+
+    def settle(self, timeout_s: float = SETTLE_TIMEOUT_S) -> None:
+        """Repair what a test broke, and wait until the guest is redundant and running."""
+        for link in CUTTABLE_LINKS:
+            self.lab.link(link.name).heal()
+        self._repair_third_place()
+        for host in self.lab.hosts:
+            if host.state().paused:
+                host.resume()
+            if not host.is_up:
+                host.start(wait=False)
+        self._repair_objects()
+        self.wait_redundant(timeout_s)
+
+    def _repair_third_place(self) -> None:
+        plane = self.deployment.plane
+        if not plane.running():
+            plane.start_apiserver()
+        plane.resume()
+        for index in range(1, REPLICAS):
+            self.deployment.controller(index).stop()
+        first = self.deployment.controller(0)
+        if first.process.alive():
+            first.resume()
+        else:
+            first.start()
+
+    def _repair_objects(self) -> None:
+        found = {_key(raw): raw for raw in self.objects()}
+        for (kind, name), raw in found.items():
+            if (kind, name) not in self._specs:
+                where = raw["metadata"].get("namespace", GUEST.namespace)
+                self.deployment.kubectl("delete", kind, "-n", where, name, "--wait=false")
+        if self._specs.keys() - found.keys():
+            for name in EXAMPLES:
+                self.deployment.apply(SOURCE_DIR / "examples" / f"{name}.yaml")
+        for (kind, name), spec in self._specs.items():
+            if (kind, name) in found and found[kind, name]["spec"] != spec:
+                body = json.dumps([{"op": "replace", "path": "/spec", "value": spec}])
+                self.deployment.kubectl(
+                    *("patch", kind, "-n", GUEST.namespace, name, "--type=json", "-p", body)
+                )
+
+
+def _key(raw: Raw) -> tuple[str, str]:
+    return str(raw["kind"]).lower(), str(raw["metadata"]["name"])
+
+
+def guest_runs_on(host: SiteHost) -> bool:
+    """Whether any QEMU process is there, asked on the cable that is never cut.
+
+    A host that does not answer may be rebooting, or may not: yes.
+    """
+    try:
+        return host.run(["pgrep", "qemu-system"], timeout_s=ASK_TIMEOUT_S).ok
+    except HostDownError:
+        return False
+    except HostUnreachableError:
+        return True
+
+
+def guest_ended(host: SiteHost, boots: int) -> bool:
+    """Whether what ran there when it had booted so many times has ended."""
+    return was_reset(host, boots) or not guest_runs_on(host)
+
+
+def was_reset(host: SiteHost, boots: int) -> bool:
+    """Whether its watchdog bit: it boots again in place, or its process has ended."""
+    return not host.is_up or len(host.boots()) > boots
+
+
+def repower(host: SiteHost, boots: int) -> None:
+    """Switch a host off and on whose watchdog bit: the lab's kernel does not always survive it."""
+    if was_reset(host, boots):
+        host.restart(wait=False)

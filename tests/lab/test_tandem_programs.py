@@ -1,0 +1,131 @@
+"""Tandem in the lab: its own programs are restarted, killed and stalled; guests do not notice."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import pytest
+
+from tandem_lab.deployment import NAMESPACE, Controller
+
+from .deployed import TAKEOVER_BOUND_S, Deployed, Raw
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
+
+# The guest itself pauses a tenth of a second; the machine may be busy.
+GAP_BOUND_S = 1.5
+API_AWAY_S = 15.0
+LEASE_NOT_YET_LOST_S = 5.0
+
+
+def test_an_actuator_is_restarted_and_killed_under_a_running_guest(tandem: Deployed) -> None:
+    owner, other = tandem.ends()
+    boot_id, started_s = owner.boot_id(), time.monotonic()
+    for action in ("restart", "kill"):
+        before, since_s = tandem.authority(), time.monotonic()
+        owner.actuator(action)
+        adopted = tandem.wait(
+            f"authority is adopted after {action}",
+            partial(_authority_beyond, tandem, int(before["epoch"])),
+            30.0,
+        )
+        assert adopted["reason"] == "Adopted"
+        assert adopted["owner"] == owner.name
+        assert adopted["ownerInstance"] != before["ownerInstance"]
+        assert boot_id in adopted["ownerInstance"]
+        time.sleep(5.0)  # longer than the watchdog would wait
+        assert tandem.longest_gap_s(since_s) < GAP_BOUND_S
+    tandem.wait_redundant()
+    assert owner.boot_id() == boot_id
+    assert not tandem.boots_since(started_s)
+
+    killed_s = time.monotonic()
+    owner.kill()
+    tandem.wait_running_at(other, killed_s, TAKEOVER_BOUND_S)
+    owner.start(wait=False)
+    tandem.wait_redundant()
+
+
+def test_the_api_server_is_away(tandem: Deployed) -> None:
+    """Stalled at first, then gone: connections that hang, then connections refused."""
+    owner, other = tandem.ends()
+    before, away_s = tandem.authority(), time.monotonic()
+    plane = tandem.deployment.plane
+    plane.pause()
+    time.sleep(API_AWAY_S)
+    plane.kill_apiserver()
+    time.sleep(API_AWAY_S)
+    assert tandem.longest_gap_s(away_s) < GAP_BOUND_S
+    plane.start_apiserver()
+
+    tandem.wait_redundant()
+    time.sleep(3.0)  # a controller that was away must not act on what it remembers
+    tandem.wait_redundant()
+    assert tandem.authority() == before
+    assert not tandem.boots_since(away_s)
+    assert not tandem.lines(away_s, other)
+    assert tandem.longest_gap_s(away_s) < 2 * GAP_BOUND_S  # a server that starts is a busy machine
+    assert tandem.ends()[0].name == owner.name
+
+
+def _authority_beyond(tandem: Deployed, epoch: int) -> Raw | None:
+    authority = tandem.authority()
+    return authority if authority["epoch"] > epoch else None
+
+
+def test_the_controller_dies_between_decision_and_start(tandem: Deployed) -> None:
+    """What was decided needs no controller any more; the next one finds all in order."""
+    owner, other = tandem.ends()
+    killed_s = time.monotonic()
+    owner.kill()
+    tandem.wait(
+        "takeover is decided",
+        lambda: tandem.guest()["assignment"]["host"] == other.name,
+        TAKEOVER_BOUND_S,
+    )
+    tandem.deployment.controller(0).kill()
+    assert not [line for line in tandem.lines(killed_s, other) if line.number is not None], (
+        "the guest runs already: the controller was not killed in the middle"
+    )
+    tandem.wait("guest counts", lambda: len(tandem.lines(killed_s, other)) > 3, TAKEOVER_BOUND_S)
+    tandem.deployment.controller(0).start()
+    tandem.wait_running_at(other, killed_s)
+    owner.start(wait=False)
+    tandem.wait_redundant()
+    assert len(tandem.boots_since(killed_s)) == 1
+
+
+def test_the_other_replica_goes_on_and_a_stalled_leader_changes_nothing(tandem: Deployed) -> None:
+    """The leader stalls while a site is dying. The other takes over; the first one wakes up."""
+    tandem.deployment.controller(1).start()
+    leader, follower = _leader_and_follower(tandem)
+    owner, other = tandem.ends()
+    killed_s = time.monotonic()
+    owner.kill()
+    time.sleep(LEASE_NOT_YET_LOST_S)
+    leader.pause()
+    tandem.wait_running_at(other, killed_s, TAKEOVER_BOUND_S)
+    assert _leads(tandem, follower)
+    before = tandem.guest()["assignment"]
+
+    leader.resume()
+    time.sleep(5.0)
+    assert tandem.guest()["assignment"] == before
+    assert _leads(tandem, follower)
+    leader.kill()
+    owner.start(wait=False)
+    tandem.wait_redundant()
+    assert len(tandem.boots_since(killed_s)) == 1
+
+
+def _leader_and_follower(tandem: Deployed) -> tuple[Controller, Controller]:
+    first, second = (tandem.deployment.controller(index) for index in range(2))
+    tandem.wait("a controller leads", lambda: _leads(tandem, first) or _leads(tandem, second), 30.0)
+    return (first, second) if _leads(tandem, first) else (second, first)
+
+
+def _leads(tandem: Deployed, controller: Controller) -> bool:
+    """A replica is named after its process."""
+    lease = tandem.raw("lease", "-n", NAMESPACE, "tandem-controller")
+    return f"-{controller.process.pid()}-" in lease["spec"]["holderIdentity"]

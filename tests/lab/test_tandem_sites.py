@@ -1,0 +1,105 @@
+"""Tandem in the lab: sites die, return, stall, and are emptied for maintenance."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+import pytest
+
+from .deployed import GUEST, TAKEOVER_BOUND_S, Deployed, guest_ended, repower
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
+
+PAUSE_S = 60.0
+STEPS = ("lastHeartbeat", "leaseLost", "assigned", "authorityWon", "promoted", "domainStarted")
+
+
+def test_a_site_dies_and_returns_in_both_directions(tandem: Deployed) -> None:
+    for _ in range(2):
+        owner, other = tandem.ends()
+        killed_s = time.monotonic()
+        owner.kill()
+        first_s = tandem.wait_running_at(other, killed_s, TAKEOVER_BOUND_S)
+        assert first_s - killed_s < TAKEOVER_BOUND_S
+        (boot,) = tandem.boots_since(killed_s)
+        last = tandem.lines(host=owner)[-1]
+        assert boot.found is not None
+        assert last.number is None or last.number <= boot.found
+
+        takeover = tandem.guest()["lastTakeover"]
+        assert (takeover["source"], takeover["target"]) == (owner.name, other.name)
+        assert takeover["reason"] == "LeaseLost"
+        _check_steps(tandem)
+        authority = tandem.authority()
+        assert (authority["owner"], authority["mode"]) == (other.name, "Standalone")
+
+        owner.start(wait=False)
+        tandem.wait_redundant()
+        assert tandem.ends()[0].name == other.name
+        assert len(tandem.boots_since(killed_s)) == 1
+
+
+def test_both_sites_die_at_once(tandem: Deployed) -> None:
+    owner, other = tandem.ends()
+    killed_s = time.monotonic()
+    for host in (owner, other):
+        host.kill()
+    time.sleep(2.0)
+    for host in (owner, other):
+        host.start(wait=False)
+    tandem.wait_running_at(owner, killed_s, 120.0)
+    tandem.wait_redundant()
+    assert tandem.ends()[0].name == owner.name
+    assert not tandem.lines(killed_s, other)
+
+
+def test_a_host_that_stalls_for_a_minute_does_not_go_on_where_it_was(tandem: Deployed) -> None:
+    owner, other = tandem.ends()
+    boots, paused_s = len(owner.boots()), time.monotonic()
+    owner.pause()
+    first_s = tandem.wait_running_at(other, paused_s, TAKEOVER_BOUND_S)
+    time.sleep(max(0.0, paused_s + PAUSE_S - time.monotonic()))
+
+    owner.resume()
+    tandem.wait("the old host stops its guest", lambda: guest_ended(owner, boots), 30.0)
+    repower(owner, boots)
+    tandem.wait_redundant()
+    assert tandem.ends()[0].name == other.name
+    assert not tandem.lines(first_s, owner), "the guest went on where it had been"
+
+
+def test_maintenance_drains_a_site_and_failback_brings_the_guest_back(tandem: Deployed) -> None:
+    owner, other = tandem.ends()
+    # The counter guest does not listen to the power button: its plug is pulled.
+    preferred = {"placement": {"preferredSite": owner.spec.site}, "shutdownTimeoutSeconds": 1}
+    tandem.patch("guest", GUEST.name, preferred)
+    moved_s = time.monotonic()
+    tandem.patch("site", owner.spec.site, {"maintenance": True})
+    tandem.wait_running_at(other, moved_s)
+    assert len(tandem.boots_since(moved_s)) == 1
+    assert tandem.authority()["mode"] == "Mirrored"
+    status = tandem.wait_guest("unprotected", lambda s: s["protected"] == "False")
+    protected = next(c for c in status["conditions"] if c["type"] == "Protected")
+    assert protected["reason"] == "Maintenance"
+    assert tandem.raw("site", owner.spec.site)["status"]["phase"] == "Maintenance"
+
+    back_s = time.monotonic()
+    tandem.patch("guest", GUEST.name, {"failback": {"policy": "Automatic", "afterSeconds": 1}})
+    tandem.patch("site", owner.spec.site, {"maintenance": False})
+    tandem.wait_running_at(owner, back_s)
+    tandem.wait_redundant()
+    assert len(tandem.boots_since(back_s)) == 1
+
+
+def _check_steps(tandem: Deployed) -> None:
+    """The steps that people are told are those of this takeover, in their order."""
+
+    def look() -> list[datetime] | None:
+        steps = tandem.guest()["lastTakeover"]["steps"]
+        if not all(step in steps for step in STEPS):
+            return None
+        return [datetime.fromisoformat(steps[step]) for step in STEPS]
+
+    moments = tandem.wait("every step is told", look, 15.0)
+    assert moments == sorted(moments), dict(zip(STEPS, moments, strict=True))

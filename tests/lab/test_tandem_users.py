@@ -1,0 +1,124 @@
+"""Tandem in the lab: what people order: wrong specs, stopping, starting, deleting."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tandem_examples import EXAMPLES, Bad, bad_files
+from tandem_lab.controlplane import ControlPlaneError
+
+from .deployed import GUEST, Deployed, Raw, guest_runs_on
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
+
+ELSEWHERE = "personal"
+NOTICED_WITHIN_S = 30.0
+GAP_BOUND_S = 1.5
+
+
+def test_wrong_specs_are_refused_or_named_and_disturb_nobody(tandem: Deployed) -> None:
+    since_s = time.monotonic()
+    tandem.deployment.kubectl("create", "namespace", ELSEWHERE)
+    try:
+        with pytest.raises(ControlPlaneError, match=r"spec\.domain\.networks.*mac"):
+            tandem.deployment.apply(_bad("mac-multicast").path)
+        for name in ("unknown-host", "address-not-an-address", "lease-too-short"):
+            _check_is_reported(tandem, _bad(name))
+    finally:
+        tandem.deployment.kubectl("delete", "namespace", ELSEWHERE, "--wait=false")
+
+    tandem.patch("guest", GUEST.name, {"domain": {"disks": [{"volume": "boot"}]}})
+    _check_guest_is_told(tandem, "spec.domain.disks[0].volume")
+    tandem.patch("mirror", GUEST.name, {"volumes": [{"name": "root", "size": "8Mi"}]})
+    message = tandem.wait(
+        "mirror is told", lambda: _spec_problem(tandem.get("mirror", GUEST.name)), NOTICED_WITHIN_S
+    )
+    assert "spec.volumes[0].size: cannot shrink from 16Mi to 8Mi" in message
+
+    time.sleep(3.0)
+    assert not tandem.boots_since(since_s)
+    assert tandem.longest_gap_s(since_s) < GAP_BOUND_S
+    tandem.settle()
+    assert not tandem.boots_since(since_s)
+
+
+def test_a_guest_is_stopped_and_started_by_its_spec(tandem: Deployed) -> None:
+    owner, other = tandem.ends()
+    # The counter guest does not listen to the power button.
+    tandem.patch("guest", GUEST.name, {"running": False, "shutdownTimeoutSeconds": 1})
+    _check_is_stopped(tandem)
+    status = tandem.guest()
+    assert status["phase"] == "Stopped"
+    assert status["reason"] == "NotRequested"
+    assert tandem.authority()["mode"] == "Mirrored"
+
+    since_s = time.monotonic()
+    tandem.patch("guest", GUEST.name, {"running": True})
+    tandem.wait("it counts again", lambda: len(tandem.lines(since_s)) > 2, 60.0)
+    tandem.wait_redundant()
+    assert tandem.ends()[0].name in (owner.name, other.name)
+    assert len(tandem.boots_since(since_s)) == 1
+
+
+def test_a_guest_is_stopped_before_it_is_deleted(tandem: Deployed) -> None:
+    tandem.patch("guest", GUEST.name, {"shutdownTimeoutSeconds": 1})
+    tandem.deployment.kubectl(
+        *("delete", "guest", "-n", GUEST.namespace, GUEST.name, "--wait", "--timeout=60s")
+    )
+    assert not any(guest_runs_on(host) for host in tandem.lab.hosts), "gone, and still running"
+    tandem.wait("the mirror is released", lambda: tandem.authority()["owner"] == "", 30.0)
+    since_s = time.monotonic()
+    tandem.deployment.apply(EXAMPLES / "bancuv3.yaml")
+    tandem.wait("it counts again", lambda: len(tandem.lines(since_s)) > 2, 60.0)
+    tandem.wait_redundant()
+
+
+def _bad(name: str) -> Bad:
+    return next(bad for bad in bad_files() if bad.path.stem == name)
+
+
+def _check_is_reported(tandem: Deployed, bad: Bad) -> None:
+    """In the condition SpecValid of the object, and in an event at it, word for word."""
+    what, _, problem = bad.problem.partition(": ")
+    kind, _, name = what.partition(" ")
+    namespace, _, name = name.rpartition("/")
+    tandem.deployment.apply(bad.path)
+    where = ("-n", namespace) if namespace else ()
+
+    def told() -> bool:
+        raw = tandem.raw(kind, *where, name)
+        return problem in (_spec_problem(raw) or "")
+
+    tandem.wait(f"{what} is told: {problem}", told, NOTICED_WITHIN_S)
+    tandem.wait(
+        f"an event tells {what}",
+        lambda: any(
+            problem in event["message"] and event["type"] == "Warning"
+            for event in tandem.events(namespace or "default")
+        ),
+        NOTICED_WITHIN_S,
+    )
+
+
+def _check_guest_is_told(tandem: Deployed, field: str) -> None:
+    message = tandem.wait(
+        "guest is told", lambda: _spec_problem(tandem.get("guest", GUEST.name)), NOTICED_WITHIN_S
+    )
+    assert field in message
+    assert tandem.guest()["phase"] == "Running"
+
+
+def _spec_problem(raw: Raw) -> str | None:
+    """What the condition SpecValid complains of; None if it does not."""
+    for condition in (raw.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "SpecValid" and condition["status"] == "False":
+            return str(condition["message"])
+    return None
+
+
+def _check_is_stopped(tandem: Deployed) -> None:
+    tandem.wait("the mirror is released", lambda: tandem.authority()["owner"] == "", 60.0)
+    tandem.wait_guest("stopped", lambda status: status["phase"] == "Stopped", 30.0)
+    assert not any(guest_runs_on(host) for host in tandem.lab.hosts)
