@@ -18,7 +18,7 @@ from tandem_actuator.core.decide import Start, Task, decide
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress
 from tandem_actuator.core.report import guest_report, replica_report
-from tandem_actuator.core.run import RunPermission, run_permission
+from tandem_actuator.core.run import run_permission
 from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.heartbeat import Heart
 from tandem_actuator.metrics import Metrics
@@ -175,9 +175,10 @@ class Actuator:
                 margin_s = self.node.timing.fencing_seconds
                 feed_until_s = min(feed_until_s, permission.until_s + margin_s)
                 continue
-            fence = unit.fence or FenceProgress(since_s=now_s)
-            feed_until_s = min(feed_until_s, fence.since_s + self.node.timing.fencing_seconds)
-            self._start_fence(unit, fence, permission)
+            since_s = unit.fence.since_s if unit.fence else permission.until_s
+            feed_until_s = min(feed_until_s, since_s + self.node.timing.fencing_seconds)
+            if unit.fence_task is None or unit.fence_task.done():
+                unit.fence_task = asyncio.create_task(self._fence(unit))
         if self.watchdog.armed:
             self.watchdog.feed_until(feed_until_s)
             self.metrics.watchdog_fed(now_s)
@@ -197,16 +198,21 @@ class Actuator:
             self.node.watchdog_armed = self.watchdog.armed
             await asyncio.sleep(0.5)
 
-    def _start_fence(self, unit: Unit, fence: FenceProgress, permission: RunPermission) -> None:
-        """Latched: once begun, a fence goes on until the guest is gone, whatever comes back."""
+    async def _fence(self, unit: Unit) -> None:
+        """Fence, after one more look: it must not be an old look alone that stops a guest.
+
+        Latched: once begun, it goes on until the guest is gone, whatever comes back.
+        """
         if unit.fence is None:
+            await self.driver.query_drbd(unit)
+            now_s = self.ports.clock.boottime_s()
+            view = unit.view(self.node)
+            permission = run_permission(view, self.node.renewal_sent_at_s, now_s)
+            if permission.allowed or not view.guest_may_run:
+                return
             log.error("%s: fencing: %s", unit.mirror.key, permission.message)
             self.metrics.self_fenced(permission.reason)
-            unit.fence = fence
-        if unit.fence_task is None or unit.fence_task.done():
-            unit.fence_task = asyncio.create_task(self._fence(unit))
-
-    async def _fence(self, unit: Unit) -> None:
+            unit.fence = FenceProgress(since_s=min(permission.until_s, now_s))
         finished = await self.driver.run(unit, procedures.fence(unit.view(self.node)))
         log.warning("%s: %s: %s", unit.mirror.key, finished.reason, finished.message)
         unit.wake.set()
@@ -265,8 +271,11 @@ class Actuator:
         sent_s = self.node.renewal_sent_at_s
         timing = self.node.timing
         lease_left_s = (sent_s + timing.self_fence_seconds - now_s) if sent_s is not None else 0.0
-        if unit.view(self.node).guest_may_run and lease_left_s < timing.renew_interval_seconds:
-            return timing.query_freshness_seconds / 3
+        if unit.view(self.node).guest_may_run:
+            # Looks must be at their quick pace before the heartbeat's arm ends, not after.
+            quick_s = timing.query_freshness_seconds / 3
+            calm_s = lease_left_s - timing.renew_interval_seconds
+            return min(max(quick_s, calm_s), IDLE_INTERVAL_S)
         if unit.reason in (Reason.WAITING_FOR_LINK, Reason.STOPPING) or unit.failures:
             return 0.1
         settling = isinstance(unit.drbd, DrbdState) and not unit.drbd.in_sync

@@ -132,6 +132,8 @@ class Unit:
     def observe_guest(self, guest: Guest | None) -> None:
         """Take in the guest's object. One that disappears while it runs is still known here."""
         self.guest_gone = guest is None
+        if _serial(guest) != _serial(self.guest) and not self.domain.may_run:
+            self.steps = {}  # those were an earlier start's
         if guest is not None or not self.domain.may_run:
             self.guest = guest
         self.wake.set()
@@ -159,6 +161,11 @@ class Unit:
         """After a failure: wait longer each time before the next try."""
         self.failures += 1
         self.not_before_s = now_s + min(0.25 * 2**self.failures, BACKOFF_MAX_S)
+
+
+def _serial(guest: Guest | None) -> int:
+    assignment = guest.status.assignment if guest else None
+    return assignment.serial if assignment else 0
 
 
 def version(mirror: Mirror) -> int:

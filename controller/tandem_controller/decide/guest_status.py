@@ -242,7 +242,7 @@ def _last_takeover(
     if report.assignment_serial != assignment.serial:
         return known
     steps = {step: report.steps[step] for step in STEPS if step in report.steps}
-    return known.model_copy(update={"steps": {**steps, **known.steps}})
+    return known.model_copy(update={"steps": {**known.steps, **steps}})
 
 
 def _begun(decision: Assign, world: World) -> Takeover:
