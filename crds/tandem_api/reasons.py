@@ -53,7 +53,6 @@ class Reason(StrEnum):
     # What a host does with a mirror or guest
     STEADY = "Steady"
     BRINGING_UP = "BringingUp"
-    CREATING_METADATA = "CreatingMetadata"
     METADATA_MISSING = "MetadataMissing"
     FIRST_SYNC = "FirstSync"
     CONNECTING = "Connecting"
@@ -64,7 +63,6 @@ class Reason(StrEnum):
     STOPPING = "Stopping"
     DESTROYING = "Destroying"
     RELEASING = "Releasing"
-    STOPPED_BY_ITSELF = "StoppedByItself"
     START_FAILED = "StartFailed"
     EFFECT_FAILED = "EffectFailed"
     RUN_CONFIRMED_BY_LEASE = "RunConfirmedByLease"
@@ -76,7 +74,6 @@ class Reason(StrEnum):
     ATTACHED_NOT_UP_TO_DATE = "AttachedNotUpToDate"
     LOCAL_DISK_FAILED = "LocalDiskFailed"
     RECORD_MISSING = "RecordMissing"
-    STOPPED = "Stopped"
 
     # The controller
     RUNNING = "Running"
@@ -99,8 +96,6 @@ class Reason(StrEnum):
     FAILBACK = "Failback"
     FAILBACK_MANUAL = "FailbackManual"
     MAINTENANCE = "Maintenance"
-    MOVING = "Moving"
-    TAKING_OVER = "TakingOver"
     AS_PREFERRED = "AsPreferred"
     NOT_PREFERRED = "NotPreferred"
     PROTECTED = "Protected"
@@ -117,4 +112,3 @@ class Reason(StrEnum):
     DELETING = "Deleting"
     OVERRIDE_STALE = "OverrideStale"
     OVERRIDE_WAITING = "OverrideWaiting"
-    OVERRIDE_APPLIED = "OverrideApplied"

@@ -296,14 +296,13 @@ def claim_and_start(view: View) -> Procedure:
         outcome = yield Promote(force=won.force)
         if isinstance(outcome, Failed):
             return _failed("promote", outcome)
-    return (
-        yield from _sequence(
-            Reason.STARTING,
-            "guest started",
-            ("the durable record", UpdateRecord(started_boot_id=view.instance.boot_id)),
-            ("start", StartGuest()),
-        )
-    )
+    stored = yield UpdateRecord(started_boot_id=view.instance.boot_id)
+    if isinstance(stored, Failed):
+        return _failed("the durable record", stored)
+    started = yield StartGuest()
+    if isinstance(started, Failed):
+        return Finished(Reason.START_FAILED, started.message, progress=True, failed=True)
+    return Finished(Reason.STARTING, "guest started", progress=True)
 
 
 _NEEDS_HEARTBEAT = {ProofKind.LEASE_LOST, ProofKind.REBOOTED}

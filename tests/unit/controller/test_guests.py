@@ -58,7 +58,7 @@ def test_situations(change: object, expected: Situation) -> None:
     assert situation(case_of(scene)) is expected
 
 
-NOT_YET = {"eligible": False, "reason": "NotInitialised"}
+NOT_YET: dict[str, object] = {"eligible": False, "reason": "NotInitialised"}
 
 # -- as it should be
 
@@ -123,7 +123,10 @@ def test_without_any_preference_the_emptier_host_wins() -> None:
         (lambda s: s.sites.update(burjassot={"maintenance": True}), "is in maintenance"),
         (lambda s: setattr(s.beats[A], "armed", False), "requires a watchdog"),
         (lambda s: s.silent(A), "has sent no heartbeat"),
-        (lambda s: s.replicas[A].update(marker={"reason": "Stopped"}), "possibly stale (Stopped)"),
+        (
+            lambda s: s.replicas[A].update(marker={"reason": "LocalDiskFailed"}),
+            "possibly stale (LocalDiskFailed)",
+        ),
         (lambda s: s.replicas.pop(A), "has not reported on its replica yet"),
         (lambda s: s.hosts[A].update(capacity={"memory": "1Mi", "cpus": 9}), "has no room"),
     ],
@@ -200,7 +203,7 @@ def test_a_marked_replica_may_be_used_if_a_person_overrode_it() -> None:
     scene = first()
     override = {"by": "x", "atEpoch": 6, "acceptDataLoss": True, "host": A}
     scene.authority = owned_by("", eligible=only(A, "Overridden"), override=override)
-    scene.replicas[A]["marker"] = {"reason": "Stopped"}
+    scene.replicas[A]["marker"] = {"reason": "LocalDiskFailed"}
     decision = scene.decide()
     assert isinstance(decision, Assign)
     assert decision.host == A
@@ -230,7 +233,7 @@ def test_maintenance_moves_a_guest_whose_mirror_is_redundant() -> None:
         (lambda s: s.replicas[B]["volumes"]["root"].update(disk="Inconsistent"), "not in sync"),
         (lambda s: s.authority.update(mode="Standalone", eligible=only(A)), "Standalone"),
         (lambda s: s.silent(B, 4), "has sent no heartbeat"),
-        (lambda s: s.replicas[B].update(marker={"reason": "Stopped"}), "possibly stale"),
+        (lambda s: s.replicas[B].update(marker={"reason": "LocalDiskFailed"}), "possibly stale"),
         (lambda s: s.hosts[B].update(capacity={"memory": "1Mi", "cpus": 1}), "has no room"),
         (lambda s: s.sites.update(tarongers={"maintenance": True}), "tarongers is in maintenance"),
         (lambda s: s.mirror.update(port=7790), "spec.port"),
@@ -264,7 +267,7 @@ def test_a_move_under_way_goes_on() -> None:
     [
         lambda s: s.silent(B),
         lambda s: s.authority.update(mode="Standalone", eligible=only(A)),
-        lambda s: s.replicas[B].update(marker={"reason": "Stopped"}),
+        lambda s: s.replicas[B].update(marker={"reason": "LocalDiskFailed"}),
     ],
 )
 def test_a_move_under_way_is_taken_back_if_the_target_fails(change: object) -> None:

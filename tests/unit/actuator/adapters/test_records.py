@@ -16,7 +16,7 @@ RECORD = Record(
     incarnation="i1",
     max_epoch=7,
     owned_epoch=5,
-    marker=Marker(reason=Reason.STOPPED, since="2026-01-01T00:00:00Z"),
+    marker=Marker(reason=Reason.LOCAL_DISK_FAILED, since="2026-01-01T00:00:00Z"),
     attached=True,
 )
 

@@ -420,7 +420,7 @@ class TestRejoin:
 
 class TestMarkers:
     def test_cleared_on_a_fresh_look(self) -> None:
-        marked = view(authority(B), drbd(), record=record(marker=Marker(reason=Reason.STOPPED)))
+        marked = view(authority(B), drbd(), record=record(marker=Marker(reason=Reason.LOCAL_DISK_FAILED)))
         outside = Outside(mirror(authority(B)), drbd())
         play(procedures.clear_marker(marked), outside)
         assert outside.names == ["QueryDrbd", "UpdateRecord"]
