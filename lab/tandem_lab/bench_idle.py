@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import psutil
@@ -88,7 +88,7 @@ def main() -> int:
             console.print(f"[red]failed:[/] {error}")
             return 2
         finally:
-            deployment.down(wipe=True)
+            deployment.down()
     return 0 if _print(first, last, options.guests) else 1
 
 
@@ -114,7 +114,7 @@ def _fill(deployment: Deployment, count: int) -> None:
         objects += _guest(f"idle{index}", volume, ("burjassot", "tarongers")[index % 2])
     deployment.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
     _say(f"{count} mirrors and guests are applied")
-    _wait_until(lambda: _ready(deployment) == count, READY_TIMEOUT_S, "guests are not all ready")
+    _wait_for_guests(deployment)
     _say(f"all are running and protected; settling for {SETTLE_S:g} s")
     time.sleep(SETTLE_S)
 
@@ -144,20 +144,24 @@ def _object(version: str, kind: str, name: str, spec: object) -> dict[str, objec
     return found if spec is None else {**found, "spec": spec}
 
 
-def _ready(deployment: Deployment) -> int:
-    """How many guests run where they prefer to, and could be taken over."""
-    answer = json.loads(deployment.kubectl("get", "guests", "-n", NAMESPACE, "-o", "json"))
-    statuses = [item.get("status", {}) for item in answer["items"]]
-    wanted = {"phase": "Running", "protected": "True", "reason": "Running"}
-    return sum(wanted.items() <= status.items() for status in statuses)
-
-
-def _wait_until(reached: Callable[[], bool], timeout_s: float, what: str) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not reached():
+def _wait_for_guests(deployment: Deployment) -> None:
+    """Until all run where they prefer to, and could be taken over."""
+    deadline_s = time.monotonic() + READY_TIMEOUT_S
+    while waiting := _waiting(deployment):
         if time.monotonic() > deadline_s:
-            raise LabError(f"{what} after {timeout_s:g} s")
+            raise LabError("after a long wait these are not ready:\n" + "\n".join(waiting))
         time.sleep(1.0)
+
+
+def _waiting(deployment: Deployment) -> list[str]:
+    """A line about each guest that is not where it prefers to be, running and protected."""
+    answer = json.loads(deployment.kubectl("get", "guests", "-n", NAMESPACE, "-o", "json"))
+    wanted = {"phase": "Running", "protected": "True", "reason": "Running"}
+    return [
+        f"{item['metadata']['name']}: {status.get('phase')}: {status.get('message')}"
+        for item in answer["items"]
+        if not wanted.items() <= (status := item.get("status", {})).items()
+    ]
 
 
 def _say(message: str) -> None:
