@@ -81,7 +81,7 @@ def render(guest: Guest, mirror: Mirror, settings: DomainSettings) -> str:
 
     Raises:
         DomainXmlError: the template cannot be read or says what only fields may say, a disk's
-            volume has no device, or fields contradict each other.
+            volume has no device.
     """
     domain = _template(guest.spec.domain.template)
     for tag in FROM_FIELDS:
@@ -144,8 +144,6 @@ def _hardware(domain: ET.Element, guest: Guest, settings: DomainSettings) -> Non
     ET.SubElement(domain, "vcpu").text = str(spec.cpus)
     system = _child(domain, "os")
     if spec.firmware is Firmware.UEFI:
-        if any(disk.bus is DiskBus.IDE for disk in spec.disks):
-            raise DomainXmlError("spec.domain.disks: bus ide needs firmware BIOS; use sata")
         system.set("firmware", "efi")
     _remove(system, "boot")  # the order stands with the disks
     if system.find("type") is None:

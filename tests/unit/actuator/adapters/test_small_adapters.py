@@ -1,0 +1,88 @@
+"""Programs with a time limit, the host's lock, the instance, the clock, files."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tandem_actuator.adapters.clock import SystemClock
+from tandem_actuator.adapters.files import replace_file
+from tandem_actuator.adapters.identity import new_instance
+from tandem_actuator.adapters.lockfile import HostLock, LockHeld
+from tandem_actuator.adapters.process import run
+from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
+
+
+async def test_a_program_that_ends_well() -> None:
+    finished = await run(["echo", "well"], timeout_s=10)
+    assert finished.check().stdout == "well\n"
+
+
+async def test_a_program_that_says_no_is_quoted() -> None:
+    finished = await run(["sh", "-c", "echo first >&2; echo second >&2; exit 11"], timeout_s=10)
+    assert finished.code == 11
+    with pytest.raises(CommandFailed, match="ended with 11: first; second"):
+        finished.check()
+
+
+async def test_a_program_gets_no_input() -> None:
+    assert (await run(["cat"], timeout_s=10)).stdout == ""
+
+
+async def test_a_program_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    began_s = time.monotonic()
+    with pytest.raises(CommandTimeout, match=r"0\.3 s"):
+        await run(["sh", "-c", f"echo $$ >{tmp_path}/pid; exec sleep 60"], timeout_s=0.3)
+    assert time.monotonic() - began_s < 5
+    pid = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it still runs")
+
+
+async def test_a_program_that_is_not_there() -> None:
+    with pytest.raises(PortError, match="cannot run"):
+        await run(["/nonexistent/program"], timeout_s=1)
+
+
+def test_the_lock_is_held_once_and_names_its_holder(tmp_path: Path) -> None:
+    with HostLock(tmp_path / "run" / "lock"), pytest.raises(LockHeld, match=str(os.getpid())):
+        HostLock(tmp_path / "run" / "lock").acquire()
+    with HostLock(tmp_path / "run" / "lock"):
+        pass
+
+
+def test_every_run_is_another_instance_of_the_same_boot() -> None:
+    one, two = new_instance("host-a"), new_instance("host-a")
+    assert one != two
+    assert one.same_boot(str(two))
+
+
+@pytest.mark.parametrize("content", ["", "not a boot id\n"])
+def test_no_boot_id_no_instance(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "boot_id"
+    path.write_text(content)
+    with pytest.raises(PortError):
+        new_instance("host-a", path)
+
+
+def test_the_clock_goes_on() -> None:
+    clock = SystemClock()
+    first = clock.boottime_s()
+    assert 0 < first <= clock.boottime_s()
+    assert clock.wall().endswith("Z")
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_file(path, b"old", mode=0o600)
+    replace_file(path, b"new", mode=0o600)
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
