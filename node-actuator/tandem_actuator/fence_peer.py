@@ -13,8 +13,9 @@ How long it waits depends on why it was called, which DRBD does not say:
   goes on by itself and ignores this program.
 - This host is being promoted. DRBD holds up every other change of the resource until it is
   answered, and asks up to four times. The actuator promotes, so it answers at once, if it lives. If
-  it does not, nobody waits for this promotion any more, and 1 is right: after GIVE_UP_S it ends,
-  the kernel is free again, and the next actuator finds a Secondary and decides anew.
+  it does not, nobody waits for this promotion any more, and 1 is right: each call ends after
+  GIVE_UP_S, after the fourth the kernel is free again, and the next actuator finds a Secondary and
+  decides anew.
 
 The device's role tells the two apart: during a promotion it is still Secondary. A role that cannot
 be read counts as the first case.

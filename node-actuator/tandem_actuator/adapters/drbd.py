@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from tandem_actuator.adapters.drbd_events import EventStream
 from tandem_actuator.adapters.files import replace_file
 from tandem_actuator.adapters.process import Finished, run
 from tandem_actuator.core.model import Connection, DrbdState, DrbdUnknown, DrbdView, Metadata
+from tandem_actuator.core.resource_file import GLOBAL_FILE
 from tandem_actuator.ports import (
     Clock,
     CommandFailed,
@@ -48,6 +50,7 @@ METADATA_TIMEOUT_S = 60.0
 # The fence-peer program gives up a second after the budget, and takes a moment to start.
 PROMOTE_TIMEOUT_S = 4 * (PROMOTION_HANDLER_BUDGET_S + 2.5)
 
+DRBD_DIR = Path("/etc/drbd.d")
 PROC_DRBD = Path("/proc/drbd")
 MODULE_VERSION = Path("/sys/module/drbd/version")
 # Where distributions keep the tool for 8.4; plain drbdsetup would start it as a second program.
@@ -79,8 +82,8 @@ class Tools:
         return int(self.version.split(".")[0])
 
 
-async def find_tools() -> Tools:
-    """Load the module and find out the versions.
+async def find_tools(drbd_dir: Path = DRBD_DIR) -> Tools:
+    """Load the module and find out the versions; warn of a setting that would end handlers.
 
     Raises:
         PortError: there is no DRBD module, or no drbd-utils.
@@ -93,6 +96,7 @@ async def find_tools() -> Tools:
         raise PortError(f"the DRBD module is loaded, but {MODULE_VERSION} is not there")
     version = version.strip()
     shown = (await run(["drbdadm", "--version"], timeout_s=COMMAND_TIMEOUT_S)).check().stdout
+    _warn_of_time_limit(drbd_dir)
     lines = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     direct = next((str(p) for p in SETUP_84 if p.exists()), "drbdsetup")
     return Tools(
@@ -105,7 +109,7 @@ async def find_tools() -> Tools:
 class DrbdHost:
     """The Drbd port on the machine that this process runs on."""
 
-    def __init__(self, tools: Tools, clock: Clock, drbd_dir: Path = Path("/etc/drbd.d")) -> None:
+    def __init__(self, tools: Tools, clock: Clock, drbd_dir: Path = DRBD_DIR) -> None:
         self.tools = tools
         self._clock = clock
         self._drbd_dir = drbd_dir
@@ -368,6 +372,19 @@ def _read_or_none(path: Path) -> str | None:
         return None
     except OSError as error:
         raise PortError(f"cannot read {path}: {error}") from error
+
+
+def _warn_of_time_limit(drbd_dir: Path) -> None:
+    """See ``core.resource_file`` for why there must be none. The file is the administrator's."""
+    path = drbd_dir / GLOBAL_FILE
+    found = re.search(r"^\s*cmd-timeout-long\s+(\d+)", _read_or_none(path) or "", re.MULTILINE)
+    if found and found[1] != "0":
+        log.warning(
+            "%s: cmd-timeout-long %s ends fence-peer handlers, and what is frozen then stays so;"
+            " set it to 0",
+            path,
+            found[1],
+        )
 
 
 async def _refuse_foreign_data(device: str) -> None:
