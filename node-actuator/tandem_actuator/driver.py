@@ -96,7 +96,7 @@ class Driver:
             case fx.UpdateRecord():
                 return self._update_record(unit, effect)
             case fx.InspectMetadata():
-                return fx.MetadataRead(await self.ports.drbd.metadata(unit.mirror))
+                return await self._inspect_metadata(unit)
             case fx.Wait(seconds):
                 await asyncio.sleep(seconds)
                 return fx.Done()
@@ -108,6 +108,12 @@ class Driver:
         drbd = await self.ports.drbd.query(unit.mirror)
         clock = self.ports.clock
         return unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
+
+    async def _inspect_metadata(self, unit: Unit) -> fx.Outcome:
+        try:
+            return fx.MetadataRead(await self.ports.drbd.metadata(unit.mirror))
+        except PortError as error:
+            return fx.Failed(str(error))
 
     async def _read_mirror(self, unit: Unit) -> fx.Outcome:
         try:

@@ -17,6 +17,8 @@ from tandem_api.timing import RENEW_TIMEOUT_S, Timing
 
 log = logging.getLogger(__name__)
 
+UNKNOWN_SITE_PAUSE_S = 0.05
+
 
 def strictest(one: Timing, other: Timing) -> Timing:
     """The shorter of each deadline: safe whichever of the two others believe in."""
@@ -54,6 +56,10 @@ class Heart:
     async def run(self) -> None:
         """Renew for ever, at the pace of the timing, with a little jitter."""
         while True:
+            if not self.site():
+                # Just started: the Host object is on its way, and a permit may be running out.
+                await asyncio.sleep(UNKNOWN_SITE_PAUSE_S)
+                continue
             started_s = self.clock.boottime_s()
             confirmed = await self.beat()
             interval_s = self.node.timing.renew_interval_seconds

@@ -148,7 +148,11 @@ class Drbd(Protocol):
         ...
 
     async def metadata(self, mirror: Mirror) -> Metadata:
-        """Whether the backing devices carry metadata: PRESENT or ABSENT only if all agree."""
+        """Whether the backing devices carry metadata: PRESENT or ABSENT only if all agree.
+
+        Raises:
+            CommandFailed: a device cannot be read; the message says why.
+        """
         ...
 
     async def create_metadata(self, mirror: Mirror) -> None:

@@ -8,6 +8,7 @@ long enough, keeps the status it has. Called by ``loop`` on the leader.
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from tandem_api.authority import Mode
 from tandem_api.guest import Guest, GuestStatus
 from tandem_api.meta import (
     FINALIZER,
@@ -165,11 +166,9 @@ def _guest_writes(guest: Guest, world: World, decision: Decision) -> Iterator[Wr
         status = guest_status(guest, world, decision)
         assignment = assignment_after(guest, world, decision)
         assert assignment is not None
-        notices = (
-            Notice(False, decision.reason, decision.message),
-            *transitions(guest.status.conditions, status.conditions),
-        )
-        yield WriteAssignment(guest, assignment, patch(guest.status, status), notices)
+        # The conditions that change with it would say the same; many guests may be taken over now.
+        notice = Notice(False, decision.reason, decision.message)
+        yield WriteAssignment(guest, assignment, patch(guest.status, status), (notice,))
     elif FINALIZER in finalizers and deleting and _may_go(guest, world):
         yield WriteFinalizers(guest, tuple(f for f in finalizers if f != FINALIZER))
 
@@ -187,9 +186,19 @@ def _may_go(guest: Guest, world: World) -> bool:
         gone = view is None or view.freshness in (Freshness.LOST, Freshness.NEVER)
         if not (gone and host != owner) and not has_stopped(report, assignment):
             return False
-    # An owner that keeps the mirror, because only it has the newest writes, may still be done
-    # with the guest; it has to say so itself.
-    return not owner or owner in guest.status.hosts
+    return not owner or _keeps_it(owner, guest, world)
+
+
+def _keeps_it(owner: str, guest: Guest, world: World) -> bool:
+    """Whether an owner that has stopped the guest is not going to release the mirror.
+
+    Only it has the newest writes, or it cannot be asked. Any other owner is waited for: it
+    releases what it was told to stop, and a guest that is gone tells it nothing any more.
+    """
+    case, view = case_of(guest, world), world.hosts.get(owner)
+    alone = case is not None and case.authority.mode is not Mode.MIRRORED
+    silent = view is None or view.freshness in (Freshness.LOST, Freshness.NEVER)
+    return owner in guest.status.hosts and (alone or silent)
 
 
 def _guest_status_write(guest: Guest, world: World, decision: Decision) -> Iterator[WriteStatus]:

@@ -206,11 +206,7 @@ class DrbdHost:
     async def metadata(self, mirror: Mirror) -> Metadata:
         found: set[Metadata] = set()
         for number in range(len(mirror.volume_names)):
-            try:
-                found.add(await self._metadata_of(f"{mirror.drbd_name}/{number}"))
-            except PortError as error:
-                log.warning("%s: metadata not readable: %s", mirror.drbd_name, error)
-                return Metadata.UNKNOWN
+            found.add(await self._metadata_of(f"{mirror.drbd_name}/{number}"))
         return found.pop() if len(found) == 1 else Metadata.UNKNOWN
 
     async def _metadata_of(self, volume: str) -> Metadata:
@@ -223,8 +219,8 @@ class DrbdHost:
             return Metadata.PRESENT
         if NO_METADATA in answer.stderr:
             return Metadata.ABSENT
-        log.warning("%s: %s", volume, answer.words or f"dump-md ended with {answer.code}")
-        return Metadata.UNKNOWN
+        words = answer.words or f"dump-md ended with {answer.code}"
+        raise CommandFailed(f"{volume}: metadata not readable: {words}")
 
     async def create_metadata(self, mirror: Mirror) -> None:
         """Without a terminal drbdmeta cancels where it would ask; what it knows not, blkid may."""

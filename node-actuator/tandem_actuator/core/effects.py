@@ -72,7 +72,7 @@ class Configure:
 
 @dataclass(frozen=True)
 class InspectMetadata:
-    """→ MetadataRead"""
+    """→ MetadataRead | Failed"""
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,8 @@ def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
     found = yield InspectMetadata()
     if isinstance(found, MetadataRead) and found.metadata is Metadata.PRESENT:
         return None
+    if isinstance(found, Failed):
+        return _failed("looking at the backing devices", found)
     if not isinstance(found, MetadataRead) or found.metadata is Metadata.UNKNOWN:
         return Finished(
             Reason.UNKNOWN_STATE,

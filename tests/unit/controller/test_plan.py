@@ -289,6 +289,12 @@ def test_an_owner_that_keeps_the_mirror_but_has_stopped_does_not_hold_it_up() ->
     assert finalizers_left(scene) == ("other/one",)
 
 
+def test_a_mirror_that_its_owner_can_release_is_waited_for() -> None:
+    scene = deleted()
+    scene.authority = owned_by(A)
+    assert not finalizers_left(scene)
+
+
 # -- set-up
 
 
