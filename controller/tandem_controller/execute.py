@@ -9,10 +9,12 @@ Called by ``loop``. It decides nothing but whether it still leads.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import assert_never
 from uuid import uuid4
 
+from tandem_api.guest import Assignment
 from tandem_api.meta import ObjectKey, Resource
 from tandem_controller.decide.conditions import patch
 from tandem_controller.decide.model import (
@@ -29,12 +31,14 @@ from tandem_controller.decide.model import (
 from tandem_controller.decide.override import Grant, override
 from tandem_controller.events import EventQueue
 from tandem_controller.metrics import Metrics
-from tandem_controller.ports import Api, ApiConflict, ApiError, ApiRefused, Raw
+from tandem_controller.ports import Api, ApiConflict, ApiError, ApiRefused, ApiUnavailable, Raw
 from tandem_controller.store import Store
 
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 16
+PLAN_LIFE_S = 6.0
+"""How old the facts may be on which an assignment rests when it is sent once more."""
 
 
 class Executor:
@@ -51,6 +55,8 @@ class Executor:
         self._api, self._store, self._leads = api, store, leads
         self._metrics, self._events = metrics, events
         self._slots = asyncio.Semaphore(CONCURRENCY)
+        self.wrote_s = float("-inf")
+        """When a write was last begun; monotonic."""
 
     async def run(self, plan: Plan) -> bool:
         """Whether a new plan need not be made at once."""
@@ -65,8 +71,9 @@ class Executor:
             if not self._leads():
                 return False
             kind, obj_key = _subject(write)
+            self.wrote_s = time.monotonic()
             try:
-                await self._perform(write, world)
+                await self._insist(write, world)
             except ApiConflict as error:
                 log.info("%s=%s write=%s conflict: %s", kind, obj_key, _name(write), error)
                 await self._reread(kind, obj_key)
@@ -78,6 +85,37 @@ class Executor:
                 log.warning("%s=%s write=%s failed: %s", kind, obj_key, _name(write), error)
                 return False
             return True
+
+    async def _insist(self, write: Write, world: World) -> None:
+        """An assignment that got no answer is sent again, as long as its plan is young.
+
+        It carries the guest's version, so it cannot take effect twice. Without this a moment's
+        overload, just when many guests are taken over, would cost the rest another lease's wait.
+        """
+        unclear = False
+        while True:
+            try:
+                return await self._perform(write, world)
+            except ApiUnavailable as error:
+                age_s = time.monotonic() - world.snapshot.now_s
+                again = isinstance(write, WriteAssignment) and age_s < PLAN_LIFE_S
+                if not again or not self._leads():
+                    raise
+                unclear = True
+                log.info("%s=%s write=%s again: %s", *_subject(write), _name(write), error)
+            except ApiConflict:
+                if unclear and isinstance(write, WriteAssignment) and await self._landed(write):
+                    return None
+                raise
+
+    async def _landed(self, write: WriteAssignment) -> bool:
+        """Whether an assignment whose answer was lost is there after all."""
+        raw = await self._api.read_object("Guest", write.guest.key)
+        found = ((raw or {}).get("status") or {}).get("assignment")
+        if raw is None or found is None or Assignment.model_validate(found) != write.assignment:
+            return False
+        self._assigned(write, raw)
+        return True
 
     async def _reread(self, kind: str, key: ObjectKey) -> None:
         """What was believed of it is wrong; do not wait for the watch to say so."""
@@ -108,9 +146,14 @@ class Executor:
                 assert_never(write)
 
     async def _assign(self, write: WriteAssignment) -> None:
-        guest, assignment = write.guest, write.assignment
+        guest = write.guest
         version = guest.metadata.resource_version
         raw = await self._api.write_status("Guest", guest.key, write.patch, version)
+        self._assigned(write, raw)
+
+    def _assigned(self, write: WriteAssignment, raw: Raw) -> None:
+        """It is written: note it everywhere."""
+        guest, assignment = write.guest, write.assignment
         self._absorb("Guest", raw)
         log.info(
             'guest=%s assigned=%s serial=%d reason=%s proof=%s message="%s"',

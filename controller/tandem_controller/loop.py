@@ -73,7 +73,7 @@ class Controller:
 
     def unhealthy(self) -> str:
         """Why a restart might help, or nothing."""
-        stuck_s = time.monotonic() - self._turned_s
+        stuck_s = time.monotonic() - max(self._turned_s, self._executor.wrote_s)
         return f"the planning loop has stood still for {stuck_s:.0f} s" if stuck_s > STUCK_S else ""
 
     def unready(self) -> str:
@@ -134,6 +134,7 @@ class Controller:
         """Plan and carry it out, if this replica leads and anything may have changed."""
         objects = self._metrics.objects
         objects.leads = self._leadership.leads()
+        objects.leases = self._leases
         objects.reachable = self._leases.covers(time.monotonic())
         if not objects.leads or not self._store.synced:
             self._planned = None

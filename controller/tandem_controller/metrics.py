@@ -17,6 +17,7 @@ from tandem_api.guest import Assignment
 from tandem_api.mirror import Mirror
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.hosts import unfit
+from tandem_controller.decide.leases import LeaseTracker
 from tandem_controller.decide.model import Blocked, Freshness, Plan, World
 from tandem_controller.decide.phases import Phase, is_takeover
 
@@ -100,6 +101,7 @@ class ObjectMetrics(Collector):
     def __init__(self, version: str) -> None:
         self._version = version
         self.plan: Plan | None = None
+        self.leases = LeaseTracker()
         self.leads = False
         self.reachable = False
 
@@ -110,7 +112,7 @@ class ObjectMetrics(Collector):
         yield _single("tandem_leader", "Whether this replica decides.", self.leads)
         yield _single("tandem_arbiter_reachable", "Whether the API server answers.", self.reachable)
         if self.plan is not None and self.leads:
-            yield from _hosts(self.plan.world)
+            yield from _hosts(self.plan.world, self.leases)
             yield from _mirrors(self.plan.world)
             yield from _guests(self.plan)
 
@@ -137,7 +139,7 @@ class _Family:
         return iter(self._gauges.values())
 
 
-def _hosts(world: World) -> Iterator[Metric]:
+def _hosts(world: World, leases: LeaseTracker) -> Iterator[Metric]:
     hosts = _Family(
         ["host", "site"],
         {
@@ -153,7 +155,7 @@ def _hosts(world: World) -> Iterator[Metric]:
         up[view.site_name] = up.get(view.site_name, False) or view.fresh
         hosts.add(
             [view.name, view.site_name],
-            host_lease_age_seconds=view.silent_s,
+            host_lease_age_seconds=leases.silent_s(view.name),
             host_lease_duration_seconds=timing.lease_duration_seconds if timing else None,
             host_up=ready or view.freshness is Freshness.FRESH,
         )
