@@ -16,7 +16,7 @@ from tandem_actuator.core.decide import Start, decide
 from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress, Record
 from tandem_actuator.core.report import guest_report, replica_report
 from tandem_actuator.core.run import run_permission
-from tandem_actuator.heartbeat import strictest
+from tandem_actuator.heartbeat import UNKNOWN_SITE_PAUSE_S, strictest
 from tandem_actuator.loop import (
     FIRST_LOOK_S,
     GUARD_INTERVAL_S,
@@ -179,6 +179,9 @@ class Actuator:
 
     def _heart(self) -> Program:
         while True:
+            if self.me is None:
+                yield Sleep(UNKNOWN_SITE_PAUSE_S)
+                continue
             started_s = self.machine.boottime_s()
             yield from self._beat()
             spent_s = self.machine.boottime_s() - started_s
@@ -236,11 +239,8 @@ class Actuator:
             if permission.allowed and unit.fence is None:
                 feed_until_s = min(feed_until_s, permission.until_s + margin_s)
                 continue
-            fence = unit.fence or FenceProgress(since_s=now_s)
-            feed_until_s = min(feed_until_s, fence.since_s + margin_s)
-            if unit.fence is None:
-                self._say(unit, f"fences itself: {permission.message}")
-                unit.fence = fence
+            since_s = unit.fence.since_s if unit.fence else permission.until_s
+            feed_until_s = min(feed_until_s, since_s + margin_s)
             self._start_fence(unit)
         if self.machine.watchdog.armed:
             self.machine.watchdog.feed_until(feed_until_s)
@@ -252,21 +252,32 @@ class Actuator:
         self.fencing.add(key)
 
         def fence() -> Program:
-            view = unit.view(self.node)
-            finished = yield from self.driver.run(unit, procedures.fence(view))
-            self._say(unit, f"fence: {finished.reason}: {finished.message}")
-            unit.wake.set()
-            if finished.failed:
-                yield Sleep(0.3)
-            self.fencing.discard(key)
+            try:
+                yield from self._fence(unit)
+            finally:
+                self.fencing.discard(key)
 
         self.kernel.spawn(self.group, fence())
 
+    def _fence(self, unit: Unit) -> Program:
+        """One more look, then fence."""
+        if unit.fence is None:
+            yield from self.driver.query_drbd(unit)
+            now_s, view = self.machine.boottime_s(), unit.view(self.node)
+            permission = run_permission(view, self.node.renewal_sent_at_s, now_s)
+            if permission.allowed or not view.guest_may_run:
+                return
+            self._say(unit, f"fences itself: {permission.message}")
+            unit.fence = FenceProgress(since_s=min(permission.until_s, now_s))
+        finished = yield from self.driver.run(unit, procedures.fence(unit.view(self.node)))
+        self._say(unit, f"fence: {finished.reason}: {finished.message}")
+        unit.wake.set()
+        if finished.failed:
+            yield Sleep(0.3)
+
     def _keep_armed(self) -> Program:
-        while True:
-            me = self.me
-            if me is None or me.spec.watchdog is not WatchdogPolicy.NONE:
-                self.machine.watchdog.arm(self.node.timing.watchdog_seconds)
+        while self.machine.host.has_watchdog:
+            self.machine.watchdog.arm(self.node.timing.watchdog_seconds)
             self.node.watchdog_armed = self.machine.watchdog.armed
             yield Sleep(0.5)
 
@@ -356,8 +367,10 @@ class Actuator:
             self.node.timing,
         )
         lease_left_s = sent_s + timing.self_fence_seconds - now_s if sent_s is not None else 0.0
-        if unit.view(self.node).guest_may_run and lease_left_s < timing.renew_interval_seconds:
-            return timing.query_freshness_seconds / 3
+        if unit.view(self.node).guest_may_run:
+            quick_s = timing.query_freshness_seconds / 3
+            calm_s = lease_left_s - timing.renew_interval_seconds
+            return min(max(quick_s, calm_s), IDLE_INTERVAL_S)
         if unit.reason in (Reason.WAITING_FOR_LINK, Reason.STOPPING) or unit.failures:
             return 0.1
         settling = isinstance(unit.drbd, DrbdState) and not unit.drbd.in_sync

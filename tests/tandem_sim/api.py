@@ -62,7 +62,7 @@ class Server:
         old = self.objects.get(key)
         before = old.status.authority if isinstance(old, Mirror) else None
         if new.status.authority != before:
-            for told in self.on_authority:
+            for told in list(self.on_authority):
                 told(new, before)
 
     def get(self, kind: type[R], key: ObjectKey) -> R:

@@ -111,20 +111,25 @@ class Libvirt:
             self.runs[name].asked_to_stop = True
 
     def destroy(self, name: str) -> Generator[Command, bool, None]:
-        """SIGKILL: its processors stop; its process may linger while a write is pending."""
-        if name not in self.states():
+        """SIGKILL, with or without libvirtd: its processors stop, but while a write is pending
+        its process lingers. Raises: CommandTimeout.
+        """
+        self.bury()
+        if name not in self.runs:
             return
         yield Sleep(self.machine.kernel.between(*DESTROY_S))
         run = self.runs.get(name)
         if run is None:
             return
         run.end("destroyed")
+        self.bury()
         waited_s = 0.0
-        while name in self.states():
+        while name in self.runs:
             if waited_s >= DESTROY_TIMEOUT_S:
                 raise CommandTimeout("destroy did not return")
             yield Sleep(0.1)
             waited_s += 0.1
+            self.bury()
 
 
 @dataclass
@@ -174,6 +179,7 @@ class Host:
     log: Log
     referee: Referee
     rate: float = 1.0
+    has_watchdog: bool = True
     boots: int = 0
     machine: Machine | None = None
     records: dict[str, Record] = field(default_factory=dict)

@@ -13,6 +13,7 @@ API server; ``problems`` is read by whoever runs a scenario.
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from tandem_actuator.core.model import Disk
 from tandem_api.authority import Authority
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
@@ -97,19 +98,19 @@ class Referee:
         """Everything acknowledged must be there to be read."""
         history = self.histories[run.guest]
         for volume, acknowledged in history.acknowledged.items():
-            missing = len(acknowledged - self._readable(run, volume))
+            readable = self._readable(run, volume)
+            missing = set() if readable is None else acknowledged - readable
             if missing:
-                self._broken(f"{run.guest} on {run.host}: {volume} lacks {missing} acknowledged")
-                acknowledged.intersection_update(self._readable(run, volume))
+                self._broken(f"{run.guest} on {run.host}: {volume} lacks {len(missing)} writes")
+                acknowledged.difference_update(missing)
 
-    def _readable(self, run: Run, volume: str) -> set[int]:
-        """The local copy; over the network, the peer's, if there is no local one."""
+    def _readable(self, run: Run, volume: str) -> set[int] | None:
+        """The local copy; without one the peer's, over the link; None if reading fails."""
         replica = run.replica
-        if replica.volumes[volume].disk.value == "Diskless" and replica.connected:
-            peer = replica.wire.peer_now(replica)
-            if peer is not None:
-                return peer.holds(volume)
-        return replica.holds(volume)
+        if replica.volumes[volume].disk is not Disk.DISKLESS:
+            return replica.holds(volume)
+        peer = replica.wire.peer_now(replica)
+        return None if peer is None else peer.holds(volume)
 
     # -- told by the API server
 

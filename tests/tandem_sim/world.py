@@ -6,10 +6,12 @@ The verbs of a scenario are methods here. Called by ``scenario`` and by tests.
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
+from tandem_api.authority import Authority
 from tandem_api.guest import Guest
 from tandem_api.host import Host as HostObject
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
+from tandem_api.reasons import Reason
 from tandem_api.site import Site
 from tandem_api.timing import PROFILES, Profile
 from tandem_sim.actuator import Actuator
@@ -105,6 +107,7 @@ class World:
 
     def _host(self, plan: HostPlan) -> Host:
         host = Host(plan.name, plan.site, self.kernel, self.log, self.referee, rate=plan.clock_rate)
+        host.has_watchdog = plan.watchdog != "None"
         host.on_boot, host.on_reset = self._booted, self._was_reset
         host.on_change, host.ask_actuator = self._drbd_changed, self._ask_actuator
         return host
@@ -195,20 +198,17 @@ class World:
             if self.kernel.now_s > SETTLE_LIMIT_S:
                 raise TimeoutError("the world did not come up; see its log")
             self.kernel.run_until(self.kernel.now_s + 0.5)
-        self.kernel.run_until(self.kernel.now_s + 2.0)
+        self.kernel.run_until(self.kernel.now_s + 3.0)
         if not keep_log:
             self.log.lines.clear()
         self.log.origin_s = self.kernel.now_s
 
     def _settled(self) -> bool:
         for plan in self.plan.guests:
-            mirror, guest = self.mirror(plan.name), self.guest(plan.name)
-            authority = mirror.status.authority
+            authority = self.mirror(plan.name).status.authority
             if authority is None or not all(e.eligible for e in authority.eligible.values()):
                 return False
             if len(self.runs_on(plan.name)) != int(plan.running):
-                return False
-            if plan.running and guest.status.protected != "True":
                 return False
         return True
 
@@ -354,6 +354,20 @@ class World:
         machine = self.hosts[host].machine
         for replica in machine.replicas.values() if machine else ():
             replica.fail_disk()
+
+    def crash_after_grant(self, host: str) -> None:
+        """From now on: the moment this host is granted to write alone, before it hears of it."""
+        self.log.say("scenario", f"crash-after-grant {host}")
+        granted = len(self.api.server.history)
+
+        def told(mirror: Mirror, before: Authority | None) -> None:
+            after = mirror.status.authority
+            mine = after is not None and after.owner == host and after.reason is Reason.LINK_LOST
+            if mine and len(self.api.server.history) > granted:
+                self.api.server.on_authority.remove(told)
+                self.kernel.after(0.0, self.outside, lambda: self.kill(host))
+
+        self.api.server.on_authority.append(told)
 
     def libvirt(self, host: str, *, up: bool) -> None:
         self.log.say("scenario", f"libvirt {'up' if up else 'down'} on {host}")

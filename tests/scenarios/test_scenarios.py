@@ -1,0 +1,125 @@
+"""Every scenario, with several seeds: the moments at which things happen differ, the end does not.
+
+``TANDEM_SEEDS=50`` plays each with fifty.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tandem_sim.__main__ import main
+from tandem_sim.player import play
+from tandem_sim.scenario import read
+from tandem_sim.verbs import VERBS
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+SEEDS = range(1, 1 + int(os.environ.get("TANDEM_SEEDS", "3")))
+FILES = sorted(HERE.glob("*/scenario.yaml"))
+KNOWN_TO_FAIL: dict[str, str] = {}
+"""Scenario → why it fails, for what is found and not mended yet."""
+
+
+def test_there_are_scenarios() -> None:
+    assert FILES
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_scenario(path: Path, seed: int, request: pytest.FixtureRequest) -> None:
+    known = KNOWN_TO_FAIL.get(path.parent.name)
+    if known:
+        request.applymarker(pytest.mark.xfail(strict=False, reason=known))
+    result = play(read(path), seed)
+    log = "\n".join(map(str, result.lines))
+    assert result.problems == [], f"seed {seed}:\n{log}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_a_scenario_says_what_it_is_about(path: Path) -> None:
+    scenario = read(path)
+    assert scenario.title.strip() == scenario.title
+    assert scenario.expectations
+
+
+def test_every_verb_is_documented() -> None:
+    text = (ROOT / "docs" / "scenarios.md").read_text()
+    assert [verb for verb in VERBS if f"`{verb} " not in text] == []
+
+
+def test_every_scenario_is_documented() -> None:
+    text = (ROOT / "docs" / "scenarios.md").read_text()
+    names = [path.parent.name for path in FILES]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+class TestCommandLine:
+    good = str(FILES[0])
+
+    def write(self, tmp_path: Path, text: str) -> str:
+        path = tmp_path / "scenario.yaml"
+        path.write_text(text)
+        return str(path)
+
+    def test_as_expected_is_0(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["run", str(HERE / "stopped-on-request" / "scenario.yaml")]) == 0
+        assert "scenario" in capsys.readouterr().out
+
+    def test_not_as_expected_is_1(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = self.write(
+            tmp_path,
+            "title: t\nlasts: 5\nsteps: []\nexpect:\n  - {guest: counter, on: nowhere}\n",
+        )
+        assert main(["run", "--quiet", path]) == 1
+        assert "line 5: counter runs on ['burjassot-1'], not nowhere" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("", "line 1: the file is empty"),
+            ("title: [", "line 1: not YAML"),
+            ("title: t\n", "line 1: steps is missing"),
+            ("title: t\nsorrow: 1\n", "line 2: there is no field 'sorrow' here"),
+            (
+                "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 1, do: burn x}\n",
+                "line 5: there is no command 'burn x'",
+            ),
+            (
+                "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 1, do: kill x}\n",
+                "line 5: 'x' is no HOST; known: burjassot-1, tarongers-1",
+            ),
+            (
+                "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 9, do: api down}\n",
+                "line 5: 9 s is not within",
+            ),
+            (
+                "title: t\nlasts: 5\nsteps: []\nexpect:\n  - {guest: counter}\n",
+                "line 5: nothing is expected",
+            ),
+            (
+                "title: t\nlasts: 5\nsteps: []\nexpect:\n  - {guest: x, stops: 0}\n",
+                "line 5: 'x' is none of counter",
+            ),
+            (
+                "title: t\nlasts: 5\nsteps: []\nexpect:\n  - {guest: counter, reason: Magic}\n",
+                "line 5: 'Magic' is none of",
+            ),
+        ],
+    )
+    def test_a_bad_file_is_2_and_says_where(
+        self, tmp_path: Path, text: str, told: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["run", self.write(tmp_path, text)]) == 2
+        assert told in capsys.readouterr().err
+
+    def test_a_missing_file_is_2(self, tmp_path: Path) -> None:
+        assert main(["run", str(tmp_path / "nothing.yaml")]) == 2
+
+
+def test_one_seed_is_one_result() -> None:
+    scenario = read(HERE / "both-links-of-the-owner-cut" / "scenario.yaml")
+    one, two = (play(scenario, 7) for _ in range(2))
+    assert [str(line) for line in one.lines] == [str(line) for line in two.lines]
+    other = play(scenario, 8)
+    assert [str(line) for line in other.lines] != [str(line) for line in one.lines]

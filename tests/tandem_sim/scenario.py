@@ -1,0 +1,238 @@
+"""Reads a scenario file: what there is, what is done when, and what must come of it.
+
+The format is described in docs/scenarios.md. Every mistake is told with its line. Called by
+``__main__`` and by tests; ``player`` plays what this returns.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tandem_api.reasons import Reason
+from tandem_sim.located import Located, load
+from tandem_sim.network import LINKS
+from tandem_sim.verbs import Act, parse_act
+from tandem_sim.world import GuestPlan, HostPlan, WorldPlan
+
+NOWHERE = "nowhere"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something done at a moment."""
+
+    at_s: float
+    act: Act
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Something that must be so. ``at_s`` None: at the end. Only what is not None is asked."""
+
+    line: int
+    guest: str
+    at_s: float | None = None
+    by_s: float | None = None
+    on: str | None = None
+    reason: Reason | None = None
+    mode: str | None = None
+    protected: bool | None = None
+    stops: int | None = None
+    downtime_below_s: float | None = None
+    longest_gap_below_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A whole file."""
+
+    title: str
+    description: str
+    world: WorldPlan
+    settled: bool
+    lasts_s: float
+    steps: tuple[Step, ...]
+    expectations: tuple[Expectation, ...]
+
+
+TOP = (
+    "title",
+    "description",
+    "seed",
+    "profile",
+    "start",
+    "hosts",
+    "guests",
+    "lasts",
+    "steps",
+    "expect",
+)
+
+
+def read(path: Path) -> Scenario:
+    """Raises: BadScenario, OSError."""
+    return parse(path.read_text())
+
+
+def parse(text: str) -> Scenario:
+    """Raises: BadScenario."""
+    document = load(text)
+    top = document.fields(*TOP)
+    for name in ("title", "steps", "expect", "lasts"):
+        if name not in top:
+            raise document.fail(f"{name} is missing")
+    world = _world(top)
+    known = Names(
+        hosts=tuple(host.name for host in world.hosts),
+        sites=tuple(sorted({host.site for host in world.hosts})),
+        guests=tuple(guest.name for guest in world.guests),
+        links=LINKS,
+    )
+    lasts_s = top["lasts"].seconds()
+    steps = tuple(_step(item, known, lasts_s) for item in top["steps"].items())
+    return Scenario(
+        title=top["title"].text(),
+        description=top["description"].text() if "description" in top else "",
+        world=world,
+        settled=_one_of(top.get("start"), ("settled", "blank"), "settled") == "settled",
+        lasts_s=lasts_s,
+        steps=tuple(sorted(steps, key=lambda step: step.at_s)),
+        expectations=tuple(_expectation(item, known) for item in top["expect"].items()),
+    )
+
+
+@dataclass(frozen=True)
+class Names:
+    """What may be named in steps and expectations."""
+
+    hosts: tuple[str, ...]
+    sites: tuple[str, ...]
+    guests: tuple[str, ...]
+    links: tuple[str, ...]
+
+
+def _world(top: dict[str, Located]) -> WorldPlan:
+    default = WorldPlan()
+    hosts = tuple(_host(item) for item in top["hosts"].items()) if "hosts" in top else default.hosts
+    if len(hosts) != 2 or hosts[0].site == hosts[1].site:
+        raise top["hosts"].fail("two hosts at two sites belong here")
+    sites = tuple(host.site for host in hosts)
+    guests = default.guests
+    if "guests" in top:
+        guests = tuple(_guest(item, sites) for item in top["guests"].items())
+    return WorldPlan(
+        hosts=hosts,
+        guests=guests,
+        profile=_one_of(top.get("profile"), ("Default", "Fast"), "Default"),
+        seed=top["seed"].whole() if "seed" in top else default.seed,
+    )
+
+
+def _one_of(found: Located | None, known: tuple[str, ...], default: str) -> str:
+    if found is None:
+        return default
+    text = found.text()
+    if text not in known:
+        raise found.fail(f"{text!r} is none of {', '.join(known)}")
+    return text
+
+
+def _host(item: Located) -> HostPlan:
+    fields = item.fields("name", "site", "watchdog", "clockRate")
+    for name in ("name", "site"):
+        if name not in fields:
+            raise item.fail(f"{name} is missing")
+    return HostPlan(
+        name=fields["name"].text(),
+        site=fields["site"].text(),
+        watchdog=_one_of(fields.get("watchdog"), ("Required", "Optional", "None"), "Required"),
+        clock_rate=fields["clockRate"].seconds() if "clockRate" in fields else 1.0,
+    )
+
+
+def _guest(item: Located, sites: tuple[str, ...]) -> GuestPlan:
+    fields = item.fields(
+        "name",
+        "prefers",
+        "failover",
+        "failback",
+        "failbackAfter",
+        "running",
+        "volumes",
+        "holdoff",
+        "resync",
+        "priority",
+    )
+    if "name" not in fields:
+        raise item.fail("name is missing")
+    default = GuestPlan(fields["name"].text())
+    prefers = fields.get("prefers")
+    return GuestPlan(
+        name=default.name,
+        prefers=_one_of(prefers, sites, sites[0]) if prefers else None,
+        failover=_one_of(fields.get("failover"), ("Automatic", "Manual"), "Automatic"),
+        failback=_one_of(fields.get("failback"), ("Automatic", "Manual"), "Manual"),
+        failback_after_s=fields["failbackAfter"].whole() if "failbackAfter" in fields else 600,
+        running=fields["running"].truth() if "running" in fields else True,
+        volumes=tuple(v.text() for v in fields["volumes"].items())
+        if "volumes" in fields
+        else default.volumes,
+        holdoff_s=fields["holdoff"].whole() if "holdoff" in fields else default.holdoff_s,
+        resync_s=fields["resync"].seconds() if "resync" in fields else default.resync_s,
+        priority=fields["priority"].whole() if "priority" in fields else default.priority,
+    )
+
+
+def _step(item: Located, known: Names, lasts_s: float) -> Step:
+    fields = item.fields("at", "do")
+    if set(fields) != {"at", "do"}:
+        raise item.fail("a step has `at` (seconds) and `do` (what)")
+    at_s = fields["at"].seconds()
+    if not 0 <= at_s <= lasts_s:
+        raise fields["at"].fail(f"{at_s:g} s is not within the {lasts_s:g} s that it lasts")
+    command = fields["do"].text()
+    try:
+        return Step(at_s, parse_act(command, known))
+    except ValueError as error:
+        raise fields["do"].fail(str(error)) from error
+
+
+EXPECTED = (
+    "guest",
+    "at",
+    "by",
+    "on",
+    "reason",
+    "mode",
+    "protected",
+    "stops",
+    "downtimeBelow",
+    "longestGapBelow",
+)
+
+
+def _expectation(item: Located, known: Names) -> Expectation:
+    fields = item.fields(*EXPECTED)
+    if "guest" not in fields:
+        raise item.fail("guest is missing")
+    if len(set(fields) - {"guest", "at", "by"}) == 0:
+        raise item.fail("nothing is expected; add on, reason, mode, protected, stops, …")
+    if "at" in fields and "by" in fields:
+        raise item.fail("either `at` or `by`")
+    reason = _one_of(fields.get("reason"), tuple(Reason), "")
+    return Expectation(
+        line=item.line,
+        guest=_one_of(fields["guest"], known.guests, ""),
+        at_s=_optional_seconds(fields, "at"),
+        by_s=_optional_seconds(fields, "by"),
+        on=_one_of(fields["on"], (*known.hosts, NOWHERE), "") if "on" in fields else None,
+        reason=Reason(reason) if reason else None,
+        mode=_one_of(fields.get("mode"), ("Mirrored", "Standalone", "Hold"), "") or None,
+        protected=fields["protected"].truth() if "protected" in fields else None,
+        stops=fields["stops"].whole() if "stops" in fields else None,
+        downtime_below_s=_optional_seconds(fields, "downtimeBelow"),
+        longest_gap_below_s=_optional_seconds(fields, "longestGapBelow"),
+    )
+
+
+def _optional_seconds(fields: dict[str, Located], name: str) -> float | None:
+    return fields[name].seconds() if name in fields else None
