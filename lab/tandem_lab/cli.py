@@ -17,6 +17,7 @@ from tandem_lab.commands import (
     hosts,
     lifecycle,
     links,
+    linux_guest,
     setting_up,
     thirdplace,
     volumes,
@@ -24,7 +25,7 @@ from tandem_lab.commands import (
 from tandem_lab.controlplane.server import ControlPlaneError
 from tandem_lab.settings import LabError
 
-GROUPS = (setting_up, lifecycle, hosts, links, volumes, guests, actuators, thirdplace)
+GROUPS = (setting_up, lifecycle, hosts, links, volumes, guests, actuators, thirdplace, linux_guest)
 
 app = typer.Typer(
     name="tandem-lab",
