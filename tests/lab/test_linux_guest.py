@@ -20,19 +20,18 @@ from tandem_lab.prepare import prepare
 from tandem_lab.recorder import GuestLine
 from tandem_lab.settings import SOURCE_DIR, LabError, Settings
 from tandem_lab.takeover import (
-    STEPS,
     GuestName,
-    kill_and_watch,
     running_and_protected,
+    status_of,
     wait_for,
 )
 
 GUEST = GuestName("secretaria", "arxiu")
 VOLUME = "arxiu-root"
 VOLUME_SIZE = "64Mi"
-# Loose: the guest boots on an emulated processor, on a machine that may be busy.
 SETTLE_TIMEOUT_S = 120.0
-COUNT_TIMEOUT_S = 60.0
+# Loose: it boots on an emulated processor. On a machine that was six times overbooked it took 95 s.
+BOOT_TIMEOUT_S = 180.0
 COUNT_FOR_S = 5.0
 FRESH_S = 1.0
 POLL_S = 0.25
@@ -90,10 +89,7 @@ def linux(deployment: Deployment) -> Deployment:
             host.start()
     _want_running(deployment, True)
     status = wait_for(deployment, GUEST, running_and_protected, SETTLE_TIMEOUT_S)
-    deadline_s = time.monotonic() + COUNT_TIMEOUT_S
-    while not _counts(deployment, str(status["host"])):
-        assert time.monotonic() < deadline_s, f"{GUEST.name} does not count at {status['host']}"
-        time.sleep(POLL_S)
+    _wait_until_it_counts(deployment, str(status["host"]), time.monotonic())
     time.sleep(COUNT_FOR_S)
     return deployment
 
@@ -101,15 +97,22 @@ def linux(deployment: Deployment) -> Deployment:
 @pytest.mark.lab
 @pytest.mark.timeout(600)
 def test_a_linux_guest_survives_its_site(linux: Deployment) -> None:
+    lab = linux.lab
+    source = str(status_of(linux, GUEST)["host"])
     killed_s = time.monotonic()
-    takeover = kill_and_watch(linux, GUEST)
-    lines = _lines_after(linux, takeover.target, killed_s)
-    for key, label in STEPS.items():
-        if key in takeover.steps_s:
-            print(f"{takeover.steps_s[key]:6.2f} s  {label}")
+    lab.host(source).kill()
+
+    def elsewhere(status: dict[str, object]) -> bool:
+        return status.get("phase") == "Running" and status.get("host") not in (source, "", None)
+
+    target = str(wait_for(linux, GUEST, elsewhere, SETTLE_TIMEOUT_S)["host"])
+    print(f"{time.monotonic() - killed_s:6.2f} s  {GUEST.name} is Running at {target}")
+    _wait_until_it_counts(linux, target, killed_s)
+    lines = _lines_after(linux, target, killed_s)
     for line in lines[:6]:
-        print(f"{line.monotonic_s - killed_s:6.2f} s  {takeover.target}: {line.text}")
-    print(f"last number at {takeover.source}: {takeover.last_number_at_source}")
+        print(f"{line.monotonic_s - killed_s:6.2f} s  {target}: {line.text}")
+    last = lab.guest_log(GUEST.domain, source)[-1][1]
+    print(f"last number at {source}: {last}")
 
     texts = [line.text for line in lines]
     assert not [text for text in texts if "BAD" in text]
@@ -118,32 +121,31 @@ def test_a_linux_guest_survives_its_site(linux: Deployment) -> None:
     assert "the file system is whole" in texts
     found = _boots(lines)[0]
     # One more than was printed, if it died between writing a number and printing it.
-    assert found - takeover.last_number_at_source in (0, 1)
-    assert takeover.first_number_at_target == found + 1
+    assert found - last in (0, 1)
+    assert _numbers(lines)[0] == found + 1
 
 
 @pytest.mark.lab
 @pytest.mark.timeout(600)
 def test_a_linux_guest_that_is_told_to_stop_leaves_a_clean_disk(linux: Deployment) -> None:
+    source = str(status_of(linux, GUEST)["host"])
     told_s = time.monotonic()
     _want_running(linux, False)
     wait_for(
         linux, GUEST, lambda status: status.get("phase") == "Stopped", timeout_s=SETTLE_TIMEOUT_S
     )
     time.sleep(FRESH_S)  # its last lines may not be stamped yet
-    left = [
-        line.text for host in linux.lab.hosts for line in _lines_after(linux, host.name, told_s)
-    ]
-    assert "leaving" in left
-    numbers = [int(text) for text in left if re.fullmatch(r"\d+", text)]
+    left = _lines_after(linux, source, told_s)
+    assert "leaving" in [line.text for line in left]
+    last = linux.lab.guest_log(GUEST.domain, source)[-1][1]
 
     started_s = time.monotonic()
     _want_running(linux, True)
     host = str(wait_for(linux, GUEST, running_and_protected, SETTLE_TIMEOUT_S)["host"])
-    _wait_for_boot(linux, host, started_s)
+    _wait_until_it_counts(linux, host, started_s)
     lines = _lines_after(linux, host, started_s)
     assert not [line.text for line in lines if "BAD" in line.text or "recovering" in line.text]
-    assert _boots(lines)[0] - max(numbers) in (0, 1)
+    assert _boots(lines)[0] - last in (0, 1)
 
 
 def _want_running(deployment: Deployment, running: bool) -> None:
@@ -158,22 +160,21 @@ def _lines_after(deployment: Deployment, host: str, after_s: float) -> list[Gues
     return [line for line in lines if line.monotonic_s > after_s]
 
 
-def _counts(deployment: Deployment, host: str) -> bool:
-    """Whether the guest printed a number there just now."""
-    numbers = deployment.lab.guest_log(GUEST.domain, host)
-    return bool(numbers) and time.monotonic() - numbers[-1][0] < FRESH_S
-
-
 def _boots(lines: list[GuestLine]) -> list[int]:
     """The numbers that boots found on the disk."""
     found = (re.search(r"boot (\d+)$", line.text) for line in lines)
     return [int(match[1]) for match in found if match]
 
 
-def _wait_for_boot(deployment: Deployment, host: str, after_s: float) -> None:
-    deadline_s = time.monotonic() + COUNT_TIMEOUT_S
-    while time.monotonic() < deadline_s:
-        if _boots(_lines_after(deployment, host, after_s)):
-            return
+def _numbers(lines: list[GuestLine]) -> list[int]:
+    """What was counted."""
+    return [int(line.text) for line in lines if re.fullmatch(r"\d+", line.text)]
+
+
+def _wait_until_it_counts(deployment: Deployment, host: str, after_s: float) -> None:
+    """Return once the guest printed a number there after that moment."""
+    deadline_s = time.monotonic() + BOOT_TIMEOUT_S
+    while not _numbers(_lines_after(deployment, host, after_s)):
+        if time.monotonic() > deadline_s:
+            raise LabError(f"{GUEST.name} counts nothing at {host} for {BOOT_TIMEOUT_S:g} s")
         time.sleep(POLL_S)
-    raise LabError(f"{GUEST.name} does not boot at {host}")
