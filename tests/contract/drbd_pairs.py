@@ -72,6 +72,14 @@ class Pair:
         except TimeoutError:
             raise AssertionError(f"not within {WITHIN_S:g} s; last seen: {view}") from None
 
+    async def until_asked(self, site: Site) -> None:
+        """Until its fence-peer handler was called."""
+        for _ in range(int(WITHIN_S / 0.05)):
+            if await site.times_asked():
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"the handler was not called within {WITHIN_S:g} s")
+
     async def bring_up(self) -> None:
         """New, attached and connected at both ends, and declared in sync."""
         for site in (self.a, self.b):

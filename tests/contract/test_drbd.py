@@ -139,12 +139,7 @@ async def test_a_primary_that_loses_the_link_stays_frozen_unless_told(pair: Pair
     await pair.a.drbd.promote(pair.mirror, force=False)
     await pair.cut()
     await pair.until(pair.a, lambda s: bool(s.suspended))
-    for _ in range(60):
-        if await pair.a.times_asked():
-            break
-        await asyncio.sleep(0.05)
-    else:
-        raise AssertionError("the handler was not called")
+    await pair.until_asked(pair.a)
     await asyncio.sleep(0.3)
     state = await pair.until(pair.a, lambda s: True)
     assert state.suspended
@@ -180,13 +175,13 @@ async def test_a_frozen_primary_asks_again_when_it_is_disconnected(pair: Pair) -
     await pair.a.drbd.promote(pair.mirror, force=False)
     await pair.cut()
     await pair.until(pair.a, lambda s: bool(s.suspended))
-    await asyncio.sleep(1.0)
-    assert await pair.a.times_asked() == 1
+    await pair.until_asked(pair.a)
+    await asyncio.sleep(0.5)  # its answer is on the way to the kernel
     await pair.a.fence_answers(4)
     await pair.a.drbd.disconnect(pair.mirror)
     state = await pair.until(pair.a, lambda s: not s.suspended)
     assert state.connection is Connection.STANDALONE
-    assert await pair.a.times_asked() == 1
+    await pair.until_asked(pair.a)
 
 
 async def test_a_frozen_primary_can_be_thawed_by_hand(pair: Pair) -> None:
@@ -194,7 +189,8 @@ async def test_a_frozen_primary_can_be_thawed_by_hand(pair: Pair) -> None:
     await pair.a.drbd.promote(pair.mirror, force=False)
     await pair.cut()
     await pair.until(pair.a, lambda s: bool(s.suspended))
-    await asyncio.sleep(1.0)
+    await pair.until_asked(pair.a)
+    await asyncio.sleep(0.5)
     await pair.a.drbd.resume_io(pair.mirror)
     assert not (await pair.until(pair.a, lambda s: True)).suspended
     await pair.a.drbd.demote(pair.mirror)
