@@ -70,7 +70,7 @@ def deployed(locked_lab: Lab) -> Iterator[Deployed]:
     """Tandem in the lab; `tandem` is what tests use."""
     deployed = Deployed(Deployment(locked_lab))
     if KEEP and locked_lab.is_up and deployed.deployment.plane.running():
-        deployed.remember()
+        deployed.adopt()
     else:
         deployed.deploy()
     try:
@@ -86,7 +86,7 @@ def tandem(deployed: Deployed) -> Iterator[Deployed]:
     try:
         deployed.settle()
     except (LabError, ControlPlaneError, ProcessError) as error:
-        print(f"deploying afresh: {error}")
+        print(f"deploying afresh: {error}\nthe logs until now: {deployed.keep_logs()}")
         deployed.deploy()
     deployed.forget_history()
     yield deployed

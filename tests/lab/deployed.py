@@ -12,9 +12,11 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tandem_lab.agent_client import HostUnreachableError
@@ -118,8 +120,7 @@ class Deployed:
 
     def authority(self) -> Raw:
         """Who may write, by the mirror's status."""
-        authority: Raw = self.mirror()["authority"]
-        return authority
+        return {"owner": "", **self.mirror()["authority"]}
 
     def ends(self) -> tuple[SiteHost, SiteHost]:
         """The host that owns the mirror, and the other one."""
@@ -268,11 +269,27 @@ class Deployed:
         for name in EXAMPLES:
             self.deployment.apply(SOURCE_DIR / "examples" / f"{name}.yaml")
         self.wait_redundant()
-        self.remember()
+        self._good.write_text(json.dumps(self.objects()))
+        self.adopt()
 
-    def remember(self) -> None:
-        """The specs as they are now are what `settle` brings back."""
-        self._specs = {_key(raw): raw["spec"] for raw in self.objects()}
+    def adopt(self) -> None:
+        """Go on with what another run deployed."""
+        self._specs = {_key(raw): raw["spec"] for raw in json.loads(self._good.read_text())}
+
+    @property
+    def _good(self) -> Path:
+        return self.deployment.directory / "objects.json"
+
+    def keep_logs(self) -> Path:
+        """Copy every log to where a fresh deployment does not remove it; where that is."""
+        state_dir = self.lab.settings.state_dir
+        target = state_dir / "kept" / time.strftime("%H%M%S")
+        patterns = ("hosts/*/share/log/*", "hosts/*/*.log", "serial/*/*", "third-place/*.log")
+        for path in itertools.chain.from_iterable(map(state_dir.glob, patterns)):
+            kept = target / path.relative_to(state_dir)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, kept)
+        return target
 
     def settle(self, timeout_s: float = SETTLE_TIMEOUT_S) -> None:
         """Repair what a test broke, and wait until the guest is redundant and running."""
@@ -280,10 +297,7 @@ class Deployed:
             self.lab.link(link.name).heal()
         self._repair_third_place()
         for host in self.lab.hosts:
-            if host.state().paused:
-                host.resume()
-            if not host.is_up:
-                host.start(wait=False)
+            _repair_host(host)
         self._repair_objects()
         self.wait_redundant(timeout_s)
 
@@ -315,6 +329,17 @@ class Deployed:
                 self.deployment.kubectl(
                     *("patch", kind, "-n", GUEST.namespace, name, "--type=json", "-p", body)
                 )
+
+
+def _repair_host(host: SiteHost) -> None:
+    """A host that was reset in place may hang, or have come up without its disks."""
+    if host.state().paused:
+        host.resume()
+    try:
+        if not host.run(["test", "-e", f"/dev/vg0/{VOLUME}"], timeout_s=ASK_TIMEOUT_S).ok:
+            host.restart(wait=False)
+    except (HostDownError, HostUnreachableError):
+        host.restart(wait=False)
 
 
 def _key(raw: Raw) -> tuple[str, str]:
