@@ -360,8 +360,8 @@ class SiteHost:
             f"umid={self.name}",
             f"uml_dir={self.directory / 'uml'}",
             f"ubd0r={self._settings.root_image}",
-            # c: without file locks. A host that its watchdog resets boots again in the same process,
-            # beside leftovers of the old boot that still hold them.
+            # c: without file locks. A host that its watchdog resets boots again in the same
+            # process, beside leftovers of the old boot that still hold them.
             f"ubd1c={self.directory / 'state.img'}",
             f"ubd2c={self.directory / 'data.img'}",
             *("root=/dev/ubda", "rootfstype=ext4", "ro", "init=/init", "panic=-1"),
