@@ -28,7 +28,7 @@ from tandem_actuator.adapters.libvirt_connection import ALREADY_GONE, Connection
 from tandem_actuator.adapters.qemu_processes import UNIDENTIFIED, QemuProcesses
 from tandem_actuator.core.domain_xml import TANDEM_XMLNS, domain_name
 from tandem_actuator.core.model import DomainState
-from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
+from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
 from tandem_api.guest import Guest
 
 log = logging.getLogger(__name__)
@@ -139,8 +139,9 @@ class LibvirtHost:
             broken = threading.Event()
             # One of its own each time: on an old one the registration might still be there.
             connection = Connection(self._uri, "events", threads=1)
+            numbers: list[int] = []
+            register = partial(_register, on_event=on_event, broken=broken, numbers=numbers)
             try:
-                register = partial(_register, on_event=on_event, broken=broken)
                 await connection.call(register, LOOK_TIMEOUT_S)
                 yield ""
                 while not broken.is_set():
@@ -151,7 +152,7 @@ class LibvirtHost:
             except PortError as error:
                 log.warning("no events from libvirt: %s", error)
             finally:
-                connection.close()
+                connection.close(partial(_unregister, numbers=numbers))
             yield ""
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
@@ -198,14 +199,14 @@ def kill_processes(processes: QemuProcesses, name: str, timeout_s: float) -> boo
     False if there was none. Blocks; called in a thread.
 
     Raises:
-        CommandTimeout: one is still there; a frozen disk holds it in the kernel.
+        KilledNotGone: one is still there; a frozen disk holds it in the kernel.
     """
     deadline_s = time.monotonic() + timeout_s
     seen = False
     while pids := processes.of(name):
         seen = True
         if time.monotonic() >= deadline_s:
-            raise CommandTimeout(f"QEMU of {name} (process {pids[0]}) is killed but does not end")
+            raise KilledNotGone(f"QEMU of {name} (process {pids[0]}) is killed but does not end")
         for pid in pids:
             _kill_and_wait(processes, pid, name)
     return seen
@@ -249,10 +250,20 @@ def _is_ours(domain: Any) -> bool:
     return True
 
 
-def _register(connection: Any, on_event: Any, broken: threading.Event) -> None:
+def _register(
+    connection: Any, *, on_event: Any, broken: threading.Event, numbers: list[int]
+) -> None:
     with contextlib.suppress(libvirt.libvirtError):  # the test driver never closes
         connection.registerCloseCallback(lambda c, reason, _: broken.set(), None)
-    connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None)
+    kind = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
+    numbers.append(connection.domainEventRegisterAny(None, kind, on_event, None))
+
+
+def _unregister(connection: Any, *, numbers: list[int]) -> None:
+    """A connection that is closed with a registration lives on and goes on telling."""
+    for number in numbers:
+        connection.domainEventDeregisterAny(number)
+    connection.unregisterCloseCallback()
 
 
 def _dotted(version: int) -> str:

@@ -94,14 +94,16 @@ class Connection:
                 self._connection = connection
             return self._connection
 
-    def close(self) -> None:
-        """Close it as soon as its threads are done; returns at once."""
-        self._threads.submit(self._close)
+    def close(self, farewell: Callable[[Any], None]) -> None:
+        """Close it as soon as its threads are done, after ``farewell``; returns at once."""
+        self._threads.submit(self._close, farewell)
         self._threads.shutdown(wait=False)
 
-    def _close(self) -> None:
+    def _close(self, farewell: Callable[[Any], None]) -> None:
         with self._lock:
             if self._connection is not None:
+                with contextlib.suppress(libvirt.libvirtError):
+                    farewell(self._connection)
                 self._drop()
 
     def _drop(self) -> None:
