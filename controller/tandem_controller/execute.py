@@ -10,7 +10,7 @@ Called by ``loop``. It decides nothing but whether it still leads.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 from uuid import uuid4
 
@@ -37,6 +37,7 @@ from tandem_controller.store import Store
 log = logging.getLogger(__name__)
 
 CONCURRENCY = 16
+STATUS_BUDGET_S = 0.5
 PLAN_LIFE_S = 6.0
 """How old the facts may be on which an assignment rests when it is sent once more."""
 
@@ -59,16 +60,21 @@ class Executor:
         """When a write was last begun; monotonic."""
 
     async def run(self, plan: Plan) -> bool:
-        """Whether a new plan need not be made at once."""
-        urgent = await self._all(self._write(write, plan.world) for write in plan.urgent)
-        return await self._all(self._write(write, plan.world) for write in plan.statuses) and urgent
+        """Whether a new plan need not be made at once.
 
-    async def _all(self, writes: Iterable[Awaitable[bool]]) -> bool:
-        return all(await asyncio.gather(*writes))
+        Statuses are begun for STATUS_BUDGET_S only: what is left comes with the next plan, which
+        must not wait for hundreds of them when a site has just been lost.
+        """
+        urgent = await self._all(plan.urgent, plan.world, float("inf"))
+        end_s = time.monotonic() + STATUS_BUDGET_S
+        return await self._all(plan.statuses, plan.world, end_s) and urgent
 
-    async def _write(self, write: Write, world: World) -> bool:
+    async def _all(self, writes: Sequence[Write], world: World, end_s: float) -> bool:
+        return all(await asyncio.gather(*(self._write(write, world, end_s) for write in writes)))
+
+    async def _write(self, write: Write, world: World, end_s: float) -> bool:
         async with self._slots:
-            if not self._leads():
+            if not self._leads() or time.monotonic() > end_s:
                 return False
             kind, obj_key = _subject(write)
             self.wrote_s = time.monotonic()
