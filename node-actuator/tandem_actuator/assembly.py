@@ -44,7 +44,8 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Actuator, Metrics
         LockHeld: another actuator runs on this host.
         PortError: something that it cannot do without is missing.
     """
-    settings.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for directory in (settings.run_dir, settings.serial_dir):
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     with HostLock(settings.run_dir / "actuator.lock"):
         client = await KubeClient.load(settings.kubeconfig, component="tandem-actuator")
         try:
@@ -79,7 +80,7 @@ async def _actuator(settings: Settings, api: KubeApi) -> tuple[Actuator, Metrics
         ports,
         node,
         DomainSettings(kvm=os.access(KVM, os.W_OK), serial_dir=str(settings.serial_dir)),
-        _resource_text(node, tools.major, settings.fence_peer),
+        _resource_text(node, tools.major, f"{settings.fence_peer} {settings.run_dir / SOCKET}"),
     )
     metrics = Metrics()
     cache = ObjectCache(settings.run_dir / "objects")
@@ -94,7 +95,7 @@ def _watchdog(settings: Settings) -> Watchdog:
     return KeptWatchdog(settings.watchdog_device, settings.run_dir / "watchdog.sock")
 
 
-def _resource_text(node: NodeFacts, major: int, fence_peer: Path) -> Callable[[Unit], str]:
+def _resource_text(node: NodeFacts, major: int, fence_peer: str) -> Callable[[Unit], str]:
     def text(unit: Unit) -> str:
         numbers = unit.mirror.status.device_numbers
         if numbers is None:
@@ -106,7 +107,7 @@ def _resource_text(node: NodeFacts, major: int, fence_peer: Path) -> Callable[[U
                 numbers,
                 drbd_timers(node.timing),
                 version_major=major,
-                fence_peer=str(fence_peer),
+                fence_peer=fence_peer,
             )
         except ValueError as error:
             raise PortError(str(error)) from error

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.domain_xml import DomainSettings, domain_name
@@ -24,6 +24,7 @@ from tandem_actuator.ports import (
     ApiUnavailable,
     Clock,
     Drbd,
+    KilledNotGone,
     Libvirt,
     Network,
     PortError,
@@ -217,13 +218,21 @@ class Driver:
                 await libvirt.shutdown(name)
                 unit.shutdown_sent_at_s = self.ports.clock.boottime_s()
             case fx.DestroyGuest():
-                await libvirt.destroy(name)
-                unit.observe_domain(await self._domain_state(name))
+                await self._destroy(unit, name)
             case fx.CutNetwork():
                 await self.ports.network.cut(name)
             case _:
                 return False
         return True
+
+    async def _destroy(self, unit: Unit, name: str) -> None:
+        try:
+            await self.ports.libvirt.destroy(name)
+        except KilledNotGone:
+            if unit.fence is not None:
+                unit.fence = replace(unit.fence, killed=True)
+            raise
+        unit.observe_domain(await self._domain_state(name))
 
     async def _start(self, unit: Unit) -> None:
         """Start the guest, unless the run predicate turned false meanwhile (rule 10)."""

@@ -50,6 +50,7 @@ class Heart:
         self.api, self.clock, self.node = api, clock, node
         self.site, self.wanted = site, wanted
         self.published: Timing | None = None
+        self.tried = False
         self.on_result, self.on_confirmed = on_result, on_confirmed
         self.before_confirm: Callable[[], None] = lambda: None
 
@@ -62,6 +63,7 @@ class Heart:
                 continue
             started_s = self.clock.boottime_s()
             confirmed = await self.beat()
+            self.tried = True
             interval_s = self.node.timing.renew_interval_seconds
             self.on_result(self.clock.boottime_s() - started_s, confirmed)
             spent_s = self.clock.boottime_s() - started_s

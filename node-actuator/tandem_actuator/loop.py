@@ -24,6 +24,7 @@ from tandem_actuator.heartbeat import Heart
 from tandem_actuator.metrics import Metrics
 from tandem_actuator.ports import ApiGone, PortError, Watchdog
 from tandem_actuator.unit import NodeFacts, Unit
+from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
 
@@ -33,6 +34,7 @@ GUARD_INTERVAL_S = 0.1
 IDLE_INTERVAL_S = 2.0
 REPORT_INTERVAL_S = 0.2
 RESYNC_REPORT_INTERVAL_S = 2.0
+REPEAT_REPORT_S = 3.0
 NO_GUEST_FEED_S = math.inf
 MIN_TICK_S = 0.02
 FIRST_LOOK_S = 1.5
@@ -68,7 +70,8 @@ class Actuator:
         )
         self._libvirt_known = False
         driver.on_starting = self.guard_once
-        self.heart.before_confirm = self.guard_once
+        self.heart.before_confirm = self._see_lapse
+        self._guarding = False
 
     @property
     def units(self) -> list[Unit]:
@@ -152,12 +155,26 @@ class Actuator:
         while True:
             if self._seen_all() or self.ports.clock.boottime_s() > deadline_s:
                 deadline_s = 0.0
+                self._guarding = True
                 self.guard_once()
             await asyncio.sleep(GUARD_INTERVAL_S)
+
+    def _see_lapse(self) -> None:
+        """A heartbeat is about to be confirmed: what lapsed before it must not be forgotten.
+
+        A run that has just started may take F for it: nobody was fenced yet, the watchdog is fed
+        no further than the last run's deadline, and others wait for R + F + W at least.
+        """
+        sent_s, timing = self.node.renewal_sent_at_s, self.node.timing
+        allowed_s = timing.self_fence_seconds + timing.fencing_seconds
+        late = sent_s is None or self.ports.clock.boottime_s() - sent_s > allowed_s
+        if self._guarding or late:
+            self.guard_once()
 
     def _seen_all(self) -> bool:
         return (
             self._libvirt_known
+            and self.heart.tried
             and bool(self.units)
             and not any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units)
         )
@@ -178,7 +195,8 @@ class Actuator:
             since_s = unit.fence.since_s if unit.fence else permission.until_s
             feed_until_s = min(feed_until_s, since_s + self.node.timing.fencing_seconds)
             if unit.fence_task is None or unit.fence_task.done():
-                unit.fence_task = asyncio.create_task(self._fence(unit))
+                judged_by_s = self.node.renewal_sent_at_s
+                unit.fence_task = asyncio.create_task(self._fence(unit, judged_by_s))
         if self.watchdog.armed:
             self.watchdog.feed_until(feed_until_s)
             self.metrics.watchdog_fed(now_s)
@@ -198,16 +216,18 @@ class Actuator:
             self.node.watchdog_armed = self.watchdog.armed
             await asyncio.sleep(0.5)
 
-    async def _fence(self, unit: Unit) -> None:
+    async def _fence(self, unit: Unit, renewal_sent_at_s: float | None) -> None:
         """Fence, after one more look: it must not be an old look alone that stops a guest.
 
-        Latched: once begun, it goes on until the guest is gone, whatever comes back.
+        Only a fresh look at the link can acquit, not a heartbeat that was confirmed meanwhile: by
+        then the lease had lapsed. Latched: once begun, it goes on until the guest is gone,
+        whatever comes back.
         """
         if unit.fence is None:
             await self.driver.query_drbd(unit)
             now_s = self.ports.clock.boottime_s()
             view = unit.view(self.node)
-            permission = run_permission(view, self.node.renewal_sent_at_s, now_s)
+            permission = run_permission(view, renewal_sent_at_s, now_s)
             if permission.allowed or not view.guest_may_run:
                 return
             log.error("%s: fencing: %s", unit.mirror.key, permission.message)
@@ -327,7 +347,9 @@ class Actuator:
         now_s = self.ports.clock.boottime_s()
         replica = replica_report(view, unit.reason, "", unit.link_lost_wall)
         guest = guest_report(view, unit.reason, "", unit.steps)
-        if replica != unit.sent_replica and not _only_resync(replica, unit, now_s):
+        late = now_s - unit.sent_at_s > REPEAT_REPORT_S
+        lost = late and _overwritten(unit.mirror.status.replicas.get(self.node.host), replica)
+        if (lost or replica != unit.sent_replica) and not _only_resync(replica, unit, now_s):
             replica = replica.model_copy(update={"message": unit.message})
             await self.ports.api.report_replica(unit.mirror.key, self.node.host, replica)
             unit.sent_replica = replica.model_copy(update={"message": ""})
@@ -348,6 +370,14 @@ class Actuator:
                 except PortError as error:
                     log.warning("host not reported: %s", error)
             await asyncio.sleep(1.0)
+
+
+def _overwritten(stored: ReplicaReport | None, report: ReplicaReport) -> bool:
+    """Whether the object shows another report than the one that was delivered last.
+
+    A report that the network held back may land after a newer one.
+    """
+    return stored is not None and stored.model_copy(update={"message": ""}) != report
 
 
 def _only_resync(report: object, unit: Unit, now_s: float) -> bool:

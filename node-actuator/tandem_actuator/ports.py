@@ -32,6 +32,10 @@ class CommandTimeout(PortError):
     """No answer in time. Whether it took effect is unknown."""
 
 
+class KilledNotGone(CommandTimeout):
+    """SIGKILL was delivered, and the guest executes nothing more; the kernel still holds it."""
+
+
 class ApiUnavailable(PortError):
     """No usable answer from the API. For a write: whether it took effect is unknown."""
 
@@ -216,7 +220,11 @@ class Libvirt(Protocol):
         ...
 
     async def destroy(self, name: str) -> None:
-        """Pull the plug; returns once the process is gone. Own thread pool: it may hang."""
+        """Pull the plug; returns once the process is gone. Own thread pool: it may hang.
+
+        Raises:
+            KilledNotGone: it is dead, but a frozen disk keeps its process from ending.
+        """
         ...
 
     async def disk_closed(self, name: str) -> bool:

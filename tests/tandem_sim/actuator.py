@@ -22,6 +22,7 @@ from tandem_actuator.loop import (
     GUARD_INTERVAL_S,
     IDLE_INTERVAL_S,
     MIN_TICK_S,
+    REPEAT_REPORT_S,
     REPORT_INTERVAL_S,
     SLOW_TO_SHOW,
 )
@@ -82,6 +83,7 @@ class Actuator:
             timing=permit.timing if permit else DEFAULT,
             renewal_sent_at_s=permit.renewal_sent_at_s if permit else None,
         )
+        self.tried = self.guarding = False
         self.published: Timing | None = None
         self.client = Client(api, self.name, self.group)
         self.driver = Driver(machine, self.client, self.node, crash)
@@ -89,8 +91,7 @@ class Actuator:
         self.units: dict[ObjectKey, Unit] = {}
         self.cache: dict[type, dict[ObjectKey, object]] = {}
         self.fencing: set[ObjectKey] = set()
-        self.libvirt_known = False
-        self.listed = False
+        self.libvirt_known = self.listed = False
 
     def begin(self) -> None:
         """Recall what the last run on this boot knew, then everything at once."""
@@ -184,6 +185,7 @@ class Actuator:
                 continue
             started_s = self.machine.boottime_s()
             yield from self._beat()
+            self.tried = True
             spent_s = self.machine.boottime_s() - started_s
             pause_s = self.node.timing.renew_interval_seconds * self.kernel.between(0.9, 1.0)
             yield Sleep(max(0.05, pause_s - spent_s))
@@ -208,7 +210,7 @@ class Actuator:
             return
         if self.machine.boottime_s() - sent_at_s > RENEW_TIMEOUT_S:
             return
-        self.guard_once()
+        self._see_lapse()
         self.node.renewal_sent_at_s = sent_at_s
         self.machine.permit = Permit(sent_at_s, wanted)
         self.published = self.node.timing = wanted
@@ -220,12 +222,20 @@ class Actuator:
         while True:
             if self._seen_all() or self.machine.boottime_s() > deadline_s:
                 deadline_s = 0.0
+                self.guarding = True
                 self.guard_once()
             yield Sleep(GUARD_INTERVAL_S)
 
+    def _see_lapse(self) -> None:
+        sent_s, timing = self.node.renewal_sent_at_s, self.node.timing
+        allowed_s = timing.self_fence_seconds + timing.fencing_seconds
+        late = sent_s is None or self.machine.boottime_s() - sent_s > allowed_s
+        if self.guarding or late:
+            self.guard_once()
+
     def _seen_all(self) -> bool:
         unknown = any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units.values())
-        return self.libvirt_known and bool(self.units) and not unknown
+        return self.libvirt_known and self.tried and bool(self.units) and not unknown
 
     def guard_once(self) -> None:
         now_s = self.machine.boottime_s()
@@ -251,20 +261,22 @@ class Actuator:
             return
         self.fencing.add(key)
 
+        judged_by_s = self.node.renewal_sent_at_s
+
         def fence() -> Program:
             try:
-                yield from self._fence(unit)
+                yield from self._fence(unit, judged_by_s)
             finally:
                 self.fencing.discard(key)
 
         self.kernel.spawn(self.group, fence())
 
-    def _fence(self, unit: Unit) -> Program:
-        """One more look, then fence."""
+    def _fence(self, unit: Unit, renewal_sent_at_s: float | None) -> Program:
+        """One more look at the link, then fence."""
         if unit.fence is None:
             yield from self.driver.query_drbd(unit)
             now_s, view = self.machine.boottime_s(), unit.view(self.node)
-            permission = run_permission(view, self.node.renewal_sent_at_s, now_s)
+            permission = run_permission(view, renewal_sent_at_s, now_s)
             if permission.allowed or not view.guest_may_run:
                 return
             self._say(unit, f"fences itself: {permission.message}")
@@ -416,7 +428,11 @@ class Actuator:
     def _report_unit(self, unit: Unit) -> Program:
         view, server = unit.view(self.node), self.client.api.server
         replica = replica_report(view, unit.reason, "", unit.link_lost_wall)
-        if replica != unit.sent_replica:
+        now_s = self.machine.boottime_s()
+        stored = unit.mirror.status.replicas.get(self.name)
+        late = now_s - unit.sent_at_s > REPEAT_REPORT_S
+        lost = late and stored is not None and stored.model_copy(update={"message": ""}) != replica
+        if lost or replica != unit.sent_replica:
             worded = replica.model_copy(update={"message": unit.message})
             patch = {"replicas": {self.name: _whole(worded.wire(), "marker", "notConnectedSince")}}
             yield from self.client.call(
@@ -424,7 +440,7 @@ class Actuator:
                 API_TIMEOUT_S,
                 write=True,
             )
-            unit.sent_replica = replica
+            unit.sent_replica, unit.sent_at_s = replica, now_s
         guest = guest_report(view, unit.reason, "", unit.steps)
         if guest is not None and guest != unit.sent_guest and unit.guest is not None:
             key = unit.guest.key

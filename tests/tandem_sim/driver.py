@@ -6,13 +6,13 @@ tried. Called by ``actuator``.
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.model import DomainState, Metadata
 from tandem_actuator.core.record import updated
 from tandem_actuator.core.run import run_permission
-from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable, PortError
+from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable, KilledNotGone, PortError
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.mirror import Mirror
 from tandem_api.timing import API_TIMEOUT_S
@@ -205,7 +205,12 @@ class Driver:
                 libvirt.shutdown(name)
                 unit.shutdown_sent_at_s = self.machine.boottime_s()
             case fx.DestroyGuest():
-                yield from libvirt.destroy(name)
+                try:
+                    yield from libvirt.destroy(name)
+                except KilledNotGone:
+                    if unit.fence is not None:
+                        unit.fence = replace(unit.fence, killed=True)
+                    raise
                 unit.observe_domain(libvirt.states().get(name, DomainState.ABSENT))
             case fx.CutNetwork():
                 libvirt.network_cut.add(name)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
 from tandem_actuator.core.model import DomainState, Record
-from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
+from tandem_actuator.ports import CommandFailed, KilledNotGone, PortError
 from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror
 from tandem_api.timing import Timing
@@ -112,7 +112,7 @@ class Libvirt:
 
     def destroy(self, name: str) -> Generator[Command, bool, None]:
         """SIGKILL, with or without libvirtd: its processors stop, but while a write is pending
-        its process lingers. Raises: CommandTimeout.
+        its process lingers. Raises: KilledNotGone.
         """
         self.bury()
         if name not in self.runs:
@@ -126,7 +126,7 @@ class Libvirt:
         waited_s = 0.0
         while name in self.runs:
             if waited_s >= DESTROY_TIMEOUT_S:
-                raise CommandTimeout("destroy did not return")
+                raise KilledNotGone("killed, but a frozen disk holds its process")
             yield Sleep(0.1)
             waited_s += 0.1
             self.bury()

@@ -339,6 +339,8 @@ def grant_link_loss(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return Refusal(Reason.HOLD_MODE, "authority is on hold")
     drbd = facts.drbd
     if isinstance(drbd, DrbdState):
+        if drbd.role is not Role.PRIMARY:
+            return Refusal(Reason.NOT_OWNER, "not Primary: a promotion asks for itself")
         if drbd.connected:
             return Refusal(Reason.LINK_IS_BACK, "the replication link is back")
         if not drbd.own_up_to_date:

@@ -193,13 +193,17 @@ def _first_sync(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _taken_over(view: View, now_s: float, wall: str) -> Decision | None:
-    """This host lost the mirror while frozen: let its dead guest's last write end, unseen."""
+    """This host lost the mirror while frozen: let its dead guest's last write end, unseen.
+
+    Dead means that SIGKILL was delivered: a guest that still executes would hear of that write.
+    """
     authority = view.mirror.status.authority
     drbd = _drbd(view)
     assert authority is not None
     if authority.owner != view.peer or authority.may_own(view.host):
         return None
-    if drbd.role is not Role.PRIMARY or not drbd.suspended or view.fence is None:
+    killed = view.fence is not None and view.fence.killed
+    if drbd.role is not Role.PRIMARY or not drbd.suspended or not killed:
         return None
     return Start(
         Task.THAW,

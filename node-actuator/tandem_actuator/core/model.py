@@ -166,11 +166,14 @@ class Record:
 
 @dataclass(frozen=True)
 class FenceProgress:
-    """How far a self-fence came. ``since_s`` is when the run predicate turned false."""
+    """How far a self-fence came. ``since_s`` is when the run predicate turned false.
+
+    ``killed``: SIGKILL was delivered to the guest, which executes nothing any more, although the
+    kernel may still hold its process.
+    """
 
     since_s: float
-    network_cut: bool = False
-    destroyed: bool = False
+    killed: bool = False
 
 
 @dataclass(frozen=True)

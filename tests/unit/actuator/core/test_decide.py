@@ -298,12 +298,12 @@ class TestStandAlone:
         assert not isinstance(at(known), Start)
 
     def test_a_frozen_one_whose_guest_is_being_stopped_is_thawed(self) -> None:
-        known = running(standalone(B), frozen(), fence=FenceProgress(since_s=NOW))
+        known = running(standalone(B), frozen(), fence=FenceProgress(since_s=NOW, killed=True))
         assert task(at(known)) is Task.THAW
 
     def test_not_thawed_while_it_may_still_own(self) -> None:
         both = authority(B, eligible={A: YES, B: YES})
-        known = running(both, frozen(), fence=FenceProgress(since_s=NOW))
+        known = running(both, frozen(), fence=FenceProgress(since_s=NOW, killed=True))
         decision = at(known)
         assert not (isinstance(decision, Start) and decision.task is Task.THAW)
 

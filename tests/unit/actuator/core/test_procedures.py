@@ -420,7 +420,9 @@ class TestRejoin:
 
 class TestMarkers:
     def test_cleared_on_a_fresh_look(self) -> None:
-        marked = view(authority(B), drbd(), record=record(marker=Marker(reason=Reason.LOCAL_DISK_FAILED)))
+        marked = view(
+            authority(B), drbd(), record=record(marker=Marker(reason=Reason.LOCAL_DISK_FAILED))
+        )
         outside = Outside(mirror(authority(B)), drbd())
         play(procedures.clear_marker(marked), outside)
         assert outside.names == ["QueryDrbd", "UpdateRecord"]
@@ -434,14 +436,14 @@ class TestMarkers:
 
 class TestThaw:
     def test_only_with_the_authoritys_word_and_marked(self) -> None:
-        known = view(standalone(B), frozen(), fence=FenceProgress(since_s=1.0))
+        known = view(standalone(B), frozen(), fence=FenceProgress(since_s=1.0, killed=True))
         outside = Outside(mirror(standalone(B)), frozen())
         play(procedures.thaw_to_discard(known), outside)
         assert outside.names == ["ReadMirror", "UpdateRecord", "CutNetwork", "ResumeIo"]
 
     @pytest.mark.parametrize("held_by", [authority(), standalone(), authority(B), authority("")])
     def test_nothing_else_thaws(self, held_by: Authority) -> None:
-        known = view(standalone(B), frozen(), fence=FenceProgress(since_s=1.0))
+        known = view(standalone(B), frozen(), fence=FenceProgress(since_s=1.0, killed=True))
         outside = Outside(mirror(held_by), frozen())
         play(procedures.thaw_to_discard(known), outside)
         assert not outside.effects(fx.ResumeIo)
