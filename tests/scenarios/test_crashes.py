@@ -1,0 +1,53 @@
+"""A crash right after any one effect of any procedure: what is left must go on to a good end.
+
+One life of a mirror (first start, a lost link, its return, a planned move) is played again and
+again, and each time a host, or its actuator alone, crashes one effect later. ``TANDEM_EVERY=1``
+tries them all.
+"""
+
+import os
+
+import pytest
+
+from tandem_api.authority import Mode
+from tandem_sim.explore import explore
+from tandem_sim.world import World, WorldPlan, crash_host
+
+EVERY = int(os.environ.get("TANDEM_EVERY", "7"))
+LAST = 56
+HOSTS = ("burjassot-1", "tarongers-1")
+CASES = [
+    (host, after, whole)
+    for number, (host, after, whole) in enumerate(
+        (host, after, whole) for after in range(LAST) for host in HOSTS for whole in (False, True)
+    )
+    if number % EVERY == 0
+]
+
+
+@pytest.mark.parametrize(("host", "after", "whole_machine"), CASES)
+def test_a_crash_after_any_effect(host: str, after: int, whole_machine: bool) -> None:
+    world = World(WorldPlan())
+    crash_host(world, host, after, whole_machine=whole_machine)
+    world.begin()
+    world.run(45.0)
+    world.cut("replication")
+    world.run(60.0)
+    world.heal("replication")
+    world.run(90.0)
+    world.maintenance("burjassot", on=True)
+    world.run(130.0)
+    world.maintenance("burjassot", on=False)
+    world.run(200.0)
+    log = "\n".join(map(str, world.log.lines))
+    assert world.referee.problems == [], log
+    assert len(world.runs_on("counter")) == 1, log
+    authority = world.mirror("counter").status.authority
+    assert authority is not None
+    assert authority.mode is Mode.MIRRORED, log
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("TANDEM_EXPLORE", "6"))))
+def test_random_faults(seed: int) -> None:
+    outcome = explore(seed)
+    assert outcome.problems == [], "\n".join([*outcome.faults, *outcome.lines])
