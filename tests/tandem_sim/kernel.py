@@ -51,6 +51,7 @@ class Group:
     own_rate: float = 1.0
     alive: bool = True
     paused: bool = False
+    resumed_s: float = float("-inf")
     held_back: list[Callable[[], None]] = field(default_factory=list)
     children: list["Group"] = field(default_factory=list)
 
@@ -73,6 +74,12 @@ class Group:
         if self.paused:
             return self
         return self.parent.held_by if self.parent else None
+
+    @property
+    def last_resumed_s(self) -> float:
+        """When it, or anything above it, last went on after a pause."""
+        above_s = self.parent.last_resumed_s if self.parent else float("-inf")
+        return max(self.resumed_s, above_s)
 
     def stop(self) -> None:
         """For good: what was running is never resumed, as after a SIGKILL or a power cut."""
@@ -114,7 +121,7 @@ class Kernel:
 
     def resume(self, group: Group) -> None:
         """Everything that fell due meanwhile happens at once, in the order it was due."""
-        group.paused = False
+        group.paused, group.resumed_s = False, self.now_s
         held, group.held_back = group.held_back, []
         for action in held:
             action()

@@ -75,7 +75,10 @@ class Referee:
 
     def started(self, run: Run) -> None:
         history = self.histories[run.guest]
-        elsewhere = [other.host for other in self.executing(run.guest)]
+        # One that has only just woken up has its time to stop; ``look`` counts that time.
+        waking_s = self.kernel.now_s - self.residue_s
+        awake = (r for r in self.executing(run.guest) if r.group.last_resumed_s < waking_s)
+        elsewhere = [other.host for other in awake]
         if elsewhere:
             self._broken(f"{run.guest} starts on {run.host} while it runs on {elsewhere}")
         history.runs.append((self.kernel.now_s, run.host, run))
