@@ -62,7 +62,7 @@ PROCESSES = """
 for pid in $(pgrep -f '[t]andem_actuator'); do
     set -- $(sed 's/.*) //' /proc/$pid/stat)
     rss=$(sed -n 's/VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$pid/status)
-    echo "$pid $(($12 + $13)) $rss $(tr '\\0' ' ' </proc/$pid/cmdline)"
+    echo "$pid $((${12} + ${13})) $rss $(tr '\\0' ' ' </proc/$pid/cmdline)"
 done
 """
 
