@@ -17,9 +17,9 @@ LOCK_TIMEOUT_S = 900.0
 _mirror_numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def contract_lab() -> Iterator[Lab]:
-    """The lab with a port server in every host; down again when this folder's tests are done."""
+    """The lab with a port server in every host; down again, and unlocked, after each module."""
     if os.geteuid() != 0:
         pytest.skip("the lab needs root")
     settings = Settings.from_environment()
