@@ -16,6 +16,8 @@ import time
 from rich.console import Console
 from rich.table import Table
 
+from tandem_lab.apt import AptError
+from tandem_lab.controlplane import BuildError, ControlPlaneError, ProcessError
 from tandem_lab.deployment import Deployment
 from tandem_lab.lab import Lab
 from tandem_lab.prepare import prepare
@@ -45,13 +47,17 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the lab running at the end")
     options = parser.parse_args()
     started_s = time.monotonic()
-    prepare(say)
+    try:
+        prepare(say)
+    except (AptError, BuildError, LabError) as error:
+        console.print(f"[red]this machine could not be set up:[/] {error}")
+        return 1
     lab = Lab()
     deployment = Deployment(lab)
     with lab.exclusive():
         try:
             good = run(deployment)
-        except LabError as error:
+        except (ControlPlaneError, LabError, ProcessError) as error:
             console.print(f"[red]the demo failed:[/] {error}")
             console.print(f"logs: {lab.settings.state_dir}")
             good = False
