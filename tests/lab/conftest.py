@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -28,20 +27,8 @@ from tandem_lab.topology import CUTTABLE_LINKS
 
 from .deployed import Deployed
 
-HERE = Path(__file__).parent
 LOCK_TIMEOUT_S = 200.0
 KEEP = bool(os.environ.get("TANDEM_LAB_KEEP"))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A second try for what waits on a noisy machine; it is shown as a rerun.
-
-    What is never tried again is the guest's history: it is checked after the test, and an error
-    there (a lost, doubled or overlapping number) fails the run.
-    """
-    for item in items:
-        if item.path.parent == HERE:
-            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")
