@@ -7,7 +7,6 @@ procedure is under way. Called by ``__main__``.
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable, Mapping
 
 from tandem_actuator.adapters.object_cache import ObjectCache
@@ -18,7 +17,13 @@ from tandem_actuator.core.decide import Start, Task, decide
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress
 from tandem_actuator.core.report import guest_report, replica_report
-from tandem_actuator.core.run import run_permission
+from tandem_actuator.core.run import (
+    IDLE_INTERVAL_S,
+    judge,
+    lapse_must_be_judged,
+    look_again_in_s,
+    run_permission,
+)
 from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.heartbeat import Heart
 from tandem_actuator.metrics import Metrics
@@ -31,11 +36,9 @@ from tandem_api.timing import Timing
 log = logging.getLogger(__name__)
 
 GUARD_INTERVAL_S = 0.1
-IDLE_INTERVAL_S = 2.0
 REPORT_INTERVAL_S = 0.2
 RESYNC_REPORT_INTERVAL_S = 2.0
 REPEAT_REPORT_S = 3.0
-NO_GUEST_FEED_S = math.inf
 MIN_TICK_S = 0.02
 FIRST_LOOK_S = 1.5
 SLOW_TO_SHOW = frozenset({Task.REJOIN, Task.ASK_AGAIN, Task.THAW})
@@ -160,15 +163,9 @@ class Actuator:
             await asyncio.sleep(GUARD_INTERVAL_S)
 
     def _see_lapse(self) -> None:
-        """A heartbeat is about to be confirmed: what lapsed before it must not be forgotten.
-
-        A run that has just started may take F for it: nobody was fenced yet, the watchdog is fed
-        no further than the last run's deadline, and others wait for R + F + W at least.
-        """
-        sent_s, timing = self.node.renewal_sent_at_s, self.node.timing
-        allowed_s = timing.self_fence_seconds + timing.fencing_seconds
-        late = sent_s is None or self.ports.clock.boottime_s() - sent_s > allowed_s
-        if self._guarding or late:
+        """A heartbeat is about to be confirmed."""
+        sent_s, now_s = self.node.renewal_sent_at_s, self.ports.clock.boottime_s()
+        if lapse_must_be_judged(self._guarding, sent_s, self.node.timing, now_s):
             self.guard_once()
 
     def _seen_all(self) -> bool:
@@ -182,23 +179,16 @@ class Actuator:
     def guard_once(self) -> None:
         """Judge every guest that may run here; feed the watchdog as far as all of them allow."""
         now_s = self.ports.clock.boottime_s()
-        feed_until_s = now_s + NO_GUEST_FEED_S
-        for unit in self.units:
-            view = unit.view(self.node)
-            if not view.guest_may_run:
-                continue
-            permission = run_permission(view, self.node.renewal_sent_at_s, now_s)
-            if permission.allowed and unit.fence is None:
-                margin_s = self.node.timing.fencing_seconds
-                feed_until_s = min(feed_until_s, permission.until_s + margin_s)
-                continue
-            since_s = unit.fence.since_s if unit.fence else permission.until_s
-            feed_until_s = min(feed_until_s, since_s + self.node.timing.fencing_seconds)
+        units = {unit.mirror.key: unit for unit in self.units}
+        views = (unit.view(self.node) for unit in units.values())
+        judgement = judge(views, self.node.renewal_sent_at_s, now_s)
+        for key in judgement.fence:
+            unit = units[key]
             if unit.fence_task is None or unit.fence_task.done():
                 judged_by_s = self.node.renewal_sent_at_s
                 unit.fence_task = asyncio.create_task(self._fence(unit, judged_by_s))
         if self.watchdog.armed:
-            self.watchdog.feed_until(feed_until_s)
+            self.watchdog.feed_until(judgement.feed_until_s)
             self.metrics.watchdog_fed(now_s)
 
     async def _keep_armed(self) -> None:
@@ -287,19 +277,8 @@ class Actuator:
         await asyncio.sleep(MIN_TICK_S)
 
     def _look_again_in_s(self, unit: Unit) -> float:
-        now_s = self.ports.clock.boottime_s()
-        sent_s = self.node.renewal_sent_at_s
-        timing = self.node.timing
-        lease_left_s = (sent_s + timing.self_fence_seconds - now_s) if sent_s is not None else 0.0
-        if unit.view(self.node).guest_may_run:
-            # Looks must be at their quick pace before the heartbeat's arm ends, not after.
-            quick_s = timing.query_freshness_seconds / 3
-            calm_s = lease_left_s - timing.renew_interval_seconds
-            return min(max(quick_s, calm_s), IDLE_INTERVAL_S)
-        if unit.reason in (Reason.WAITING_FOR_LINK, Reason.STOPPING) or unit.failures:
-            return 0.1
-        settling = isinstance(unit.drbd, DrbdState) and not unit.drbd.in_sync
-        return 0.5 if settling else IDLE_INTERVAL_S
+        sent_s, now_s = self.node.renewal_sent_at_s, self.ports.clock.boottime_s()
+        return look_again_in_s(unit.view(self.node), unit.reason, unit.failures, sent_s, now_s)
 
     async def fence_peer(self, env: Mapping[str, str]) -> tuple[int, str]:
         """DRBD's question (rules 4 and 5), through the fence-peer program."""

@@ -6,21 +6,24 @@ how time passes and how the outside is reached. Called by ``world``.
 """
 
 import asyncio
-import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import Start, decide
-from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress, Record
+from tandem_actuator.core.model import DomainState, DrbdUnknown, FenceProgress, Record
 from tandem_actuator.core.report import guest_report, replica_report
-from tandem_actuator.core.run import run_permission
+from tandem_actuator.core.run import (
+    judge,
+    lapse_must_be_judged,
+    look_again_in_s,
+    run_permission,
+)
 from tandem_actuator.heartbeat import UNKNOWN_SITE_PAUSE_S, strictest
 from tandem_actuator.loop import (
     FIRST_LOOK_S,
     GUARD_INTERVAL_S,
-    IDLE_INTERVAL_S,
     MIN_TICK_S,
     REPEAT_REPORT_S,
     REPORT_INTERVAL_S,
@@ -227,10 +230,8 @@ class Actuator:
             yield Sleep(GUARD_INTERVAL_S)
 
     def _see_lapse(self) -> None:
-        sent_s, timing = self.node.renewal_sent_at_s, self.node.timing
-        allowed_s = timing.self_fence_seconds + timing.fencing_seconds
-        late = sent_s is None or self.machine.boottime_s() - sent_s > allowed_s
-        if self.guarding or late:
+        sent_s, now_s = self.node.renewal_sent_at_s, self.machine.boottime_s()
+        if lapse_must_be_judged(self.guarding, sent_s, self.node.timing, now_s):
             self.guard_once()
 
     def _seen_all(self) -> bool:
@@ -238,22 +239,13 @@ class Actuator:
         return self.libvirt_known and self.tried and bool(self.units) and not unknown
 
     def guard_once(self) -> None:
-        now_s = self.machine.boottime_s()
-        feed_until_s = math.inf
-        for unit in self.units.values():
-            view = unit.view(self.node)
-            if not view.guest_may_run:
-                continue
-            permission = run_permission(view, self.node.renewal_sent_at_s, now_s)
-            margin_s = self.node.timing.fencing_seconds
-            if permission.allowed and unit.fence is None:
-                feed_until_s = min(feed_until_s, permission.until_s + margin_s)
-                continue
-            since_s = unit.fence.since_s if unit.fence else permission.until_s
-            feed_until_s = min(feed_until_s, since_s + margin_s)
-            self._start_fence(unit)
+        units = {unit.mirror.key: unit for unit in self.units.values()}
+        views = (unit.view(self.node) for unit in units.values())
+        judgement = judge(views, self.node.renewal_sent_at_s, self.machine.boottime_s())
+        for key in judgement.fence:
+            self._start_fence(units[key])
         if self.machine.watchdog.armed:
-            self.machine.watchdog.feed_until(feed_until_s)
+            self.machine.watchdog.feed_until(judgement.feed_until_s)
 
     def _start_fence(self, unit: Unit) -> None:
         key = unit.mirror.key
@@ -373,20 +365,8 @@ class Actuator:
             yield Sleep(MIN_TICK_S)
 
     def _look_again_in_s(self, unit: Unit) -> float:
-        now_s, sent_s, timing = (
-            self.machine.boottime_s(),
-            self.node.renewal_sent_at_s,
-            self.node.timing,
-        )
-        lease_left_s = sent_s + timing.self_fence_seconds - now_s if sent_s is not None else 0.0
-        if unit.view(self.node).guest_may_run:
-            quick_s = timing.query_freshness_seconds / 3
-            calm_s = lease_left_s - timing.renew_interval_seconds
-            return min(max(quick_s, calm_s), IDLE_INTERVAL_S)
-        if unit.reason in (Reason.WAITING_FOR_LINK, Reason.STOPPING) or unit.failures:
-            return 0.1
-        settling = isinstance(unit.drbd, DrbdState) and not unit.drbd.in_sync
-        return 0.5 if settling else IDLE_INTERVAL_S
+        sent_s, now_s = self.node.renewal_sent_at_s, self.machine.boottime_s()
+        return look_again_in_s(unit.view(self.node), unit.reason, unit.failures, sent_s, now_s)
 
     # -- DRBD's question
 

@@ -1,16 +1,25 @@
 """Whether this host may run guests right now (rules 10 and 11), and until when.
 
-Pure. ``loop`` asks before every start and at every tick while a guest is here, feeds the watchdog
-up to the answer's deadline, and fences what it may no longer run.
+Pure. ``loop`` asks before every start and at every tick while a guest is here (``judge``), feeds
+the watchdog up to the answer's deadline, and fences what it may no longer run. How soon it must
+look at a resource again follows from the same deadlines (``look_again_in_s``).
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tandem_actuator.core.authority import held
 from tandem_actuator.core.model import DrbdState, Role, View
 from tandem_api.authority import Mode
+from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
+
+IDLE_INTERVAL_S = 2.0
+SETTLING_INTERVAL_S = 0.5
+EAGER_INTERVAL_S = 0.1
+"""Where a wait of known length or a guest's stop holds something up."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +92,64 @@ def _link_until_s(view: View) -> float:
     ):
         return float("-inf")
     return drbd.queried_at_s + view.timing.query_freshness_seconds
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """``feed_until_s``: how far the watchdog may be fed, on CLOCK_BOOTTIME; without a guest, for
+    ever. ``fence``: the mirrors whose guests must be stopped now.
+    """
+
+    feed_until_s: float
+    fence: tuple[ObjectKey, ...]
+
+
+def judge(views: Iterable[View], renewal_sent_at_s: float | None, now_s: float) -> Judgement:
+    """Rule 11 for every guest that may run here.
+
+    A fence has F from the moment at which the predicate turned false; it is latched, so a guest
+    that is being fenced earns no feeding by what comes back meanwhile.
+    """
+    feed_until_s, fence = math.inf, list[ObjectKey]()
+    for view in views:
+        if not view.guest_may_run:
+            continue
+        permission = run_permission(view, renewal_sent_at_s, now_s)
+        allowed_until_s = permission.until_s
+        if not permission.allowed or view.fence is not None:
+            fence.append(view.mirror.key)
+            allowed_until_s = view.fence.since_s if view.fence else permission.until_s
+        feed_until_s = min(feed_until_s, allowed_until_s + view.timing.fencing_seconds)
+    return Judgement(feed_until_s, tuple(fence))
+
+
+def lapse_must_be_judged(
+    guarding: bool, renewal_sent_at_s: float | None, timing: Timing, now_s: float
+) -> bool:
+    """Whether the guard must look before a heartbeat that is about to be confirmed counts.
+
+    What lapsed before it must not be forgotten. A run that has just started (not ``guarding`` yet)
+    may take F for it: nobody was fenced yet, the watchdog is fed no further than the last run's
+    deadline, and others wait for R + F + W at least.
+    """
+    allowed_s = timing.self_fence_seconds + timing.fencing_seconds
+    return guarding or renewal_sent_at_s is None or now_s - renewal_sent_at_s > allowed_s
+
+
+def look_again_in_s(
+    view: View, reason: Reason, failures: int, renewal_sent_at_s: float | None, now_s: float
+) -> float:
+    """The pace at which a resource is looked at: soon if the link keeps a guest alive.
+
+    ``reason``: what was decided last. ``failures``: how often it failed in a row.
+    """
+    if view.guest_may_run:
+        # Looks must be at their quick pace before the heartbeat's arm ends, not after.
+        quick_s = view.timing.query_freshness_seconds / 3
+        lease_until_s = _lease_until_s(renewal_sent_at_s, view.timing)
+        calm_s = lease_until_s - now_s - view.timing.renew_interval_seconds
+        return min(max(quick_s, calm_s), IDLE_INTERVAL_S)
+    if reason in (Reason.WAITING_FOR_LINK, Reason.STOPPING) or failures:
+        return EAGER_INTERVAL_S
+    settling = isinstance(view.drbd, DrbdState) and not view.drbd.in_sync
+    return SETTLING_INTERVAL_S if settling else IDLE_INTERVAL_S

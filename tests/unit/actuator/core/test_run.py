@@ -1,5 +1,9 @@
-"""The run predicate: either arm is enough, neither outlives its time, another owner ends both."""
+"""The run predicate: either arm is enough, neither outlives its time, another owner ends both.
 
+And what the guard makes of it: how far the watchdog is fed, who is fenced, how soon to look again.
+"""
+
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,16 +14,27 @@ from tandem_actuator.core.model import (
     DrbdState,
     DrbdUnknown,
     DrbdView,
+    FenceProgress,
     NotConfigured,
     Role,
 )
-from tandem_actuator.core.run import run_permission
+from tandem_actuator.core.run import (
+    EAGER_INTERVAL_S,
+    IDLE_INTERVAL_S,
+    SETTLING_INTERVAL_S,
+    judge,
+    lapse_must_be_judged,
+    look_again_in_s,
+    run_permission,
+)
 from tandem_api.authority import Authority, Mode
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_sim.builders import A, B, authority, drbd, lost, record, standalone, view
 
 R, Q = DEFAULT.self_fence_seconds, DEFAULT.query_freshness_seconds
+F = DEFAULT.fencing_seconds
+RUNS = DomainState.RUNNING
 NOW = 1000.0
 
 
@@ -99,3 +114,77 @@ class TestMayRun:
 
     def test_a_start_under_way_counts(self) -> None:
         assert view(authority(), lost(), starting=True).guest_may_run
+
+
+class TestJudge:
+    def test_without_a_guest_the_watchdog_is_fed_for_ever(self) -> None:
+        judgement = judge([view(authority(), lost())], None, NOW)
+        assert (judgement.feed_until_s, judgement.fence) == (math.inf, ())
+
+    def test_a_guest_that_may_run_is_fed_for_until_f_after_that_ends(self) -> None:
+        judgement = judge([view(authority(), lost(), domain=RUNS)], NOW, NOW)
+        assert (judgement.feed_until_s, judgement.fence) == (NOW + R + F, ())
+
+    def test_one_that_may_not_is_fenced_and_has_f_from_then(self) -> None:
+        known = view(authority(), lost(), domain=RUNS)
+        judgement = judge([known], NOW - R - 1, NOW)
+        assert judgement.feed_until_s == NOW - 1 + F
+        assert judgement.fence == (known.mirror.key,)
+
+    def test_once_begun_a_fence_earns_no_feeding_by_what_comes_back(self) -> None:
+        began = FenceProgress(since_s=NOW - 0.5)
+        known = view(authority(), lost(), domain=RUNS, fence=began)
+        judgement = judge([known], NOW, NOW)
+        assert judgement.feed_until_s == NOW - 0.5 + F
+        assert judgement.fence == (known.mirror.key,)
+
+    def test_the_shortest_of_all_counts(self) -> None:
+        well = view(authority(), connected(), domain=RUNS)
+        lapsed = view(authority(), lost(), domain=RUNS)
+        assert judge([well, lapsed], NOW - R - 1, NOW).feed_until_s == NOW - 1 + F
+        assert judge([lapsed, well], NOW - R - 1, NOW).feed_until_s == NOW - 1 + F
+
+
+@pytest.mark.parametrize(
+    ("guarding", "sent_ago_s", "expected"),
+    [
+        (True, 0.0, True),
+        (False, None, True),
+        (False, R + F, False),
+        (False, R + F + 0.01, True),
+    ],
+)
+def test_a_lapse_is_judged_before_a_heartbeat_counts(
+    guarding: bool, sent_ago_s: float | None, expected: bool
+) -> None:
+    sent_at_s = None if sent_ago_s is None else NOW - sent_ago_s
+    assert lapse_must_be_judged(guarding, sent_at_s, DEFAULT, NOW) is expected
+
+
+class TestPace:
+    def test_a_guest_that_lives_on_the_link_is_looked_at_within_q(self) -> None:
+        known = view(authority(), connected(), domain=RUNS)
+        assert look_again_in_s(known, Reason.RUNNING, 0, None, NOW) == Q / 3
+        assert look_again_in_s(known, Reason.RUNNING, 0, NOW - R, NOW) == Q / 3
+
+    def test_a_confirmed_heartbeat_gives_time_but_not_until_its_end(self) -> None:
+        known = view(authority(), connected(), domain=RUNS)
+        slow = replace(known, timing=DEFAULT.model_copy(update={"self_fence_seconds": 30.0}))
+        assert look_again_in_s(known, Reason.RUNNING, 0, NOW - 0.5, NOW) == R - 0.5 - 1.0
+        assert look_again_in_s(slow, Reason.RUNNING, 0, NOW, NOW) == IDLE_INTERVAL_S
+
+    @pytest.mark.parametrize(
+        ("state", "reason", "failures", "expected"),
+        [
+            (lost(), Reason.WAITING_FOR_LINK, 0, EAGER_INTERVAL_S),
+            (drbd(), Reason.STOPPING, 0, EAGER_INTERVAL_S),
+            (drbd(), Reason.STEADY, 1, EAGER_INTERVAL_S),
+            (lost(), Reason.STEADY, 0, SETTLING_INTERVAL_S),
+            (drbd(), Reason.STEADY, 0, IDLE_INTERVAL_S),
+            (DrbdUnknown("timeout"), Reason.STEADY, 0, IDLE_INTERVAL_S),
+        ],
+    )
+    def test_without_a_guest(
+        self, state: DrbdView, reason: Reason, failures: int, expected: float
+    ) -> None:
+        assert look_again_in_s(view(authority(), state), reason, failures, None, NOW) == expected
