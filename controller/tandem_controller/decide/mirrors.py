@@ -77,6 +77,29 @@ def redundancy(mirror: Mirror, world: World) -> Refusal | None:
     return None
 
 
+def failed_volumes(report: ReplicaReport | None) -> tuple[str, ...]:
+    """The volumes that are in use on this host without its own disk."""
+    if report is None or report.role != "Primary":
+        return ()
+    gone = ("Diskless", "Failed", "Detaching")
+    return tuple(name for name, v in sorted(report.volumes.items()) if v.disk in gone)
+
+
+def incomplete(mirror: Mirror, host: str, world: World) -> Refusal | None:
+    """Why this host's replica may not be all there is, or None if it has every write."""
+    authority = mirror.status.authority
+    if authority is None or authority.mode is not Mode.MIRRORED or not authority.may_own(host):
+        return Refusal(Reason.NOT_ELIGIBLE, f"{host} may lack acknowledged writes")
+    if connected(mirror, world) is not True:
+        return Refusal(Reason.NOT_CONNECTED, "the replicas are not connected")
+    report = reports(mirror, world).get(host)
+    names = {volume.name for volume in mirror.spec.volumes}
+    good = {name for name, v in report.volumes.items() if v.disk == UP_TO_DATE} if report else set()
+    if names <= good:
+        return None
+    return Refusal(Reason.RESYNCING, f"{host}'s replica is not up to date")
+
+
 def resync_percent(mirror: Mirror, world: World) -> int | None:
     """How far a resync has come; None if none is known to run."""
     behind = [

@@ -1,8 +1,9 @@
-"""Planned moves: a site in maintenance, a guest going back to where it prefers to be.
+"""Planned moves: off a failed disk, out of a site in maintenance, back to the preferred site.
 
 A move needs no proof: the assignment names the other host, the old one stops the guest, releases
 the mirror, and only then the other may claim it. So a move is only ordered while nothing can be
-lost by it: the mirror redundant, the target ready. Called by ``guests`` for a fresh owner.
+lost by it: the mirror redundant, or all of it at the target; the target ready. Called by
+``guests`` for a fresh owner.
 """
 
 from dataclasses import replace
@@ -13,7 +14,7 @@ from tandem_api.guest import Policy
 from tandem_api.meta import condition
 from tandem_api.reasons import Reason
 from tandem_controller.decide.hosts import unfit
-from tandem_controller.decide.mirrors import redundancy
+from tandem_controller.decide.mirrors import failed_volumes, incomplete, redundancy
 from tandem_controller.decide.model import Assign, Case, Keep, Refusal
 from tandem_controller.decide.placement import no_room, preferred_host, unusable_replica
 
@@ -22,23 +23,30 @@ def move(case: Case) -> Assign | Keep | None:
     """A move that is due from the owner's host; Keep if it must wait; None if none is wanted."""
     owner = case.authority.owner
     target = case.mirror.peer_of(owner)
-    wanted = _maintenance(case, owner) or _failback(case, owner, target)
+    wanted = (
+        _disk_failed(case, owner, target)
+        or _maintenance(case, owner)
+        or _failback(case, owner, target)
+    )
     if wanted is None or isinstance(wanted, Keep):
         return wanted
-    obstacle = obstacles(case, target) or _invalid(case)
+    obstacle = _not_ready(case, target) or _invalid(case) or _may_lose(case, wanted)
     if obstacle is None:
         return replace(wanted, message=f"It moves from {owner} to {target}: {wanted.message}")
     return Keep(wanted.reason, f"It stays on {owner} although {wanted.message}: {obstacle.message}")
 
 
-def obstacles(case: Case, target: str) -> Refusal | None:
-    """Why the guest cannot move to ``target`` without risk now, or None."""
+def _not_ready(case: Case, target: str) -> Refusal | None:
     return (
-        unfit(case.view(target), target)
-        or no_room(case, target)
-        or unusable_replica(case, target)
-        or redundancy(case.mirror, case.world)
+        unfit(case.view(target), target) or no_room(case, target) or unusable_replica(case, target)
     )
+
+
+def _may_lose(case: Case, wanted: Assign) -> Refusal | None:
+    """Why acknowledged writes, or the redundancy that there is, may not outlive the move."""
+    if wanted.reason is Reason.LOCAL_DISK_FAILED:
+        return incomplete(case.mirror, wanted.host, case.world)
+    return redundancy(case.mirror, case.world)
 
 
 def _invalid(case: Case) -> Refusal | None:
@@ -57,6 +65,21 @@ def cannot_go_on(case: Case, target: str) -> Refusal | None:
             Reason.RESYNCING, f"{target} no longer has every write (epoch {authority.epoch})"
         )
     return unfit(case.view(target), target) or unusable_replica(case, target)
+
+
+def _disk_failed(case: Case, owner: str, target: str) -> Assign | Keep | None:
+    """Its own disk is gone: it lives on the other site's over the link, and dies with either."""
+    failed = failed_volumes(case.report(owner))
+    if not failed:
+        return None
+    why = f"the disk of {owner} has failed ({', '.join(failed)})"
+    if case.guest.spec.failover.policy is Policy.MANUAL:
+        return Keep(
+            Reason.LOCAL_DISK_FAILED,
+            f"It runs on {owner} although {why}, with the data of {target}; failover is Manual:"
+            " set spec.failover.policy to Automatic to have it moved",
+        )
+    return Assign(target, Reason.LOCAL_DISK_FAILED, why)
 
 
 def _maintenance(case: Case, owner: str) -> Assign | None:

@@ -39,7 +39,7 @@ TAKEOVER_PROOFS = (
     ProofKind.REBOOTED,
     ProofKind.PERSON,
 )
-MOVES = (Reason.MAINTENANCE, Reason.FAILBACK)
+MOVES = (Reason.MAINTENANCE, Reason.FAILBACK, Reason.LOCAL_DISK_FAILED)
 
 
 def is_takeover(proof: FencingProof | None) -> bool:

@@ -1,0 +1,190 @@
+"""Planned moves: when a guest is moved, what it waits for, and when a move is taken back."""
+
+import pytest
+
+from tandem_api.guest import ProofKind
+from tandem_api.reasons import Reason
+from tandem_controller.decide.model import Assign, Keep
+
+from .scenes import A, B, Scene, assigned, only, owned_by, replica, report
+
+
+def moving(**changes: object) -> Scene:
+    """In maintenance, so that a move away from A is wanted."""
+    scene = Scene()
+    scene.sites["burjassot"] = {"maintenance": True}
+    return scene
+
+
+def test_maintenance_moves_a_guest_whose_mirror_is_redundant() -> None:
+    decision = moving().decide()
+    assert isinstance(decision, Assign)
+    assert (decision.host, decision.reason, decision.proof) == (B, Reason.MAINTENANCE, None)
+    assert decision.message == f"It moves from {A} to {B}: site burjassot is in maintenance"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s.unlinked(A), "not connected"),
+        (lambda s: s.replicas[B]["volumes"]["root"].update(disk="Inconsistent"), "not in sync"),
+        (lambda s: s.authority.update(mode="Standalone", eligible=only(A)), "Standalone"),
+        (lambda s: s.silent(B, 4), "has sent no heartbeat"),
+        (lambda s: s.replicas[B].update(marker={"reason": "LocalDiskFailed"}), "possibly stale"),
+        (lambda s: s.hosts[B].update(capacity={"memory": "1Mi", "cpus": 1}), "has no room"),
+        (lambda s: s.sites.update(tarongers={"maintenance": True}), "tarongers is in maintenance"),
+        (lambda s: s.mirror.update(port=7790), "spec.port"),
+    ],
+)
+def test_a_move_waits_for_what_would_make_it_a_risk(change: object, says: str) -> None:
+    scene = moving()
+    assert callable(change)
+    change(scene)
+    decision = scene.decide()
+    assert isinstance(decision, Keep)
+    assert decision.reason is Reason.MAINTENANCE
+    assert says in decision.message
+    assert f"It stays on {A} although site burjassot is in maintenance" in decision.message
+
+
+def under_way() -> Scene:
+    """Assigned to B as planned; A has not released yet."""
+    scene = moving()
+    scene.assignment = assigned(B, "Maintenance")
+    return scene
+
+
+def test_a_move_under_way_goes_on() -> None:
+    decision = under_way().decide()
+    assert decision == Keep(Reason.MAINTENANCE, "It is there")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.silent(B),
+        lambda s: s.authority.update(mode="Standalone", eligible=only(A)),
+        lambda s: s.replicas[B].update(marker={"reason": "LocalDiskFailed"}),
+    ],
+)
+def test_a_move_under_way_is_taken_back_if_the_target_fails(change: object) -> None:
+    scene = under_way()
+    assert callable(change)
+    change(scene)
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == A
+    assert decision.proof is not None
+    assert decision.proof.kind is ProofKind.SAME_HOST
+
+
+def test_once_released_the_target_keeps_it() -> None:
+    scene = under_way().unowned()
+    scene.assignment = assigned(B, "Maintenance")
+    assert isinstance(scene.decide(), Keep)
+
+
+def test_once_released_and_the_target_dead_it_goes_back() -> None:
+    scene = Scene().unowned().silent(B)
+    scene.assignment = assigned(B, "Failback")
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == A
+
+
+def without_disk(policy: str = "Automatic") -> Scene:
+    """The owner's own disk has failed; it works with the other side's over the link."""
+    scene = Scene()
+    scene.guest["failover"] = {"policy": policy}
+    scene.replicas[A]["volumes"]["root"].update(disk="Diskless")
+    scene.replicas[A]["marker"] = {"reason": "LocalDiskFailed"}
+    scene.replicas[B]["volumes"]["root"].update(peerDisk="Diskless")
+    return scene
+
+
+def test_a_guest_moves_off_a_failed_disk_to_where_all_its_data_is() -> None:
+    decision = without_disk().decide()
+    assert isinstance(decision, Assign)
+    assert (decision.host, decision.reason, decision.proof) == (B, Reason.LOCAL_DISK_FAILED, None)
+    assert decision.message == f"It moves from {A} to {B}: the disk of {A} has failed (root)"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s.unlinked(B), "not connected"),
+        (lambda s: s.replicas[B]["volumes"]["root"].update(disk="Inconsistent"), "not up to date"),
+        (lambda s: s.replicas[B]["volumes"].clear(), "not up to date"),
+        (
+            lambda s: s.authority.update(mode="Standalone", eligible=only(A)),
+            "may lack acknowledged",
+        ),
+        (lambda s: s.silent(B, 4), "has sent no heartbeat"),
+        (lambda s: s.replicas[B].update(marker={"reason": "LocalDiskFailed"}), "possibly stale"),
+    ],
+)
+def test_it_stays_on_a_failed_disk_if_the_other_side_may_lack_something(
+    change: object, says: str
+) -> None:
+    scene = without_disk()
+    assert callable(change)
+    change(scene)
+    decision = scene.decide()
+    assert isinstance(decision, Keep)
+    assert decision.reason is Reason.LOCAL_DISK_FAILED
+    assert says in decision.message
+
+
+def test_with_failover_manual_a_failed_disk_is_told_and_nothing_moves() -> None:
+    decision = without_disk("Manual").decide()
+    assert isinstance(decision, Keep)
+    assert "set spec.failover.policy to Automatic" in decision.message
+
+
+def test_a_standby_that_is_not_in_use_has_no_failed_disk_to_flee_from() -> None:
+    scene = without_disk()
+    scene.replicas[A]["role"] = "Secondary"
+    assert scene.decide() == Keep(Reason.RUNNING, f"It belongs on {A}")
+
+
+def at_b(policy: str, since: str | None) -> Scene:
+    """It runs on B and prefers A's site; the mirror is redundant since then."""
+    scene = Scene()
+    scene.authority = owned_by(B)
+    scene.assignment = assigned(B, "LeaseLost")
+    scene.replicas = {A: replica(A), B: replica(B, role="Primary")}
+    scene.reports = {B: report(B)}
+    scene.guest["failback"] = {"policy": policy, "afterSeconds": 600}
+    if since is not None:
+        scene.mirror_conditions = [
+            {"type": "Redundant", "status": "True", "reason": "InSync", "lastTransitionTime": since}
+        ]
+    return scene
+
+
+def test_failback_happens_after_the_mirror_was_redundant_for_long_enough() -> None:
+    decision = at_b("Automatic", "2024-05-01T09:50:00Z").decide()
+    assert isinstance(decision, Assign)
+    assert (decision.host, decision.reason, decision.proof) == (A, Reason.FAILBACK, None)
+
+
+def test_failback_waits() -> None:
+    decision = at_b("Automatic", "2024-05-01T09:50:01Z").decide()
+    assert isinstance(decision, Keep)
+    assert decision.reason is Reason.FAILBACK
+
+
+def test_failback_waits_for_a_redundant_mirror() -> None:
+    assert at_b("Automatic", None).decide() == Keep(Reason.RUNNING, f"It belongs on {B}")
+
+
+def test_manual_failback_says_so() -> None:
+    decision = at_b("Manual", "2024-05-01T09:00:00Z").decide()
+    assert isinstance(decision, Keep)
+    assert decision.reason is Reason.FAILBACK_MANUAL
+
+
+def test_no_failback_into_maintenance() -> None:
+    scene = at_b("Automatic", "2024-05-01T09:00:00Z")
+    scene.sites["burjassot"] = {"maintenance": True}
+    assert isinstance(scene.decide(), Keep)
