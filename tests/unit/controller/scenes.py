@@ -151,6 +151,13 @@ class Scene:
         return mirror("g", status=status, **self.mirror)
 
 
+def moving() -> Scene:
+    """In maintenance, so that a move away from A is wanted."""
+    scene = Scene()
+    scene.sites["burjassot"] = {"maintenance": True}
+    return scene
+
+
 def site(name: str, **spec: Any) -> Site:
     return Site.parse({"metadata": {"name": name, "uid": f"uid-{name}"}, "spec": spec})
 

@@ -17,6 +17,7 @@ from .scenes import (
     authority_of,
     guest,
     instance,
+    moving,
     only,
     owned_by,
 )

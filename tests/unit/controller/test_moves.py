@@ -6,14 +6,7 @@ from tandem_api.guest import ProofKind
 from tandem_api.reasons import Reason
 from tandem_controller.decide.model import Assign, Keep
 
-from .scenes import A, B, Scene, assigned, only, owned_by, replica, report
-
-
-def moving(**changes: object) -> Scene:
-    """In maintenance, so that a move away from A is wanted."""
-    scene = Scene()
-    scene.sites["burjassot"] = {"maintenance": True}
-    return scene
+from .scenes import A, B, Scene, assigned, moving, only, owned_by, replica, report
 
 
 def test_maintenance_moves_a_guest_whose_mirror_is_redundant() -> None:
