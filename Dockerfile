@@ -26,6 +26,7 @@ COPY kube kube
 COPY controller controller
 COPY node-actuator node-actuator
 COPY lab/tandem_lab lab/tandem_lab
+COPY lab/tandem_scenario lab/tandem_scenario
 
 FROM build AS build-controller
 RUN python3 -m venv /opt/tandem \

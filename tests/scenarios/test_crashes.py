@@ -10,8 +10,9 @@ import os
 import pytest
 
 from tandem_api.authority import Mode
+from tandem_scenario.plan import WorldPlan
 from tandem_sim.explore import explore
-from tandem_sim.world import World, WorldPlan, crash_host
+from tandem_sim.world import World, crash_host
 
 EVERY = int(os.environ.get("TANDEM_EVERY", "7"))
 LAST = 56

@@ -4,14 +4,18 @@
 """
 
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tandem_scenario.scenario import Scenario, parse, read
+from tandem_scenario.verbs import FORMS, VERBS, verb_of
+from tandem_scenario.writer import write
 from tandem_sim.__main__ import main
 from tandem_sim.player import play
-from tandem_sim.scenario import read
-from tandem_sim.verbs import VERBS
+from tandem_sim.verbs import DOING
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -45,7 +49,28 @@ def test_a_scenario_says_what_it_is_about(path: Path) -> None:
 
 def test_every_verb_is_documented() -> None:
     text = (ROOT / "docs" / "scenarios.md").read_text()
-    assert [verb for verb in VERBS if f"`{verb} " not in text] == []
+    assert [form for form in FORMS if f"| `{form}` |" not in text] == []
+
+
+def test_what_the_simulator_cannot_do_is_documented() -> None:
+    text = (ROOT / "docs" / "scenarios.md").read_text()
+    assert set(DOING) <= set(VERBS)
+    only_lab = [form for form in FORMS if verb_of(form) not in DOING]
+    told = re.findall(r"^\| `([^`]+)` \|.*\| lab \|$", text, re.MULTILINE)
+    assert told == only_lab
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_what_is_written_is_read_as_the_same(path: Path) -> None:
+    scenario = read(path)
+    again = parse(write(scenario))
+    assert _without_lines(again) == _without_lines(scenario)
+
+
+def _without_lines(scenario: Scenario) -> Scenario:
+    steps = tuple(replace(step, line=0) for step in scenario.steps)
+    expectations = tuple(replace(one, line=0) for one in scenario.expectations)
+    return replace(scenario, steps=steps, expectations=expectations)
 
 
 def test_every_scenario_is_documented() -> None:
@@ -88,6 +113,23 @@ class TestCommandLine:
             (
                 "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 1, do: kill x}\n",
                 "line 5: 'x' is no HOST; known: burjassot-1, tarongers-1",
+            ),
+            (
+                "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 1, do: api}\n",
+                "line 5: '' is not 'down'; write api down or api up",
+            ),
+            (
+                "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 1, do: set counter running=1}\n",
+                "line 5: '1' is no BOOL; known: true, false",
+            ),
+            (
+                "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 1, do: heal users}\n",
+                "line 5: 'users' is no LINK; known: management, replication",
+            ),
+            (
+                "title: t\nlasts: 5\nexpect: []\nsteps:\n"
+                "  - {at: 1, do: cut management burjassot-1 in}\n",
+                "line 5: the simulator cannot do 'cut in'",
             ),
             (
                 "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 9, do: api down}\n",

@@ -7,10 +7,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from tandem_scenario.located import BadScenario
+from tandem_scenario.scenario import read
 from tandem_sim.explore import explore
-from tandem_sim.located import BadScenario
 from tandem_sim.player import play
-from tandem_sim.scenario import read
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,15 +35,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(path: Path, seed: int | None, quiet: bool) -> int:
     try:
         scenario = read(path)
+        if not quiet:
+            print(f"# {scenario.title}")
+        result = play(scenario, seed, None if quiet else print)
     except BadScenario as error:
         print(f"{path}: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"{path}: {error.strerror}", file=sys.stderr)
         return 2
-    if not quiet:
-        print(f"# {scenario.title}")
-    result = play(scenario, seed, None if quiet else print)
     for problem in result.problems:
         print(f"{path}: NOT AS EXPECTED: {problem}", file=sys.stderr)
     return 1 if result.problems else 0

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tandem_api.authority import Mode
-from tandem_sim.world import GuestPlan, HostPlan, World, WorldPlan, crash_host
+from tandem_scenario.plan import GuestPlan, HostPlan, WorldPlan
+from tandem_sim.world import World, crash_host
 
 SITES = ("burjassot", "tarongers")
 HOSTS = tuple(f"{site}-1" for site in SITES)

@@ -7,7 +7,6 @@ API's clients, by DRBD, and by the verbs that cut and heal.
 from collections.abc import Callable
 
 MANAGEMENT, REPLICATION = "management", "replication"
-LINKS = (MANAGEMENT, REPLICATION)
 
 
 class Network:

@@ -14,6 +14,7 @@ from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
 from tandem_api.timing import PROFILES, Profile
+from tandem_scenario.plan import GuestPlan, HostPlan, WorldPlan
 from tandem_sim.actuator import Actuator
 from tandem_sim.api import Api
 from tandem_sim.controller import Controller
@@ -33,46 +34,6 @@ ACTUATOR_RESTART_S = (1.5, 3.0)
 BOOT_S = (3.0, 8.0)
 SETTLE_LIMIT_S = 120.0
 LOOK_S = 0.25
-
-
-@dataclass(frozen=True)
-class GuestPlan:
-    """A guest and its mirror, as a scenario states them."""
-
-    name: str
-    prefers: str | None = None
-    failover: str = "Automatic"
-    failback: str = "Manual"
-    failback_after_s: int = 600
-    running: bool = True
-    volumes: tuple[str, ...] = ("root",)
-    holdoff_s: int = 2
-    resync_s: float = 3.0
-    priority: int = 100
-
-
-@dataclass(frozen=True)
-class HostPlan:
-    """A host. ``clock_rate``: how much faster than true time its clock runs."""
-
-    name: str
-    site: str
-    watchdog: str = "Required"
-    clock_rate: float = 1.0
-
-
-@dataclass(frozen=True)
-class WorldPlan:
-    """Everything there is at the beginning."""
-
-    hosts: tuple[HostPlan, ...] = (
-        HostPlan("burjassot-1", "burjassot"),
-        HostPlan("tarongers-1", "tarongers"),
-    )
-    guests: tuple[GuestPlan, ...] = (GuestPlan("counter", prefers="burjassot"),)
-    profile: str = "Default"
-    seed: int = 1
-    reset_boots_again: bool = True
 
 
 @dataclass

@@ -1,17 +1,17 @@
 """Reads a scenario file: what there is, what is done when, and what must come of it.
 
-The format is described in docs/scenarios.md. Every mistake is told with its line. Called by
-``__main__`` and by tests; ``player`` plays what this returns.
+The format is described in docs/scenarios.md. Every mistake is told with its line. Called by the
+command lines of the simulator and of the lab; their players play what this returns.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from tandem_api.reasons import Reason
-from tandem_sim.located import Located, load
-from tandem_sim.network import LINKS
-from tandem_sim.verbs import Act, parse_act
-from tandem_sim.world import GuestPlan, HostPlan, WorldPlan
+from tandem_scenario.located import BadScenario, Located, load
+from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
+from tandem_scenario.verbs import Act, Names, parse_act
 
 NOWHERE = "nowhere"
 
@@ -22,6 +22,7 @@ class Step:
 
     at_s: float
     act: Act
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A whole file."""
+    """A whole file. ``settled``: time 0 is when everything runs, not the first boot."""
 
     title: str
     description: str
@@ -73,6 +74,13 @@ def read(path: Path) -> Scenario:
     return parse(path.read_text())
 
 
+def require_verbs(scenario: Scenario, verbs: Collection[str], player: str) -> None:
+    """Raises: BadScenario: a step is of a kind that this player has no way of doing."""
+    for step in scenario.steps:
+        if step.act.verb not in verbs:
+            raise BadScenario(step.line, f"{player} cannot do {step.act.verb!r}")
+
+
 def parse(text: str) -> Scenario:
     """Raises: BadScenario."""
     document = load(text)
@@ -83,7 +91,7 @@ def parse(text: str) -> Scenario:
     world = _world(top)
     known = Names(
         hosts=tuple(host.name for host in world.hosts),
-        sites=tuple(sorted({host.site for host in world.hosts})),
+        sites=world.sites,
         guests=tuple(guest.name for guest in world.guests),
         links=LINKS,
     )
@@ -98,16 +106,6 @@ def parse(text: str) -> Scenario:
         steps=tuple(sorted(steps, key=lambda step: step.at_s)),
         expectations=tuple(_expectation(item, known) for item in top["expect"].items()),
     )
-
-
-@dataclass(frozen=True)
-class Names:
-    """What may be named in steps and expectations."""
-
-    hosts: tuple[str, ...]
-    sites: tuple[str, ...]
-    guests: tuple[str, ...]
-    links: tuple[str, ...]
 
 
 def _world(top: dict[str, Located]) -> WorldPlan:
@@ -191,7 +189,7 @@ def _step(item: Located, known: Names, lasts_s: float) -> Step:
         raise fields["at"].fail(f"{at_s:g} s is not within the {lasts_s:g} s that it lasts")
     command = fields["do"].text()
     try:
-        return Step(at_s, parse_act(command, known))
+        return Step(at_s, parse_act(command, known), fields["do"].line)
     except ValueError as error:
         raise fields["do"].fail(str(error)) from error
 

@@ -1,0 +1,52 @@
+"""What there is at the beginning of a scenario: hosts and guests, as values.
+
+Called by ``scenario``, and by whoever makes such a world: the simulator, the lab.
+"""
+
+from dataclasses import dataclass
+
+LINKS = ("management", "replication")
+
+
+@dataclass(frozen=True)
+class GuestPlan:
+    """A guest and its mirror, as a scenario states them."""
+
+    name: str
+    prefers: str | None = None
+    failover: str = "Automatic"
+    failback: str = "Manual"
+    failback_after_s: int = 600
+    running: bool = True
+    volumes: tuple[str, ...] = ("root",)
+    holdoff_s: int = 2
+    resync_s: float = 3.0
+    priority: int = 100
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """A host. ``clock_rate``: how much faster than true time its clock runs."""
+
+    name: str
+    site: str
+    watchdog: str = "Required"
+    clock_rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class WorldPlan:
+    """Everything there is at the beginning."""
+
+    hosts: tuple[HostPlan, ...] = (
+        HostPlan("burjassot-1", "burjassot"),
+        HostPlan("tarongers-1", "tarongers"),
+    )
+    guests: tuple[GuestPlan, ...] = (GuestPlan("counter", prefers="burjassot"),)
+    profile: str = "Default"
+    seed: int = 1
+    reset_boots_again: bool = True
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        return tuple(sorted({host.site for host in self.hosts}))

@@ -1,0 +1,139 @@
+"""The commands of a scenario: their forms, and how a line is matched against them.
+
+A command is parsed once, against the names that the scenario knows, into an ``Act``. What it does
+is up to the player: the simulator and the lab each have a table from ``Act.verb`` to a function.
+To add one, write its form into ``FORMS``, its doing into those tables (a player that cannot do it
+leaves it out, and refuses files that want it), and a row into docs/scenarios.md. Called by
+``scenario``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+FORMS = (
+    "kill HOST",
+    "start HOST",
+    "pause HOST",
+    "resume HOST",
+    "cut LINK [HOST]",
+    "cut LINK HOST in",
+    "cut LINK HOST out",
+    "heal LINK [HOST]",
+    "api down",
+    "api up",
+    "controller kill",
+    "controller start",
+    "actuator kill HOST",
+    "actuator stop HOST",
+    "actuator start HOST",
+    "libvirt down HOST",
+    "libvirt up HOST",
+    "fail-disk HOST",
+    "crash-after-grant HOST",
+    "set GUEST running=BOOL",
+    "set SITE maintenance=BOOL",
+    "override GUEST HOST",
+    "confirm-down HOST",
+)
+"""Words in capitals stand for a name or value, those in brackets may be left out."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """A command as written. ``verb`` is what its form has in small letters (``api down``,
+    ``set running``), ``arguments`` is what stands for the capitals, "" for what was left out."""
+
+    command: str
+    verb: str
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Names:
+    """What may be named in steps and expectations."""
+
+    hosts: tuple[str, ...]
+    sites: tuple[str, ...]
+    guests: tuple[str, ...]
+    links: tuple[str, ...]
+
+    @property
+    def by_word(self) -> Mapping[str, tuple[str, ...]]:
+        """What each word of a form may stand for."""
+        return {
+            "HOST": self.hosts,
+            "SITE": self.sites,
+            "GUEST": self.guests,
+            "LINK": self.links,
+            "BOOL": ("true", "false"),
+        }
+
+
+class _Mismatch(ValueError):
+    """Why a command does not have a form, and how many of its words did."""
+
+    def __init__(self, fitting: int, message: str) -> None:
+        super().__init__(message)
+        self.fitting = fitting
+
+
+def verb_of(form: str) -> str:
+    """The words of a form that are meant literally."""
+    parts = (part for word in form.split() for part in word.split("="))
+    return " ".join(part for part in parts if part.islower())
+
+
+VERBS = tuple(verb_of(form) for form in FORMS)
+
+
+def parse_act(command: str, known: Names) -> Act:
+    """Raises: ValueError: what is wrong with it, for people."""
+    words = command.split()
+    forms = [form for form in FORMS if words and form.split()[0] == words[0]]
+    if not forms:
+        first_words = ", ".join(dict.fromkeys(form.split()[0] for form in FORMS))
+        raise ValueError(f"there is no command {command!r}; known: {first_words}")
+    mismatches = []
+    for form in forms:
+        try:
+            return Act(command, verb_of(form), _arguments(form, words, known))
+        except _Mismatch as mismatch:
+            mismatches.append(mismatch)
+    closest = max(mismatches, key=lambda mismatch: mismatch.fitting)
+    raise ValueError(f"{closest}; write {' or '.join(forms)}")
+
+
+def _arguments(form: str, words: list[str], known: Names) -> tuple[str, ...]:
+    """What stands for the capitals of this form. Raises: _Mismatch."""
+    expected = form.split()
+    if len(words) > len(expected):
+        raise _Mismatch(len(expected), f"{' '.join(words[len(expected) :])!r} is too much")
+    arguments = []
+    for position, pattern in enumerate(expected):
+        word = words[position] if position < len(words) else ""
+        if not word and pattern.startswith("["):
+            arguments.append("")
+            continue
+        found = _match(pattern.strip("[]"), word, known, position)
+        if found is not None:
+            arguments.append(found)
+    return tuple(arguments)
+
+
+def _match(pattern: str, word: str, known: Names, position: int) -> str | None:
+    """The name or value that stands there; None for a word that is meant literally."""
+    if "=" in pattern:
+        (field, value), (written, _, text) = pattern.split("="), word.partition("=")
+        if written != field:
+            raise _Mismatch(position, f"{word!r} is not {pattern}")
+        return _match(value, text, known, position)
+    if pattern.islower():
+        if word != pattern:
+            raise _Mismatch(position, f"{word!r} is not {pattern!r}")
+        return None
+    choices = known.by_word[pattern]
+    if not word:
+        raise _Mismatch(position, f"{pattern} is missing: one of {', '.join(choices)}")
+    if word not in choices:
+        raise _Mismatch(position, f"{word!r} is no {pattern}; known: {', '.join(choices)}")
+    return word
