@@ -9,14 +9,15 @@ Called by ``assembly``.
 import asyncio
 import logging
 import time
+from collections.abc import Hashable
 from datetime import UTC, datetime
 
 from tandem_api.meta import ObjectKey
 from tandem_controller.decide import leases
-from tandem_controller.decide.hosts import freshness
+from tandem_controller.decide.gist import gist, plan_is_due
 from tandem_controller.decide.leases import LeaseTracker
 from tandem_controller.decide.links import observe_links
-from tandem_controller.decide.model import Blocked, Decision, Freshness, Plan, Snapshot
+from tandem_controller.decide.model import Blocked, Decision, Plan, Snapshot
 from tandem_controller.decide.plan import plan as make_plan
 from tandem_controller.execute import Executor
 from tandem_controller.lead import Leadership
@@ -31,8 +32,6 @@ COALESCE_S = 0.03
 """After a change, at least this long is waited for more of them; at most COALESCE_MAX_S. Between,
 as long as the last plan took to make, so that planning never takes more than half of a core."""
 COALESCE_MAX_S = 0.25
-FULL_PLAN_S = 5.0
-"""Without any change, a plan is made this often: some decisions only wait for time to pass."""
 RESYNC_S = 30.0
 RETRY_S = 1.0
 STUCK_S = 15.0
@@ -56,7 +55,7 @@ class Controller:
         self._leases = LeaseTracker()
         self._links: dict[tuple[ObjectKey, str], float] = {}
         self._decisions: dict[ObjectKey, Decision] = {}
-        self._planned: object = None
+        self._planned: Hashable = None
         self._planned_s = float("-inf")
         self._turned_s = time.monotonic()
         self._took_s = 0.0
@@ -140,15 +139,15 @@ class Controller:
             self._planned = None
             return
         snapshot = self._snapshot()
-        state = self._state(snapshot)
-        if state == self._planned and snapshot.now_s - self._planned_s < FULL_PLAN_S:
+        now = gist(snapshot, self._store.generation)
+        if not plan_is_due(self._planned, self._planned_s, now, snapshot.now_s):
             return
         plan = make_plan(snapshot)
         self._took_s = time.monotonic() - snapshot.now_s
         self._metrics.planned(self._took_s)
         self._note(plan)
         done = await self._executor.run(plan)
-        self._planned, self._planned_s = state if done else None, snapshot.now_s
+        self._planned, self._planned_s = now if done else None, snapshot.now_s
 
     def _snapshot(self) -> Snapshot:
         now_s, mirrors = time.monotonic(), self._store.parsed("Mirror")
@@ -167,15 +166,6 @@ class Controller:
             link_down_since_s=dict(self._links),
         )
 
-    def _state(self, snapshot: Snapshot) -> object:
-        """What a plan depends on, but for time alone."""
-        beats = [
-            (host, _beat(snapshot.leases, host, snapshot.now_s))
-            for host in sorted(snapshot.leases.counts)
-        ]
-        waiting = snapshot.now_s if self._links else 0.0
-        return self._store.generation, beats, waiting
-
     def _note(self, plan: Plan) -> None:
         """One line for each decision that is another one than last time."""
         self._metrics.objects.plan = plan
@@ -192,11 +182,6 @@ class Controller:
             if isinstance(decision, Blocked):
                 self._metrics.refused(decision.reason)
         self._decisions = dict(plan.decisions)
-
-
-def _beat(tracker: LeaseTracker, host: str, now_s: float) -> tuple[Freshness, str, bool]:
-    heartbeat = tracker.counts[host].heartbeat
-    return freshness(tracker, host, now_s), heartbeat.instance, heartbeat.watchdog_armed
 
 
 def _wall() -> str:

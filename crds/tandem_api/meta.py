@@ -4,6 +4,7 @@ Called by the modules that define a kind. Nothing here knows a particular kind.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -112,6 +113,12 @@ class ObjectKey(Model):
         return hash((self.namespace, self.name))
 
 
+@lru_cache(maxsize=4096)
+def _object_key(namespace: str, name: str) -> ObjectKey:
+    """Keys are asked for far more often than objects are seen for the first time."""
+    return ObjectKey(namespace=namespace, name=name)
+
+
 class Condition(Model):
     """One Kubernetes condition. In Tandem, True is always the good state."""
 
@@ -130,7 +137,7 @@ class Resource(Model):
 
     @property
     def key(self) -> ObjectKey:
-        return ObjectKey(namespace=self.metadata.namespace, name=self.metadata.name)
+        return _object_key(self.metadata.namespace, self.metadata.name)
 
     @classmethod
     def parse(cls, raw: Mapping[str, object]) -> Self:

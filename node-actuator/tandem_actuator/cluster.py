@@ -7,20 +7,30 @@ anything: only an assignment is.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.core.model import Record
-from tandem_actuator.ports import Api, Changed, PortError, R, Records, Removed, Synced
+from tandem_actuator.ports import (
+    Api,
+    Changed,
+    ObjectCache,
+    PortError,
+    Records,
+    Removed,
+    Synced,
+)
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.guest import Guest
 from tandem_api.host import Host, WatchdogPolicy
-from tandem_api.meta import ObjectKey
+from tandem_api.meta import ObjectKey, Resource
 from tandem_api.mirror import Mirror
 from tandem_api.site import Site
 from tandem_api.timing import DEFAULT, Timing
 
 log = logging.getLogger(__name__)
+
+Change = Synced[Any] | Changed[Any] | Removed
 
 
 class Cluster:
@@ -39,6 +49,13 @@ class Cluster:
         self.sites: dict[ObjectKey, Site] = {}
         self.hosts: dict[ObjectKey, Host] = {}
         self.guests: dict[ObjectKey, Guest] = {}
+        self.mirrors: dict[ObjectKey, Mirror] = {}
+        self._known: Mapping[type[Resource], dict[ObjectKey, Any]] = {
+            Site: self.sites,
+            Host: self.hosts,
+            Guest: self.guests,
+            Mirror: self.mirrors,
+        }
         self.units: dict[ObjectKey, Unit] = {}
 
     def recall(self) -> None:
@@ -52,27 +69,32 @@ class Cluster:
     async def run(self) -> None:
         """Follow all four kinds for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow(Site, self.sites, self._sites_changed))
-            tasks.create_task(self._follow(Host, self.hosts, self._hosts_changed))
-            tasks.create_task(self._follow(Guest, self.guests, self._guests_changed))
-            tasks.create_task(self._follow(Mirror, {}, self._mirrors_changed))
+            for kind in (Site, Host, Guest, Mirror):
+                tasks.create_task(self._follow(kind))
 
-    async def _follow(
-        self,
-        kind: type[R],
-        cache: dict[ObjectKey, R],
-        changed: Callable[[dict[ObjectKey, R], bool], None],
-    ) -> None:
+    async def _follow(self, kind: type[Resource]) -> None:
         async for change in self.api.watch(kind):
-            match change:
-                case Synced(objects):
-                    cache.clear()
-                    cache.update({obj.key: obj for obj in objects})
-                case Changed(obj):
-                    cache[obj.key] = obj
-                case Removed(key):
-                    cache.pop(key, None)
-            changed(cache, isinstance(change, Synced))
+            self.take(kind, change)
+
+    def take(self, kind: type[Resource], change: Change) -> None:
+        """Take in what a watch of this kind told."""
+        known = self._known[kind]
+        match change:
+            case Synced(objects):
+                known.clear()
+                known.update({obj.key: obj for obj in objects})
+            case Changed(obj):
+                known[obj.key] = obj
+            case Removed(key):
+                known.pop(key, None)
+        if kind is Site:
+            self._sites_changed()
+        elif kind is Host:
+            self._hosts_changed()
+        elif kind is Guest:
+            self._guests_changed()
+        else:
+            self._mirrors_changed(listed=isinstance(change, Synced))
 
     @property
     def me(self) -> Host | None:
@@ -87,7 +109,7 @@ class Cluster:
         site = self.sites.get(ObjectKey(namespace="", name=self.site))
         return site.spec.timing if site else self.node.timing if self.node.timing else DEFAULT
 
-    def _sites_changed(self, _cache: object, _listed: bool = False) -> None:
+    def _sites_changed(self) -> None:
         timings = {site.metadata.name: site.spec.timing for site in self.sites.values()}
         self.node.peer_timings = {
             host.metadata.name: timings[host.spec.site]
@@ -96,23 +118,23 @@ class Cluster:
         }
         self._wake_all()
 
-    def _hosts_changed(self, _cache: object, _listed: bool = False) -> None:
+    def _hosts_changed(self) -> None:
         self.node.addresses = {
             host.metadata.name: host.spec.replication_address for host in self.hosts.values()
         }
         if self.me:
             self.node.watchdog_required = self.me.spec.watchdog is WatchdogPolicy.REQUIRED
-        self._sites_changed(_cache)
+        self._sites_changed()
 
-    def _guests_changed(self, _cache: object, _listed: bool = False) -> None:
+    def _guests_changed(self) -> None:
         by_mirror = {(g.metadata.namespace, g.spec.mirror): g for g in self.guests.values()}
         for unit in self.units.values():
             key = unit.mirror.key
             unit.observe_guest(by_mirror.get((key.namespace, key.name)))
             self.cache.store(unit.mirror, unit.guest)
 
-    def _mirrors_changed(self, cache: dict[ObjectKey, Mirror], listed: bool = False) -> None:
-        for key, mirror in cache.items():
+    def _mirrors_changed(self, *, listed: bool) -> None:
+        for key, mirror in self.mirrors.items():
             if mirror.replica_on(self.node.host) is None:
                 continue
             unit = self.units.get(key)
@@ -120,7 +142,7 @@ class Cluster:
                 unit.observe_mirror(mirror, listed=listed)
                 continue
             self._adopt_mirror(key, mirror)
-        self._guests_changed(None)
+        self._guests_changed()
 
     def _adopt_mirror(self, key: ObjectKey, mirror: Mirror) -> None:
         try:

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.watchdog import NoWatchdog
 from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import procedures
@@ -27,7 +26,7 @@ from tandem_actuator.core.run import (
 from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.heartbeat import Heart
 from tandem_actuator.metrics import Metrics
-from tandem_actuator.ports import ApiGone, PortError, Watchdog
+from tandem_actuator.ports import ApiGone, ObjectCache, PortError, Watchdog
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
@@ -327,7 +326,7 @@ class Actuator:
         replica = replica_report(view, unit.reason, "", unit.link_lost_wall)
         guest = guest_report(view, unit.reason, "", unit.steps)
         late = now_s - unit.sent_at_s > REPEAT_REPORT_S
-        lost = late and _overwritten(unit.mirror.status.replicas.get(self.node.host), replica)
+        lost = late and overwritten(unit.mirror.status.replicas.get(self.node.host), replica)
         if (lost or replica != unit.sent_replica) and not _only_resync(replica, unit, now_s):
             replica = replica.model_copy(update={"message": unit.message})
             await self.ports.api.report_replica(unit.mirror.key, self.node.host, replica)
@@ -351,7 +350,7 @@ class Actuator:
             await asyncio.sleep(1.0)
 
 
-def _overwritten(stored: ReplicaReport | None, report: ReplicaReport) -> bool:
+def overwritten(stored: ReplicaReport | None, report: ReplicaReport) -> bool:
     """Whether the object shows another report than the one that was delivered last.
 
     A report that the network held back may land after a newer one.

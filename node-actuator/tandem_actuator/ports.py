@@ -5,7 +5,7 @@ pass the same contract tests. Every method has a timeout of its own and raises o
 here. Paths and resource names are validated by the API types before they get here.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -109,6 +109,18 @@ class Api(Protocol):
 
     def watch(self, kind: type[R]) -> AsyncIterator[Synced[R] | Changed[R] | Removed]:
         """Follow a kind for ever; begins with, and after every interruption repeats, Synced."""
+        ...
+
+
+class ObjectCache(Protocol):
+    """The last seen mirrors and guests of this host, kept across restarts but not across boots."""
+
+    def load(self) -> Sequence[tuple[Mirror, Guest | None]]:
+        """All copies that can be read."""
+        ...
+
+    def store(self, mirror: Mirror, guest: Guest | None) -> None:
+        """Replace the copy. One that cannot be kept costs only sight after a restart."""
         ...
 
 

@@ -1,20 +1,22 @@
 """The node actuator's loops around its real core, on simulated time.
 
-The counterpart of ``tandem_actuator.loop``, ``heartbeat`` and ``cluster``: the same paces and the
-same order, with the real ``Unit``, ``decide``, procedures and run predicate. What differs is only
+The counterpart of ``tandem_actuator.loop`` and ``heartbeat``: the same paces and the same order,
+with the real ``Cluster``, ``Unit``, ``decide``, procedures and run predicate. What differs is only
 how time passes and how the outside is reached. Called by ``world``.
 """
 
 import asyncio
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import cast
 
+from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import Start, decide
-from tandem_actuator.core.model import DomainState, DrbdUnknown, FenceProgress, Record
-from tandem_actuator.core.report import guest_report, replica_report
+from tandem_actuator.core.model import DomainState, DrbdUnknown, FenceProgress, View
 from tandem_actuator.core.run import (
+    IDLE_INTERVAL_S,
     judge,
     lapse_must_be_judged,
     look_again_in_s,
@@ -25,26 +27,28 @@ from tandem_actuator.loop import (
     FIRST_LOOK_S,
     GUARD_INTERVAL_S,
     MIN_TICK_S,
-    REPEAT_REPORT_S,
     REPORT_INTERVAL_S,
     SLOW_TO_SHOW,
 )
-from tandem_actuator.ports import ApiGone, PortError
+from tandem_actuator.ports import Api as ApiPort
+from tandem_actuator.ports import ApiGone, Changed, PortError, Removed, Synced
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.authority import Instance
 from tandem_api.guest import Guest
-from tandem_api.host import Host, WatchdogPolicy
+from tandem_api.host import Host
 from tandem_api.lease import HeartbeatContent
-from tandem_api.meta import ObjectKey
+from tandem_api.meta import ObjectKey, Resource
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
-from tandem_api.timing import API_TIMEOUT_S, DEFAULT, RENEW_TIMEOUT_S, Timing
-from tandem_sim.api import Api, Client, Stored
+from tandem_api.timing import DEFAULT, RENEW_TIMEOUT_S, Timing
+from tandem_sim.api import Api, Client
 from tandem_sim.drbd import Replica
 from tandem_sim.driver import Crash, Driver
 from tandem_sim.host import Machine, Permit
 from tandem_sim.kernel import Command, Group, Signal, Sleep, WaitFor
+from tandem_sim.reports import Reporter
+from tandem_sim.watch import Listed, News, Watch
 
 Program = Generator[Command, bool, None]
 
@@ -91,19 +95,25 @@ class Actuator:
         self.client = Client(api, self.name, self.group)
         self.driver = Driver(machine, self.client, self.node, crash)
         self.driver.on_starting = self.guard_once
-        self.units: dict[ObjectKey, Unit] = {}
-        self.cache: dict[type, dict[ObjectKey, object]] = {}
+        self.cluster = Cluster(
+            cast(ApiPort, None), machine.host.records, machine.copies, self.node, self._on_unit
+        )
+        self.reporter = Reporter(self.client, self.node)
+        self.watches = [self._watch(kind) for kind in (Site, Host, Guest, Mirror)]
+        self._views: dict[ObjectKey, tuple[tuple[object, ...], View]] = {}
         self.fencing: set[ObjectKey] = set()
-        self.libvirt_known = self.listed = False
+        self.libvirt_known = False
+
+    @property
+    def units(self) -> list[Unit]:
+        return list(self.cluster.units.values())
 
     def begin(self) -> None:
         """Recall what the last run on this boot knew, then everything at once."""
-        for mirror, guest in self.machine.copies.values():
-            self._adopt_mirror(mirror)
-            self.units[mirror.key].observe_guest(guest)
+        self.cluster.recall()
+        for watch in self.watches:
+            watch.begin()
         programs = (self._heart, self._guard, self._keep_armed, self._watch_domains, self._report)
-        kinds = (Site, Host, Guest, Mirror)
-        self.kernel.spawn(self.group, self.client.follow(kinds, self._delivered))
         for program in programs:
             self.kernel.spawn(self.group, program())
 
@@ -111,79 +121,38 @@ class Actuator:
     def wall(self) -> str:
         return self.log.wall()
 
-    # -- the cluster, as cluster.py follows it
+    def _view(self, unit: Unit) -> View:
+        """``unit.view``, made anew only if anything of it or of the node is another."""
+        state = (*vars(unit).values(), *vars(self.node).values())
+        known = self._views.get(unit.mirror.key)
+        if known is not None and known[0] == state:
+            return known[1]
+        view = unit.view(self.node)
+        self._views[unit.mirror.key] = (state, view)
+        return view
 
-    def _known(self, kind: type) -> dict[ObjectKey, object]:
-        return self.cache.setdefault(kind, {})
+    # -- the cluster
 
-    def _delivered(self, stored: Stored | None) -> None:
-        if stored is None:
-            self.listed = True
-            for mirror in list(self._known(Mirror).values()):
-                assert isinstance(mirror, Mirror)
-                self._mirror_changed(mirror, listed=True)
-        elif stored.object is not None:
-            self._known(type(stored.object))[stored.key[1]] = stored.object
-        else:
-            kinds = {kind.__name__: kind for kind in self.cache}
-            self._known(kinds[stored.key[0]]).pop(stored.key[1], None)
-        if not self.listed:
-            return
-        self._hosts_changed()
-        if stored is not None and isinstance(stored.object, Mirror):
-            self._mirror_changed(stored.object, listed=False)
-        self._guests_changed()
+    def _watch(self, kind: type[Resource]) -> Watch:
+        def deliver(news: News) -> None:
+            if isinstance(news, Listed):
+                self.cluster.take(kind, Synced(news.objects))
+            elif isinstance(news, ObjectKey):
+                self.cluster.take(kind, Removed(news))
+            else:
+                self.cluster.take(kind, Changed(news))
 
-    @property
-    def me(self) -> Host | None:
-        host = self._known(Host).get(ObjectKey(namespace="", name=self.name))
-        return host if isinstance(host, Host) else None
+        return Watch(self.client, kind, deliver)
 
-    def _wanted_timing(self) -> Timing:
-        site_name = self.me.spec.site if self.me else ""
-        site = self._known(Site).get(ObjectKey(namespace="", name=site_name))
-        return site.spec.timing if isinstance(site, Site) else self.node.timing
-
-    def _hosts_changed(self) -> None:
-        hosts = [host for host in self._known(Host).values() if isinstance(host, Host)]
-        sites = [site for site in self._known(Site).values() if isinstance(site, Site)]
-        timings = {site.metadata.name: site.spec.timing for site in sites}
-        self.node.addresses = {h.metadata.name: h.spec.replication_address for h in hosts}
-        self.node.peer_timings = {
-            h.metadata.name: timings[h.spec.site] for h in hosts if h.spec.site in timings
-        }
-        if self.me:
-            self.node.watchdog_required = self.me.spec.watchdog is WatchdogPolicy.REQUIRED
-
-    def _mirror_changed(self, mirror: Mirror, *, listed: bool) -> None:
-        if mirror.replica_on(self.name) is None:
-            return
-        unit = self.units.get(mirror.key)
-        if unit is None:
-            self._adopt_mirror(mirror)
-        else:
-            unit.observe_mirror(mirror, listed=listed)
-
-    def _adopt_mirror(self, mirror: Mirror) -> None:
-        record = self.machine.host.records.get(mirror.drbd_name)
-        unit = Unit(mirror=mirror, record=record or Record(uid=mirror.metadata.uid))
+    def _on_unit(self, unit: Unit) -> None:
         unit.wake = Wake()
-        self.units[mirror.key] = unit
         self.kernel.spawn(self.group, self._work(unit))
-
-    def _guests_changed(self) -> None:
-        guests = [g for g in self._known(Guest).values() if isinstance(g, Guest)]
-        by_mirror = {(g.metadata.namespace, g.spec.mirror): g for g in guests}
-        for unit in self.units.values():
-            key = unit.mirror.key
-            unit.observe_guest(by_mirror.get((key.namespace, key.name)))
-            self.machine.copies[unit.mirror.drbd_name] = (unit.mirror, unit.guest)
 
     # -- the heartbeat, as heartbeat.py beats
 
     def _heart(self) -> Program:
         while True:
-            if self.me is None:
+            if not self.cluster.site:
                 yield Sleep(UNKNOWN_SITE_PAUSE_S)
                 continue
             started_s = self.machine.boottime_s()
@@ -194,13 +163,14 @@ class Actuator:
             yield Sleep(max(0.05, pause_s - spent_s))
 
     def _beat(self) -> Program:
-        wanted = self._wanted_timing()
-        if self.me is None:
+        wanted = self.cluster.wanted_timing()
+        if not self.cluster.site:
             return
-        self.node.timing = strictest(wanted, self.published or wanted)
+        published = self.published or wanted
+        self.node.timing = wanted if wanted is published else strictest(wanted, published)
         content = HeartbeatContent(
             host=self.name,
-            site=self.me.spec.site,
+            site=self.cluster.site,
             instance=str(self.node.instance),
             watchdog_armed=self.node.watchdog_armed,
             timing=wanted,
@@ -223,7 +193,7 @@ class Actuator:
     def _guard(self) -> Program:
         deadline_s = self.machine.boottime_s() + FIRST_LOOK_S
         while True:
-            if self._seen_all() or self.machine.boottime_s() > deadline_s:
+            if self.machine.boottime_s() > deadline_s or self._seen_all():
                 deadline_s = 0.0
                 self.guarding = True
                 self.guard_once()
@@ -235,12 +205,12 @@ class Actuator:
             self.guard_once()
 
     def _seen_all(self) -> bool:
-        unknown = any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units.values())
+        unknown = any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units)
         return self.libvirt_known and self.tried and bool(self.units) and not unknown
 
     def guard_once(self) -> None:
-        units = {unit.mirror.key: unit for unit in self.units.values()}
-        views = (unit.view(self.node) for unit in units.values())
+        units = {unit.mirror.key: unit for unit in self.units}
+        views = (self._view(unit) for unit in units.values())
         judgement = judge(views, self.node.renewal_sent_at_s, self.machine.boottime_s())
         for key in judgement.fence:
             self._start_fence(units[key])
@@ -292,7 +262,7 @@ class Actuator:
         connected, behind = replica.connected, replica.behind and replica.configured
 
         def tell() -> None:
-            for unit in self.units.values():
+            for unit in self.units:
                 if self.machine.replicas.get(unit.mirror.drbd_name) is replica:
                     unit.observe_event(was_connected=connected, was_behind=behind)
 
@@ -302,7 +272,7 @@ class Actuator:
         while True:
             yield Sleep(0.01)
             self._observe_domains()
-            yield Sleep(0.5)
+            yield Sleep(IDLE_INTERVAL_S if self.libvirt_known else 0.5)
 
     def _observe_domains(self) -> None:
         states: dict[str, DomainState] | None
@@ -311,7 +281,7 @@ class Actuator:
         except PortError:
             states = None
         self.libvirt_known = states is not None
-        for unit in self.units.values():
+        for unit in self.units:
             state = DomainState.ABSENT
             if states is None:
                 state = DomainState.UNKNOWN
@@ -366,13 +336,13 @@ class Actuator:
 
     def _look_again_in_s(self, unit: Unit) -> float:
         sent_s, now_s = self.node.renewal_sent_at_s, self.machine.boottime_s()
-        return look_again_in_s(unit.view(self.node), unit.reason, unit.failures, sent_s, now_s)
+        return look_again_in_s(self._view(unit), unit.reason, unit.failures, sent_s, now_s)
 
     # -- DRBD's question
 
     def fence_peer(self, resource: str) -> Answer:
         answer = Answer()
-        unit = next((u for u in self.units.values() if u.mirror.drbd_name == resource), None)
+        unit = next((u for u in self.units if u.mirror.drbd_name == resource), None)
         if unit is None:
             answer.code = procedures.EXIT_STAY_FROZEN
             return answer
@@ -396,41 +366,15 @@ class Actuator:
     def _report(self) -> Program:
         while True:
             yield Sleep(REPORT_INTERVAL_S)
-            for unit in list(self.units.values()):
+            for unit in self.units:
                 try:
-                    yield from self._report_unit(unit)
+                    yield from self.reporter.report(unit, self._view(unit), self._boottime_s)
                 except ApiGone:
                     continue
                 except PortError:
                     yield Sleep(1.0)
                     break
 
-    def _report_unit(self, unit: Unit) -> Program:
-        view, server = unit.view(self.node), self.client.api.server
-        replica = replica_report(view, unit.reason, "", unit.link_lost_wall)
-        now_s = self.machine.boottime_s()
-        stored = unit.mirror.status.replicas.get(self.name)
-        late = now_s - unit.sent_at_s > REPEAT_REPORT_S
-        lost = late and stored is not None and stored.model_copy(update={"message": ""}) != replica
-        if lost or replica != unit.sent_replica:
-            worded = replica.model_copy(update={"message": unit.message})
-            patch = {"replicas": {self.name: _whole(worded.wire(), "marker", "notConnectedSince")}}
-            yield from self.client.call(
-                lambda: server.patch_status(Mirror, unit.mirror.key, patch),
-                API_TIMEOUT_S,
-                write=True,
-            )
-            unit.sent_replica, unit.sent_at_s = replica, now_s
-        guest = guest_report(view, unit.reason, "", unit.steps)
-        if guest is not None and guest != unit.sent_guest and unit.guest is not None:
-            key = unit.guest.key
-            patch = {"hosts": {self.name: guest.wire()}}
-            yield from self.client.call(
-                lambda: server.patch_status(Guest, key, patch), API_TIMEOUT_S, write=True
-            )
-            unit.sent_guest = guest
-
-
-def _whole(report: dict[str, object], *optional: str) -> dict[str, object]:
-    """A merge patch in which what is absent is taken away."""
-    return {**dict.fromkeys(optional), **report}
+    @property
+    def _boottime_s(self) -> float:
+        return self.machine.boottime_s()

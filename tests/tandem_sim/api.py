@@ -1,12 +1,14 @@
-"""The API server: linearizable objects with resourceVersions, leases, watches, lost answers.
+"""The API server: linearizable objects with resourceVersions, leases, lost and late answers.
 
 Objects are the real types. Every write that is decided by a precondition is checked as the server
 does. A request of a host that is cut off is lost, or kept by the network and carried out when the
-link is healed (then nobody hears the answer). Called by ``actuator``, ``controller`` and verbs.
+link is healed (then nobody hears the answer). ``watch`` follows what happens here. Called by
+``actuator``, ``controller`` and verbs.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable
@@ -14,7 +16,7 @@ from tandem_api.authority import Authority
 from tandem_api.lease import Heartbeat, HeartbeatContent
 from tandem_api.meta import ObjectKey, Resource
 from tandem_api.mirror import Mirror
-from tandem_sim.kernel import Command, Group, Kernel, Signal, Sleep
+from tandem_sim.kernel import Command, Group, Kernel, Sleep
 from tandem_sim.network import MANAGEMENT, Network
 
 T = TypeVar("T")
@@ -26,12 +28,26 @@ KEPT_BY_THE_NETWORK = 0.5
 """How likely a write into a dead link is carried out after it was healed."""
 
 
-@dataclass(frozen=True)
-class Stored:
-    """One entry of the history: what an object became, or None if it was removed."""
+@dataclass
+class History:
+    """What became of the objects of one kind: each entry an object, or the key of one removed."""
 
-    key: Key
-    object: Resource | None
+    entries: list[Resource | ObjectKey] = field(default_factory=list)
+    told: list[Callable[[], None]] = field(default_factory=list)
+
+    def add(self, entry: Resource | ObjectKey) -> None:
+        self.entries.append(entry)
+        for tell in list(self.told):
+            tell()
+
+
+@dataclass(frozen=True)
+class Backup:
+    """Everything that there was at one moment."""
+
+    version: int
+    objects: Mapping[Key, Resource]
+    leases: Mapping[str, Heartbeat]
 
 
 class Server:
@@ -41,8 +57,8 @@ class Server:
         self.version = 100
         self.objects: dict[Key, Resource] = {}
         self.leases: dict[str, Heartbeat] = {}
-        self.history: list[Stored] = []
-        self.changed = Signal()
+        self.history: dict[str, History] = defaultdict(History)
+        self.restored: list[Callable[[], None]] = []
         self.on_authority: list[Callable[[Mirror, Authority | None], None]] = []
 
     def put(self, obj: Resource) -> Resource:
@@ -54,9 +70,24 @@ class Server:
         if isinstance(stored, Mirror):
             self._authority_changed(key, stored)
         self.objects[key] = stored
-        self.history.append(Stored(key, stored))
-        self.changed.give()
+        self.history[key[0]].add(stored)
         return stored
+
+    def remove(self, kind: type[Resource], key: ObjectKey) -> None:
+        """It is gone, with its finalizers or without."""
+        self.version += 1
+        del self.objects[(kind.__name__, key)]
+        self.history[kind.__name__].add(key)
+
+    def backup(self) -> Backup:
+        return Backup(self.version, dict(self.objects), dict(self.leases))
+
+    def restore(self, backup: Backup) -> None:
+        """Everything is as it was then, also the version: what was written since never was."""
+        self.version = backup.version
+        self.objects, self.leases = dict(backup.objects), dict(backup.leases)
+        for tell in self.restored:
+            tell()
 
     def _authority_changed(self, key: Key, new: Mirror) -> None:
         old = self.objects.get(key)
@@ -95,13 +126,13 @@ class Server:
         version: str | None = None,
     ) -> R:
         """A merge patch of the status, as the API does it on JSON."""
-        obj = self.get(kind, key)
+        obj: Any = self.get(kind, key)
         if version is not None and obj.metadata.resource_version != version:
             raise ApiConflict(f"{kind.__name__} {key} has changed")
-        raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
-        raw["status"] = merged(raw.get("status") or {}, patch)
-        new = kind.parse(raw)
-        stored = self.put(new) if new != obj else obj
+        raw = obj.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        status = type(obj.status).model_validate(merged(raw, patch))
+        new = obj.model_copy(update={"status": status})
+        stored = self.put(new) if status != obj.status else obj
         assert isinstance(stored, kind)
         return stored
 
@@ -151,64 +182,65 @@ class Kept:
 
 
 class Client:
-    """One program's way to the server. ``host`` is empty for the controller, which is beside it."""
+    """One program's way to the server. ``host`` is empty for the controller, which is beside it.
+
+    ``_joined``: it has a connection on which the last request was answered.
+    """
 
     def __init__(self, api: "Api", host: str, group: Group) -> None:
         self.api, self.host, self.group = api, host, group
+        self._joined = True
 
     @property
     def reachable(self) -> bool:
         return self.api.reachable(self.host)
 
+    @property
+    def hears(self) -> bool:
+        """Whether what the server sends gets here."""
+        return self.api.up and self.api.network.passes(MANAGEMENT, receiver=self.host)
+
+    def trip_s(self) -> float:
+        """How long one way takes."""
+        kernel, slow_s = self.api.kernel, self.api.network.slow_s.get(self.host, 0.0)
+        usual_s = kernel.between(*LATENCY_S)
+        return usual_s + kernel.between(0.0, slow_s) if slow_s else usual_s
+
     def call(
         self, action: Callable[[], T], timeout_s: float, *, write: bool = False
     ) -> Generator[Command, bool, T]:
         """One request. Raises: ApiConflict, ApiGone; ApiUnavailable: nobody knows what became."""
-        kernel = self.api.kernel
-        there_s, back_s = kernel.between(*LATENCY_S), kernel.between(*LATENCY_S)
+        there_s, back_s = self.trip_s(), self.trip_s()
+        if there_s >= timeout_s:
+            late = Kept(self.group, self.host, action)
+            self.api.kernel.after(there_s, self.api.group, lambda: self.api.arrive(late))
+            yield from self._give_up(timeout_s)
         yield Sleep(there_s)
-        if not self.reachable:
-            if write and kernel.random.random() < KEPT_BY_THE_NETWORK:
+        arrives = self.reachable or (self._joined and self.api.takes(self.host))
+        if not arrives:
+            if write and self.api.kernel.random.random() < KEPT_BY_THE_NETWORK:
                 self.api.kept.append(Kept(self.group, self.host, action))
-            yield Sleep(timeout_s)
-            raise ApiUnavailable("timeout")
+            yield from self._give_up(timeout_s)
         refused: ApiConflict | ApiGone | None = None
         result: T | None = None
         try:
             result = action()
         except (ApiConflict, ApiGone) as error:
             refused = error
+        if there_s + back_s >= timeout_s:
+            yield from self._give_up(timeout_s - there_s)
         yield Sleep(back_s)
         if not self.reachable:
-            yield Sleep(timeout_s)
-            raise ApiUnavailable("no answer")
+            yield from self._give_up(timeout_s)
+        self._joined = True
         if refused is not None:
             raise refused
         return result  # type: ignore[return-value]
 
-    def follow(
-        self, kinds: tuple[type[Resource], ...], deliver: Callable[[Stored | None], None]
-    ) -> Generator[Command, bool, None]:
-        """A list, then every change in order, late by a little; None tells that a list is done."""
-        server = self.api.server
-        names = {kind.__name__ for kind in kinds}
-        while not self.reachable:
-            yield Sleep(0.5)
-        yield Sleep(self.api.kernel.between(*LATENCY_S))
-        seen = len(server.history)
-        for (kind, key), obj in list(server.objects.items()):
-            if kind in names:
-                deliver(Stored((kind, key), obj))
-        deliver(None)
-        while True:
-            yield Sleep(self.api.kernel.between(0.005, 0.05))
-            if not self.reachable:
-                yield Sleep(self.api.kernel.between(0.2, 1.0))
-                continue
-            news, seen = server.history[seen:], len(server.history)
-            for stored in news:
-                if stored.key[0] in names:
-                    deliver(stored)
+    def _give_up(self, after_s: float) -> Generator[Command, bool, None]:
+        yield Sleep(after_s)
+        self._joined = False
+        raise ApiUnavailable("no answer")
 
 
 class Api:
@@ -220,34 +252,41 @@ class Api:
         self.up = True
         self.kept: list[Kept] = []
         self.group = Group("api")
-        network.healed.append(self.deliver_kept)
+        self.stirred: list[Callable[[], None]] = []
+        network.changed.append(self._stir)
 
     def reachable(self, host: str) -> bool:
         return self.up and (not host or self.network.up(MANAGEMENT, host))
 
+    def takes(self, host: str) -> bool:
+        """Whether a request gets to the server, if not its answer back."""
+        return self.up and self.network.passes(MANAGEMENT, sender=host)
+
     def set_up(self, up: bool) -> None:
         self.up = up
-        self.deliver_kept()
+        self._stir()
 
-    def deliver_kept(self) -> None:
+    def _stir(self) -> None:
+        for tell in list(self.stirred):
+            tell()
+        self._deliver_kept()
+
+    def _deliver_kept(self) -> None:
         """What the network kept arrives some time after the way is free, if its sender lives."""
         ready = [kept for kept in self.kept if self.reachable(kept.host)]
         self.kept = [kept for kept in self.kept if not self.reachable(kept.host)]
         for kept in ready:
             delay_s = self.kernel.between(0.05, 3.0)
-            self.kernel.after(delay_s, self.group, lambda kept=kept: self._carry_out(kept))  # type: ignore[misc]
+            self.kernel.after(delay_s, self.group, lambda kept=kept: self.arrive(kept))  # type: ignore[misc]
 
-    def _carry_out(self, kept: Kept) -> None:
-        if not self._machine_lives(kept.group):
+    def arrive(self, kept: Kept) -> None:
+        """A request that nobody waits for any more. It outlives its process, not the machine."""
+        top = kept.group
+        while top.parent is not None:
+            top = top.parent
+        if not top.alive or not self.takes(kept.host):
             return
         try:
             kept.action()
         except (ApiConflict, ApiGone):
             return
-
-    def _machine_lives(self, group: Group) -> bool:
-        """A packet outlives the process that sent it, not the machine."""
-        top = group
-        while top.parent is not None:
-            top = top.parent
-        return top.alive

@@ -4,11 +4,10 @@ The counterpart of ``tandem_controller.loop`` and ``execute``: it reads the Leas
 objects, plans, and writes what the plan says with the same preconditions. Called by ``world``.
 """
 
-from collections.abc import Callable, Generator, Mapping
-from itertools import count
+from collections.abc import Callable, Generator, Hashable, Mapping
 from typing import Any
 
-from tandem_actuator.ports import ApiConflict, PortError
+from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable, PortError
 from tandem_api.guest import Guest
 from tandem_api.host import Host
 from tandem_api.meta import ObjectKey, Resource
@@ -17,6 +16,7 @@ from tandem_api.site import Site
 from tandem_api.timing import API_TIMEOUT_S
 from tandem_controller.decide import leases
 from tandem_controller.decide.conditions import patch
+from tandem_controller.decide.gist import gist, plan_is_due
 from tandem_controller.decide.leases import LeaseTracker
 from tandem_controller.decide.links import observe_links
 from tandem_controller.decide.model import (
@@ -33,11 +33,15 @@ from tandem_controller.decide.model import (
 )
 from tandem_controller.decide.override import Grant, override
 from tandem_controller.decide.plan import plan as make_plan
-from tandem_sim.api import Api, Client, Stored
+from tandem_sim.api import Api, Client
 from tandem_sim.events import Log
-from tandem_sim.kernel import Command, Group, Kernel, Sleep
+from tandem_sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
+from tandem_sim.watch import Listed, News, Watch
 
 TICK_S = 0.5
+COALESCE_S = 0.03
+PLAN_LIFE_S = 6.0
+"""As in ``tandem_controller.loop`` and ``execute``."""
 KINDS: Mapping[str, type[Resource]] = {"Site": Site, "Host": Host, "Mirror": Mirror, "Guest": Guest}
 Program = Generator[Command, bool, None]
 
@@ -53,27 +57,48 @@ class Controller:
         self.tracker = LeaseTracker()
         self.links: dict[tuple[ObjectKey, str], float] = {}
         self.decisions: dict[ObjectKey, Decision] = {}
-        self.synced = False
-        self._requests = count(1)
+        self.listed: set[str] = set()
+        self.generation = 0
+        self.changed = Signal()
+        self.planned: Hashable = None
+        self.planned_s = float("-inf")
+        self.watches = [self._watch(name, kind) for name, kind in KINDS.items()]
 
     def begin(self) -> None:
-        self.kernel.spawn(self.group, self.client.follow(tuple(KINDS.values()), self._delivered))
+        for watch in self.watches:
+            watch.begin()
         self.kernel.spawn(self.group, self._read_leases())
         self.kernel.spawn(self.group, self._turn())
 
-    def _delivered(self, stored: Stored | None) -> None:
-        if stored is None:
-            self.synced = True
-        elif stored.object is None:
-            self.store.pop(stored.key, None)
-        else:
-            self._absorb(stored.object)
+    def _watch(self, name: str, kind: type[Resource]) -> Watch:
+        def deliver(news: News) -> None:
+            if isinstance(news, Listed):
+                self._replace(name, news.objects)
+            elif isinstance(news, ObjectKey):
+                self.store.pop((name, news), None)
+                self._stir()
+            else:
+                self._absorb(news)
+
+        return Watch(self.client, kind, deliver)
+
+    def _replace(self, name: str, objects: tuple[Resource, ...]) -> None:
+        """A list is taken as it is, so that what went backwards is seen."""
+        self.store = {key: obj for key, obj in self.store.items() if key[0] != name}
+        self.store.update({(name, obj.key): obj for obj in objects})
+        self.listed.add(name)
+        self._stir()
+
+    def _stir(self) -> None:
+        self.generation += 1
+        self.changed.give()
 
     def _absorb(self, obj: Resource) -> None:
         key = (type(obj).__name__, obj.key)
         known = self.store.get(key)
-        if known is None or _version(obj) >= _version(known):
+        if known is None or _version(obj) > _version(known):
             self.store[key] = obj
+            self._stir()
 
     def _read_leases(self) -> Program:
         server = self.client.api.server
@@ -92,12 +117,22 @@ class Controller:
 
     def _turn(self) -> Program:
         while True:
-            yield Sleep(TICK_S)
-            if self.synced:
-                plan = make_plan(self._snapshot())
-                self._note(plan)
-                for write in (*plan.urgent, *plan.statuses):
-                    yield from self._write(write, plan.world)
+            if (yield WaitFor(self.changed, TICK_S)):
+                yield Sleep(COALESCE_S)
+            if len(self.listed) == len(KINDS):
+                yield from self._plan()
+
+    def _plan(self) -> Program:
+        snapshot = self._snapshot()
+        now = gist(snapshot, self.generation)
+        if not plan_is_due(self.planned, self.planned_s, now, snapshot.now_s):
+            return
+        plan = make_plan(snapshot)
+        self._note(plan)
+        done = True
+        for write in (*plan.urgent, *plan.statuses):
+            done = (yield from self._write(write, plan.world)) and done
+        self.planned, self.planned_s = now if done else None, snapshot.now_s
 
     def _snapshot(self) -> Snapshot:
         now_s = self.kernel.now_s
@@ -125,13 +160,20 @@ class Controller:
 
     # -- writing
 
-    def _write(self, write: Write, world: World) -> Program:
-        try:
-            yield from self._perform(write, world)
-        except ApiConflict:
-            yield from self._reread(write)
-        except PortError:
-            return
+    def _write(self, write: Write, world: World) -> Generator[Command, bool, bool]:
+        """Whether it need not be tried again."""
+        while True:
+            try:
+                yield from self._perform(write, world)
+            except (ApiConflict, ApiGone):
+                yield from self._reread(write)
+                return False
+            except ApiUnavailable:
+                age_s = self.kernel.now_s - world.snapshot.now_s
+                if not isinstance(write, WriteAssignment) or age_s >= PLAN_LIFE_S:
+                    return False
+            else:
+                return True
 
     def _reread(self, write: Write) -> Program:
         if isinstance(write, WriteAssignment | WriteFinalizers):
@@ -143,9 +185,13 @@ class Controller:
         server = self.client.api.server
         try:
             obj = yield from self.client.call(lambda: server.get(KINDS[kind], key), API_TIMEOUT_S)
+        except ApiGone:
+            self.store.pop((kind, key), None)
+            self._stir()
         except PortError:
             return
-        self._absorb(obj)
+        else:
+            self._absorb(obj)
 
     def _perform(self, write: Write, world: World) -> Program:
         server = self.client.api.server
@@ -178,7 +224,7 @@ class Controller:
         mirror = write.mirror
         changes: dict[str, object] = {"device_numbers": write.numbers}
         if write.authority is not None:
-            request_id = f"{self.name}#{next(self._requests)}"
+            request_id = f"{self.name}#{self.kernel.number('request')}"
             changes["authority"] = write.authority.model_copy(update={"request_id": request_id})
         difference = patch(mirror.status, mirror.status.model_copy(update=changes))
         yield from self._status(Mirror, mirror.key, difference, mirror.metadata.resource_version)
@@ -190,7 +236,7 @@ class Controller:
         held_by = mirror.status.authority
         if not isinstance(grant, Grant) or held_by is None:
             return
-        request_id = f"{self.name}#{next(self._requests)}"
+        request_id = f"{self.name}#{self.kernel.number('request')}"
         authority = grant.authority.model_copy(update={"request_id": request_id})
         uid, epoch = mirror.metadata.uid, held_by.epoch
         yield from self._ask(lambda: server.swap_authority(key, uid, epoch, authority))

@@ -7,7 +7,6 @@ them alone (``compare``), as in DRBD 8.4. Called by ``drbd``.
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from itertools import count
 
 from tandem_actuator.core.model import Disk
 
@@ -116,6 +115,3 @@ def _by_ancestry(mine: Backing, theirs: Backing) -> Direction:
     if not forked and theirs.current in mine.history:
         return Direction.SOURCE
     return Direction.SPLIT_BRAIN
-
-
-generations = count(1)

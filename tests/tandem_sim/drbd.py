@@ -7,7 +7,6 @@ resource-and-stonith`` and protocol C. Called by ``host`` and ``driver``.
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Protocol
 
 from tandem_actuator.core.model import (
@@ -23,7 +22,6 @@ from tandem_actuator.ports import CommandFailed
 from tandem_sim.disk import Backing, better
 from tandem_sim.kernel import Command, Sleep
 
-write_numbers = count(1)
 GRANTED, PEER_IS_PRIMARY = 4, 6
 
 

@@ -137,7 +137,7 @@ class Driver:
         if not isinstance(effect.marker, fx.Keep):
             unit.was_behind = False
         unit.record = updated(unit.record, effect)
-        self.machine.host.records[unit.mirror.drbd_name] = unit.record
+        self.machine.host.records.store(unit.mirror.drbd_name, unit.record)
         return fx.Done()
 
     def _act(self, unit: Unit, effect: fx.Effect) -> Doing:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
-from tandem_sim.drbd import Replica, Write, write_numbers
+from tandem_sim.drbd import Replica, Write
 from tandem_sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
 
 BOOT_S = 0.5
 PERIOD_S = 0.1
-instances = count(1)
 
 
 class Referee(Protocol):
@@ -24,7 +23,7 @@ class Referee(Protocol):
     def ended(self, run: "Run", why: str) -> None: ...
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """One execution of a guest on one host. ``executing``: its processors run."""
 
@@ -34,11 +33,15 @@ class Run:
     group: Group
     kernel: Kernel
     referee: Referee
-    number: int = field(default_factory=lambda: next(instances))
+    period_s: float = PERIOD_S
+    number: int = 0
     executing: bool = True
     asked_to_stop: bool = False
     answered: Signal = field(default_factory=Signal)
     failed: bool = False
+
+    def __post_init__(self) -> None:
+        self.number = self.kernel.number("run")
 
     def begin(self) -> None:
         self.replica.opened = True
@@ -61,7 +64,7 @@ class Run:
         yield Sleep(BOOT_S)
         volumes = sorted(self.replica.volumes)
         for turn in count():
-            yield Sleep(PERIOD_S)
+            yield Sleep(self.period_s)
             if self.asked_to_stop and not self.stuck:
                 self.end("shut down")
                 return
@@ -69,7 +72,7 @@ class Run:
                 yield from self._write(volumes[turn % len(volumes)])
 
     def _write(self, volume: str) -> Generator[Command, bool, None]:
-        number, answers = next(write_numbers), list[bool]()
+        number, answers = self.kernel.number("write"), list[bool]()
 
         def done(acknowledged: bool) -> None:
             answers.append(acknowledged)

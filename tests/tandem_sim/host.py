@@ -4,11 +4,12 @@
 Called by ``world`` (power), ``actuator`` and ``driver``.
 """
 
+import math
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
 from tandem_actuator.core.model import DomainState, Record
-from tandem_actuator.ports import CommandFailed, KilledNotGone, PortError
+from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
 from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror
 from tandem_api.timing import Timing
@@ -23,7 +24,9 @@ LIBVIRT_READY_S = (4.0, 9.0)
 START_S = (0.8, 3.0)
 DESTROY_S = (0.2, 0.8)
 DESTROY_TIMEOUT_S = 4.0
-WATCHDOG_TICK_S = 0.05
+START_TIMEOUT_S = 30.0
+WATCHDOG_LATE_S = (0.0, 0.1)
+"""How much later than its timeout it may fire; the waits of others have this in their margin."""
 
 
 @dataclass
@@ -34,41 +37,79 @@ class Permit:
     timing: Timing
 
 
+class Records(dict[str, Record]):
+    """The durable record of each mirror."""
+
+    def load(self, name: str) -> Record | None:
+        return self.get(name)
+
+    def store(self, name: str, record: Record) -> None:
+        self[name] = record
+
+
+class Copies(dict[str, tuple[Mirror, Guest | None]]):
+    """The last seen objects, which outlive an actuator but not a boot."""
+
+    def load(self) -> list[tuple[Mirror, Guest | None]]:
+        return list(self.values())
+
+    def store(self, mirror: Mirror, guest: Guest | None) -> None:
+        self[mirror.drbd_name] = (mirror, guest)
+
+
 class Watchdog:
-    """Resets the machine some time after the last feed. Feeding goes on up to a deadline."""
+    """Resets the machine some time after the last feed. Feeding goes on up to a deadline.
+
+    What feeds and the hardware both stand still while the machine is paused.
+    """
 
     def __init__(self, machine: "Machine") -> None:
         self.machine, self.armed, self.timeout_s = machine, False, 2.0
-        self.deadline_s, self._last_fed_s = 0.0, 0.0
+        self.deadline_s, self._watched = math.inf, False
 
     def arm(self, timeout_s: float) -> None:
         if not self.armed:
-            self._last_fed_s = self.deadline_s = self.machine.boottime_s()
+            self.deadline_s = self.machine.boottime_s()
         self.armed, self.timeout_s = True, timeout_s
+        self._watch()
 
     def feed_until(self, deadline_s: float) -> None:
         self.deadline_s = deadline_s
+        self._watch()
 
-    def live(self) -> Generator[Command, bool, None]:
-        """The feeding thread and the hardware. A pause stops both."""
-        starved_s, last_s = 0.0, self.machine.boottime_s()
-        while True:
-            yield Sleep(WATCHDOG_TICK_S)
-            now_s = self.machine.boottime_s()
-            fed = not self.armed or now_s <= self.deadline_s
-            # Time that passed while the machine was paused did not pass for the watchdog.
-            starved_s = 0.0 if fed else starved_s + min(now_s - last_s, 2 * WATCHDOG_TICK_S)
-            last_s = now_s
-            if starved_s >= self.timeout_s:
-                self.machine.reset("the watchdog was not fed")
-                return
+    def _watch(self) -> None:
+        if not self._watched and self.armed and self.deadline_s < math.inf:
+            self._watched = True
+            left_s = self.deadline_s - self.machine.boottime_s()
+            self._look_in(max(0.0, left_s) + self._limit_s())
+
+    def _limit_s(self) -> float:
+        return self.timeout_s + self.machine.kernel.between(*WATCHDOG_LATE_S)
+
+    def _look_in(self, delay_s: float) -> None:
+        self.machine.kernel.after(delay_s, self.machine.group, self._look)
+
+    def _look(self) -> None:
+        self._watched = False
+        starved_s = self.machine.ran_since_s(self.deadline_s)
+        if self.deadline_s < math.inf and starved_s >= self.timeout_s:
+            self.machine.reset("the watchdog was not fed")
+        elif self.deadline_s < math.inf:
+            self._watched = True
+            self._look_in(self._limit_s() - starved_s)
 
 
 class Libvirt:
-    """Domains of this machine."""
+    """Domains of this machine.
+
+    ``refuses_to_start``: every start fails; ``start_takes_s``: so much longer than usual.
+    ``cannot_kill``: a destroy ends without having stopped anything.
+    """
 
     def __init__(self, machine: "Machine") -> None:
         self.machine, self.ready = machine, False
+        self.refuses_to_start = self.cannot_kill = False
+        self.start_takes_s = 0.0
         self.runs: dict[str, Run] = {}
         self.network_cut: set[str] = set()
 
@@ -96,12 +137,19 @@ class Libvirt:
         name, machine = str(guest.key), self.machine
         if name in self.states():
             raise CommandFailed("domain exists already")
-        yield Sleep(machine.kernel.between(*START_S))
+        takes_s = machine.kernel.between(*START_S) + self.start_takes_s
+        yield Sleep(min(takes_s, START_TIMEOUT_S))
+        if takes_s > START_TIMEOUT_S:
+            raise CommandTimeout("no answer to the start")
+        if self.refuses_to_start:
+            raise CommandFailed("internal error: process exited while connecting to monitor")
         replica = machine.replica_of(mirror)
         if replica.role.value != "Primary":
             raise CommandFailed("could not open disk: read-only")
         group = Group(f"{name}@{machine.host.name}", machine.group)
-        run = Run(name, machine.host.name, replica, group, machine.kernel, machine.host.referee)
+        host = machine.host
+        run = Run(name, host.name, replica, group, machine.kernel, host.referee)
+        run.period_s = host.write_period_s
         self.runs[name] = run
         self.network_cut.discard(name)
         run.begin()
@@ -118,6 +166,9 @@ class Libvirt:
         if name not in self.runs:
             return
         yield Sleep(self.machine.kernel.between(*DESTROY_S))
+        if self.cannot_kill:
+            yield Sleep(DESTROY_TIMEOUT_S)
+            raise CommandTimeout("the process cannot be killed")
         run = self.runs.get(name)
         if run is None:
             return
@@ -143,17 +194,43 @@ class Machine:
     booted_at_s: float
     replicas: dict[str, Replica] = field(default_factory=dict)
     permit: Permit | None = None
-    copies: dict[str, tuple[Mirror, Guest | None]] = field(default_factory=dict)
+    copies: Copies = field(default_factory=Copies)
     runs_started: int = 0
+    pauses: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.watchdog, self.libvirt = Watchdog(self), Libvirt(self)
+        self._true_s, self._boottime_s = self.booted_at_s, 1.0
 
     def boottime_s(self) -> float:
-        return (self.kernel.now_s - self.booted_at_s) * self.group.rate + 1.0
+        """CLOCK_BOOTTIME: it goes on while the machine is paused, at the machine's rate."""
+        return self._boottime_s + (self.kernel.now_s - self._true_s) * self.group.rate
+
+    def set_rate(self, rate: float) -> None:
+        """From now on its clock runs at this rate; what it shows does not jump."""
+        self._true_s, self._boottime_s = self.kernel.now_s, self.boottime_s()
+        self.group.set_rate(rate)
+
+    def ran_since_s(self, boottime_s: float) -> float:
+        """How long the machine has run since then, without its pauses."""
+        now_s = self.boottime_s()
+        lost_s = sum(
+            max(0.0, min(end, now_s) - max(start, boottime_s)) for start, end in self.pauses
+        )
+        return now_s - boottime_s - lost_s
+
+    def pause(self) -> None:
+        if not self.group.paused:
+            self.pauses.append((self.boottime_s(), math.inf))
+            self.kernel.pause(self.group)
+
+    def resume(self) -> None:
+        if self.group.paused:
+            began_s, _ = self.pauses.pop()
+            self.pauses.append((began_s, self.boottime_s()))
+            self.kernel.resume(self.group)
 
     def begin(self) -> None:
-        self.kernel.spawn(self.group, self.watchdog.live())
         self.kernel.spawn(self.group, self.libvirt.become_ready())
 
     def reset(self, why: str) -> None:
@@ -182,7 +259,8 @@ class Host:
     has_watchdog: bool = True
     boots: int = 0
     machine: Machine | None = None
-    records: dict[str, Record] = field(default_factory=dict)
+    write_period_s: float = 0.1
+    records: Records = field(default_factory=Records)
     backings: dict[str, dict[str, Backing]] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)
     on_reset: Callable[["Host"], None] = lambda host: None
@@ -195,11 +273,11 @@ class Host:
         self.boots += 1
         for backing in self._all_backings():
             backing.broken = False
-        group = Group(self.name, own_rate=self.rate)
+        group = Group(self.name, rate=self.rate)
         boot_id = f"{self.name}-boot{self.boots}"
         self.machine = Machine(self, self.kernel, group, boot_id, self.kernel.now_s)
         for pair in self.pairs.values():
-            pair.sides[self.name].group = group
+            pair.powered(self.name, group)
         self.log.say(self.name, "boots")
         self.machine.begin()
         self.on_boot(self)
@@ -216,7 +294,7 @@ class Host:
             run.end(why)
         machine.group.stop()
         for pair in self.pairs.values():
-            pair.sides[self.name].replica = None
+            pair.present(self.name, None)
         self.machine = None
 
     def new_replica(self, machine: Machine, mirror: Mirror) -> Replica:
@@ -228,11 +306,16 @@ class Host:
             wire=pair,
             ask_handler=lambda replica: self._handler(machine, name),
             start_handler=lambda replica: self._link_loss(machine, name, replica),
-            changed=lambda replica: self.on_change(self, replica),
+            changed=self._changed,
             say=lambda what: self.log.say(self.name, f"{name}: {what}"),
         )
-        pair.sides[self.name].replica = replica
+        pair.present(self.name, replica)
         return replica
+
+    def _changed(self, replica: Replica) -> None:
+        for pair in self.pairs.values():
+            pair.stir()
+        self.on_change(self, replica)
 
     def _link_loss(self, machine: Machine, name: str, replica: Replica) -> None:
         connects = replica.connects

@@ -2,24 +2,26 @@
 
 A program yields ``Sleep`` or ``WaitFor`` and is resumed when that is over. Programs belong to a
 ``Group`` (a machine, a process), which can be stopped for good, or paused: then nothing of it
-happens until it is resumed. Nothing here reads a real clock. Called by everything in this package.
+happens until it is resumed. Nothing here reads a real clock, and nothing is kept outside a Kernel:
+two of them in one process know nothing of each other. Called by everything in this package.
 """
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from itertools import count
+from functools import partial
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Sleep:
     """Let time pass, on the clock of the program's group. → True"""
 
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class WaitFor:
     """Until the signal is given (→ True) or the time is over (→ False)."""
 
@@ -28,6 +30,7 @@ class WaitFor:
 
 
 Command = Sleep | WaitFor
+Running = Generator[Command, bool, object]
 
 
 class Signal:
@@ -37,43 +40,42 @@ class Signal:
         self.waiting: list[Callable[[], None]] = []
 
     def give(self) -> None:
-        waiting, self.waiting = self.waiting, []
-        for wake in waiting:
-            wake()
+        if self.waiting:
+            waiting, self.waiting = self.waiting, []
+            for wake in waiting:
+                wake()
 
 
-@dataclass
+@dataclass(eq=False)
 class Group:
-    """Programs with one fate. ``rate``: how much faster than true time its clock runs."""
+    """Programs with one fate.
+
+    ``rate``: how much faster than true time its clock runs; a group has its parent's. ``holder``:
+    the paused group that holds it back, if one does: itself, or one above it. ``told``: who wants
+    to know that it is paused, resumed or stopped.
+    """
 
     name: str
     parent: "Group | None" = None
-    own_rate: float = 1.0
+    rate: float = 1.0
     alive: bool = True
     paused: bool = False
     resumed_s: float = float("-inf")
-    held_back: list[Callable[[], None]] = field(default_factory=list)
+    holder: "Group | None" = None
+    held_back: list[tuple["Group", Callable[[], None]]] = field(default_factory=list)
     children: list["Group"] = field(default_factory=list)
+    told: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.parent is not None:
             self.parent.children.append(self)
+            self.rate, self.holder = self.parent.rate, self.parent.holder
+            self.alive = self.alive and self.parent.alive
 
     @property
-    def rate(self) -> float:
-        return self.parent.rate if self.parent else self.own_rate
-
-    @property
-    def runs(self) -> bool:
-        """Whether it is alive, with everything above it."""
-        return self.alive and (self.parent is None or self.parent.runs)
-
-    @property
-    def held_by(self) -> "Group | None":
-        """The paused group that holds it back, if one does."""
-        if self.paused:
-            return self
-        return self.parent.held_by if self.parent else None
+    def awake(self) -> bool:
+        """Whether anything in it happens at present."""
+        return self.alive and self.holder is None
 
     @property
     def last_resumed_s(self) -> float:
@@ -88,94 +90,131 @@ class Group:
         for child in self.children:
             child.stop()
         self.children.clear()
+        self._tell()
+
+    def set_rate(self, rate: float) -> None:
+        """Its clock, and everything in it, runs at this rate from now on."""
+        self.rate = rate
+        for child in self.children:
+            child.set_rate(rate)
+
+    def hold(self, above: "Group | None") -> None:
+        """Note what holds it back now, for itself and for all below."""
+        self.holder = self if self.paused else above
+        for child in self.children:
+            child.hold(self.holder)
+        self._tell()
+
+    def _tell(self) -> None:
+        for tell in self.told:
+            tell()
+
+
+class Program:
+    """A generator under way. ``_waits``: which of its waits is the present one."""
+
+    __slots__ = ("_generator", "_group", "_kernel", "_send", "_waits")
+
+    def __init__(self, kernel: "Kernel", group: Group, generator: Running) -> None:
+        self._kernel, self._group, self._generator = kernel, group, generator
+        self._send, self._waits = generator.send, 0
+
+    def begin(self) -> None:
+        try:
+            command = next(self._generator)
+        except StopIteration:
+            return
+        self._await(command)
+
+    def go_on(self) -> None:
+        """A sleep is over."""
+        try:
+            command = self._send(True)
+        except StopIteration:
+            return
+        self._await(command)
+
+    def _await(self, command: Command) -> None:
+        if type(command) is Sleep:
+            self._kernel.after(command.seconds, self._group, self.go_on)
+            return
+        assert isinstance(command, WaitFor)
+        self._waits += 1
+        command.signal.waiting.append(partial(self._woken, self._waits))
+        self._kernel.after(command.timeout_s, self._group, partial(self._end, self._waits, False))
+
+    def _woken(self, wait: int) -> None:
+        self._kernel.after(0.0, self._group, partial(self._end, wait, True))
+
+    def _end(self, wait: int, answer: bool) -> None:
+        if wait != self._waits:
+            return
+        self._waits += 1
+        try:
+            command = self._send(answer)
+        except StopIteration:
+            return
+        self._await(command)
 
 
 class Kernel:
     """The clock and what is due."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | str) -> None:
         self.now_s = 0.0
         self.random = random.Random(seed)
+        self.happened = 0
         self._due: list[tuple[float, int, Group, Callable[[], None]]] = []
-        self._order = count()
-        self.checks: list[Callable[[], None]] = []
+        self._order = 0
+        self._numbers: Counter[str] = Counter()
 
     def between(self, low_s: float, high_s: float) -> float:
         """A duration that the seed decides."""
-        return self.random.uniform(low_s, high_s)
+        return low_s + (high_s - low_s) * self.random.random()
+
+    def number(self, what: str) -> int:
+        """1, 2, 3, … of each kind of thing."""
+        self._numbers[what] += 1
+        return self._numbers[what]
 
     def at(self, time_s: float, group: Group, action: Callable[[], None]) -> None:
         """Do it then, if the group still lives; after its pause, if it is paused."""
-        heapq.heappush(self._due, (max(time_s, self.now_s), next(self._order), group, action))
+        self._order += 1
+        heapq.heappush(self._due, (max(time_s, self.now_s), self._order, group, action))
 
     def after(self, delay_s: float, group: Group, action: Callable[[], None]) -> None:
         """As ``at``, on the group's clock."""
-        self.at(self.now_s + delay_s / group.rate, group, action)
+        self._order += 1
+        heapq.heappush(self._due, (self.now_s + delay_s / group.rate, self._order, group, action))
 
-    def spawn(self, group: Group, program: Generator[Command, bool, object]) -> None:
+    def spawn(self, group: Group, program: Running) -> None:
         """Begin a program now."""
-        self.after(0.0, group, lambda: self._advance(group, program, None))
+        self.after(0.0, group, Program(self, group, program).begin)
 
     def pause(self, group: Group) -> None:
         group.paused = True
+        group.hold(group.parent.holder if group.parent else None)
 
     def resume(self, group: Group) -> None:
         """Everything that fell due meanwhile happens at once, in the order it was due."""
+        if not group.paused:
+            return
         group.paused, group.resumed_s = False, self.now_s
+        group.hold(group.parent.holder if group.parent else None)
         held, group.held_back = group.held_back, []
-        for action in held:
-            action()
+        for owner, action in held:
+            self.at(self.now_s, owner, action)
 
     def run_until(self, end_s: float) -> None:
         """Let everything happen up to this moment."""
-        while self._due and self._due[0][0] <= end_s:
-            self.now_s, _, group, action = heapq.heappop(self._due)
-            self._do(group, action)
-            for check in self.checks:
-                check()
+        due, pop = self._due, heapq.heappop
+        while due and due[0][0] <= end_s:
+            self.now_s, _, group, action = pop(due)
+            self.happened += 1
+            if not group.alive:
+                continue
+            if group.holder is None:
+                action()
+            else:
+                group.holder.held_back.append((group, action))
         self.now_s = end_s
-
-    def _do(self, group: Group, action: Callable[[], None]) -> None:
-        if not group.runs:
-            return
-        holder = group.held_by
-        if holder is not None:
-            holder.held_back.append(lambda: self.at(self.now_s, group, action))
-        else:
-            action()
-
-    def _advance(
-        self, group: Group, program: Generator[Command, bool, object], answer: bool | None
-    ) -> None:
-        if not group.runs:
-            return
-        try:
-            command = program.send(answer) if answer is not None else next(program)
-        except StopIteration:
-            return
-        match command:
-            case Sleep(seconds):
-                self.after(seconds, group, lambda: self._advance(group, program, True))
-            case WaitFor(signal, timeout_s):
-                self._wait(group, program, signal, timeout_s)
-
-    def _wait(
-        self,
-        group: Group,
-        program: Generator[Command, bool, object],
-        signal: Signal,
-        timeout_s: float,
-    ) -> None:
-        over = False
-
-        def end(answer: bool) -> None:
-            nonlocal over
-            if not over:
-                over = True
-                self._advance(group, program, answer)
-
-        def woken() -> None:
-            self.after(0.0, group, lambda: end(True))
-
-        signal.waiting.append(woken)
-        self.after(timeout_s, group, lambda: end(False))

@@ -1,35 +1,54 @@
 """The links: who can reach whom now. Cables are cut silently, as a dead fibre is.
 
-``management`` leads from every host to the API; ``replication`` joins the hosts. Called by the
-API's clients, by DRBD, and by the verbs that cut and heal.
+``management`` leads from every host to the API; ``replication`` joins the hosts. A host's end can
+be cut in one direction only. Called by the API's clients, by DRBD, and by the verbs that cut and
+heal.
 """
 
 from collections.abc import Callable
 
 MANAGEMENT, REPLICATION = "management", "replication"
+IN, OUT = "in", "out"
+"""As a host sees it: what it receives, what it sends."""
 
 
 class Network:
-    """Which cables are cut: a link as a whole (host "") or one host's end of it."""
+    """Which cables are cut: a link as a whole (host "") or one host's end of it, or one direction
+    of that. ``slow_s``: how much longer a trip over a host's end of the management link may take.
+    """
 
     def __init__(self) -> None:
-        self._cut: set[tuple[str, str]] = set()
-        self.healed: list[Callable[[], None]] = []
+        self._cut: set[tuple[str, str, str]] = set()
+        self.slow_s: dict[str, float] = {}
+        self.changed: list[Callable[[], None]] = []
 
-    def cut(self, link: str, host: str = "") -> None:
-        self._cut.add((link, host))
+    def cut(self, link: str, host: str = "", direction: str = "") -> None:
+        for one in (direction,) if direction else (IN, OUT):
+            self._cut.add((link, host, one))
+        self._tell()
 
     def heal(self, link: str, host: str = "") -> None:
         """Healing a link as a whole mends every host's end too."""
-        mended = {end for end in self._cut if end[0] == link and host in ("", end[1])}
-        self._cut -= mended
-        for told in self.healed:
+        self._cut -= {end for end in self._cut if end[0] == link and host in ("", end[1])}
+        self._tell()
+
+    def slow(self, host: str, seconds: float) -> None:
+        """Every trip between this host and the API takes up to this much longer; 0 is normal."""
+        self.slow_s[host] = seconds
+
+    def _tell(self) -> None:
+        for told in self.changed:
             told()
 
-    def up(self, link: str, *hosts: str) -> bool:
-        """Whether frames pass on this link between these hosts (and what is behind it)."""
-        return not any((link, end) in self._cut for end in ("", *hosts))
+    def passes(self, link: str, sender: str = "", receiver: str = "") -> bool:
+        """Whether frames pass from one host to another ("": what is not a host)."""
+        if not self._cut:
+            return True
+        ends = ((link, "", OUT), (link, sender, OUT), (link, receiver, IN))
+        return not any(end in self._cut for end in ends)
 
-    @property
-    def whole(self) -> bool:
-        return not self._cut
+    def up(self, link: str, *hosts: str) -> bool:
+        """Whether frames pass both ways between these hosts (and what is behind the link)."""
+        if not self._cut:
+            return True
+        return not any((link, end, way) in self._cut for end in ("", *hosts) for way in (IN, OUT))

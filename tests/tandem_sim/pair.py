@@ -11,14 +11,15 @@ from itertools import count
 
 from tandem_actuator.core.model import Connection, Disk, Role
 from tandem_actuator.ports import CommandFailed
-from tandem_sim.disk import MIRRORED, Direction, compare, generations
+from tandem_sim.disk import MIRRORED, Direction, compare
 from tandem_sim.drbd import Replica
-from tandem_sim.kernel import Command, Group, Kernel, Sleep
+from tandem_sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
 from tandem_sim.network import REPLICATION, Network
 
 TICK_S = 0.05
 LATENCY_S = (0.0005, 0.003)
 RESYNC_BASE_S = 0.2
+AGES_S = 3600.0
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Side:
 
     @property
     def awake(self) -> bool:
-        return self.group.runs and self.group.held_by is None
+        return self.group.awake
 
 
 @dataclass
@@ -47,13 +48,32 @@ class Pair:
     arrivals: dict[str, float] = field(default_factory=dict)
     backlog: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
     sessions: "count[int]" = field(default_factory=lambda: count(1))
+    stirred: Signal = field(default_factory=Signal)
+
+    def __post_init__(self) -> None:
+        self.network.changed.append(self.stir)
+
+    def stir(self) -> None:
+        """Something has changed that both ends may have to notice."""
+        self.stirred.give()
 
     def add(self, host: str) -> None:
         """One end, switched off."""
         self.sides[host] = Side(Group(f"{host} off", alive=False))
 
+    def powered(self, host: str, group: Group) -> None:
+        """The host was switched on: its end lives and dies with this group."""
+        self.sides[host].group = group
+        group.told.append(self.stir)
+        self.stir()
+
+    def present(self, host: str, replica: Replica | None) -> None:
+        """The host's kernel has, or no longer has, the resource."""
+        self.sides[host].replica = replica
+        self.stir()
+
     def new_generation(self) -> int:
-        return next(generations)
+        return self.kernel.number("generation")
 
     def other(self, replica: Replica) -> Side:
         return next(side for host, side in self.sides.items() if host != replica.host)
@@ -61,6 +81,12 @@ class Pair:
     def path_up(self) -> bool:
         awake = all(side.awake for side in self.sides.values())
         return awake and self.network.up(REPLICATION, *self.sides)
+
+    def _passes(self, sender: str) -> bool:
+        """Whether a packet of this host gets to the other."""
+        receiver = next(host for host in self.sides if host != sender)
+        awake = all(side.awake for side in self.sides.values())
+        return awake and self.network.passes(REPLICATION, sender, receiver)
 
     # -- packets
 
@@ -74,10 +100,11 @@ class Pair:
             peer = side.replica
             if sender.session != session or peer is None or peer.session != session:
                 return
-            if self.path_up():
+            if self._passes(sender.host):
                 action(peer)
             else:
                 self.backlog.append((session, arrive))
+                self.stir()
 
         # In order, as TCP delivers.
         soonest_s = self.arrivals.get(sender.host, 0.0)
@@ -115,13 +142,29 @@ class Pair:
         """For ever: notice losses, try to connect."""
         next_try_s = 0.0
         while True:
-            yield Sleep(TICK_S)
+            if self._calm():
+                yield WaitFor(self.stirred, AGES_S)
+            else:
+                yield Sleep(TICK_S)
             if self.path_up():
                 self._flush()
             self._notice()
             if self.kernel.now_s >= next_try_s:
                 next_try_s = self.kernel.now_s + self.kernel.between(0.2, 1.0)
                 self._try_to_connect()
+
+    def _calm(self) -> bool:
+        """Whether nothing is to be noticed, delivered or tried until something is stirred."""
+        replicas = [side.replica for side in self.sides.values()]
+        one, two = replicas
+        if not self.path_up():
+            return not any(r is not None and r.connected for r in replicas)
+        if one is None or two is None:
+            return not any(r is not None and r.connected for r in replicas)
+        noticing = any(side.notices_in_s is not None for side in self.sides.values())
+        if one.session != two.session or noticing or self.backlog:
+            return False
+        return one.connected or not all(r.connection is Connection.CONNECTING for r in (one, two))
 
     def _flush(self) -> None:
         backlog, self.backlog = self.backlog, []

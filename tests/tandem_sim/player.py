@@ -32,7 +32,7 @@ def play(
     if seed is not None:
         plan = type(plan)(**{**plan.__dict__, "seed": seed})
     world, result = World(plan), Result()
-    world.begin()
+    world.begin(settled=scenario.settled)
     if scenario.settled:
         world.settle()
     world.log.echo = echo

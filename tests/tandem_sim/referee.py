@@ -30,6 +30,7 @@ class History:
 
     runs: list[tuple[float, str, Run]] = field(default_factory=list)
     ends: list[tuple[float, str, str]] = field(default_factory=list)
+    alive: list[Run] = field(default_factory=list)
     acknowledged: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     answered_s: list[float] = field(default_factory=list)
     writer: int = 0
@@ -52,8 +53,8 @@ class Referee:
 
     def executing(self, guest: str) -> list[Run]:
         """Runs whose processors run now: not those of a machine that is paused."""
-        runs = (run for _, _, run in self.histories[guest].runs if run.executing)
-        return [run for run in runs if run.group.held_by is None]
+        runs = self.histories[guest].alive
+        return [run for run in runs if run.group.holder is None]
 
     def look(self) -> None:
         """Called often: two at once, and what the newest one reads."""
@@ -82,11 +83,15 @@ class Referee:
         if elsewhere:
             self._broken(f"{run.guest} starts on {run.host} while it runs on {elsewhere}")
         history.runs.append((self.kernel.now_s, run.host, run))
+        history.alive.append(run)
         self.log.say(run.host, f"{run.guest} starts (run {len(history.runs)})")
         self.check_data(run)
 
     def ended(self, run: Run, why: str) -> None:
-        self.histories[run.guest].ends.append((self.kernel.now_s, run.host, why))
+        history = self.histories[run.guest]
+        history.ends.append((self.kernel.now_s, run.host, why))
+        if run in history.alive:
+            history.alive.remove(run)
         self.log.say(run.host, f"{run.guest} ends: {why}")
 
     def acknowledged(self, run: Run, volume: str, number: int) -> None:
@@ -102,8 +107,8 @@ class Referee:
         history = self.histories[run.guest]
         for volume, acknowledged in history.acknowledged.items():
             readable = self._readable(run, volume)
-            missing = set() if readable is None else acknowledged - readable
-            if missing:
+            if readable is not None and not acknowledged <= readable:
+                missing = acknowledged - readable
                 self._broken(f"{run.guest} on {run.host}: {volume} lacks {len(missing)} writes")
                 acknowledged.difference_update(missing)
 

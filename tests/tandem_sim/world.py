@@ -34,6 +34,7 @@ ACTUATOR_RESTART_S = (1.5, 3.0)
 BOOT_S = (3.0, 8.0)
 SETTLE_LIMIT_S = 120.0
 LOOK_S = 0.25
+HOSTS_FIRST_S = 3.0
 
 
 @dataclass
@@ -45,7 +46,7 @@ class World:
     crashes: dict[str, Crash] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.kernel = Kernel(self.plan.seed)
+        self.kernel = Kernel("boot")
         self.log = Log(lambda: self.kernel.now_s)
         self.network = Network()
         self.api = Api(self.kernel, self.network)
@@ -147,9 +148,16 @@ class World:
 
     # -- beginning
 
-    def begin(self) -> None:
-        """Switch everything on."""
-        self.controller_start()
+    def begin(self, *, settled: bool = True) -> None:
+        """Switch everything on. The seed decides what happens from time 0 on: at once, or when
+        everything has settled.
+        """
+        if settled:
+            # The hosts first, so that a guest begins where it prefers to be.
+            self.kernel.after(HOSTS_FIRST_S, self.outside, self.controller_start)
+        else:
+            self.kernel.random.seed(self.plan.seed)
+            self.controller_start()
         for name in self.hosts:
             self.start(name)
 
@@ -163,6 +171,7 @@ class World:
         if not keep_log:
             self.log.lines.clear()
         self.log.origin_s = self.kernel.now_s
+        self.kernel.random.seed(self.plan.seed)
 
     def _settled(self) -> bool:
         for plan in self.plan.guests:
@@ -193,7 +202,7 @@ class World:
         name = machine.host.name
 
         def start() -> None:
-            if name not in self.actuators or not self.actuators[name].group.runs:
+            if name not in self.actuators or not self.actuators[name].group.alive:
                 crash = self.crashes.setdefault(name, Crash())
                 self.actuators[name] = Actuator(machine, self.api, crash)
                 self.log.say(name, "the actuator starts")
@@ -217,7 +226,7 @@ class World:
 
     def _actuator_of(self, host: str) -> Actuator | None:
         actuator = self.actuators.get(host)
-        return actuator if actuator is not None and actuator.group.runs else None
+        return actuator if actuator is not None and actuator.group.alive else None
 
     def _ask_actuator(self, machine: Machine, resource: str) -> Generator[Command, bool, int]:
         """The fence-peer program: it asks again until it is answered, or nobody waits any more."""
@@ -227,7 +236,7 @@ class World:
             actuator = self._actuator_of(machine.host.name)
             if actuator is not None:
                 answer = actuator.fence_peer(resource)
-                while answer.code is None and actuator.group.runs:
+                while answer.code is None and actuator.group.alive:
                     yield WaitFor(answer.signal, 1.0)
                     if not self._worth_waiting(replica, began_s):
                         return 1
@@ -254,13 +263,13 @@ class World:
         self.log.say("scenario", f"pause {host}")
         machine = self.hosts[host].machine
         if machine is not None:
-            self.kernel.pause(machine.group)
+            machine.pause()
 
     def resume(self, host: str) -> None:
         self.log.say("scenario", f"resume {host}")
         machine = self.hosts[host].machine
         if machine is not None:
-            self.kernel.resume(machine.group)
+            machine.resume()
 
     def cut(self, link: str, host: str = "") -> None:
         self.log.say("scenario", f"cut {link} {host}".rstrip())
@@ -319,12 +328,12 @@ class World:
     def crash_after_grant(self, host: str) -> None:
         """From now on: the moment this host is granted to write alone, before it hears of it."""
         self.log.say("scenario", f"crash-after-grant {host}")
-        granted = len(self.api.server.history)
+        began_s = self.kernel.now_s
 
         def told(mirror: Mirror, before: Authority | None) -> None:
             after = mirror.status.authority
             mine = after is not None and after.owner == host and after.reason is Reason.LINK_LOST
-            if mine and len(self.api.server.history) > granted:
+            if mine and self.kernel.now_s > began_s:
                 self.api.server.on_authority.remove(told)
                 self.kernel.after(0.0, self.outside, lambda: self.kill(host))
 

@@ -1,0 +1,98 @@
+"""An actuator's reports to the API, as ``tandem_actuator.loop`` delivers them.
+
+The real functions say what is reported; it is made anew only if what it is made from has changed.
+Called by ``actuator``.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+from tandem_actuator.core.model import DrbdState, View
+from tandem_actuator.core.report import guest_report, replica_report
+from tandem_actuator.loop import REPEAT_REPORT_S, overwritten
+from tandem_actuator.unit import NodeFacts, Unit
+from tandem_api.guest import Guest, GuestReport
+from tandem_api.meta import Model
+from tandem_api.mirror import Mirror, ReplicaReport
+from tandem_api.timing import API_TIMEOUT_S
+from tandem_sim.api import Client
+from tandem_sim.kernel import Command
+
+
+@dataclass
+class Known:
+    """The last reports of one unit, and what they were made from."""
+
+    replica_of: tuple[object, ...] = ()
+    replica: ReplicaReport | None = None
+    guest_of: tuple[object, ...] = ()
+    guest: GuestReport | None = None
+    compared: tuple[object, object] = (None, None)
+    overwritten: bool = False
+
+
+@dataclass
+class Reporter:
+    """Delivers what changed since the last delivered report."""
+
+    client: Client
+    node: NodeFacts
+    known: dict[str, Known] = field(default_factory=dict)
+
+    def report(self, unit: Unit, view: View, now_s: float) -> Generator[Command, bool, None]:
+        """Raises: ApiGone, ApiUnavailable."""
+        known = self.known.setdefault(unit.mirror.drbd_name, Known())
+        replica, guest = _replica(known, unit, view), _guest(known, unit, view)
+        server, host = self.client.api.server, self.node.host
+        late = now_s - unit.sent_at_s > REPEAT_REPORT_S
+        if replica is not unit.sent_replica or (late and _lost(known, unit, host, replica)):
+            worded = replica.model_copy(update={"message": unit.message})
+            patch = {"replicas": {host: _whole(worded)}}
+            mirror = unit.mirror.key
+            yield from self.client.call(
+                lambda: server.patch_status(Mirror, mirror, patch), API_TIMEOUT_S, write=True
+            )
+            unit.sent_replica, unit.sent_at_s = replica, now_s
+        if guest is not None and guest is not unit.sent_guest and unit.guest is not None:
+            key, patch = unit.guest.key, {"hosts": {host: _whole(guest)}}
+            yield from self.client.call(
+                lambda: server.patch_status(Guest, key, patch), API_TIMEOUT_S, write=True
+            )
+            unit.sent_guest = guest
+
+
+def _replica(known: Known, unit: Unit, view: View) -> ReplicaReport:
+    drbd = view.drbd
+    state: object = type(drbd)
+    if isinstance(drbd, DrbdState):
+        state = (drbd.role, drbd.connection, drbd.peer_role, drbd.volumes, drbd.suspended)
+    made_of = (state, view.record, unit.reason, unit.link_lost_wall)
+    if known.replica is None or known.replica_of != made_of:
+        new = replica_report(view, unit.reason, "", unit.link_lost_wall)
+        known.replica_of = made_of
+        known.replica = new if new != known.replica else known.replica
+    assert known.replica is not None
+    return known.replica
+
+
+def _guest(known: Known, unit: Unit, view: View) -> GuestReport | None:
+    made_of = (view.guest, view.domain, unit.reason)
+    if known.guest_of != made_of:
+        new = guest_report(view, unit.reason, "", unit.steps)
+        known.guest_of = made_of
+        known.guest = new if new != known.guest else known.guest
+    return known.guest
+
+
+def _lost(known: Known, unit: Unit, host: str, replica: ReplicaReport) -> bool:
+    """Whether the API has something else than was sent, as far as the watch tells."""
+    stored = unit.mirror.status.replicas.get(host)
+    if known.compared[0] is not stored or known.compared[1] is not replica:
+        known.compared = (stored, replica)
+        known.overwritten = overwritten(stored, replica)
+    return known.overwritten
+
+
+def _whole(report: Model) -> dict[str, object]:
+    """For a merge patch: absent fields become null, so that old values do not stay."""
+    return report.model_dump(mode="json", by_alias=True)
