@@ -184,15 +184,20 @@ class FencingProof(Model):
 
 
 class Assignment(Model):
-    """Where the controller wants the guest to be. ``host`` is empty for nowhere."""
+    """Where the controller wants the guest to be, on which mirror. No ``host``: nowhere."""
 
     host: str = ""
     site: str = ""
+    mirror: str = ""
     serial: int
     reason: Reason
     message: str = ""
     proof: FencingProof | None = None
     since: str = ""
+
+
+ABSENT = "Absent"
+"""How a host reports a guest that certainly does not run there."""
 
 
 class GuestReport(Model):
@@ -239,3 +244,19 @@ class Guest(Resource):
 
     spec: GuestSpec
     status: GuestStatus = GuestStatus()
+
+    @property
+    def mirror_in_use(self) -> str:
+        """The mirror that it is on: the one it was assigned with, until it has stopped.
+
+        Not simply ``spec.mirror``: that may be edited while the guest runs, and nobody may then
+        take it for stopped, or start it on the other mirror beside itself.
+        """
+        assignment = self.status.assignment
+        if assignment is None or not assignment.mirror:
+            return self.spec.mirror
+        stopped = not assignment.host and all(
+            report.state == ABSENT and report.assignment_serial >= assignment.serial
+            for report in self.status.hosts.values()
+        )
+        return self.spec.mirror if stopped else assignment.mirror

@@ -94,7 +94,7 @@ def _index(objects: Iterable[R], claims: Callable[[R], Iterable[K]]) -> Mapping[
 
 
 def _mirror_key(guest: Guest) -> ObjectKey:
-    return ObjectKey(namespace=guest.metadata.namespace, name=guest.spec.mirror)
+    return ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
 
 
 def _macs(guest: Guest) -> list[str]:
@@ -119,8 +119,11 @@ def _ports(mirror: Mirror) -> list[tuple[str, int]]:
     return [(replica.host, port) for replica in mirror.spec.replicas] if port else []
 
 
-def _precedence(each: Resource) -> tuple[bool, bool, str, str]:
-    """Sorts those in use first, then by age. One that was not created yet comes last."""
+def precedence(each: Resource) -> tuple[bool, bool, str, str]:
+    """Sorts those in use first, then by age. One that was not created yet comes last.
+
+    Actuators use it too: both must hold the same guest for the one that has a mirror.
+    """
     in_use = False
     if isinstance(each, Guest):
         in_use = bool(each.status.assignment and each.status.assignment.host)
@@ -133,8 +136,8 @@ def _precedence(each: Resource) -> tuple[bool, bool, str, str]:
 def _earlier(mine: R, claimants: Iterable[R]) -> R | None:
     """Who claims the same thing with more right, if anyone does."""
     rivals = [each for each in claimants if each.key != mine.key]
-    first = min(rivals, key=_precedence, default=None)
-    return first if first is not None and _precedence(first) < _precedence(mine) else None
+    first = min(rivals, key=precedence, default=None)
+    return first if first is not None and precedence(first) < precedence(mine) else None
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
@@ -300,7 +303,11 @@ def _volume_changes(mirror: Mirror, accepted: Accepted) -> Iterator[Problem]:
 def guest_problems(guest: Guest, catalogue: Catalogue) -> list[Problem]:
     """What is wrong with a guest among the others."""
     template = guest.spec.domain.template
-    found = [*_claimed_macs(guest, catalogue), *(template_problems(template) if template else ())]
+    found = [
+        *_mirror_change(guest),
+        *_claimed_macs(guest, catalogue),
+        *(template_problems(template) if template else ()),
+    ]
     key = _mirror_key(guest)
     mirror = catalogue.mirrors.get(key)
     if mirror is None:
@@ -316,7 +323,7 @@ def guest_problems(guest: Guest, catalogue: Catalogue) -> list[Problem]:
 
 
 def _no_mirror(guest: Guest, catalogue: Catalogue) -> Problem:
-    namespace, name = guest.metadata.namespace, guest.spec.mirror
+    namespace, name = guest.metadata.namespace, guest.mirror_in_use
     known = [key.name for key in catalogue.mirrors if key.namespace == namespace]
     return Problem(
         "spec.mirror",
@@ -324,12 +331,22 @@ def _no_mirror(guest: Guest, catalogue: Catalogue) -> Problem:
     )
 
 
+def _mirror_change(guest: Guest) -> Iterator[Problem]:
+    wanted, used = guest.spec.mirror, guest.mirror_in_use
+    if wanted != used:
+        yield Problem(
+            "spec.mirror",
+            f"cannot change from {used} to {wanted} before the guest has stopped; set it back to"
+            f" {used}, and for a move set running: false and wait until its phase is Stopped",
+        )
+
+
 def _claimed_mirror(guest: Guest, catalogue: Catalogue) -> Iterator[Problem]:
     rival = _earlier(guest, catalogue.guests_by_mirror.get(_mirror_key(guest), ()))
     if rival:
         yield Problem(
             "spec.mirror",
-            f"{guest.spec.mirror} belongs to guest {rival.key} already; give each guest its own"
+            f"{guest.mirror_in_use} belongs to guest {rival.key} already; give each guest its own"
             " mirror",
         )
 

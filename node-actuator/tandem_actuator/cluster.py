@@ -20,7 +20,7 @@ from tandem_actuator.ports import (
     Removed,
     Synced,
 )
-from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.unit import NodeFacts, Unit, match_guests
 from tandem_api.guest import Guest
 from tandem_api.host import Host, WatchdogPolicy
 from tandem_api.meta import ObjectKey, Resource
@@ -57,6 +57,7 @@ class Cluster:
             Mirror: self.mirrors,
         }
         self.units: dict[ObjectKey, Unit] = {}
+        self._guests_listed = False
 
     def recall(self) -> None:
         """Begin with what the last run knew: the API may be away just now."""
@@ -81,6 +82,7 @@ class Cluster:
         known = self._known[kind]
         match change:
             case Synced(objects):
+                self._guests_listed = self._guests_listed or kind is Guest
                 known.clear()
                 known.update({obj.key: obj for obj in objects})
             case Changed(obj):
@@ -127,11 +129,17 @@ class Cluster:
         self._sites_changed()
 
     def _guests_changed(self) -> None:
-        by_mirror = {(g.metadata.namespace, g.spec.mirror): g for g in self.guests.values()}
+        self.match_guests()
         for unit in self.units.values():
-            key = unit.mirror.key
-            unit.observe_guest(by_mirror.get((key.namespace, key.name)))
             self.cache.store(unit.mirror, unit.guest)
+
+    def match_guests(self) -> None:
+        """Which guest belongs to which unit; also after one has stopped here.
+
+        Not before they were listed: until then the units hold what the last run knew.
+        """
+        if self._guests_listed:
+            match_guests(self.units.values(), self.guests.values())
 
     def _mirrors_changed(self, *, listed: bool) -> None:
         for key, mirror in self.mirrors.items():

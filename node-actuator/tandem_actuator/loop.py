@@ -136,6 +136,7 @@ class Actuator:
             if self._libvirt_known:
                 log.warning("libvirt does not answer: %s", error)
             states, self._libvirt_known = None, False
+        changed = False
         for unit in self.units:
             if states is None:
                 state = DomainState.UNKNOWN
@@ -145,6 +146,9 @@ class Actuator:
                 state = states.get(domain_name(unit.guest), DomainState.ABSENT)
             if unit.observe_domain(state):
                 unit.wake.set()
+                changed = True
+        if changed:
+            self.cluster.match_guests()
 
     # guard
 

@@ -5,7 +5,8 @@ is needed after a restart: it is all observed again.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tandem_actuator.core.model import (
@@ -19,9 +20,11 @@ from tandem_actuator.core.model import (
 )
 from tandem_api.authority import Instance
 from tandem_api.guest import Guest, GuestReport
+from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
+from tandem_api.validation import precedence
 
 BACKOFF_MAX_S = 8.0
 
@@ -98,6 +101,11 @@ class Unit:
             fence=self.fence,
         )
 
+    @property
+    def may_run(self) -> bool:
+        """Whether the guest may run here, as far as libvirt tells, or is just being started."""
+        return self.starting or self.domain.may_run
+
     def observe_drbd(self, drbd: DrbdView, now_s: float, wall: str) -> bool:
         """Take in a DRBD reading; True if it says something new.
 
@@ -134,7 +142,7 @@ class Unit:
         self.guest_gone = guest is None
         if _serial(guest) != _serial(self.guest) and not self.domain.may_run:
             self.steps = {}  # those were an earlier start's
-        if guest is not None or not self.domain.may_run:
+        if guest is not None or not self.may_run:
             self.guest = guest
         self.wake.set()
 
@@ -161,6 +169,30 @@ class Unit:
         """After a failure: wait longer each time before the next try."""
         self.failures += 1
         self.not_before_s = now_s + min(0.25 * 2**self.failures, BACKOFF_MAX_S)
+
+
+def match_guests(units: Iterable[Unit], guests: Iterable[Guest]) -> None:
+    """Give each unit the one guest that has its mirror, as far as the API shows one.
+
+    Several guests may name one mirror, and one guest may name another mirror than it runs on. A
+    guest that may run here stays with its unit whatever is written: a unit that looked at another
+    object would take a running guest for stopped, and never fence it. Between others the one with
+    more right wins, as it does for the controller.
+    """
+    units = list(units)
+    claims: dict[ObjectKey, list[Guest]] = defaultdict(list)
+    for guest in guests:
+        mirror = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
+        claims[mirror].append(guest)
+    busy = {unit.guest.key for unit in units if unit.guest and unit.may_run}
+    for unit in units:
+        claimants = claims[unit.mirror.key]
+        if unit.guest is not None and unit.may_run:
+            mine = unit.guest.key
+            unit.observe_guest(next((guest for guest in claimants if guest.key == mine), None))
+        else:
+            free = (guest for guest in claimants if guest.key not in busy)
+            unit.observe_guest(min(free, key=precedence, default=None))
 
 
 def _serial(guest: Guest | None) -> int:

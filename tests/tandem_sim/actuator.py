@@ -280,7 +280,7 @@ class Actuator:
             states = self.machine.libvirt.states()
         except PortError:
             states = None
-        self.libvirt_known = states is not None
+        self.libvirt_known, changed = states is not None, False
         for unit in self.units:
             state = DomainState.ABSENT
             if states is None:
@@ -289,6 +289,9 @@ class Actuator:
                 state = states.get(str(unit.guest.key), DomainState.ABSENT)
             if unit.observe_domain(state):
                 unit.wake.set()
+                changed = True
+        if changed:
+            self.cluster.match_guests()
 
     # -- deciding and acting
 

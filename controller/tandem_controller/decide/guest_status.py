@@ -4,7 +4,15 @@ Computed from the decision and the hosts' reports. It decides nothing. Called by
 """
 
 from tandem_api.authority import Instance
-from tandem_api.guest import Assignment, Guest, GuestReport, GuestStatus, Policy, Takeover
+from tandem_api.guest import (
+    ABSENT,
+    Assignment,
+    Guest,
+    GuestReport,
+    GuestStatus,
+    Policy,
+    Takeover,
+)
 from tandem_api.meta import Condition, ObjectKey
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
@@ -12,7 +20,6 @@ from tandem_controller.decide import mirrors
 from tandem_controller.decide.conditions import good, judged, spec_valid, stamped, unknown
 from tandem_controller.decide.hosts import unfit
 from tandem_controller.decide.model import (
-    ABSENT,
     Assign,
     Blocked,
     Case,
@@ -80,7 +87,7 @@ def case_of(guest: Guest, world: World) -> Case | None:
 
 
 def mirror_of(guest: Guest, world: World) -> Mirror | None:
-    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.spec.mirror)
+    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
     return world.catalogue.mirrors.get(key)
 
 
@@ -93,6 +100,7 @@ def assignment_after(guest: Guest, world: World, decision: Decision) -> Assignme
     return Assignment(
         host=decision.host,
         site=view.site_name if view else "",
+        mirror=guest.mirror_in_use,
         serial=(old.serial if old else 0) + 1,
         reason=decision.reason,
         message=decision.message,
@@ -186,7 +194,7 @@ def _running(phase: Phase, reason: str, message: str) -> Condition:
 
 
 def _no_mirror(guest: Guest) -> Refusal:
-    return Refusal(Reason.MIRROR_NOT_READY, f"mirror {guest.spec.mirror} is not set up")
+    return Refusal(Reason.MIRROR_NOT_READY, f"mirror {guest.mirror_in_use} is not set up")
 
 
 def _protection(case: Case, where: str) -> Refusal | None:

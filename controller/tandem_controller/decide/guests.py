@@ -85,10 +85,10 @@ def _nowhere(guest: Guest, reason: Reason, why: str) -> Decision:
 
 
 def _wanted(guest: Guest, world: World) -> Decision:
-    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.spec.mirror)
+    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
     mirror = world.catalogue.mirrors.get(key)
     if mirror is None:
-        message = f"there is no mirror {guest.spec.mirror} that can be read"
+        message = f"there is no mirror {guest.mirror_in_use} that can be read"
         return Keep(Reason.MIRROR_NOT_FOUND, message)
     authority = mirror.status.authority
     if authority is None or mirror.status.device_numbers is None:

@@ -13,7 +13,7 @@ from tandem_api.authority import Authority
 from tandem_api.guest import Assignment, FencingProof, Guest
 from tandem_api.host import Host
 from tandem_api.lease import Heartbeat
-from tandem_api.meta import ObjectKey, Problem, Resource
+from tandem_api.meta import Condition, ObjectKey, Problem, Resource
 from tandem_api.mirror import DeviceNumbers, Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
@@ -21,8 +21,7 @@ from tandem_api.validation import Catalogue
 from tandem_controller.decide.leases import LeaseTracker
 
 CONNECTED = "Connected"
-ABSENT = "Absent"
-"""How an actuator reports a connected replica, and a guest that certainly does not run there."""
+"""How an actuator reports a connected replica."""
 
 
 class Freshness(StrEnum):
@@ -51,7 +50,7 @@ class Unreadable:
     uid: str
     generation: int
     problems: tuple[Problem, ...]
-    conditions: tuple[Mapping[str, object], ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True)

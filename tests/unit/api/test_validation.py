@@ -13,8 +13,10 @@ from tandem_api.mirror import Accepted, Mirror
 from tandem_api.parsing import LAST_APPLIED, dotted
 from tandem_api.site import Site
 from tandem_api.templates import template_problems
-from tandem_api.validation import guest_problems, host_problems, parse_problems
+from tandem_api.validation import Catalogue, guest_problems, host_problems, parse_problems
 from tandem_examples import PRODUCTION, Raw, catalogue_of, documents, merged, problems_of
+from tandem_hostile import guest as hostile_guest
+from tandem_hostile import mirror as hostile_mirror
 
 
 def named(kind: str, name: str) -> Raw:
@@ -250,3 +252,33 @@ class TestTemplates:
     def test_entities_are_refused(self, text: str) -> None:
         (problem,) = template_problems(text)
         assert problem.message == "has a document type or entities; remove them"
+
+
+class TestAnotherMirror:
+    """A guest keeps the mirror that it was started on until it has stopped everywhere."""
+
+    def edited(self, assigned: str, *reports: tuple[str, int]) -> Guest:
+        raw = hostile_guest("g")
+        raw["spec"]["mirror"] = "other"
+        raw["status"]["assignment"].update({"host": assigned, "serial": 4})
+        raw["status"]["hosts"] = {
+            f"host-{number}": {"state": state, "assignmentSerial": serial}
+            for number, (state, serial) in enumerate(reports)
+        }
+        return Guest.parse(raw)
+
+    def problems(self, guest: Guest) -> list[str]:
+        mirrors = [Mirror.parse(hostile_mirror(name)) for name in ("g", "other")]
+        catalogue = Catalogue.of(mirrors=mirrors, guests=[guest])
+        return [str(each) for each in guest_problems(guest, catalogue) if "spec.mirror" in each]
+
+    def test_is_refused_while_it_is_assigned(self) -> None:
+        (problem,) = self.problems(self.edited("burjassot-1", ("Running", 4)))
+        assert problem.startswith("spec.mirror: cannot change from g to other before")
+
+    def test_is_refused_while_a_host_has_not_said_that_it_stopped(self) -> None:
+        assert self.problems(self.edited("", ("Absent", 4), ("Absent", 3)))
+        assert self.problems(self.edited("", ("ShuttingDown", 4)))
+
+    def test_is_welcome_once_it_has_stopped(self) -> None:
+        assert self.problems(self.edited("", ("Absent", 4), ("Absent", 5))) == []

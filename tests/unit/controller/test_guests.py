@@ -5,7 +5,7 @@ import pytest
 from tandem_api.guest import ProofKind
 from tandem_api.reasons import Reason
 from tandem_controller.decide.guests import HANDLERS, Situation, situation
-from tandem_controller.decide.model import Assign, Blocked, Case, Keep
+from tandem_controller.decide.model import Assign, Blocked, Case, Keep, WriteAssignment
 
 from .scenes import (
     KEY,
@@ -17,6 +17,7 @@ from .scenes import (
     authority_of,
     guest,
     instance,
+    mirror,
     moving,
     only,
     owned_by,
@@ -327,3 +328,26 @@ def test_replicas_that_no_longer_name_the_owner_are_refused() -> None:
     decision = scene.decide()
     assert isinstance(decision, Blocked)
     assert f"c-1 owns mirror {KEY}" in decision.message
+
+
+class TestAnotherMirrorWhileItRuns:
+    """On servers that enforce no rules the edit comes in; the guest must not run twice for it."""
+
+    def scene(self) -> Scene:
+        other = mirror("other", status={"deviceNumbers": {"port": 7790, "minors": {"root": 1}}})
+        edited = Scene(guest={"mirror": "other"}, more_mirrors=[other])
+        edited.assignment = assigned(A, mirror="g")
+        return edited
+
+    def test_changes_nothing(self) -> None:
+        decision = self.scene().decide()
+        assert isinstance(decision, Keep)
+
+    def test_does_not_cost_it_its_failover(self) -> None:
+        decision = self.scene().lost().decide()
+        assert isinstance(decision, Assign)
+        assert (decision.host, decision.reason) == (B, Reason.LEASE_LOST)
+
+    def test_the_next_assignment_names_the_mirror_that_it_is_on(self) -> None:
+        writes = [w for w in self.scene().lost().plan().urgent if isinstance(w, WriteAssignment)]
+        assert [write.assignment.mirror for write in writes] == ["g"]
