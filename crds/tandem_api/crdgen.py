@@ -18,7 +18,7 @@ import yaml
 
 from tandem_api.columns import CATEGORY, KINDS, Column, KindInfo
 from tandem_api.meta import GROUP, NAME_PATTERN, VERSION
-from tandem_api.reasons import Reason
+from tandem_api.reasons import MAX_LENGTH, PATTERN, Reason
 from tandem_api.rules import LIST_KEYS, RULES, Rule
 
 Schema = dict[str, Any]
@@ -65,8 +65,8 @@ _FORMATS = {"integer": "int64", "number": "double"}
 _OPEN_REASON = {
     "description": "Why, in one CamelCase word.",
     "type": "string",
-    "pattern": "^[A-Za-z0-9]*$",
-    "maxLength": 128,
+    "pattern": PATTERN,
+    "maxLength": MAX_LENGTH,
 }
 
 
