@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 from uuid import uuid4
 
-from tandem_api.guest import Assignment
+from pydantic import ValidationError
+
+from tandem_api.guest import Assignment, GuestStatus
 from tandem_api.meta import ObjectKey, Resource
 from tandem_controller.decide.conditions import patch
 from tandem_controller.decide.model import (
@@ -117,8 +119,7 @@ class Executor:
     async def _landed(self, write: WriteAssignment) -> bool:
         """Whether an assignment whose answer was lost is there after all."""
         raw = await self._api.read_object("Guest", write.guest.key)
-        found = ((raw or {}).get("status") or {}).get("assignment")
-        if raw is None or found is None or Assignment.model_validate(found) != write.assignment:
+        if raw is None or _assignment_in(raw) != write.assignment:
             return False
         self._assigned(write, raw)
         return True
@@ -220,6 +221,14 @@ class Executor:
     def _tell(self, obj: Resource, notices: Iterable[Notice]) -> None:
         for notice in notices:
             self._events.put(type(obj).__name__, obj.key, obj.metadata.uid, notice)
+
+
+def _assignment_in(raw: Raw) -> Assignment | None:
+    """As it is stored; None also for one that cannot be read, whoever wrote that."""
+    try:
+        return GuestStatus.model_validate(raw.get("status") or {}).assignment
+    except ValidationError:
+        return None
 
 
 def _name(write: Write) -> str:

@@ -5,6 +5,7 @@ reasons, so that it can be told. Called by ``handlers``, ``loop`` and ``execute`
 nothing and does no I/O.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from tandem_api.guest import Guest
 from tandem_api.host import Host
-from tandem_api.meta import ObjectKey, Problem, Resource
+from tandem_api.meta import Condition, ObjectKey, Problem, Resource
 from tandem_api.mirror import Mirror
 from tandem_api.parsing import LAST_APPLIED
 from tandem_api.site import Site
@@ -152,5 +153,16 @@ def _unreadable(kind: str, key: ObjectKey, raw: Raw, problems: tuple[Problem, ..
         uid=metadata.get("uid", ""),
         generation=metadata.get("generation", 0),
         problems=problems,
-        conditions=tuple((raw.get("status") or {}).get("conditions") or ()),
+        conditions=_conditions(raw),
     )
+
+
+def _conditions(raw: Raw) -> tuple[Condition, ...]:
+    """Those that can be read: the others may be what is wrong with the object."""
+    status = raw.get("status")
+    listed = status.get("conditions") if isinstance(status, Mapping) else None
+    found = []
+    for each in listed if isinstance(listed, list) else ():
+        with contextlib.suppress(ValidationError):
+            found.append(Condition.model_validate(each))
+    return tuple(found)

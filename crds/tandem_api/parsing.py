@@ -5,6 +5,7 @@ object: ``validation`` does. Called by ``validation``, which is what programs im
 """
 
 import difflib
+import itertools
 import json
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,10 @@ from tandem_api.meta import (
 )
 from tandem_api.mirror import DEVICE_PATTERN
 
+MANY = 20
+"""Problems told of one object. A status must hold them, and a person read them."""
+LONG = 80
+"""Characters shown of what somebody wrote."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 _PATTERN_FIXES: Mapping[str, str] = {
@@ -53,7 +58,7 @@ def parse_problems(kind: type[Resource], raw: Mapping[str, Any]) -> list[Problem
         if problem.field not in known:
             known.add(problem.field)
             found.append(problem)
-    return found
+    return found[:MANY]
 
 
 def _plain(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
@@ -74,8 +79,8 @@ def _last_applied(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     annotations = (raw.get("metadata") or {}).get("annotations") or {}
     try:
         applied = json.loads(annotations.get(LAST_APPLIED, "{}"))
-    except ValueError:
-        return {}
+    except (ValueError, RecursionError):
+        return {}  # Anybody can write there, also a hundred thousand brackets.
     return applied if isinstance(applied, Mapping) else {}
 
 
@@ -91,7 +96,7 @@ def dotted(location: Sequence[str | int]) -> str:
     """A path as a person writes it: ``("spec", "disks", 0)`` is ``spec.disks[0]``."""
     text = ""
     for part in location:
-        text = f"{text}[{part}]" if isinstance(part, int) else _join(text, part)
+        text = f"{text}[{part}]" if isinstance(part, int) else _join(text, _cut(part))
     return text
 
 
@@ -110,7 +115,7 @@ def _message(details: ErrorDetails) -> str:
 
 def _pattern_message(given: Any, context: Mapping[str, Any]) -> str:
     fix = _PATTERN_FIXES.get(context["pattern"], f"does not match {context['pattern']}; correct it")
-    return f"{given!r} {fix}"
+    return f"{_shown(given)} {fix}"
 
 
 def _not_a(what: str) -> Callable[[Any, Mapping[str, Any]], str]:
@@ -118,7 +123,7 @@ def _not_a(what: str) -> Callable[[Any, Mapping[str, Any]], str]:
 
 
 def _bound(words: str, key: str) -> Callable[[Any, Mapping[str, Any]], str]:
-    return lambda given, context: f"is {given}; must be {words} {context[key]:g}"
+    return lambda given, context: f"is {_cut(str(given))}; must be {words} {context[key]:g}"
 
 
 def _count(words: str, key: str) -> Callable[[Any, Mapping[str, Any]], str]:
@@ -130,7 +135,11 @@ def _count(words: str, key: str) -> Callable[[Any, Mapping[str, Any]], str]:
 def _shown(given: Any) -> str:
     if isinstance(given, Mapping):
         return "a group of fields"
-    return "a list" if isinstance(given, list | tuple) else repr(given)
+    return "a list" if isinstance(given, list | tuple) else _cut(repr(given))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONG else f"{text[:LONG]}…"
 
 
 _NUMBER = _not_a("a number")
@@ -138,8 +147,8 @@ _WHOLE = _not_a("a whole number")
 _TRUTH = _not_a("true or false")
 _MESSAGES: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "missing": lambda _, __: "is missing; add it",
-    "enum": lambda given, context: f"is {given!r}; choose {context['expected']}",
-    "literal_error": lambda given, context: f"is {given!r}; choose {context['expected']}",
+    "enum": lambda given, context: f"is {_shown(given)}; choose {context['expected']}",
+    "literal_error": lambda given, context: f"is {_shown(given)}; choose {context['expected']}",
     "string_pattern_mismatch": _pattern_message,
     "string_type": lambda given, _: f"{_shown(given)} is not text; put it in quotes",
     "string_too_short": lambda _, __: "is empty; give it a value",
@@ -169,7 +178,7 @@ _MESSAGES: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
 def unknown_fields(kind: type[Resource], raw: Mapping[str, Any]) -> list[Problem]:
     """Fields of a person's part of the object (all but metadata and status) that no type knows."""
     person = {key: value for key, value in raw.items() if key not in _SERVERS}
-    return list(_unknown("", kind, person))
+    return list(itertools.islice(_unknown("", kind, person), MANY))
 
 
 _SERVERS = ("apiVersion", "kind", "metadata", "status")
@@ -178,7 +187,7 @@ _SERVERS = ("apiVersion", "kind", "metadata", "status")
 def _unknown(path: str, model: type[BaseModel], raw: Mapping[str, Any]) -> Iterator[Problem]:
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
     for key, value in raw.items():
-        here = _join(path, key)
+        here = _join(path, _cut(key))
         field = fields.get(key)
         if field is None:
             yield Problem(here, f"there is no such field; {_suggestion(key, fields)}")
@@ -203,7 +212,7 @@ def _unknown_within(path: str, annotation: Any, value: Any) -> Iterator[Problem]
     if get_origin(annotation) in (dict, Mapping):
         items = value.items() if isinstance(value, Mapping) else ()
         for key, each in items:
-            yield from _unknown_within(_join(path, str(key)), inner[-1], each)
+            yield from _unknown_within(_join(path, _cut(str(key))), inner[-1], each)
     elif get_origin(annotation) is types.UnionType:
         yield from _unknown_within(path, inner[0], value)
     elif isinstance(value, list):

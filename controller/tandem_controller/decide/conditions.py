@@ -5,6 +5,7 @@ field that goes away is written as null. ``""`` and absent are the same.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from tandem_api.meta import Condition, Model, Resource, condition
@@ -48,9 +49,18 @@ def stamped(
 
 
 def _stamp(old: Condition | None, new: Condition, generation: int, wall: str) -> Condition:
-    same = old is not None and old.status == new.status
-    since = old.last_transition_time if old is not None and same else wall
+    kept = old.last_transition_time if old is not None and old.status == new.status else None
+    since = wall if moment(kept) is None else kept
     return new.model_copy(update={"last_transition_time": since, "observed_generation": generation})
+
+
+def moment(text: str | None) -> datetime | None:
+    """A moment with its time zone, or None for anything else: anybody may have written it."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def transitions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tuple[Notice, ...]:

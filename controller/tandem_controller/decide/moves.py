@@ -7,12 +7,12 @@ lost by it: the mirror redundant, or all of it at the target; the target ready. 
 """
 
 from dataclasses import replace
-from datetime import datetime
 
 from tandem_api.authority import Mode
 from tandem_api.guest import Policy
 from tandem_api.meta import condition
 from tandem_api.reasons import Reason
+from tandem_controller.decide.conditions import moment
 from tandem_controller.decide.hosts import unfit
 from tandem_controller.decide.mirrors import failed_volumes, incomplete, redundancy
 from tandem_controller.decide.model import Assign, Case, Keep, Refusal
@@ -122,5 +122,9 @@ def _redundant_since(case: Case) -> str | None:
 
 
 def _elapsed_s(since: str, until: str) -> float:
-    """Between two RFC 3339 moments. On the wall clock: nothing but patience depends on it."""
-    return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
+    """Between two RFC 3339 moments. On the wall clock: nothing but patience depends on it.
+
+    Nothing if one cannot be read; the condition gets another one with its next status.
+    """
+    begun, now = moment(since), moment(until)
+    return (now - begun).total_seconds() if begun and now else 0.0

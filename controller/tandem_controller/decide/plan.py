@@ -12,7 +12,6 @@ from tandem_api.authority import Mode
 from tandem_api.guest import Guest, GuestStatus
 from tandem_api.meta import (
     FINALIZER,
-    Condition,
     Model,
     ObjectKey,
     Problem,
@@ -270,7 +269,7 @@ def _status_write(
 def _unreadable(each: Unreadable, wall: str) -> Iterator[WriteStatus]:
     """Say on the object itself why it cannot be read; nothing else about it is touched."""
     message = "; ".join(map(str, each.problems))
-    old = tuple(Condition.model_validate(condition) for condition in each.conditions)
+    old = each.conditions
     wanted = bad("SpecValid", Refusal(Reason.SPEC_INVALID, message))
     others = tuple(condition for condition in old if condition.type != "SpecValid")
     (new,) = stamped(old, (wanted,), each.generation, wall)
