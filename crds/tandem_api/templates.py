@@ -18,6 +18,9 @@ FIELD = "spec.domain.template"
 _QEMU_COMMANDLINE = "{http://libvirt.org/schemas/domain/qemu/1.0}commandline"
 _STORAGE_HOSTDEVS = ("scsi", "scsi_host", "storage")
 
+MAX_DEPTH = 32
+"""libvirt's own domains are about 8 deep."""
+
 _DISKS_FIX = "disks come from spec.domain.disks and the mirror alone; remove it"
 _CARDS_FIX = "cards come from spec.domain.networks alone; remove it"
 
@@ -34,7 +37,14 @@ def template_problems(template: str) -> list[Problem]:
         return [
             Problem(FIELD, f"starts with <{domain.tag}>; it must be one libvirt <domain> element")
         ]
+    if deeper_than(domain, MAX_DEPTH):
+        return [Problem(FIELD, f"is nested more than {MAX_DEPTH} deep; make it flatter")]
     return [Problem(FIELD, message) for message in _forbidden(domain)]
+
+
+def deeper_than(element: Element, levels: int) -> bool:
+    """Whether elements are nested deeper: what writes XML calls itself for each level."""
+    return any(levels == 0 or deeper_than(child, levels - 1) for child in element)
 
 
 def _forbidden(domain: Element) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core.domain_xml import DomainSettings, domain_name
+from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError, domain_name
 from tandem_actuator.core.domain_xml import render as render_domain
 from tandem_actuator.core.model import DomainState
 from tandem_actuator.core.record import updated
@@ -242,7 +242,10 @@ class Driver:
         permission = run_permission(unit.view(self.node), self.node.renewal_sent_at_s, now_s)
         if not permission.allowed:
             raise PortError(f"not starting: {permission.message}")
-        xml = render_domain(guest, unit.mirror, self.domain_settings)
+        try:
+            xml = render_domain(guest, unit.mirror, self.domain_settings)
+        except DomainXmlError as error:
+            raise PortError(str(error)) from error
         unit.starting = True  # from here on it may run: the guard and the watchdog must know
         self.on_starting()
         try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tandem_api.guest import Disk, DiskBus, Firmware, Guest, Network
 from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import Mirror
+from tandem_api.templates import MAX_DEPTH, deeper_than
 
 TANDEM_XMLNS = "https://tandem.dev/xmlns/domain/1"
 QEMU_XMLNS = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -114,6 +115,8 @@ def _template(text: str | None) -> ET.Element:
         raise DomainXmlError(f"{where}: not readable as XML: {error}") from error
     if domain.tag != "domain":
         raise DomainXmlError(f"{where}: its root is <{domain.tag}>; make it <domain>")
+    if deeper_than(domain, MAX_DEPTH):
+        raise DomainXmlError(f"{where}: is nested more than {MAX_DEPTH} deep; make it flatter")
     for tag, instead in REFUSED_DEVICES.items():
         if domain.find(f"devices/{tag}") is not None:
             raise DomainXmlError(f"{where}: has <{tag}>; remove it: {instead}")

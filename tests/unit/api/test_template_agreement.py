@@ -19,6 +19,8 @@ TEMPLATES = (
     "<network/>",
     "<domain>",
     "domain",
+    f"<domain>{'<a>' * 30}{'</a>' * 30}</domain>",
+    f"<domain>{'<a>' * 9_000}{'</a>' * 9_000}</domain>",
 )
 
 
