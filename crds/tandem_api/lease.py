@@ -64,11 +64,14 @@ class HeartbeatContent(Model):
 def heartbeat_of(lease: Mapping[str, Any]) -> Heartbeat | None:
     """Read a Lease; None if it is no host's heartbeat.
 
+    What counts is its name, which a host's rights are bound to: a label can be written by whoever
+    can write any Lease, and a heartbeat in another's name would keep a dead host alive.
+
     A timing that does not parse is None: then nobody may conclude anything from this Lease's age.
     """
     metadata = lease["metadata"]
-    host = metadata.get("labels", {}).get(HOST_LABEL)
-    if not host:
+    host = (metadata.get("labels") or {}).get(HOST_LABEL)
+    if not host or metadata["name"] != lease_name(host):
         return None
     annotations = metadata.get("annotations") or {}
     try:
