@@ -72,15 +72,8 @@ def cluster_in(folder: Path) -> Cluster:
 async def fed(cluster: Cluster, raws: list[Raw], then: list[Raw]) -> None:
     """As the four watches would, one after another."""
     cluster.api = KubeApi(Told(raws, then))  # type: ignore[arg-type]
-    changed = {
-        "Site": (cluster.sites, cluster._sites_changed),
-        "Host": (cluster.hosts, cluster._hosts_changed),
-        "Guest": (cluster.guests, cluster._guests_changed),
-        "Mirror": ({}, cluster._mirrors_changed),
-    }
     for kind in KINDS:
-        cache, notice = changed[kind.__name__]
-        await cluster._follow(kind, cache, notice)  # type: ignore[arg-type]
+        await cluster._follow(kind)
 
 
 def drbd_state(connected: bool) -> DrbdState:
