@@ -21,6 +21,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A rerun says at once what failed: a cause that comes back is no noise."""
+    if str(report.outcome) == "rerun":
+        print(
+            f"\n{report.nodeid} is tried again ({report.when}):\n{report.longreprtext}", flush=True
+        )
+
+
 def _cost(item: pytest.Item) -> int:
     return max(
         (rank for rank, name in enumerate(COSTS, 1) if item.get_closest_marker(name)), default=0

@@ -153,15 +153,17 @@ class Actuator:
     # guard
 
     async def _guard(self) -> None:
-        """Begin once everything was looked at: a fresh start must not judge what it has not seen.
+        """A fresh start must not judge what it has not seen, so a new run begins in two steps.
 
-        That is bounded. Meanwhile the watchdog, if the last run left it armed, is not fed.
+        Once every device and domain was looked at, the watchdog is fed as far as these looks
+        allow: an unanswered API must not let it run out. Fencing waits until a heartbeat was
+        tried too. Both are bounded.
         """
         deadline_s = self.ports.clock.boottime_s() + FIRST_LOOK_S
         while True:
-            if self._seen_all() or self.ports.clock.boottime_s() > deadline_s:
-                deadline_s = 0.0
-                self._guarding = True
+            late = self.ports.clock.boottime_s() > deadline_s
+            self._guarding = self._guarding or late or (self._looked() and self.heart.tried)
+            if self._guarding or self._looked():
                 self.guard_once()
             await asyncio.sleep(GUARD_INTERVAL_S)
 
@@ -171,10 +173,9 @@ class Actuator:
         if lapse_must_be_judged(self._guarding, sent_s, self.node.timing, now_s):
             self.guard_once()
 
-    def _seen_all(self) -> bool:
+    def _looked(self) -> bool:
         return (
             self._libvirt_known
-            and self.heart.tried
             and bool(self.units)
             and not any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units)
         )
@@ -185,7 +186,7 @@ class Actuator:
         units = {unit.mirror.key: unit for unit in self.units}
         views = (unit.view(self.node) for unit in units.values())
         judgement = judge(views, self.node.renewal_sent_at_s, now_s)
-        for key in judgement.fence:
+        for key in judgement.fence if self._guarding else ():
             unit = units[key]
             if unit.fence_task is None or unit.fence_task.done():
                 judged_by_s = self.node.renewal_sent_at_s

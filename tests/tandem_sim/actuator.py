@@ -193,9 +193,9 @@ class Actuator:
     def _guard(self) -> Program:
         deadline_s = self.machine.boottime_s() + FIRST_LOOK_S
         while True:
-            if self.machine.boottime_s() > deadline_s or self._seen_all():
-                deadline_s = 0.0
-                self.guarding = True
+            late = self.machine.boottime_s() > deadline_s
+            self.guarding = self.guarding or late or (self._looked() and self.tried)
+            if self.guarding or self._looked():
                 self.guard_once()
             yield Sleep(GUARD_INTERVAL_S)
 
@@ -204,15 +204,15 @@ class Actuator:
         if lapse_must_be_judged(self.guarding, sent_s, self.node.timing, now_s):
             self.guard_once()
 
-    def _seen_all(self) -> bool:
+    def _looked(self) -> bool:
         unknown = any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units)
-        return self.libvirt_known and self.tried and bool(self.units) and not unknown
+        return self.libvirt_known and bool(self.units) and not unknown
 
     def guard_once(self) -> None:
         units = {unit.mirror.key: unit for unit in self.units}
         views = (self._view(unit) for unit in units.values())
         judgement = judge(views, self.node.renewal_sent_at_s, self.machine.boottime_s())
-        for key in judgement.fence:
+        for key in judgement.fence if self.guarding else ():
             self._start_fence(units[key])
         if self.machine.watchdog.armed:
             self.machine.watchdog.feed_until(judgement.feed_until_s)

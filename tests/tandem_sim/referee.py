@@ -118,7 +118,9 @@ class Referee:
         if replica.volumes[volume].disk is not Disk.DISKLESS:
             return replica.holds(volume)
         peer = replica.wire.peer_now(replica)
-        return None if peer is None else peer.holds(volume)
+        if peer is None or peer.volumes[volume].disk is Disk.DISKLESS:
+            return None
+        return peer.holds(volume)
 
     # -- told by the API server
 

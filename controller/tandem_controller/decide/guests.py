@@ -157,6 +157,9 @@ def _unowned(case: Case) -> Decision:
     undecided = placement.worth_waiting_for(case)
     if undecided is not None:
         return Keep(Reason.WAITING_FOR_LEASE, f"{silence(undecided)}; waiting to see if it does")
+    nearly_ready = placement.preferred_but_nearly_ready(case) if assignment is None else None
+    if nearly_ready is not None:
+        return nearly_ready
     if isinstance(choice, Refusal):
         return Blocked(choice.reason, choice.message)
     problems = case.world.problems_of(case.mirror)

@@ -7,7 +7,8 @@ from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_controller.decide.hosts import unfit
-from tandem_controller.decide.model import Case, Freshness, HostView, Refusal
+from tandem_controller.decide.mirrors import in_sync
+from tandem_controller.decide.model import Case, Freshness, HostView, Keep, Refusal
 
 
 def preferred_host(case: Case) -> str:
@@ -42,6 +43,25 @@ def worth_waiting_for(case: Case) -> HostView | None:
     undecided = (Freshness.UNKNOWN, Freshness.LATE)
     views = (case.view(host) for host in case.replicas if case.authority.may_own(host))
     return next((view for view in views if view and view.freshness in undecided), None)
+
+
+def preferred_but_nearly_ready(case: Case) -> Keep | None:
+    """A new guest waits a moment for the host that it prefers to be sure of its replica.
+
+    Both hosts clear their markers at about the same time after the first sync. Without this, who
+    is first would get the guest, and would keep it.
+    """
+    host = preferred_host(case)
+    report = case.report(host) if host else None
+    fit = case.authority.may_own(host) and unfit(case.view(host), host) is None
+    marker = report.marker.reason if report and report.marker else None
+    soon = marker is Reason.ATTACHED_NOT_UP_TO_DATE and in_sync(case.mirror, case.world) is True
+    if not (fit and soon):
+        return None
+    return Keep(
+        Reason.MIRROR_NOT_READY,
+        f"waiting for {host}, which it prefers, to make sure that its replica is current",
+    )
 
 
 def _rank(case: Case, host: str) -> tuple[bool, int, int, str]:

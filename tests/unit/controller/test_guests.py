@@ -209,6 +209,39 @@ def test_a_marked_replica_may_be_used_if_a_person_overrode_it() -> None:
     assert decision.host == A
 
 
+def new_guest() -> Scene:
+    """Never placed; the mirror was just synced, and A, which it prefers, is not sure of it yet."""
+    scene = Scene().unowned()
+    scene.assignment = None
+    scene.replicas[A]["marker"] = {"reason": "AttachedNotUpToDate"}
+    return scene
+
+
+def test_a_new_guest_waits_for_the_host_that_it_prefers_to_be_sure_of_its_replica() -> None:
+    decision = new_guest().decide()
+    assert isinstance(decision, Keep)
+    assert decision.reason is Reason.MIRROR_NOT_READY
+    assert f"waiting for {A}, which it prefers" in decision.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.silent(A),
+        lambda s: s.sites.update(burjassot={"maintenance": True}),
+        lambda s: s.replicas[A]["volumes"]["root"].update(disk="Inconsistent"),
+        lambda s: s.authority.update(eligible=only(B)),
+    ],
+)
+def test_a_new_guest_does_not_wait_for_a_host_that_cannot_take_it_soon(change: object) -> None:
+    scene = new_guest()
+    assert callable(change)
+    change(scene)
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+
+
 # -- the owner came back
 
 
