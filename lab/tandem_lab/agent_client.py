@@ -6,6 +6,7 @@ It works whatever links are cut, as long as the host runs. Used by SiteHost.
 from __future__ import annotations
 
 import json
+import select
 import socket
 import struct
 import time
@@ -19,6 +20,7 @@ PORT = 7000
 CONNECT_TIMEOUT_S = 2.0
 # How much longer than the command's own limit an answer may take: the agent enforces the limit.
 ANSWER_GRACE_S = 5.0
+FOLLOW_TIMEOUT_S = 86400.0
 HEADER = struct.Struct(">cI")
 
 OnOutput = Callable[[str, bytes], None]
@@ -105,6 +107,37 @@ def run_in_host(
         stderr=output["stderr"].decode(errors="replace"),
         duration_s=time.monotonic() - started,
     )
+
+
+def follow_in_host(
+    agent: AgentAddress,
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    patience: Callable[[float], bool],
+) -> None:
+    """Run a command that prints lines for as long as it is listened to.
+
+    Ends, with OSError, when the connection breaks, or when `patience` says no: it is asked after
+    each second without a line, with the seconds since the last one.
+    """
+    request = {"argv": list(argv), "timeout_s": FOLLOW_TIMEOUT_S}
+    with connect(agent.namespace, (agent.address, PORT), CONNECT_TIMEOUT_S) as connection:
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        connection.settimeout(ANSWER_GRACE_S)
+        rest, heard_s = b"", time.monotonic()
+        while True:
+            if not select.select([connection], [], [], 1.0)[0]:
+                if not patience(time.monotonic() - heard_s):
+                    raise OSError(f"{agent.host} is silent")
+                continue
+            kind, length = HEADER.unpack(_read_exactly(connection, HEADER.size))
+            data = _read_exactly(connection, length)
+            if kind not in b"oe":
+                raise OSError(f"{agent.host}: {argv[0]} ended: {data.decode(errors='replace')}")
+            heard_s = time.monotonic()
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                on_line(line.decode(errors="replace"))
 
 
 def _collect(

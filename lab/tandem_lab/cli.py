@@ -18,6 +18,7 @@ from tandem_lab.commands import (
     lifecycle,
     links,
     linux_guest,
+    scenarios,
     setting_up,
     thirdplace,
     volumes,
@@ -25,7 +26,18 @@ from tandem_lab.commands import (
 from tandem_lab.controlplane.server import ControlPlaneError
 from tandem_lab.settings import LabError
 
-GROUPS = (setting_up, lifecycle, hosts, links, volumes, guests, actuators, thirdplace, linux_guest)
+GROUPS = (
+    setting_up,
+    lifecycle,
+    hosts,
+    links,
+    volumes,
+    guests,
+    actuators,
+    thirdplace,
+    linux_guest,
+    scenarios,
+)
 
 app = typer.Typer(
     name="tandem-lab",

@@ -159,10 +159,15 @@ class Controller:
         """Where Prometheus in the namespace scrapes it."""
         return f"127.0.0.1:{self.metrics_port}"
 
-    def start(self) -> None:
-        """Run it with the ServiceAccount's token, as its pod would."""
+    def start(self, *, same_account: bool = False) -> None:
+        """Run it with the ServiceAccount's token, as its pod would.
+
+        With `same_account` the token is the one of its last start: for an API that is away.
+        """
         plane = self._deployment.plane
-        kubeconfig = plane.serviceaccount_kubeconfig(NAMESPACE, SERVICE_ACCOUNT)
+        kubeconfig = self._deployment.directory / "controller.kubeconfig"
+        if not same_account:
+            plane.serviceaccount_kubeconfig(NAMESPACE, SERVICE_ACCOUNT, kubeconfig)
         self.process.start(
             [
                 sys.executable,

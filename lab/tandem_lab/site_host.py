@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from tandem_lab.agent_client import (
     CommandResult,
     HostUnreachableError,
     OnOutput,
+    follow_in_host,
     run_in_host,
 )
 from tandem_lab.namespace import namespace_path
@@ -221,6 +222,12 @@ class SiteHost:
         return run_in_host(
             self._agent, argv, timeout_s=timeout_s, stdin=stdin, env=env, on_output=on_output
         )
+
+    def follow(
+        self, argv: Sequence[str], on_line: Callable[[str], None], patience: Callable[[float], bool]
+    ) -> None:
+        """Listen to a command in the host; ends with OSError (agent_client.follow_in_host)."""
+        follow_in_host(self._agent, argv, on_line, patience)
 
     def shell(self, script: str, *, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
         """Run a shell script in the host and return what it printed; CommandError if it fails."""

@@ -19,8 +19,10 @@ FORMS = (
     "cut LINK HOST in",
     "cut LINK HOST out",
     "heal LINK [HOST]",
+    "delay LINK HOST MS",
     "api down",
     "api up",
+    "api restart",
     "controller kill",
     "controller start",
     "actuator kill HOST",
@@ -131,6 +133,10 @@ def _match(pattern: str, word: str, known: Names, position: int) -> str | None:
         if word != pattern:
             raise _Mismatch(position, f"{word!r} is not {pattern!r}")
         return None
+    if pattern == "MS":
+        if not word.isdecimal():
+            raise _Mismatch(position, f"{word!r} is no whole number of milliseconds")
+        return word
     choices = known.by_word[pattern]
     if not word:
         raise _Mismatch(position, f"{pattern} is missing: one of {', '.join(choices)}")

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tandem_lab.agent_client import HostUnreachableError
 from tandem_lab.deployment import Deployment
+from tandem_lab.history import Line, history_problem, lines_of
 from tandem_lab.lab import Lab
 from tandem_lab.settings import SOURCE_DIR, LabError
 from tandem_lab.site_host import HostDownError, SiteHost
@@ -42,44 +41,6 @@ ASK_TIMEOUT_S = 5.0
 
 Raw = dict[str, Any]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line that the guest printed at a host. `at_s` compares with time.monotonic()."""
-
-    at_s: float
-    host: str
-    text: str
-
-    @property
-    def number(self) -> int | None:
-        """The number, if it is one that was counted."""
-        return int(self.text) if re.fullmatch(r"\d+", self.text) else None
-
-    @property
-    def found(self) -> int | None:
-        """The number that a boot found on the disk. A kill may have left half a line before."""
-        match = re.search(r"boot (\d+)$", self.text)
-        return int(match[1]) if match else None
-
-
-def history_problem(lines: Iterable[Line]) -> str | None:
-    """Why these lines are not those of one guest that lost nothing, or None if they are."""
-    last: int | None = None
-    for line in lines:
-        where = f"at {line.host}, {line.at_s:.2f}"
-        if "BAD" in line.text:
-            return f"the guest found its disk damaged {where}: {line.text}"
-        if line.found is not None:
-            if last is not None and line.found < last:
-                return f"{last} was printed, but a boot {where} found {line.found}"
-            last = line.found
-        elif line.number is not None:
-            if last is not None and line.number != last + 1:
-                return f"{line.number} was printed {where} after {last}"
-            last = line.number
-    return None
 
 
 class Deployed:
@@ -138,14 +99,8 @@ class Deployed:
 
     def lines(self, since_s: float = 0.0, host: SiteHost | None = None) -> list[Line]:
         """What it printed since then, at all hosts or one, oldest first."""
-        hosts = self.lab.hosts if host is None else [host]
-        lines = [
-            Line(line.monotonic_s, each.name, line.text)
-            for each in hosts
-            for line in self.lab.guest_lines(GUEST.domain, each.name)
-            if line.monotonic_s >= since_s
-        ]
-        return sorted(lines, key=lambda line: line.at_s)
+        hosts = None if host is None else [host.name]
+        return lines_of(self.lab, GUEST.domain, since_s, hosts)
 
     def longest_gap_s(self, since_s: float) -> float:
         """The longest time without a number from then until now."""

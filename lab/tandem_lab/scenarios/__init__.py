@@ -1,0 +1,1 @@
+"""Scenarios and random faults on real kernels: `tandem-lab run` and `tandem-lab fuzz`."""
