@@ -42,7 +42,7 @@ def play(scenario: Scenario, settings: Settings, log: Log, slack_s: float) -> Pl
     try:
         stage.set_up()
         if scenario.settled:
-            stage.wait_settled()
+            stage.settle()
         log.begin()
         log.say("scenario", "begins")
         _run(stage, scenario, played, slack_s)

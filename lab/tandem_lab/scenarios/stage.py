@@ -118,6 +118,31 @@ class Stage:
                 raise LabError(f"not well {timeout_s:g} s later: {wrong}")
             time.sleep(SETTLE_POLL_S)
 
+    def settle(self) -> None:
+        """Well, and every guest where it prefers to be.
+
+        A host that came up later than the other has missed the first placement: what went
+        elsewhere is moved, as a person would have it moved.
+        """
+        self.wait_settled()
+        sites = {host.name: host.site for host in self.plan.hosts}
+        for guest in self.plan.guests:
+            site = sites.get(str(self.statuses.guest(guest.name).get("host")))
+            if guest.running and guest.prefers and site and site != guest.prefers:
+                self.log.say("scenario", f"{guest.name} is moved to where it prefers to be")
+                self.set_failback(guest.name, "Automatic")
+                self._wait_on(guest.name, guest.prefers)
+                self.set_failback(guest.name, guest.failback)
+                self.wait_settled()
+
+    def _wait_on(self, guest: str, site: str) -> None:
+        wanted = [host.name for host in self.plan.hosts if host.site == site]
+        deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
+        while self.runs.hosts_of(self.domains[guest]) != wanted:
+            if time.monotonic() > deadline_s:
+                raise LabError(f"{guest} does not go to {site}: {self._told(guest)}")
+            time.sleep(SETTLE_POLL_S)
+
     def unsettled(self) -> str:
         """What is not well yet, or nothing."""
         for plan in self.plan.guests:
@@ -272,6 +297,13 @@ class Stage:
 
     def set_running(self, guest: str, on: bool) -> None:
         self._patch("guest", guest, {"running": on}, NAMESPACE)
+
+    def set_failback(self, guest: str, policy: str) -> None:
+        plan = next(one for one in self.plan.guests if one.name == guest)
+        after_s = 0 if policy != plan.failback else plan.failback_after_s
+        self._patch(
+            "guest", guest, {"failback": {"policy": policy, "afterSeconds": after_s}}, NAMESPACE
+        )
 
     def set_maintenance(self, site: str, on: bool) -> None:
         self._patch("site", site, {"maintenance": on})
