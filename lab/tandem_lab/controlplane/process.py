@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tandem_lab.processes import prefer
+
 STOP_GRACE_S = 10.0
 KILL_GRACE_S = 10.0
 LOG_TAIL_BYTES = 3000
@@ -78,6 +80,7 @@ class Process:
                 env={**daemon_environment(), **(environment or {})},
             )
         pid = self._child.pid
+        prefer(pid)
         self.pid_path.write_text(f"{pid} {_start_time_ticks(pid)}\n")
 
     def alive(self) -> bool:
