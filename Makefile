@@ -4,6 +4,8 @@ PYTHON := .venv/bin/python
 LAB := .venv/bin/tandem-lab
 RUNS ?= 5
 PROFILE ?= Default
+COUNT ?= 20
+JOBS ?= 2
 
 .PHONY: help
 help: ## this list
@@ -45,6 +47,10 @@ lab-up: bootstrap ## start the lab with Tandem in it and leave it running (root)
 .PHONY: lab-down
 lab-down: bootstrap ## stop the lab
 	@$(LAB) down
+
+.PHONY: mutants
+mutants: bootstrap ## break every safety rule in turn: the simulator must notice (COUNT=20 JOBS=2)
+	@$(PYTHON) -m tandem_mutants --count $(COUNT) --jobs $(JOBS)
 
 .PHONY: bench-takeover
 bench-takeover: bootstrap ## from a site's death to the guest's first line (RUNS=5 PROFILE=Default)

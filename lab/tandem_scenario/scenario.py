@@ -15,14 +15,51 @@ from tandem_scenario.verbs import Act, Names, parse_act
 
 NOWHERE = "nowhere"
 
+EFFECTS = (
+    "ReadMirror",
+    "ReadHeartbeat",
+    "QueryDrbd",
+    "Swap",
+    "UpdateRecord",
+    "Configure",
+    "InspectMetadata",
+    "CreateMetadata",
+    "Attach",
+    "Connect",
+    "Disconnect",
+    "SkipFirstSync",
+    "Promote",
+    "Demote",
+    "ResumeIo",
+    "StartGuest",
+    "ShutDownGuest",
+    "DestroyGuest",
+    "CutNetwork",
+    "Wait",
+)
+"""What an actuator's procedures do, one after another; a step may come right after one of them."""
+
+
+@dataclass(frozen=True)
+class Upon:
+    """Right after an effect of this name on this host, the ``number``-th from then on."""
+
+    host: str
+    effect: str
+    number: int = 1
+
+    verb = "upon"
+    """A player lists it among its verbs if it can tell."""
+
 
 @dataclass(frozen=True)
 class Step:
-    """Something done at a moment."""
+    """Something done at a moment; with ``upon``, not before that moment and right after that."""
 
     at_s: float
     act: Act
     line: int = 0
+    upon: Upon | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +116,8 @@ def require_verbs(scenario: Scenario, verbs: Collection[str], player: str) -> No
     for step in scenario.steps:
         if step.act.verb not in verbs:
             raise BadScenario(step.line, f"{player} cannot do {step.act.verb!r}")
+        if step.upon is not None and Upon.verb not in verbs:
+            raise BadScenario(step.line, f"{player} cannot wait for an effect (`upon`)")
 
 
 def parse(text: str) -> Scenario:
@@ -181,17 +220,28 @@ def _guest(item: Located, sites: tuple[str, ...]) -> GuestPlan:
 
 
 def _step(item: Located, known: Names, lasts_s: float) -> Step:
-    fields = item.fields("at", "do")
-    if set(fields) != {"at", "do"}:
-        raise item.fail("a step has `at` (seconds) and `do` (what)")
+    fields = item.fields("at", "do", "upon")
+    if not {"at", "do"} <= set(fields):
+        raise item.fail("a step has `at` (seconds) and `do` (what), perhaps `upon`")
     at_s = fields["at"].seconds()
     if not 0 <= at_s <= lasts_s:
         raise fields["at"].fail(f"{at_s:g} s is not within the {lasts_s:g} s that it lasts")
     command = fields["do"].text()
+    upon = _upon(fields["upon"], known) if "upon" in fields else None
     try:
-        return Step(at_s, parse_act(command, known), fields["do"].line)
+        return Step(at_s, parse_act(command, known), fields["do"].line, upon)
     except ValueError as error:
         raise fields["do"].fail(str(error)) from error
+
+
+def _upon(item: Located, known: Names) -> Upon:
+    host, effect, number = (*item.text().split(), "1", "", "")[:3]
+    if host not in known.hosts or effect not in EFFECTS or not number.isdecimal():
+        raise item.fail(
+            f"write HOST EFFECT [NUMBER]: one of {', '.join(known.hosts)}, then one of"
+            f" {', '.join(EFFECTS)}"
+        )
+    return Upon(host, effect, int(number))
 
 
 EXPECTED = (

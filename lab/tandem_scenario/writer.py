@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from tandem_scenario.plan import GuestPlan, HostPlan, WorldPlan
-from tandem_scenario.scenario import Expectation, Scenario
+from tandem_scenario.scenario import Expectation, Scenario, Step
 
 GUEST_FIELDS = {
     "name": "name",
@@ -55,7 +55,7 @@ def write(scenario: Scenario) -> str:
     if world.guests != default.guests:
         top["guests"] = [_guest(guest) for guest in world.guests]
     top["lasts"] = _number(scenario.lasts_s)
-    top["steps"] = [{"at": _number(s.at_s), "do": s.act.command} for s in scenario.steps]
+    top["steps"] = [_step(step) for step in scenario.steps]
     top["expect"] = [_expectation(expectation) for expectation in scenario.expectations]
     # One line per guest, step and expectation, as people write them.
     parts = []
@@ -72,6 +72,14 @@ def _flow(item: dict[str, Any]) -> str:
         item, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True
     )
     return text.strip()
+
+
+def _step(step: Step) -> dict[str, Any]:
+    at, do = {"at": _number(step.at_s)}, {"do": step.act.command}
+    if step.upon is None:
+        return {**at, **do}
+    number = f" {step.upon.number}" if step.upon.number > 1 else ""
+    return {**at, "upon": f"{step.upon.host} {step.upon.effect}{number}", **do}
 
 
 def _host(host: HostPlan) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from tandem_scenario.scenario import Scenario, parse, read
+from tandem_actuator.core.effects import Effect
+from tandem_scenario.scenario import EFFECTS, Scenario, parse, read
 from tandem_scenario.verbs import FORMS, VERBS, verb_of
 from tandem_scenario.writer import write
 from tandem_sim.__main__ import main
@@ -50,6 +52,10 @@ def test_a_scenario_says_what_it_is_about(path: Path) -> None:
 def test_every_verb_is_documented() -> None:
     text = (ROOT / "docs" / "scenarios.md").read_text()
     assert [form for form in FORMS if f"| `{form}` |" not in text] == []
+
+
+def test_a_step_may_wait_for_any_effect() -> None:
+    assert set(EFFECTS) == {effect.__name__ for effect in get_args(Effect)}
 
 
 def test_what_the_simulator_cannot_do_is_documented() -> None:
@@ -130,6 +136,11 @@ class TestCommandLine:
                 "title: t\nlasts: 5\nexpect: []\nsteps:\n"
                 "  - {at: 1, do: cut management burjassot-1 in}\n",
                 "line 5: the simulator cannot do 'cut in'",
+            ),
+            (
+                "title: t\nlasts: 5\nexpect: []\nsteps:\n"
+                "  - {at: 1, upon: burjassot-1 Magic, do: api down}\n",
+                "line 5: write HOST EFFECT [NUMBER]: one of burjassot-1, tarongers-1, then one of",
             ),
             (
                 "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 9, do: api down}\n",

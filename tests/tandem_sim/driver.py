@@ -26,22 +26,40 @@ QUERY_S = (0.002, 0.02)
 
 
 @dataclass
+class Awaited:
+    """What is to be done after the ``left``-th effect of this name from now on."""
+
+    effect: str
+    left: int
+    action: Callable[[], None]
+
+
+@dataclass
 class Crash:
-    """Ends something right after a host's n-th effect; ``count`` goes on over restarts."""
+    """Ends something right after a host's n-th effect; ``count`` goes on over restarts.
+
+    ``awaited``: what else shall be done right after some effect.
+    """
 
     after: int = -1
     action: Callable[[], None] = lambda: None
     count: int = 0
     seen: list[str] = field(default_factory=list)
+    awaited: list[Awaited] = field(default_factory=list)
 
     def performed(self, effect: fx.Effect) -> bool:
         """Whether this was the one."""
+        name = type(effect).__name__
         self.count += 1
-        self.seen.append(type(effect).__name__)
-        if self.count - 1 != self.after:
-            return False
-        self.action()
-        return True
+        self.seen.append(name)
+        due = [self.action] if self.count - 1 == self.after else []
+        for awaited in self.awaited:
+            awaited.left -= awaited.effect == name
+        due += [awaited.action for awaited in self.awaited if not awaited.left]
+        self.awaited = [awaited for awaited in self.awaited if awaited.left]
+        for action in due:
+            action()
+        return bool(due)
 
 
 Doing = Generator[Command, bool, fx.Outcome]

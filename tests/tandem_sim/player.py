@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from tandem_api.reasons import Reason
 from tandem_scenario.judge import LOOK_S, End, Judge
-from tandem_scenario.scenario import Scenario, require_verbs
+from tandem_scenario.scenario import Scenario, Upon, require_verbs
 from tandem_sim.events import Line
 from tandem_sim.referee import History
-from tandem_sim.verbs import DOING, do
+from tandem_sim.verbs import DOING, take
 from tandem_sim.world import World
 
 
@@ -27,7 +27,7 @@ def play(
     scenario: Scenario, seed: int | None = None, echo: Callable[[str], None] | None = None
 ) -> Result:
     """From beginning to end. Raises: BadScenario: it wants what the simulator cannot do."""
-    require_verbs(scenario, DOING, "the simulator")
+    require_verbs(scenario, {*DOING, Upon.verb}, "the simulator")
     plan = scenario.world
     if seed is not None:
         plan = type(plan)(**{**plan.__dict__, "seed": seed})
@@ -54,7 +54,7 @@ def _run(world: World, scenario: Scenario, result: Result) -> None:
             judge.look(now_s)
         judge.at(moment_s)
         while steps and steps[0].at_s <= moment_s:
-            do(world, steps.pop(0).act)
+            take(world, steps.pop(0))
     judge.end()
 
 

@@ -6,6 +6,7 @@ refuses a file that wants it. Called by ``player``.
 
 from collections.abc import Callable, Mapping
 
+from tandem_scenario.scenario import Step
 from tandem_scenario.verbs import Act
 from tandem_sim.world import World
 
@@ -33,6 +34,14 @@ DOING: Mapping[str, Callable[..., None]] = {
     "confirm-down": World.confirm_down,
 }
 """Verb → what it does, called with the world and the command's arguments."""
+
+
+def take(world: World, step: Step) -> None:
+    """Do it now, or right after the effect that it waits for."""
+    if step.upon is None:
+        do(world, step.act)
+    else:
+        world.upon(step.upon, lambda: do(world, step.act))
 
 
 def do(world: World, act: Act) -> None:

@@ -15,12 +15,13 @@ from tandem_api.reasons import Reason
 from tandem_api.site import Site
 from tandem_api.timing import PROFILES, Profile
 from tandem_scenario.plan import GuestPlan, HostPlan, WorldPlan
+from tandem_scenario.scenario import Upon
 from tandem_sim.actuator import Actuator
 from tandem_sim.api import Api
 from tandem_sim.controller import Controller
 from tandem_sim.disk import Backing
 from tandem_sim.drbd import Replica
-from tandem_sim.driver import Crash
+from tandem_sim.driver import Awaited, Crash
 from tandem_sim.events import Log
 from tandem_sim.host import Host, Machine
 from tandem_sim.kernel import Command, Group, Kernel, Sleep, WaitFor
@@ -338,6 +339,12 @@ class World:
                 self.kernel.after(0.0, self.outside, lambda: self.kill(host))
 
         self.api.server.on_authority.append(told)
+
+    def upon(self, upon: Upon, act: Callable[[], None]) -> None:
+        """Right after that effect, before the procedure hears of its outcome."""
+        crash = self.crashes.setdefault(upon.host, Crash())
+        do = lambda: self.kernel.after(0.0, self.outside, act)  # noqa: E731
+        crash.awaited.append(Awaited(upon.effect, upon.number, do))
 
     def libvirt(self, host: str, *, up: bool) -> None:
         self.log.say("scenario", f"libvirt {'up' if up else 'down'} on {host}")

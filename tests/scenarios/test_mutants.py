@@ -1,0 +1,104 @@
+"""Every safety rule is needed: the mutants can be made, and known scenarios notice them.
+
+A slice here; ``make mutants`` tries all of them, with every scenario and random faults.
+``TANDEM_MUTANTS=all`` has every mutant that a scenario is known to notice.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tandem_mutants.catalogue import ROOT, BadMutant, Mutant, mutated_sources, read_all, replaced
+
+MUTANTS = read_all()
+KNOWN = [mutant for mutant in MUTANTS if mutant.dies_by]
+SLICE = {
+    "peer-stays-eligible",
+    "unclear-is-granted",
+    "lost-is-granted",
+    "promotion-never-confirmed",
+    "restored-with-the-peer-marked",
+    "never-fences",
+    "no-lease-wait",
+    "silence-without-watchdog",
+}
+TRIED = (
+    KNOWN if os.environ.get("TANDEM_MUTANTS") == "all" else [m for m in KNOWN if m.name in SLICE]
+)
+TRIAL_TIMEOUT_S = 120
+
+
+def by_name(mutant: Mutant) -> str:
+    return mutant.name
+
+
+def tried(name: str, scenario: str) -> dict[str, object]:
+    """The verdict on one mutant in one scenario."""
+    command = [sys.executable, "-m", "tandem_mutants.trial", name, "--scenario", scenario]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=TRIAL_TIMEOUT_S, check=True
+    )
+    verdict = json.loads(ended.stdout)
+    assert isinstance(verdict, dict)
+    return verdict
+
+
+@pytest.mark.parametrize("mutant", TRIED, ids=by_name)
+def test_its_scenario_notices(mutant: Mutant) -> None:
+    assert tried(mutant.name, mutant.dies_by)["killed_by"] == mutant.dies_by
+
+
+def test_the_code_as_it_is_passes() -> None:
+    assert tried("none", "both-links-of-the-owner-cut")["problem"] == ""
+
+
+def test_the_slice_is_in_the_catalogue() -> None:
+    assert {mutant.name for mutant in KNOWN} >= SLICE
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=by_name)
+def test_it_can_be_made(mutant: Mutant) -> None:
+    for module, (path, text) in mutated_sources(mutant).items():
+        compile(text, module, "exec")
+        assert text != path.read_text()
+
+
+def test_every_rule_has_at_least_three() -> None:
+    rules = [mutant.rule for mutant in MUTANTS]
+    assert {rule: rules.count(rule) for rule in range(1, 16) if rules.count(rule) < 3} == {}
+
+
+@pytest.mark.parametrize("mutant", KNOWN, ids=by_name)
+def test_the_scenario_that_notices_is_there(mutant: Mutant) -> None:
+    assert (ROOT / "tests" / "scenarios" / mutant.dies_by / "scenario.yaml").exists()
+    assert not mutant.spared
+
+
+class TestReplaced:
+    text = "def f():\n    if a:\n        b()\n\n    return c\n"
+
+    def test_lines_at_any_depth(self) -> None:
+        new = replaced(self.text, "if a:\n    b()\n", "d()\n")
+        assert new == "def f():\n    d()\n\n    return c\n"
+
+    def test_lines_taken_out(self) -> None:
+        assert replaced(self.text, "if a:\n    b()\n\n", "") == "def f():\n\n    return c\n"
+
+    @pytest.mark.parametrize(("old", "times"), [("gone()\n", 0), ("b()\n", 2), ("b", 0)])
+    def test_not_there_exactly_once(self, old: str, times: int) -> None:
+        with pytest.raises(ValueError, match=f"there {times} times"):
+            replaced(self.text + "b()\n", old, "")
+
+
+def test_code_that_has_changed_is_told(tmp_path: Path) -> None:
+    mutant = MUTANTS[0]
+    for edit in mutant.edits:
+        path = tmp_path / edit.file
+        path.parent.mkdir(parents=True)
+        path.write_text("changed = True\n")
+    with pytest.raises(BadMutant, match=f"mutant {mutant.name}: in {mutant.edits[0].file} these"):
+        mutated_sources(mutant, tmp_path)

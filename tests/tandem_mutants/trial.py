@@ -1,0 +1,144 @@
+"""One mutant on trial, in a process of its own: scenarios until one notices, then random faults.
+
+``python -m tandem_mutants.trial NAME …`` prints a ``Verdict`` as JSON. NAME ``none`` is the code as
+it is. The simulator is imported only after the mutant took its place. Called by ``__main__``.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from tandem_mutants.catalogue import ROOT, Mutant, read_all
+from tandem_mutants.mutate import install
+
+SCENARIOS = ROOT / "tests" / "scenarios"
+TRIAL_TIMEOUT_S = 30
+OTHER_SEEDS: list[int | None] = [None, 2, 3, 4, 5, 6, 7, 8]
+"""Where moments must meet, not every seed lets them: a known scenario has several tries."""
+NONE = Mutant(name="none", rule=0, what="the code as it is", edits=())
+
+
+@dataclass
+class Verdict:
+    """What became of one mutant.
+
+    ``killed_by``: the first scenario or seed that noticed, and ``problem`` what it saw. ``seeds``
+    of random faults were played, ``violated`` are those in which something went wrong.
+    """
+
+    mutant: str
+    killed_by: str = ""
+    problem: str = ""
+    scenarios: int = 0
+    seeds: int = 0
+    violated: list[int] = field(default_factory=list)
+    took_s: float = 0.0
+
+
+class TooLong(Exception):
+    """A scenario that does not come to an end is a problem too."""
+
+
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Seconds of this process's own time, so that a busy machine makes no difference."""
+
+    def over(number: int, frame: FrameType | None) -> None:
+        raise TooLong(f"it does not end within {seconds} s")
+
+    old = signal.signal(signal.SIGPROF, over)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, old)
+
+
+def problem_of(play: Callable[[], list[str]]) -> str:
+    """The first thing that went wrong, or nothing. What breaks the simulation itself counts too."""
+    try:
+        with time_limit(TRIAL_TIMEOUT_S):
+            problems = play()
+    except (Exception, TooLong) as error:
+        return f"{type(error).__name__}: {error}"
+    return problems[0] if problems else ""
+
+
+def try_scenarios(
+    verdict: Verdict, files: list[Path], seeds: list[int | None], *, until_killed: bool
+) -> None:
+    """Play them in this order, with each of the seeds (None: the file's own)."""
+    from tandem_scenario.scenario import read
+    from tandem_sim.player import play
+
+    for path in files:
+        scenario = read(path)
+        for seed in seeds:
+            problem = problem_of(lambda one=scenario, seed=seed: play(one, seed).problems)  # type: ignore[misc]
+            verdict.scenarios += 1
+            if problem and not verdict.killed_by:
+                verdict.killed_by, verdict.problem = path.parent.name, problem
+            if problem and until_killed:
+                return
+
+
+def try_seeds(verdict: Verdict, first: int, count: int, limit_s: float) -> None:
+    """Random faults, as long as the time allows."""
+    from tandem_sim.explore import explore
+
+    began_s = time.monotonic()
+    for seed in range(first, first + count):
+        if time.monotonic() - began_s > limit_s:
+            return
+        problem = problem_of(lambda seed=seed: explore(seed).problems)  # type: ignore[misc]
+        verdict.seeds += 1
+        if problem:
+            verdict.violated.append(seed)
+        if problem and not verdict.killed_by:
+            verdict.killed_by, verdict.problem = f"seed {seed}", problem
+
+
+def files_for(mutant: Mutant, only: list[str]) -> list[Path]:
+    """The scenarios to play: the one known to notice first."""
+    if only:
+        return [SCENARIOS / name / "scenario.yaml" for name in only]
+    every = sorted(SCENARIOS.glob("*/scenario.yaml"))
+    return sorted(every, key=lambda path: path.parent.name != mutant.dies_by)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="tandem_mutants.trial")
+    parser.add_argument("name")
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--limit-s", type=float, default=600.0)
+    parser.add_argument("--scenario", nargs="*", default=[], help="only these")
+    parser.add_argument("--all", action="store_true", help="every scenario, also after a kill")
+    options = parser.parse_args(arguments)
+    mutant = next(m for m in (NONE, *read_all()) if m.name == options.name)
+    install(mutant)
+    began_s = time.monotonic()
+    verdict = Verdict(mutant.name)
+    files = files_for(mutant, options.scenario)
+    if mutant.dies_by and not options.all:
+        known = [SCENARIOS / mutant.dies_by / "scenario.yaml"]
+        try_scenarios(verdict, known, OTHER_SEEDS, until_killed=True)
+    if not verdict.killed_by:
+        try_scenarios(verdict, files, [None], until_killed=not options.all)
+    try_seeds(verdict, options.first, options.count, options.limit_s)
+    verdict.took_s = round(time.monotonic() - began_s, 1)
+    print(json.dumps(asdict(verdict)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
