@@ -1,7 +1,8 @@
 """The power switches of a scenario's hosts, and who presses them after a watchdog's reset.
 
 A server that its watchdog resets boots again. The lab's kernel does so in place and does not
-always survive it, so a host that was reset, or that says nothing for long, is switched off and on.
+always survive it (it then receives SIGSEGV for ever), so a host that was reset, or that says
+nothing for long, is switched off and on.
 Called by ``stage``; a thread of it looks at every host until ``stop``.
 """
 
@@ -9,15 +10,18 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 from tandem_lab.lab import Lab
 from tandem_lab.scenarios.log import Log
 from tandem_lab.scenarios.runs import Runs
 from tandem_lab.settings import LabError
+from tandem_lab.site_host import SiteHost
 
 LOOK_S = 0.2
 # A kernel that does not come up after a reset; a boot takes a third of this on a busy machine.
 HUNG_S = 45.0
+RESET = b"softdog: Initiating system reboot"
 
 
 class Power:
@@ -28,6 +32,8 @@ class Power:
         self._lock = threading.RLock()
         self._on = {host.name: True for host in lab.hosts}
         self._boots = {host.name: len(host.boots()) for host in lab.hosts}
+        self._console_bytes = {host.name: _size(host.console_log) for host in lab.hosts}
+        self._console_seen: dict[str, int] = {}
         self._paused: set[str] = set()
         self._alive_s = dict.fromkeys(self._on, time.monotonic())
         self.resets = 0
@@ -44,6 +50,10 @@ class Power:
     def alive(self, name: str) -> None:
         """Somebody has heard of this host."""
         self._alive_s[name] = time.monotonic()
+
+    def silent_s(self, name: str) -> float:
+        """How long nobody has heard of this host."""
+        return time.monotonic() - self._alive_s[name]
 
     def paused(self, name: str) -> bool:
         return name in self._paused
@@ -82,6 +92,7 @@ class Power:
     def _boot(self, name: str) -> None:
         host = self._lab.host(name)
         self._boots[name] = len(host.boots()) + 1
+        self._console_bytes[name] = _size(host.console_log)
         self.alive(name)
         host.start(wait=False)
 
@@ -100,9 +111,9 @@ class Power:
             host, why = self._lab.host(name), ""
             if not host.is_up:
                 why = "its kernel has ended"
-            elif len(host.boots()) > self._boots[name]:
+            elif self._said_reset(host) or len(host.boots()) > self._boots[name]:
                 why = "reset by its watchdog"
-            elif time.monotonic() - self._alive_s[name] > HUNG_S:
+            elif self.silent_s(name) > HUNG_S:
                 why = "it does not answer any more"
             if why:
                 self._log.say(name, f"{why}; switched off and on")
@@ -110,3 +121,17 @@ class Power:
                 self._runs.lost(name, why)
                 host.kill()
                 self._boot(name)
+
+    def _said_reset(self, host: SiteHost) -> bool:
+        """Whether its kernel has said so since it was switched on."""
+        size_bytes = _size(host.console_log)
+        if size_bytes == self._console_seen.get(host.name):
+            return False
+        self._console_seen[host.name] = size_bytes
+        with host.console_log.open("rb") as console:
+            console.seek(self._console_bytes[host.name])
+            return RESET in console.read()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -41,6 +41,9 @@ SETTLE_TIMEOUT_S = 180.0
 SETTLE_POLL_S = 0.25
 IN_HOST_TIMEOUT_S = 8.0
 COUNTS_S = 3.0
+WELL_FOR_S = 5.0
+# Hosts tell once a second what runs on them; statuses are read three times as often.
+FRESH_S = 3.0
 NOTICED_S = 4.0
 # DRBD's own fault injection: every kind of access to its backing devices, each time.
 FAIL_DISK = (
@@ -107,14 +110,19 @@ class Stage:
 
     # -- how it is
 
-    def wait_settled(self, timeout_s: float = SETTLE_TIMEOUT_S) -> None:
-        """Until every guest that shall run does and is protected. LabError: what is not so."""
-        deadline_s = time.monotonic() + timeout_s
+    def wait_settled(self, timeout_s: float = SETTLE_TIMEOUT_S) -> float:
+        """Until every guest that shall run does and is protected, for some seconds on end.
+
+        Returns how long it took to become so. LabError: what is not so.
+        """
+        began_s = well_s = time.monotonic()
         while True:
-            wrong = self.unsettled()
-            if not wrong:
-                return
-            if time.monotonic() > deadline_s:
+            wrong, now_s = self.unsettled(), time.monotonic()
+            if wrong:
+                well_s = now_s
+            elif now_s - well_s > WELL_FOR_S:
+                return well_s - began_s
+            if now_s - began_s > timeout_s and wrong:
                 raise LabError(f"not well {timeout_s:g} s later: {wrong}")
             time.sleep(SETTLE_POLL_S)
 
@@ -145,6 +153,11 @@ class Stage:
 
     def unsettled(self) -> str:
         """What is not well yet, or nothing."""
+        if time.monotonic() - self.statuses.read_s > FRESH_S:
+            return "the API does not answer"
+        silent = [h.name for h in self.lab.hosts if self.power.silent_s(h.name) > FRESH_S]
+        if silent:
+            return f"{' and '.join(silent)} cannot be seen"
         for plan in self.plan.guests:
             status, held = self.statuses.guest(plan.name), self.statuses.authority(plan.name)
             entries = held.get("eligible") or {}

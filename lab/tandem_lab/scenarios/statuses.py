@@ -11,6 +11,7 @@ import http.client
 import json
 import ssl
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -79,13 +80,15 @@ class ApiReader:
 class Statuses:
     """The newest known objects, by name, and a line in the log for what changed in them.
 
-    `moves` has the reason of each move of a guest, by its name and the moment it was decided.
+    `read_s` is when they were read (time.monotonic()). `moves` has the reason of each move of a
+    guest, by the guest's name and the moment at which the move was decided.
     """
 
     def __init__(self, reader: ApiReader, log: Log) -> None:
         self._reader, self._log = reader, log
         self.guests: dict[str, Raw] = {}
         self.mirrors: dict[str, Raw] = {}
+        self.read_s = 0.0
         self.moves: dict[tuple[str, str], str] = {}
         self._said: dict[str, str] = {}
         self._stopped = threading.Event()
@@ -138,6 +141,7 @@ class Statuses:
         for kind, known in (("guests", self.guests), ("mirrors", self.mirrors)):
             items = self._reader.get(f"{ROOT}/{kind}")["items"]
             known.update({item["metadata"]["name"]: item for item in items})
+        self.read_s = time.monotonic()
         for name in self.guests:
             status = self.guest(name)
             told = f"{status.get('phase')}: {status.get('reason')}: {status.get('message')}"
