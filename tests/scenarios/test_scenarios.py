@@ -5,6 +5,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -12,6 +13,9 @@ from typing import get_args
 import pytest
 
 from tandem_actuator.core.effects import Effect
+from tandem_lab.scenarios.doing import DOING as LAB_DOING
+from tandem_lab.scenarios.player import check
+from tandem_scenario.located import BadScenario
 from tandem_scenario.scenario import EFFECTS, Scenario, parse, read
 from tandem_scenario.verbs import FORMS, VERBS, verb_of
 from tandem_scenario.writer import write
@@ -58,12 +62,27 @@ def test_a_step_may_wait_for_any_effect() -> None:
     assert set(EFFECTS) == {effect.__name__ for effect in get_args(Effect)}
 
 
-def test_what_the_simulator_cannot_do_is_documented() -> None:
+@pytest.mark.parametrize(("player", "other"), [("lab", DOING), ("simulator", LAB_DOING)])
+def test_what_only_one_can_do_is_documented(player: str, other: Mapping[str, object]) -> None:
     text = (ROOT / "docs" / "scenarios.md").read_text()
-    assert set(DOING) <= set(VERBS)
-    only_lab = [form for form in FORMS if verb_of(form) not in DOING]
-    told = re.findall(r"^\| `([^`]+)` \|.*\| lab \|$", text, re.MULTILINE)
-    assert told == only_lab
+    assert set(other) <= set(VERBS)
+    told = re.findall(rf"^\| `([^`]+)` \|.*\| {player} \|$", text, re.MULTILINE)
+    assert told == [form for form in FORMS if verb_of(form) not in other]
+
+
+def test_what_the_lab_cannot_play_is_documented() -> None:
+    text = (ROOT / "docs" / "scenarios.md").read_text()
+    table = text.split("## On real kernels", 1)[1].split("\n## ", 1)[0]
+    refused = [path.parent.name for path in FILES if not _lab_plays(path)]
+    assert re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE) == refused
+
+
+def _lab_plays(path: Path) -> bool:
+    try:
+        check(read(path))
+    except BadScenario:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
