@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RESCAN_S = 0.2
+TAIL_BYTES = 1000
 SERIAL_PATTERN = "*/share/serial/*.log"
 
 
@@ -41,6 +42,22 @@ def read_lines(state_dir: Path, host: str, guest: str) -> list[GuestLine]:
         monotonic_s, wall_s, text = row.split(" ", 2)
         lines.append(GuestLine(float(monotonic_s), float(wall_s), text))
     return lines
+
+
+def read_last_line(state_dir: Path, host: str, guest: str) -> GuestLine | None:
+    """The newest line, without reading what may be hours of them."""
+    path = stamped_path(state_dir, host, guest)
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        rows = file.read().decode(errors="replace").split("\n")
+    # What is after the last newline is being written; what is first may be half a row.
+    whole = [row for row in rows[:-1] if row.count(" ") >= 2]
+    if not whole:
+        return None
+    monotonic_s, wall_s, text = whole[-1].split(" ", 2)
+    return GuestLine(float(monotonic_s), float(wall_s), text)
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from tandem_lab.guests import counter_sector, parse_counter_sector
-from tandem_lab.recorder import Recorder, read_lines
+from tandem_lab.recorder import Recorder, read_last_line, read_lines, stamped_path
 from tandem_lab.setup import stamps
 from tandem_lab.topology import (
     ALL_LINKS,
@@ -98,6 +98,17 @@ def test_lines_are_stamped_when_complete_and_only_once(tmp_path: Path) -> None:
     lines = read_lines(tmp_path, "a-1", "g")
     assert [line.text for line in lines] == ["boot 0", "1", "2", "3"]
     assert before_s <= lines[0].monotonic_s <= lines[-1].monotonic_s <= time.monotonic()
+    assert read_last_line(tmp_path, "a-1", "g") == lines[-1]
+    assert read_last_line(tmp_path, "a-1", "other") is None
+
+
+def test_the_last_line_of_many(tmp_path: Path) -> None:
+    path = stamped_path(tmp_path, "a-1", "g")
+    path.parent.mkdir(parents=True)
+    _write(path, "".join(f"{n}.5 {n}.25 {n}\n" for n in range(10_000)) + "10000.5 100")
+    newest = read_last_line(tmp_path, "a-1", "g")
+    assert newest is not None
+    assert (newest.monotonic_s, newest.text) == (9999.5, "9999")
 
 
 def _write(path: Path, text: str) -> None:

@@ -21,6 +21,7 @@ from tandem_lab.guests import write_counter_guest
 from tandem_lab.history import history_problem, lines_of
 from tandem_lab.lab import Lab
 from tandem_lab.network import Direction
+from tandem_lab.recorder import read_last_line
 from tandem_lab.scenarios.log import Log
 from tandem_lab.scenarios.objects import (
     DEVICE_SIZE,
@@ -182,9 +183,10 @@ class Stage:
         return ", ".join(f"{word} {status.get(word)!r}" for word in words)
 
     def _counts(self, guest: str) -> bool:
+        state_dir, domain = self.lab.settings.state_dir, self.domains[guest]
+        newest = [read_last_line(state_dir, host.name, domain) for host in self.lab.hosts]
         since_s = time.monotonic() - COUNTS_S
-        lines = lines_of(self.lab, self.domains[guest], since_s)
-        return any(line.number is not None for line in lines)
+        return any(line.monotonic_s > since_s and line.text.isdecimal() for line in newest if line)
 
     def runs_on(self, guest: str) -> list[str]:
         """Where its processors run: not on a host that stands still."""
