@@ -36,7 +36,7 @@ from tandem_lab.scenarios.runs import Runs, RunsWatch
 from tandem_lab.scenarios.statuses import ApiReader, Statuses
 from tandem_lab.settings import LabError, Settings
 from tandem_lab.site_host import HostDownError, SiteHost
-from tandem_scenario.plan import LINKS, WorldPlan
+from tandem_scenario.plan import LINKS, GuestPlan, WorldPlan
 
 SETTLE_TIMEOUT_S = 180.0
 SETTLE_POLL_S = 0.25
@@ -159,23 +159,31 @@ class Stage:
         silent = [h.name for h in self.lab.hosts if self.power.silent_s(h.name) > FRESH_S]
         if silent:
             return f"{' and '.join(silent)} cannot be seen"
-        for plan in self.plan.guests:
-            status, held = self.statuses.guest(plan.name), self.statuses.authority(plan.name)
-            entries = held.get("eligible") or {}
-            if not entries or not all(entry.get("eligible") for entry in entries.values()):
-                return f"{plan.name}: eligible are {entries or 'none'}: {self._told(plan.name)}"
-            if not plan.running:
-                continue
-            if status.get("phase") != "Running" or status.get("protected") != "True":
-                return f"{plan.name}: {self._told(plan.name)}"
-            if held.get("mode") != "Mirrored":
-                return f"{plan.name}: its mirror is {held.get('mode')}: {self._told(plan.name)}"
-            runs = self.runs.hosts_of(self.domains[plan.name])
-            if runs != [status.get("host")]:
-                return f"{plan.name} runs on {runs}, told is {status.get('host')}"
-            if not self._counts(plan.name):
-                return f"{plan.name} runs on {runs[0]} and does not count"
-        return ""
+        wrong = (self._guest_unsettled(plan) for plan in self.plan.guests)
+        return next((what for what in wrong if what), "")
+
+    def _guest_unsettled(self, plan: GuestPlan) -> str:
+        status, held = self.statuses.guest(plan.name), self.statuses.authority(plan.name)
+        entries = held.get("eligible") or {}
+        if not entries or not all(entry.get("eligible") for entry in entries.values()):
+            return f"{plan.name}: eligible are {entries or 'none'}: {self._told(plan.name)}"
+        if not plan.running:
+            return ""
+        if status.get("phase") != "Running":
+            return f"{plan.name}: {self._told(plan.name)}"
+        if self._protectable and status.get("protected") != "True":
+            return f"{plan.name} is not protected: {self._told(plan.name)}"
+        if held.get("mode") != "Mirrored":
+            return f"{plan.name}: its mirror is {held.get('mode')}: {self._told(plan.name)}"
+        runs = self.runs.hosts_of(self.domains[plan.name])
+        if runs != [status.get("host")]:
+            return f"{plan.name} runs on {runs}, told is {status.get('host')}"
+        return "" if self._counts(plan.name) else f"{plan.name} runs on {runs[0]} without counting"
+
+    @property
+    def _protectable(self) -> bool:
+        """Without a watchdog a guest is protected by a person's word only, and never says so."""
+        return all(host.watchdog != "None" for host in self.plan.hosts)
 
     def _told(self, guest: str) -> str:
         status = self.statuses.guest(guest)
