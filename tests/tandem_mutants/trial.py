@@ -122,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--limit-s", type=float, default=600.0)
     parser.add_argument("--scenario", nargs="*", default=[], help="only these")
+    parser.add_argument("--tries", type=int, default=1, help="seeds for each of these")
     parser.add_argument("--all", action="store_true", help="every scenario, also after a kill")
     options = parser.parse_args(arguments)
     mutant = next(m for m in (NONE, *read_all()) if m.name == options.name)
@@ -133,7 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
         known = [SCENARIOS / mutant.dies_by / "scenario.yaml"]
         try_scenarios(verdict, known, OTHER_SEEDS, until_killed=True)
     if not verdict.killed_by:
-        try_scenarios(verdict, files, [None], until_killed=not options.all)
+        seeds = OTHER_SEEDS[: options.tries]
+        try_scenarios(verdict, files, seeds, until_killed=not options.all)
     try_seeds(verdict, options.first, options.count, options.limit_s)
     verdict.took_s = round(time.monotonic() - began_s, 1)
     print(json.dumps(asdict(verdict)))
