@@ -14,6 +14,7 @@ from pathlib import Path
 from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
+from tandem_controller.admission import serve
 from tandem_controller.assembly import assembled
 from tandem_controller.settings import Settings, load
 
@@ -45,13 +46,14 @@ def parser() -> argparse.ArgumentParser:
         )
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("run", help="run the controller (the default)")
+    commands.add_parser("admission", help="serve the admission webhook")
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point. Exit codes: 0 stopped as asked, 1 failed, 2 bad settings."""
     options = vars(parser().parse_args(arguments))
-    options.pop("command")
+    program = _admission if options.pop("command") == "admission" else _run
     config = options.pop("config")
     try:
         settings = load(config, options)
@@ -65,8 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))
     try:
         with asyncio.Runner() as runner:
-            runner.run(_run(settings))
-    except (ConfigException, OSError) as error:
+            runner.run(program(settings))
+    except (ConfigException, OSError, ValueError) as error:
         print(f"tandem-controller: {error}", file=sys.stderr)
         return 2
     return 0
@@ -84,6 +86,17 @@ async def _run(settings: Settings) -> None:
             loop.add_signal_handler(number, stop.set)
         await running
     log.info("stopped; guests are left as they are")
+
+
+async def _admission(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(settings, stop))
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serving
 
 
 if __name__ == "__main__":

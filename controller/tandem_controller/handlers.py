@@ -27,7 +27,7 @@ def registry_for(store: Store, login: Login) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
-        return _connection_info(login())
+        return connection_info(login())
 
     kopf.on.login(registry=registry)(log_in)
     for kind, plural in PLURALS.items():
@@ -58,7 +58,8 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def _connection_info(connection: Connection) -> kopf.ConnectionInfo:
+def connection_info(connection: Connection) -> kopf.ConnectionInfo:
+    """Our client's way to the server, for kopf's own."""
     return kopf.ConnectionInfo(
         server=connection.server,
         ca_path=connection.ca_path or None,

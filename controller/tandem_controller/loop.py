@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from datetime import UTC, datetime
 
 from tandem_api.meta import ObjectKey
-from tandem_controller.decide import leases
+from tandem_controller.decide import lawful, leases
 from tandem_controller.decide.gist import gist, plan_is_due
 from tandem_controller.decide.leases import LeaseTracker
 from tandem_controller.decide.links import observe_links
@@ -54,6 +54,7 @@ class Controller:
         self._leadership, self._executor, self._wake = leadership, executor, wake
         self._leases = LeaseTracker()
         self._links: dict[tuple[ObjectKey, str], float] = {}
+        self._sightings: lawful.Sightings = {}
         self._decisions: dict[ObjectKey, Decision] = {}
         self._planned: Hashable = None
         self._planned_s = float("-inf")
@@ -153,6 +154,8 @@ class Controller:
         now_s, mirrors = time.monotonic(), self._store.parsed("Mirror")
         covered = self._leases.covers(now_s)
         self._links = observe_links(self._links, mirrors, now_s) if covered else {}
+        guests = self._store.parsed("Guest")
+        self._sightings = lawful.observe(self._sightings, mirrors, guests)
         return Snapshot(
             now_s=now_s,
             wall=_wall(),
@@ -160,10 +163,11 @@ class Controller:
             sites=self._store.parsed("Site"),
             hosts=self._store.parsed("Host"),
             mirrors=mirrors,
-            guests=self._store.parsed("Guest"),
+            guests=guests,
             unreadable=self._store.unreadable(),
             unknown_fields=self._store.unknown_fields(),
             link_down_since_s=dict(self._links),
+            suspicions=lawful.suspicions(self._sightings),
         )
 
     def _note(self, plan: Plan) -> None:

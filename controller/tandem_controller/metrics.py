@@ -17,6 +17,7 @@ from tandem_api.guest import Assignment
 from tandem_api.mirror import Mirror
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.hosts import unfit
+from tandem_controller.decide.lawful import doubt
 from tandem_controller.decide.leases import LeaseTracker
 from tandem_controller.decide.model import Blocked, Freshness, Plan, World
 from tandem_controller.decide.phases import Phase, is_takeover
@@ -172,6 +173,7 @@ def _mirrors(world: World) -> Iterator[Metric]:
         {
             "mirror_connected": "Whether the replicas are connected.",
             "mirror_in_sync": "Whether both replicas hold the same.",
+            "mirror_lawful": "Whether its authority came about by the rules.",
             "mirror_redundant": "Whether the loss of either host would cost nothing.",
             "mirror_out_of_sync_bytes": "How much the replicas differ by.",
             "mirror_authority_epoch": "The version of its authority.",
@@ -183,6 +185,7 @@ def _mirrors(world: World) -> Iterator[Metric]:
             [mirror.metadata.namespace, mirror.metadata.name],
             mirror_connected=mirrors.connected(mirror, world) is True,
             mirror_in_sync=mirrors.in_sync(mirror, world) is True,
+            mirror_lawful=doubt(mirror, world) is None,
             mirror_redundant=mirrors.redundancy(mirror, world) is None,
             mirror_out_of_sync_bytes=_out_of_sync_bytes(mirror, world),
             mirror_authority_epoch=authority.epoch if authority else None,

@@ -16,6 +16,8 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from tandem_api.writers import CONTROLLER_USER
+
 DEFAULT_CONFIG = Path("/etc/tandem/controller.yaml")
 
 
@@ -34,6 +36,17 @@ class Settings(BaseSettings):
     metrics_port: Annotated[
         int, Field(ge=0, le=65535, description="Port of /metrics, /healthz, /readyz; 0: any.")
     ] = 8080
+    admission_address: Annotated[
+        str, Field(description="Where `admission` listens for the API server.")
+    ] = "0.0.0.0"
+    admission_port: Annotated[int, Field(ge=1, le=65535, description="Its port.")] = 9443
+    admission_certificate: Annotated[
+        Path | None, Field(description="Its certificate (PEM), read again when it changes.")
+    ] = None
+    admission_key: Annotated[Path | None, Field(description="The certificate's key (PEM).")] = None
+    controller_user: Annotated[
+        str, Field(description="Whom `admission` takes for the controller.")
+    ] = CONTROLLER_USER
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
 
     def replica(self) -> str:

@@ -126,6 +126,7 @@ class Reason(StrEnum):
     WATCHDOG_ARMED = "WatchdogArmed"
     WATCHDOG_NOT_ARMED = "WatchdogNotArmed"
     READY = "Ready"
+    AUTHORITY_UNLAWFUL = "AuthorityUnlawful"
     DELETING = "Deleting"
     OVERRIDE_STALE = "OverrideStale"
     OVERRIDE_WAITING = "OverrideWaiting"

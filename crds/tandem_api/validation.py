@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 
 from tandem_api.guest import Guest
 from tandem_api.host import Host
-from tandem_api.meta import ObjectKey, Problem, Resource, quantity_bytes
+from tandem_api.meta import GROUP, ObjectKey, Problem, Resource, quantity_bytes
 from tandem_api.mirror import Accepted, Mirror
 from tandem_api.parsing import parse_problems
 from tandem_api.site import Site
@@ -25,12 +25,16 @@ from tandem_api.templates import template_problems
 __all__ = [
     "Catalogue",
     "Problem",
+    "change_problems",
+    "deletion_problems",
     "guest_problems",
     "host_problems",
     "mirror_problems",
     "parse_problems",
     "site_problems",
 ]
+
+DELETE_ANYWAY = f"{GROUP}/delete-although-in-use"
 
 R = TypeVar("R", bound=Resource)
 K = TypeVar("K", bound=Hashable)
@@ -295,6 +299,33 @@ def _volume_changes(mirror: Mirror, accepted: Accepted) -> Iterator[Problem]:
                 f"cannot shrink from {old.size} to {new.size}, since data would be cut off; set"
                 f" it back to {old.size}, or make it larger",
             )
+
+
+def change_problems(each: Resource) -> list[Problem]:
+    """What of an object's own spec may not be changed as it stands, whatever the others are.
+
+    For admission: transition rules, on servers that enforce none as well.
+    """
+    if isinstance(each, Mirror):
+        return list(_changes(each, Catalogue.of(mirrors=[each])))
+    return list(_mirror_change(each)) if isinstance(each, Guest) else []
+
+
+def deletion_problems(each: Resource) -> list[Problem]:
+    """Why an object should not be deleted now. A mirror's status is all that is known of it."""
+    authority = each.status.authority if isinstance(each, Mirror) else None
+    if authority is None or not authority.owner:
+        return []
+    if each.metadata.annotations.get(DELETE_ANYWAY) == each.metadata.uid:
+        return []
+    return [
+        Problem(
+            "metadata",
+            f"mirror {each.key} is in use by {authority.owner} ({authority.mode}), and which copy"
+            " counts would be forgotten; delete its guest first. To delete it all the same,"
+            f" annotate it: {DELETE_ANYWAY}: {each.metadata.uid}",
+        )
+    ]
 
 
 # Guest

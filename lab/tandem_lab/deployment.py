@@ -30,6 +30,7 @@ SERVICE_ACCOUNT = "tandem-controller"
 HOSTS_GROUP = "tandem:hosts"
 METRICS_PORT = 8080
 MANIFESTS = ("manifests/base", "manifests/hosts")
+ONE_HOST = "manifests/hosts/one-host.yaml"
 WATCHDOG_DEVICE = "/dev/watchdog1"
 API_WAIT_S = 60.0
 POLL_S = 0.1
@@ -107,6 +108,8 @@ class Deployment:
     def configure(self, host: SiteHost, *, enabled: bool = True) -> None:
         """Give a host's actuator its identity and its configuration."""
         kubeconfig = self.plane.user_kubeconfig(f"tandem:host:{host.name}", [HOSTS_GROUP])
+        rights = (SOURCE_DIR / ONE_HOST).read_text().replace("HOST", host.name)
+        self.kubectl("apply", "-f", "-", stdin=rights)
         target = host.share / "kubeconfig"
         target.touch(mode=0o600)
         target.write_text(kubeconfig.read_text())

@@ -305,6 +305,8 @@ def applied(installed: Store) -> ControlPlane:
     """The server with the manifests that the lab uses too."""
     apply_path(installed.plane, ROOT / "manifests" / "base")
     apply_path(installed.plane, ROOT / "manifests" / "hosts")
+    one = (ROOT / "manifests" / "hosts" / "one-host.yaml").read_text()
+    installed.plane.kubectl("apply", "-f", "-", stdin=one.replace("HOST", "burjassot-1"))
     return installed.plane
 
 
@@ -325,7 +327,7 @@ class TestManifests:
             group=group.strip("-"),
             resource=resource,
             subresource=rest[0] if rest else "",
-            namespace=where[0] if where else "",
+            namespace=where[0].strip("-") if where else "",
             name=where[1] if len(where) > 1 else "",
         )
         spec = client.V1SubjectAccessReviewSpec(
@@ -354,7 +356,9 @@ class TestManifests:
         assert spec["replicas"] == 2
         assert spec["template"]["spec"]["serviceAccountName"] == "tandem-controller"
 
-    @pytest.mark.parametrize("folder", ["default", "monitoring", "monitoring/operator"])
+    @pytest.mark.parametrize(
+        "folder", ["default", "admission", "monitoring", "monitoring/operator"]
+    )
     def test_the_other_folders_build(self, applied: ControlPlane, folder: str) -> None:
         assert "kind:" in applied.kubectl("kustomize", str(ROOT / "manifests" / folder))
 
@@ -392,13 +396,19 @@ class TestManifests:
             ("get tandem.dev/sites", True),
             ("patch tandem.dev/guests/status", True),
             ("patch tandem.dev/mirrors/status", True),
-            ("patch tandem.dev/hosts/status", True),
+            ("patch tandem.dev/hosts/status - burjassot-1", True),
+            ("patch tandem.dev/hosts/status - tarongers-1", False),
+            ("patch tandem.dev/hosts/status", False),
             ("patch tandem.dev/sites/status", False),
             ("patch tandem.dev/guests", False),
             ("patch tandem.dev/mirrors", False),
             ("delete tandem.dev/guests", False),
             ("create -/events", True),
-            ("update coordination.k8s.io/leases tandem-system", True),
+            ("update coordination.k8s.io/leases tandem-system host-burjassot-1", True),
+            ("patch coordination.k8s.io/leases tandem-system host-burjassot-1", True),
+            ("update coordination.k8s.io/leases tandem-system host-tarongers-1", False),
+            ("patch coordination.k8s.io/leases tandem-system tandem-controller", False),
+            ("update coordination.k8s.io/leases tandem-system", False),
             ("create coordination.k8s.io/leases tandem-system", True),
             ("delete coordination.k8s.io/leases tandem-system", False),
             ("update coordination.k8s.io/leases default", False),

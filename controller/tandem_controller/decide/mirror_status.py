@@ -9,6 +9,7 @@ from tandem_api.mirror import Accepted, Mirror, MirrorStatus
 from tandem_api.reasons import Reason
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped, unknown
+from tandem_controller.decide.lawful import doubt
 from tandem_controller.decide.model import Refusal, World
 
 
@@ -22,6 +23,7 @@ def mirror_status(mirror: Mirror, world: World, override: Refusal | None) -> Mir
         _in_sync(mirror, world),
         judged("Redundant", obstacle, Reason.IN_SYNC),
         _consistent(mirror, world),
+        judged("Lawful", doubt(mirror, world), Reason.STEADY),
         spec_valid(world, mirror),
     )
     reason, message = _why(mirror, world, obstacle, override)

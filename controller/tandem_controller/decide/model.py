@@ -59,7 +59,8 @@ class Snapshot:
 
     ``link_down_since_s``: for mirrors with an order to override, since when this controller has
     seen a host report without interruption that it is not connected. ``unknown_fields``: what
-    users wrote and no type knows, by kind and key.
+    users wrote and no type knows, by kind and key. ``suspicions``: of mirrors whose authority came
+    about as no rule allows, what happened.
     """
 
     now_s: float
@@ -74,6 +75,7 @@ class Snapshot:
         default_factory=dict
     )
     link_down_since_s: Mapping[tuple[ObjectKey, str], float] = field(default_factory=dict)
+    suspicions: Mapping[ObjectKey, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ ALERT_NAMES = {
     "TandemLeaseAtRisk",
     "TandemLeaseLost",
     "TandemMirrorNotRedundant",
+    "TandemAuthorityUnlawful",
     "TandemGuestDown",
     "TandemTakeoverBlocked",
     "TandemControllerAbsent",
@@ -120,7 +121,7 @@ class TestRights:
                         found.setdefault(resource, set()).update(rule["verbs"])
         return found
 
-    @pytest.mark.parametrize("folder", ["base", "hosts"])
+    @pytest.mark.parametrize("folder", ["base", "hosts", "admission"])
     def test_no_star_no_secret_no_pod(self, folder: str) -> None:
         for raw in objects(folder):
             for rule in raw.get("rules", ()):
@@ -132,6 +133,33 @@ class TestRights:
         specs = {key: value for key, value in verbs.items() if "/" not in key}
         assert set(specs) == {"sites", "hosts", "mirrors", "guests"}
         assert all(value == {"get", "list", "watch"} for value in specs.values())
+
+    def test_hosts_write_in_their_own_name_alone(self) -> None:
+        """Names in the rules are of that host; the group's rights hold no Lease and no Host."""
+        assert self.verbs("hosts", "coordination.k8s.io")["leases"] == {
+            "get",
+            "list",
+            "watch",
+            "create",
+        }
+        assert "hosts/status" not in self.verbs("hosts", "tandem.dev")
+        text = (MANIFESTS / "hosts" / "one-host.yaml").read_text().replace("HOST", "b-1")
+        rules = [rule for raw in yaml.safe_load_all(text) for rule in raw.get("rules", ())]
+        names = {name for rule in rules for name in rule["resourceNames"]}
+        assert names == {"b-1", "host-b-1"}
+
+    def test_the_webhook_lets_grants_through_and_no_deletion(self) -> None:
+        """What is urgent must not depend on it; see the head of the file."""
+        (raw,) = (r for r in objects("admission") if r["kind"] == "ValidatingWebhookConfiguration")
+        policies = {hook["name"].split(".")[0]: hook["failurePolicy"] for hook in raw["webhooks"]}
+        assert policies.pop("mirror-deletion") == "Fail"
+        assert set(policies.values()) == {"Ignore"}
+        timeouts = {
+            hook["timeoutSeconds"]
+            for hook in raw["webhooks"]
+            if hook["rules"][0]["operations"] != ["DELETE"]
+        }
+        assert timeouts == {1}
 
     def test_the_controller_writes_no_heartbeat(self) -> None:
         assert self.verbs("base", "coordination.k8s.io")["leases"] == {

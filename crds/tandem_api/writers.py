@@ -1,0 +1,256 @@
+"""Who may write what into a status: what RBAC cannot say.
+
+RBAC lets every host patch every Mirror's and Guest's status. These rules bind each writer to its
+own part: a host to its own entries and to an authority in its own name, the controller to the
+rest. And nobody, a person with ``kubectl edit`` neither, may write an authority that no rule of
+the protocol leads to: an epoch that does not rise by one, an owner without a replica.
+
+Pure: the object before and after, and who writes. Called by the controller's admission webhook,
+and by tests that hold every transition of ``tandem_actuator.core.authority`` against it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import ValidationError
+
+from tandem_api.authority import Authority, Instance, Mode
+from tandem_api.guest import Assignment, Guest, ProofKind
+from tandem_api.meta import Problem
+from tandem_api.mirror import Mirror
+
+HOST_USER_PREFIX = "tandem:host:"
+HOSTS_GROUP = "tandem:hosts"
+CONTROLLER_USER = "system:serviceaccount:tandem-system:tandem-controller"
+
+Raw = Mapping[str, Any]
+
+
+class Role(StrEnum):
+    """What a writer is to Tandem. Everybody who is no program of Tandem's is a person."""
+
+    HOST = "Host"
+    CONTROLLER = "Controller"
+    PERSON = "Person"
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes. ``host`` is a host's name, else empty."""
+
+    role: Role
+    host: str = ""
+
+    @classmethod
+    def of(
+        cls, user: str, groups: Iterable[str] = (), controller: str = CONTROLLER_USER
+    ) -> "Writer":
+        """The writer whom the API server knows by this name and these groups.
+
+        Somebody in the hosts' group without a host's name is a host that nothing belongs to.
+        """
+        if user.startswith(HOST_USER_PREFIX):
+            return cls(Role.HOST, user.removeprefix(HOST_USER_PREFIX))
+        if HOSTS_GROUP in groups:
+            return cls(Role.HOST)
+        return cls(Role.CONTROLLER if user == controller else Role.PERSON)
+
+    def __str__(self) -> str:
+        return (
+            f"host {self.host or 'without a name'}" if self.role is Role.HOST else self.role.lower()
+        )
+
+
+def status_problems(
+    kind: str, writer: Writer, old: Raw, new: Raw, guests: Sequence[Guest] | None = None
+) -> list[Problem]:
+    """What this writer may not do about a status; empty if the write is all right.
+
+    ``old`` and ``new`` are whole objects. ``guests`` are those of a mirror's namespace, for a host
+    that claims it; None where they are not known, and a claim is then not held against them.
+    """
+    found = list(_fields(kind, writer, old, new))
+    if kind == "Mirror" and not found:
+        found += _authority(writer, old, new, guests)
+    return found
+
+
+# -- whose field it is
+
+# What a host writes: a field of its own entries, or a field of its own object.
+_HOSTS_ENTRIES = {"Mirror": "replicas", "Guest": "hosts"}
+_HOSTS_OWN = {"Host": {"instance", "bootID", "versions"}}
+_SHARED = {"Mirror": {"authority"}}
+
+
+def _fields(kind: str, writer: Writer, old: Raw, new: Raw) -> Iterator[Problem]:
+    before, after = _status(old), _status(new)
+    entries, own = _HOSTS_ENTRIES.get(kind, ""), _HOSTS_OWN.get(kind, set())
+    for field in changed(before, after):
+        path = f"status.{field}"
+        if field in _SHARED.get(kind, set()) or writer.role is Role.PERSON:
+            continue
+        if writer.role is Role.CONTROLLER:
+            if field == entries or field in own:
+                yield Problem(path, "is each host's own; the controller leaves it alone")
+        elif field == entries:
+            yield from _entries(path, writer, _mapping(before, field), _mapping(after, field))
+        elif field not in own:
+            yield Problem(path, f"is not a host's to write, and {writer} did")
+        elif new["metadata"]["name"] != writer.host:
+            yield Problem(path, f"belongs to host {new['metadata']['name']}, not to {writer}")
+
+
+def _entries(path: str, writer: Writer, before: Raw, after: Raw) -> Iterator[Problem]:
+    for name in changed(before, after):
+        if name != writer.host:
+            yield Problem(f"{path}.{name}", f"belongs to host {name}, not to {writer}")
+
+
+def changed(before: Raw, after: Raw) -> list[str]:
+    """The names whose values differ; absent, null and empty text are the same."""
+    names = sorted(before.keys() | after.keys())
+    return [name for name in names if (before.get(name) or None) != (after.get(name) or None)]
+
+
+def _status(raw: Raw) -> Raw:
+    return _mapping(raw, "status")
+
+
+def _mapping(raw: Raw, field: str) -> Raw:
+    found = raw.get(field)
+    return found if isinstance(found, Mapping) else {}
+
+
+# -- the authority
+
+FIELD = "status.authority"
+
+
+def _authority(
+    writer: Writer, old: Raw, new: Raw, guests: Sequence[Guest] | None
+) -> Iterator[Problem]:
+    if not changed({"": _status(old).get("authority")}, {"": _status(new).get("authority")}):
+        return
+    try:
+        before, mirror = Mirror.parse(old), Mirror.parse(new)
+    except ValidationError as error:
+        yield Problem(FIELD, f"cannot be read after this write ({error.error_count()} problems)")
+        return
+    was, now = before.status.authority, mirror.status.authority
+    if now is None:
+        yield Problem(FIELD, "cannot be removed: it says who may write, and which writes count")
+    elif was is None:
+        yield from _first(writer, now)
+    else:
+        yield from _next(was, now, mirror)
+        if writer.role is Role.HOST:
+            yield from _by_host(writer, was, now)
+            yield from _claim(writer, was, now, mirror, guests)
+        elif writer.role is Role.CONTROLLER:
+            yield from _by_controller(was, now)
+
+
+def _first(writer: Writer, now: Authority) -> Iterator[Problem]:
+    if writer.role is Role.HOST:
+        yield Problem(FIELD, f"is set up by the controller, and {writer} did")
+    if now.epoch != 1 or now.owner:
+        yield Problem(FIELD, "must begin at epoch 1 without an owner")
+
+
+def _next(was: Authority, now: Authority, mirror: Mirror) -> Iterator[Problem]:
+    """What holds for every write, whoever's."""
+    if now.epoch != was.epoch + 1:
+        yield Problem(
+            f"{FIELD}.epoch",
+            f"goes from {was.epoch} to {now.epoch}; every write raises it by exactly one",
+        )
+    if now.incarnation != was.incarnation:
+        yield Problem(f"{FIELD}.incarnation", "never changes")
+    if now.min_protocol < was.min_protocol:
+        yield Problem(f"{FIELD}.minProtocol", "never falls")
+    hosts = [replica.host for replica in mirror.spec.replicas]
+    if now.owner and now.owner not in hosts and now.owner != was.owner:
+        yield Problem(
+            f"{FIELD}.owner", f"{now.owner} keeps no replica of it; {' or '.join(hosts)} do"
+        )
+    instance = Instance.parse(now.owner_instance)
+    if (instance.node if instance else "") != now.owner:
+        yield Problem(
+            f"{FIELD}.ownerInstance", f"{now.owner_instance!r} is none of {now.owner!r}'s"
+        )
+
+
+def _by_host(writer: Writer, was: Authority, now: Authority) -> Iterator[Problem]:
+    """A host writes in its own name: it claims, keeps or gives up, and speaks for nobody else."""
+    me = writer.host
+    claims = now.owner == me and was.owner != me
+    if was.owner not in ("", me) and not claims:
+        yield Problem(FIELD, f"is {was.owner}'s; {writer} may only claim it")
+    if now.owner not in ("", me):
+        yield Problem(f"{FIELD}.owner", f"is {now.owner}: {writer} may write its own name alone")
+    known = (Mode.MIRRORED, Mode.STANDALONE)
+    if now.mode is not was.mode and (was.mode is Mode.HOLD or now.mode not in known):
+        yield Problem(f"{FIELD}.mode", f"no host may change it from {was.mode} to {now.mode}")
+    others = [name for name in changed(_wire(was.fenced), _wire(now.fenced)) if name != me]
+    if others and now.fenced:
+        yield Problem(f"{FIELD}.fenced.{others[0]}", f"is that host's own word, not {writer}'s")
+    if now.override is not None and now.override != was.override:
+        yield Problem(f"{FIELD}.override", f"is a person's order, and {writer} wrote one")
+
+
+def _wire(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.wire() for name, value in mapping.items()}
+
+
+def _claim(
+    writer: Writer, was: Authority, now: Authority, mirror: Mirror, guests: Sequence[Guest] | None
+) -> Iterator[Problem]:
+    """Rules 6, 12 and 14, as far as objects show them."""
+    me = writer.host
+    if now.owner != me or was.owner == me:
+        return
+    if was.owner and was.mode is Mode.STANDALONE:
+        yield Problem(
+            f"{FIELD}.owner", f"{was.owner} may have written alone; {writer} cannot have it"
+        )
+    if not was.may_own(me):
+        yield Problem(f"{FIELD}.owner", f"{me} may lack acknowledged writes; it cannot have it")
+    if guests is None:
+        return
+    order = order_for(mirror, me, guests)
+    if order is None:
+        yield Problem(f"{FIELD}.owner", f"no guest of this mirror is assigned to {me}")
+    elif was.owner and not proves(order, was):
+        yield Problem(
+            f"{FIELD}.owner",
+            f"the assignment to {me} holds no proof that {was.owner} has stopped"
+            f" ({was.owner_instance} at epoch {was.epoch})",
+        )
+
+
+def order_for(mirror: Mirror, host: str, guests: Iterable[Guest]) -> Assignment | None:
+    """The assignment of a guest of this mirror to that host, if there is one."""
+    for guest in guests:
+        assignment = guest.status.assignment
+        if guest.mirror_in_use == mirror.metadata.name and assignment and assignment.host == host:
+            return assignment
+    return None
+
+
+def proves(assignment: Assignment, was: Authority) -> bool:
+    """Whether the assignment shows that this very owner had stopped (rules 12 and 13)."""
+    proof = assignment.proof
+    return (
+        proof is not None
+        and proof.kind not in (ProofKind.UNOWNED, ProofKind.SAME_HOST)
+        and (proof.at_epoch, proof.instance) == (was.epoch, was.owner_instance)
+    )
+
+
+def _by_controller(was: Authority, now: Authority) -> Iterator[Problem]:
+    """The controller changes an authority only by a person's order."""
+    if now.owner or now.override is None or now.override == was.override:
+        yield Problem(FIELD, "is the hosts' to change; the controller carries out overrides only")

@@ -1,0 +1,392 @@
+"""Who may write what, on a real API server: RBAC and the admission webhook together.
+
+Each attempt is made as the identity it is about. The webhook is the program as it is deployed, its
+configuration the manifest's but for where it is found.
+"""
+
+import asyncio
+import base64
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tandem_api.authority import Authority, Eligibility, Mode
+from tandem_api.lease import lease_name
+from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror
+from tandem_api.reasons import Reason
+from tandem_hostile import A, B, guest, host, mirror
+from tandem_kube import GUESTS, HOSTS, MIRRORS, Forbidden, KubeClient, KubeError
+from tandem_kube.kinds import Kind
+from tandem_lab.controlplane import ControlPlane, apply_path
+from tandem_lab.controlplane.pki import Authority as Certifier
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+ROOT = Path(__file__).parents[2]
+WEBHOOK = ROOT / "manifests" / "admission" / "webhook.yaml"
+PATIENCE_S = 20.0
+Raw = dict[str, Any]
+
+
+@dataclass
+class Webhook:
+    """The admission program, and the API server's configuration to ask it."""
+
+    plane: ControlPlane
+    folder: Path
+    process: "subprocess.Popen[bytes] | None" = None
+    port: int = 0
+
+    def start(self, controller: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = int(free.getsockname()[1])
+        certifier = Certifier(self.folder / "pki")
+        certificate, key = self.folder / "tls.crt", self.folder / "tls.key"
+        certifier.server(["127.0.0.1"]).write(certificate, key)
+        command = [
+            *(sys.executable, "-m", "tandem_controller", "--admission-address=127.0.0.1"),
+            f"--admission-port={self.port}",
+            f"--admission-certificate={certificate}",
+            f"--admission-key={key}",
+            f"--kubeconfig={controller}",
+            "admission",
+        ]
+        log = (self.folder / "admission.log").open("wb")
+        self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self._wait()
+        self._configure(certifier.certificate)
+
+    def _wait(self) -> None:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline_s:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.1)
+        raise AssertionError((self.folder / "admission.log").read_text())
+
+    def _configure(self, authority: bytes) -> None:
+        wanted = yaml.safe_load(WEBHOOK.read_text())
+        for hook in wanted["webhooks"]:
+            path = hook["clientConfig"]["service"]["path"]
+            hook["clientConfig"] = {
+                "url": f"https://127.0.0.1:{self.port}{path}",
+                "caBundle": base64.b64encode(authority).decode(),
+            }
+        self.plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(wanted))
+        time.sleep(1.5)  # the API server takes up a new configuration within a second
+
+    def stop(self) -> None:
+        self.plane.kubectl("delete", "-f", str(WEBHOOK), "--ignore-not-found")
+        self.kill()
+        time.sleep(1.5)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def applied(api_server: ControlPlane) -> ControlPlane:
+    for folder in ("base", "hosts"):
+        apply_path(api_server, ROOT / "manifests" / folder)
+    one = (ROOT / "manifests" / "hosts" / "one-host.yaml").read_text()
+    for name in (A, B):
+        api_server.kubectl("apply", "-f", "-", stdin=one.replace("HOST", name))
+    api_server.kubectl("apply", "-f", str(ROOT / "manifests" / "admission" / "rbac.yaml"))
+    return api_server
+
+
+@pytest.fixture(scope="module")
+def webhook(applied: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
+    made = Webhook(applied, tmp_path_factory.mktemp("admission"))
+    account = applied.serviceaccount_kubeconfig("tandem-system", "tandem-admission")
+    made.start(str(account))
+    yield made
+    made.stop()
+
+
+@dataclass
+class Clients:
+    """One client for each identity."""
+
+    admin: KubeClient
+    controller: KubeClient
+    a: KubeClient
+    b: KubeClient
+
+    def of(self, name: str) -> KubeClient:
+        found = getattr(self, name)
+        assert isinstance(found, KubeClient)
+        return found
+
+
+@pytest.fixture
+async def clients(applied: ControlPlane) -> AsyncIterator[Clients]:
+    paths = (
+        applied.admin_kubeconfig(),
+        applied.serviceaccount_kubeconfig("tandem-system", "tandem-controller"),
+        applied.user_kubeconfig(f"tandem:host:{A}", ["tandem:hosts"]),
+        applied.user_kubeconfig(f"tandem:host:{B}", ["tandem:hosts"]),
+    )
+    made = [await KubeClient.load(path, component="test") for path in paths]
+    yield Clients(*made)
+    for client in made:
+        await client.close()
+
+
+@dataclass
+class Scene:
+    """A guest on a mirror, owned by A."""
+
+    clients: Clients
+    key: ObjectKey
+
+    async def patch(self, who: str, kind: Kind[Any], patch: Raw) -> str:
+        """The refusal, or nothing."""
+        key = ObjectKey(namespace="", name=A) if kind is HOSTS else self.key
+        try:
+            await self.clients.of(who).merge_patch_status(kind, key, patch, timeout_s=10)
+        except Forbidden as error:
+            return str(error)
+        return ""
+
+    async def mirror(self) -> Mirror:
+        return await self.clients.admin.fetch(MIRRORS, self.key)
+
+    async def swap(self, who: str, raises: int = 1, **changes: Any) -> str:
+        """A swap of the authority: the refusal, or nothing."""
+        now = await self.mirror()
+        was = now.status.authority
+        assert was is not None
+        new = was.model_copy(update={"epoch": was.epoch + raises, **changes})
+        try:
+            await self.clients.of(who).swap_authority(
+                self.key,
+                expected_epoch=was.epoch,
+                uid=now.metadata.uid,
+                authority=new,
+                timeout_s=10,
+            )
+        except Forbidden as error:
+            return str(error)
+        return ""
+
+
+async def bare(kind: Kind[Any], raw: Raw, client: KubeClient, namespace: str = "") -> None:
+    """Create the object, then its status, as an administrator before the webhook is asked."""
+    metadata = {"name": raw["metadata"]["name"]}
+    if namespace:
+        metadata["namespace"] = namespace
+    await client.create(kind, {"metadata": metadata, "spec": raw["spec"]}, timeout_s=10)
+
+
+async def scene_in(clients: Clients, namespace: str) -> Scene:
+    """By the identities that would write it."""
+    scene = Scene(clients, ObjectKey(namespace=namespace, name="g"))
+    for name in (A, B):
+        try:
+            await bare(HOSTS, host(name), clients.admin)
+        except KubeError as error:
+            assert "already" in str(error) or "exists" in str(error)
+    await bare(MIRRORS, mirror("g"), clients.admin, namespace)
+    await bare(GUESTS, guest("g"), clients.admin, namespace)
+    uid = (await scene.mirror()).metadata.uid
+    both = Eligibility(eligible=True, reason=Reason.IN_SYNC)
+    first = Authority(epoch=1, incarnation=uid, eligible={A: both, B: both})
+    numbers = {"port": 7789, "minors": {"root": 0, "data": 1}}
+    status = {"authority": first.wire(), "deviceNumbers": numbers}
+    assert await scene.patch("controller", MIRRORS, status) == ""
+    order = {"host": A, "mirror": "g", "serial": 1, "reason": "InitialPlacement"}
+    assert await scene.patch("controller", GUESTS, {"assignment": order}) == ""
+    claimed: Raw = {"owner": A, "owner_instance": f"{A}/boot/run", "reason": Reason.CLAIMED}
+    assert await scene.swap("a", **claimed) == ""
+    return scene
+
+
+@pytest.fixture
+async def scene(webhook: Webhook, clients: Clients, namespace: str) -> Scene:
+    return await scene_in(clients, namespace)
+
+
+REPLICA = {"role": "Secondary", "connection": "Connected"}
+STANDALONE: Raw = {"mode": Mode.STANDALONE, "reason": Reason.LINK_LOST}
+BY_B: Raw = {"owner": B, "owner_instance": f"{B}/boot/run"}
+
+
+class TestStatuses:
+    @pytest.mark.parametrize(
+        ("who", "kind", "patch", "refused"),
+        [
+            ("a", MIRRORS, {"replicas": {A: REPLICA}}, ""),
+            ("b", MIRRORS, {"replicas": {B: REPLICA}}, ""),
+            ("b", MIRRORS, {"replicas": {A: REPLICA}}, f"status.replicas.{A}: belongs to host {A}"),
+            ("controller", MIRRORS, {"replicas": {A: REPLICA}}, "status.replicas: is each host's"),
+            ("controller", MIRRORS, {"phase": "Redundant"}, ""),
+            ("a", MIRRORS, {"phase": "Redundant"}, "status.phase: is not a host's to write"),
+            ("a", MIRRORS, {"authority": None}, "status.authority: cannot be removed"),
+            ("admin", MIRRORS, {"authority": {"epoch": 1}}, "every write raises it by exactly one"),
+            ("a", GUESTS, {"hosts": {A: {"state": "Running"}}}, ""),
+            ("b", GUESTS, {"hosts": {A: {"state": "Absent"}}}, f"status.hosts.{A}: belongs to"),
+            ("b", GUESTS, {"assignment": {"host": B}}, "status.assignment: is not a host's"),
+            ("controller", GUESTS, {"assignment": {"host": B, "serial": 2}}, ""),
+            ("a", HOSTS, {"instance": f"{A}/x/y", "bootID": "x"}, ""),
+            ("b", HOSTS, {"bootID": "y"}, "forbidden"),
+            ("a", HOSTS, {"phase": "Ready"}, "status.phase: is not a host's to write"),
+        ],
+    )
+    async def test_each_writer_has_its_own_part(
+        self, scene: Scene, who: str, kind: Kind[Any], patch: Raw, refused: str
+    ) -> None:
+        said = await scene.patch(who, kind, patch)
+        assert (refused in said) if refused else said == ""
+
+
+class TestAuthority:
+    async def test_the_owner_is_granted_to_go_on_alone(self, scene: Scene) -> None:
+        assert await scene.swap("a", **STANDALONE) == ""
+
+    async def test_a_host_writes_in_its_own_name_alone(self, scene: Scene) -> None:
+        assert "may write its own name alone" in await scene.swap("a", **BY_B)
+        assert f"is {A}'s; host {B} may only claim it" in await scene.swap("b", **STANDALONE)
+
+    async def test_a_claim_needs_the_controllers_word(self, scene: Scene) -> None:
+        assert f"no guest of this mirror is assigned to {B}" in await scene.swap("b", **BY_B)
+        moved = {"host": B, "mirror": "g", "serial": 2, "reason": "Maintenance", "proof": None}
+        assert await scene.patch("controller", GUESTS, {"assignment": moved}) == ""
+        assert "holds no proof" in await scene.swap("b", **BY_B)
+        proof = {"kind": "LeaseLost", "atEpoch": 2, "instance": f"{A}/boot/run", "watchdog": True}
+        assert await scene.patch("controller", GUESTS, {"assignment": {"proof": proof}}) == ""
+        assert await scene.swap("b", **BY_B) == ""
+
+    async def test_what_its_owner_wrote_alone_cannot_be_claimed(self, scene: Scene) -> None:
+        assert await scene.swap("a", **STANDALONE) == ""
+        assert "may have written alone" in await scene.swap("b", **BY_B)
+
+    @pytest.mark.parametrize("raises", [0, -1, 2])
+    async def test_an_epoch_rises_by_one_whoever_writes(self, scene: Scene, raises: int) -> None:
+        for who in ("a", "controller", "admin"):
+            assert "status.authority" in await scene.swap(who, raises=raises, request_id="x")
+
+    async def test_a_person_may_put_it_on_hold(self, scene: Scene) -> None:
+        assert await scene.swap("admin", mode=Mode.HOLD) == ""
+        assert "no host may change it from Hold" in await scene.swap("a", **STANDALONE)
+
+
+class TestLeases:
+    """RBAC alone: a webhook must not stand between a host and its heartbeat."""
+
+    async def test_a_host_renews_its_own_and_no_other(
+        self, clients: Clients, webhook: Webhook
+    ) -> None:
+        for name, client in ((A, clients.a), (B, clients.b)):
+            await client.renew_lease(lease_name(name), holder=name, duration_s=10, timeout_s=10)
+        with pytest.raises(Forbidden):
+            await clients.b.renew_lease(lease_name(A), holder=B, duration_s=10, timeout_s=10)
+        with pytest.raises(Forbidden):
+            await clients.controller.renew_lease(lease_name(A), holder="x", duration_s=10)
+        with pytest.raises(Forbidden):
+            await clients.a.renew_lease("tandem-controller", holder=A, duration_s=10)
+
+
+class TestPeople:
+    async def edit(self, scene: Scene, kind: Kind[Any], spec: Raw) -> str:
+        try:
+            await scene.clients.admin.merge_patch(kind, scene.key, {"spec": spec}, timeout_s=10)
+        except Forbidden as error:
+            return str(error)
+        return ""
+
+    async def test_are_told_at_once_what_cannot_be(self, scene: Scene) -> None:
+        """Also on a server that enforces no transition rules, such as this one."""
+        accepted = {"protocol": "C", "hosts": [A, B], "volumes": mirror("g")["spec"]["volumes"]}
+        assert await scene.patch("controller", MIRRORS, {"accepted": accepted}) == ""
+        smaller = [{"name": "root", "size": "1Gi"}, {"name": "data", "size": "1Ti"}]
+        said = await self.edit(scene, MIRRORS, {"volumes": smaller})
+        assert "spec.volumes[0].size: cannot shrink from 20Gi to 1Gi" in said
+        said = await self.edit(scene, GUESTS, {"mirror": "other"})
+        assert "spec.mirror: cannot change from g to other before the guest has stopped" in said
+        assert await self.edit(scene, GUESTS, {"priority": 7}) == ""
+
+    async def test_cannot_delete_a_mirror_in_use_by_mistake(self, scene: Scene) -> None:
+        admin = scene.clients.admin
+        with pytest.raises(Forbidden, match="is in use by burjassot-1"):
+            await admin.delete(MIRRORS, scene.key, timeout_s=10)
+        uid = (await scene.mirror()).metadata.uid
+        note = {"metadata": {"annotations": {"tandem.dev/delete-although-in-use": uid}}}
+        await admin.merge_patch(MIRRORS, scene.key, note, timeout_s=10)
+        await admin.delete(MIRRORS, scene.key, timeout_s=10)
+
+
+async def swap_times_s(scene: Scene, count: int = 40) -> list[float]:
+    """Of link-loss grants, one after another."""
+    now = await scene.mirror()
+    authority = now.status.authority
+    assert authority is not None
+    times = []
+    for _ in range(count):
+        new = authority.model_copy(update={"epoch": authority.epoch + 1, **STANDALONE})
+        began_s = time.monotonic()
+        await scene.clients.a.swap_authority(
+            scene.key, expected_epoch=authority.epoch, uid=now.metadata.uid, authority=new
+        )
+        times.append(time.monotonic() - began_s)
+        authority = new
+    return times
+
+
+def _quickest_ms(times_s: list[float]) -> str:
+    return f"{min(times_s) * 1e3:.1f} and {statistics.median(times_s) * 1e3:.1f} ms"
+
+
+class TestWithoutTheWebhook:
+    """Last in this file: they take it away."""
+
+    async def test_what_it_costs(
+        self, scene: Scene, webhook: Webhook, record_property: Any
+    ) -> None:
+        """A busy machine costs more: of many, the quickest tell the webhook's own share."""
+        with_it = await swap_times_s(scene)
+        webhook.plane.kubectl("delete", "-f", str(WEBHOOK))
+        await asyncio.sleep(1.5)
+        without = await swap_times_s(scene)
+        webhook._configure(Certifier(webhook.folder / "pki").certificate)
+        text = f"{_quickest_ms(with_it)} with the webhook, {_quickest_ms(without)} without"
+        record_property("grant", text)
+        print(f"quickest and median grant: {text}")
+        assert min(with_it) < min(without) + 0.1
+
+    async def test_a_webhook_that_hangs_delays_a_grant_by_a_second(
+        self, scene: Scene, webhook: Webhook
+    ) -> None:
+        assert webhook.process is not None
+        os.kill(webhook.process.pid, signal.SIGSTOP)
+        try:
+            began_s = time.monotonic()
+            assert await scene.swap("a", **STANDALONE) == ""
+            assert time.monotonic() - began_s < 2.5
+        finally:
+            os.kill(webhook.process.pid, signal.SIGCONT)
+
+    async def test_a_dead_webhook_keeps_no_grant_waiting_and_no_mirror_from_being_kept(
+        self, scene: Scene, webhook: Webhook
+    ) -> None:
+        webhook.kill()
+        began_s = time.monotonic()
+        assert await scene.swap("a", **STANDALONE) == ""
+        assert time.monotonic() - began_s < 2.0
+        with pytest.raises(KubeError):
+            await scene.clients.admin.delete(MIRRORS, scene.key, timeout_s=10)
+        assert (await scene.mirror()).status.authority is not None
