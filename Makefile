@@ -4,6 +4,8 @@ PYTHON := .venv/bin/python
 LAB := .venv/bin/tandem-lab
 RUNS ?= 5
 PROFILE ?= Default
+SEEDS ?= 1..40
+CONFORMANCE_DIR ?= /var/tmp/lab-conformance
 COUNT ?= 20
 JOBS ?= 2
 
@@ -51,6 +53,11 @@ lab-down: bootstrap ## stop the lab
 .PHONY: mutants
 mutants: bootstrap ## break every safety rule in turn: the simulator must notice (COUNT=20 JOBS=2)
 	@$(PYTHON) -m tandem_mutants --count $(COUNT) --jobs $(JOBS)
+
+.PHONY: conformance
+conformance: bootstrap ## simulated DRBD against two real kernels, random sequences (SEEDS=1..40) (root)
+	@TANDEM_LAB_DIR=$(CONFORMANCE_DIR) TANDEM_LAB_NAMESPACE=lab-conformance \
+		$(PYTHON) -m conformance random --seeds $(SEEDS)
 
 .PHONY: bench-takeover
 bench-takeover: bootstrap ## from a site's death to the guest's first line (RUNS=5 PROFILE=Default)

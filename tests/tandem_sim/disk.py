@@ -70,6 +70,18 @@ class Backing:
             self.history.add(self.current)
             self.bitmap, self.current = self.current, generation
 
+    def rotate_again(self, generation: int) -> None:
+        """Begin one in any case. The one that the peer has is not remembered then."""
+        if not self.broken:
+            self.history.discard(self.bitmap)
+            self.bitmap, self.current = self.current, generation
+
+    def forget_bitmap(self, one: "Backing", two: "Backing") -> None:
+        """Both hold the same generation: who missed the end of a copy has it now."""
+        if self.bitmap and one.current == two.current:
+            self.history.add(self.bitmap)
+            self.bitmap = 0
+
 
 class Direction(Enum):
     """What a handshake found, as one side sees it."""
@@ -88,8 +100,12 @@ MIRRORED = {
 }
 
 
-def compare(mine: Backing, theirs: Backing) -> Direction:
-    """DRBD's rules on generation identifiers, those that two nodes can meet."""
+def compare(mine: Backing, theirs: Backing, primary: bool | None = None) -> Direction:
+    """DRBD's rules on generation identifiers, those that two nodes can meet.
+
+    ``primary``: whether this side is the (one) Primary; None if none is. After a crash of both,
+    which of them is copied is as good as chance: they differ only in what nobody was promised.
+    """
     new = (mine.current == JUST_CREATED, theirs.current == JUST_CREATED)
     if any(new):
         return {
@@ -98,8 +114,11 @@ def compare(mine: Backing, theirs: Backing) -> Direction:
             (False, True): Direction.SOURCE,
         }[new]
     if mine.current == theirs.current:
-        crashed = mine.crashed_primary - theirs.crashed_primary
-        return {0: Direction.EQUAL, 1: Direction.SOURCE, -1: Direction.TARGET}[crashed]
+        crashed = (mine.crashed_primary, theirs.crashed_primary)
+        if not any(crashed):
+            return Direction.EQUAL
+        is_source = primary if primary is not None else mine.crashed_primary
+        return Direction.SOURCE if is_source else Direction.TARGET
     return _by_ancestry(mine, theirs)
 
 

@@ -2,10 +2,13 @@
 
 One ``Replica`` is what the kernel holds of one resource from attach to power-off; its ``Backing``s
 outlive it. ``pair`` joins two of them. The behaviour is that of DRBD 8.4 with ``fencing
-resource-and-stonith`` and protocol C. Called by ``host`` and ``driver``.
+resource-and-stonith``, ``on-no-data-accessible suspend-io`` and protocol C; ``conformance`` holds
+it to what real kernels do. As in the kernel, what follows from a change of state is decided in one
+place, by what was before and what is now (``change``). Called by ``host`` and ``driver``.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,36 +19,21 @@ from tandem_actuator.core.model import (
     DrbdView,
     NotConfigured,
     Role,
-    VolumeState,
 )
 from tandem_actuator.ports import CommandFailed
+from tandem_sim import drbd_promotion
 from tandem_sim.disk import Backing, better
-from tandem_sim.kernel import Command, Sleep
-
-GRANTED, PEER_IS_PRIMARY = 4, 6
-
-
-def has_data(disk: Disk) -> bool:
-    """Whether the disk is known to take writes."""
-    return disk in (Disk.INCONSISTENT, Disk.CONSISTENT, Disk.UP_TO_DATE)
-
-
-@dataclass
-class Write:
-    """One write of a guest. ``done`` is told whether it was acknowledged or failed."""
-
-    number: int
-    volume: str
-    done: Callable[[bool], None]
-
-
-@dataclass
-class Volume:
-    """What the kernel believes of one volume's two disks."""
-
-    disk: Disk = Disk.DISKLESS
-    peer_disk: Disk = Disk.UNKNOWN
-    resyncing: bool = False
+from tandem_sim.drbd_state import (
+    PEER_DISK_BY_CODE,
+    PEER_IS_PRIMARY,
+    Moment,
+    Volume,
+    Write,
+    attached,
+    lost_contact,
+    may_be_current,
+)
+from tandem_sim.kernel import Command
 
 
 class Wire(Protocol):
@@ -59,7 +47,11 @@ class Wire(Protocol):
 
 @dataclass
 class Replica:
-    """One resource on one host. ``session`` is 0 without a connection."""
+    """One resource on one host. ``session`` is 0 without a connection.
+
+    ``fencing`` and ``no_data``: why I/O is suspended, if it is. ``deciding``: a promotion waits for
+    the handler; no handshake begins meanwhile.
+    """
 
     host: str
     backings: Mapping[str, Backing]
@@ -73,30 +65,45 @@ class Replica:
     connection: Connection = Connection.STANDALONE
     peer_role: Role = Role.UNKNOWN
     volumes: dict[str, Volume] = field(default_factory=dict)
-    suspended: bool = False
+    fencing: bool = False
+    no_data: bool = False
     opened: bool = False
     session: int = 0
     connects: int = 0
     discard: bool = False
+    sync_paused: bool = False
+    deciding: bool = False
     in_flight: dict[int, Write] = field(default_factory=dict)
     blocked: list[Write] = field(default_factory=list)
 
     # -- looking
 
     def view(self, now_s: float) -> DrbdView:
-        if not self.configured:
+        if not self.configured or self.holds_nothing:
             return NotConfigured(now_s)
         return DrbdState(
             role=self.role,
             connection=self.connection,
             peer_role=self.peer_role,
-            volumes={
-                name: VolumeState(v.disk, v.peer_disk, 4096 if v.resyncing else 0, v.resyncing)
-                for name, v in self.volumes.items()
-            },
+            volumes={name: volume.view() for name, volume in self.volumes.items()},
             queried_at_s=now_s,
-            suspended=frozenset({"fencing"}) if self.suspended else frozenset(),
+            suspended=self.reasons,
         )
+
+    @property
+    def holds_nothing(self) -> bool:
+        """A resource without a disk, a connection and a role counts as none."""
+        idle = self.role is Role.SECONDARY and self.connection is Connection.STANDALONE
+        return idle and all(v.disk is Disk.DISKLESS for v in self.volumes.values())
+
+    @property
+    def reasons(self) -> frozenset[str]:
+        """Why I/O is suspended, in DRBD's words."""
+        return frozenset(["fencing"] * self.fencing + ["no-data"] * self.no_data)
+
+    @property
+    def suspended(self) -> bool:
+        return self.fencing or self.no_data
 
     @property
     def connected(self) -> bool:
@@ -109,207 +116,276 @@ class Replica:
     def holds(self, volume: str) -> set[int]:
         return self.backings[volume].data
 
+    def _moment(self) -> Moment:
+        disks = {name: (v.disk, v.peer_disk) for name, v in self.volumes.items()}
+        return Moment(self.role, self.peer_role, self.connected, disks)
+
+    # -- every change of state
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """Around a change: what it implies, what is stored of it, and what follows from it."""
+        before = self._moment()
+        yield
+        if not self.connected:
+            self.peer_role = Role.UNKNOWN
+            for volume in self.volumes.values():
+                volume.resyncing = False
+                if volume.peer_disk not in (Disk.INCONSISTENT, Disk.OUTDATED):
+                    volume.peer_disk = Disk.UNKNOWN
+        after = self._moment()
+        self.fencing |= after.must_ask and not before.must_ask
+        self.no_data |= after.without_data and not before.without_data
+        self.save()
+        self._begin_generations(before)
+        self._thaw(before)
+        self.save()
+        self.changed(self)
+
+    def _begin_generations(self, before: Moment) -> None:
+        """Who keeps the only copy while somebody writes begins a new generation of the data."""
+        for name, volume in self.volumes.items():
+            if volume.disk is not Disk.UP_TO_DATE or self.backings[name].bitmap:
+                continue
+            lost = lost_contact(before.peer_disk(name), volume.peer_disk)
+            if lost and Role.PRIMARY in (self.role, self.peer_role):
+                if self.suspended:
+                    volume.generation_due = True
+                else:
+                    self.rotate(name)
+            diskless_peer = not better(volume.peer_disk, Disk.NEGOTIATING)
+            promoted = self.peer_role is Role.PRIMARY and before.peer_role is not Role.PRIMARY
+            if diskless_peer and promoted:
+                self.rotate(name)
+
+    def rotate(self, name: str) -> None:
+        self.backings[name].rotate(self.wire.new_generation())
+        self.wire.send(self, lambda peer: peer.learn_generation(name, self))
+
+    def learn_generation(self, name: str, peer: "Replica") -> None:
+        """The peer's current generation. Without a disk of one's own it is the one to work with."""
+        if not attached(self.volumes[name].disk) and self.role is Role.PRIMARY:
+            self.volumes[name].expects = peer.backings[name].current
+
+    def _thaw(self, before: Moment) -> None:
+        """The end of a freeze: the peer is back, or it is fenced."""
+        if self.connected and not before.connected and self.suspended:
+            self.fencing = self.no_data = False
+            for volume in self.volumes.values():
+                volume.generation_due = False
+            for write in list(self.in_flight.values()):
+                self._replicate(write)
+            self._start_blocked()
+        elif self.fencing and not self.connected and not self.peer_may_be_current:
+            self._begin_due_generations()
+            self.fencing = False
+            self._end_pending()
+
+    def _begin_due_generations(self) -> None:
+        for name, volume in self.volumes.items():
+            if volume.generation_due and attached(volume.disk):
+                self.rotate(name)
+            elif volume.generation_due:
+                volume.expects = self.wire.new_generation()
+            volume.generation_due = False
+
     # -- configuration
 
     def attach(self) -> None:
+        """Raises: CommandFailed."""
+        if any(attached(v.disk) for v in self.volumes.values()):
+            raise CommandFailed("device is attached to a disk (use detach first)")
         self.configured = True
-        for name, backing in self.backings.items():
-            disk = backing.attached_as()
-            peer = Disk.OUTDATED if backing.peer_outdated else Disk.UNKNOWN
-            self.volumes[name] = Volume(disk, peer)
-            if backing.primary:
-                backing.crashed_primary = True
-        self._changed()
+        with self.change():
+            for name, backing in self.backings.items():
+                peer = Disk.OUTDATED if backing.peer_outdated else Disk.UNKNOWN
+                self.volumes[name] = Volume(backing.attached_as(), peer)
+                if backing.primary:
+                    backing.crashed_primary = True
+        if any(not attached(v.disk) for v in self.volumes.values()):
+            raise CommandFailed("cannot read the metadata")
 
     def connect(self, *, discard: bool) -> None:
         if not self.configured:
             raise CommandFailed("no such resource")
+        if discard and self.role is Role.PRIMARY:
+            raise CommandFailed("a Primary cannot discard its data")
         self.discard = discard
         if self.connection is Connection.STANDALONE:
-            self.connection = Connection.CONNECTING
-            self._changed()
+            with self.change():
+                self.connection = Connection.CONNECTING
 
     def disconnect(self) -> None:
-        """Gracefully: the Secondary outdates itself, so the Primary needs to ask nobody."""
-        if self.connected:
-            peer = self.wire.peer_now(self)
-            if peer is not None and self.role is Role.PRIMARY:
-                peer.outdate()
-                for volume in self.volumes.values():
-                    volume.peer_disk = Disk.OUTDATED
-            elif peer is not None and peer.role is Role.PRIMARY:
-                self.outdate()
-                peer.hear(self)
-            self.say("disconnects gracefully")
-            self.wire.hang_up(self)
+        """Gracefully: the Secondary outdates itself, so the Primary needs to ask nobody.
+
+        Raises: CommandFailed.
+        """
+        if self.connection is Connection.STANDALONE:
+            return
+        peer = self.wire.peer_now(self)
+        if peer is not None and not self._cannot_outdate(peer):
+            self._agree_to_part(peer)
+        self.say("disconnects gracefully")
         self.connection = Connection.STANDALONE
-        self._changed()
-        self._call_handler_if_alone()
+        self.wire.hang_up(self)
+
+    def _cannot_outdate(self, peer: "Replica") -> bool:
+        """Nothing can be outdated without a disk: a Primary then just loses the connection."""
+        diskless = any(not attached(v.disk) for v in self.volumes.values())
+        return diskless and self.role is Role.SECONDARY and peer.role is Role.PRIMARY
+
+    def _agree_to_part(self, peer: "Replica") -> None:
+        for one in (self, peer):
+            would_lack = any(v.disk is not Disk.UP_TO_DATE for v in one.volumes.values())
+            if one.role is Role.PRIMARY and would_lack and not one._moment().without_data:
+                raise CommandFailed("need access to up-to-date data")
+        for one, two in ((self, peer), (peer, self)):
+            if one.role is Role.PRIMARY:
+                two._outdate()
+                with one.change():
+                    for name, volume in one.volumes.items():
+                        volume.peer_disk = two.volumes[name].disk
+                        if attached(volume.disk) and not attached(volume.peer_disk):
+                            volume.peer_disk = Disk.OUTDATED
 
     def outdate(self) -> None:
-        for volume in self.volumes.values():
-            if better(volume.disk, Disk.OUTDATED):
-                volume.disk = Disk.OUTDATED
-        self._changed()
+        """By hand; who is connected stays current. Raises: CommandFailed."""
+        if self.connected:
+            return
+        if self.role is Role.PRIMARY:
+            raise CommandFailed("a Primary alone needs its data")
+        if any(not better(v.disk, Disk.INCONSISTENT) for v in self.volumes.values()):
+            raise CommandFailed("disk state is lower than outdated")
+        self._outdate()
+
+    def _outdate(self) -> None:
+        with self.change():
+            for volume in self.volumes.values():
+                if better(volume.disk, Disk.OUTDATED):
+                    volume.disk = Disk.OUTDATED
 
     def fail_disk(self) -> None:
         """The devices give I/O errors from now on; DRBD detaches them."""
-        for name, volume in self.volumes.items():
-            self.backings[name].broken = True
-            volume.disk, volume.resyncing = Disk.DISKLESS, False
+        with self.change():
+            for name, volume in self.volumes.items():
+                self.backings[name].broken = True
+                volume.disk, volume.resyncing = Disk.DISKLESS, False
         self.wire.send(self, lambda peer: peer.hear(self))
-        self._changed()
 
     # -- the connection, told by the pair
 
     def hear(self, peer: "Replica") -> None:
-        """The peer's state, from a packet.
+        """The peer's state, from a packet."""
+        with self.change():
+            self.peer_role = peer.role
+            for name, volume in self.volumes.items():
+                volume.peer_disk = peer.volumes[name].disk
+                if not attached(volume.peer_disk):
+                    volume.resyncing = False
 
-        Whoever keeps the only copy while somebody writes begins a new generation, also a Secondary
-        whose Primary has lost its disk.
-        """
-        self.peer_role = peer.role
-        written = Role.PRIMARY in (self.role, peer.role)
-        for name, volume in self.volumes.items():
-            before, volume.peer_disk = volume.peer_disk, peer.volumes[name].disk
-            gone = has_data(before) and not has_data(volume.peer_disk)
-            if gone and written and volume.disk is Disk.UP_TO_DATE:
-                self.backings[name].rotate(self.wire.new_generation())
-        self._changed()
-
-    def joined(self, session: int, peer: "Replica") -> None:
+    def joined(self, session: int, peer: Role, disks: Mapping[str, tuple[Disk, Disk]]) -> None:
         """A handshake ended with both connected: frozen writes are sent again."""
-        self.session, self.connection = session, Connection.CONNECTED
-        self.connects += 1
-        self.peer_role, self.discard = peer.role, False
-        for name, volume in self.volumes.items():
-            volume.peer_disk = peer.volumes[name].disk
-        if self.suspended:
-            self.suspended = False
-            for write in list(self.in_flight.values()):
-                self._replicate(write)
-            self._start_blocked()
-        self._changed()
+        with self.change():
+            self.session, self.connection = session, Connection.CONNECTED
+            self.connects += 1
+            self.peer_role, self.discard = peer, False
+            for name, volume in self.volumes.items():
+                volume.disk, volume.peer_disk = disks[name]
+                volume.resyncing = set(disks[name]) == {Disk.INCONSISTENT, Disk.UP_TO_DATE}
+                volume.ahead *= volume.resyncing
+
+    def glimpsed(self) -> None:
+        """The peer refused after this side had taken it for connected: what was stored is gone."""
+        with self.change():
+            for volume in self.volumes.values():
+                volume.peer_disk = Disk.UNKNOWN
+        self.lost()
+
+    def refused(self) -> None:
+        """This side found a reason not to connect: it stands alone."""
+        self.connection = Connection.STANDALONE
+        self.lost()
 
     def lost(self) -> None:
-        """The connection is gone, and this side knows it now."""
-        self.session, self.peer_role = 0, Role.UNKNOWN
-        if self.connection is not Connection.STANDALONE:
-            self.connection = Connection.CONNECTING
-        for volume in self.volumes.values():
-            volume.resyncing = False
-            if volume.peer_disk not in (Disk.INCONSISTENT, Disk.OUTDATED):
-                volume.peer_disk = Disk.UNKNOWN
-        if self.role is Role.PRIMARY:
-            self._primary_lost_peer()
-        self._changed()
+        """The connection is gone or did not come about, and this side knows it now."""
+        with self.change():
+            self.session = 0
+            if self.connection is not Connection.STANDALONE:
+                self.connection = Connection.CONNECTING
+        if not self.suspended:
+            self._end_pending()
+        if self.role is Role.PRIMARY and self.peer_may_be_current:
+            self._ask()
 
-    def _primary_lost_peer(self) -> None:
-        usable = all(better(v.disk, Disk.UNKNOWN) for v in self.volumes.values())
-        asks = any(better(v.peer_disk, Disk.OUTDATED) for v in self.volumes.values())
-        if usable and asks:
-            self.suspended = True
-            self.say("freezes its writes and asks")
-        else:
-            self._go_on_alone(acknowledge=usable)
-        self._call_handler_if_alone()
+    @property
+    def peer_may_be_current(self) -> bool:
+        return any(may_be_current(v.peer_disk) for v in self.volumes.values())
 
-    def _call_handler_if_alone(self) -> None:
-        asks = any(better(v.peer_disk, Disk.OUTDATED) for v in self.volumes.values())
-        if self.role is Role.PRIMARY and not self.connected and asks and self.suspended:
+    @property
+    def may_ask(self) -> bool:
+        """DRBD asks only for a disk that is at least Consistent: no other is worth protecting."""
+        return any(better(v.disk, Disk.UNKNOWN) for v in self.volumes.values())
+
+    def _ask(self) -> None:
+        """Start the handler; with nothing to protect the freeze ends without it."""
+        if self.may_ask:
+            self.say("asks whether it may go on alone")
             self.start_handler(self)
+            return
+        self.fencing = False
+        if not self.suspended:
+            self._end_pending()
 
     def handler_answered(self, code: int, connects: int) -> None:
         """The link-loss handler's exit code. One that comes after the link was back is dropped."""
-        if self.connected or connects != self.connects or not self.suspended:
+        if self.connected or connects != self.connects:
             return
-        if code != GRANTED:
-            self.say(f"stays frozen (handler: {code})")
-            return
-        for volume in self.volumes.values():
-            volume.peer_disk = Disk.OUTDATED
-        self.say("goes on alone (handler: 4)")
-        self._go_on_alone(acknowledge=True)
-        self._changed()
+        self.heed(code)
+        state = "stays frozen" if self.suspended else "goes on alone"
+        self.say(f"{state} (handler: {code})")
 
-    def thaw_for_rebooted_peer(self) -> None:
+    def heed(self, code: int) -> bool:
+        """Apply an exit code. Whether the peer is out."""
+        peer_disk = PEER_DISK_BY_CODE.get(code)
+        if code == 5 and not any(v.disk is Disk.UP_TO_DATE for v in self.volumes.values()):
+            peer_disk = None
+        if code == PEER_IS_PRIMARY and self.role is Role.SECONDARY:
+            self._outdate()
+        if peer_disk is not None:
+            with self.change():
+                for volume in self.volumes.values():
+                    volume.peer_disk = peer_disk
+        return not self.peer_may_be_current
+
+    def abort_connect(self) -> None:
         """8.4: "can not thaw IO with an only Consistent peer": pending writes end, unasked."""
         self.say("met a rebooted peer while frozen: pending writes are acknowledged")
-        self._go_on_alone(acknowledge=True)
-        self._changed()
+        for write in list(self.in_flight.values()):
+            self._end(write, attached(self.volumes[write.volume].disk))
+        self._begin_due_generations()
+        self.lost()
 
     def resume_io(self) -> None:
-        self._go_on_alone(acknowledge=True)
-        self._changed()
-
-    def _go_on_alone(self, *, acknowledge: bool) -> None:
-        self.suspended = False
-        for backing in self.backings.values():
-            backing.rotate(self.wire.new_generation())
-        for write in list(self.in_flight.values()):
-            self._end(write, acknowledge)
+        with self.change():
+            self._begin_due_generations()
+            self.fencing = self.no_data = False
+        if not self.connected or any(not attached(v.disk) for v in self.volumes.values()):
+            self._end_pending()
         self._start_blocked()
 
     # -- roles
 
     def promote(self, *, force: bool) -> Generator[Command, bool, None]:
         """Raises: CommandFailed."""
-        yield Sleep(0.05)
-        for _ in range(4):
-            if self.role is Role.PRIMARY:
-                return
-            if self._may_be_promoted(force=force):
-                self._promoted()
-                return
-            yield from self._fence_peer_first()
-            yield Sleep(0.01)
-        raise CommandFailed("promotion was refused")
-
-    def _may_be_promoted(self, *, force: bool) -> bool:
-        if self.connected:
-            if self.peer_role is Role.PRIMARY:
-                raise CommandFailed("multiple primaries not allowed by config")
-            return all(Disk.UP_TO_DATE in (v.disk, v.peer_disk) for v in self.volumes.values())
-        if any(not better(v.disk, Disk.FAILED) for v in self.volumes.values()):
-            raise CommandFailed("need access to up-to-date data")
-        current = all(v.disk is Disk.UP_TO_DATE for v in self.volumes.values())
-        peer_out = not any(better(v.peer_disk, Disk.OUTDATED) for v in self.volumes.values())
-        return force or (current and peer_out)
-
-    def _fence_peer_first(self) -> Generator[Command, bool, None]:
-        if any(not better(v.disk, Disk.UNKNOWN) for v in self.volumes.values()):
-            raise CommandFailed("need access to up-to-date data")
-        code = yield from self.ask_handler(self)
-        if self.connected:
-            return
-        if code == PEER_IS_PRIMARY:
-            self.outdate()
-        if code != GRANTED:
-            raise CommandFailed(f"fence-peer helper returned {code}")
-        for volume in self.volumes.values():
-            volume.peer_disk, volume.disk = Disk.OUTDATED, Disk.UP_TO_DATE
-        self._changed()
-
-    def _promoted(self) -> None:
-        self.role = Role.PRIMARY
-        for name, volume in self.volumes.items():
-            if not self.connected:
-                volume.disk = Disk.UP_TO_DATE
-                self.backings[name].rotate(self.wire.new_generation())
-                self.backings[name].crashed_primary = False
-        self.say("is Primary")
-        self.wire.send(self, lambda peer: peer.hear(self))
-        self._changed()
+        return drbd_promotion.promote(self, force=force)
 
     def demote(self) -> None:
-        if self.role is Role.SECONDARY:
-            return
         if self.opened or self.in_flight or self.blocked:
             raise CommandFailed("device is held open by someone")
-        self.role, self.suspended = Role.SECONDARY, False
+        with self.change():
+            self.role = Role.SECONDARY
         self.say("is Secondary")
         self.wire.send(self, lambda peer: peer.hear(self))
-        self._changed()
 
     # -- writing
 
@@ -324,32 +400,38 @@ class Replica:
     def _start_blocked(self) -> None:
         blocked, self.blocked = self.blocked, []
         for write in blocked:
-            self._start(write)
+            self.submit(write)
 
     def _start(self, write: Write) -> None:
-        attached = better(self.volumes[write.volume].disk, Disk.NEGOTIATING)
-        if attached:
+        if attached(self.volumes[write.volume].disk):
             self.holds(write.volume).add(write.number)
         self.in_flight[write.number] = write
-        if not self.connected:
-            self._end(write, attached)
-        else:
-            self._replicate(write)
+        self._replicate(write)
 
     def _replicate(self, write: Write) -> None:
-        self.wire.send(self, lambda peer: peer.receive(write))
+        """To a peer that has a disk for it; else it ends with what this side did."""
+        volume = self.volumes[write.volume]
+        if self.connected and attached(volume.peer_disk):
+            self.wire.send(self, lambda peer: peer.receive(write))
+        else:
+            volume.ahead += 1
+            self._end(write, attached(volume.disk))
 
     def receive(self, write: Write) -> None:
         """A replicated write has arrived: store it, and say so."""
-        if better(self.volumes[write.volume].disk, Disk.NEGOTIATING):
+        stored = attached(self.volumes[write.volume].disk)
+        if stored:
             self.holds(write.volume).add(write.number)
-            self.wire.send(self, lambda peer: peer.heard_back(write, stored=True))
-        else:
-            self.wire.send(self, lambda peer: peer.heard_back(write, stored=False))
+        self.wire.send(self, lambda peer: peer.heard_back(write, stored=stored))
 
     def heard_back(self, write: Write, *, stored: bool) -> None:
-        attached = better(self.volumes[write.volume].disk, Disk.NEGOTIATING)
-        self._end(write, attached or stored)
+        self._end(write, stored or attached(self.volumes[write.volume].disk))
+
+    def _end_pending(self) -> None:
+        """Without the peer: what this side has stored is acknowledged, the rest fails."""
+        for write in list(self.in_flight.values()):
+            self._end(write, attached(self.volumes[write.volume].disk))
+        self._start_blocked()
 
     def _end(self, write: Write, acknowledged: bool) -> None:
         if self.in_flight.pop(write.number, None) is not None:
@@ -357,17 +439,16 @@ class Replica:
 
     # -- what is durable
 
-    def _changed(self) -> None:
-        self.save()
-        self.changed(self)
-
     def save(self) -> None:
         """The flags in the metadata follow the state, as long as the disk takes them."""
         for name, volume in self.volumes.items():
             backing = self.backings[name]
-            if backing.broken or not better(volume.disk, Disk.NEGOTIATING):
+            if backing.broken or not attached(volume.disk):
                 continue
             backing.consistent = better(volume.disk, Disk.INCONSISTENT)
             backing.was_up_to_date = better(volume.disk, Disk.OUTDATED)
             backing.peer_outdated = volume.peer_disk in (Disk.INCONSISTENT, Disk.OUTDATED)
-            backing.primary = self.role is Role.PRIMARY
+            diskless_primary = self.peer_role is Role.PRIMARY and not attached(volume.peer_disk)
+            backing.primary = self.role is Role.PRIMARY or diskless_primary
+            if better(volume.disk, Disk.OUTDATED):
+                volume.expects = backing.current

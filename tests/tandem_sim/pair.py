@@ -11,8 +11,9 @@ from itertools import count
 
 from tandem_actuator.core.model import Connection, Disk, Role
 from tandem_actuator.ports import CommandFailed
-from tandem_sim.disk import MIRRORED, Direction, compare
+from tandem_sim.disk import MIRRORED, Direction, better, compare
 from tandem_sim.drbd import Replica
+from tandem_sim.drbd_state import attached
 from tandem_sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
 from tandem_sim.network import REPLICATION, Network
 
@@ -199,66 +200,118 @@ class Pair:
         one, two = replicas
         if one is None or two is None or not self.path_up():
             return
-        if all(r.connection is Connection.CONNECTING and not r.connected for r in (one, two)):
+        both = (one, two)
+        wanted = all(r.connection is Connection.CONNECTING and not r.connected for r in both)
+        if wanted and not any(r.deciding for r in both):
             self._handshake(one, two)
 
     def _handshake(self, one: Replica, two: Replica) -> None:
-        if one.role is Role.PRIMARY and two.role is Role.PRIMARY:
-            self._refuse(one, two, "both are Primary")
+        found = {name: self._direction(one, two, name) for name in one.volumes}
+        seen = {name: MIRRORED[direction] for name, direction in found.items()}
+        objections = [
+            (side, why)
+            for side, peer, directions in ((one, two, found), (two, one, seen))
+            if (why := self._objection(side, peer, directions)) is not None
+        ]
+        if objections:
+            self._refuse(one, two, objections)
             return
         for frozen, peer in ((one, two), (two, one)):
-            rebooted = any(v.disk is Disk.CONSISTENT for v in peer.volumes.values())
-            if frozen.suspended and rebooted:
-                frozen.thaw_for_rebooted_peer()
+            if self._met_rebooted(frozen, peer, found):
+                frozen.abort_connect()
+                peer.lost()
                 return
-        directions = {name: self._direction(one, two, name) for name in one.volumes}
-        if Direction.SPLIT_BRAIN in directions.values():
-            self._refuse(one, two, "split brain")
-            return
-        for direction in directions.values():
-            targets = {Direction.TARGET: one, Direction.SOURCE: two}
-            target = targets.get(direction)
-            if target is not None and target.role is Role.PRIMARY:
-                self._refuse(one, two, "a Primary would have to be overwritten")
-                return
-        self._join(one, two, directions)
+        self._join(one, two, found)
 
     def _direction(self, one: Replica, two: Replica, name: str) -> Direction:
-        if Disk.DISKLESS in (one.volumes[name].disk, two.volumes[name].disk):
+        disks = (one.volumes[name].disk, two.volumes[name].disk)
+        if not all(map(attached, disks)):
             return Direction.EQUAL
-        found = compare(one.backings[name], two.backings[name])
+        primary = None if one.role is two.role else one.role is Role.PRIMARY
+        found = compare(one.backings[name], two.backings[name], primary)
+        behind = [disk is Disk.INCONSISTENT for disk in disks]
+        if any(behind) and not all(behind):
+            return Direction.TARGET if behind[0] else Direction.SOURCE
         if found is Direction.SPLIT_BRAIN and one.discard != two.discard:
             return Direction.TARGET if one.discard else Direction.SOURCE
         return found
 
-    def _refuse(self, one: Replica, two: Replica, why: str) -> None:
-        self.say(f"handshake refused: {why}; both stand alone")
+    def _objection(self, side: Replica, peer: Replica, found: dict[str, Direction]) -> str | None:
+        """Why this side will not connect, if it will not. Each side decides for itself."""
+        if side.role is peer.role is Role.PRIMARY:
+            return "both are Primary"
+        for name, direction in found.items():
+            disk, theirs = side.volumes[name].disk, peer.volumes[name].disk
+            diskless_primary = side.role is Role.PRIMARY and not attached(disk)
+            strange = side.volumes[name].expects != peer.backings[name].current
+            overwritten = side.role is Role.PRIMARY and better(disk, Disk.OUTDATED)
+            if diskless_primary and attached(theirs) and strange:
+                return "the peer's data is not what was last worked with"
+            if direction is Direction.SPLIT_BRAIN:
+                return "split brain"
+            if direction is Direction.TARGET and overwritten:
+                return "a Primary would have to be overwritten"
+            if direction is Direction.SOURCE and not better(disk, Disk.INCONSISTENT):
+                return "the source has no consistent data"
+        return None
+
+    def _met_rebooted(self, frozen: Replica, peer: Replica, found: dict[str, Direction]) -> bool:
+        """Pending writes cannot be sent again to a peer that does not know of its past."""
+        return frozen.suspended and any(
+            volume.generation_due
+            and peer.volumes[name].disk is Disk.CONSISTENT
+            and found[name] is Direction.EQUAL
+            for name, volume in frozen.volumes.items()
+        )
+
+    def _refuse(self, one: Replica, two: Replica, objections: list[tuple[Replica, str]]) -> None:
+        """If both object, one may hang up before the other has made up its mind."""
+        self.say(f"handshake refused: {objections[0][1]}")
+        refusing = [side.host for side, _ in objections]
+        if len(refusing) > 1:
+            refusing = self.kernel.random.choice((refusing, refusing, refusing[:1], refusing[1:]))
         for replica in (one, two):
-            replica.connection = Connection.STANDALONE
-            replica.changed(replica)
+            if replica.host in refusing:
+                replica.refused()
+            elif replica.role is Role.SECONDARY and self.kernel.random.random() < 0.7:
+                replica.glimpsed()
+            else:
+                replica.lost()
 
     def _join(self, one: Replica, two: Replica, directions: dict[str, Direction]) -> None:
-        for name, direction in directions.items():
-            for replica, seen in ((one, direction), (two, MIRRORED[direction])):
-                volume = replica.volumes[name]
-                if volume.disk is Disk.DISKLESS:
-                    continue
-                if seen is Direction.TARGET:
-                    volume.disk = Disk.INCONSISTENT
-                elif volume.disk is not Disk.INCONSISTENT or seen is Direction.SOURCE:
-                    volume.disk = Disk.UP_TO_DATE
-                volume.resyncing = seen in (Direction.TARGET, Direction.SOURCE)
+        disks = {
+            name: self._disks(one.volumes[name].disk, two.volumes[name].disk, direction)
+            for name, direction in directions.items()
+        }
         session = next(self.sessions)
         self.say(f"connected{self._words(one, two, directions)}")
-        one.joined(session, two)
-        two.joined(session, one)
+        roles = (one.role, two.role)
+        one.joined(session, roles[1], disks)
+        two.joined(session, roles[0], {name: (b, a) for name, (a, b) in disks.items()})
         for name, direction in directions.items():
-            if direction is not Direction.EQUAL:
-                source, target = (one, two) if direction is Direction.SOURCE else (two, one)
-                self._copy(name, source, target, session)
-            else:
+            if direction is Direction.EQUAL:
                 for replica in (one, two):
                     replica.backings[name].crashed_primary = False
+                    replica.backings[name].forget_bitmap(one.backings[name], two.backings[name])
+            else:
+                source, target = (one, two) if direction is Direction.SOURCE else (two, one)
+                self._copy(name, source, target, session)
+
+    @staticmethod
+    def _disks(one: Disk, two: Disk, direction: Direction) -> tuple[Disk, Disk]:
+        """Both disks once connected: whoever is not behind is current."""
+
+        def disk(now: Disk, *, target: bool) -> Disk:
+            if not attached(now):
+                return now
+            if target:
+                return Disk.INCONSISTENT
+            return now if now is Disk.INCONSISTENT else Disk.UP_TO_DATE
+
+        return (
+            disk(one, target=direction is Direction.TARGET),
+            disk(two, target=direction is Direction.SOURCE),
+        )
 
     def _words(self, one: Replica, two: Replica, directions: dict[str, Direction]) -> str:
         sources = {
@@ -275,7 +328,7 @@ class Pair:
             here = target.session == session and source.session == session
             if not here or target.volumes[name].disk is not Disk.INCONSISTENT:
                 return
-            if not self.path_up():
+            if not self.path_up() or source.sync_paused or target.sync_paused:
                 self.kernel.after(0.2, self.sides[target.host].group, finish)
                 return
             self._copied(name, source, target)
@@ -290,10 +343,10 @@ class Pair:
         mine.history |= theirs.history | {mine.current}
         mine.current, mine.bitmap, mine.crashed_primary = theirs.current, 0, False
         volume = target.volumes[name]
-        volume.disk, volume.resyncing = Disk.UP_TO_DATE, False
+        volume.disk, volume.resyncing, volume.ahead = Disk.UP_TO_DATE, False, 0
 
         def source_done(peer: Replica) -> None:
-            peer.volumes[name].resyncing = False
+            peer.volumes[name].resyncing, peer.volumes[name].ahead = False, 0
             peer.backings[name].bitmap = 0
             peer.backings[name].crashed_primary = False
             peer.hear(target)

@@ -1,0 +1,155 @@
+"""``python -m conformance``: play sequences on simulated DRBD and on two real kernels.
+
+    run "a primary; a write" "cut" …   one sequence on both, everything that is seen
+    record FILE…                       play files on the kernels and write down what they do
+    random --seeds 1..100 --slots 8    random sequences on both; the first difference, shrunk
+    check FILE…                        the simulator alone, against what was recorded
+
+Everything but ``check`` needs a lab of its own (TANDEM_LAB_DIR, TANDEM_LAB_NAMESPACE) and root.
+``--keep`` leaves the lab up, and uses it if it is. Exit 0: no difference; 1: some.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from conformance import recorded
+from conformance.chance import draw, shrink
+from conformance.kernels import Slots, start_servers
+from conformance.language import Played, closest, difference
+from conformance.simulated import simulate
+from tandem_lab.lab import Lab
+from tandem_lab.settings import Settings
+
+Play = Callable[[Sequence[str]], Played]
+
+
+def main() -> int:
+    """Entry point."""
+    arguments = _arguments()
+    if arguments.what == "check":
+        return _check([Path(file) for file in arguments.words] or recorded.files())
+    with _lab(keep=arguments.keep) as lab:
+        on_kernels = Slots(lab, arguments.slots).play
+        if arguments.what == "run":
+            return _run(on_kernels, arguments.words)
+        if arguments.what == "record":
+            return _record(on_kernels, [Path(f) for f in arguments.words], arguments.slots)
+        first, _, last = arguments.seeds.partition("..")
+        seeds = range(int(first), int(last or first) + 1)
+        return _random(on_kernels, seeds, arguments)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
+    parser.add_argument("what", choices=("run", "record", "random", "check"))
+    parser.add_argument("words", nargs="*", help="steps (run) or files (record, check)")
+    parser.add_argument("--seeds", default="1..20", metavar="A..B")
+    parser.add_argument("--slots", type=int, default=8, help="how many at once")
+    parser.add_argument("--keep", action="store_true", help="leave the lab up")
+    parser.add_argument("--keep-going", action="store_true", help="after a difference, too")
+    parser.add_argument("--no-shrink", action="store_true")
+    parser.add_argument("--record", metavar="FOLDER", help="write down each random sequence")
+    return parser.parse_intermixed_args()
+
+
+@contextmanager
+def _lab(*, keep: bool) -> Iterator[Lab]:
+    lab = Lab(Settings.from_environment())
+    with lab.exclusive(60.0):
+        if not (keep and lab.is_up):
+            lab.up(fresh=True)
+            start_servers(lab)
+        try:
+            yield lab
+        finally:
+            if not keep:
+                lab.down()
+
+
+def show(played: Played) -> None:
+    for step, seen in zip(played.steps, played.seen, strict=True):
+        print(f"  {step}\n      a {seen.a}\n      b {seen.b}")
+        print(f"      writes {dict(seen.writes)} results {' '.join(seen.results)}")
+    print(f"  survive {dict(played.survive)}", flush=True)
+
+
+def _run(on_kernels: Play, steps: Sequence[str]) -> int:
+    real = on_kernels(steps)
+    show(real)
+    found = closest(real, simulate)
+    print(found or "no difference")
+    return 1 if found else 0
+
+
+def _check(files: Sequence[Path]) -> int:
+    found = 0
+    for file in files:
+        played = recorded.load(file)
+        words = closest(played, simulate)
+        if words:
+            found += 1
+            print(f"{file}: {recorded.title_of(file)}\n{words}")
+    print(f"{len(files)} sequences, {found} differ")
+    return 1 if found else 0
+
+
+def _record(on_kernels: Play, files: Sequence[Path], jobs: int) -> int:
+    def record(file: Path) -> None:
+        recorded.save(file, recorded.title_of(file), on_kernels(recorded.steps_of(file)))
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(record, files))
+    return _check(files)
+
+
+def _random(on_kernels: Play, seeds: range, arguments: argparse.Namespace) -> int:
+    began_s = time.monotonic()
+    tally = {"agree": 0, "differ": 0, "unsteady": 0}
+
+    def one(seed: int) -> tuple[int, str, str]:
+        steps = draw(seed)
+        real = on_kernels(steps)
+        if arguments.record:
+            path = Path(arguments.record) / f"seed-{seed}.yaml"
+            recorded.save(path, f"random sequence {seed}", real)
+        if closest(real, simulate) is None:
+            return seed, "agree", ""
+        again = on_kernels(steps)
+        words = closest(again, simulate)
+        if words is None:
+            return seed, "unsteady", difference(real, again) or ""
+        return seed, "differ", _report(on_kernels, steps, words, small=not arguments.no_shrink)
+
+    with ThreadPoolExecutor(arguments.slots) as pool:
+        for seed, verdict, words in pool.map(one, seeds):
+            tally[verdict] += 1
+            if verdict != "agree":
+                print(f"seed {seed}: {verdict}\n{words}", flush=True)
+            if verdict == "differ" and not arguments.keep_going:
+                pool.shutdown(cancel_futures=True)
+                break
+    minutes = (time.monotonic() - began_s) / 60
+    done = sum(tally.values())
+    print(f"{done} sequences in {minutes:.1f} min ({done / minutes:.1f} a minute): {tally}")
+    return 1 if tally["differ"] else 0
+
+
+def _report(on_kernels: Play, steps: Sequence[str], words: str, *, small: bool) -> str:
+    if not small:
+        return "\n".join([*(f"    - {step}" for step in steps), words])
+
+    def differs(fewer: Sequence[str]) -> bool:
+        return closest(on_kernels(fewer), simulate) is not None
+
+    shortest = shrink(steps, differs)
+    last = closest(on_kernels(shortest), simulate) or words
+    return "\n".join([*(f"    - {step}" for step in shortest), last])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

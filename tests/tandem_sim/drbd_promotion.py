@@ -1,0 +1,87 @@
+"""Making a replica Primary, with the handler that may have to be asked. Called by ``drbd``."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from tandem_actuator.core.model import Disk, Role
+from tandem_actuator.ports import CommandFailed
+from tandem_sim.disk import better
+from tandem_sim.drbd_state import attached, may_be_current
+from tandem_sim.kernel import Command, Sleep
+
+if TYPE_CHECKING:
+    from tandem_sim.drbd import Replica
+
+PROMOTION_TRIES = 4
+
+
+def promote(replica: Replica, *, force: bool) -> Generator[Command, bool, None]:
+    """Raises: CommandFailed."""
+    yield Sleep(0.05)
+    make_current = expect_outdated = False
+    for _ in range(PROMOTION_TRIES):
+        while replica.connected and replica.wire.peer_now(replica) is None:
+            yield Sleep(0.05)  # a request to a peer that does not answer waits
+        if replica.role is Role.PRIMARY:
+            return
+        disks = [v.disk for v in replica.volumes.values()]
+        current = make_current or all(disk is Disk.UP_TO_DATE for disk in disks)
+        if _lacks_data(replica, current=current):
+            if force and all(better(disk, Disk.NEGOTIATING) for disk in disks):
+                make_current = True
+            elif Disk.CONSISTENT in disks and Disk.INCONSISTENT not in disks:
+                make_current = yield from _fence_peer(replica)
+            else:
+                break
+        elif not replica.connected and not expect_outdated and replica.peer_may_be_current:
+            fenced = yield from _fence_peer(replica)
+            expect_outdated = force and not fenced
+        else:
+            _promoted(replica, make_current=make_current, forced=force and make_current)
+            return
+    raise CommandFailed("promotion was refused")
+
+
+def _lacks_data(replica: Replica, *, current: bool) -> bool:
+    """Whether a Primary here would have no data. Raises: CommandFailed if the peer is one."""
+    if not replica.connected:
+        return not current
+    if replica.peer_role is Role.PRIMARY:
+        raise CommandFailed("multiple primaries not allowed by config")
+    return not current and any(
+        not better(v.disk, Disk.INCONSISTENT) and not better(v.peer_disk, Disk.INCONSISTENT)
+        for v in replica.volumes.values()
+    )
+
+
+def _fence_peer(replica: Replica) -> Generator[Command, bool, bool]:
+    """The handler, while the promotion waits. Whether the peer is out."""
+    if not replica.may_ask:
+        return False
+    connects, replica.deciding = replica.connects, True
+    code = yield from replica.ask_handler(replica)
+    replica.deciding = False
+    if replica.connected or connects != replica.connects:
+        return False
+    return replica.heed(code)
+
+
+def _promoted(replica: Replica, *, make_current: bool, forced: bool) -> None:
+    with replica.change():
+        replica.role, replica.discard = Role.PRIMARY, False
+        for volume in replica.volumes.values():
+            if make_current and attached(volume.disk):
+                volume.disk = Disk.UP_TO_DATE
+            if not replica.connected and may_be_current(volume.peer_disk):
+                volume.peer_disk = Disk.OUTDATED  # forced
+    for name, volume in replica.volumes.items():
+        alone = not replica.connected or not better(volume.peer_disk, Disk.FAILED)
+        if forced and attached(volume.disk):
+            replica.backings[name].rotate_again(replica.wire.new_generation())
+        elif alone and attached(volume.disk):
+            replica.rotate(name)
+    replica.say("is Primary")
+    replica.save()
+    replica.wire.send(replica, lambda peer: peer.hear(replica))

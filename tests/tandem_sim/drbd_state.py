@@ -1,0 +1,88 @@
+"""The words of DRBD's state, and what its rules ask of them. Pure. Called by ``drbd``, ``pair``."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tandem_actuator.core.model import Disk, Role, VolumeState
+from tandem_sim.disk import better
+
+# What the handler's exit code says of the peer's disk. 5 counts only if the own disk is current.
+PEER_DISK_BY_CODE = {3: Disk.INCONSISTENT, 4: Disk.OUTDATED, 5: Disk.OUTDATED, 7: Disk.OUTDATED}
+PEER_IS_PRIMARY = 6
+BLOCK_BYTES = 4096
+KNOWN_TO_BE_OUT = (Disk.DISKLESS, Disk.FAILED, Disk.OUTDATED)
+
+
+def attached(disk: Disk) -> bool:
+    """Whether writes go to this disk."""
+    return better(disk, Disk.NEGOTIATING)
+
+
+def lost_contact(before: Disk, now: Disk) -> bool:
+    """Whether a change of the peer's disk means that it no longer gets what is written."""
+    had = (Disk.INCONSISTENT, Disk.CONSISTENT, Disk.UP_TO_DATE)
+    return (before in had and now not in had) or (before is Disk.UNKNOWN and now in KNOWN_TO_BE_OUT)
+
+
+def may_be_current(disk: Disk) -> bool:
+    """Whether a peer with this disk might be promoted: everything above Outdated."""
+    return better(disk, Disk.OUTDATED)
+
+
+@dataclass
+class Write:
+    """One write of a guest. ``done`` is told whether it was acknowledged or failed."""
+
+    number: int
+    volume: str
+    done: Callable[[bool], None]
+
+
+@dataclass
+class Volume:
+    """What the kernel believes of one volume's two disks.
+
+    ``ahead``: writes that the peer lacks, as long as it is not copied to.
+    ``generation_due``: a new generation begins as soon as the freeze ends without the peer.
+    ``expects``: the generation that a Primary without a disk has last worked with.
+    """
+
+    disk: Disk = Disk.DISKLESS
+    peer_disk: Disk = Disk.UNKNOWN
+    resyncing: bool = False
+    generation_due: bool = False
+    expects: int = 0
+    ahead: int = 0
+
+    def view(self) -> VolumeState:
+        """As DRBD shows it."""
+        out_of_sync = max(self.ahead, int(self.resyncing)) * BLOCK_BYTES
+        return VolumeState(self.disk, self.peer_disk, out_of_sync, self.resyncing)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A state, to compare with the one after it."""
+
+    role: Role
+    peer_role: Role
+    connected: bool
+    disks: Mapping[str, tuple[Disk, Disk]]
+
+    def peer_disk(self, name: str) -> Disk:
+        return self.disks[name][1] if name in self.disks else Disk.UNKNOWN
+
+    @property
+    def must_ask(self) -> bool:
+        """A Primary with a disk, alone, whose peer may be current."""
+        alone = self.role is Role.PRIMARY and not self.connected
+        return alone and any(
+            attached(disk) and may_be_current(peer) for disk, peer in self.disks.values()
+        )
+
+    @property
+    def without_data(self) -> bool:
+        """A Primary that reaches no current disk."""
+        return self.role is Role.PRIMARY and any(
+            Disk.UP_TO_DATE not in pair for pair in self.disks.values()
+        )
