@@ -10,7 +10,7 @@ from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
 from tandem_lab.setup.steps import set_up
 
-from .drbd_pairs import Pair, fake_pair, lab_pair
+from .drbd_pairs import Pair, lab_pair, simulated_pair
 from .remote_ports import start_port_server
 
 LOCK_TIMEOUT_S = 900.0
@@ -35,11 +35,11 @@ def contract_lab() -> Iterator[Lab]:
             lab.down()
 
 
-@pytest.fixture(params=["fake", pytest.param("lab", marks=pytest.mark.lab)])
+@pytest.fixture(params=["simulated", pytest.param("lab", marks=pytest.mark.lab)])
 async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
     """A mirror that nothing has been done for yet."""
-    if request.param == "fake":
-        yield fake_pair()
+    if request.param == "simulated":
+        yield simulated_pair()
         return
     lab: Lab = request.getfixturevalue("contract_lab")
     number = next(_mirror_numbers)

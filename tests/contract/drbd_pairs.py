@@ -1,12 +1,12 @@
-"""Two hosts with one mirror each end of which is a Drbd port: in memory, or in the lab."""
+"""Two hosts with one mirror each end of which is a Drbd port: simulated, or in the lab."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tandem_actuator.adapters.fake_drbd import FakeDrbd, Wire
-from tandem_actuator.adapters.fakes import FakeClock
+from conformance.language import Command
+from conformance.simulated import Simulated
 from tandem_actuator.core import resource_file
 from tandem_actuator.core.model import DrbdState, DrbdView
 from tandem_actuator.ports import Drbd
@@ -17,6 +17,7 @@ from tandem_lab.site_host import SiteHost
 from tandem_lab.topology import REPLICATION
 
 from .remote_ports import RemotePort
+from .simulated_drbd import SimulatedDrbd
 
 WITHIN_S = 15.0
 VOLUMES = ("root", "data")
@@ -128,53 +129,41 @@ def resource_text(mirror: Mirror, addresses: Mapping[str, str]) -> str:
     )
 
 
-# --- in memory
+# --- simulated
 
 
-@dataclass
-class FakeSite:
-    drbd: FakeDrbd
-    answers: dict[str, int]
-    asked: list[Mapping[str, str]] = field(default_factory=list)
+class SimulatedSite:
+    def __init__(self, both: Simulated, side: str) -> None:
+        self.both, self.node = both, both.nodes[side]
+        self.drbd = SimulatedDrbd(both, side)
 
     async def fence_answers(self, code: int) -> None:
-        self.answers["code"] = code
+        self.node.policy = str(code)
 
     async def times_asked(self) -> int:
-        count = len(self.asked)
-        self.asked.clear()
+        self.drbd.pass_time()
+        count, self.node.asked = self.node.asked, 0
         return count
 
     async def write(self) -> None:
-        assert self.drbd.write()
+        assert self.drbd.write(self.both.kernel.number("write"))
 
     async def hold_open(self, held: bool) -> None:
-        self.drbd.held_open = held
+        self.drbd.hold_open(held)
 
 
-def fake_pair() -> Pair:
-    wire = Wire()
-
-    def site() -> FakeSite:
-        answers = {"code": 1}
-        asked: list[Mapping[str, str]] = []
-
-        async def fence(environment: Mapping[str, str]) -> tuple[int, str]:
-            asked.append(environment)
-            return answers["code"], "as the test says"
-
-        return FakeSite(FakeDrbd(wire, FakeClock(), fence), answers, asked)
-
+def simulated_pair() -> Pair:
+    both = Simulated(volumes=VOLUMES, blank=True)
     mirror = make_mirror("m1", 10, ("host-a", "host-b"))
     text = resource_text(mirror, {"host-a": "192.0.2.1", "host-b": "192.0.2.2"})
 
     async def cut() -> None:
-        wire.cut()
+        both.do(Command("cut"))
 
     async def heal() -> None:
-        wire.heal()
+        both.do(Command("heal"))
 
-    return Pair(site(), site(), mirror, text, cut, heal)
+    return Pair(SimulatedSite(both, "a"), SimulatedSite(both, "b"), mirror, text, cut, heal)
 
 
 # --- in the lab

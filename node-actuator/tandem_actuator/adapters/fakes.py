@@ -1,7 +1,7 @@
 """Stand-ins for the simple ports, with the same semantics and no machine behind them.
 
-The contract tests hold each of them against its real adapter. DRBD's is in ``fake_drbd``. For
-tests only: nothing that runs imports this.
+The contract tests hold each of them against its real adapter. DRBD's is the simulator's. For tests
+only: nothing that runs imports this.
 """
 
 import asyncio
