@@ -2,6 +2,7 @@
 
     run "a primary; a write" "cut" …   one sequence on both, everything that is seen
     record FILE…                       play files on the kernels and write down what they do
+    compare FILE…                      play files on the kernels, against what was recorded
     random --seeds 1..100 --slots 8    random sequences on both; the first difference, shrunk
     check FILE…                        the simulator alone, against what was recorded
 
@@ -21,7 +22,7 @@ from conformance import recorded
 from conformance.chance import draw, shrink
 from conformance.kernels import Slots, start_servers
 from conformance.language import Played, closest, difference
-from conformance.simulated import simulate
+from conformance.simulated import ends_a_kernel, simulate
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
 
@@ -34,11 +35,14 @@ def main() -> int:
     if arguments.what == "check":
         return _check([Path(file) for file in arguments.words] or recorded.files())
     with _lab(keep=arguments.keep) as lab:
-        on_kernels = Slots(lab, arguments.slots).play
+        whole = arguments.whole_hosts
+        on_kernels = Slots(lab, 1 if whole else arguments.slots, whole_hosts=whole).play
         if arguments.what == "run":
             return _run(on_kernels, arguments.words)
         if arguments.what == "record":
             return _record(on_kernels, [Path(f) for f in arguments.words], arguments.slots)
+        if arguments.what == "compare":
+            return _compare(on_kernels, [Path(f) for f in arguments.words])
         first, _, last = arguments.seeds.partition("..")
         seeds = range(int(first), int(last or first) + 1)
         return _random(on_kernels, seeds, arguments)
@@ -46,10 +50,13 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance", description=__doc__)
-    parser.add_argument("what", choices=("run", "record", "random", "check"))
+    parser.add_argument("what", choices=("run", "record", "compare", "random", "check"))
     parser.add_argument("words", nargs="*", help="steps (run) or files (record, check)")
     parser.add_argument("--seeds", default="1..20", metavar="A..B")
     parser.add_argument("--slots", type=int, default=8, help="how many at once")
+    parser.add_argument(
+        "--whole-hosts", action="store_true", help="really end a host; one at a time"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the lab up")
     parser.add_argument("--keep-going", action="store_true", help="after a difference, too")
     parser.add_argument("--no-shrink", action="store_true")
@@ -107,12 +114,23 @@ def _record(on_kernels: Play, files: Sequence[Path], jobs: int) -> int:
     return _check(files)
 
 
+def _compare(on_kernels: Play, files: Sequence[Path]) -> int:
+    found = 0
+    for file in files:
+        words = closest(on_kernels(recorded.steps_of(file)), simulate)
+        found += words is not None
+        print(f"{file.stem}: {words or 'as recorded'}", flush=True)
+    return 1 if found else 0
+
+
 def _random(on_kernels: Play, seeds: range, arguments: argparse.Namespace) -> int:
     began_s = time.monotonic()
-    tally = {"agree": 0, "differ": 0, "unsteady": 0}
+    tally = {"agree": 0, "differ": 0, "unsteady": 0, "left out": 0}
 
     def one(seed: int) -> tuple[int, str, str]:
         steps = draw(seed)
+        if ends_a_kernel(steps):
+            return seed, "left out", ""
         real = on_kernels(steps)
         if arguments.record:
             path = Path(arguments.record) / f"seed-{seed}.yaml"
@@ -128,7 +146,7 @@ def _random(on_kernels: Play, seeds: range, arguments: argparse.Namespace) -> in
     with ThreadPoolExecutor(arguments.slots) as pool:
         for seed, verdict, words in pool.map(one, seeds):
             tally[verdict] += 1
-            if verdict != "agree":
+            if verdict not in ("agree", "left out"):
                 print(f"seed {seed}: {verdict}\n{words}", flush=True)
             if verdict == "differ" and not arguments.keep_going:
                 pool.shutdown(cancel_futures=True)

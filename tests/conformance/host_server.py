@@ -283,6 +283,12 @@ class Slot:
         (self.folder / "asked").write_text("asked\nanswered\n" * asked)
         self.policy(policy.strip())
 
+    def booted(self, asked: int, policy: str) -> None:
+        """The host was really off: go on with the volume that is there."""
+        self._new_folder()
+        (self.folder / "asked").write_text("asked\nanswered\n" * asked)
+        self.policy(policy)
+
     def boot(self) -> None:
         """Wait until everything of the last time is gone."""
         if self._gone is not None:

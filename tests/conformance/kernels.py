@@ -19,7 +19,7 @@ from tandem_lab.lab import Lab
 from tandem_lab.namespace import connect, namespace_path
 from tandem_lab.settings import SOURCE_DIR
 from tandem_lab.shell import run
-from tandem_lab.site_host import SiteHost
+from tandem_lab.site_host import WAIT_BOOTED, SiteHost
 from tandem_lab.topology import OUT_OF_BAND
 
 PORT = 7300
@@ -126,11 +126,11 @@ class Kernels:
     def begin(self) -> None:
         """New and empty, whatever was before."""
         self.cuts: set[str] = set()
+        self.policies = dict.fromkeys(SIDES, "1")
         self.off: set[str] = set()
         self.numbers = 0
         self.keys: list[tuple[str, str]] = []
         self.lost: dict[str, str] = {}
-        self.asked_before = dict.fromkeys(SIDES, 0)
         self._apply_cuts()
         list(self._both.map(lambda side: self.channels[side].ask("reset"), SIDES))
         for side in SIDES:
@@ -158,6 +158,7 @@ class Kernels:
             self.numbers += 1
             self.channels[side].ask("write_by_process" if argument else "write", self.numbers)
         elif verb == "handler":
+            self.policies[side] = argument
             self.channels[side].ask("policy", argument)
         elif verb == "answer":
             self.channels[side].ask("answer", argument)
@@ -293,13 +294,44 @@ class Kernels:
         return {side: self.channels[side].ask("data") for side in SIDES}
 
 
+class WholeHosts(Kernels):
+    """A crash ends the host itself, and with it everything on it: one slot at a time."""
+
+    def crash(self, side: str) -> None:
+        look = self.channels[side].ask("look")
+        self.off.add(side)
+        self.hosts[side].kill()
+        self.channels[side].close()
+        self._asked[side] = look["asked"]
+        self._forget(side, look)
+        for number, state in look["writes"].items():
+            self.lost[number] = "lost" if state == "pending" else state
+
+    def boot(self, side: str) -> None:
+        host = self.hosts[side]
+        host.start(wait=False)
+        host.wait_agent()
+        host.run(WAIT_BOOTED).check()
+        start_server(self.lab, host)
+        self._open(side)
+        self.channels[side].ask("booted", self._asked[side], self.policies[side])
+        self.off.discard(side)
+
+    def begin(self) -> None:
+        self._asked = dict.fromkeys(SIDES, 0)
+        for side in sorted(getattr(self, "off", ())):
+            self.boot(side)
+        super().begin()
+
+
 class Slots:
     """Several of them; a sequence is played on the next one that is free."""
 
-    def __init__(self, lab: Lab, count: int) -> None:
+    def __init__(self, lab: Lab, count: int, *, whole_hosts: bool = False) -> None:
         self._free: queue.Queue[Kernels] = queue.Queue()
+        kind = WholeHosts if whole_hosts else Kernels
         for number in range(1, count + 1):
-            self._free.put(Kernels(lab, number))
+            self._free.put(kind(lab, number))
 
     def play(self, steps: Sequence[str]) -> Played:
         slot = self._free.get()

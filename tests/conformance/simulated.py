@@ -61,6 +61,7 @@ class Simulated:
         self.cuts: set[str] = set()
         self.writes: dict[int, str] = {}
         self.writers: dict[int, str] = {}
+        self.panicked = False
         self.processes: set[int] = set()
         self.killed: set[int] = set()
         self.results: list[str] = []
@@ -128,6 +129,10 @@ class Simulated:
             if side == node.name:
                 self.results[index] = "lost"
                 del self.running[index]
+
+    def _panic(self, node: Node) -> None:
+        self.panicked = True
+        self._crash(node)
 
     def _boot(self, node: Node) -> None:
         if not node.on:
@@ -202,6 +207,7 @@ class Simulated:
             start_handler=lambda replica: self._link_loss(node, replica),
             changed=lambda replica: self.pair.stir(),
             say=lambda what: None,
+            panic=lambda: self._panic(node),
         )
         node.replica = replica
         self.pair.present(node.name, replica)
@@ -282,6 +288,13 @@ def _connection(replica: Replica) -> str:
     if not volume.resyncing:
         return "Connected"
     return "SyncTarget" if volume.disk.value == "Inconsistent" else "SyncSource"
+
+
+def ends_a_kernel(steps: Sequence[str]) -> bool:
+    """Whether this would make a real kernel panic, and end every other sequence on it."""
+    simulated = Simulated()
+    play(simulated, steps)
+    return simulated.panicked
 
 
 def simulate(steps: Sequence[str], seed: int) -> Played:

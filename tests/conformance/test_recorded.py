@@ -7,7 +7,7 @@ import pytest
 from conformance import recorded
 from conformance.chance import draw, shrink
 from conformance.language import Seen, closest, difference, parse_step
-from conformance.simulated import simulate
+from conformance.simulated import ends_a_kernel, simulate
 
 FILES = recorded.files()
 
@@ -62,3 +62,10 @@ def test_shrinking_leaves_what_is_needed() -> None:
         return "cut" in words and "b write" in words
 
     assert shrink(steps, lambda fewer: differs(list(fewer))) == ("cut; b write",)
+
+
+def test_a_panic_is_foreseen() -> None:
+    """Frozen, then without its disk, then its peer reboots: seen once, and then avoided."""
+    frozen = ["a primary", "cut; a write", "a fail-disk", "b crash"]
+    assert not ends_a_kernel(frozen)
+    assert ends_a_kernel([*frozen, "b boot; b attach; b connect; heal"])

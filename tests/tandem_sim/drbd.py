@@ -60,6 +60,7 @@ class Replica:
     start_handler: Callable[["Replica"], None]
     changed: Callable[["Replica"], None]
     say: Callable[[str], None]
+    panic: Callable[[], None]
     configured: bool = False
     role: Role = Role.SECONDARY
     connection: Connection = Connection.STANDALONE
@@ -358,7 +359,14 @@ class Replica:
         return not self.peer_may_be_current
 
     def abort_connect(self) -> None:
-        """8.4: "can not thaw IO with an only Consistent peer": pending writes end, unasked."""
+        """8.4: "can not thaw IO with an only Consistent peer": pending writes end, unasked.
+
+        The new generation goes to the disk without a look at whether there is one: a kernel whose
+        disk has failed meanwhile panics.
+        """
+        if any(v.generation_due and not attached(v.disk) for v in self.volumes.values()):
+            self.panic()
+            return
         self.say("met a rebooted peer while frozen: pending writes are acknowledged")
         for write in list(self.in_flight.values()):
             self._end(write, attached(self.volumes[write.volume].disk))

@@ -308,6 +308,7 @@ class Host:
             start_handler=lambda replica: self._link_loss(machine, name, replica),
             changed=self._changed,
             say=lambda what: self.log.say(self.name, f"{name}: {what}"),
+            panic=lambda: machine.reset("DRBD's kernel panics"),
         )
         pair.present(self.name, replica)
         return replica
