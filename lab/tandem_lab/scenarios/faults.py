@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 from tandem_scenario.plan import LINKS, GuestPlan, WorldPlan
 from tandem_scenario.scenario import Expectation, Scenario, Step
-from tandem_scenario.verbs import Names, parse_act
+from tandem_scenario.verbs import Act, Names, parse_act
 
 WITHIN_S = 45.0
 MOST_FAULTS = 5
 # How long something lasts before it is mended, if it is not left to the end of the round.
 LASTS_S = (0.5, 2.0, 6.0, 15.0, 30.0)
 DELAYS_MS = (20, 100, 400, 1500)
+MENDING = ("heal", "start", "resume", "up")
 HOSTS = ("burjassot-1", "tarongers-1")
 SITES = ("burjassot", "tarongers")
 PLAN = WorldPlan(
@@ -79,6 +80,11 @@ def _fault(chance: random.Random) -> Fault:
     )
     weights = [weight for weight, _ in kinds]
     return chance.choices([kind for _, kind in kinds], weights)[0]()
+
+
+def mends(act: Act) -> bool:
+    """Whether a command ends a fault instead of being one."""
+    return act.verb.split()[-1] in MENDING or (act.verb == "delay" and act.arguments[-1] == "0")
 
 
 def kind_of(command: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tandem_lab.controlplane import ControlPlaneError, ProcessError
 from tandem_lab.scenarios.doing import do
-from tandem_lab.scenarios.faults import PLAN, WITHIN_S, kind_of, scenario_of, steps_of
+from tandem_lab.scenarios.faults import PLAN, WITHIN_S, kind_of, mends, scenario_of, steps_of
 from tandem_lab.scenarios.log import Log
 from tandem_lab.scenarios.stage import Stage
 from tandem_lab.settings import LabError, Settings
@@ -50,10 +50,10 @@ class Summary:
         """For people."""
         return [
             f"rounds {self.rounds}, faults {sum(self.faults.values())}, "
-            f"takeovers and moves {sum(self.takeovers.values())}, "
+            f"takeovers {sum(self.takeovers.values())}, "
             f"resets by a watchdog {self.resets}, numbers written {self.numbers}",
             "faults: " + ", ".join(f"{kind} {n}" for kind, n in sorted(self.faults.items())),
-            "takeovers and moves: "
+            "takeovers: "
             + (", ".join(f"{why} {n}" for why, n in sorted(self.takeovers.items())) or "none"),
             f"longest recovery {self.longest_recovery_s:.0f} s (bound {UP_BOUND_S:g} s)",
             f"violations: {len(self.violations)}",
@@ -123,7 +123,8 @@ def _faults(stage: Stage, steps: tuple[Step, ...], summary: Summary) -> float:
             time.sleep(min(LOOK_S, max(0.0, step.at_s - stage.log.now_s)))
             stage.look()
         do(stage, step.act)
-        summary.faults[kind_of(step.act.command)] += 1
+        if not mends(step.act):
+            summary.faults[kind_of(step.act.command)] += 1
     # What came last is left alone for a while, or mended at once.
     wait_s = (WITHIN_S + 15.0 - stage.log.now_s) if len(steps) % 2 else 1.0
     until_s = stage.log.now_s + max(1.0, wait_s)
@@ -135,7 +136,7 @@ def _faults(stage: Stage, steps: tuple[Step, ...], summary: Summary) -> float:
 
 def _account(stage: Stage, summary: Summary) -> None:
     """What happened on a stage that is about to be taken down."""
-    summary.takeovers.update(stage.statuses.moves.values())
+    summary.takeovers.update(stage.statuses.takeovers.values())
     summary.resets += stage.power.resets
     summary.numbers += stage.numbers_written()
 

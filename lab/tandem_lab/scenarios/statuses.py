@@ -80,8 +80,8 @@ class ApiReader:
 class Statuses:
     """The newest known objects, by name, and a line in the log for what changed in them.
 
-    `read_s` is when they were read (time.monotonic()). `moves` has the reason of each move of a
-    guest, by the guest's name and the moment at which the move was decided.
+    `read_s` is when they were read (time.monotonic()). `takeovers` has the reason of each takeover
+    that was told, by the guest's name and the moment at which it was decided.
     """
 
     def __init__(self, reader: ApiReader, log: Log) -> None:
@@ -89,7 +89,7 @@ class Statuses:
         self.guests: dict[str, Raw] = {}
         self.mirrors: dict[str, Raw] = {}
         self.read_s = 0.0
-        self.moves: dict[tuple[str, str], str] = {}
+        self.takeovers: dict[tuple[str, str], str] = {}
         self._said: dict[str, str] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -146,10 +146,10 @@ class Statuses:
             status = self.guest(name)
             told = f"{status.get('phase')}: {status.get('reason')}: {status.get('message')}"
             self._say_once(f"guest {name}", told)
-            move = status.get("lastTakeover") or {}
-            if move:
-                decided = str((move.get("steps") or {}).get("assigned"))
-                self.moves[name, decided] = str(move.get("reason"))
+            last = status.get("lastTakeover") or {}
+            if last:
+                decided = str((last.get("steps") or {}).get("assigned"))
+                self.takeovers[name, decided] = str(last.get("reason"))
         for name in self.mirrors:
             held = self.authority(name)
             if held:

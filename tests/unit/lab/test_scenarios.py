@@ -10,7 +10,7 @@ from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror
 from tandem_lab.history import Line, history_problem
 from tandem_lab.scenarios.doing import DOING
-from tandem_lab.scenarios.faults import PLAN, kind_of, scenario_of, steps_of
+from tandem_lab.scenarios.faults import PLAN, kind_of, mends, scenario_of, steps_of
 from tandem_lab.scenarios.fuzz import Summary
 from tandem_lab.scenarios.log import Log
 from tandem_lab.scenarios.objects import objects_of, topology_of
@@ -112,6 +112,19 @@ class TestFaults:
     def test_kinds_have_no_names_in_them(self) -> None:
         assert kind_of("cut management burjassot-1 in") == "cut management in"
         assert kind_of("delay replication tarongers-1 400") == "delay replication"
+
+    def test_what_mends_is_no_fault(self) -> None:
+        acts = {step.act.verb: step.act for n in range(400) for step in steps_of(1, n)}
+        mending = {verb for verb, act in acts.items() if mends(act)} - {"delay"}
+        assert mending == {
+            "start",
+            "resume",
+            "heal",
+            "api up",
+            "controller start",
+            "actuator start",
+            "libvirt up",
+        }
 
     def test_a_summary_names_what_was_broken(self) -> None:
         summary = Summary(rounds=2, violations=["seed 1 round 2: lost"])
