@@ -164,6 +164,8 @@ class Simulated:
         if command.verb == "attach" and node.replica is None:
             self.new_replica(node)
         replica = node.replica
+        if replica is None and command.verb == "down":
+            return
         if replica is None:
             raise CommandFailed("no such resource")
         if command.verb == "primary":

@@ -251,12 +251,12 @@ class Replica:
 
     def outdate(self) -> None:
         """By hand; who is connected stays current. Raises: CommandFailed."""
+        if any(not better(v.disk, Disk.INCONSISTENT) for v in self.volumes.values()):
+            raise CommandFailed("disk state is lower than outdated")
         if self.connected:
             return
         if self.role is Role.PRIMARY:
             raise CommandFailed("a Primary alone needs its data")
-        if any(not better(v.disk, Disk.INCONSISTENT) for v in self.volumes.values()):
-            raise CommandFailed("disk state is lower than outdated")
         self._outdate()
 
     def _outdate(self) -> None:
