@@ -1,4 +1,4 @@
-"""Two real kernels do what the simulator does: the named sequences and a few random ones.
+"""Two real kernels do what the simulator does: every other named sequence, a few random ones.
 
 On a busy machine something may be looked at too early: only what differs twice counts.
 """
@@ -20,7 +20,7 @@ from tandem_lab.setup.steps import set_up
 
 LOCK_TIMEOUT_S = 900.0
 SLOTS = 12
-SEEDS = range(1, 9)
+SEEDS = range(1, 5)
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -43,7 +43,7 @@ def slots() -> Iterator[Slots]:
 
 
 def test_kernels_and_simulator_agree(slots: Slots) -> None:
-    sequences = {path.stem: recorded.steps_of(path) for path in recorded.files("named")}
+    sequences = {path.stem: recorded.steps_of(path) for path in recorded.files("named")[::2]}
     sequences |= {f"seed {n}": draw(n) for n in SEEDS if not ends_a_kernel(draw(n))}
 
     def differs(steps: tuple[str, ...]) -> str | None:
