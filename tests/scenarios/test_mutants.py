@@ -94,6 +94,15 @@ class TestReplaced:
             replaced(self.text + "b()\n", old, "")
 
 
+def test_the_page_lists_them_all() -> None:
+    page = (ROOT / "docs" / "mutants.md").read_text()
+    known = {
+        m.name: f"`{m.dies_by}`" if m.dies_by else m.spared or "nothing known" for m in MUTANTS
+    }
+    rows = {row.split("|")[2].strip(" `"): row for row in page.splitlines() if row.startswith("| ")}
+    assert [name for name, by in known.items() if by not in rows.get(name, "")] == []
+
+
 def test_code_that_has_changed_is_told(tmp_path: Path) -> None:
     mutant = MUTANTS[0]
     for edit in mutant.edits:
