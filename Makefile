@@ -25,6 +25,10 @@ test: ## everything: check, a real API server, the lab (root)
 check: ## before every commit: lint, types, imports, sizes, unit tests, scenarios
 	@scripts/check
 
+.PHONY: model
+model: ## explore the Spin models of the protocol (docs/model.md; installs Debian's spin)
+	@scripts/model
+
 .PHONY: lint
 lint: ## only what needs no test run
 	@scripts/lint

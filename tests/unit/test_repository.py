@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")))
 
-FOLDERS = ("crds", "kube", "controller", "node-actuator", "lab", "manifests", "tests")
+FOLDERS = ("crds", "kube", "controller", "node-actuator", "lab", "manifests", "model", "tests")
 FUNCTION_LINES = 50
 FILE_LINES = 500
 LONG_FUNCTIONS: dict[str, str] = {}

@@ -1,0 +1,642 @@
+/*
+ * Data safety: who may write a mirror, and does every acknowledged write survive?
+ *
+ * Two hosts, one mirror with a replica on each, one guest, an API that linearizes. Written from
+ * the rules in docs/protocol.md and from what DRBD 8.4 does with `fencing resource-and-stonith`
+ * and protocol C; not from the program. docs/model.md says what is covered, and how to read a
+ * trail.
+ *
+ * Nothing here knows time. Every step may be taken late or never, so a pause of a host, an API
+ * that is away, a slow answer, a wrong "host is lost" and a controller that assigns at random need
+ * no step of their own. Steps of one host are one process with one control state: whatever it
+ * remembers between two steps is in a variable, so that a crash can come between any two.
+ *
+ * Writes are not counted. What matters about a replica is whether it lacks a write that was
+ * acknowledged (`lacks`); that is exact for sets of writes, and keeps the number of states finite
+ * without a bound on the number of writes, epochs or, without -DFAULTS, faults.
+ */
+
+#define peer (1 - me)
+
+#define step(text) printf("\n  host %d: ", me); printf(text)
+
+/* ---- replica: what DRBD's metadata says of a disk ---- */
+#define INCONSISTENT 0
+#define OUTDATED     1
+#define CONSISTENT   2   /* after a boot: nobody knows whether it is current */
+#define UPTODATE     3
+
+/* ---- authority ---- */
+#define NOBODY     2
+#define MIRRORED   0
+#define STANDALONE 1
+
+/* ---- requests: what a compare-and-swap would write ---- */
+#define NONE        0
+#define GRANT       1   /* I may write alone; the peer is ineligible */
+#define RESTORE     2   /* both count again */
+#define CLAIM_ALONE 3   /* I own it, and the peer is ineligible */
+#define CLAIM_BOTH  4   /* I own it, and the peer is in sync */
+#define RELEASE     5   /* nobody owns it */
+#define LEAVE       6   /* I am not the owner, and will not hold what is written from now on */
+#define WON         8   /* added once the API carried it out */
+
+#ifndef FAULTS
+#define FAULTS 0        /* 0: any number of them */
+#endif
+
+/* the API */
+byte owner = 0;
+bit  owner_boot = 1;    /* ownerInstance is the owner's present boot */
+bit  mode = MIRRORED;
+bit  eligible[2] = 1;
+bit  told_clear[2] = 1; /* status.replicas[h]: this host's marker is clear. May be out of date */
+
+/* a host: durable, on its mirror's metadata or its own file system */
+byte disk[2] = UPTODATE;
+bit  peer_out[2];       /* "the peer is outdated" stands in the metadata */
+bit  ahead[2];          /* a data generation that the peer does not have */
+bit  was_primary[2];    /* it crashed as Primary */
+bit  marker[2];
+
+/* a host: kernel */
+bit  up[2] = 1;         /* attached, and may be connected */
+bit  failed[2];         /* its disk gives errors until the next boot */
+bit  primary[2];        /* Primary, with the guest on it */
+bit  connected[2] = 1;  /* as this side sees it */
+bit  peer_good[2] = 1;  /* as this side last heard: the peer's disk was better than Outdated */
+bit  frozen[2];
+bit  unsynced[2];       /* Outdated was promised, and is not on disk yet */
+bit  live = 1;          /* the two ends' connection is one and the same */
+bit  syncing;           /* a resynchronisation is agreed on */
+bit  target;            /* of it */
+
+/* a host: actuator. Two threads of it talk to the API: DRBD's handler, and the rest */
+byte handler[2];
+byte worker[2];
+byte late[2];           /* a request that nobody waits for any more: it may still be carried out */
+bit  late_boot[2];      /* and was sent in the present boot */
+bit  confirmed[2];      /* DRBD's question during a promotion was answered with yes */
+#ifdef WEAK_RESTORE_QUERIES_FIRST
+bit  queried[2];
+#endif
+
+#ifdef EPOCHS
+byte epoch = 1;
+byte base[6];           /* per slot of a host: the epoch that its request was made from */
+byte noted[2] = 1;      /* durable: the highest epoch that this host has seen */
+#ifndef EPOCH_LIMIT
+#define EPOCH_LIMIT 8
+#endif
+#ifdef BACKUP
+byte saved_epoch;       /* of the API's store, taken at some moment */
+byte saved_owner;
+bit  saved_boot;
+bit  saved_mode;
+bit  saved_eligible[2];
+#endif
+#endif
+
+byte what;              /* scratch: 0 between steps */
+
+/* the referee */
+bit  lacks[2];          /* an acknowledged write is missing from this replica */
+byte faults;
+
+#define CURRENT(h)      (disk[h] == UPTODATE && !failed[h])
+/* will not be promoted, whatever anybody decides, also after a crash */
+#define UNPROMOTABLE(h) (marker[h] || failed[h] || disk[h] <= OUTDATED || \
+                         (!up[h] && disk[h] == CONSISTENT))
+#define MINE            (owner == me && owner_boot)
+
+inline fault() {
+    if
+    :: FAULTS -> faults++
+    :: else
+    fi
+}
+#define MAY_FAIL (FAULTS == 0 || faults < FAULTS)
+
+/* a Primary whose writes both have: any number of these are acknowledged, unseen here */
+#define ACKNOWLEDGES(h) (primary[h] && !failed[h] && connected[0] && connected[1] && live)
+
+/* Rule 1, and what it is for. After every step that could break it. */
+inline check() {
+    assert(!(lacks[0] && lacks[1]));
+    assert(!(ACKNOWLEDGES(0) && lacks[0]) && !(ACKNOWLEDGES(1) && lacks[1]));
+    assert(!lacks[0] || (mode == STANDALONE && owner == 1) || !eligible[0] || UNPROMOTABLE(0));
+    assert(!lacks[1] || (mode == STANDALONE && owner == 0) || !eligible[1] || UNPROMOTABLE(1))
+}
+
+/* ------------------------------------------------------------------ the API */
+
+#define HANDLER 0
+#define WORKER  1
+#define LATE    2
+
+#ifdef EPOCHS
+#ifdef WEAK_EPOCH_NOT_REMEMBERED
+#define HELD false
+#else
+#define HELD (epoch < noted[me])        /* rule 2 */
+#endif
+#define FRESH(slot) (epoch == base[me * 3 + slot])
+#define note_base(slot) base[me * 3 + slot] = epoch; if :: noted[me] < epoch -> noted[me] = epoch :: else fi
+#define forget_base(h, slot) base[h * 3 + slot] = 0
+#else
+/* Without numbers: every request that is on its way was read from the present state, because a
+ * swap forgets the others. A host that hears "conflict" starts over, and so does one that hears
+ * nothing; the -DEPOCHS configuration has the numbers, and keeps the requests. */
+#define HELD false
+#define FRESH(slot) true
+#define note_base(slot) skip
+#define forget_base(h, slot) skip
+#endif
+
+inline conflict(slot) {
+    if
+#ifdef EPOCHS
+    :: true
+#else
+#ifdef WEAK_GRANT_WITHOUT_CAS
+    :: slot == GRANT
+#endif
+    :: slot > WON
+    :: else -> slot = NONE
+#endif
+    fi
+}
+
+/* The only writer of the authority. */
+inline swap(who, request, this_boot) {
+    what = request;
+#ifdef EPOCHS
+    epoch++;
+    assert(epoch > noted[0] || epoch > noted[1]);
+#endif
+    if
+    :: what == GRANT || what == CLAIM_ALONE ->
+        owner = who; owner_boot = this_boot; mode = STANDALONE;
+        eligible[who] = 1; eligible[1 - who] = 0
+    :: what == CLAIM_BOTH -> owner = who; owner_boot = this_boot; mode = MIRRORED
+    :: what == RESTORE -> mode = MIRRORED; eligible[0] = 1; eligible[1] = 1
+    :: what == RELEASE -> owner = NOBODY; owner_boot = 0
+    :: what == LEAVE ->
+        eligible[who] = 0; if :: owner == 1 - who -> mode = STANDALONE :: else fi
+    fi;
+    conflict(handler[0]); conflict(worker[0]); conflict(late[0]);
+    conflict(handler[1]); conflict(worker[1]); conflict(late[1])
+}
+
+/* A request arrives: now, late, after its sender gave up, or never. */
+inline api() {
+    if
+    :: d_step { handler[me] != NONE && handler[me] < WON && FRESH(HANDLER) -> step("API carries out the handler's swap");
+        swap(me, handler[me], 1); handler[me] = what + WON; what = NONE; check() }
+    :: d_step { worker[me] != NONE && worker[me] < WON && FRESH(WORKER) -> step("API carries out the swap");
+        swap(me, worker[me], 1); worker[me] = what + WON; what = NONE; check() }
+    :: d_step { late[me] != NONE && FRESH(LATE) -> step("API carries out a swap that nobody waits for");
+        swap(me, late[me], late_boot[me]); late[me] = NONE; late_boot[me] = 0;
+        what = NONE; forget_base(me, LATE); check() }
+    fi
+}
+
+/* ------------------------------------------------------------------ DRBD: writes */
+
+/* A write that both have and that is acknowledged changes nothing here, and one that is in flight
+ * may be so whenever the guest runs. So only those steps are left in which a write is acknowledged
+ * that one replica lacks. */
+inline acknowledges_alone() {
+    assert(!lacks[me]); lacks[peer] = 1
+}
+
+inline guest_writes() {
+    if
+    /* not connected and not frozen, or the peer has said that its disk failed */
+    :: d_step { primary[me] && !frozen[me] && CURRENT(me) &&
+        (!connected[me] || (failed[peer] && !peer_good[me])) && !lacks[peer] ->
+        step("acknowledges alone"); acknowledges_alone(); check() }
+    /* without an own disk: over the connection, after the peer was told about it */
+    :: d_step { primary[me] && !frozen[me] && failed[me] && connected[me] && connected[peer] &&
+        live && CURRENT(peer) && !peer_good[peer] && !lacks[me] ->
+        step("acknowledges what only the peer has, having no disk");
+        assert(!lacks[peer]); lacks[me] = 1; check() }
+#ifdef WEAK_PROTOCOL_A
+    :: d_step { primary[me] && !frozen[me] && CURRENT(me) && !lacks[peer] ->
+        step("acknowledges before the peer has it"); acknowledges_alone(); check() }
+#endif
+    fi
+}
+
+/* ------------------------------------------------------------------ DRBD: connection */
+
+inline set_peer_out(h, value) {
+    if :: failed[h] :: else -> peer_out[h] = value fi
+}
+
+/* The connection breaks, one way or both: nothing arrives from now on. Each side notices by
+ * itself, in its own time. */
+inline link_breaks() {
+    d_step { live && MAY_FAIL -> step("the connection breaks"); fault(); live = 0; syncing = 0; target = 0 }
+}
+
+/* A Primary freezes, and asks, only if its peer was better than Outdated. */
+inline notices_loss() {
+    d_step { connected[me] && !live -> step("notices that the connection is lost");
+        connected[me] = 0;
+        if
+        :: primary[me] && !failed[me] && disk[me] >= CONSISTENT && peer_good[me] ->
+            frozen[me] = 1
+        :: primary[me] && !failed[me] && disk[me] >= CONSISTENT && !peer_good[me] ->
+            ahead[me] = 1
+        :: else
+        fi;
+        peer_good[me] = 0;
+        check() }
+}
+
+/* What was sent to the API may still be carried out after its sender is gone. */
+inline give_up(h, slot, number, boot) {
+    if
+    :: slot != NONE && slot < WON && late[h] == NONE ->
+        late[h] = slot; late_boot[h] = boot;
+#ifdef EPOCHS
+        base[h * 3 + LATE] = base[h * 3 + number]
+#endif
+    :: else
+    fi;
+    slot = NONE; forget_base(h, number)
+}
+
+inline drop_handler(h) {
+    /* "late result": the link came back meanwhile. What was asked of the API may still happen. */
+#ifndef WEAK_LATE_RESULT_COUNTS
+    give_up(h, handler[h], HANDLER, 1);
+#endif
+    confirmed[h] = 0
+}
+
+inline source_and_target(t) {
+    /* t becomes the target of a resynchronisation; its data are untouched until it has begun */
+    syncing = 1; target = t;
+    if :: disk[t] > OUTDATED -> disk[t] = OUTDATED; unsynced[t] = 1 :: else fi;
+    peer_good[t] = 1; peer_good[1 - t] = 0;
+    set_peer_out(t, 0); set_peer_out(1 - t, 1);
+    if :: failed[1 - t] :: else -> ahead[1 - t] = 1 fi
+}
+
+inline join() {
+    live = 1; connected[0] = 1; connected[1] = 1;
+    frozen[0] = 0; frozen[1] = 0;        /* thaws by sending again what was in flight */
+    drop_handler(0); drop_handler(1);
+    was_primary[0] = 0; was_primary[1] = 0
+}
+
+#define MAY_JOIN (up[0] && up[1] && !connected[0] && !connected[1] && !failed[0] && !failed[1] && \
+                  !(primary[0] && primary[1]))
+#define LEADS(x, y) ((ahead[x] && !ahead[y]) || (!ahead[0] && !ahead[1] && was_primary[x]))
+
+/* One handshake, by data generations. Both ahead is a split brain: nobody joins. A Primary never
+ * becomes a target. */
+inline handshakes() {
+    if
+    /* hole 5: a frozen Primary meets a peer that has rebooted. No join; in-flight writes are
+     * acknowledged, a new generation begins, and the Primary goes on alone, unasked. */
+    :: d_step { MAY_JOIN && primary[me] && frozen[me] && disk[peer] == CONSISTENT &&
+        !ahead[peer] && !was_primary[peer] -> step("frozen, meets a rebooted peer: goes on alone");
+        frozen[me] = 0; ahead[me] = 1;
+        drop_handler(me);
+        check() }
+    :: d_step { MAY_JOIN && primary[me] && frozen[me] && disk[peer] == CONSISTENT &&
+        !ahead[peer] && !was_primary[peer] -> step("frozen, meets a rebooted peer: acknowledges what was in flight, goes on alone");
+        frozen[me] = 0; ahead[me] = 1;
+        acknowledges_alone();
+        drop_handler(me);
+        check() }
+    :: d_step { MAY_JOIN && LEADS(me, peer) && !primary[peer] &&
+        !(primary[me] && frozen[me] && disk[peer] == CONSISTENT) -> step("connects as the source");
+        join(); source_and_target(peer);
+        if :: disk[me] == CONSISTENT || disk[me] == OUTDATED -> disk[me] = UPTODATE :: else fi;
+        check() }
+    /* only the source's side gets that far */
+    :: d_step { MAY_JOIN && LEADS(me, peer) && !primary[peer] && MAY_FAIL &&
+        !(primary[me] && frozen[me] && disk[peer] == CONSISTENT) ->
+        step("begins to connect as the source; the connection breaks"); fault();
+        connected[me] = 1; peer_good[me] = 0; frozen[me] = 0; was_primary[me] = 0;
+        ahead[me] = 1; set_peer_out(me, 1); drop_handler(me);
+        if :: disk[me] == CONSISTENT || disk[me] == OUTDATED -> disk[me] = UPTODATE :: else fi;
+        check() }
+    :: d_step { me == 0 && MAY_JOIN && !ahead[0] && !ahead[1] && !was_primary[0] &&
+        !was_primary[1] && !(frozen[0] && disk[1] == CONSISTENT) &&
+        !(frozen[1] && disk[0] == CONSISTENT) -> step("connects, no resynchronisation");
+        assert(disk[0] != INCONSISTENT && disk[1] != INCONSISTENT);
+        join();
+        disk[0] = UPTODATE; disk[1] = UPTODATE; unsynced[0] = 0; unsynced[1] = 0;
+        peer_good[0] = 1; peer_good[1] = 1; peer_out[0] = 0; peer_out[1] = 0;
+        check() }
+    fi
+}
+
+inline resynchronises() {
+    if
+    :: d_step { syncing && target == me && live && connected[0] && connected[1] && !failed[me] &&
+        disk[me] != INCONSISTENT -> step("begins to be resynchronised"); disk[me] = INCONSISTENT; unsynced[me] = 0; check() }
+    /* the target knows first that it is done */
+    :: d_step { syncing && target == me && live && connected[0] && connected[1] &&
+        disk[me] == INCONSISTENT && !failed[0] && !failed[1] -> step("is resynchronised");
+        disk[me] = UPTODATE; lacks[me] = lacks[peer]; syncing = 0; target = 0; check() }
+    /* then the source */
+    :: d_step { !syncing && live && connected[0] && connected[1] && !peer_good[me] &&
+        CURRENT(peer) -> step("hears that its peer is resynchronised");
+        peer_good[me] = 1; set_peer_out(me, 0);
+        if :: failed[me] :: else -> ahead[me] = 0 fi }
+    fi
+}
+
+/* ------------------------------------------------------------------ faults of a host */
+
+/* The metadata are on the disk. If it fails after the peer is in sync again and before that stands
+ * there, it will say after a boot what is not true any more. docs/model.md: an assumption. */
+#ifdef WEAK_DISK_FAILS_AT_RESYNC_END
+#define METADATA_LAG false
+#else
+#define METADATA_LAG (live && connected[0] && connected[1] && !syncing && !peer_good[me] && \
+                      CURRENT(peer))
+#endif
+
+inline disk_fails() {
+    if
+    :: d_step { up[me] && !failed[me] && !METADATA_LAG && MAY_FAIL -> step("its disk fails"); fault(); failed[me] = 1;
+        if :: syncing -> syncing = 0; target = 0 :: else fi; check() }
+    /* its peer hears of it before anything that it writes without a disk */
+    :: d_step { live && connected[0] && connected[1] && failed[peer] && !failed[me] &&
+        peer_good[me] -> step("hears that its peer's disk failed");
+        peer_good[me] = 0; if
+        :: (primary[me] || primary[peer]) && disk[me] == UPTODATE -> ahead[me] = 1
+        :: else
+        fi;
+        check() }
+    fi
+}
+
+inline crashes() {
+    if
+    :: d_step { up[me] && MAY_FAIL -> step("crashes"); fault();
+        up[me] = 0;
+        if :: primary[me] && !failed[me] -> was_primary[me] = 1 :: else fi;
+        primary[me] = 0; frozen[me] = 0; confirmed[me] = 0;
+        connected[me] = 0; peer_good[me] = 0; live = 0; syncing = 0; target = 0;
+        if
+        :: unsynced[me] -> disk[me] = CONSISTENT; unsynced[me] = 0
+        :: disk[me] == UPTODATE && !peer_out[me] -> disk[me] = CONSISTENT
+        :: else
+        fi;
+        failed[me] = 0;
+        late_boot[me] = 0;
+        if :: owner == me -> owner_boot = 0 :: else fi;
+        give_up(me, worker[me], WORKER, 0); give_up(me, handler[me], HANDLER, 0);
+#ifdef WEAK_RESTORE_QUERIES_FIRST
+        queried[me] = 0;
+#endif
+        check() }
+    /* the boot: attach, mark if the disk is not current, and only then connect (rule 8) */
+    :: d_step { !up[me] -> step("boots"); up[me] = 1;
+#ifndef WEAK_NO_MARKER_AT_BOOT
+        if :: disk[me] != UPTODATE -> marker[me] = 1 :: else fi;
+#endif
+        check() }
+    fi
+}
+
+/* ------------------------------------------------------------------ the actuator */
+
+#ifdef WEAK_UNKNOWN_IS_GRANTED
+#define GRANTED (handler[me] == GRANT || handler[me] == GRANT + WON)
+#else
+#define GRANTED (handler[me] == GRANT + WON)
+#endif
+
+/* Rule 4. DRBD froze and asks. */
+inline link_loss_handler() {
+    if
+    :: d_step { frozen[me] && !connected[me] && handler[me] == NONE && !HELD &&
+#ifdef WEAK_GRANT_NOT_OWNER
+        true ->
+#else
+        MINE ->
+#endif
+        step("handler: asks to write alone"); note_base(HANDLER);
+#ifdef WEAK_OLD_GRANT_SUFFICES
+        handler[me] = (mode == STANDALONE -> GRANT + WON : GRANT)
+#else
+        handler[me] = GRANT
+#endif
+        }
+    /* exit 4 */
+    :: d_step { GRANTED && frozen[me] && !connected[me] -> step("handler: exit 4, goes on alone");
+        give_up(me, handler[me], HANDLER, 1);
+        frozen[me] = 0; ahead[me] = 1; set_peer_out(me, 1); check() }
+    /* its answer is lost, its time is over, or its program crashed */
+    :: d_step { handler[me] != NONE -> step("handler: gives up"); give_up(me, handler[me], HANDLER, 1) }
+    fi
+}
+
+#define IN_SYNC (connected[me] && CURRENT(me) && peer_good[me] && !syncing)
+
+/* The owner says Standalone when DRBD writes alone without having asked. */
+inline degrade() {
+    d_step { primary[me] && !frozen[me] && !IN_SYNC && worker[me] == NONE && !HELD && MINE &&
+        (mode == MIRRORED || eligible[peer]) -> step("sees that it writes alone: asks for Standalone"); note_base(WORKER); worker[me] = GRANT }
+}
+
+/* Rule 7. */
+#ifdef WEAK_RESTORE_IGNORES_MARKER
+#define PEER_CLEAR true
+#else
+#define PEER_CLEAR told_clear[peer]
+#endif
+#ifdef WEAK_RESTORE_BY_ANYBODY
+#define MAY_RESTORE true
+#else
+#define MAY_RESTORE MINE
+#endif
+
+inline restore() {
+#ifdef WEAK_RESTORE_QUERIES_FIRST
+    if
+    :: d_step { IN_SYNC && worker[me] == NONE && !queried[me] -> step("queries: in sync"); queried[me] = 1 }
+    :: d_step { queried[me] -> step("forgets the query"); queried[me] = 0 }
+    :: d_step { queried[me] && worker[me] == NONE && !HELD && MINE && mode == STANDALONE &&
+        PEER_CLEAR -> step("asks for Mirrored"); queried[me] = 0; note_base(WORKER); worker[me] = RESTORE }
+    fi
+#else
+    d_step { IN_SYNC && worker[me] == NONE && !HELD && MAY_RESTORE && mode == STANDALONE &&
+        PEER_CLEAR -> step("asks for Mirrored"); note_base(WORKER); worker[me] = RESTORE }
+#endif
+}
+
+/* Rule 8. */
+#ifdef WEAK_MARKER_CLEARED_EARLY
+#define BOTH_KNOW true
+#else
+#define BOTH_KNOW (live && connected[peer] && peer_good[peer])
+#endif
+inline mark() {
+    if
+#ifndef WEAK_NO_MARKER_LATER
+    :: d_step { worker[me] == NONE && up[me] && !marker[me] && (failed[me] || disk[me] != UPTODATE) -> step("sets its marker");
+        marker[me] = 1; check() }
+#endif
+    :: d_step { worker[me] == NONE && up[me] && marker[me] && IN_SYNC && BOTH_KNOW -> step("clears its marker"); marker[me] = 0; check() }
+    :: d_step { told_clear[me] == marker[me] -> step("reports its marker"); told_clear[me] = !marker[me] }
+    fi
+}
+
+/* Rule 6. No condition about the other host's lease: a wrong "it is lost" must do no harm. */
+#ifdef WEAK_CLAIM_MARKED
+#define UNMARKED true
+#else
+#define UNMARKED (!marker[me])
+#endif
+#ifdef WEAK_CLAIM_INELIGIBLE
+#define ELIGIBLE true
+#else
+#define ELIGIBLE (eligible[me])
+#endif
+#ifdef WEAK_CLAIM_FROM_STANDALONE
+#define PEER_NOT_ALONE true
+#else
+#define PEER_NOT_ALONE !(mode == STANDALONE && owner == peer)
+#endif
+
+inline claim() {
+    if
+    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && PEER_NOT_ALONE &&
+        ELIGIBLE && UNMARKED && !failed[me] && disk[me] >= CONSISTENT -> step("asks to own the mirror");
+        note_base(WORKER);
+        worker[me] = (IN_SYNC && eligible[peer] -> CLAIM_BOTH : CLAIM_ALONE) }
+    /* Rule 9: after a planned stop */
+    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && MINE -> step("asks to release the mirror");
+        note_base(WORKER); worker[me] = RELEASE }
+    :: d_step { worker[me] != NONE -> step("gives up waiting for its swap"); give_up(me, worker[me], WORKER, 1) }
+    fi
+}
+
+#ifdef WEAK_PROMOTE_WITHOUT_CLAIM
+#define CLAIMED true
+#else
+#define CLAIMED (worker[me] == CLAIM_ALONE + WON || worker[me] == CLAIM_BOTH + WON)
+#endif
+
+/* Rule 5: DRBD's question during an own promotion. */
+#ifdef WEAK_PROMOTION_UNCONFIRMED
+#define CONFIRMS true
+#else
+#ifdef WEAK_PROMOTION_PEER_NOT_OUT
+#define CONFIRMS MINE
+#else
+#define CONFIRMS (MINE && mode == STANDALONE && !eligible[peer])
+#endif
+#endif
+
+inline starts_guest() {
+    assert(!lacks[me]);
+    primary[me] = 1; was_primary[me] = 0; confirmed[me] = 0;
+    if :: worker[me] > WON -> worker[me] = NONE; forget_base(me, WORKER) :: else fi
+}
+
+inline promote() {
+    if
+    /* connected: the peer's kernel has a say */
+    :: d_step { CLAIMED && up[me] && !primary[me] && CURRENT(me) && connected[me] &&
+        connected[peer] && live && !primary[peer] -> step("promotes, connected; the guest starts");
+        if :: !peer_good[me] -> ahead[me] = 1 :: else fi;
+        starts_guest(); check() }
+    /* alone, and the metadata say that the peer is outdated: DRBD asks nobody */
+    :: d_step { CLAIMED && up[me] && !primary[me] && !failed[me] && !connected[me] &&
+        disk[me] == UPTODATE && peer_out[me] -> step("promotes alone, unasked; the guest starts");
+        ahead[me] = 1; starts_guest(); check() }
+    /* alone: it asks, and then goes on or not */
+    :: d_step { CLAIMED && up[me] && !primary[me] && !failed[me] && !connected[me] &&
+        disk[me] >= CONSISTENT && !confirmed[me] && !HELD && CONFIRMS -> step("promotion: confirmed"); confirmed[me] = 1 }
+    :: d_step { CLAIMED && confirmed[me] && up[me] && !primary[me] && !failed[me] &&
+        !connected[me] && disk[me] >= CONSISTENT -> step("promotes alone; the guest starts");
+        disk[me] = UPTODATE; peer_out[me] = 1; ahead[me] = 1; starts_guest(); check() }
+    :: d_step { confirmed[me] -> step("promotion: refused or timed out"); confirmed[me] = 0 }
+    fi
+}
+
+/* Stop and demote: wanted elsewhere, self-fenced, somebody else owns the mirror, or for no reason.
+ * What was in flight is never acknowledged. A frozen device is let go, and may or may not have
+ * begun a new generation. */
+inline stop() {
+    if
+    :: d_step { primary[me] && !frozen[me] -> step("stops"); primary[me] = 0 }
+    :: d_step { primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0 }
+    :: d_step { primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0;
+        if :: failed[me] :: else -> ahead[me] = 1 fi }
+    fi
+}
+
+/* A graceful `down` or disconnect of a Secondary: it outdates itself and the peer goes on, with no
+ * freeze and no question. It says so before it stands in its metadata. So a swap comes first (rule
+ * 9), which also ends whatever this host had asked for before, and the marker (rule 8). */
+#ifdef WEAK_LEAVES_WITHOUT_CAS
+#define MAY_LEAVE (worker[me] == NONE && (owner == peer || !primary[peer]))
+#else
+#define MAY_LEAVE (worker[me] == LEAVE + WON)
+#endif
+inline leaves() {
+    if
+    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && owner != me ->
+        step("asks to leave"); note_base(WORKER); worker[me] = LEAVE }
+    :: d_step { MAY_LEAVE && up[me] && !primary[me] && connected[me] && connected[peer] && live &&
+        disk[me] == UPTODATE && !failed[me] && !failed[peer] ->
+        step("leaves gracefully"); worker[me] = NONE; forget_base(me, WORKER);
+#ifndef WEAK_NO_MARKER_AT_STOP
+        marker[me] = 1;
+#endif
+        disk[me] = OUTDATED; unsynced[me] = 1; live = 0; connected[0] = 0; connected[1] = 0;
+        syncing = 0; target = 0; peer_good[0] = 0; peer_good[1] = 0; peer_out[peer] = 1;
+        if :: primary[peer] -> ahead[peer] = 1 :: else fi;
+        check() }
+    :: d_step { unsynced[me] -> step("has Outdated on disk"); unsynced[me] = 0 }
+    fi
+}
+
+/* A split brain: who is ineligible gives up what only it has, after it has marked itself. */
+inline rejoins() {
+    d_step { worker[me] == NONE && up[me] && !connected[me] && !primary[me] && ahead[0] && ahead[1] && !HELD &&
+        owner == peer && !eligible[me] -> step("gives up its own writes"); marker[me] = 1; ahead[me] = 0; was_primary[me] = 0;
+        check() }
+}
+
+proctype Host(byte me) {
+end: do
+    :: api()
+    :: guest_writes()
+    :: link_breaks()
+    :: notices_loss()
+    :: handshakes()
+    :: resynchronises()
+#ifdef DISK_FAILURES
+    :: disk_fails()
+#endif
+    :: crashes()
+    :: link_loss_handler()
+    :: degrade()
+    :: restore()
+    :: mark()
+    :: claim()
+    :: promote()
+    :: stop()
+#ifdef LEAVING
+    :: leaves()
+#endif
+    :: rejoins()
+    od
+}
+
+init {
+    atomic { primary[0] = 1; run Host(0); run Host(1) }
+}

@@ -1,0 +1,205 @@
+"""Explore the Spin models: what must hold holds in every state, what is weakened breaks.
+
+`make model` calls it, and one test with --quick. It translates a model with `spin`, compiles the
+verifier with gcc in a temporary directory, runs it, and prints a line per configuration. It never
+changes a model and judges by the verifier's own report alone: a search that did not finish, for
+want of depth, memory or time, is a failure, and so is a weakened variant in which nothing is found.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+MODELS = Path(__file__).resolve().parent
+TOOL_TIMEOUT_S = 600
+SEARCH_TIMEOUT_S = 1800
+MEMORY_MIB = 2800  # each; two run at once
+DEPTH_STEPS = 8_000_000
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One model with its flags. `breaks` says that an error must be found."""
+
+    name: str
+    model: str
+    flags: tuple[str, ...] = ()
+    breaks: bool = False
+    quick: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the verifier reported. `depth` is the shortest path's for an error."""
+
+    configuration: Configuration
+    errors: int
+    complete: bool
+    depth: int
+    states: int
+    memory_mib: float
+    elapsed_s: float
+    report: str
+    trail: str
+
+    @property
+    def good(self) -> bool:
+        if self.configuration.breaks:
+            return self.errors > 0
+        return self.complete and self.errors == 0
+
+
+def safety(name: str, *flags: str, quick: bool = False) -> Configuration:
+    return Configuration(name, "authority", flags, quick=quick)
+
+
+def unique(name: str, *flags: str, quick: bool = False) -> Configuration:
+    return Configuration(name, "leases", flags, quick=quick)
+
+
+def weak(model: str, name: str, *flags: str, quick: bool = False) -> Configuration:
+    return Configuration(name, model, (f"WEAK_{name.upper()}", *flags), True, quick)
+
+
+CONFIGURATIONS = (
+    safety("links, crashes: any number"),
+    safety("... and disk failures: any number", "DISK_FAILURES"),
+    unique("no pause of the host"),
+    weak("authority", "no_marker_at_boot", quick=True),
+    weak("authority", "marker_cleared_early", quick=True),
+    weak("authority", "promote_without_claim", quick=True),
+    weak("leases", "lease_of_the_takers_spec"),
+    weak("leases", "no_lease_wait"),
+    weak("leases", "no_link_wait"),
+    weak("leases", "no_watchdog"),
+    weak("leases", "counted_from_the_answer"),
+    weak("leases", "query_from_events"),
+    weak("leases", "fenced_before_stopped", quick=True),
+    weak("leases", "proof_not_compared"),
+    Configuration("clock ratio 2", "leases", ("SLOW=1", "FAST=2"), breaks=True),
+)
+
+
+def run(command: list[str], folder: Path) -> str:
+    """The output of a tool that has to succeed."""
+    done = subprocess.run(
+        command, cwd=folder, timeout=TOOL_TIMEOUT_S, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def search(folder: Path) -> str:
+    """The verifier's report. It ends without its last lines if memory or time ran out."""
+    command = ["./pan", f"-m{DEPTH_STEPS}", "-w24"]
+    report = folder / "report"
+    with report.open("w") as output:
+        try:
+            subprocess.run(
+                command,
+                cwd=folder,
+                timeout=SEARCH_TIMEOUT_S,
+                stdout=output,
+                stderr=output,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            output.write("Search not completed: out of time")
+    return report.read_text()
+
+
+def number(pattern: str, report: str) -> float:
+    found = re.search(pattern, report)
+    return float(found.group(1)) if found else 0
+
+
+def defines(configuration: Configuration) -> list[str]:
+    return [f"-D{flag}" for flag in configuration.flags]
+
+
+def build(configuration: Configuration, folder: Path) -> None:
+    """Compile the verifier: depth first to see all, breadth first for a shortest error."""
+    source = f"{configuration.model}.pml"
+    (folder / source).write_text((MODELS / source).read_text())
+    run(["spin", *defines(configuration), "-a", source], folder)
+    breadth_first = ["-DBFS"] if configuration.breaks else []
+    options = ["-w", "-O1", "-DSAFETY", "-DNOREDUCE", f"-DMEMLIM={MEMORY_MIB}", *breadth_first]
+    run(["gcc", *options, "-o", "pan", "pan.c"], folder)
+
+
+def trail(configuration: Configuration, folder: Path) -> str:
+    command = ["spin", *defines(configuration), "-t", f"{configuration.model}.pml"]
+    text = run(command, folder)
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
+
+
+def explore(configuration: Configuration) -> Result:
+    """One configuration, from its source to the verifier's report."""
+    with tempfile.TemporaryDirectory(prefix="tandem-model-") as name:
+        folder = Path(name)
+        build(configuration, folder)
+        began_s = time.monotonic()
+        report = search(folder)
+        elapsed_s = time.monotonic() - began_s
+        errors = int(number(r"errors: (\d+)", report))
+        return Result(
+            configuration,
+            errors,
+            complete="errors:" in report
+            and not re.search("Search not completed|max search depth|out of memory", report),
+            depth=int(number(r"depth reached (\d+)", report)),
+            states=int(number(r"(\d+) states, stored", report)),
+            memory_mib=number(r"([\d.]+)\s+total actual memory", report),
+            elapsed_s=elapsed_s,
+            report=report,
+            trail=trail(configuration, folder) if errors else "",
+        )
+
+
+def line(result: Result) -> str:
+    verdict = f"errors: {result.errors}" if result.complete or result.errors else "NOT FINISHED"
+    wanted = "must break" if result.configuration.breaks else "must hold"
+    return (
+        f"{result.configuration.model:<10} {result.configuration.name:<36} {wanted:<11}"
+        f"{verdict:<13}{result.states:>10} states  depth {result.depth:>7}"
+        f"  {result.memory_mib:>6.0f} MiB {result.elapsed_s:>6.1f} s"
+        f"  {'ok' if result.good else 'FAILED'}"
+    )
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="only these configurations")
+    parser.add_argument("--quick", action="store_true", help="the few that take seconds")
+    parser.add_argument("--trail", action="store_true", help="print the steps to each error")
+    parser.add_argument("--jobs", type=int, default=2)
+    asked = parser.parse_args(arguments)
+    chosen = [
+        configuration
+        for configuration in CONFIGURATIONS
+        if (configuration.quick or not asked.quick)
+        and (not asked.names or configuration.name in asked.names)
+    ]
+    if not chosen:
+        names = ", ".join(configuration.name for configuration in CONFIGURATIONS)
+        parser.error(f"no such configuration; there are: {names}")
+    failed = 0
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        for result in pool.map(explore, chosen):
+            print(line(result), flush=True)
+            if result.trail and (asked.trail or not result.configuration.breaks):
+                print(result.trail)
+            failed += not result.good
+    print(f"{len(chosen) - failed} of {len(chosen)} as they must be")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
