@@ -8,6 +8,7 @@ SEEDS ?= 1..40
 CONFORMANCE_DIR ?= /var/tmp/lab-conformance
 COUNT ?= 20
 JOBS ?= 2
+SEEDS ?= 1..1000
 
 .PHONY: help
 help: ## this list
@@ -45,6 +46,10 @@ crds: bootstrap ## write crds/*.yaml again from the types
 .PHONY: alerts
 alerts: bootstrap ## write the Prometheus operator's rules again from the plain ones
 	@$(PYTHON) manifests/monitoring/wrap_rules.py
+
+.PHONY: fuzz
+fuzz: bootstrap ## random faults in the simulator, checked at every step (SEEDS=1..1000 JOBS=2)
+	@.venv/bin/tandem-sim fuzz --seeds $(SEEDS) --jobs $(JOBS)
 
 .PHONY: lab-up
 lab-up: bootstrap ## start the lab with Tandem in it and leave it running (root)

@@ -135,6 +135,18 @@ def _protected(observed: Observed, expected: Expectation) -> str:
     return f"{expected.guest}: protected is {told or 'not told'}"
 
 
+def _well(observed: Observed, expected: Expectation) -> str:
+    """Runs in one place, and could be taken over."""
+    if expected.well is None:
+        return ""
+    guest = expected.guest
+    runs, mode, told = observed.runs_on(guest), observed.mode(guest), observed.protected(guest)
+    well = len(runs) == 1 and mode == "Mirrored" and told == "True"
+    if well is expected.well:
+        return ""
+    return f"{guest} runs on {runs or NOWHERE}, {mode or 'without authority'}, protected {told}"
+
+
 def _stops(observed: Observed, expected: Expectation) -> str:
     if expected.stops is None:
         return ""
@@ -169,5 +181,5 @@ def _gap(observed: Observed, expected: Expectation, slack_s: float) -> str:
     )
 
 
-CHECKS = (_on, _reason, _mode, _protected, _stops)
+CHECKS = (_on, _reason, _mode, _protected, _well, _stops)
 BOUNDS = (_downtime, _gap)

@@ -15,7 +15,9 @@ from tandem_scenario.verbs import Act, Names, parse_act
 
 NOWHERE = "nowhere"
 
+ANY_EFFECT = "Any"
 EFFECTS = (
+    ANY_EFFECT,
     "ReadMirror",
     "ReadHeartbeat",
     "QueryDrbd",
@@ -74,6 +76,7 @@ class Expectation:
     reason: Reason | None = None
     mode: str | None = None
     protected: bool | None = None
+    well: bool | None = None
     stops: int | None = None
     downtime_below_s: float | None = None
     longest_gap_below_s: float | None = None
@@ -252,6 +255,7 @@ EXPECTED = (
     "reason",
     "mode",
     "protected",
+    "well",
     "stops",
     "downtimeBelow",
     "longestGapBelow",
@@ -276,6 +280,7 @@ def _expectation(item: Located, known: Names) -> Expectation:
         reason=Reason(reason) if reason else None,
         mode=_one_of(fields.get("mode"), ("Mirrored", "Standalone", "Hold"), "") or None,
         protected=fields["protected"].truth() if "protected" in fields else None,
+        well=fields["well"].truth() if "well" in fields else None,
         stops=fields["stops"].whole() if "stops" in fields else None,
         downtime_below_s=_optional_seconds(fields, "downtimeBelow"),
         longest_gap_below_s=_optional_seconds(fields, "longestGapBelow"),

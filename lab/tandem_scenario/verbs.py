@@ -7,6 +7,7 @@ leaves it out, and refuses files that want it), and a row into docs/scenarios.md
 ``scenario``.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,24 +21,48 @@ FORMS = (
     "cut LINK HOST out",
     "heal LINK [HOST]",
     "delay LINK HOST MS",
+    "slow PROGRAM SECONDS",
+    "watch lag PROGRAM SECONDS",
+    "watch silent PROGRAM",
+    "watch close PROGRAM",
     "api down",
     "api up",
     "api restart",
+    "api backup",
+    "api restore",
     "controller kill",
     "controller start",
+    "controller pause",
+    "controller resume",
+    "controller second",
     "actuator kill HOST",
     "actuator stop HOST",
     "actuator start HOST",
+    "actuator pause HOST",
+    "actuator resume HOST",
     "libvirt down HOST",
     "libvirt up HOST",
-    "fail-disk HOST",
+    "libvirt refuse HOST",
+    "libvirt slow HOST SECONDS",
+    "libvirt hang HOST",
+    "clock HOST RATE",
+    "fail-disk HOST [NUMBER]",
     "crash-after-grant HOST",
     "set GUEST running=BOOL",
+    "set GUEST failback=POLICY",
+    "set GUEST prefers=SITE",
     "set SITE maintenance=BOOL",
     "override GUEST HOST",
+    "override-stale GUEST HOST",
     "confirm-down HOST",
+    "delete GUEST",
+    "recreate GUEST",
+    "promote-by-hand HOST GUEST",
+    "mend all",
 )
 """Words in capitals stand for a name or value, those in brackets may be left out."""
+
+NUMBERS = ("NUMBER", "SECONDS", "RATE")
 
 
 @dataclass(frozen=True)
@@ -68,6 +93,8 @@ class Names:
             "GUEST": self.guests,
             "LINK": self.links,
             "BOOL": ("true", "false"),
+            "POLICY": ("Automatic", "Manual"),
+            "PROGRAM": (*self.hosts, "controller"),
         }
 
 
@@ -110,7 +137,7 @@ def _arguments(form: str, words: list[str], known: Names) -> tuple[str, ...]:
     expected = form.split()
     if len(words) > len(expected):
         raise _Mismatch(len(expected), f"{' '.join(words[len(expected) :])!r} is too much")
-    arguments = []
+    arguments: list[str] = []
     for position, pattern in enumerate(expected):
         word = words[position] if position < len(words) else ""
         if not word and pattern.startswith("["):
@@ -136,6 +163,10 @@ def _match(pattern: str, word: str, known: Names, position: int) -> str | None:
     if pattern == "MS":
         if not word.isdecimal():
             raise _Mismatch(position, f"{word!r} is no whole number of milliseconds")
+        return word
+    if pattern in NUMBERS:
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", word) or (pattern == "NUMBER" and "." in word):
+            raise _Mismatch(position, f"{word!r} is no {pattern}")
         return word
     choices = known.by_word[pattern]
     if not word:

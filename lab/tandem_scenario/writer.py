@@ -32,6 +32,7 @@ EXPECTATION_FIELDS = {
     "reason": "reason",
     "mode": "mode",
     "protected": "protected",
+    "well": "well",
     "stops": "stops",
     "downtime_below_s": "downtimeBelow",
     "longest_gap_below_s": "longestGapBelow",

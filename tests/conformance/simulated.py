@@ -106,7 +106,7 @@ class Simulated:
 
     def _quietly(self, replica: Replica, verb: str) -> None:
         if verb == "fail-disk":
-            replica.fail_disk()
+            replica.fail_disk(tuple(replica.volumes))
         elif verb in ("open", "close"):
             replica.opened = verb == "open" and replica.role.value == "Primary"
 

@@ -11,7 +11,8 @@ import pytest
 
 from tandem_api.authority import Mode
 from tandem_scenario.plan import WorldPlan
-from tandem_sim.explore import explore
+from tandem_sim.faults import scenario
+from tandem_sim.trial import trial
 from tandem_sim.world import World, crash_host
 
 EVERY = int(os.environ.get("TANDEM_EVERY", "7"))
@@ -50,5 +51,4 @@ def test_a_crash_after_any_effect(host: str, after: int, whole_machine: bool) ->
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("TANDEM_EXPLORE", "6"))))
 def test_random_faults(seed: int) -> None:
-    outcome = explore(seed)
-    assert outcome.problems == [], "\n".join([*outcome.faults, *outcome.lines])
+    assert trial(scenario(seed)).problems == []

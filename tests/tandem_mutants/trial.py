@@ -92,13 +92,14 @@ def try_scenarios(
 
 def try_seeds(verdict: Verdict, first: int, count: int, limit_s: float) -> None:
     """Random faults, as long as the time allows."""
-    from tandem_sim.explore import explore
+    from tandem_sim.faults import scenario
+    from tandem_sim.trial import trial
 
     began_s = time.monotonic()
     for seed in range(first, first + count):
         if time.monotonic() - began_s > limit_s:
             return
-        problem = problem_of(lambda seed=seed: explore(seed).problems)  # type: ignore[misc]
+        problem = problem_of(lambda seed=seed: trial(scenario(seed)).problems)  # type: ignore[misc]
         verdict.seeds += 1
         if problem:
             verdict.violated.append(seed)

@@ -1,35 +1,81 @@
-"""``python -m tandem_sim run FILE…`` plays scenarios; ``explore`` looks for trouble at random.
+"""``tandem-sim run FILE…`` plays scenarios; ``tandem-sim fuzz`` looks for trouble at random.
 
-Exit codes: 0 everything is as expected, 1 it is not, 2 a file cannot be played (with the line).
+Exit codes: 0 everything is as expected, 1 it is not, 2 a file cannot be played (with the line) or
+the command line is wrong.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from tandem_scenario.located import BadScenario
 from tandem_scenario.scenario import read
-from tandem_sim.explore import explore
+from tandem_scenario.writer import write
+from tandem_sim.faults import KINDS, RECOVERY_S, Choice, scenario
+from tandem_sim.fuzz import Totals, fuzz, shortest
 from tandem_sim.player import play
+from tandem_sim.trial import Outcome
+
+TELL_EVERY = 500
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="tandem_sim", description=__doc__.splitlines()[0])
+    options = _parser().parse_args(arguments)
+    if options.command == "run":
+        return max(_run(path, options.seed, options.quiet) for path in options.files)
+    if options.command == "show":
+        print(write(scenario(options.seed, Choice(options.mixes, options.within))), end="")
+        return 0
+    return _fuzz(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tandem-sim", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="play scenario files and print what happens")
     run.add_argument("files", nargs="+", type=Path, metavar="FILE")
     run.add_argument("--seed", type=int, help="another seed than the file's")
     run.add_argument("--quiet", action="store_true", help="print only what is wrong")
-    search = commands.add_parser("explore", help="random faults, from a range of seeds")
-    search.add_argument("--first", type=int, default=1)
-    search.add_argument("--count", type=int, default=20)
-    search.add_argument("--log", action="store_true", help="print everything that happens")
-    options = parser.parse_args(arguments)
-    if options.command == "run":
-        return max(_run(path, options.seed, options.quiet) for path in options.files)
-    seeds = range(options.first, options.first + options.count)
-    return max(_explore(seed, options.log) for seed in seeds)
+    search = commands.add_parser("fuzz", help="random faults, from a range of seeds")
+    search.add_argument("--seeds", type=_range, default=range(1, 1001), metavar="A..B")
+    search.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    search.add_argument("--minutes", type=float, default=float("inf"), help="end after these")
+    search.add_argument("--keep-going", action="store_true", help="do not end at a failure")
+    show = commands.add_parser("show", help="print the scenario that a seed stands for")
+    show.add_argument("seed", type=int)
+    for command in (search, show):
+        command.add_argument(
+            "--profile",
+            dest="mixes",
+            type=_mixes,
+            default=tuple(KINDS),
+            help=f"faults of these kinds only, with commas between: {', '.join(KINDS)}",
+        )
+        command.add_argument(
+            "--within",
+            type=float,
+            default=RECOVERY_S,
+            metavar="SECONDS",
+            help="after everything was mended, all must be well within these (%(default)g)",
+        )
+    return parser
+
+
+def _range(text: str) -> range:
+    first, dots, last = text.partition("..")
+    if not (first.isdigit() and (not dots or last.isdigit())):
+        raise argparse.ArgumentTypeError(f"{text!r} is not A..B")
+    return range(int(first), int(last or first) + 1)
+
+
+def _mixes(text: str) -> tuple[str, ...]:
+    chosen = tuple(text.split(","))
+    for one in chosen:
+        if one not in KINDS:
+            raise argparse.ArgumentTypeError(f"{one!r} is none of {', '.join(KINDS)}")
+    return chosen
 
 
 def _run(path: Path, seed: int | None, quiet: bool) -> int:
@@ -49,16 +95,42 @@ def _run(path: Path, seed: int | None, quiet: bool) -> int:
     return 1 if result.problems else 0
 
 
-def _explore(seed: int, log: bool) -> int:
-    outcome = explore(seed)
-    print(f"seed {seed}: {'as promised' if not outcome.problems else 'PROBLEMS'}", flush=True)
-    for line in outcome.lines if log else ():
-        print(line)
-    for problem in outcome.problems:
-        print(f"  {problem}", file=sys.stderr)
-    if outcome.problems:
-        print("  after: " + "; ".join(outcome.faults), file=sys.stderr)
-    return 1 if outcome.problems else 0
+def _fuzz(options: argparse.Namespace) -> int:
+    choice = Choice(options.mixes, options.within)
+
+    def told(totals: Totals, outcome: Outcome) -> None:
+        for problem in outcome.problems:
+            print(f"seed {outcome.seed}: {problem}", flush=True)
+        if totals.seeds % TELL_EVERY == 0:
+            rate = totals.seeds / totals.wall_s
+            print(f"{totals.seeds} seeds, {rate:.1f}/s, {len(totals.failed)} failed", flush=True)
+
+    totals = fuzz(
+        options.seeds,
+        jobs=options.jobs,
+        choice=choice,
+        end_s=options.minutes * 60,
+        keep_going=options.keep_going,
+        told=told,
+    )
+    print(_summary(totals))
+    if not totals.failed:
+        return 0
+    first = min(totals.failed, key=lambda outcome: outcome.seed)
+    print(f"\n# seed {first.seed} shortened; play it with: tandem-sim run FILE")
+    print(write(shortest(first.seed, choice)), end="")
+    return 1
+
+
+def _summary(totals: Totals) -> str:
+    rate = totals.seeds / totals.wall_s if totals.wall_s else 0.0
+    faults = ", ".join(f"{verb} {number}" for verb, number in sorted(totals.faults.items()))
+    return (
+        f"seeds {totals.seeds} ({rate:.1f}/s), simulated hours {totals.simulated_s / 3600:.1f},"
+        f" guests started {totals.starts}, takeovers {totals.takeovers},"
+        f" longest recovery {totals.slowest_s:.1f} s, failed {len(totals.failed)}\n"
+        f"commands: {faults}"
+    )
 
 
 if __name__ == "__main__":

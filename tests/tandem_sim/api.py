@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable
 from tandem_api.authority import Authority
 from tandem_api.lease import Heartbeat, HeartbeatContent
-from tandem_api.meta import ObjectKey, Resource
+from tandem_api.meta import Model, ObjectKey, Resource
 from tandem_api.mirror import Mirror
 from tandem_sim.kernel import Command, Group, Kernel, Sleep
 from tandem_sim.network import MANAGEMENT, Network
@@ -136,6 +136,14 @@ class Server:
         assert isinstance(stored, kind)
         return stored
 
+    def report(self, kind: type[R], key: ObjectKey, field: str, host: str, report: Model) -> None:
+        """A merge patch of one host's own part of the status, with null for what is absent."""
+        obj: Any = self.get(kind, key)
+        known = getattr(obj.status, field)
+        if known.get(host) != report:
+            status = obj.status.model_copy(update={field: {**known, host: report}})
+            self.put(obj.model_copy(update={"status": status}))
+
     def set_finalizers(self, obj: R, finalizers: tuple[str, ...]) -> R:
         """Raises: ApiConflict."""
         now = self.get(type(obj), obj.key)
@@ -204,6 +212,7 @@ class Client:
         """How long one way takes."""
         kernel, slow_s = self.api.kernel, self.api.network.slow_s.get(self.host, 0.0)
         usual_s = kernel.between(*LATENCY_S)
+        usual_s += self.api.network.delay_s.get((MANAGEMENT, self.host), 0.0) / 2
         return usual_s + kernel.between(0.0, slow_s) if slow_s else usual_s
 
     def call(

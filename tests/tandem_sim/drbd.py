@@ -7,7 +7,7 @@ it to what real kernels do. As in the kernel, what follows from a change of stat
 place, by what was before and what is now (``change``). Called by ``host`` and ``driver``.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -265,12 +265,14 @@ class Replica:
                 if better(volume.disk, Disk.OUTDATED):
                     volume.disk = Disk.OUTDATED
 
-    def fail_disk(self) -> None:
-        """The devices give I/O errors from now on; DRBD detaches them."""
+    def fail_disk(self, names: Collection[str]) -> None:
+        """These devices give I/O errors from now on; DRBD detaches them."""
         with self.change():
-            for name, volume in self.volumes.items():
+            for name in names:
                 self.backings[name].broken = True
-                volume.disk, volume.resyncing = Disk.DISKLESS, False
+                if name in self.volumes:
+                    volume = self.volumes[name]
+                    volume.disk, volume.resyncing = Disk.DISKLESS, False
         self.wire.send(self, lambda peer: peer.hear(self))
 
     # -- the connection, told by the pair

@@ -16,6 +16,7 @@ from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable, KilledNo
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.mirror import Mirror
 from tandem_api.timing import API_TIMEOUT_S
+from tandem_scenario.scenario import ANY_EFFECT
 from tandem_sim.api import Client
 from tandem_sim.host import Machine
 from tandem_sim.kernel import Command, Sleep
@@ -54,7 +55,7 @@ class Crash:
         self.seen.append(name)
         due = [self.action] if self.count - 1 == self.after else []
         for awaited in self.awaited:
-            awaited.left -= awaited.effect == name
+            awaited.left -= awaited.effect in (name, ANY_EFFECT)
         due += [awaited.action for awaited in self.awaited if not awaited.left]
         self.awaited = [awaited for awaited in self.awaited if awaited.left]
         for action in due:

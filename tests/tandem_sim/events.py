@@ -2,9 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-
-MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,9 @@ class Log:
 
     def wall(self) -> str:
         """The time of day, as if a scenario began at midnight. For people only."""
-        return (MIDNIGHT + timedelta(seconds=self.now_s())).isoformat(timespec="milliseconds")
+        minutes, seconds = divmod(self.now_s(), 60)
+        hours, minutes = divmod(int(minutes), 60)
+        return f"2026-01-01T{hours:02}:{minutes:02}:{int(seconds * 1000) / 1000:06.3f}+00:00"
 
     def say(self, where: str, what: str) -> None:
         line = Line(self.now_s() - self.origin_s, where, what)

@@ -113,6 +113,11 @@ class Libvirt:
         self.runs: dict[str, Run] = {}
         self.network_cut: set[str] = set()
 
+    def mend(self) -> None:
+        """It answers, and does what it is told."""
+        self.ready, self.refuses_to_start, self.cannot_kill = True, False, False
+        self.start_takes_s = 0.0
+
     def become_ready(self) -> Generator[Command, bool, None]:
         yield Sleep(self.machine.kernel.between(*LIBVIRT_READY_S))
         self.ready = True
@@ -281,6 +286,10 @@ class Host:
         self.log.say(self.name, "boots")
         self.machine.begin()
         self.on_boot(self)
+
+    @property
+    def has_broken_disk(self) -> bool:
+        return any(backing.broken for backing in self._all_backings())
 
     def _all_backings(self) -> Iterable[Backing]:
         return (backing for volumes in self.backings.values() for backing in volumes.values())

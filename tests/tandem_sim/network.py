@@ -14,12 +14,14 @@ IN, OUT = "in", "out"
 
 class Network:
     """Which cables are cut: a link as a whole (host "") or one host's end of it, or one direction
-    of that. ``slow_s``: how much longer a trip over a host's end of the management link may take.
+    of that. ``slow_s``: how much longer a trip over a host's end of the management link may take;
+    ``delay_s``: how much longer what comes from a host takes, per link.
     """
 
     def __init__(self) -> None:
         self._cut: set[tuple[str, str, str]] = set()
         self.slow_s: dict[str, float] = {}
+        self.delay_s: dict[tuple[str, str], float] = {}
         self.changed: list[Callable[[], None]] = []
 
     def cut(self, link: str, host: str = "", direction: str = "") -> None:

@@ -108,8 +108,9 @@ class Pair:
                 self.stir()
 
         # In order, as TCP delivers.
+        delay_s = self.network.delay_s.get((REPLICATION, sender.host), 0.0)
         soonest_s = self.arrivals.get(sender.host, 0.0)
-        at_s = max(soonest_s, self.kernel.now_s + self.kernel.between(*LATENCY_S))
+        at_s = max(soonest_s, self.kernel.now_s + delay_s + self.kernel.between(*LATENCY_S))
         self.arrivals[sender.host] = at_s
         self.kernel.at(at_s, side.group, arrive)
 

@@ -3,11 +3,13 @@
 Called by ``__main__`` and by tests.
 """
 
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tandem_api.reasons import Reason
 from tandem_scenario.judge import LOOK_S, End, Judge
+from tandem_scenario.plan import WorldPlan
 from tandem_scenario.scenario import Scenario, Upon, require_verbs
 from tandem_sim.events import Line
 from tandem_sim.referee import History
@@ -28,22 +30,37 @@ def play(
 ) -> Result:
     """From beginning to end. Raises: BadScenario: it wants what the simulator cannot do."""
     require_verbs(scenario, {*DOING, Upon.verb}, "the simulator")
-    plan = scenario.world
     if seed is not None:
-        plan = type(plan)(**{**plan.__dict__, "seed": seed})
-    world, result = World(plan), Result()
-    world.begin(settled=scenario.settled)
-    if scenario.settled:
+        scenario = replace(scenario, world=replace(scenario.world, seed=seed))
+    world = begin(scenario.world, settled=scenario.settled)
+    return go_on(world, scenario, echo)
+
+
+def begin(plan: WorldPlan, *, settled: bool) -> World:
+    """A world at its time 0."""
+    world = World(plan)
+    world.begin(settled=settled)
+    if settled:
         world.settle()
+    return world
+
+
+def go_on(world: World, scenario: Scenario, echo: Callable[[str], None] | None = None) -> Result:
+    """From time 0 to the end, as the scenario's seed decides."""
+    world.plan = scenario.world
+    world.kernel.random.seed(scenario.world.seed)
     world.log.echo = echo
-    _run(world, scenario, result)
-    result.problems = world.referee.problems + result.problems
-    result.lines = world.log.lines
-    return result
+    judge = Judge(scenario.expectations, Seen(world))
+    try:
+        _run(world, scenario, judge)
+    except Exception as error:
+        # A bug in a program, or a state that must not be: as grave as a broken promise.
+        world.referee.problems.append(f"a program crashed: {type(error).__name__}: {error}")
+        world.log.say("bug", "".join(traceback.format_exception(error)[-3:]).strip())
+    return Result(world.referee.problems + judge.problems, world.log.lines)
 
 
-def _run(world: World, scenario: Scenario, result: Result) -> None:
-    judge = Judge(scenario.expectations, Seen(world), problems=result.problems)
+def _run(world: World, scenario: Scenario, judge: Judge) -> None:
     moments = {step.at_s for step in scenario.steps} | {scenario.lasts_s} | judge.moments
     steps = list(scenario.steps)
     now_s = 0.0
@@ -90,7 +107,8 @@ class Seen:
         return str(authority.mode) if authority is not None else ""
 
     def protected(self, guest: str) -> str:
-        return str(self._world.guest(guest).status.protected)
+        found = self._world.find_guest(guest)
+        return str(found.status.protected) if found is not None else ""
 
     def starts(self, guest: str) -> list[float]:
         return [at - self._origin_s for at, _, _ in self._history(guest).runs]

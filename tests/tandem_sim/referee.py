@@ -45,6 +45,7 @@ class Referee:
         self.histories: dict[str, History] = defaultdict(History)
         self.problems: list[str] = []
         self.mirrors: dict[str, str] = {}
+        self.takeovers = 0
 
     def _broken(self, what: str) -> None:
         problem = f"at {self.kernel.now_s - self.log.origin_s:.2f} s: {what}"
@@ -135,6 +136,8 @@ class Referee:
         )
         if before is not None and after.epoch != before.epoch + 1:
             self._broken(f"{mirror.key} went from epoch {before.epoch} to {after.epoch}")
+        if before is not None and before.owner and after.owner not in ("", before.owner):
+            self.takeovers += 1
         if after.reason is Reason.OVERRIDDEN:
             self._write_off(mirror)
 

@@ -12,7 +12,6 @@ from tandem_actuator.core.report import guest_report, replica_report
 from tandem_actuator.loop import REPEAT_REPORT_S, overwritten
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.guest import Guest, GuestReport
-from tandem_api.meta import Model
 from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.timing import API_TIMEOUT_S
 from tandem_sim.api import Client
@@ -47,16 +46,17 @@ class Reporter:
         late = now_s - unit.sent_at_s > REPEAT_REPORT_S
         if replica is not unit.sent_replica or (late and _lost(known, unit, host, replica)):
             worded = replica.model_copy(update={"message": unit.message})
-            patch = {"replicas": {host: _whole(worded)}}
             mirror = unit.mirror.key
             yield from self.client.call(
-                lambda: server.patch_status(Mirror, mirror, patch), API_TIMEOUT_S, write=True
+                lambda: server.report(Mirror, mirror, "replicas", host, worded),
+                API_TIMEOUT_S,
+                write=True,
             )
             unit.sent_replica, unit.sent_at_s = replica, now_s
         if guest is not None and guest is not unit.sent_guest and unit.guest is not None:
-            key, patch = unit.guest.key, {"hosts": {host: _whole(guest)}}
+            key = unit.guest.key
             yield from self.client.call(
-                lambda: server.patch_status(Guest, key, patch), API_TIMEOUT_S, write=True
+                lambda: server.report(Guest, key, "hosts", host, guest), API_TIMEOUT_S, write=True
             )
             unit.sent_guest = guest
 
@@ -91,8 +91,3 @@ def _lost(known: Known, unit: Unit, host: str, replica: ReplicaReport) -> bool:
         known.compared = (stored, replica)
         known.overwritten = overwritten(stored, replica)
     return known.overwritten
-
-
-def _whole(report: Model) -> dict[str, object]:
-    """For a merge patch: absent fields become null, so that old values do not stay."""
-    return report.model_dump(mode="json", by_alias=True)

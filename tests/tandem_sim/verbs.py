@@ -1,13 +1,14 @@
 """What each command of a scenario does in the simulated world.
 
 ``tandem_scenario.verbs`` has their forms; what has no entry here, the simulator cannot do, and it
-refuses a file that wants it. Called by ``player``.
+refuses a file that wants it. Called by ``player`` and ``fuzz``.
 """
 
 from collections.abc import Callable, Mapping
 
 from tandem_scenario.scenario import Step
 from tandem_scenario.verbs import Act
+from tandem_sim import acts
 from tandem_sim.world import World
 
 DOING: Mapping[str, Callable[..., None]] = {
@@ -16,22 +17,48 @@ DOING: Mapping[str, Callable[..., None]] = {
     "pause": World.pause,
     "resume": World.resume,
     "cut": World.cut,
+    "cut in": lambda world, link, host: world.cut(link, host, "in"),
+    "cut out": lambda world, link, host: world.cut(link, host, "out"),
     "heal": World.heal,
+    "delay": acts.delay,
+    "slow": acts.slow,
+    "watch lag": acts.watch_lag,
+    "watch silent": acts.watch_silent,
+    "watch close": acts.watch_close,
     "api down": World.api_down,
     "api up": World.api_up,
+    "api restart": acts.api_restart,
+    "api backup": acts.api_backup,
+    "api restore": acts.api_restore,
     "controller kill": World.controller_kill,
     "controller start": World.controller_start,
+    "controller pause": World.controller_pause,
+    "controller resume": World.controller_resume,
+    "controller second": World.controller_second,
     "actuator kill": World.actuator_kill,
     "actuator stop": World.actuator_stop,
     "actuator start": World.actuator_start,
+    "actuator pause": acts.actuator_pause,
+    "actuator resume": acts.actuator_resume,
     "libvirt down": lambda world, host: world.libvirt(host, up=False),
     "libvirt up": lambda world, host: world.libvirt(host, up=True),
-    "fail-disk": World.fail_disk,
+    "libvirt refuse": acts.libvirt_refuse,
+    "libvirt slow": acts.libvirt_slow,
+    "libvirt hang": acts.libvirt_hang,
+    "clock": acts.clock,
+    "fail-disk": acts.fail_disk,
     "crash-after-grant": World.crash_after_grant,
     "set running": lambda world, guest, on: world.edit(guest, "running", on == "true"),
+    "set failback": acts.set_failback,
+    "set prefers": acts.set_prefers,
     "set maintenance": lambda world, site, on: world.maintenance(site, on=on == "true"),
     "override": World.override,
-    "confirm-down": World.confirm_down,
+    "override-stale": acts.override_stale,
+    "confirm-down": acts.confirm_down,
+    "delete": acts.delete,
+    "recreate": acts.recreate,
+    "promote-by-hand": acts.promote_by_hand,
+    "mend all": acts.mend_all,
 }
 """Verb → what it does, called with the world and the command's arguments."""
 

@@ -14,10 +14,11 @@ from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
 from tandem_api.timing import PROFILES, Profile
-from tandem_scenario.plan import GuestPlan, HostPlan, WorldPlan
+from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Upon
+from tandem_scenario.verbs import Names
 from tandem_sim.actuator import Actuator
-from tandem_sim.api import Api
+from tandem_sim.api import Api, Backup
 from tandem_sim.controller import Controller
 from tandem_sim.disk import Backing
 from tandem_sim.drbd import Replica
@@ -25,7 +26,7 @@ from tandem_sim.driver import Awaited, Crash
 from tandem_sim.events import Log
 from tandem_sim.host import Host, Machine
 from tandem_sim.kernel import Command, Group, Kernel, Sleep, WaitFor
-from tandem_sim.network import REPLICATION, Network
+from tandem_sim.network import Network
 from tandem_sim.pair import Pair
 from tandem_sim.referee import Referee
 
@@ -63,8 +64,17 @@ class World:
         self.hosts = {host.name: self._host(host) for host in self.plan.hosts}
         self.actuators: dict[str, Actuator] = {}
         self.outside = Group("outside")
-        self.controller: Controller | None = None
+        self.controllers: list[Controller] = []
         self.controllers_started = 0
+        self.backup: Backup | None = None
+        self.mended_s = float("-inf")
+        self.watch_lag_s: dict[str, tuple[float, float]] = {}
+        self.names = Names(
+            hosts=tuple(host.name for host in self.plan.hosts),
+            sites=self.plan.sites,
+            guests=tuple(guest.name for guest in self.plan.guests),
+            links=LINKS,
+        )
         self._make_objects()
         self.kernel.spawn(self.outside, self._judge())
 
@@ -91,9 +101,10 @@ class World:
             metadata = {"name": host.name, "uid": f"uid-{host.name}"}
             server.put(HostObject.parse({"metadata": metadata, "spec": spec}))
         for guest in self.plan.guests:
-            self._make_guest(guest)
+            self.make_guest(guest)
 
-    def _make_guest(self, plan: GuestPlan) -> None:
+    def make_guest(self, plan: GuestPlan, generation: int = 1) -> None:
+        """Its mirror too. A later generation is another object with the same name and disks."""
         names = [host.name for host in self.plan.hosts]
         metadata = {"name": plan.name, "namespace": NAMESPACE}
         spec = {
@@ -104,9 +115,11 @@ class World:
             ],
             "linkLossHoldoffSeconds": plan.holdoff_s,
         }
-        mirror = Mirror.parse({"metadata": {**metadata, "uid": f"uid-m-{plan.name}"}, "spec": spec})
+        suffix = f"{plan.name}-{generation}" if generation > 1 else plan.name
+        mirror = Mirror.parse({"metadata": {**metadata, "uid": f"uid-m-{suffix}"}, "spec": spec})
         self.api.server.put(mirror)
-        self._wire(mirror, plan)
+        if generation == 1:
+            self._wire(mirror, plan)
         guest_spec = {
             "mirror": plan.name,
             "running": plan.running,
@@ -117,7 +130,7 @@ class World:
             "failback": {"policy": plan.failback, "afterSeconds": plan.failback_after_s},
             "shutdownTimeoutSeconds": 20,
         }
-        raw = {"metadata": {**metadata, "uid": f"uid-g-{plan.name}"}, "spec": guest_spec}
+        raw = {"metadata": {**metadata, "uid": f"uid-g-{suffix}"}, "spec": guest_spec}
         guest = Guest.parse(raw)
         self.api.server.put(guest)
         self.referee.mirrors[mirror.drbd_name] = str(guest.key)
@@ -137,6 +150,10 @@ class World:
 
     def key(self, guest: str) -> ObjectKey:
         return ObjectKey(namespace=NAMESPACE, name=guest)
+
+    def find_guest(self, name: str) -> Guest | None:
+        found = self.api.server.objects.get(("Guest", self.key(name)))
+        return found if isinstance(found, Guest) else None
 
     def guest(self, name: str) -> Guest:
         return self.api.server.get(Guest, self.key(name))
@@ -207,6 +224,8 @@ class World:
                 crash = self.crashes.setdefault(name, Crash())
                 self.actuators[name] = Actuator(machine, self.api, crash)
                 self.log.say(name, "the actuator starts")
+                for watch in self.actuators[name].watches:
+                    watch.lag_s = self.watch_lag_s.get(name, watch.lag_s)
                 self.actuators[name].begin()
 
         self.kernel.after(delay_s, machine.group, start)
@@ -221,11 +240,11 @@ class World:
             host.power_on()
 
     def _drbd_changed(self, host: Host, replica: Replica) -> None:
-        actuator = self._actuator_of(host.name)
+        actuator = self.actuator_of(host.name)
         if actuator is not None:
             actuator.drbd_event(replica)
 
-    def _actuator_of(self, host: str) -> Actuator | None:
+    def actuator_of(self, host: str) -> Actuator | None:
         actuator = self.actuators.get(host)
         return actuator if actuator is not None and actuator.group.alive else None
 
@@ -234,7 +253,7 @@ class World:
         began_s = self.kernel.now_s
         replica = machine.replicas[resource]
         while True:
-            actuator = self._actuator_of(machine.host.name)
+            actuator = self.actuator_of(machine.host.name)
             if actuator is not None:
                 answer = actuator.fence_peer(resource)
                 while answer.code is None and actuator.group.alive:
@@ -272,9 +291,9 @@ class World:
         if machine is not None:
             machine.resume()
 
-    def cut(self, link: str, host: str = "") -> None:
-        self.log.say("scenario", f"cut {link} {host}".rstrip())
-        self.network.cut(link, host)
+    def cut(self, link: str, host: str = "", direction: str = "") -> None:
+        self.log.say("scenario", f"cut {link} {host} {direction}".rstrip())
+        self.network.cut(link, host, direction)
 
     def heal(self, link: str, host: str = "") -> None:
         self.log.say("scenario", f"heal {link} {host}".rstrip())
@@ -290,17 +309,47 @@ class World:
 
     def controller_kill(self) -> None:
         self.log.say("scenario", "controller kill")
-        if self.controller is not None:
-            self.controller.group.stop()
-            self.controller = None
+        for controller in self.controllers:
+            controller.group.stop()
+        self.controllers.clear()
 
     def controller_start(self) -> None:
         self.log.say("scenario", "controller start")
-        if self.controller is None:
-            self.controllers_started += 1
-            name = f"controller-{self.controllers_started}"
-            self.controller = Controller(self.kernel, self.api, self.log, name)
-            self.controller.begin()
+        if not self.controllers:
+            self._another_controller()
+
+    def controller_second(self) -> None:
+        """Beside the one that there is: both believe that they lead."""
+        self.log.say("scenario", "controller second")
+        self._another_controller()
+
+    def _another_controller(self) -> None:
+        self.controllers_started += 1
+        name = f"controller-{self.controllers_started}"
+        controller = Controller(self.kernel, self.api, self.log, name)
+        for watch in controller.watches:
+            watch.lag_s = self.watch_lag_s.get("controller", watch.lag_s)
+        self.controllers.append(controller)
+        controller.begin()
+
+    def controller_pause(self) -> None:
+        """The oldest one stands still, whatever it was about to write."""
+        self.log.say("scenario", "controller pause")
+        for controller in self.controllers[:1]:
+            self.kernel.pause(controller.group)
+
+    def controller_resume(self) -> None:
+        self.log.say("scenario", "controller resume")
+        for controller in self.controllers:
+            self.kernel.resume(controller.group)
+
+    def one_controller(self) -> None:
+        """One, and it runs."""
+        self.controller_resume()
+        for controller in self.controllers[:-1]:
+            controller.group.stop()
+        self.controllers = self.controllers[-1:]
+        self.controller_start()
 
     def actuator_kill(self, host: str) -> None:
         """A crash: what supervises it starts it again."""
@@ -311,7 +360,7 @@ class World:
 
     def actuator_stop(self, host: str) -> None:
         self.log.say("scenario", f"actuator of {host} ends")
-        actuator = self._actuator_of(host)
+        actuator = self.actuator_of(host)
         if actuator is not None:
             actuator.group.stop()
 
@@ -319,12 +368,6 @@ class World:
         machine = self.hosts[host].machine
         if machine is not None:
             self._start_actuator_after(machine, self.kernel.between(*ACTUATOR_START_S))
-
-    def fail_disk(self, host: str) -> None:
-        self.log.say("scenario", f"fail-disk {host}")
-        machine = self.hosts[host].machine
-        for replica in machine.replicas.values() if machine else ():
-            replica.fail_disk()
 
     def crash_after_grant(self, host: str) -> None:
         """From now on: the moment this host is granted to write alone, before it hears of it."""
@@ -334,7 +377,9 @@ class World:
         def told(mirror: Mirror, before: Authority | None) -> None:
             after = mirror.status.authority
             mine = after is not None and after.owner == host and after.reason is Reason.LINK_LOST
-            if mine and self.kernel.now_s > began_s:
+            if began_s <= self.mended_s:
+                self.api.server.on_authority.remove(told)
+            elif mine and self.kernel.now_s > began_s:
                 self.api.server.on_authority.remove(told)
                 self.kernel.after(0.0, self.outside, lambda: self.kill(host))
 
@@ -351,11 +396,15 @@ class World:
         machine = self.hosts[host].machine
         if machine is not None:
             machine.libvirt.ready = up
+            if up:
+                machine.libvirt.mend()
 
     def edit(self, guest: str, field_name: str, value: object) -> None:
         """A person changes a guest's spec."""
         self.log.say("scenario", f"set {guest} {field_name}={value}")
-        obj = self.guest(guest)
+        obj = self.find_guest(guest)
+        if obj is None:
+            return
         raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
         raw["spec"][field_name] = value
         self.api.server.put(Guest.parse(raw))
@@ -366,44 +415,36 @@ class World:
         spec = obj.spec.model_copy(update={"maintenance": on})
         self.api.server.put(obj.model_copy(update={"spec": spec}))
 
-    def confirm_down(self, host: str) -> None:
-        """A person's word that the instance that the API knows is powered off."""
-        self.log.say("scenario", f"confirm-down {host}")
-        obj = self.api.server.get(HostObject, ObjectKey(namespace="", name=host))
-        beat = self.api.server.leases[host]
-        spec = obj.spec.model_copy(update={"confirmed_down": beat.instance.split("/")[1]})
-        self.api.server.put(obj.model_copy(update={"spec": spec}))
-
-    def override(self, guest: str, host: str) -> None:
-        """A person gives the mirror to a host, at the epoch that it has now."""
+    def override(self, guest: str, host: str, behind: int = 0) -> None:
+        """A person gives the mirror to a host, at the epoch that it has now, or had before."""
         mirror = self.mirror(guest)
         authority = mirror.status.authority
-        assert authority is not None
-        self.log.say("scenario", f"override {guest} {host} at epoch {authority.epoch}")
+        if authority is None or authority.epoch <= behind:
+            return
+        self.log.say("scenario", f"override {guest} {host} at epoch {authority.epoch - behind}")
         raw = mirror.model_dump(mode="json", by_alias=True, exclude_none=True)
         raw["spec"]["override"] = {
             "host": host,
-            "epoch": authority.epoch,
+            "epoch": authority.epoch - behind,
             "acceptDataLoss": True,
             "by": "a person",
         }
         self.api.server.put(Mirror.parse(raw))
 
-    def heal_everything(self) -> None:
-        """All links, the API, every host and every program are well again."""
-        for link in ("management", REPLICATION):
-            self.network.heal(link)
-        self.api_up()
-        self.controller_start()
-        for name, host in self.hosts.items():
-            if host.machine is None:
-                host.power_on()
-            elif host.machine.group.paused:
-                self.resume(name)
-            if host.machine is not None:
-                host.machine.libvirt.ready = True
-                if self._actuator_of(name) is None:
-                    self.actuator_start(name)
+    def mend_host(self, name: str) -> None:
+        """On, awake, and every program on it well."""
+        host = self.hosts[name]
+        if host.machine is None:
+            host.power_on()
+        elif host.machine.group.paused:
+            self.resume(name)
+        machine, actuator = host.machine, self.actuator_of(name)
+        if machine is not None:
+            machine.libvirt.mend()
+            if actuator is None:
+                self.actuator_start(name)
+            else:
+                self.kernel.resume(actuator.group)
 
 
 def crash_host(world: World, host: str, after: int, *, whole_machine: bool) -> None:

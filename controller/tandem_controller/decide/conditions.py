@@ -51,6 +51,10 @@ def stamped(
 def _stamp(old: Condition | None, new: Condition, generation: int, wall: str) -> Condition:
     kept = old.last_transition_time if old is not None and old.status == new.status else None
     since = wall if moment(kept) is None else kept
+    if old is not None and old.status == new.status and since == kept:
+        told = (old.reason, old.message, old.observed_generation)
+        if told == (new.reason, new.message, generation):
+            return old  # most of them, in most plans
     return new.model_copy(update={"last_transition_time": since, "observed_generation": generation})
 
 
@@ -81,6 +85,8 @@ def _told(each: Condition) -> str:
 
 def patch(old: Model, new: Model) -> dict[str, Any]:
     """The merge patch that turns one into the other; empty if they are the same."""
+    if old == new:
+        return {}
     return _difference(old.wire(), new.wire())
 
 

@@ -1,0 +1,117 @@
+"""Random faults: a slice of the seeds, that a seed is one result everywhere, and how it is told."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tandem_scenario.scenario import Scenario, Step, parse
+from tandem_scenario.verbs import Names, parse_act
+from tandem_scenario.writer import write
+from tandem_sim import faults, fuzz
+from tandem_sim.__main__ import main
+from tandem_sim.player import begin, play
+from tandem_sim.shrink import shrunk
+from tandem_sim.trial import trial
+
+SEEDS = int(os.environ.get("TANDEM_FUZZ", "80"))
+WORLDS = 5
+IN_ANOTHER_PROCESS = (
+    "from tandem_sim import faults, player\n"
+    "for line in player.play(faults.scenario({seed})).lines: print(line)"
+)
+
+
+def test_a_slice() -> None:
+    """``TANDEM_FUZZ=1000`` plays more. Few worlds, since each is brought up once."""
+    seeds = [number // WORLDS * faults.SHAPES + number % WORLDS for number in range(SEEDS)]
+    totals = fuzz.fuzz(seeds, jobs=2, keep_going=True)
+    assert [(one.seed, one.problems) for one in totals.failed] == []
+    assert totals.seeds == SEEDS
+
+
+def log_of(seed: int) -> list[str]:
+    return [str(line) for line in play(faults.scenario(seed)).lines]
+
+
+def test_a_seed_is_one_result_in_any_process() -> None:
+    seed, here = 7, log_of(7)
+    assert here == log_of(seed)
+    assert here != log_of(seed + faults.SHAPES)  # the same world, other faults
+    there = subprocess.run(
+        [sys.executable, "-c", IN_ANOTHER_PROCESS.format(seed=seed)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "PYTHONHASHSEED": "12345"},
+    )
+    assert there.stdout.splitlines() == [line for one in here for line in one.splitlines()]
+
+
+def test_a_trial_is_what_run_plays() -> None:
+    """What fuzz judges and what is printed for ``run`` is the same thing happening."""
+    scenario = faults.scenario(11)
+    world = begin(scenario.world, settled=True)
+    trial(scenario, world)
+    lines = [str(line) for line in world.log.lines]
+    assert lines == [str(line) for line in play(parse(write(scenario))).lines][: len(lines)]
+
+
+@pytest.mark.parametrize("seed", range(1, 400, 23))
+def test_what_is_made_up_can_be_written_and_read(seed: int) -> None:
+    scenario = faults.scenario(seed)
+    again = parse(write(scenario))
+    assert again.world == scenario.world
+    assert [(s.at_s, s.act) for s in again.steps] == [(s.at_s, s.act) for s in scenario.steps]
+
+
+class TestShrinking:
+    def steps(self, *commands: str) -> Scenario:
+        one = faults.scenario(1)
+        names = Names(faults.HOSTS, faults.SITES, ("counter",), ("management", "replication"))
+        acts = [parse_act(command, names) for command in commands]
+        steps = tuple(Step(number + 0.37, act) for number, act in enumerate(acts))
+        return replace(one, steps=steps, lasts_s=200.0)
+
+    def test_only_what_is_needed_is_left_and_at_whole_seconds(self) -> None:
+        long = self.steps(
+            "api down", "kill tarongers-1", "api up", "pause burjassot-1", "api down", "mend all"
+        )
+        wanted = {"kill tarongers-1", "pause burjassot-1"}
+        short = shrunk(long, lambda one: wanted <= {step.act.command for step in one.steps})
+        told = [(step.at_s, step.act.command) for step in short.steps]
+        assert told == [(1.0, "kill tarongers-1"), (3.0, "pause burjassot-1"), (5.0, "mend all")]
+
+    def test_what_mends_stays_last(self) -> None:
+        short = shrunk(self.steps("api down", "mend all"), lambda one: True)
+        assert [step.act.command for step in short.steps] == ["mend all"]
+
+
+class TestCommandLine:
+    def test_as_promised_is_0_and_counted(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["fuzz", "--seeds", "1..3", "--jobs", "1"]) == 0
+        assert capsys.readouterr().out.startswith("seeds 3 (")
+
+    def test_a_failure_is_1_and_shown_as_a_scenario(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Nothing that was broken can be well in no time."""
+        arguments = ["fuzz", "--seeds", "1..9", "--jobs", "1", "--within", "0", "--keep-going"]
+        assert main(arguments) == 1
+        told = capsys.readouterr().out
+        short = parse(told[told.index("title:") :])
+        assert short.title.endswith("shortened")
+        assert play(short).problems
+
+    @pytest.mark.parametrize("wrong", [["--seeds", "x"], ["--profile", "weather"]])
+    def test_a_wrong_command_line_is_2(self, wrong: list[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(["fuzz", *wrong])
+        assert ended.value.code == 2
+
+    def test_show(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["show", "5", "--profile", "links"]) == 0
+        assert parse(capsys.readouterr().out).title == "Random faults, seed 5"

@@ -1,0 +1,216 @@
+"""What else can be done to a world: faults of single parts, and what people do.
+
+``world`` has what concerns its own parts (power, links, programs); here is what reaches into one
+of them. Called by ``verbs``.
+"""
+
+from tandem_actuator.core.model import Role
+from tandem_api.guest import Guest
+from tandem_api.host import Host as HostObject
+from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror
+from tandem_api.site import Site
+from tandem_sim.driver import Crash
+from tandem_sim.network import MANAGEMENT, REPLICATION
+from tandem_sim.watch import LAG_S, Watch
+from tandem_sim.world import World
+
+CONTROLLER = "controller"
+
+
+def api_restart(world: World) -> None:
+    """Every connection to it ends; it is back at once."""
+    world.log.say("scenario", "api restart")
+    for watch in _watches(world, *world.hosts, CONTROLLER):
+        watch.close()
+
+
+def api_backup(world: World) -> None:
+    world.log.say("scenario", "api backup")
+    world.backup = world.api.server.backup()
+
+
+def api_restore(world: World) -> None:
+    """As it was at the backup, or at time 0."""
+    world.log.say("scenario", "api restore")
+    if world.backup is not None:
+        world.api.server.restore(world.backup)
+
+
+def slow(world: World, program: str, seconds: str) -> None:
+    world.log.say("scenario", f"slow {program} {seconds}")
+    world.network.slow("" if program == CONTROLLER else program, float(seconds))
+
+
+def delay(world: World, link: str, host: str, milliseconds: str) -> None:
+    """What comes from this host takes so much longer."""
+    world.log.say("scenario", f"delay {link} {host} {milliseconds}")
+    world.network.delay_s[(link, host)] = int(milliseconds) / 1000
+
+
+def watch_lag(world: World, program: str, seconds: str) -> None:
+    """Also for what starts later."""
+    world.log.say("scenario", f"watch lag {program} {seconds}")
+    lag_s = float(seconds)
+    world.watch_lag_s[program] = (lag_s / 2, lag_s) if lag_s else LAG_S
+    for watch in _watches(world, program):
+        watch.lag_s = world.watch_lag_s[program]
+
+
+def watch_silent(world: World, program: str) -> None:
+    world.log.say("scenario", f"watch silent {program}")
+    for watch in _watches(world, program):
+        watch.fall_silent()
+
+
+def watch_close(world: World, program: str) -> None:
+    world.log.say("scenario", f"watch close {program}")
+    for watch in _watches(world, program):
+        watch.close()
+
+
+def _watches(world: World, *programs: str) -> list[Watch]:
+    found: list[Watch] = []
+    for program in programs:
+        if program == CONTROLLER:
+            found += [watch for one in world.controllers for watch in one.watches]
+        elif program in world.actuators:
+            found += world.actuators[program].watches
+    return [watch for watch in found if watch.group.alive]
+
+
+def clock(world: World, host: str, rate: str) -> None:
+    """From now on, and after its next boots."""
+    world.log.say("scenario", f"clock {host} {rate}")
+    world.hosts[host].rate = float(rate)
+    machine = world.hosts[host].machine
+    if machine is not None:
+        machine.set_rate(float(rate))
+
+
+def fail_disk(world: World, host: str, number: str = "") -> None:
+    """All volumes, or the n-th of each mirror."""
+    world.log.say("scenario", f"fail-disk {host} {number}".rstrip())
+    machine = world.hosts[host].machine
+    for replica in machine.replicas.values() if machine else ():
+        names = sorted(replica.backings)
+        chosen = names if not number else names[int(number) - 1 : int(number)]
+        replica.fail_disk(chosen)
+
+
+def libvirt_refuse(world: World, host: str) -> None:
+    world.log.say("scenario", f"libvirt refuse {host}")
+    machine = world.hosts[host].machine
+    if machine is not None:
+        machine.libvirt.refuses_to_start = True
+
+
+def libvirt_slow(world: World, host: str, seconds: str) -> None:
+    world.log.say("scenario", f"libvirt slow {host} {seconds}")
+    machine = world.hosts[host].machine
+    if machine is not None:
+        machine.libvirt.start_takes_s = float(seconds)
+
+
+def libvirt_hang(world: World, host: str) -> None:
+    """No guest can be killed there; only the watchdog helps."""
+    world.log.say("scenario", f"libvirt hang {host}")
+    machine = world.hosts[host].machine
+    if machine is not None:
+        machine.libvirt.cannot_kill = True
+
+
+def actuator_pause(world: World, host: str) -> None:
+    """Its process stands still (SIGSTOP); kernel, guests and what feeds the watchdog go on."""
+    world.log.say("scenario", f"actuator pause {host}")
+    actuator = world.actuator_of(host)
+    if actuator is not None:
+        world.kernel.pause(actuator.group)
+
+
+def actuator_resume(world: World, host: str) -> None:
+    world.log.say("scenario", f"actuator resume {host}")
+    actuator = world.actuator_of(host)
+    if actuator is not None:
+        world.kernel.resume(actuator.group)
+
+
+def set_failback(world: World, guest: str, policy: str) -> None:
+    world.edit(guest, "failback", {"policy": policy, "afterSeconds": 5})
+
+
+def set_prefers(world: World, guest: str, site: str) -> None:
+    world.edit(guest, "placement", {"preferredSite": site})
+
+
+def override_stale(world: World, guest: str, host: str) -> None:
+    """A person names an epoch that has passed. It must be refused."""
+    world.override(guest, host, behind=1)
+
+
+def delete(world: World, guest: str) -> None:
+    """A person deletes the guest: it stops, then the object goes."""
+    world.log.say("scenario", f"delete {guest}")
+    obj = world.find_guest(guest)
+    if obj is not None:
+        metadata = obj.metadata.model_copy(update={"deletion_timestamp": world.log.wall()})
+        world.api.server.put(obj.model_copy(update={"metadata": metadata}))
+
+
+def recreate(world: World, guest: str) -> None:
+    """The mirror and the guest are deleted by force and made again: other uids, the same names."""
+    world.log.say("scenario", f"recreate {guest}")
+    key = world.key(guest)
+    plan = next(plan for plan in world.plan.guests if plan.name == guest)
+    for kind in (Guest, Mirror):
+        if (kind.__name__, key) in world.api.server.objects:
+            world.api.server.remove(kind, key)
+    world.make_guest(plan, generation=world.kernel.number("recreated") + 1)
+
+
+def promote_by_hand(world: World, host: str, guest: str) -> None:
+    """Somebody runs ``drbdadm primary --force``. What becomes of the data is not Tandem's doing."""
+    world.log.say("scenario", f"promote-by-hand {host} {guest}")
+    machine = world.hosts[host].machine
+    replica = machine.replicas.get(world.mirror(guest).drbd_name) if machine else None
+    if machine is not None and replica is not None and replica.role is Role.SECONDARY:
+        world.kernel.spawn(machine.group, replica.promote(force=True))
+
+
+def mend_all(world: World) -> None:
+    """Links, API, programs, hosts and disks are well; people want everything running.
+
+    What was to happen later does not happen any more.
+    """
+    world.mended_s = world.kernel.now_s
+    for plan in world.plan.guests:
+        if world.find_guest(plan.name) is not None:
+            world.edit(plan.name, "running", True)
+    for site in world.api.server.every(Site):
+        if site.spec.maintenance:
+            world.maintenance(site.metadata.name, on=False)
+    for link in (MANAGEMENT, REPLICATION):
+        world.heal(link)
+    for program in (*world.hosts, CONTROLLER):
+        if world.network.slow_s.get("" if program == CONTROLLER else program):
+            slow(world, program, "0")
+        if program in world.watch_lag_s:
+            watch_lag(world, program, "0")
+    world.network.delay_s.clear()
+    world.api_up()
+    world.one_controller()
+    for name, host in world.hosts.items():
+        crash = world.crashes.setdefault(name, Crash())
+        crash.after, crash.awaited = -1, []
+        if host.has_broken_disk:
+            world.kill(name)
+        world.mend_host(name)
+
+
+def confirm_down(world: World, host: str) -> None:
+    """A person's word that the instance that the API knows is powered off."""
+    world.log.say("scenario", f"confirm-down {host}")
+    obj = world.api.server.get(HostObject, ObjectKey(namespace="", name=host))
+    beat = world.api.server.leases[host]
+    spec = obj.spec.model_copy(update={"confirmed_down": beat.instance.split("/")[1]})
+    world.api.server.put(obj.model_copy(update={"spec": spec}))

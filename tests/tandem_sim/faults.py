@@ -1,0 +1,213 @@
+"""Makes scenarios up: a world and a sequence of faults, all from one seed.
+
+Faults come at random moments, also many within one decision, and between any two effects of a
+host. At the end everything is mended, and then every guest must be well within RECOVERY_S. What
+comes out is an ordinary scenario, so it can be written down, shortened and played again. Called by
+``fuzz``.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
+from tandem_scenario.scenario import Expectation, Scenario, Step, Upon
+from tandem_scenario.verbs import Names, parse_act
+
+SITES = ("burjassot", "tarongers")
+HOSTS = tuple(f"{site}-1" for site in SITES)
+SHAPES = 60
+FAULTS_S = 45.0
+RECOVERY_S = 120.0
+"""Within this time after everything was mended, every guest runs and is protected."""
+MEND = "mend all"
+Draw = Callable[["Drawing"], str]
+
+
+@dataclass
+class Drawing:
+    """A schedule that is being made up."""
+
+    chance: random.Random
+    names: Names
+
+    def host(self) -> str:
+        return self.chance.choice(self.names.hosts)
+
+    def guest(self) -> str:
+        return self.chance.choice(self.names.guests)
+
+    def site(self) -> str:
+        return self.chance.choice(self.names.sites)
+
+    def program(self) -> str:
+        return self.chance.choice((*self.names.hosts, "controller"))
+
+    def pick(self, *choices: str) -> str:
+        return self.chance.choice(choices)
+
+
+def shape(number: int) -> WorldPlan:
+    """One of the worlds that faults are tried on. Its seed is left to the schedule."""
+    chance = random.Random(f"shape {number}")
+    rates = chance.choice(((1.0, 1.0), (1.0, 1.0), (1.2, 0.85), (0.85, 1.2), (1.0, 1.45)))
+    hosts = tuple(
+        HostPlan(host, site, clock_rate=rate)
+        for host, site, rate in zip(HOSTS, SITES, rates, strict=True)
+    )
+    names = ("counter", "ledger", "mail")[: chance.choice((1, 1, 1, 1, 2, 3))]
+    return WorldPlan(
+        hosts=hosts,
+        guests=tuple(_guest(chance, name) for name in names),
+        profile=chance.choice(("Fast", "Fast", "Default")),
+    )
+
+
+def _guest(chance: random.Random, name: str) -> GuestPlan:
+    return GuestPlan(
+        name,
+        prefers=chance.choice((*SITES, None)),
+        volumes=chance.choice((("root",), ("root",), ("root", "data"))),
+        holdoff_s=chance.choice((0, 0, 2)),
+        resync_s=chance.choice((0.2, 1.0, 5.0)),
+        failback=chance.choice(("Manual", "Automatic")),
+        failback_after_s=5,
+    )
+
+
+def _end(drawing: Drawing) -> str:
+    """One direction of a host's end is cut, or the end, or the whole link."""
+    link = drawing.pick(*LINKS)
+    host = drawing.host()
+    return f"cut {link} " + drawing.pick("", host, host, host, f"{host} in", f"{host} out")
+
+
+def _heal(drawing: Drawing) -> str:
+    return f"heal {drawing.pick(*LINKS)}"
+
+
+def _upon(drawing: Drawing, at_s: float) -> Step:
+    """A fault at a point that no clock finds: between two effects of a host."""
+    chance, host = drawing.chance, drawing.host()
+    command = drawing.pick(
+        f"kill {host}",
+        f"actuator kill {host}",
+        f"pause {host}",
+        f"cut replication {host}",
+        f"cut management {host}",
+        f"cut management {host} in",
+        "api down",
+        f"fail-disk {host}",
+        f"kill {drawing.host()}",
+        "controller kill",
+    )
+    effect, most = chance.choice((("Any", 12), ("Any", 12), ("Swap", 2), ("UpdateRecord", 2)))
+    upon = Upon(host, effect, chance.randrange(1, most + 1))
+    return Step(at_s, parse_act(command, drawing.names), upon=upon)
+
+
+KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
+    "machines": (
+        (4, lambda d: f"kill {d.host()}"),
+        (6, lambda d: f"start {d.host()}"),
+        (3, lambda d: f"pause {d.host()}"),
+        (5, lambda d: f"resume {d.host()}"),
+        (1, lambda d: f"clock {d.host()} {d.pick('0.85', '1', '1.2')}"),
+        (1, lambda d: f"crash-after-grant {d.host()}"),
+    ),
+    "links": (
+        (12, _end),
+        (10, _heal),
+        (2, lambda d: f"slow {d.program()} {d.pick('0.3', '1.5', '4')}"),
+        (2, lambda d: f"slow {d.program()} 0"),
+    ),
+    "control": (
+        (2, lambda d: "api down"),
+        (3, lambda d: "api up"),
+        (1, lambda d: "api restart"),
+        (1, lambda d: f"watch lag {d.program()} {d.pick('0.5', '3', '12')}"),
+        (1, lambda d: f"watch lag {d.program()} 0"),
+        (1, lambda d: f"watch silent {d.program()}"),
+        (1, lambda d: f"watch close {d.program()}"),
+        (1, lambda d: "controller kill"),
+        (2, lambda d: "controller start"),
+        (1, lambda d: "controller pause"),
+        (1, lambda d: "controller second"),
+        (1, lambda d: "controller resume"),
+    ),
+    "programs": (
+        (3, lambda d: f"actuator kill {d.host()}"),
+        (1, lambda d: f"actuator stop {d.host()}"),
+        (1, lambda d: f"actuator start {d.host()}"),
+        (2, lambda d: f"actuator pause {d.host()}"),
+        (2, lambda d: f"actuator resume {d.host()}"),
+        (1, lambda d: f"libvirt down {d.host()}"),
+        (2, lambda d: f"libvirt up {d.host()}"),
+        (1, lambda d: f"libvirt refuse {d.host()}"),
+        (1, lambda d: f"libvirt slow {d.host()} {d.pick('4', '40')}"),
+        (1, lambda d: f"libvirt hang {d.host()}"),
+    ),
+    "disks": (
+        (2, lambda d: f"fail-disk {d.host()}"),
+        (1, lambda d: f"fail-disk {d.host()} 1"),
+    ),
+    "people": (
+        (1, lambda d: f"set {d.guest()} running=false"),
+        (2, lambda d: f"set {d.guest()} running=true"),
+        (1, lambda d: f"set {d.guest()} prefers={d.site()}"),
+        (1, lambda d: f"set {d.guest()} failback={d.pick('Automatic', 'Manual')}"),
+        (1, lambda d: f"set {d.site()} maintenance=true"),
+        (2, lambda d: f"set {d.site()} maintenance=false"),
+        (1, lambda d: f"override-stale {d.guest()} {d.host()}"),
+    ),
+}
+"""Mix → (weight, what to do). ``--profile`` chooses mixes; all of them together is the default."""
+
+UPON = 0.08
+"""How many of the faults come between two effects."""
+
+GAPS_S = (0.0, 0.02, 0.1, 0.3, 1.0, 2.5, 5.0, 9.0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which faults, and within which time all must be well after they were mended."""
+
+    mixes: tuple[str, ...] = tuple(KINDS)
+    within_s: float = RECOVERY_S
+
+
+EVERYTHING = Choice()
+
+
+def scenario(seed: int, choice: Choice = EVERYTHING) -> Scenario:
+    """What this seed stands for."""
+    chance = random.Random(f"faults {seed}")
+    plan = shape(seed % SHAPES)
+    names = Names(
+        hosts=HOSTS, sites=SITES, guests=tuple(guest.name for guest in plan.guests), links=LINKS
+    )
+    drawing = Drawing(chance, names)
+    table = [entry for mix in choice.mixes for entry in KINDS[mix]]
+    weights = [weight for weight, _ in table]
+    at_s, steps = 0.0, list[Step]()
+    for _ in range(chance.randrange(1, 13)):
+        at_s = round(at_s + chance.choice(GAPS_S) * chance.uniform(0.5, 1.5), 2)
+        if at_s > FAULTS_S:
+            break
+        if "machines" in choice.mixes and chance.random() < UPON:
+            steps.append(_upon(drawing, at_s))
+            continue
+        draw = chance.choices([draw for _, draw in table], weights)[0]
+        steps.append(Step(at_s, parse_act(draw(drawing).strip(), names)))
+    mended_s = round(at_s + chance.choice((0.0, 3.0, 15.0)) * chance.uniform(0.3, 1.2), 2)
+    steps.append(Step(mended_s, parse_act(MEND, names)))
+    return Scenario(
+        title=f"Random faults, seed {seed}",
+        description="",
+        world=WorldPlan(plan.hosts, plan.guests, plan.profile, seed),
+        settled=chance.random() >= 0.05,
+        lasts_s=round(mended_s + choice.within_s, 2),
+        steps=tuple(steps),
+        expectations=tuple(Expectation(line=0, guest=guest, well=True) for guest in names.guests),
+    )

@@ -1,0 +1,178 @@
+"""Plays random faults from a range of seeds, on all cores, and counts what happened.
+
+A world of each shape is brought up once; then every seed goes on from there in a process of its
+own (``fork``), so that none sees anything of another. A seed is one result in whatever process it
+is played. Called by ``__main__`` and by tests.
+"""
+
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+
+from tandem_scenario.scenario import Scenario
+from tandem_sim.faults import EVERYTHING, SHAPES, Choice, scenario
+from tandem_sim.player import begin
+from tandem_sim.shrink import shrunk
+from tandem_sim.trial import Outcome, trial
+from tandem_sim.world import World
+
+HANGS_AFTER_S = 120
+CHUNK = 32
+"""Seeds of one shape that a worker plays before it goes to the next shape."""
+SHRINK_TRIES = 400
+
+
+@dataclass
+class Totals:
+    """Everything together. ``wall_s`` is real time."""
+
+    seeds: int = 0
+    failed: list[Outcome] = field(default_factory=list)
+    simulated_s: float = 0.0
+    takeovers: int = 0
+    starts: int = 0
+    slowest_s: float = 0.0
+    wall_s: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def add(self, outcome: Outcome) -> None:
+        self.seeds += 1
+        self.simulated_s += outcome.simulated_s
+        self.takeovers += outcome.takeovers
+        self.starts += outcome.starts
+        self.faults += outcome.faults
+        if outcome.problems:
+            self.failed.append(outcome)
+        else:
+            self.slowest_s = max(self.slowest_s, outcome.recovered_s)
+
+
+def fuzz(
+    seeds: Sequence[int],
+    *,
+    jobs: int = 1,
+    choice: Choice = EVERYTHING,
+    end_s: float = float("inf"),
+    keep_going: bool = False,
+    told: Callable[[Totals, Outcome], None] = lambda totals, outcome: None,
+) -> Totals:
+    """``end_s``: real seconds after which no more is begun. ``told`` hears of every outcome."""
+    began_s, totals = time.monotonic(), Totals()
+    workers = [_Worker(seeds, number, jobs, choice) for number in range(jobs)]
+    try:
+        for outcome in _outcomes(workers):
+            totals.add(outcome)
+            totals.wall_s = time.monotonic() - began_s
+            told(totals, outcome)
+            if (outcome.problems and not keep_going) or totals.wall_s > end_s:
+                break
+    finally:
+        for worker in workers:
+            worker.stop()
+    totals.wall_s = time.monotonic() - began_s
+    return totals
+
+
+class _Worker:
+    """A process that plays its share of the seeds."""
+
+    def __init__(self, seeds: Sequence[int], number: int, jobs: int, choice: Choice) -> None:
+        context = multiprocessing.get_context("fork")
+        self.results, other_end = context.Pipe(duplex=False)
+        share = [chunk for index, chunk in enumerate(_chunks(seeds)) if index % jobs == number]
+        self._process = context.Process(target=_work, args=(share, choice, other_end))
+        self._process.start()
+        other_end.close()
+
+    def stop(self) -> None:
+        self.results.close()
+        self._process.terminate()
+        self._process.join()
+
+
+def _chunks(seeds: Sequence[int]) -> Iterator[list[int]]:
+    """Seeds of the same shape together, so that a world is brought up once for many."""
+    block = SHAPES * CHUNK
+    for first in range(0, len(seeds), block):
+        shapes: dict[int, list[int]] = {}
+        for seed in seeds[first : first + block]:
+            shapes.setdefault(seed % SHAPES, []).append(seed)
+        yield from shapes.values()
+
+
+def _outcomes(workers: list[_Worker]) -> Iterator[Outcome]:
+    open_ends = {worker.results for worker in workers}
+    while open_ends:
+        for ready in wait(list(open_ends)):
+            assert isinstance(ready, Connection)
+            try:
+                yield ready.recv()
+            except EOFError:
+                open_ends.discard(ready)
+
+
+def _work(share: list[list[int]], choice: Choice, results: Connection) -> None:
+    """In a worker. Ends when nobody listens any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for seeds in share:
+            world = begin(scenario(seeds[0], choice).world, settled=True)
+            gc.collect()
+            gc.freeze()
+            for seed in seeds:
+                results.send(_in_a_child(scenario(seed, choice), world))
+    except (BrokenPipeError, KeyboardInterrupt):
+        return
+
+
+def _in_a_child(one: Scenario, world: World) -> Outcome:
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_end)
+        gc.disable()
+        signal.alarm(HANGS_AFTER_S)
+        with os.fdopen(write_end, "wb") as pipe:
+            pickle.dump(trial(one, world), pipe)
+        os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        answer = pipe.read()
+    os.waitpid(pid, 0)
+    if not answer:
+        return Outcome(one.world.seed, [f"it did not end within {HANGS_AFTER_S} s, or crashed"])
+    outcome = pickle.loads(answer)  # our own child's
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
+def shortest(seed: int, choice: Choice = EVERYTHING) -> Scenario:
+    """The scenario of a failing seed, as short as it gets."""
+    tries = 0
+    first = scenario(seed, choice)
+    expected = _gist(trial(first))
+
+    def fails(candidate: Scenario) -> bool:
+        nonlocal tries
+        tries += 1
+        return tries <= SHRINK_TRIES and _gist(trial(candidate)) == expected
+
+    short = shrunk(first, fails)
+    fewer = replace(short, title=f"Random faults, seed {seed}, shortened")
+    return replace(fewer, description="; ".join(trial(short).problems[:1]))
+
+
+def _gist(outcome: Outcome) -> str:
+    """What kind of failure it is: its words without numbers and names."""
+    if not outcome.problems:
+        return ""
+    problem = outcome.problems[0].split(" s: ", 1)[-1]
+    plain = (word for word in problem.split() if word.isalpha())
+    return " ".join(list(plain)[:4]) if "well" not in problem else "well"

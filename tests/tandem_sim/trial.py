@@ -1,0 +1,75 @@
+"""One made-up scenario, from time 0 to the moment at which all is well again.
+
+The same as ``player`` does with it, but it ends as soon as every guest is well, and counts what
+happened. Called by ``fuzz`` and ``shrink``.
+"""
+
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tandem_scenario.judge import unmet
+from tandem_scenario.scenario import Scenario
+from tandem_sim.player import Seen, begin
+from tandem_sim.verbs import take
+from tandem_sim.world import World
+
+LOOK_S = 0.5
+
+
+@dataclass
+class Outcome:
+    """What became of one seed."""
+
+    seed: int
+    problems: list[str] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    simulated_s: float = 0.0
+    takeovers: int = 0
+    starts: int = 0
+    recovered_s: float = 0.0
+
+
+def trial(scenario: Scenario, world: World | None = None) -> Outcome:
+    """``world`` is one that has settled with this scenario's plan, but for the seed."""
+    if world is None or not scenario.settled:
+        world = begin(scenario.world, settled=scenario.settled)
+    world.plan = scenario.world
+    world.kernel.random.seed(scenario.world.seed)
+    began_s, outcome = world.kernel.now_s, Outcome(scenario.world.seed)
+    try:
+        _faults(world, scenario, outcome)
+        _recovery(world, scenario, outcome)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        outcome.problems.append(
+            f"a program crashed: {type(error).__name__}: {error} ({where.name}, {where.lineno})"
+        )
+    outcome.problems = world.referee.problems + outcome.problems
+    outcome.simulated_s = world.kernel.now_s - began_s
+    outcome.takeovers = world.referee.takeovers
+    outcome.starts = sum(len(history.runs) for history in world.referee.histories.values())
+    return outcome
+
+
+def _faults(world: World, scenario: Scenario, outcome: Outcome) -> None:
+    for step in scenario.steps:
+        world.run(step.at_s)
+        if world.referee.problems:
+            return
+        take(world, step)
+        outcome.faults[step.act.verb] += 1
+
+
+def _recovery(world: World, scenario: Scenario, outcome: Outcome) -> None:
+    """Until all expectations are met at once, or their time is over."""
+    seen = Seen(world)
+    began_s = at_s = scenario.steps[-1].at_s if scenario.steps else 0.0
+    while not world.referee.problems:
+        problems = [found for one in scenario.expectations for found in unmet(seen, one)]
+        outcome.recovered_s = at_s - began_s
+        if not problems or at_s >= scenario.lasts_s:
+            outcome.problems += problems
+            return
+        at_s = min(scenario.lasts_s, at_s + LOOK_S)
+        world.run(at_s)
