@@ -34,7 +34,7 @@ class History:
     acknowledged: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     answered_s: list[float] = field(default_factory=list)
     writer: int = 0
-    overlap_s: float | None = None
+    late: list[Run] = field(default_factory=list)
 
 
 class Referee:
@@ -58,28 +58,29 @@ class Referee:
         return [run for run in runs if run.group.holder is None]
 
     def look(self) -> None:
-        """Called often: two at once, and what the newest one reads."""
+        """Called often: what the newest run reads, and whether older ones have ended.
+
+        An older one executes only because its machine stood still when it was replaced. What it
+        reads is old by nature; how long it may go on after waking up is what counts.
+        """
         for guest, history in self.histories.items():
-            runs = self.executing(guest)
-            if runs:
-                self.check_data(runs[-1])
-            if len(runs) < 2:
-                history.overlap_s = None
-                continue
-            since_s = history.overlap_s = history.overlap_s or self.kernel.now_s
-            if self.kernel.now_s - since_s > self.residue_s:
-                self._broken(
-                    f"{guest} has run on {[run.host for run in runs]} at once for too long"
-                )
-                history.overlap_s = self.kernel.now_s
+            newest = history.runs[-1][2] if history.runs else None
+            for run in self.executing(guest):
+                if run is newest:
+                    self.check_data(run)
+                elif run not in history.late and self._awake_s(run) > self.residue_s:
+                    history.late.append(run)
+                    self._broken(f"{guest} goes on at {run.host} after it was started elsewhere")
+
+    def _awake_s(self, run: Run) -> float:
+        return self.kernel.now_s - run.group.last_resumed_s
 
     # -- told by guests
 
     def started(self, run: Run) -> None:
         history = self.histories[run.guest]
         # One that has only just woken up has its time to stop; ``look`` counts that time.
-        waking_s = self.kernel.now_s - self.residue_s
-        awake = (r for r in self.executing(run.guest) if r.group.last_resumed_s < waking_s)
+        awake = (r for r in self.executing(run.guest) if self._awake_s(r) > self.residue_s)
         elsewhere = [other.host for other in awake]
         if elsewhere:
             self._broken(f"{run.guest} starts on {run.host} while it runs on {elsewhere}")
