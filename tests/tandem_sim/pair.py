@@ -329,6 +329,10 @@ class Pair:
             here = target.session == session and source.session == session
             if not here or target.volumes[name].disk is not Disk.INCONSISTENT:
                 return
+            if not attached(source.volumes[name].disk):
+                # There is nothing to copy from any more: it stays as it is, half a copy.
+                source.volumes[name].resyncing = target.volumes[name].resyncing = False
+                return
             if not self.path_up() or source.sync_paused or target.sync_paused:
                 self.kernel.after(0.2, self.sides[target.host].group, finish)
                 return

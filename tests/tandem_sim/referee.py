@@ -120,7 +120,7 @@ class Referee:
         if replica.volumes[volume].disk is not Disk.DISKLESS:
             return replica.holds(volume)
         peer = replica.wire.peer_now(replica)
-        if peer is None or peer.volumes[volume].disk is Disk.DISKLESS:
+        if peer is None or peer.volumes[volume].disk is not Disk.UP_TO_DATE:
             return None
         return peer.holds(volume)
 
