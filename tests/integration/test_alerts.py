@@ -11,7 +11,9 @@ MONITORING = ROOT / "manifests" / "monitoring"
 
 
 def test_the_rules_are_well_formed() -> None:
-    assert "6 rules found" in promtool("check", "rules", str(MONITORING / "tandem-alerts.yaml"))
+    path = MONITORING / "tandem-alerts.yaml"
+    rules = path.read_text().count("- alert: ")
+    assert f"{rules} rules found" in promtool("check", "rules", str(path))
 
 
 def test_the_rules_fire_as_told() -> None:
