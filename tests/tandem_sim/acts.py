@@ -93,7 +93,7 @@ def fail_disk(world: World, host: str, number: str = "") -> None:
     world.log.say("scenario", f"fail-disk {host} {number}".rstrip())
     machine = world.hosts[host].machine
     for replica in machine.replicas.values() if machine else ():
-        names = sorted(replica.backings)
+        names = list(replica.backings)
         chosen = names if not number else names[int(number) - 1 : int(number)]
         replica.fail_disk(chosen)
 

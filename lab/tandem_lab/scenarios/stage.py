@@ -46,10 +46,15 @@ WELL_FOR_S = 5.0
 # Hosts tell once a second what runs on them; statuses are read three times as often.
 FRESH_S = 3.0
 NOTICED_S = 4.0
-# DRBD's own fault injection: every kind of access to its backing devices, each time.
+# DRBD's own fault injection: every kind of access to backing devices, each time. It takes a bit for
+# each minor, where none set means all.
 FAIL_DISK = (
-    "cd /sys/module/drbd/parameters; echo 0 >fault_devs; echo 127 >enable_faults;"
+    "cd /sys/module/drbd/parameters; echo {devices} >fault_devs; echo 127 >enable_faults;"
     " echo 100 >fault_rate"
+)
+MINORS_OF_VOLUME = (
+    "drbdsetup events2 --now |"
+    " sed -n 's/^exists device name:[^ ]* volume:{volume} minor:\\([0-9]*\\) .*/\\1/p'"
 )
 # `once`: what ends is not started again.
 STOP_ACTUATOR = "sv once actuator; sv kill actuator"
@@ -312,11 +317,11 @@ class Stage:
         signal = "CONT" if up else "STOP"
         self._in_host(host, lambda machine: machine.shell(f"pkill -{signal} -x libvirtd"))
 
-    def fail_disk(self, host: str) -> None:
-        """Until its next boot."""
+    def fail_disk(self, host: str, number: str = "") -> None:
+        """All volumes, or the n-th of each mirror. Until its next boot."""
         self._disks_ever_failed = True
         self._failed_disks.add(host)
-        self._in_host(host, lambda machine: machine.shell(FAIL_DISK))
+        self._in_host(host, lambda machine: _fail_disk(machine, number))
 
     def set_running(self, guest: str, on: bool) -> None:
         self._patch("guest", guest, {"running": on}, NAMESPACE)
@@ -374,6 +379,15 @@ class Stage:
             self.power.start(host.name)
             self._in_host(host.name, _mend_programs)
         self._failed_disks.clear()
+
+
+def _fail_disk(machine: SiteHost, number: str) -> None:
+    devices = 0
+    if number:
+        minors = machine.shell(MINORS_OF_VOLUME.format(volume=int(number) - 1)).split()
+        devices = sum(2 ** int(minor) for minor in minors)
+    if devices or not number:
+        machine.shell(FAIL_DISK.format(devices=devices))
 
 
 def _mend_programs(machine: SiteHost) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
@@ -20,7 +21,7 @@ from tandem_scenario.judge import End, Judge
 from tandem_scenario.located import BadScenario
 from tandem_scenario.plan import GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Expectation, parse
-from tandem_scenario.verbs import VERBS
+from tandem_scenario.verbs import FORMS, VERBS, verb_of
 from tandem_scenario.writer import write
 
 
@@ -212,3 +213,10 @@ class TestWhatTheLabCannotDo:
 
     def test_every_verb_that_it_does_has_a_form(self) -> None:
         assert set(DOING) <= set(VERBS)
+
+    def test_what_it_does_takes_what_the_form_has(self) -> None:
+        for form in FORMS:
+            values = [word for word in form.split() if not word.islower()]
+            if verb_of(form) in DOING:
+                given = (None, *values)  # a stage, and what stands for the capitals
+                inspect.signature(DOING[verb_of(form)]).bind(*given)
