@@ -5,6 +5,7 @@ is granted, restores, releases) and ``tandem_controller.decide.override`` (a per
 """
 
 from enum import StrEnum
+from functools import lru_cache
 
 from tandem_api.meta import Model
 from tandem_api.reasons import Reason
@@ -100,13 +101,14 @@ class Instance(Model):
     def __str__(self) -> str:
         return f"{self.node}/{self.boot_id}/{self.run_id}"
 
-    @classmethod
-    def parse(cls, text: str) -> "Instance | None":
+    @staticmethod
+    @lru_cache(maxsize=4096)
+    def parse(text: str) -> "Instance | None":
         """The instance written as ``node/bootID/runID``, or None for anything else."""
         parts = text.split("/")
         if len(parts) != 3 or not all(parts):
             return None
-        return cls(node=parts[0], boot_id=parts[1], run_id=parts[2])
+        return Instance(node=parts[0], boot_id=parts[1], run_id=parts[2])
 
     def same_boot(self, text: str) -> bool:
         """Whether ``text`` names an instance on the same boot of the same host.

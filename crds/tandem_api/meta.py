@@ -4,8 +4,7 @@ Called by the modules that define a kind. Nothing here knows a particular kind.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -47,7 +46,7 @@ def quantity_bytes(quantity: str) -> int:
     return int(quantity)
 
 
-class Model(BaseModel):
+class Model(BaseModel):  # noqa: PLW1641 - pydantic gives what is frozen a __hash__
     """A frozen value, camelCase on the wire. Unknown fields are ignored, as a server prunes them.
 
     What a user wrote but no type knows is caught by the server's schema (or reported by the
@@ -58,6 +57,27 @@ class Model(BaseModel):
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
     )
+
+    def __eq__(self, other: object) -> bool:
+        """Values of one type with the same fields; much quicker than pydantic's own, which has to
+        reckon with private and with extra fields.
+        """
+        if self is other:
+            return True
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's: nothing is validated. Several times as quick, since it need not reckon
+        with private and with extra fields either.
+        """
+        if deep or not update:
+            return super().model_copy(update=update, deep=deep)
+        copy = object.__new__(type(self))
+        object.__setattr__(copy, "__dict__", {**self.__dict__, **update})
+        object.__setattr__(copy, "__pydantic_fields_set__", self.model_fields_set | update.keys())
+        object.__setattr__(copy, "__pydantic_extra__", None)
+        object.__setattr__(copy, "__pydantic_private__", None)
+        return copy
 
     def wire(self) -> dict[str, object]:
         """The value as the API stores it: camelCase, absent instead of null."""
@@ -100,7 +120,7 @@ class ObjectMeta(Model):
     deletion_timestamp: str | None = None
 
 
-class ObjectKey(Model):
+class ObjectKey(NamedTuple):
     """Names one object of a kind. Cluster-scoped objects have an empty namespace."""
 
     namespace: str
@@ -108,15 +128,6 @@ class ObjectKey(Model):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
-
-    def __hash__(self) -> int:
-        return hash((self.namespace, self.name))
-
-
-@lru_cache(maxsize=4096)
-def _object_key(namespace: str, name: str) -> ObjectKey:
-    """Keys are asked for far more often than objects are seen for the first time."""
-    return ObjectKey(namespace=namespace, name=name)
 
 
 class Condition(Model):
@@ -137,7 +148,7 @@ class Resource(Model):
 
     @property
     def key(self) -> ObjectKey:
-        return _object_key(self.metadata.namespace, self.metadata.name)
+        return ObjectKey(self.metadata.namespace, self.metadata.name)
 
     @classmethod
     def parse(cls, raw: Mapping[str, object]) -> Self:

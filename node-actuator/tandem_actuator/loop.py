@@ -14,8 +14,8 @@ from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import Start, Task, decide
 from tandem_actuator.core.domain_xml import domain_name
-from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress
-from tandem_actuator.core.report import guest_report, replica_report
+from tandem_actuator.core.model import DomainState, DrbdUnknown, FenceProgress
+from tandem_actuator.core.report import guest_report, replica_report, replica_report_is_due
 from tandem_actuator.core.run import (
     IDLE_INTERVAL_S,
     judge,
@@ -28,7 +28,6 @@ from tandem_actuator.heartbeat import Heart
 from tandem_actuator.metrics import Metrics
 from tandem_actuator.ports import ApiGone, ObjectCache, PortError, Watchdog
 from tandem_actuator.unit import NodeFacts, Unit
-from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
 
@@ -36,8 +35,6 @@ log = logging.getLogger(__name__)
 
 GUARD_INTERVAL_S = 0.1
 REPORT_INTERVAL_S = 0.2
-RESYNC_REPORT_INTERVAL_S = 2.0
-REPEAT_REPORT_S = 3.0
 MIN_TICK_S = 0.02
 FIRST_LOOK_S = 1.5
 SLOW_TO_SHOW = frozenset({Task.REJOIN, Task.ASK_AGAIN, Task.THAW})
@@ -330,16 +327,15 @@ class Actuator:
         now_s = self.ports.clock.boottime_s()
         replica = replica_report(view, unit.reason, "", unit.link_lost_wall)
         guest = guest_report(view, unit.reason, "", unit.steps)
-        late = now_s - unit.sent_at_s > REPEAT_REPORT_S
-        lost = late and overwritten(unit.mirror.status.replicas.get(self.node.host), replica)
-        if (lost or replica != unit.sent_replica) and not _only_resync(replica, unit, now_s):
-            replica = replica.model_copy(update={"message": unit.message})
-            await self.ports.api.report_replica(unit.mirror.key, self.node.host, replica)
-            unit.sent_replica = replica.model_copy(update={"message": ""})
-            unit.sent_at_s = now_s
+        stored = unit.mirror.status.replicas.get(self.node.host)
+        age_s = now_s - unit.sent_at_s
+        if replica_report_is_due(replica, unit.sent_replica, stored, age_s):
+            worded = replica.model_copy(update={"message": unit.message})
+            await self.ports.api.report_replica(unit.mirror.key, self.node.host, worded)
+            unit.sent_replica, unit.sent_at_s = replica, now_s
         if guest is not None and guest != unit.sent_guest and unit.guest is not None:
-            worded = guest.model_copy(update={"message": unit.message})
-            await self.ports.api.report_guest(unit.guest.key, self.node.host, worded)
+            told = guest.model_copy(update={"message": unit.message})
+            await self.ports.api.report_guest(unit.guest.key, self.node.host, told)
             unit.sent_guest = guest
 
     async def _report_host(self) -> None:
@@ -353,40 +349,6 @@ class Actuator:
                 except PortError as error:
                     log.warning("host not reported: %s", error)
             await asyncio.sleep(1.0)
-
-
-def overwritten(stored: ReplicaReport | None, report: ReplicaReport) -> bool:
-    """Whether the object shows another report than the one that was delivered last.
-
-    A report that the network held back may land after a newer one.
-    """
-    return stored is not None and stored.model_copy(update={"message": ""}) != report
-
-
-def _only_resync(report: object, unit: Unit, now_s: float) -> bool:
-    """Whether it is too early for another report of a resync's progress."""
-    resyncing = isinstance(unit.drbd, DrbdState) and any(
-        v.out_of_sync_bytes for v in unit.drbd.volumes.values()
-    )
-    return (
-        resyncing
-        and now_s - unit.sent_at_s < RESYNC_REPORT_INTERVAL_S
-        and _same_but_bytes(report, unit.sent_replica)
-    )
-
-
-def _same_but_bytes(one: object, other: object) -> bool:
-    return _without_bytes(one) == _without_bytes(other)
-
-
-def _without_bytes(report: object) -> object:
-    dump = getattr(report, "model_dump", None)
-    if dump is None:
-        return None
-    fields = dump()
-    for volume in fields.get("volumes", {}).values():
-        volume.pop("out_of_sync_bytes", None)
-    return fields
 
 
 async def _run(loop: Callable[[], Awaitable[None]]) -> None:

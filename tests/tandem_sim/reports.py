@@ -8,8 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from tandem_actuator.core.model import DrbdState, View
-from tandem_actuator.core.report import guest_report, replica_report
-from tandem_actuator.loop import REPEAT_REPORT_S, overwritten
+from tandem_actuator.core.report import guest_report, replica_report, replica_report_is_due
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.guest import Guest, GuestReport
 from tandem_api.mirror import Mirror, ReplicaReport
@@ -26,8 +25,6 @@ class Known:
     replica: ReplicaReport | None = None
     guest_of: tuple[object, ...] = ()
     guest: GuestReport | None = None
-    compared: tuple[object, object] = (None, None)
-    overwritten: bool = False
 
 
 @dataclass
@@ -43,8 +40,8 @@ class Reporter:
         known = self.known.setdefault(unit.mirror.drbd_name, Known())
         replica, guest = _replica(known, unit, view), _guest(known, unit, view)
         server, host = self.client.api.server, self.node.host
-        late = now_s - unit.sent_at_s > REPEAT_REPORT_S
-        if replica is not unit.sent_replica or (late and _lost(known, unit, host, replica)):
+        stored, age_s = unit.mirror.status.replicas.get(host), now_s - unit.sent_at_s
+        if replica_report_is_due(replica, unit.sent_replica, stored, age_s):
             worded = replica.model_copy(update={"message": unit.message})
             mirror = unit.mirror.key
             yield from self.client.call(
@@ -82,12 +79,3 @@ def _guest(known: Known, unit: Unit, view: View) -> GuestReport | None:
         known.guest_of = made_of
         known.guest = new if new != known.guest else known.guest
     return known.guest
-
-
-def _lost(known: Known, unit: Unit, host: str, replica: ReplicaReport) -> bool:
-    """Whether the API has something else than was sent, as far as the watch tells."""
-    stored = unit.mirror.status.replicas.get(host)
-    if known.compared[0] is not stored or known.compared[1] is not replica:
-        known.compared = (stored, replica)
-        known.overwritten = overwritten(stored, replica)
-    return known.overwritten

@@ -6,26 +6,35 @@ field that goes away is written as null. ``""`` and absent are the same.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 from tandem_api.meta import Condition, Model, Resource, condition
 from tandem_api.reasons import Reason
 from tandem_controller.decide.model import Notice, Refusal, World
 
 
+@lru_cache(maxsize=4096)
+def _condition(
+    kind: str, status: Literal["True", "False", "Unknown"], reason: Reason, message: str
+) -> Condition:
+    """Most of them are said again in every plan, and they never change."""
+    return Condition(type=kind, status=status, reason=reason, message=message)
+
+
 def good(kind: str, reason: Reason, message: str = "") -> Condition:
     """A condition that holds."""
-    return Condition(type=kind, status="True", reason=reason, message=message)
+    return _condition(kind, "True", reason, message)
 
 
 def bad(kind: str, refusal: Refusal) -> Condition:
     """A condition that does not hold, and why."""
-    return Condition(type=kind, status="False", reason=refusal.reason, message=refusal.message)
+    return _condition(kind, "False", refusal.reason, refusal.message)
 
 
 def unknown(kind: str, reason: Reason, message: str) -> Condition:
     """A condition of which nobody can tell."""
-    return Condition(type=kind, status="Unknown", reason=reason, message=message)
+    return _condition(kind, "Unknown", reason, message)
 
 
 def judged(kind: str, refusal: Refusal | None, reason: Reason, message: str = "") -> Condition:

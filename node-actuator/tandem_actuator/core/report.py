@@ -1,4 +1,4 @@
-"""What a host says about a replica and a guest: the parts of their status that it alone writes."""
+"""What a host says about a replica and a guest, and when: the parts that it alone writes."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,11 @@ from tandem_actuator.core.model import DrbdState, NotConfigured, View
 from tandem_api.guest import GuestReport
 from tandem_api.mirror import ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
+
+BYTES_INTERVAL_S = 2.0
+"""How much is out of sync changes with every write: so often it is told when nothing else did."""
+REPEAT_INTERVAL_S = 3.0
+"""A delivered report that the API does not show is sent again after this time."""
 
 
 def replica_report(
@@ -43,6 +48,36 @@ def replica_report(
             "volumes": volumes,
         }
     )
+
+
+def replica_report_is_due(
+    report: ReplicaReport, sent: ReplicaReport | None, stored: ReplicaReport | None, age_s: float
+) -> bool:
+    """Whether to tell the API. None of the reports has a message, but for ``stored``.
+
+    ``sent`` is the one that was delivered last, ``age_s`` ago; ``stored`` is what the API shows, as
+    far as the watch tells. They differ if the network held a report back that landed after a newer
+    one.
+    """
+    if report == sent:
+        if stored is None or age_s <= REPEAT_INTERVAL_S:
+            return False
+        return stored.model_copy(update={"message": ""}) != report
+    if sent is None or age_s >= BYTES_INTERVAL_S or not _lags(report):
+        return True
+    return _without_bytes(report) != _without_bytes(sent)
+
+
+def _lags(report: ReplicaReport) -> bool:
+    return any(volume.out_of_sync_bytes for volume in report.volumes.values())
+
+
+def _without_bytes(report: ReplicaReport) -> ReplicaReport:
+    volumes = {
+        name: volume.model_copy(update={"out_of_sync_bytes": None})
+        for name, volume in report.volumes.items()
+    }
+    return report.model_copy(update={"volumes": volumes})
 
 
 def guest_report(

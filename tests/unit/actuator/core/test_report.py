@@ -1,0 +1,55 @@
+"""When a host tells the API about a replica: at once, but for how much is out of sync."""
+
+import pytest
+
+from tandem_actuator.core.report import (
+    BYTES_INTERVAL_S,
+    REPEAT_INTERVAL_S,
+    replica_report_is_due,
+)
+from tandem_api.mirror import ReplicaReport
+
+
+def report(kib: int = 0, disk: str = "UpToDate", message: str = "") -> ReplicaReport:
+    volume = {"disk": disk, "peerDisk": "Outdated", "outOfSyncBytes": 1024 * kib}
+    return ReplicaReport.model_validate(
+        {
+            "instance": "a/1/1",
+            "epochSeen": 3,
+            "role": "Primary",
+            "connection": "Connecting",
+            "message": message,
+            "volumes": {"root": volume},
+        }
+    )
+
+
+SOON_S, LATER_S = BYTES_INTERVAL_S / 2, BYTES_INTERVAL_S
+
+
+@pytest.mark.parametrize(
+    ("new", "sent", "age_s", "due"),
+    [
+        (report(), None, 0.0, True),
+        (report(), report(), 1000.0, False),
+        (report(9), report(8), SOON_S, False),
+        (report(9), report(8), LATER_S, True),
+        (report(0), report(8), SOON_S, True),
+        (report(9), report(0), SOON_S, False),
+        (report(9, "Inconsistent"), report(8), SOON_S, True),
+    ],
+)
+def test_a_change_is_told_at_once_but_for_bytes(
+    new: ReplicaReport, sent: ReplicaReport | None, age_s: float, due: bool
+) -> None:
+    assert replica_report_is_due(new, sent, sent, age_s) is due
+
+
+def test_a_report_that_the_api_does_not_show_is_sent_again_after_a_while() -> None:
+    mine, older = report(disk="Failed"), report(message="in sync")
+    late_s = REPEAT_INTERVAL_S + 0.1
+    assert not replica_report_is_due(mine, mine, older, REPEAT_INTERVAL_S)
+    assert replica_report_is_due(mine, mine, older, late_s)
+    shown = mine.model_copy(update={"message": "with words"})
+    assert not replica_report_is_due(mine, mine, shown, late_s)
+    assert not replica_report_is_due(mine, mine, None, late_s)
