@@ -6,6 +6,7 @@ the command line is wrong.
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -97,13 +98,15 @@ def _run(path: Path, seed: int | None, quiet: bool) -> int:
 
 def _fuzz(options: argparse.Namespace) -> int:
     choice = Choice(options.mixes, options.within)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def told(totals: Totals, outcome: Outcome) -> None:
         for problem in outcome.problems:
             print(f"seed {outcome.seed}: {problem}", flush=True)
         if totals.seeds % TELL_EVERY == 0:
-            rate = totals.seeds / totals.wall_s
-            print(f"{totals.seeds} seeds, {rate:.1f}/s, {len(totals.failed)} failed", flush=True)
+            rate, hours = totals.seeds / totals.wall_s, totals.simulated_s / 3600
+            failed = f"{len(totals.failed)} failed"
+            print(f"{totals.seeds} seeds, {rate:.1f}/s, {hours:.1f} h, {failed}", flush=True)
 
     totals = fuzz(
         options.seeds,

@@ -63,7 +63,10 @@ def fuzz(
     keep_going: bool = False,
     told: Callable[[Totals, Outcome], None] = lambda totals, outcome: None,
 ) -> Totals:
-    """``end_s``: real seconds after which no more is begun. ``told`` hears of every outcome."""
+    """``end_s``: real seconds after which no more is begun, as after an interrupt.
+
+    ``told`` hears of every outcome.
+    """
     began_s, totals = time.monotonic(), Totals()
     workers = [_Worker(seeds, number, jobs, choice) for number in range(jobs)]
     try:
@@ -73,6 +76,8 @@ def fuzz(
             told(totals, outcome)
             if (outcome.problems and not keep_going) or totals.wall_s > end_s:
                 break
+    except KeyboardInterrupt:
+        pass  # what was played counts
     finally:
         for worker in workers:
             worker.stop()
@@ -121,6 +126,7 @@ def _outcomes(workers: list[_Worker]) -> Iterator[Outcome]:
 def _work(share: list[list[int]], choice: Choice, results: Connection) -> None:
     """In a worker. Ends when nobody listens any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         for seeds in share:
             world = begin(scenario(seeds[0], choice).world, settled=True)
