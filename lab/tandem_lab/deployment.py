@@ -1,8 +1,9 @@
 """Tandem's own programs in the lab: the control plane at the third place, controllers, actuators.
 
 What `tandem-lab up` adds to the bare hosts: a real API server in the lab's namespace, the CRDs and
-manifests that users apply, the controller as a process under exactly the ServiceAccount that the
-manifests give it, and a configuration with a certificate of its own for each host's actuator.
+manifests that users apply, the controller and the admission webhook as processes under exactly the
+ServiceAccounts that the manifests give them, and a configuration with a certificate of its own for
+each host's actuator.
 
 The third place is the namespace itself: hosts reach it over the management link only.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from tandem_lab.admission import Admission
 from tandem_lab.controlplane import ControlPlane, apply_path
 from tandem_lab.controlplane.process import Process
 from tandem_lab.guests import write_counter_guest
@@ -55,6 +57,7 @@ class Deployment:
             netns=lab.settings.namespace,
             bind_address=MANAGEMENT.lab_address,
         )
+        self.admission = Admission(self.plane, self.directory, netns=lab.settings.namespace)
 
     def up(self, *, fresh: bool = False, progress: Progress = _quiet) -> None:
         """Boot hosts and control plane side by side, then deploy Tandem and start it."""
@@ -80,9 +83,10 @@ class Deployment:
         self.lab.down(wipe=wipe)
 
     def stop_programs(self) -> None:
-        """End the controllers; what actuators run ends with their hosts."""
+        """End controllers and webhook; what actuators run ends with their hosts."""
         for path in self.directory.glob("controller-*.pid"):
             Process(path.stem, self.directory).stop()
+        self.admission.process.stop()
 
     def _start_plane(self, *, fresh: bool, progress: Progress) -> None:
         self.plane.start(keep=not fresh)
@@ -93,6 +97,8 @@ class Deployment:
         self._wait_for_account()
         for host in self.lab.hosts:
             self.configure(host)
+        self.admission.start()
+        progress("the admission webhook is asked")
 
     def _wait_for_account(self) -> None:
         deadline = time.monotonic() + API_WAIT_S

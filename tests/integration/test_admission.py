@@ -4,14 +4,8 @@ Each attempt is made as the identity it is about. The webhook is the program as 
 configuration the manifest's but for where it is found.
 """
 
-import asyncio
-import base64
-import os
-import signal
 import socket
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -19,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tandem_api.authority import Authority, Eligibility, Mode
 from tandem_api.lease import lease_name
@@ -29,73 +22,12 @@ from tandem_api.reasons import Reason
 from tandem_hostile import A, B, guest, host, mirror
 from tandem_kube import GUESTS, HOSTS, MIRRORS, Forbidden, KubeClient, KubeError
 from tandem_kube.kinds import Kind
+from tandem_lab.admission import Admission
 from tandem_lab.controlplane import ControlPlane, apply_path
-from tandem_lab.controlplane.pki import Authority as Certifier
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
-WEBHOOK = ROOT / "manifests" / "admission" / "webhook.yaml"
-PATIENCE_S = 20.0
 Raw = dict[str, Any]
-
-
-@dataclass
-class Webhook:
-    """The admission program, and the API server's configuration to ask it."""
-
-    plane: ControlPlane
-    folder: Path
-    process: "subprocess.Popen[bytes] | None" = None
-    port: int = 0
-
-    def start(self, controller: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
-        certifier = Certifier(self.folder / "pki")
-        certificate, key = self.folder / "tls.crt", self.folder / "tls.key"
-        certifier.server(["127.0.0.1"]).write(certificate, key)
-        command = [
-            *(sys.executable, "-m", "tandem_controller", "--admission-address=127.0.0.1"),
-            f"--admission-port={self.port}",
-            f"--admission-certificate={certificate}",
-            f"--admission-key={key}",
-            f"--kubeconfig={controller}",
-            "admission",
-        ]
-        log = (self.folder / "admission.log").open("wb")
-        self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        self._wait()
-        self._configure(certifier.certificate)
-
-    def _wait(self) -> None:
-        deadline_s = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline_s:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.1)
-        raise AssertionError((self.folder / "admission.log").read_text())
-
-    def _configure(self, authority: bytes) -> None:
-        wanted = yaml.safe_load(WEBHOOK.read_text())
-        for hook in wanted["webhooks"]:
-            path = hook["clientConfig"]["service"]["path"]
-            hook["clientConfig"] = {
-                "url": f"https://127.0.0.1:{self.port}{path}",
-                "caBundle": base64.b64encode(authority).decode(),
-            }
-        self.plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(wanted))
-        time.sleep(1.5)  # the API server takes up a new configuration within a second
-
-    def stop(self) -> None:
-        self.plane.kubectl("delete", "-f", str(WEBHOOK), "--ignore-not-found")
-        self.kill()
-        time.sleep(1.5)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(10)
 
 
 @pytest.fixture(scope="module")
@@ -105,17 +37,18 @@ def applied(api_server: ControlPlane) -> ControlPlane:
     one = (ROOT / "manifests" / "hosts" / "one-host.yaml").read_text()
     for name in (A, B):
         api_server.kubectl("apply", "-f", "-", stdin=one.replace("HOST", name))
-    api_server.kubectl("apply", "-f", str(ROOT / "manifests" / "admission" / "rbac.yaml"))
     return api_server
 
 
 @pytest.fixture(scope="module")
-def webhook(applied: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
-    made = Webhook(applied, tmp_path_factory.mktemp("admission"))
-    account = applied.serviceaccount_kubeconfig("tandem-system", "tandem-admission")
-    made.start(str(account))
+def webhook(applied: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admission]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    made = Admission(applied, tmp_path_factory.mktemp("admission"), port=port)
+    made.start(die_with_parent=True)
     yield made
-    made.stop()
+    made.unconfigure()
+    made.process.stop()
 
 
 @dataclass
@@ -217,7 +150,7 @@ async def scene_in(clients: Clients, namespace: str) -> Scene:
 
 
 @pytest.fixture
-async def scene(webhook: Webhook, clients: Clients, namespace: str) -> Scene:
+async def scene(webhook: Admission, clients: Clients, namespace: str) -> Scene:
     return await scene_in(clients, namespace)
 
 
@@ -289,7 +222,7 @@ class TestLeases:
     """RBAC alone: a webhook must not stand between a host and its heartbeat."""
 
     async def test_a_host_renews_its_own_and_no_other(
-        self, clients: Clients, webhook: Webhook
+        self, clients: Clients, webhook: Admission
     ) -> None:
         for name, client in ((A, clients.a), (B, clients.b)):
             await client.renew_lease(lease_name(name), holder=name, duration_s=10, timeout_s=10)
@@ -355,35 +288,33 @@ class TestWithoutTheWebhook:
     """Last in this file: they take it away."""
 
     async def test_what_it_costs(
-        self, scene: Scene, webhook: Webhook, record_property: Any
+        self, scene: Scene, webhook: Admission, record_property: Any
     ) -> None:
         """A busy machine costs more: of many, the quickest tell the webhook's own share."""
         with_it = await swap_times_s(scene)
-        webhook.plane.kubectl("delete", "-f", str(WEBHOOK))
-        await asyncio.sleep(1.5)
+        webhook.unconfigure()
         without = await swap_times_s(scene)
-        webhook._configure(Certifier(webhook.folder / "pki").certificate)
+        webhook.configure()
         text = f"{_quickest_ms(with_it)} with the webhook, {_quickest_ms(without)} without"
         record_property("grant", text)
         print(f"quickest and median grant: {text}")
         assert min(with_it) < min(without) + 0.1
 
     async def test_a_webhook_that_hangs_delays_a_grant_by_a_second(
-        self, scene: Scene, webhook: Webhook
+        self, scene: Scene, webhook: Admission
     ) -> None:
-        assert webhook.process is not None
-        os.kill(webhook.process.pid, signal.SIGSTOP)
+        webhook.process.pause()
         try:
             began_s = time.monotonic()
             assert await scene.swap("a", **STANDALONE) == ""
             assert time.monotonic() - began_s < 2.5
         finally:
-            os.kill(webhook.process.pid, signal.SIGCONT)
+            webhook.process.resume()
 
     async def test_a_dead_webhook_keeps_no_grant_waiting_and_no_mirror_from_being_kept(
-        self, scene: Scene, webhook: Webhook
+        self, scene: Scene, webhook: Admission
     ) -> None:
-        webhook.kill()
+        webhook.process.kill()
         began_s = time.monotonic()
         assert await scene.swap("a", **STANDALONE) == ""
         assert time.monotonic() - began_s < 2.0
