@@ -42,6 +42,13 @@ def slow(world: World, program: str, seconds: str) -> None:
     world.network.slow("" if program == CONTROLLER else program, float(seconds))
 
 
+def slow_way(world: World, program: str, way: str, seconds: str) -> None:
+    """Only its requests, or only the answers; always by just so much."""
+    world.log.say("scenario", f"slow {program} {seconds} {way}")
+    host = "" if program == CONTROLLER else program
+    world.network.slow_way_s[(host, way)] = float(seconds)
+
+
 def delay(world: World, link: str, host: str, milliseconds: str) -> None:
     """What comes from this host takes so much longer."""
     world.log.say("scenario", f"delay {link} {host} {milliseconds}")
@@ -86,6 +93,12 @@ def clock(world: World, host: str, rate: str) -> None:
     machine = world.hosts[host].machine
     if machine is not None:
         machine.set_rate(float(rate))
+
+
+def watchdog(world: World, host: str, *, there: bool) -> None:
+    """Whether it finds one when it boots; one that is armed stays armed until then."""
+    world.log.say("scenario", f"watchdog {'back' if there else 'away'} {host}")
+    world.hosts[host].has_watchdog = there
 
 
 def fail_disk(world: World, host: str, number: str = "") -> None:
@@ -143,6 +156,15 @@ def set_prefers(world: World, guest: str, site: str) -> None:
     world.edit(guest, "placement", {"preferredSite": site})
 
 
+def set_profile(world: World, site: str, profile: str) -> None:
+    """A person edits a site. Its hosts go over to the new timing as they hear of it."""
+    world.log.say("scenario", f"set {site} profile={profile}")
+    obj = world.api.server.get(Site, ObjectKey(namespace="", name=site))
+    raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"]["profile"] = profile
+    world.api.server.put(Site.parse(raw))
+
+
 def override_stale(world: World, guest: str, host: str) -> None:
     """A person names an epoch that has passed. It must be refused."""
     world.override(guest, host, behind=1)
@@ -197,6 +219,7 @@ def mend_all(world: World) -> None:
         if program in world.watch_lag_s:
             watch_lag(world, program, "0")
     world.network.delay_s.clear()
+    world.network.slow_way_s.clear()
     world.api_up()
     world.one_controller()
     for name, host in world.hosts.items():

@@ -17,7 +17,7 @@ from tandem_api.lease import Heartbeat, HeartbeatContent
 from tandem_api.meta import Model, ObjectKey, Resource
 from tandem_api.mirror import Mirror
 from tandem_sim.kernel import Command, Group, Kernel, Sleep
-from tandem_sim.network import MANAGEMENT, Network
+from tandem_sim.network import IN, MANAGEMENT, OUT, Network
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
@@ -219,7 +219,9 @@ class Client:
         self, action: Callable[[], T], timeout_s: float, *, write: bool = False
     ) -> Generator[Command, bool, T]:
         """One request. Raises: ApiConflict, ApiGone; ApiUnavailable: nobody knows what became."""
-        there_s, back_s = self.trip_s(), self.trip_s()
+        ways_s = self.api.network.slow_way_s
+        there_s = self.trip_s() + ways_s.get((self.host, OUT), 0.0)
+        back_s = self.trip_s() + ways_s.get((self.host, IN), 0.0)
         if there_s >= timeout_s:
             late = Kept(self.group, self.host, action)
             self.api.kernel.after(there_s, self.api.group, lambda: self.api.arrive(late))

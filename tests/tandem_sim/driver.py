@@ -232,7 +232,7 @@ class Driver:
                     raise
                 unit.observe_domain(libvirt.states().get(name, DomainState.ABSENT))
             case fx.CutNetwork():
-                libvirt.network_cut.add(name)
+                libvirt.cut_network(name)
             case _:
                 raise AssertionError(f"no action for {effect}")
 

@@ -26,7 +26,9 @@ class Referee(Protocol):
 
 @dataclass(eq=False)
 class Run:
-    """One execution of a guest on one host. ``executing``: its processors run."""
+    """One execution of a guest on one host. ``executing``: its processors run. ``heard``: somebody
+    hears what it says, since its network is not cut.
+    """
 
     guest: str
     host: str
@@ -37,6 +39,7 @@ class Run:
     period_s: float = PERIOD_S
     number: int = 0
     executing: bool = True
+    heard: bool = True
     asked_to_stop: bool = False
     answered: Signal = field(default_factory=Signal)
     failed: bool = False

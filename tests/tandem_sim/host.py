@@ -159,6 +159,12 @@ class Libvirt:
         self.network_cut.discard(name)
         run.begin()
 
+    def cut_network(self, name: str) -> None:
+        """What the guest says reaches nobody any more."""
+        self.network_cut.add(name)
+        if name in self.runs:
+            self.runs[name].heard = False
+
     def shutdown(self, name: str) -> None:
         if name in self.states():
             self.runs[name].asked_to_stop = True

@@ -15,12 +15,14 @@ IN, OUT = "in", "out"
 class Network:
     """Which cables are cut: a link as a whole (host "") or one host's end of it, or one direction
     of that. ``slow_s``: how much longer a trip over a host's end of the management link may take;
+    ``slow_way_s``: how much longer one way of it does take;
     ``delay_s``: how much longer what comes from a host takes, per link.
     """
 
     def __init__(self) -> None:
         self._cut: set[tuple[str, str, str]] = set()
         self.slow_s: dict[str, float] = {}
+        self.slow_way_s: dict[tuple[str, str], float] = {}
         self.delay_s: dict[tuple[str, str], float] = {}
         self.changed: list[Callable[[], None]] = []
 

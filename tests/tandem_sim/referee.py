@@ -2,7 +2,8 @@
 
 * No acknowledged write is missing where a guest runs.
 * A guest runs in at most one place. A machine that was paused may wake up beside its successor;
-  it must stop the guest within the time that ``residue_s`` gives it.
+  it must cut the guest's network within ``silence_s`` and stop it within ``residue_s``.
+* A mirror is taken from a host, or released by it, only once its guest has stopped there.
 * Never two writers: once another run has had a write acknowledged, an earlier one has none.
 * Epochs rise by one.
 
@@ -35,13 +36,15 @@ class History:
     answered_s: list[float] = field(default_factory=list)
     writer: int = 0
     late: list[Run] = field(default_factory=list)
+    loud: list[Run] = field(default_factory=list)
 
 
 class Referee:
     """Collects the histories of all guests, and every broken promise."""
 
-    def __init__(self, kernel: Kernel, log: Log, residue_s: float) -> None:
-        self.kernel, self.log, self.residue_s = kernel, log, residue_s
+    def __init__(self, kernel: Kernel, log: Log, silence_s: float, residue_s: float) -> None:
+        self.kernel, self.log = kernel, log
+        self.silence_s, self.residue_s = silence_s, residue_s
         self.histories: dict[str, History] = defaultdict(History)
         self.problems: list[str] = []
         self.mirrors: dict[str, str] = {}
@@ -68,7 +71,11 @@ class Referee:
             for run in self.executing(guest):
                 if run is newest:
                     self.check_data(run)
-                elif run not in history.late and self._awake_s(run) > self.residue_s:
+                    continue
+                if run.heard and run not in history.loud and self._awake_s(run) > self.silence_s:
+                    history.loud.append(run)
+                    self._broken(f"{guest} is still heard at {run.host} beside its successor")
+                if run not in history.late and self._awake_s(run) > self.residue_s:
                     history.late.append(run)
                     self._broken(f"{guest} goes on at {run.host} after it was started elsewhere")
 
@@ -137,10 +144,18 @@ class Referee:
         )
         if before is not None and after.epoch != before.epoch + 1:
             self._broken(f"{mirror.key} went from epoch {before.epoch} to {after.epoch}")
-        if before is not None and before.owner and after.owner not in ("", before.owner):
-            self.takeovers += 1
+        if before is not None and before.owner not in ("", after.owner):
+            self.takeovers += bool(after.owner)
+            self._check_given_up(mirror, before.owner)
         if after.reason is Reason.OVERRIDDEN:
             self._write_off(mirror)
+
+    def _check_given_up(self, mirror: Mirror, host: str) -> None:
+        """Who loses a mirror has stopped its guest before, also where nobody starts it yet."""
+        guest = self.mirrors.get(mirror.drbd_name)
+        for run in self.executing(guest) if guest is not None else ():
+            if run.host == host and self._awake_s(run) > self.residue_s:
+                self._broken(f"{mirror.key} is taken from {host}, which runs {guest}")
 
     def _write_off(self, mirror: Mirror) -> None:
         """A person has given up what only the other side has."""

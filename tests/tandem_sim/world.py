@@ -37,6 +37,8 @@ BOOT_S = (3.0, 8.0)
 SETTLE_LIMIT_S = 120.0
 LOOK_S = 0.25
 HOSTS_FIRST_S = 3.0
+CUT_S = 0.5
+"""Between the moment at which a guest may run no more and the end of its network."""
 
 
 @dataclass
@@ -59,7 +61,9 @@ class World:
             + timing.fencing_seconds
             + timing.watchdog_seconds
         )
-        self.referee = Referee(self.kernel, self.log, residue_s)
+        notice_s = timing.query_freshness_seconds + CUT_S
+        silence_s = timing.link_detection_seconds + timing.clock_rate_ratio * notice_s
+        self.referee = Referee(self.kernel, self.log, silence_s, residue_s)
         self.api.server.on_authority.append(self.referee.authority_changed)
         self.hosts = {host.name: self._host(host) for host in self.plan.hosts}
         self.actuators: dict[str, Actuator] = {}

@@ -317,7 +317,9 @@ def _rejoin(view: View, now_s: float, wall: str) -> Decision | None:
     if drbd.connection is not Connection.STANDALONE:
         return None
     if drbd.role is Role.PRIMARY and authority.owner != view.host:
-        return Stay(Reason.SPLIT_BRAIN, "Primary without authority: not connecting")
+        # Claimed and promoted, but taken over before its guest was started: nothing holds it.
+        stay = Stay(Reason.SPLIT_BRAIN, "Primary without authority: not connecting")
+        return _let_go(view, now_s, wall) or stay
     discard = procedures.may_discard(authority, view) and authority.mode is Mode.STANDALONE
     return Start(
         Task.REJOIN,
