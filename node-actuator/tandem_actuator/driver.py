@@ -16,7 +16,7 @@ from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError, doma
 from tandem_actuator.core.domain_xml import render as render_domain
 from tandem_actuator.core.model import DomainState
 from tandem_actuator.core.record import updated
-from tandem_actuator.core.run import run_permission
+from tandem_actuator.core.run import start_permission
 from tandem_actuator.ports import (
     Api,
     ApiConflict,
@@ -127,6 +127,7 @@ class Driver:
         return fx.MirrorRead(mirror, uuid.uuid4().hex)
 
     async def _swap(self, unit: Unit, effect: fx.Swap) -> fx.Outcome:
+        lapses = unit.lapses
         try:
             mirror = await self.ports.api.swap_authority(
                 unit.mirror.key, unit.record.uid, effect.expected_epoch, effect.authority
@@ -137,6 +138,8 @@ class Driver:
             return fx.SwapUnclear(str(error))
         unit.observe_mirror(mirror)
         new = effect.authority
+        if new.owner == self.node.host:
+            unit.affirmed = lapses
         log.info(
             "%s: authority epoch %d: %s owner=%s mode=%s",
             unit.mirror.key,
@@ -212,8 +215,8 @@ class Driver:
             raise PortError("the guest is not in the API")
         name = domain_name(guest)
         match effect:
-            case fx.StartGuest():
-                await self._start(unit)
+            case fx.StartGuest(claimed_at_s):
+                await self._start(unit, claimed_at_s)
             case fx.ShutDownGuest():
                 await libvirt.shutdown(name)
                 unit.shutdown_sent_at_s = self.ports.clock.boottime_s()
@@ -234,12 +237,14 @@ class Driver:
             raise
         unit.observe_domain(await self._domain_state(name))
 
-    async def _start(self, unit: Unit) -> None:
-        """Start the guest, unless the run predicate turned false meanwhile (rule 10)."""
+    async def _start(self, unit: Unit, claimed_at_s: float) -> None:
+        """Start the guest, unless the run predicate turned false since the claim (rules 10, 14)."""
         guest = unit.guest
         assert guest is not None
+        sent_s, steady_s = self.node.renewal_sent_at_s, self.node.steady_since_s
         now_s = self.ports.clock.boottime_s()
-        permission = run_permission(unit.view(self.node), self.node.renewal_sent_at_s, now_s)
+        view = unit.view(self.node)
+        permission = start_permission(view, sent_s, steady_s, claimed_at_s, now_s)
         if not permission.allowed:
             raise PortError(f"not starting: {permission.message}")
         try:

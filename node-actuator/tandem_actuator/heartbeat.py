@@ -91,6 +91,7 @@ class Heart:
             log.warning("heartbeat not confirmed: %s", str(error) or "no answer in time")
             return False
         self.before_confirm()  # a lapse must be seen before it is over
+        self.node.see_gap(sent_at_s, self.clock.boottime_s())
         self.node.renewal_sent_at_s = sent_at_s
         self.on_confirmed(sent_at_s, wanted)
         self.published = wanted

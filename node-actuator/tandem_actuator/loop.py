@@ -211,8 +211,9 @@ class Actuator:
         """Fence, after one more look: it must not be an old look alone that stops a guest.
 
         Only a fresh look at the link can acquit, not a heartbeat that was confirmed meanwhile: by
-        then the lease had lapsed. Latched: once begun, it goes on until the guest is gone,
-        whatever comes back.
+        then the lease had lapsed. DRBD may not have noticed yet that the link is dead: who was
+        acquitted lives on the link alone until a swap has affirmed that this host is the owner.
+        Latched: once begun, a fence goes on until the guest is gone, whatever comes back.
         """
         if unit.fence is None:
             await self.driver.query_drbd(unit)
@@ -220,6 +221,8 @@ class Actuator:
             view = unit.view(self.node)
             permission = run_permission(view, renewal_sent_at_s, now_s)
             if permission.allowed or not view.guest_may_run:
+                unit.lapses += view.guest_may_run
+                unit.wake.set()
                 return
             log.error("%s: fencing: %s", unit.mirror.key, permission.message)
             self.metrics.self_fenced(permission.reason)

@@ -41,6 +41,13 @@ class NodeFacts:
     addresses: Mapping[str, str] = field(default_factory=dict)
     peer_timings: Mapping[str, Timing] = field(default_factory=dict)
     renewal_sent_at_s: float | None = None
+    steady_since_s: float = 0.0
+
+    def see_gap(self, sent_at_s: float, now_s: float) -> None:
+        """A renewal sent then is being confirmed: has the one before it lapsed?"""
+        before_s = self.renewal_sent_at_s
+        if before_s is None or now_s - before_s > self.timing.self_fence_seconds:
+            self.steady_since_s = sent_at_s
 
 
 @dataclass
@@ -63,6 +70,8 @@ class Unit:
     shutdown_sent_at_s: float | None = None
     fence: FenceProgress | None = None
     fence_task: asyncio.Task[None] | None = None
+    lapses: int = 0
+    affirmed: int = 0
     promoting: bool = False
     failures: int = 0
     not_before_s: float = 0.0
@@ -99,6 +108,7 @@ class Unit:
             handler_running=self.handlers > 0,
             shutdown_sent_at_s=self.shutdown_sent_at_s,
             fence=self.fence,
+            lapsed=self.lapses != self.affirmed,
         )
 
     @property
@@ -132,6 +142,7 @@ class Unit:
         self.domain = domain
         if domain is DomainState.ABSENT and not self.starting:
             self.fence = None
+            self.affirmed = self.lapses
             self.shutdown_sent_at_s = None
             if self.guest_gone:
                 self.guest = None

@@ -184,6 +184,7 @@ class Actuator:
         if self.machine.boottime_s() - sent_at_s > RENEW_TIMEOUT_S:
             return
         self._see_lapse()
+        self.node.see_gap(sent_at_s, self.machine.boottime_s())
         self.node.renewal_sent_at_s = sent_at_s
         self.machine.permit = Permit(sent_at_s, wanted)
         self.published = self.node.timing = wanted
@@ -240,6 +241,8 @@ class Actuator:
             now_s, view = self.machine.boottime_s(), unit.view(self.node)
             permission = run_permission(view, renewal_sent_at_s, now_s)
             if permission.allowed or not view.guest_may_run:
+                unit.lapses += view.guest_may_run
+                unit.wake.set()
                 return
             self._say(unit, f"fences itself: {permission.message}")
             unit.fence = FenceProgress(since_s=min(permission.until_s, now_s))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.model import DomainState, Metadata
 from tandem_actuator.core.record import updated
-from tandem_actuator.core.run import run_permission
+from tandem_actuator.core.run import start_permission
 from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable, KilledNotGone, PortError
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.mirror import Mirror
@@ -139,6 +139,7 @@ class Driver:
 
     def _swap(self, unit: Unit, effect: fx.Swap) -> Doing:
         server, key, uid = self.client.api.server, unit.mirror.key, unit.record.uid
+        lapses = unit.lapses
 
         def swap() -> Mirror:
             return server.swap_authority(key, uid, effect.expected_epoch, effect.authority)
@@ -150,6 +151,8 @@ class Driver:
         except (ApiUnavailable, ApiGone) as error:
             return fx.SwapUnclear(str(error))
         unit.observe_mirror(mirror)
+        if effect.authority.owner == self.node.host:
+            unit.affirmed = lapses
         return fx.Swapped(mirror)
 
     def _update_record(self, unit: Unit, effect: fx.UpdateRecord) -> fx.Outcome:
@@ -218,8 +221,8 @@ class Driver:
             raise PortError("the guest is not in the API")
         name = str(guest.key)
         match effect:
-            case fx.StartGuest():
-                yield from self._start(unit)
+            case fx.StartGuest(claimed_at_s):
+                yield from self._start(unit, claimed_at_s)
             case fx.ShutDownGuest():
                 libvirt.shutdown(name)
                 unit.shutdown_sent_at_s = self.machine.boottime_s()
@@ -236,10 +239,12 @@ class Driver:
             case _:
                 raise AssertionError(f"no action for {effect}")
 
-    def _start(self, unit: Unit) -> Generator[Command, bool, None]:
+    def _start(self, unit: Unit, claimed_at_s: float) -> Generator[Command, bool, None]:
         assert unit.guest is not None
+        sent_s, steady_s = self.node.renewal_sent_at_s, self.node.steady_since_s
         now_s = self.machine.boottime_s()
-        permission = run_permission(unit.view(self.node), self.node.renewal_sent_at_s, now_s)
+        view = unit.view(self.node)
+        permission = start_permission(view, sent_s, steady_s, claimed_at_s, now_s)
         if not permission.allowed:
             raise PortError(f"not starting: {permission.message}")
         unit.starting = True

@@ -458,6 +458,21 @@ def adopt(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
     if authority.owner_instance == str(facts.instance):
         return Settled(authority)
+    return affirm(mirror, facts, request_id)
+
+
+def affirm(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+    """Say once more that this run is the owner, after a time in which it might have been replaced.
+
+    Always a swap: a claim of the peer that was made on what this host's silence proved must not
+    land afterwards.
+    """
+    authority = mirror.status.authority
+    hold = held(mirror, facts.record)
+    if hold or authority is None:
+        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
+        return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
     return Proposal(
         _next(authority, request_id, Reason.ADOPTED, owner_instance=str(facts.instance))
     )

@@ -277,6 +277,15 @@ def _adopt(view: View, now_s: float, wall: str) -> Decision | None:
     authority = view.mirror.status.authority
     assert authority is not None
     mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
+    if mine and view.lapsed and view.fence is None:
+        return Start(
+            Task.ADOPT,
+            Reason.ADOPTED,
+            "may have stood still: making sure that nobody has taken over, nor will",
+            lambda: procedures.change_authority(
+                view, rules.affirm, Reason.ADOPTED, "still the owner"
+            ),
+        )
     if not mine or authority.owner_instance == str(view.instance):
         return None
     return Start(

@@ -121,7 +121,11 @@ class ResumeIo:
 
 @dataclass(frozen=True)
 class StartGuest:
-    """→ Done | Failed. The driver refuses it while the run predicate is false."""
+    """→ Done | Failed. The driver refuses it while the run predicate is false, or if the heartbeat
+    has lapsed since the claim was made, which was no earlier than ``claimed_at_s``.
+    """
+
+    claimed_at_s: float
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,8 @@ class View:
     since when every look found the replicas in sync. ``was_behind``: an event since the last look
     told that this replica lagged behind, even if it does no more. ``frozen_since_s``: since when
     every look found a Primary whose writes are suspended without a peer.
+    ``lapsed``: the run predicate was false for some time, and since then this host has not made a
+    swap that says that it is still the owner.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
     ``mirror`` and ``guest`` come from a watch and may be stale; whatever is irreversible starts
     with a quorum read.
@@ -210,6 +212,7 @@ class View:
     handler_running: bool = False
     shutdown_sent_at_s: float | None = None
     fence: FenceProgress | None = None
+    lapsed: bool = False
 
     @property
     def peer(self) -> str:

@@ -63,10 +63,13 @@ class UnexpectedOutcome(Exception):
 
 @dataclass(frozen=True)
 class Won:
-    """The swap is ours, and the record on disk knows it. ``mirror`` is as it is now."""
+    """The swap is ours, and the record on disk knows it. ``mirror`` is as it is now; ``since_s``
+    is from before the swap was sent.
+    """
 
     mirror: Mirror
     force: bool
+    since_s: float
 
 
 Proposer = Callable[[Mirror, Facts, str], Verdict]
@@ -94,14 +97,15 @@ def _transact(view: View, propose: Proposer) -> Transaction:
     An unanswered swap may still land: the next read tells, by the request's id. It can only ever
     land on the epoch that it was made for, so a later decision cannot be overwritten by it.
     """
-    mine: set[str] = set()
+    mine: dict[str, float] = {}
     for _ in range(SWAP_TRIES):
         read = yield ReadMirror()
         if not isinstance(read, MirrorRead):
             return Refusal(Reason.API_UNREACHABLE, _words(read))
         authority = read.mirror.status.authority
         if authority and authority.request_id in mine:
-            return (yield from _record_won(read.mirror, view, force=False))
+            since_s = mine[authority.request_id]
+            return (yield from _record_won(read.mirror, view, since_s, force=False))
         fresh = yield QueryDrbd()
         if not isinstance(fresh, DrbdRead):
             raise UnexpectedOutcome(fresh)
@@ -109,19 +113,20 @@ def _transact(view: View, propose: Proposer) -> Transaction:
         if isinstance(verdict, Refusal):
             return verdict
         if isinstance(verdict, Settled):
-            return Won(read.mirror, verdict.force)
+            return Won(read.mirror, verdict.force, fresh.now_s)
         if authority is None:
             return Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
-        mine.add(read.request_id)
+        mine[read.request_id] = fresh.now_s
         outcome = yield Swap(authority.epoch, verdict.authority)
         if isinstance(outcome, Swapped):
-            return (yield from _record_won(outcome.mirror, view, force=verdict.force))
+            won, force = outcome.mirror, verdict.force
+            return (yield from _record_won(won, view, fresh.now_s, force=force))
         if not isinstance(outcome, SwapLost | SwapUnclear):
             raise UnexpectedOutcome(outcome)
     return Refusal(Reason.OUTCOME_UNKNOWN, "the swap was lost or unanswered several times")
 
 
-def _record_won(mirror: Mirror, view: View, *, force: bool) -> Transaction:
+def _record_won(mirror: Mirror, view: View, since_s: float, *, force: bool) -> Transaction:
     """Make the new epoch durable before anything is done on its strength."""
     authority = mirror.status.authority
     assert authority is not None
@@ -131,7 +136,7 @@ def _record_won(mirror: Mirror, view: View, *, force: bool) -> Transaction:
     )
     if isinstance(stored, Failed):
         return Refusal(Reason.EFFECT_FAILED, f"the durable record: {stored.message}")
-    return Won(mirror, force)
+    return Won(mirror, force, since_s)
 
 
 def _words(outcome: Outcome) -> str:
@@ -301,7 +306,7 @@ def claim_and_start(view: View) -> Procedure:
     stored = yield UpdateRecord(started_boot_id=view.instance.boot_id)
     if isinstance(stored, Failed):
         return _failed("the durable record", stored)
-    started = yield StartGuest()
+    started = yield StartGuest(won.since_s)
     if isinstance(started, Failed):
         return Finished(Reason.START_FAILED, started.message, progress=True, failed=True)
     return Finished(Reason.STARTING, "guest started", progress=True)

@@ -35,7 +35,8 @@ class RunPermission:
 def run_permission(view: View, renewal_sent_at_s: float | None, now_s: float) -> RunPermission:
     """Rule 10: a confirmed lease, or a fresh sight of the peer as Secondary; and not taken over.
 
-    ``renewal_sent_at_s`` is from before the last *confirmed* renewal was sent.
+    ``renewal_sent_at_s`` is from before the last *confirmed* renewal was sent. It counts for
+    nothing while ``view.lapsed``: the lost time may have been enough for another to take over.
     """
     owner = _owned_by_another(view)
     if owner is not None:
@@ -43,6 +44,8 @@ def run_permission(view: View, renewal_sent_at_s: float | None, now_s: float) ->
             False, now_s, Reason.PEER_OWNS, f"{owner or 'nobody'} owns the mirror now"
         )
     lease_until_s = _lease_until_s(renewal_sent_at_s, view.timing)
+    if view.lapsed:
+        lease_until_s = float("-inf")
     link_until_s = _link_until_s(view)
     if lease_until_s >= max(now_s, link_until_s):
         return RunPermission(
@@ -62,6 +65,26 @@ def run_permission(view: View, renewal_sent_at_s: float | None, now_s: float) ->
         f"no heartbeat confirmed for {view.timing.self_fence_seconds:g} s, and {view.peer} is not"
         " seen as Secondary over the replication link: it may have taken over",
     )
+
+
+def start_permission(
+    view: View,
+    renewal_sent_at_s: float | None,
+    steady_since_s: float,
+    claimed_at_s: float,
+    now_s: float,
+) -> RunPermission:
+    """Rule 14: the predicate, and a heartbeat that never lapsed since before the claim.
+
+    A claim is worth nothing once this host has stood still for so long that another may have taken
+    over: it may have been told so, or not yet. A heartbeat that came back since proves nothing.
+    """
+    permission = run_permission(view, renewal_sent_at_s, now_s)
+    lapsed = _lease_until_s(renewal_sent_at_s, view.timing) < now_s
+    if permission.allowed and (lapsed or claimed_at_s < steady_since_s):
+        why = "the heartbeat has lapsed since the claim: it must be made again"
+        return RunPermission(False, now_s, Reason.SELF_FENCING, why)
+    return permission
 
 
 def _owned_by_another(view: View) -> str | None:

@@ -31,6 +31,6 @@ async def test_a_template_that_cannot_be_merged_fails_the_start_and_nothing_else
     raw["spec"]["domain"]["template"] = "<domain><unfinished>"
     unit = Unit(mirror=Mirror.parse(mirror("g")), record=Record(uid="uid-g"))
     unit.guest = Guest.parse(raw)
-    outcome = await driver.perform(unit, fx.StartGuest())
+    outcome = await driver.perform(unit, fx.StartGuest(clock.now_s))
     assert isinstance(outcome, fx.Failed)
     assert outcome.message.startswith("spec.domain.template: ")

@@ -541,6 +541,17 @@ class TestAdopt:
         assert reason(rules.adopt(mirror(held_by), facts(drbd()), "r")) is Reason.NOT_OWNER
 
 
+class TestAffirm:
+    def test_always_a_swap(self) -> None:
+        """So that a claim of the peer, made for this epoch, cannot land any more."""
+        new = proposed(rules.affirm(mirror(authority()), facts(drbd()), "r"))
+        assert (new.epoch, new.owner, new.owner_instance) == (6, A, str(HERE))
+
+    @pytest.mark.parametrize("held_by", [authority(B), authority(A, owner_instance=EARLIER_BOOT)])
+    def test_nothing_else_is_affirmed(self, held_by: Authority) -> None:
+        assert reason(rules.affirm(mirror(held_by), facts(drbd()), "r")) is Reason.NOT_OWNER
+
+
 class TestRelease:
     def test_from_mirrored(self) -> None:
         new = proposed(rules.release(mirror(authority()), facts(drbd()), "r"))

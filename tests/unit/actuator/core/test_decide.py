@@ -251,6 +251,17 @@ class TestAuthorityKeeping:
         held_by = authority(A, owner_instance="a-1/boot1/run0")
         assert task(at(running(held_by, drbd(Role.PRIMARY)))) is Task.ADOPT
 
+    def test_after_a_lapse_it_says_again_that_it_owns_it(self) -> None:
+        lapsed = replace(running(authority(), drbd(Role.PRIMARY)), lapsed=True)
+        assert task(at(lapsed)) is Task.ADOPT
+        assert stays(at(replace(lapsed, lapsed=False))) is Reason.RUNNING
+
+    def test_a_promotion_that_was_overtaken_is_let_go(self) -> None:
+        """It was claimed and promoted here; the guest never started, and the peer took over."""
+        alone = drbd(Role.PRIMARY, Connection.STANDALONE)
+        overtaken = view(standalone(B), alone, assigned=assignment(B), record=record(owned_epoch=4))
+        assert task(at(overtaken)) is Task.DEMOTE
+
     def test_an_owner_whose_peer_lags_says_so(self) -> None:
         alone = running(authority(), drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT))
         assert task(at(alone)) is Task.DEGRADE

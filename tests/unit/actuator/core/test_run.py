@@ -26,6 +26,7 @@ from tandem_actuator.core.run import (
     lapse_must_be_judged,
     look_again_in_s,
     run_permission,
+    start_permission,
 )
 from tandem_api.authority import Authority, Mode
 from tandem_api.reasons import Reason
@@ -73,6 +74,35 @@ def test_the_answer_ends_with_the_arm_that_lasts_longer() -> None:
     assert run_permission(known, NOW, NOW).until_s == NOW + R
     assert run_permission(known, NOW - R, NOW).until_s == NOW + Q
     assert run_permission(known, NOW - R + 0.1, NOW).until_s == NOW + Q
+
+
+def test_after_a_lapse_no_heartbeat_counts_until_a_swap_has_affirmed_it() -> None:
+    """The peer may have taken over meanwhile, or be about to."""
+    assert not run_permission(replace(view(authority(), lost()), lapsed=True), NOW, NOW).allowed
+    seen = run_permission(replace(view(authority(), connected()), lapsed=True), NOW, NOW)
+    assert (seen.reason, seen.until_s) == (Reason.RUN_CONFIRMED_BY_PEER, NOW + Q)
+
+
+class TestStarting:
+    @pytest.mark.parametrize(
+        ("renewed_ago_s", "steady_for_s", "claimed_ago_s", "allowed"),
+        [
+            (1.0, 60.0, 2.0, True),
+            (1.0, 2.0, 2.0, True),
+            (1.0, 1.9, 2.0, False),  # it lapsed between the claim and now
+            (R + 0.1, 60.0, 2.0, False),  # it has lapsed since, whatever the link shows
+        ],
+    )
+    def test_the_heartbeat_must_have_been_steady_since_the_claim(
+        self, renewed_ago_s: float, steady_for_s: float, claimed_ago_s: float, allowed: bool
+    ) -> None:
+        known = view(authority(), connected())
+        moments = (NOW - renewed_ago_s, NOW - steady_for_s, NOW - claimed_ago_s)
+        assert start_permission(known, *moments, NOW).allowed is allowed
+
+    def test_what_may_not_run_may_not_start(self) -> None:
+        permission = start_permission(view(authority(B), connected()), NOW, 0.0, NOW, NOW)
+        assert permission.reason is Reason.PEER_OWNS
 
 
 @pytest.mark.parametrize("held_by", [authority(B), standalone(B), authority("")])
