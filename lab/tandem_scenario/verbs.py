@@ -62,6 +62,8 @@ FORMS = (
     "confirm-down HOST",
     "delete GUEST",
     "recreate GUEST",
+    "newer-protocol GUEST",
+    "lose-records HOST",
     "promote-by-hand HOST GUEST",
     "mend all",
 )

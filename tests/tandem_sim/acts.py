@@ -5,6 +5,7 @@ of them. Called by ``verbs``.
 """
 
 from tandem_actuator.core.model import Role
+from tandem_api.authority import PROTOCOL
 from tandem_api.guest import Guest
 from tandem_api.host import Host as HostObject
 from tandem_api.meta import ObjectKey
@@ -188,6 +189,24 @@ def recreate(world: World, guest: str) -> None:
         if (kind.__name__, key) in world.api.server.objects:
             world.api.server.remove(kind, key)
     world.make_guest(plan, generation=world.kernel.number("recreated") + 1)
+
+
+def newer_protocol(world: World, guest: str) -> None:
+    """A newer version of Tandem changes the authority, in a way that this one would not know."""
+    world.log.say("scenario", f"newer-protocol {guest}")
+    mirror = world.mirror(guest)
+    authority = mirror.status.authority
+    if authority is not None:
+        changes = {"epoch": authority.epoch + 1, "min_protocol": PROTOCOL + 1}
+        new = authority.model_copy(update=changes)
+        world.api.server.swap_authority(mirror.key, mirror.metadata.uid, authority.epoch, new)
+
+
+def lose_records(world: World, host: str) -> None:
+    """What a host that is off remembers of its mirrors is gone, as with a new system disk."""
+    world.log.say("scenario", f"lose-records {host}")
+    if world.hosts[host].machine is None:
+        world.hosts[host].records.clear()
 
 
 def promote_by_hand(world: World, host: str, guest: str) -> None:

@@ -62,6 +62,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "confirm-down": acts.confirm_down,
     "delete": acts.delete,
     "recreate": acts.recreate,
+    "newer-protocol": acts.newer_protocol,
+    "lose-records": acts.lose_records,
     "promote-by-hand": acts.promote_by_hand,
     "mend all": acts.mend_all,
 }
