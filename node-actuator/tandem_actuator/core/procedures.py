@@ -326,12 +326,19 @@ def propose_restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
 
 
 def shut_down(view: View) -> Procedure:
-    """Ask the guest to stop."""
-    return (
-        yield from _sequence(
-            Reason.STOPPING, "asked the guest to shut down", ("shut down", ShutDownGuest())
-        )
-    )
+    """Ask the guest to stop, unless its mirror turns out to be held.
+
+    The order comes with the guest's watch, which may be ahead of the mirror's: after a restore of
+    the API both are from the past, and only the mirror tells.
+    """
+    read = yield ReadMirror()
+    if not isinstance(read, MirrorRead):
+        return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+    hold = rules.held(read.mirror, view.record)
+    if hold:
+        return _refused(hold)
+    step = ("shut down", ShutDownGuest())
+    return (yield from _sequence(Reason.STOPPING, "asked the guest to shut down", step))
 
 
 def pull_plug(view: View, reason: Reason, message: str) -> Procedure:

@@ -449,6 +449,15 @@ class TestThaw:
         assert not outside.effects(fx.ResumeIo)
 
 
+def test_no_guest_is_stopped_unread_or_by_an_order_of_the_past() -> None:
+    known = view(authority(), drbd(Role.PRIMARY), assigned=assignment(B))
+    past = fx.MirrorRead(mirror(authority(B, epoch=4)), "r1")
+    for read in (past, fx.Unreachable("away")):
+        outside = Outside(known.mirror, known.drbd, script={fx.ReadMirror: [read]})
+        play(procedures.shut_down(known), outside)
+        assert outside.names == ["ReadMirror"]
+
+
 def test_a_fence_goes_on_after_every_failure() -> None:
     outside = Outside(
         mirror(authority()),
