@@ -22,6 +22,7 @@ class GuestPlan:
     holdoff_s: int = 2
     resync_s: float = 3.0
     priority: int = 100
+    protocol: str = "C"
 
 
 @dataclass(frozen=True)

@@ -201,6 +201,7 @@ def _guest(item: Located, sites: tuple[str, ...]) -> GuestPlan:
         "holdoff",
         "resync",
         "priority",
+        "protocol",
     )
     if "name" not in fields:
         raise item.fail("name is missing")
@@ -219,6 +220,7 @@ def _guest(item: Located, sites: tuple[str, ...]) -> GuestPlan:
         holdoff_s=fields["holdoff"].whole() if "holdoff" in fields else default.holdoff_s,
         resync_s=fields["resync"].seconds() if "resync" in fields else default.resync_s,
         priority=fields["priority"].whole() if "priority" in fields else default.priority,
+        protocol=_one_of(fields.get("protocol"), ("A", "B", "C"), default.protocol),
     )
 
 

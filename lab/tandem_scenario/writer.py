@@ -22,6 +22,7 @@ GUEST_FIELDS = {
     "holdoff_s": "holdoff",
     "resync_s": "resync",
     "priority": "priority",
+    "protocol": "protocol",
 }
 HOST_FIELDS = {"name": "name", "site": "site", "watchdog": "watchdog", "clock_rate": "clockRate"}
 EXPECTATION_FIELDS = {

@@ -49,8 +49,8 @@ class Wire(Protocol):
 class Replica:
     """One resource on one host. ``session`` is 0 without a connection.
 
-    ``fencing`` and ``no_data``: why I/O is suspended, if it is. ``deciding``: a promotion waits for
-    the handler; no handshake begins meanwhile.
+    ``asynchronous``: protocol A. ``fencing`` and ``no_data``: why I/O is suspended, if it is.
+    ``deciding``: a promotion waits for the handler; no handshake begins meanwhile.
     """
 
     host: str
@@ -61,6 +61,7 @@ class Replica:
     changed: Callable[["Replica"], None]
     say: Callable[[str], None]
     panic: Callable[[], None]
+    asynchronous: bool = False
     configured: bool = False
     role: Role = Role.SECONDARY
     connection: Connection = Connection.STANDALONE
@@ -423,6 +424,8 @@ class Replica:
         volume = self.volumes[write.volume]
         if self.connected and attached(volume.peer_disk):
             self.wire.send(self, lambda peer: peer.receive(write))
+            if self.asynchronous:
+                write.answer_early(attached(volume.disk))
         else:
             volume.ahead += 1
             self._end(write, attached(volume.disk))

@@ -37,6 +37,11 @@ class Write:
     volume: str
     done: Callable[[bool], None]
 
+    def answer_early(self, acknowledged: bool) -> None:
+        """Protocol A: the guest hears now; DRBD itself waits for the peer as ever."""
+        done, self.done = self.done, lambda _: None
+        done(acknowledged)
+
 
 @dataclass
 class Volume:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tandem_actuator.core.model import DomainState, Record
 from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
 from tandem_api.guest import Guest
-from tandem_api.mirror import Mirror
+from tandem_api.mirror import Mirror, Protocol
 from tandem_api.timing import Timing
 from tandem_sim.disk import Backing
 from tandem_sim.drbd import Replica
@@ -318,6 +318,7 @@ class Host:
         replica = Replica(
             host=self.name,
             backings=self.backings[name],
+            asynchronous=mirror.spec.protocol is Protocol.A,
             wire=pair,
             ask_handler=lambda replica: self._handler(machine, name),
             start_handler=lambda replica: self._link_loss(machine, name, replica),

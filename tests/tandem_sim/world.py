@@ -112,6 +112,7 @@ class World:
         names = [host.name for host in self.plan.hosts]
         metadata = {"name": plan.name, "namespace": NAMESPACE}
         spec = {
+            "protocol": plan.protocol,
             "volumes": [{"name": volume, "size": "1Gi"} for volume in plan.volumes],
             "replicas": [
                 {"host": name, "devices": {v: f"/dev/vg0/{plan.name}-{v}" for v in plan.volumes}}

@@ -67,6 +67,7 @@ def _host(host: HostPlan, topology: Topology) -> Raw:
 def _mirror(guest: GuestPlan, hosts: tuple[HostPlan, ...]) -> Raw:
     devices = {volume: f"/dev/vg0/{name}" for volume, name in volume_names(guest).items()}
     spec = {
+        "protocol": guest.protocol,
         "initialData": "Identical",
         "volumes": [{"name": volume, "size": VOLUME_SIZE} for volume in guest.volumes],
         "replicas": [{"host": host.name, "devices": devices} for host in hosts],
