@@ -63,9 +63,7 @@ class UnexpectedOutcome(Exception):
 
 @dataclass(frozen=True)
 class Won:
-    """The swap is ours, and the record on disk knows it. ``mirror`` is as it is now; ``since_s``
-    is from before the swap was sent.
-    """
+    """The swap is ours, and durable. ``since_s`` is from before it was sent."""
 
     mirror: Mirror
     force: bool
@@ -104,8 +102,7 @@ def _transact(view: View, propose: Proposer) -> Transaction:
             return Refusal(Reason.API_UNREACHABLE, _words(read))
         authority = read.mirror.status.authority
         if authority and authority.request_id in mine:
-            since_s = mine[authority.request_id]
-            return (yield from _record_won(read.mirror, view, since_s, force=False))
+            return (yield from _record_won(read.mirror, view, mine[authority.request_id]))
         fresh = yield QueryDrbd()
         if not isinstance(fresh, DrbdRead):
             raise UnexpectedOutcome(fresh)
@@ -119,14 +116,13 @@ def _transact(view: View, propose: Proposer) -> Transaction:
         mine[read.request_id] = fresh.now_s
         outcome = yield Swap(authority.epoch, verdict.authority)
         if isinstance(outcome, Swapped):
-            won, force = outcome.mirror, verdict.force
-            return (yield from _record_won(won, view, fresh.now_s, force=force))
+            return (yield from _record_won(outcome.mirror, view, fresh.now_s, verdict.force))
         if not isinstance(outcome, SwapLost | SwapUnclear):
             raise UnexpectedOutcome(outcome)
     return Refusal(Reason.OUTCOME_UNKNOWN, "the swap was lost or unanswered several times")
 
 
-def _record_won(mirror: Mirror, view: View, since_s: float, *, force: bool) -> Transaction:
+def _record_won(mirror: Mirror, view: View, since_s: float, force: bool = False) -> Transaction:
     """Make the new epoch durable before anything is done on its strength."""
     authority = mirror.status.authority
     assert authority is not None
@@ -328,8 +324,8 @@ def propose_restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
 def shut_down(view: View) -> Procedure:
     """Ask the guest to stop, unless its mirror turns out to be held.
 
-    The order comes with the guest's watch, which may be ahead of the mirror's: after a restore of
-    the API both are from the past, and only the mirror tells.
+    The order comes with the guest's watch. After a restore of the API it may be from the past and
+    ahead of the mirror's, and only the mirror tells.
     """
     read = yield ReadMirror()
     if not isinstance(read, MirrorRead):
