@@ -370,9 +370,7 @@ def _restore(view: View, now_s: float, wall: str) -> Decision | None:
         Task.RESTORE,
         Reason.IN_SYNC,
         "in sync again: back to Mirrored",
-        lambda: procedures.change_authority(
-            view, procedures.propose_restore, Reason.IN_SYNC, "mirrored"
-        ),
+        lambda: procedures.change_authority(view, rules.restore, Reason.IN_SYNC, "mirrored"),
     )
 
 

@@ -317,10 +317,6 @@ def change_authority(view: View, propose: Proposer, reason: Reason, message: str
     return _refused(won) if isinstance(won, Refusal) else Finished(reason, message, progress=True)
 
 
-def propose_restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
-    return rules.restore(mirror, facts, request_id)
-
-
 def shut_down(view: View) -> Procedure:
     """Ask the guest to stop, unless its mirror turns out to be held.
 
