@@ -68,7 +68,7 @@ def fuzz(
     echo: Callable[[str], None],
     first_round: int = 1,
 ) -> Summary:
-    """Rounds until the time is over; the last one is played to its end."""
+    """Rounds until the time is over; the last one is played to its end, unless interrupted."""
     summary, deadline_s = Summary(), time.monotonic() + minutes * 60
     stage: Stage | None = None
     try:
@@ -87,6 +87,8 @@ def fuzz(
                 _account(stage, summary)
                 stage.take_down()
                 stage = None
+    except KeyboardInterrupt:
+        echo("# interrupted: this round does not count")
     finally:
         if stage is not None:
             _account(stage, summary)
