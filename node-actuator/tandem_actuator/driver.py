@@ -108,6 +108,7 @@ class Driver:
         """Take a fresh reading into the unit; True if it says something new."""
         drbd = await self.ports.drbd.query(unit.mirror)
         clock = self.ports.clock
+        unit.see_lapse(self.node, clock.boottime_s())
         return unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
 
     async def _inspect_metadata(self, unit: Unit) -> fx.Outcome:

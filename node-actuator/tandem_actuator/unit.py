@@ -18,6 +18,7 @@ from tandem_actuator.core.model import (
     Record,
     View,
 )
+from tandem_actuator.core.run import has_lapsed
 from tandem_api.authority import Instance
 from tandem_api.guest import Guest, GuestReport
 from tandem_api.meta import ObjectKey
@@ -110,6 +111,12 @@ class Unit:
             fence=self.fence,
             lapsed=self.lapses != self.affirmed,
         )
+
+    def see_lapse(self, node: NodeFacts, now_s: float) -> None:
+        """Before a new look is taken in: the guest may have run without permission until now."""
+        if self.may_run and has_lapsed(self.view(node), node.renewal_sent_at_s, now_s):
+            self.lapses += 1
+            self.wake.set()
 
     @property
     def may_run(self) -> bool:

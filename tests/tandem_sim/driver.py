@@ -125,6 +125,7 @@ class Driver:
         asked_at_s = self.machine.boottime_s()
         drbd = self.machine.replica_of(unit.mirror).view(asked_at_s)
         yield Sleep(self._takes(QUERY_S))
+        unit.see_lapse(self.node, self.machine.boottime_s())
         unit.observe_drbd(drbd, self.machine.boottime_s(), self.machine.host.log.wall())
 
     def _read_mirror(self, unit: Unit) -> Doing:

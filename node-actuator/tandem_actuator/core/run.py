@@ -43,9 +43,7 @@ def run_permission(view: View, renewal_sent_at_s: float | None, now_s: float) ->
         return RunPermission(
             False, now_s, Reason.PEER_OWNS, f"{owner or 'nobody'} owns the mirror now"
         )
-    lease_until_s = _lease_until_s(renewal_sent_at_s, view.timing)
-    if view.lapsed:
-        lease_until_s = float("-inf")
+    lease_until_s = _heartbeat_counts_until_s(view, renewal_sent_at_s)
     link_until_s = _link_until_s(view)
     if lease_until_s >= max(now_s, link_until_s):
         return RunPermission(
@@ -65,6 +63,17 @@ def run_permission(view: View, renewal_sent_at_s: float | None, now_s: float) ->
         f"no heartbeat confirmed for {view.timing.self_fence_seconds:g} s, and {view.peer} is not"
         " seen as Secondary over the replication link: it may have taken over",
     )
+
+
+def has_lapsed(view: View, renewal_sent_at_s: float | None, now_s: float) -> bool:
+    """Whether a guest may have run without permission for a while before this moment.
+
+    Asked before a new look or heartbeat is taken in, which would hide it: after a standstill of
+    the host it is chance which of its tasks goes on first.
+    """
+    if not view.guest_may_run or view.fence is not None:
+        return False
+    return not run_permission(view, renewal_sent_at_s, now_s).allowed
 
 
 def start_permission(
@@ -104,6 +113,10 @@ def _lease_until_s(renewal_sent_at_s: float | None, timing: Timing) -> float:
         if renewal_sent_at_s is None
         else renewal_sent_at_s + timing.self_fence_seconds
     )
+
+
+def _heartbeat_counts_until_s(view: View, renewal_sent_at_s: float | None) -> float:
+    return float("-inf") if view.lapsed else _lease_until_s(renewal_sent_at_s, view.timing)
 
 
 def _link_until_s(view: View) -> float:
@@ -169,7 +182,7 @@ def look_again_in_s(
     if view.guest_may_run:
         # Looks must be at their quick pace before the heartbeat's arm ends, not after.
         quick_s = view.timing.query_freshness_seconds / 3
-        lease_until_s = _lease_until_s(renewal_sent_at_s, view.timing)
+        lease_until_s = _heartbeat_counts_until_s(view, renewal_sent_at_s)
         calm_s = lease_until_s - now_s - view.timing.renew_interval_seconds
         return min(max(quick_s, calm_s), IDLE_INTERVAL_S)
     if reason in (Reason.WAITING_FOR_LINK, Reason.STOPPING) or failures:

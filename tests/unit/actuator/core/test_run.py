@@ -22,6 +22,7 @@ from tandem_actuator.core.run import (
     EAGER_INTERVAL_S,
     IDLE_INTERVAL_S,
     SETTLING_INTERVAL_S,
+    has_lapsed,
     judge,
     lapse_must_be_judged,
     look_again_in_s,
@@ -81,6 +82,32 @@ def test_after_a_lapse_no_heartbeat_counts_until_a_swap_has_affirmed_it() -> Non
     assert not run_permission(replace(view(authority(), lost()), lapsed=True), NOW, NOW).allowed
     seen = run_permission(replace(view(authority(), connected()), lapsed=True), NOW, NOW)
     assert (seen.reason, seen.until_s) == (Reason.RUN_CONFIRMED_BY_PEER, NOW + Q)
+
+
+@pytest.mark.parametrize(
+    ("looked_ago_s", "renewed_ago_s", "lapsed"),
+    [
+        (60.0, R - 0.01, False),
+        (Q - 0.01, 60.0, False),
+        (60.0, R + 0.01, True),
+        (60.0, None, True),
+    ],
+)
+def test_a_gap_between_two_looks_is_a_lapse(
+    looked_ago_s: float, renewed_ago_s: float | None, lapsed: bool
+) -> None:
+    """It is asked before the next look is taken in."""
+    sent_at_s = None if renewed_ago_s is None else NOW - renewed_ago_s
+    known = replace(view(authority(), connected(looked_ago_s)), domain=RUNS)
+    assert has_lapsed(known, sent_at_s, NOW) is lapsed
+    assert not has_lapsed(replace(known, domain=DomainState.ABSENT), sent_at_s, NOW)
+    assert not has_lapsed(replace(known, fence=FenceProgress(since_s=NOW)), sent_at_s, NOW)
+
+
+def test_who_lapsed_looks_at_the_link_quickly_however_new_the_heartbeat_is() -> None:
+    known = replace(view(authority(), connected()), domain=RUNS)
+    calm_s = look_again_in_s(known, Reason.RUNNING, 0, NOW, NOW)
+    assert look_again_in_s(replace(known, lapsed=True), Reason.RUNNING, 0, NOW, NOW) < Q < calm_s
 
 
 class TestStarting:
