@@ -4,13 +4,18 @@ The simulator and the lab each offer an ``Observed``. Called by their players.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Protocol
 
 from tandem_api.reasons import Reason
 from tandem_scenario.scenario import NOWHERE, Expectation
 
+HOLDS = (
+    Reason.HOLD_EPOCH_REGRESSED,
+    Reason.HOLD_IDENTITY_CHANGED,
+    Reason.HOLD_PROTOCOL_TOO_NEW,
+)
 LOOK_S = 0.1
 """How often expectations with `by` are looked at, at least."""
 
@@ -147,6 +152,17 @@ def _well(observed: Observed, expected: Expectation) -> str:
     return f"{guest} runs on {runs or NOWHERE}, {mode or 'without authority'}, protected {told}"
 
 
+def _well_or_held(observed: Observed, expected: Expectation) -> str:
+    """Well, or a host says that it touches nothing until a person has looked."""
+    if expected.well_or_held is None:
+        return ""
+    held = any(reason in observed.reasons(expected.guest) for reason in HOLDS)
+    problem = "" if held else _well(observed, replace(expected, well=True))
+    if (not problem) is expected.well_or_held:
+        return ""
+    return f"{problem}, and no host holds its mirror" if problem else "it is well, or held"
+
+
 def _stops(observed: Observed, expected: Expectation) -> str:
     if expected.stops is None:
         return ""
@@ -181,5 +197,5 @@ def _gap(observed: Observed, expected: Expectation, slack_s: float) -> str:
     )
 
 
-CHECKS = (_on, _reason, _mode, _protected, _well, _stops)
+CHECKS = (_on, _reason, _mode, _protected, _well, _well_or_held, _stops)
 BOUNDS = (_downtime, _gap)

@@ -77,6 +77,7 @@ class Expectation:
     mode: str | None = None
     protected: bool | None = None
     well: bool | None = None
+    well_or_held: bool | None = None
     stops: int | None = None
     downtime_below_s: float | None = None
     longest_gap_below_s: float | None = None
@@ -258,6 +259,7 @@ EXPECTED = (
     "mode",
     "protected",
     "well",
+    "wellOrHeld",
     "stops",
     "downtimeBelow",
     "longestGapBelow",
@@ -283,6 +285,7 @@ def _expectation(item: Located, known: Names) -> Expectation:
         mode=_one_of(fields.get("mode"), ("Mirrored", "Standalone", "Hold"), "") or None,
         protected=fields["protected"].truth() if "protected" in fields else None,
         well=fields["well"].truth() if "well" in fields else None,
+        well_or_held=fields["wellOrHeld"].truth() if "wellOrHeld" in fields else None,
         stops=fields["stops"].whole() if "stops" in fields else None,
         downtime_below_s=_optional_seconds(fields, "downtimeBelow"),
         longest_gap_below_s=_optional_seconds(fields, "longestGapBelow"),

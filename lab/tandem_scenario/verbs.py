@@ -62,6 +62,8 @@ FORMS = (
     "confirm-down HOST",
     "delete GUEST",
     "recreate GUEST",
+    "upgrade PROGRAM",
+    "downgrade PROGRAM",
     "newer-protocol GUEST",
     "lose-records HOST",
     "promote-by-hand HOST GUEST",

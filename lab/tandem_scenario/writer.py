@@ -34,6 +34,7 @@ EXPECTATION_FIELDS = {
     "mode": "mode",
     "protected": "protected",
     "well": "well",
+    "well_or_held": "wellOrHeld",
     "stops": "stops",
     "downtime_below_s": "downtimeBelow",
     "longest_gap_below_s": "longestGapBelow",

@@ -34,8 +34,8 @@ def api_backup(world: World) -> None:
 def api_restore(world: World) -> None:
     """As it was at the backup, or at time 0."""
     world.log.say("scenario", "api restore")
-    if world.backup is not None:
-        world.api.server.restore(world.backup)
+    assert world.backup is not None
+    world.api.server.restore(world.backup)
 
 
 def slow(world: World, program: str, seconds: str) -> None:
@@ -192,14 +192,16 @@ def recreate(world: World, guest: str) -> None:
 
 
 def newer_protocol(world: World, guest: str) -> None:
-    """A newer version of Tandem changes the authority, in a way that this one would not know."""
+    """A later version says that nobody who does not know its protocol may touch this mirror."""
     world.log.say("scenario", f"newer-protocol {guest}")
     mirror = world.mirror(guest)
     authority = mirror.status.authority
-    if authority is not None:
-        changes = {"epoch": authority.epoch + 1, "min_protocol": PROTOCOL + 1}
-        new = authority.model_copy(update=changes)
-        world.api.server.swap_authority(mirror.key, mirror.metadata.uid, authority.epoch, new)
+    if authority is None:
+        return
+    changes = {"min_protocol": PROTOCOL + 1, "request_id": "newer#1"}
+    raised = authority.model_copy(update={**changes, "epoch": authority.epoch + 1})
+    uid = mirror.metadata.uid
+    world.api.server.swap_authority(mirror.key, uid, authority.epoch, raised)
 
 
 def lose_records(world: World, host: str) -> None:

@@ -160,8 +160,25 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (2, lambda d: f"set {d.site()} maintenance=false"),
         (1, lambda d: f"override-stale {d.guest()} {d.host()}"),
     ),
+    "restores": (
+        (1, lambda d: "api backup"),
+        (1, lambda d: "api restore"),
+    ),
+    "objects": (
+        (1, lambda d: f"delete {d.guest()}"),
+        (1, lambda d: f"recreate {d.guest()}"),
+    ),
+    "versions": (
+        (2, lambda d: f"upgrade {d.program()}"),
+        (1, lambda d: f"downgrade {d.program()}"),
+        (1, lambda d: f"newer-protocol {d.guest()}"),
+    ),
 }
 """Mix → (weight, what to do). ``--profile`` chooses mixes; all of them together is the default."""
+
+OBJECTS = {"delete", "recreate"}
+HOLDING = {"api restore", "recreate", "newer-protocol"}
+"""After these a host may have to leave a mirror alone until a person has looked."""
 
 UPON = 0.08
 """How many of the faults come between two effects."""
@@ -201,6 +218,7 @@ def scenario(seed: int, choice: Choice = EVERYTHING) -> Scenario:
         draw = chance.choices([draw for _, draw in table], weights)[0]
         steps.append(Step(at_s, parse_act(draw(drawing).strip(), names)))
     mended_s = round(at_s + chance.choice((0.0, 3.0, 15.0)) * chance.uniform(0.3, 1.2), 2)
+    steps += _made_again(steps, names, mended_s)
     steps.append(Step(mended_s, parse_act(MEND, names)))
     return Scenario(
         title=f"Random faults, seed {seed}",
@@ -209,5 +227,20 @@ def scenario(seed: int, choice: Choice = EVERYTHING) -> Scenario:
         settled=chance.random() >= 0.05,
         lasts_s=round(mended_s + choice.within_s, 2),
         steps=tuple(steps),
-        expectations=tuple(Expectation(line=0, guest=guest, well=True) for guest in names.guests),
+        expectations=tuple(_expected(steps, guest) for guest in names.guests),
     )
+
+
+def _made_again(steps: list[Step], names: Names, at_s: float) -> list[Step]:
+    """Guests that were deleted and are missing still, for everything is mended at the end."""
+    last = {step.act.arguments[0]: step.act.verb for step in steps if step.act.verb in OBJECTS}
+    gone = (guest for guest, verb in last.items() if verb == "delete")
+    return [Step(at_s, parse_act(f"recreate {guest}", names)) for guest in gone]
+
+
+def _expected(steps: list[Step], guest: str) -> Expectation:
+    """Well; but where a restore or other objects stand against a host's record, held will do."""
+    held = any(step.act.verb in HOLDING and step.act.arguments in ((), (guest,)) for step in steps)
+    if held:
+        return Expectation(line=0, guest=guest, well_or_held=True)
+    return Expectation(line=0, guest=guest, well=True)

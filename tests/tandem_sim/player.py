@@ -42,6 +42,7 @@ def begin(plan: WorldPlan, *, settled: bool) -> World:
     world.begin(settled=settled)
     if settled:
         world.settle()
+    world.backup = world.api.server.backup()
     return world
 
 

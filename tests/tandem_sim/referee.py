@@ -5,10 +5,13 @@
   it must cut the guest's network within ``silence_s`` and stop it within ``residue_s``.
 * A mirror is taken from a host, or released by it, only once its guest has stopped there.
 * Never two writers: once another run has had a write acknowledged, an earlier one has none.
-* Epochs rise by one.
+* Where acknowledged writes are and who is the owner: ``custody``.
+* The management plane alone stops no healthy guest: ``calm``.
+* Nobody acts on an authority that it knows to be of the past: ``hold``.
 
-A person's override may give up writes; those are written off by name. Called by guests and by the
-API server; ``problems`` is read by whoever runs a scenario.
+A person's override may give up writes; those are written off by name. A restore of the API gives up
+promises 1 and 2 for the mirrors whose authority went back. Called by guests and by the API server;
+``problems`` is read by whoever runs a scenario.
 """
 
 from collections import defaultdict
@@ -17,12 +20,16 @@ from dataclasses import dataclass, field
 from tandem_actuator.core.model import Disk
 from tandem_api.authority import Authority
 from tandem_api.mirror import Mirror
-from tandem_api.reasons import Reason
+from tandem_sim.calm import Calm
+from tandem_sim.custody import Custody, overridden
 from tandem_sim.events import Log
 from tandem_sim.guest import Run
+from tandem_sim.hold import Hold
 from tandem_sim.kernel import Kernel
+from tandem_sim.truth import Truth
 
-STEP_S = 1.0
+CALM_AFTER_S = 3.0
+"""Beyond the residue: what an earlier fault began has come to its end by then."""
 
 
 @dataclass
@@ -48,7 +55,21 @@ class Referee:
         self.histories: dict[str, History] = defaultdict(History)
         self.problems: list[str] = []
         self.mirrors: dict[str, str] = {}
-        self.takeovers = 0
+        self.takeovers = self.calm_runs = 0
+
+    def see(self, truth: Truth) -> None:
+        """Where the true state of everything is to be seen."""
+        self.truth = truth
+        self.custody = Custody(truth, self._broken, self._lives)
+        self.calm = Calm(truth, self._broken, self.residue_s + CALM_AFTER_S)
+        self.hold = Hold(truth, self._broken)
+        truth.server.on_authority.append(self.authority_changed)
+        truth.server.restored.append(self.restored)
+
+    def knows(self, guest: str, mirror: Mirror) -> None:
+        """There is this guest, on this mirror."""
+        self.mirrors[mirror.drbd_name] = guest
+        self.truth.guests[guest] = mirror.key
 
     def _broken(self, what: str) -> None:
         problem = f"at {self.kernel.now_s - self.log.origin_s:.2f} s: {what}"
@@ -66,11 +87,20 @@ class Referee:
         An older one executes only because its machine stood still when it was replaced. What it
         reads is old by nature; how long it may go on after waking up is what counts.
         """
+        executing: list[Run] = []
         for guest, history in self.histories.items():
             newest = history.runs[-1][2] if history.runs else None
-            for run in self.executing(guest):
+            runs = self.executing(guest)
+            executing += runs
+            self.hold.look(self.kernel.now_s, guest)
+            if self._void(guest):
+                continue
+            self.custody.look(guest)
+            for run in runs:
                 if run is newest:
                     self.check_data(run)
+                    if history.answered_s:
+                        self.calm.wrote(self.kernel.now_s, run, history.answered_s[-1])
                     continue
                 if run.heard and run not in history.loud and self._awake_s(run) > self.silence_s:
                     history.loud.append(run)
@@ -78,6 +108,15 @@ class Referee:
                 if run not in history.late and self._awake_s(run) > self.residue_s:
                     history.late.append(run)
                     self._broken(f"{guest} goes on at {run.host} after it was started elsewhere")
+        self.calm.look(self.kernel.now_s, executing)
+
+    def _void(self, guest: str) -> bool:
+        """Whether a restore of the API gave up what is promised for this one."""
+        return guest in self.hold.went_back
+
+    def _lives(self, run: Run) -> bool:
+        """It executes, and its machine has not only just woken up."""
+        return run.group.holder is None and self._awake_s(run) > self.residue_s
 
     def _awake_s(self, run: Run) -> float:
         return self.kernel.now_s - run.group.last_resumed_s
@@ -87,14 +126,17 @@ class Referee:
     def started(self, run: Run) -> None:
         history = self.histories[run.guest]
         # One that has only just woken up has its time to stop; ``look`` counts that time.
-        awake = (r for r in self.executing(run.guest) if self._awake_s(r) > self.residue_s)
-        elsewhere = [other.host for other in awake]
-        if elsewhere:
+        elsewhere = [other.host for other in history.alive if self._lives(other)]
+        if elsewhere and not self._void(run.guest):
             self._broken(f"{run.guest} starts on {run.host} while it runs on {elsewhere}")
+        self.hold.started(self.kernel.now_s, run)
+        if not self._void(run.guest):
+            self.custody.started(run, history.alive)
         history.runs.append((self.kernel.now_s, run.host, run))
         history.alive.append(run)
         self.log.say(run.host, f"{run.guest} starts (run {len(history.runs)})")
-        self.check_data(run)
+        if not self._void(run.guest):
+            self.check_data(run)
 
     def ended(self, run: Run, why: str) -> None:
         history = self.histories[run.guest]
@@ -102,14 +144,18 @@ class Referee:
         if run in history.alive:
             history.alive.remove(run)
         self.log.say(run.host, f"{run.guest} ends: {why}")
+        self.calm.ended(self.kernel.now_s, run, why)
 
     def acknowledged(self, run: Run, volume: str, number: int) -> None:
         history = self.histories[run.guest]
+        history.answered_s.append(self.kernel.now_s)
+        if self._void(run.guest):
+            return
+        self.custody.acknowledged(run, volume, number)
         if run.number < history.writer:
             self._broken(f"{run.host} acknowledged a write of an earlier run of {run.guest}")
         history.writer = max(history.writer, run.number)
         history.acknowledged[volume].add(number)
-        history.answered_s.append(self.kernel.now_s)
 
     def check_data(self, run: Run) -> None:
         """Everything acknowledged must be there to be read."""
@@ -142,24 +188,29 @@ class Referee:
         self.log.say(
             "api", f"{mirror.key}: epoch {after.epoch} {after.mode} owner {owner} ({after.reason})"
         )
-        if before is not None and after.epoch != before.epoch + 1:
-            self._broken(f"{mirror.key} went from epoch {before.epoch} to {after.epoch}")
-        if before is not None and before.owner not in ("", after.owner):
-            self.takeovers += bool(after.owner)
-            self._check_given_up(mirror, before.owner)
-        if after.reason is Reason.OVERRIDDEN:
-            self._write_off(mirror)
+        if before is not None and before.owner and after.owner not in ("", before.owner):
+            self.takeovers += 1
+        guest = self.mirrors[mirror.drbd_name]
+        self.hold.changed(guest, mirror, before)
+        alive = self.histories[guest].alive
+        self.custody.changed(guest, mirror, before, () if self._void(guest) else alive)
+        if overridden(before, after):
+            self._write_off(guest)
 
-    def _check_given_up(self, mirror: Mirror, host: str) -> None:
-        """Who loses a mirror has stopped its guest before, also where nobody starts it yet."""
-        guest = self.mirrors.get(mirror.drbd_name)
-        for run in self.executing(guest) if guest is not None else ():
-            if run.host == host and self._awake_s(run) > self.residue_s:
-                self._broken(f"{mirror.key} is taken from {host}, which runs {guest}")
-
-    def _write_off(self, mirror: Mirror) -> None:
+    def _write_off(self, guest: str) -> None:
         """A person has given up what only the other side has."""
-        guest = self.mirrors.get(mirror.drbd_name)
-        if guest is not None:
-            self.histories[guest].acknowledged.clear()
-            self.histories[guest].writer = 0
+        self.histories[guest].acknowledged.clear()
+        self.histories[guest].writer = 0
+        self.custody.write_off(guest)
+
+    def restored(self) -> None:
+        """The API went back to a backup."""
+        self.hold.restored(self.kernel.now_s, self.custody.epochs)
+        for guest in self.hold.went_back:
+            self._write_off(guest)
+
+    # -- told by whoever plays a scenario
+
+    def done(self, verb: str, arguments: tuple[str, ...]) -> None:
+        """Something was done to the world."""
+        self.calm.done(self.kernel.now_s, verb, arguments)

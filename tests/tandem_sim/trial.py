@@ -15,6 +15,8 @@ from tandem_sim.verbs import take
 from tandem_sim.world import World
 
 LOOK_S = 0.5
+HELD_FOR_S = 30.0
+"""What must be left alone is watched for so long after everything was mended."""
 
 
 @dataclass
@@ -65,6 +67,9 @@ def _recovery(world: World, scenario: Scenario, outcome: Outcome) -> None:
     """Until all expectations are met at once, or their time is over."""
     seen = Seen(world)
     began_s = at_s = scenario.steps[-1].at_s if scenario.steps else 0.0
+    if any(one.well_or_held for one in scenario.expectations):
+        at_s += HELD_FOR_S
+        world.run(at_s)
     while not world.referee.problems:
         problems = [found for one in scenario.expectations for found in unmet(seen, one)]
         outcome.recovered_s = at_s - began_s

@@ -62,6 +62,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "confirm-down": acts.confirm_down,
     "delete": acts.delete,
     "recreate": acts.recreate,
+    "upgrade": World.upgrade,
+    "downgrade": lambda world, program: world.upgrade(program, newer=False),
     "newer-protocol": acts.newer_protocol,
     "lose-records": acts.lose_records,
     "promote-by-hand": acts.promote_by_hand,
@@ -80,4 +82,5 @@ def take(world: World, step: Step) -> None:
 
 def do(world: World, act: Act) -> None:
     """Raises: KeyError: there is no such verb here; ``require_verbs`` has told so before."""
+    world.referee.done(act.verb, act.arguments)
     DOING[act.verb](world, *act.arguments)

@@ -27,8 +27,10 @@ from tandem_sim.events import Log
 from tandem_sim.host import Host, Machine
 from tandem_sim.kernel import Command, Group, Kernel, Sleep, WaitFor
 from tandem_sim.network import Network
+from tandem_sim.newer import NewerApi
 from tandem_sim.pair import Pair
 from tandem_sim.referee import Referee
+from tandem_sim.truth import Truth
 
 NAMESPACE = "sim"
 ACTUATOR_START_S = (0.8, 1.5)
@@ -64,15 +66,16 @@ class World:
         notice_s = timing.query_freshness_seconds + CUT_S
         silence_s = timing.link_detection_seconds + timing.clock_rate_ratio * notice_s
         self.referee = Referee(self.kernel, self.log, silence_s, residue_s)
-        self.api.server.on_authority.append(self.referee.authority_changed)
         self.hosts = {host.name: self._host(host) for host in self.plan.hosts}
         self.actuators: dict[str, Actuator] = {}
+        self.referee.see(Truth(self.api.server, self.network, self.hosts, self._programs_well))
         self.outside = Group("outside")
         self.controllers: list[Controller] = []
         self.controllers_started = 0
         self.backup: Backup | None = None
         self.mended_s = float("-inf")
         self.watch_lag_s: dict[str, tuple[float, float]] = {}
+        self.newer: set[str] = set()
         self.names = Names(
             hosts=tuple(host.name for host in self.plan.hosts),
             sites=self.plan.sites,
@@ -122,6 +125,7 @@ class World:
         }
         suffix = f"{plan.name}-{generation}" if generation > 1 else plan.name
         mirror = Mirror.parse({"metadata": {**metadata, "uid": f"uid-m-{suffix}"}, "spec": spec})
+        self.referee.knows(str(mirror.key), mirror)
         self.api.server.put(mirror)
         if generation == 1:
             self._wire(mirror, plan)
@@ -138,7 +142,6 @@ class World:
         raw = {"metadata": {**metadata, "uid": f"uid-g-{suffix}"}, "spec": guest_spec}
         guest = Guest.parse(raw)
         self.api.server.put(guest)
-        self.referee.mirrors[mirror.drbd_name] = str(guest.key)
 
     def _wire(self, mirror: Mirror, plan: GuestPlan) -> None:
         name = mirror.drbd_name
@@ -227,7 +230,7 @@ class World:
         def start() -> None:
             if name not in self.actuators or not self.actuators[name].group.alive:
                 crash = self.crashes.setdefault(name, Crash())
-                self.actuators[name] = Actuator(machine, self.api, crash)
+                self.actuators[name] = Actuator(machine, self._api_of(name), crash)
                 self.log.say(name, "the actuator starts")
                 for watch in self.actuators[name].watches:
                     watch.lag_s = self.watch_lag_s.get(name, watch.lag_s)
@@ -252,6 +255,12 @@ class World:
     def actuator_of(self, host: str) -> Actuator | None:
         actuator = self.actuators.get(host)
         return actuator if actuator is not None and actuator.group.alive else None
+
+    def _programs_well(self, host: str) -> bool:
+        actuator, machine = self.actuator_of(host), self.hosts[host].machine
+        if actuator is None or machine is None or not actuator.group.awake:
+            return False
+        return machine.libvirt.ready and not machine.libvirt.cannot_kill
 
     def _ask_actuator(self, machine: Machine, resource: str) -> Generator[Command, bool, int]:
         """The fence-peer program: it asks again until it is answered, or nobody waits any more."""
@@ -331,7 +340,7 @@ class World:
     def _another_controller(self) -> None:
         self.controllers_started += 1
         name = f"controller-{self.controllers_started}"
-        controller = Controller(self.kernel, self.api, self.log, name)
+        controller = Controller(self.kernel, self._api_of("controller"), self.log, name)
         for watch in controller.watches:
             watch.lag_s = self.watch_lag_s.get("controller", watch.lag_s)
         self.controllers.append(controller)
@@ -355,6 +364,19 @@ class World:
             controller.group.stop()
         self.controllers = self.controllers[-1:]
         self.controller_start()
+
+    def _api_of(self, program: str) -> Api:
+        return NewerApi(self.api) if program in self.newer else self.api
+
+    def upgrade(self, program: str, *, newer: bool = True) -> None:
+        """It ends, and another version of it is started."""
+        self.log.say("scenario", f"{'upgrade' if newer else 'downgrade'} {program}")
+        (self.newer.add if newer else self.newer.discard)(program)
+        if program in self.hosts:
+            self.actuator_kill(program)
+        elif self.controllers:
+            self.controller_kill()
+            self.controller_start()
 
     def actuator_kill(self, host: str) -> None:
         """A crash: what supervises it starts it again."""

@@ -1,0 +1,163 @@
+"""What is so in the simulated world, whatever its programs believe. Only ever looked at.
+
+Written without the deciding code, so that both cannot be wrong in the same way. Called by the
+referee's checks.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tandem_actuator.core.model import Disk, Role
+from tandem_api.authority import PROTOCOL, Authority, Mode
+from tandem_api.guest import Guest, Policy
+from tandem_api.host import Host as HostObject
+from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror
+from tandem_api.site import Site
+from tandem_sim.api import Server
+from tandem_sim.disk import Backing, better
+from tandem_sim.drbd import Replica
+from tandem_sim.drbd_state import attached
+from tandem_sim.guest import Run
+from tandem_sim.host import Host
+from tandem_sim.network import REPLICATION, Network
+
+
+@dataclass
+class Truth:
+    """``guests``: guest → the key of its mirror. ``programs_well``: whether all of a host's run."""
+
+    server: Server
+    network: Network
+    hosts: Mapping[str, Host]
+    programs_well: Callable[[str], bool]
+    guests: dict[str, ObjectKey] = field(default_factory=dict)
+
+    # -- the API's word
+
+    def mirror(self, guest: str) -> Mirror | None:
+        found = self.server.objects.get(("Mirror", self.guests[guest]))
+        return found if isinstance(found, Mirror) else None
+
+    def authority(self, guest: str) -> Authority | None:
+        mirror = self.mirror(guest)
+        return mirror.status.authority if mirror else None
+
+    def peer_of(self, host: str) -> Host:
+        return next(other for name, other in self.hosts.items() if name != host)
+
+    def said_to_be_off(self, instance: str) -> bool:
+        """Whether a person has given their word for this boot."""
+        node, _, rest = instance.partition("/")
+        found = self.server.objects.get(("Host", ObjectKey(namespace="", name=node)))
+        word = found.spec.confirmed_down if isinstance(found, HostObject) else None
+        return bool(word) and word == rest.partition("/")[0]
+
+    def stop_is_wanted(self, run: Run) -> bool:
+        """Whether the objects as they are ask for the guest to stop, or to run elsewhere."""
+        key = self.guests[run.guest]
+        guest = self.server.objects.get(("Guest", key))
+        if not isinstance(guest, Guest) or guest.metadata.deletion_timestamp:
+            return True
+        here = self.hosts[run.host].site
+        site = self.server.objects.get(("Site", ObjectKey(namespace="", name=here)))
+        preferred = guest.spec.placement.preferred_site
+        back = guest.spec.failback.policy is Policy.AUTOMATIC and preferred not in (None, "", here)
+        drained = isinstance(site, Site) and site.spec.maintenance
+        return drained or back or not guest.spec.running
+
+    # -- what a host has
+
+    def held(self, host: Host, guest: str) -> bool:
+        """Rule 2: whether its own record contradicts the mirror that the API has."""
+        mirror, record = self.mirror(guest), host.records.get(name_of(self.guests[guest]))
+        if mirror is None or record is None:
+            return mirror is None
+        authority = mirror.status.authority
+        if record.uid != mirror.metadata.uid or authority is None:
+            return record.uid != mirror.metadata.uid or record.max_epoch > 0
+        other = record.incarnation not in ("", authority.incarnation)
+        newer = authority.min_protocol > PROTOCOL
+        return other or newer or record.max_epoch > authority.epoch
+
+    def replica(self, host: Host, guest: str) -> Replica | None:
+        machine = host.machine
+        return machine.replicas.get(name_of(self.guests[guest])) if machine else None
+
+    def backings(self, host: Host, guest: str) -> Mapping[str, Backing]:
+        return host.backings[name_of(self.guests[guest])]
+
+    def out(self, host: Host, guest: str) -> bool:
+        """Whether its replica is locally and durably unpromotable, also after a boot."""
+        record = host.records.get(name_of(self.guests[guest]))
+        if (record is not None and record.marker) or self.held(host, guest):
+            return True
+        replica = self.replica(host, guest)
+        return any(
+            _volume_out(replica, name, backing)
+            for name, backing in self.backings(host, guest).items()
+        )
+
+    def may_be_promoted(self, host: Host, guest: str) -> bool:
+        """Whether nothing but the proof about the other host is missing for a claim."""
+        authority = self.authority(guest)
+        if authority is None or not authority.may_own(host.name):
+            return False
+        mirrored = authority.mode is Mode.MIRRORED
+        alone = authority.mode is Mode.STANDALONE and authority.owner in ("", host.name)
+        return (mirrored or alone) and not self.out(host, guest)
+
+    def calm(self, run: Run) -> bool:
+        """A healthy guest: connected, in sync, owned by its host, every program there runs."""
+        peer = self.peer_of(run.host)
+        replica, other = run.replica, self.replica(peer, run.guest)
+        if other is None or not replica.connected or other.session != replica.session:
+            return False
+        authority = self.authority(run.guest)
+        mirrored = authority is not None and authority.mode is Mode.MIRRORED
+        return (
+            mirrored
+            and authority is not None
+            and authority.owner == run.host
+            and not run.asked_to_stop
+            and run.group.awake
+            and self.network.up(REPLICATION, run.host, peer.name)
+            and (replica.role, other.role) == (Role.PRIMARY, Role.SECONDARY)
+            and not replica.suspended
+            and all(in_sync(one) for one in (replica, other))
+            and all(self.programs_well(name) for name in self.hosts)
+        )
+
+
+def name_of(mirror: ObjectKey) -> str:
+    """The name of its DRBD resource."""
+    return f"{mirror.namespace}.{mirror.name}"
+
+
+def in_sync(replica: Replica) -> bool:
+    """Every volume UpToDate here."""
+    return all(volume.disk is Disk.UP_TO_DATE for volume in replica.volumes.values())
+
+
+def writes_alone(replica: Replica) -> bool:
+    """Whether a write to this device could be acknowledged that the peer does not get."""
+    if replica.role is not Role.PRIMARY or replica.suspended:
+        return False
+    return any(
+        attached(volume.disk) and not (replica.connected and attached(volume.peer_disk))
+        for volume in replica.volumes.values()
+    )
+
+
+def _volume_out(replica: Replica | None, name: str, backing: Backing) -> bool:
+    """By its state, if it is attached; else by what an attach will make of its metadata.
+
+    One that attaches as Consistent is marked before it is connected.
+    """
+    volume = replica.volumes.get(name) if replica else None
+    if replica is None or volume is None or not attached(volume.disk):
+        current = backing.has_metadata and backing.consistent and backing.was_up_to_date
+        return not (current and backing.peer_outdated)
+    if volume.disk is Disk.CONSISTENT:
+        return replica.connection.value == "StandAlone"
+    return not better(volume.disk, Disk.OUTDATED)
