@@ -158,6 +158,8 @@ class Unit:
     def observe_guest(self, guest: Guest | None) -> None:
         """Take in the guest's object. One that disappears while it runs is still known here."""
         self.guest_gone = guest is None
+        if guest is not None and guest.metadata.uid != (self.guest and self.guest.metadata.uid):
+            self.sent_guest = None  # this object was told nothing yet
         if _serial(guest) != _serial(self.guest) and not self.domain.may_run:
             self.steps = {}  # those were an earlier start's
         if guest is not None or not self.may_run:
@@ -181,6 +183,8 @@ class Unit:
         other = mirror.metadata.uid != self.mirror.metadata.uid
         if listed or other or version(mirror) >= version(self.mirror):
             self.mirror = mirror
+            if other:
+                self.sent_replica = None  # this object was told nothing yet
             self.wake.set()
 
     def back_off(self, now_s: float) -> None:

@@ -196,7 +196,7 @@ def newer_protocol(world: World, guest: str) -> None:
     world.log.say("scenario", f"newer-protocol {guest}")
     mirror = world.mirror(guest)
     authority = mirror.status.authority
-    if authority is None:
+    if authority is None or authority.min_protocol > PROTOCOL:
         return
     changes = {"min_protocol": PROTOCOL + 1, "request_id": "newer#1"}
     raised = authority.model_copy(update={**changes, "epoch": authority.epoch + 1})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tandem_actuator.core.authority import held
 from tandem_actuator.core.model import DrbdState, Role, View
-from tandem_api.authority import Mode
+from tandem_api.authority import Authority, Mode
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
@@ -99,12 +99,24 @@ def start_permission(
 def _owned_by_another(view: View) -> str | None:
     """The owner's name if the authority says it is not this host; None if it is, or unclear.
 
-    A held mirror says nothing: rule 2, touch nothing.
+    A held mirror says nothing: rule 2, touch nothing. But one that is held for its protocol alone
+    is true, and who took over says so in every protocol: a host that stood still while that
+    happened would else wake up, renew its heartbeat and go on beside its successor.
     """
     authority = view.mirror.status.authority
-    if authority is None or held(view.mirror, view.record) or authority.mode is Mode.HOLD:
+    if authority is None or authority.mode is Mode.HOLD:
+        return None
+    refusal = held(view.mirror, view.record)
+    if refusal is not None and not (authority.owner and _held_for_its_protocol(view, authority)):
         return None
     return None if authority.owner == view.host else authority.owner
+
+
+def _held_for_its_protocol(view: View, authority: Authority) -> bool:
+    """Whether nothing else speaks against the mirror."""
+    readable = authority.model_copy(update={"min_protocol": 0})
+    status = view.mirror.status.model_copy(update={"authority": readable})
+    return held(view.mirror.model_copy(update={"status": status}), view.record) is None
 
 
 def _lease_until_s(renewal_sent_at_s: float | None, timing: Timing) -> float:

@@ -16,6 +16,7 @@ from tandem_actuator.core.model import (
     DrbdView,
     FenceProgress,
     NotConfigured,
+    Record,
     Role,
 )
 from tandem_actuator.core.run import (
@@ -29,7 +30,7 @@ from tandem_actuator.core.run import (
     run_permission,
     start_permission,
 )
-from tandem_api.authority import Authority, Mode
+from tandem_api.authority import PROTOCOL, Authority, Mode
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_sim.builders import A, B, authority, drbd, lost, record, standalone, view
@@ -150,6 +151,28 @@ def test_what_is_held_says_nothing_about_the_owner() -> None:
     assert not run_permission(behind, None, NOW + Q).allowed
     on_hold = view(authority(B, mode=Mode.HOLD), connected())
     assert run_permission(on_hold, NOW, NOW).allowed
+
+
+def test_a_newer_protocol_does_not_hide_who_took_over() -> None:
+    newer = authority(B, min_protocol=PROTOCOL + 1)
+    permission = run_permission(view(newer, connected()), NOW, NOW)
+    assert (permission.allowed, permission.reason) == (False, Reason.PEER_OWNS)
+
+
+@pytest.mark.parametrize(
+    ("held_by", "known"),
+    [
+        (authority(A, min_protocol=PROTOCOL + 1), record()),
+        (authority("", min_protocol=PROTOCOL + 1), record()),
+        (authority(B, min_protocol=PROTOCOL + 1), record(max_epoch=9)),
+        (authority(B, min_protocol=PROTOCOL + 1), record(uid="another")),
+        (authority(B, min_protocol=PROTOCOL + 1), record(incarnation="another")),
+    ],
+)
+def test_what_is_held_for_more_than_its_protocol_says_nothing(
+    held_by: Authority, known: Record
+) -> None:
+    assert run_permission(view(held_by, connected(), record=known), NOW, NOW).allowed
 
 
 def test_no_authority_is_no_other_owner() -> None:
