@@ -48,6 +48,8 @@ class Custody:
 
     def acknowledged(self, run: Run, volume: str, number: int) -> None:
         """Rule 1 at the moment at which it is kept or broken."""
+        if not self.truth.promises_writes(run.guest):
+            return
         for host in self.truth.hosts.values():
             if number in self.truth.backings(host, run.guest)[volume].data:
                 continue

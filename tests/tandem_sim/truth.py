@@ -90,6 +90,8 @@ class Truth:
     def out(self, host: Host, guest: str) -> bool:
         """Whether its replica is locally and durably unpromotable, also after a boot."""
         record = host.records.get(name_of(self.guests[guest]))
+        if record is None and self._in_use(guest):
+            return True  # who remembers nothing of a mirror in use marks it
         if (record is not None and record.marker) or self.held(host, guest):
             return True
         replica = self.replica(host, guest)
@@ -97,6 +99,15 @@ class Truth:
             _volume_out(replica, name, backing)
             for name, backing in self.backings(host, guest).items()
         )
+
+    def _in_use(self, guest: str) -> bool:
+        authority = self.authority(guest)
+        return authority is not None and bool(authority.owner)
+
+    def promises_writes(self, guest: str) -> bool:
+        """Only protocol C has both sides hold what is acknowledged."""
+        mirror = self.mirror(guest)
+        return mirror is None or mirror.spec.protocol.value == "C"
 
     def may_be_promoted(self, host: Host, guest: str) -> bool:
         """Whether nothing but the proof about the other host is missing for a claim."""
