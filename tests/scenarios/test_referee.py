@@ -15,6 +15,7 @@ from tandem_sim.drbd import Replica
 from tandem_sim.drbd_state import Write
 from tandem_sim.guest import Run
 from tandem_sim.kernel import Group
+from tandem_sim.newer import UNHEARD_OF
 from tandem_sim.player import begin
 from tandem_sim.verbs import do
 from tandem_sim.world import World
@@ -184,6 +185,22 @@ class TestCalm:
         act(world, "set counter running=false")
         goes_on(world, 15.0)
         assert world.runs_on("counter") == []
+        assert told(world) == ""
+
+
+class TestVersions:
+    def test_a_newer_program_writes_what_others_do_not_know(self, world: World) -> None:
+        act(world, f"upgrade {HERE}")
+        goes_on(world, 8.0)
+        act(world, "cut replication")
+        goes_on(world, 12.0)
+        now = authority(world)
+        assert (now.mode, now.owner) == (Mode.STANDALONE, HERE)
+        assert str(now.reason) == UNHEARD_OF
+        assert str(world.mirror("counter").status.replicas[HERE].reason) == UNHEARD_OF
+        act(world, f"downgrade {HERE}", "heal replication")
+        goes_on(world, 15.0)
+        assert (authority(world).mode, authority(world).reason) == (Mode.MIRRORED, Reason.IN_SYNC)
         assert told(world) == ""
 
 

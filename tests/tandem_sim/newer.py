@@ -1,8 +1,10 @@
 """A program of a newer version beside older ones: it writes reasons that they do not know.
 
 The program itself is the one that there is; what it writes passes through here on its way to the
-server. A field that the older version does not know never reaches it: the server prunes it, and the
-types ignore it. Called by ``world``.
+server. Two kinds of reasons stay, since others go by them: ``NotInitialised`` belongs to the
+protocol (no data yet), and ``Hold…`` is how a scenario tells that a mirror is left alone. A field
+that the older version does not know never reaches it: the server prunes it, and the types ignore
+it. Called by ``world``.
 """
 
 from collections.abc import Mapping
@@ -27,9 +29,9 @@ class NewerServer(Server):
     def swap_authority(
         self, key: ObjectKey, uid: str, expected_epoch: int | None, authority: Authority
     ) -> Mirror:
-        why = Reason(UNHEARD_OF)
+        why = Reason(_reworded(authority.reason))
         eligible = {
-            host: entry.model_copy(update={"reason": why})
+            host: entry.model_copy(update={"reason": Reason(_reworded(entry.reason))})
             for host, entry in authority.eligible.items()
         }
         worded = authority.model_copy(update={"reason": why, "eligible": eligible})
@@ -38,23 +40,27 @@ class NewerServer(Server):
     def patch_status(
         self, kind: type[R], key: ObjectKey, patch: Mapping[str, Any], version: str | None = None
     ) -> R:
-        return super().patch_status(kind, key, _reworded(patch), version)
+        return super().patch_status(kind, key, _all_reworded(patch), version)
 
     def report(self, kind: type[R], key: ObjectKey, field: str, host: str, report: Model) -> None:
-        told = str(getattr(report, "reason", ""))
-        if not told.startswith("Hold"):
-            report = report.model_copy(update={"reason": Reason(UNHEARD_OF)})
-        super().report(kind, key, field, host, report)
+        reason = Reason(_reworded(str(getattr(report, "reason", ""))))
+        worded = report.model_copy(update={"reason": reason})
+        super().report(kind, key, field, host, worded)
 
 
-def _reworded(patch: Mapping[str, Any]) -> dict[str, Any]:
+def _reworded(reason: str) -> str:
+    stays = reason == Reason.NOT_INITIALISED or reason.startswith("Hold")
+    return str(reason) if stays else UNHEARD_OF
+
+
+def _all_reworded(patch: Mapping[str, Any]) -> dict[str, Any]:
     """Every reason in it is another, also that of an assignment."""
     new = dict(patch)
     for name, value in patch.items():
         if name == "reason" and value is not None:
-            new[name] = UNHEARD_OF
+            new[name] = _reworded(str(value))
         elif isinstance(value, Mapping):
-            new[name] = _reworded(value)
+            new[name] = _all_reworded(value)
     return new
 
 
