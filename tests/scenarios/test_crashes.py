@@ -11,8 +11,10 @@ import pytest
 
 from tandem_api.authority import Mode
 from tandem_scenario.plan import WorldPlan
+from tandem_scenario.verbs import parse_act
 from tandem_sim.faults import scenario
 from tandem_sim.trial import trial
+from tandem_sim.verbs import do
 from tandem_sim.world import World, crash_host
 
 EVERY = int(os.environ.get("TANDEM_EVERY", "7"))
@@ -27,19 +29,23 @@ CASES = [
 ]
 
 
+def order(world: World, command: str) -> None:
+    do(world, parse_act(command, world.names))
+
+
 @pytest.mark.parametrize(("host", "after", "whole_machine"), CASES)
 def test_a_crash_after_any_effect(host: str, after: int, whole_machine: bool) -> None:
     world = World(WorldPlan())
     crash_host(world, host, after, whole_machine=whole_machine)
     world.begin()
     world.run(45.0)
-    world.cut("replication")
+    order(world, "cut replication")
     world.run(60.0)
-    world.heal("replication")
+    order(world, "heal replication")
     world.run(90.0)
-    world.maintenance("burjassot", on=True)
+    order(world, "set burjassot maintenance=true")
     world.run(130.0)
-    world.maintenance("burjassot", on=False)
+    order(world, "set burjassot maintenance=false")
     world.run(200.0)
     log = "\n".join(map(str, world.log.lines))
     assert world.referee.problems == [], log

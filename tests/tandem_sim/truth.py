@@ -90,8 +90,8 @@ class Truth:
     def out(self, host: Host, guest: str) -> bool:
         """Whether its replica is locally and durably unpromotable, also after a boot."""
         record = host.records.get(name_of(self.guests[guest]))
-        if record is None and self._in_use(guest):
-            return True  # who remembers nothing of a mirror in use marks it
+        if self._in_use(guest) and (record is None or not record.attached):
+            return True  # who remembers nothing of a mirror in use marks it as it attaches
         if (record is not None and record.marker) or self.held(host, guest):
             return True
         replica = self.replica(host, guest)

@@ -478,10 +478,12 @@ def crash_host(world: World, host: str, after: int, *, whole_machine: bool) -> N
     """Arrange that this host (or its actuator alone) crashes right after its n-th effect."""
 
     def power_cycle() -> None:
+        world.referee.done("kill", (host,))
         world.kernel.after(0.0, world.outside, lambda: world.hosts[host].power_off("crash"))
         world.kernel.after(6.0, world.outside, lambda: world.start(host))
 
     def restart() -> None:
+        world.referee.done("actuator kill", (host,))
         world.kernel.after(0.0, world.outside, lambda: world.actuator_kill(host))
 
     action: Callable[[], None] = power_cycle if whole_machine else restart
