@@ -30,19 +30,13 @@ def overridden(before: Authority | None, after: Authority) -> bool:
 
 @dataclass
 class Custody:
-    """``lives(run)``: it executes, and not only because its machine has just woken up.
-
-    ``made_again``: guests whose mirror was removed by force and made again. Nobody can tell a host
-    that stood still meanwhile that it was replaced before.
-    """
+    """``lives(run)``: it executes, and not only because its machine has just woken up."""
 
     truth: Truth
     broken: Callable[[str], None]
     lives: Callable[[Run], bool]
     missing: dict[str, Missing] = field(default_factory=lambda: defaultdict(dict))
     epochs: dict[str, int] = field(default_factory=dict)
-    uids: dict[str, str] = field(default_factory=dict)
-    made_again: set[str] = field(default_factory=set)
 
     # -- acknowledged writes
 
@@ -97,8 +91,6 @@ class Custody:
         after = mirror.status.authority
         assert after is not None
         uid = mirror.metadata.uid
-        if self.uids.setdefault(guest, uid) != uid:
-            self.made_again.add(guest)
         known = before.epoch if before else self.epochs.get(uid)
         if known is not None and after.epoch != known + 1:
             self.broken(f"{mirror.key} went from epoch {known} to {after.epoch}")

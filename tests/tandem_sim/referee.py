@@ -105,15 +105,10 @@ class Referee:
                 if run.heard and run not in history.loud and self._awake_s(run) > self.silence_s:
                     history.loud.append(run)
                     self._broken(f"{guest} is still heard at {run.host} beside its successor")
-                if run not in history.late and self._goes_on(run):
+                if run not in history.late and self._awake_s(run) > self.residue_s:
                     history.late.append(run)
                     self._broken(f"{guest} goes on at {run.host} after it was started elsewhere")
         self.calm.look(self.kernel.now_s, executing)
-
-    def _goes_on(self, run: Run) -> bool:
-        """Beside its successor, for longer than a machine that has woken up may take."""
-        told = run.guest not in self.custody.made_again
-        return told and self._awake_s(run) > self.residue_s
 
     def _void(self, guest: str) -> bool:
         """Whether a restore of the API gave up what is promised for this one."""
