@@ -7,7 +7,8 @@ how time passes and how the outside is reached. Called by ``world``.
 
 import asyncio
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import cast
 
 from tandem_actuator.cluster import Cluster
@@ -51,6 +52,9 @@ from tandem_sim.reports import Reporter
 from tandem_sim.watch import Listed, News, Watch
 
 Program = Generator[Command, bool, None]
+
+_UNIT = attrgetter(*(each.name for each in fields(Unit)))
+_NODE = attrgetter(*(each.name for each in fields(NodeFacts)))
 
 
 class Wake(asyncio.Event):
@@ -100,7 +104,7 @@ class Actuator:
         )
         self.reporter = Reporter(self.client, self.node)
         self.watches = [self._watch(kind) for kind in (Site, Host, Guest, Mirror)]
-        self._views: dict[ObjectKey, tuple[tuple[object, ...], View]] = {}
+        self._views: dict[ObjectKey, tuple[object, View]] = {}
         self.fencing: set[ObjectKey] = set()
         self.libvirt_known = False
 
@@ -123,7 +127,7 @@ class Actuator:
 
     def _view(self, unit: Unit) -> View:
         """``unit.view``, made anew only if anything of it or of the node is another."""
-        state = (*vars(unit).values(), *vars(self.node).values())
+        state = (_UNIT(unit), _NODE(self.node))
         known = self._views.get(unit.mirror.key)
         if known is not None and known[0] == state:
             return known[1]

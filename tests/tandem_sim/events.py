@@ -27,9 +27,9 @@ class Log:
 
     def wall(self) -> str:
         """The time of day, as if a scenario began at midnight. For people only."""
-        minutes, seconds = divmod(self.now_s(), 60)
-        hours, minutes = divmod(int(minutes), 60)
-        return f"2026-01-01T{hours:02}:{minutes:02}:{int(seconds * 1000) / 1000:06.3f}+00:00"
+        minutes, milliseconds = divmod(int(self.now_s() * 1000), 60_000)
+        hours, minutes = divmod(minutes, 60)
+        return f"2026-01-01T{hours:02}:{minutes:02}:{milliseconds / 1000:06.3f}+00:00"
 
     def say(self, where: str, what: str) -> None:
         line = Line(self.now_s() - self.origin_s, where, what)

@@ -184,6 +184,8 @@ UPON = 0.08
 """How many of the faults come between two effects."""
 
 GAPS_S = (0.0, 0.02, 0.1, 0.3, 1.0, 2.5, 5.0, 9.0)
+PACES = (1.0, 0.3, 0.1)
+"""Times the gaps: how quickly the faults of one schedule follow each other."""
 
 
 @dataclass(frozen=True)
@@ -207,9 +209,9 @@ def scenario(seed: int, choice: Choice = EVERYTHING) -> Scenario:
     drawing = Drawing(chance, names)
     table = [entry for mix in choice.mixes for entry in KINDS[mix]]
     weights = [weight for weight, _ in table]
-    at_s, steps = 0.0, list[Step]()
+    at_s, steps, pace = 0.0, list[Step](), chance.choice(PACES)
     for _ in range(chance.randrange(1, 13)):
-        at_s = round(at_s + chance.choice(GAPS_S) * chance.uniform(0.5, 1.5), 2)
+        at_s = round(at_s + pace * chance.choice(GAPS_S) * chance.uniform(0.5, 1.5), 2)
         if at_s > FAULTS_S:
             break
         if "machines" in choice.mixes and chance.random() < UPON:

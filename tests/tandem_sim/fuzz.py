@@ -24,7 +24,7 @@ from tandem_sim.trial import Outcome, trial
 from tandem_sim.world import World
 
 HANGS_AFTER_S = 120
-CHUNK = 32
+CHUNK = 100
 """Seeds of one shape that a worker plays before it goes to the next shape."""
 SHRINK_TRIES = 400
 

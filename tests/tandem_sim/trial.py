@@ -6,17 +6,19 @@ happened. Called by ``fuzz`` and ``shrink``.
 
 import traceback
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tandem_scenario.judge import unmet
-from tandem_scenario.scenario import Scenario
+from tandem_scenario.scenario import Expectation, Scenario
 from tandem_sim.player import Seen, begin
 from tandem_sim.verbs import take
 from tandem_sim.world import World
 
 LOOK_S = 0.5
-HELD_FOR_S = 30.0
-"""What must be left alone is watched for so long after everything was mended."""
+HELD_FOR_S = 15.0
+"""What is left alone is watched for so long."""
+UNTIL_HELD_S = 5.0
+"""A host that has to leave its mirror alone may look well for so long."""
 
 
 @dataclass
@@ -68,13 +70,20 @@ def _recovery(world: World, scenario: Scenario, outcome: Outcome) -> None:
     seen = Seen(world)
     began_s = at_s = scenario.steps[-1].at_s if scenario.steps else 0.0
     if any(one.well_or_held for one in scenario.expectations):
-        at_s += HELD_FOR_S
+        at_s += UNTIL_HELD_S
         world.run(at_s)
     while not world.referee.problems:
         problems = [found for one in scenario.expectations for found in unmet(seen, one)]
         outcome.recovered_s = at_s - began_s
         if not problems or at_s >= scenario.lasts_s:
             outcome.problems += problems
-            return
+            break
         at_s = min(scenario.lasts_s, at_s + LOOK_S)
         world.run(at_s)
+    if not outcome.problems and any(_is_held(seen, one) for one in scenario.expectations):
+        world.run(at_s + HELD_FOR_S)
+
+
+def _is_held(seen: Seen, expectation: Expectation) -> bool:
+    wanted_well = replace(expectation, well=True, well_or_held=None)
+    return bool(expectation.well_or_held and unmet(seen, wanted_well))

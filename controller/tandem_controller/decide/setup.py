@@ -6,7 +6,7 @@ and the authority are one write with the mirror's resourceVersion as its precond
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import count
+from itertools import count, filterfalse
 
 from tandem_api.authority import Authority, Eligibility
 from tandem_api.mirror import DeviceNumbers, Mirror
@@ -54,7 +54,7 @@ def _numbers(mirror: Mirror, ports: set[int], minors: set[int]) -> DeviceNumbers
     known = mirror.status.device_numbers
     given = dict(known.minors) if known else {}
     first = max(given.values(), default=-1) + 1
-    free_minors = (number for number in count(first) if number not in minors)
+    free_minors = filterfalse(minors.__contains__, count(first))
     for volume in mirror.spec.volumes:
         if volume.name not in given:
             given[volume.name] = next(free_minors)

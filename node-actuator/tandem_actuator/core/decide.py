@@ -7,7 +7,7 @@ Self-fencing is not decided here but in ``run``: it must not wait for a procedur
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tandem_actuator.core import authority as rules
@@ -391,7 +391,7 @@ def _start(view: View, now_s: float, wall: str) -> Decision | None:
             " run guests without (a takeover from it then needs other proof)",
         )
     facts = procedures.facts_of(view)
-    glance = rules.Facts(**{**facts.__dict__, "now_s": now_s})
+    glance = replace(facts, now_s=now_s)
     verdict = rules.claim(view.mirror, glance, assignment, None, "")
     if isinstance(verdict, Refusal):
         return Stay(verdict.reason, verdict.message)
