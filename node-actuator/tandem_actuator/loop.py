@@ -15,7 +15,12 @@ from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import Start, Task, decide
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DomainState, DrbdUnknown, FenceProgress
-from tandem_actuator.core.report import guest_report, replica_report, replica_report_is_due
+from tandem_actuator.core.report import (
+    guest_report,
+    guest_report_is_due,
+    replica_report,
+    replica_report_is_due,
+)
 from tandem_actuator.core.run import (
     IDLE_INTERVAL_S,
     judge,
@@ -330,16 +335,19 @@ class Actuator:
         now_s = self.ports.clock.boottime_s()
         replica = replica_report(view, unit.reason, "", unit.link_lost_wall)
         guest = guest_report(view, unit.reason, "", unit.steps)
-        stored = unit.mirror.status.replicas.get(self.node.host)
-        age_s = now_s - unit.sent_at_s
-        if replica_report_is_due(replica, unit.sent_replica, stored, age_s):
+        shown = unit.mirror.status.replicas.get(self.node.host)
+        age_s = now_s - unit.replica_sent_at_s
+        if replica_report_is_due(replica, unit.sent_replica, shown, age_s):
             worded = replica.model_copy(update={"message": unit.message})
             await self.ports.api.report_replica(unit.mirror.key, self.node.host, worded)
-            unit.sent_replica, unit.sent_at_s = replica, now_s
-        if guest is not None and guest != unit.sent_guest and unit.guest is not None:
+            unit.sent_replica, unit.replica_sent_at_s = replica, now_s
+        if guest is None or unit.guest is None:
+            return
+        known, age_s = unit.guest.status.hosts.get(self.node.host), now_s - unit.guest_sent_at_s
+        if guest_report_is_due(guest, unit.sent_guest, known, age_s):
             told = guest.model_copy(update={"message": unit.message})
             await self.ports.api.report_guest(unit.guest.key, self.node.host, told)
-            unit.sent_guest = guest
+            unit.sent_guest, unit.guest_sent_at_s = guest, now_s
 
     async def _report_host(self) -> None:
         """Once, as soon as the Host object is there."""

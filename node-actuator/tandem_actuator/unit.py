@@ -81,7 +81,8 @@ class Unit:
     steps: dict[str, str] = field(default_factory=dict)
     sent_replica: ReplicaReport | None = None
     sent_guest: GuestReport | None = None
-    sent_at_s: float = 0.0
+    replica_sent_at_s: float = 0.0
+    guest_sent_at_s: float = 0.0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     worker: asyncio.Task[None] | None = None
 

@@ -8,7 +8,12 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from tandem_actuator.core.model import DrbdState, View
-from tandem_actuator.core.report import guest_report, replica_report, replica_report_is_due
+from tandem_actuator.core.report import (
+    guest_report,
+    guest_report_is_due,
+    replica_report,
+    replica_report_is_due,
+)
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.guest import Guest, GuestReport
 from tandem_api.mirror import Mirror, ReplicaReport
@@ -40,7 +45,7 @@ class Reporter:
         known = self.known.setdefault(unit.mirror.drbd_name, Known())
         replica, guest = _replica(known, unit, view), _guest(known, unit, view)
         server, host = self.client.api.server, self.node.host
-        stored, age_s = unit.mirror.status.replicas.get(host), now_s - unit.sent_at_s
+        stored, age_s = unit.mirror.status.replicas.get(host), now_s - unit.replica_sent_at_s
         if replica_report_is_due(replica, unit.sent_replica, stored, age_s):
             worded = replica.model_copy(update={"message": unit.message})
             mirror = unit.mirror.key
@@ -49,13 +54,16 @@ class Reporter:
                 API_TIMEOUT_S,
                 write=True,
             )
-            unit.sent_replica, unit.sent_at_s = replica, now_s
-        if guest is not None and guest is not unit.sent_guest and unit.guest is not None:
+            unit.sent_replica, unit.replica_sent_at_s = replica, now_s
+        if guest is None or unit.guest is None:
+            return
+        shown, age_s = unit.guest.status.hosts.get(host), now_s - unit.guest_sent_at_s
+        if guest_report_is_due(guest, unit.sent_guest, shown, age_s):
             key = unit.guest.key
             yield from self.client.call(
                 lambda: server.report(Guest, key, "hosts", host, guest), API_TIMEOUT_S, write=True
             )
-            unit.sent_guest = guest
+            unit.sent_guest, unit.guest_sent_at_s = guest, now_s
 
 
 def _replica(known: Known, unit: Unit, view: View) -> ReplicaReport:

@@ -57,15 +57,26 @@ def replica_report_is_due(
 
     ``sent`` is the one that was delivered last, ``age_s`` ago; ``stored`` is what the API shows, as
     far as the watch tells. They differ if the network held a report back that landed after a newer
-    one.
+    one, and if the API was restored from a backup.
     """
     if report == sent:
-        if stored is None or age_s <= REPEAT_INTERVAL_S:
-            return False
-        return stored.model_copy(update={"message": ""}) != report
+        return age_s > REPEAT_INTERVAL_S and not _is_shown(report, stored)
     if sent is None or age_s >= BYTES_INTERVAL_S or not _lags(report):
         return True
     return _without_bytes(report) != _without_bytes(sent)
+
+
+def guest_report_is_due(
+    report: GuestReport, sent: GuestReport | None, stored: GuestReport | None, age_s: float
+) -> bool:
+    """As ``replica_report_is_due``; everything in it is told at once."""
+    return report != sent or (age_s > REPEAT_INTERVAL_S and not _is_shown(report, stored))
+
+
+def _is_shown(
+    report: ReplicaReport | GuestReport, stored: ReplicaReport | GuestReport | None
+) -> bool:
+    return stored is not None and stored.model_copy(update={"message": ""}) == report
 
 
 def _lags(report: ReplicaReport) -> bool:

@@ -2,12 +2,16 @@
 
 import pytest
 
+from tandem_actuator.core.model import DomainState
 from tandem_actuator.core.report import (
     BYTES_INTERVAL_S,
     REPEAT_INTERVAL_S,
+    guest_report_is_due,
     replica_report_is_due,
 )
+from tandem_api.guest import GuestReport
 from tandem_api.mirror import ReplicaReport
+from tandem_api.reasons import Reason
 
 
 def report(kib: int = 0, disk: str = "UpToDate", message: str = "") -> ReplicaReport:
@@ -52,4 +56,17 @@ def test_a_report_that_the_api_does_not_show_is_sent_again_after_a_while() -> No
     assert replica_report_is_due(mine, mine, older, late_s)
     shown = mine.model_copy(update={"message": "with words"})
     assert not replica_report_is_due(mine, mine, shown, late_s)
-    assert not replica_report_is_due(mine, mine, None, late_s)
+    assert not replica_report_is_due(mine, mine, None, REPEAT_INTERVAL_S)
+    assert replica_report_is_due(mine, mine, None, late_s)
+
+
+def test_so_is_what_a_host_says_of_a_guest() -> None:
+    mine = GuestReport(instance="a/1/1", state=DomainState.RUNNING, reason=Reason.RUNNING)
+    older = mine.model_copy(update={"state": DomainState.ABSENT})
+    late_s = REPEAT_INTERVAL_S + 0.1
+    assert guest_report_is_due(mine, older, older, 0.0)
+    assert not guest_report_is_due(mine, mine, older, REPEAT_INTERVAL_S)
+    assert guest_report_is_due(mine, mine, older, late_s)
+    assert guest_report_is_due(mine, mine, None, late_s)
+    shown = mine.model_copy(update={"message": "with words"})
+    assert not guest_report_is_due(mine, mine, shown, late_s)
