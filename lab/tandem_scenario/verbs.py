@@ -42,6 +42,7 @@ FORMS = (
     "actuator start HOST",
     "actuator pause HOST",
     "actuator resume HOST",
+    "handler kill HOST",
     "libvirt down HOST",
     "libvirt up HOST",
     "libvirt refuse HOST",

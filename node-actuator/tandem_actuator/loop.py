@@ -297,11 +297,8 @@ class Actuator:
             return procedures.EXIT_STAY_FROZEN, f"no such mirror here: {resource!r}"
         ask = procedures.promotion if unit.promoting else procedures.link_loss
         log.warning("%s: fence-peer asks: %s", unit.mirror.key, ask.__name__)
-        unit.handlers += 1
-        try:
+        with unit.being_asked():
             finished = await self.driver.run(unit, ask(unit.view(self.node)))
-        finally:
-            unit.handlers -= 1
         code = procedures.exit_code(finished)
         log.warning(
             "%s: fence-peer → exit %d: %s %s",

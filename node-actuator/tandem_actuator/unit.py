@@ -6,7 +6,8 @@ is needed after a restart: it is all observed again.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tandem_actuator.core.model import (
@@ -187,6 +188,18 @@ class Unit:
             if other:
                 self.sent_replica = None  # this object was told nothing yet
             self.wake.set()
+
+    @contextmanager
+    def being_asked(self) -> Iterator[None]:
+        """DRBD asks whether it may go on alone. It takes a moment to act on the answer, so the time
+        that it has been frozen and nobody asked begins anew after it.
+        """
+        self.handlers += 1
+        try:
+            yield
+        finally:
+            self.handlers -= 1
+            self.frozen_since_s = None
 
     def back_off(self, now_s: float) -> None:
         """After a failure: wait longer each time before the next try."""

@@ -112,6 +112,14 @@ def fail_disk(world: World, host: str, number: str = "") -> None:
         replica.fail_disk(chosen)
 
 
+def handler_kill(world: World, host: str) -> None:
+    """The fence-peer programs that DRBD waits for; the actuator goes on with what they asked."""
+    world.log.say("scenario", f"handler kill {host}")
+    machine = world.hosts[host].machine
+    if machine is not None:
+        machine.handler_kills += 1
+
+
 def libvirt_refuse(world: World, host: str) -> None:
     world.log.say("scenario", f"libvirt refuse {host}")
     machine = world.hosts[host].machine

@@ -361,11 +361,8 @@ class Actuator:
         return answer
 
     def _answer(self, unit: Unit, procedure: fx.Procedure, answer: Answer) -> Program:
-        unit.handlers += 1
-        try:
+        with unit.being_asked():
             finished = yield from self.driver.run(unit, procedure)
-        finally:
-            unit.handlers -= 1
         answer.code = procedures.exit_code(finished)
         self._say(unit, f"fence-peer → {answer.code}: {finished.reason}: {finished.message}")
         answer.signal.give()

@@ -141,6 +141,7 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (1, lambda d: f"actuator start {d.host()}"),
         (2, lambda d: f"actuator pause {d.host()}"),
         (2, lambda d: f"actuator resume {d.host()}"),
+        (1, lambda d: f"handler kill {d.host()}"),
         (1, lambda d: f"libvirt down {d.host()}"),
         (2, lambda d: f"libvirt up {d.host()}"),
         (1, lambda d: f"libvirt refuse {d.host()}"),

@@ -207,6 +207,7 @@ class Machine:
     permit: Permit | None = None
     copies: Copies = field(default_factory=Copies)
     runs_started: int = 0
+    handler_kills: int = 0
     pauses: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -42,6 +42,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "actuator start": World.actuator_start,
     "actuator pause": acts.actuator_pause,
     "actuator resume": acts.actuator_resume,
+    "handler kill": acts.handler_kill,
     "libvirt down": lambda world, host: world.libvirt(host, up=False),
     "libvirt up": lambda world, host: world.libvirt(host, up=True),
     "libvirt refuse": acts.libvirt_refuse,

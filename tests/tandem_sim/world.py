@@ -39,6 +39,7 @@ BOOT_S = (3.0, 8.0)
 SETTLE_LIMIT_S = 120.0
 LOOK_S = 0.25
 HOSTS_FIRST_S = 3.0
+HANDLER_DIED = 20
 CUT_S = 0.5
 """Between the moment at which a guest may run no more and the end of its network."""
 
@@ -264,14 +265,16 @@ class World:
 
     def _ask_actuator(self, machine: Machine, resource: str) -> Generator[Command, bool, int]:
         """The fence-peer program: it asks again until it is answered, or nobody waits any more."""
-        began_s = self.kernel.now_s
+        began_s, kills = self.kernel.now_s, machine.handler_kills
         replica = machine.replicas[resource]
         while True:
             actuator = self.actuator_of(machine.host.name)
             if actuator is not None:
                 answer = actuator.fence_peer(resource)
                 while answer.code is None and actuator.group.alive:
-                    yield WaitFor(answer.signal, 1.0)
+                    yield WaitFor(answer.signal, 0.2)
+                    if machine.handler_kills != kills:
+                        return HANDLER_DIED
                     if not self._worth_waiting(replica, began_s):
                         return 1
                 if answer.code is not None:
@@ -279,6 +282,8 @@ class World:
             if not self._worth_waiting(replica, began_s):
                 return 1
             yield Sleep(0.2)
+            if machine.handler_kills != kills:
+                return HANDLER_DIED
 
     def _worth_waiting(self, replica: Replica, began_s: float) -> bool:
         return self.kernel.now_s - began_s < 6.0 or replica.role.value != "Secondary"

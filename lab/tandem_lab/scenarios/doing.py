@@ -30,6 +30,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "actuator kill": Stage.actuator_kill,
     "actuator stop": Stage.actuator_stop,
     "actuator start": Stage.actuator_start,
+    "handler kill": Stage.handler_kill,
     "libvirt down": lambda stage, host: stage.libvirt(host, up=False),
     "libvirt up": lambda stage, host: stage.libvirt(host, up=True),
     "fail-disk": Stage.fail_disk,

@@ -73,6 +73,7 @@ def _fault(chance: random.Random) -> Fault:
         (2, lambda: (f"fail-disk {host}", "")),
         (3, lambda: (f"actuator kill {host}", "")),
         (1, lambda: (f"actuator stop {host}", f"actuator start {host}")),
+        (2, lambda: (f"handler kill {host}", "")),
         (2, lambda: (f"libvirt down {host}", f"libvirt up {host}")),
         (2, lambda: ("controller kill", "controller start")),
         (2, lambda: ("api down", "api up")),

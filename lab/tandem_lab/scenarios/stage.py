@@ -312,6 +312,10 @@ class Stage:
     def actuator_start(self, host: str) -> None:
         self._in_host(host, lambda machine: machine.actuator("start"))
 
+    def handler_kill(self, host: str) -> None:
+        """The programs that DRBD asks and waits for; there may be none."""
+        self._in_host(host, lambda machine: machine.shell("pkill -KILL -f '[f]ence_peer' || true"))
+
     def libvirt(self, host: str, *, up: bool) -> None:
         """Its daemon stands still, or goes on; guests are processes of their own."""
         signal = "CONT" if up else "STOP"

@@ -184,7 +184,8 @@ class View:
     connected. An actuator that has just started counts from its own start. ``in_sync_since_s``:
     since when every look found the replicas in sync. ``was_behind``: an event since the last look
     told that this replica lagged behind, even if it does no more. ``frozen_since_s``: since when
-    every look found a Primary whose writes are suspended without a peer.
+    every look found a Primary whose writes are suspended without a peer, counted anew after each
+    question of DRBD's.
     ``lapsed``: the run predicate was false for some time, and since then this host has not made a
     swap that says that it is still the owner.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.

@@ -429,15 +429,18 @@ def thaw_to_discard(view: View) -> Procedure:
 def ask_again(view: View) -> Procedure:
     """Make DRBD ask its fence-peer handler again: it does so once per loss, and never by itself.
 
-    Needed where the first answer was no, or got lost with the actuator that was to give it. Looks
-    first: to disconnect from a peer that is back would be a graceful goodbye without a swap, after
-    which both sides go on by themselves (rule 9).
+    Needed where the first answer was no, or got lost with the program that was to give it. To
+    disconnect from a peer that is back is a graceful goodbye, and it may come back after any look:
+    so leave to write alone is won first (rule 9).
     """
     fresh = yield QueryDrbd()
     if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
     if not fresh.drbd.frozen:
         return Finished(Reason.LINK_IS_BACK, "not frozen any more", progress=False)
+    won = yield from _transact(view, rules.grant_link_loss)
+    if not isinstance(won, Won):
+        return _refused(won)
     return (
         yield from _sequence(
             Reason.CONNECTING,

@@ -1,0 +1,35 @@
+"""Since when writes are frozen and nobody asks for leave to go on."""
+
+from tandem_actuator.core.model import (
+    Connection,
+    Disk,
+    DrbdState,
+    Record,
+    Role,
+    VolumeState,
+)
+from tandem_actuator.unit import Unit
+from tandem_api.mirror import Mirror
+from tandem_hostile import mirror
+
+FROZEN = DrbdState(
+    queried_at_s=0.0,
+    role=Role.PRIMARY,
+    connection=Connection.CONNECTING,
+    peer_role=Role.UNKNOWN,
+    volumes={"root": VolumeState(Disk.UP_TO_DATE, Disk.UNKNOWN)},
+    suspended=frozenset({"fencing"}),
+)
+
+
+def test_it_is_counted_anew_after_each_question() -> None:
+    """DRBD takes a moment to act on an answer: asking again at once would only disturb it."""
+    parsed = Mirror.parse(mirror("m"))
+    unit = Unit(mirror=parsed, record=Record(uid=parsed.metadata.uid))
+    unit.observe_drbd(FROZEN, 1.0, "")
+    with unit.being_asked():
+        unit.observe_drbd(FROZEN, 8.0, "")
+        assert (unit.handlers, unit.frozen_since_s) == (1, 1.0)
+    assert unit.handlers == 0
+    unit.observe_drbd(FROZEN, 9.0, "")
+    assert unit.frozen_since_s == 9.0
