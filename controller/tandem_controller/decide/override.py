@@ -38,6 +38,12 @@ def override(mirror: Mirror, world: World) -> Grant | Refusal | None:
         return Refusal(Reason.OVERRIDE_WAITING, "spec.override.acceptDataLoss is false")
     if order.epoch != authority.epoch:
         return _stale(mirror, world, order, authority)
+    if not authority.initialised:
+        return Refusal(
+            Reason.OVERRIDE_WAITING,
+            "the replicas were never in sync, so neither has anything that the other lacks; remove"
+            " spec.override, and let both hosts bring it up",
+        )
     ground = _owner_stopped(mirror, world, authority)
     if isinstance(ground, Refusal):
         return Refusal(ground.reason, f"Waiting to carry out spec.override: {ground.message}")

@@ -145,6 +145,17 @@ def test_a_host_without_a_replica_is_refused() -> None:
     assert "c-1 keeps no replica" in got.message
 
 
+def test_a_mirror_that_was_never_in_sync_has_nothing_to_give_up() -> None:
+    """Carried out, it would say that the mirror has been in use; then its disks miss that use."""
+    scene = ordered()
+    new = {"eligible": False, "reason": "NotInitialised"}
+    scene.authority = owned_by("", eligible={A: new, B: new})
+    got = decide(scene)
+    assert isinstance(got, Refusal)
+    assert got.reason is Reason.OVERRIDE_WAITING
+    assert "never in sync" in got.message
+
+
 # -- since when the link has been seen down
 
 
