@@ -81,20 +81,29 @@ bit  confirmed[2];      /* DRBD's question during a promotion was answered with 
 bit  queried[2];
 #endif
 
+/* Numbers, up to EPOCH_LIMIT, so that swaps compare them. Without -DEPOCHS: see conflict(). */
+#ifdef BACKUP
+#define EPOCHS
+#endif
 #ifdef EPOCHS
+#ifndef EPOCH_LIMIT
+#define EPOCH_LIMIT 4
+#endif
 byte epoch = 1;
 byte base[6];           /* per slot of a host: the epoch that its request was made from */
-byte noted[2] = 1;      /* durable: the highest epoch that this host has seen */
-#ifndef EPOCH_LIMIT
-#define EPOCH_LIMIT 8
 #endif
 #ifdef BACKUP
-byte saved_epoch;       /* of the API's store, taken at some moment */
+byte noted[2] = 1;      /* durable: the highest epoch that this host has seen */
+/* The API's store, as it was at some moment; then it comes back as that, once. */
+byte saved_epoch;
 byte saved_owner;
 bit  saved_boot;
 bit  saved_mode;
 bit  saved_eligible[2];
-#endif
+bit  restored;
+#define RULE_1_APPLIES (!restored)
+#else
+#define RULE_1_APPLIES true
 #endif
 
 byte what;              /* scratch: 0 between steps */
@@ -124,8 +133,10 @@ inline fault() {
 inline check() {
     assert(!(lacks[0] && lacks[1]));
     assert(!(ACKNOWLEDGES(0) && lacks[0]) && !(ACKNOWLEDGES(1) && lacks[1]));
-    assert(!lacks[0] || (mode == STANDALONE && owner == 1) || !eligible[0] || UNPROMOTABLE(0));
-    assert(!lacks[1] || (mode == STANDALONE && owner == 0) || !eligible[1] || UNPROMOTABLE(1))
+    assert(!RULE_1_APPLIES || !lacks[0] || (mode == STANDALONE && owner == 1) || !eligible[0] ||
+           UNPROMOTABLE(0));
+    assert(!RULE_1_APPLIES || !lacks[1] || (mode == STANDALONE && owner == 0) || !eligible[1] ||
+           UNPROMOTABLE(1))
 }
 
 /* ------------------------------------------------------------------ the API */
@@ -134,35 +145,50 @@ inline check() {
 #define WORKER  1
 #define LATE    2
 
-#ifdef EPOCHS
-#ifdef WEAK_EPOCH_NOT_REMEMBERED
-#define HELD false
+#ifdef BACKUP
+#define note(h, number) if :: noted[h] < number -> noted[h] = number :: else fi
 #else
-#define HELD (epoch < noted[me])        /* rule 2 */
+#define note(h, number) skip            /* numbers never fall */
 #endif
-#define FRESH(slot) (epoch == base[me * 3 + slot])
-#define note_base(slot) base[me * 3 + slot] = epoch; if :: noted[me] < epoch -> noted[me] = epoch :: else fi
-#define forget_base(h, slot) base[h * 3 + slot] = 0
+#if defined(BACKUP) && !defined(WEAK_EPOCH_NOT_REMEMBERED)
+#define HELD (epoch < noted[me])        /* rule 2 */
 #else
-/* Without numbers: every request that is on its way was read from the present state, because a
- * swap forgets the others. A host that hears "conflict" starts over, and so does one that hears
- * nothing; the -DEPOCHS configuration has the numbers, and keeps the requests. */
 #define HELD false
-#define FRESH(slot) true
-#define note_base(slot) skip
-#define forget_base(h, slot) skip
+#endif
+#ifdef EPOCHS
+#define MORE_EPOCHS (epoch < EPOCH_LIMIT)
+#else
+#define MORE_EPOCHS true
 #endif
 
-inline conflict(slot) {
-    if
+/* With -DEPOCHS every request keeps its number, and fails if it has changed. Without, and with
+ * -DBACKUP, every request that is on its way was read from the present state, because a swap forgets
+ * the others. A host that hears "conflict" starts over, and so does one that hears nothing. */
 #ifdef EPOCHS
+#define note_base(slot) base[me * 3 + slot] = epoch; note(me, epoch)
+#define note_won(slot) note(me, base[me * 3 + slot] + 1)
+#define forget_base(h, slot) base[h * 3 + slot] = 0
+#else
+#define note_base(slot) skip
+#define note_won(slot) skip
+#define forget_base(h, slot) skip
+#endif
+#if defined(EPOCHS) && !defined(BACKUP)
+#define FRESH(slot) (MORE_EPOCHS && epoch == base[me * 3 + slot])
+#else
+#define FRESH(slot) MORE_EPOCHS
+#endif
+
+inline conflict(h, slot, number) {
+    if
+#if defined(EPOCHS) && !defined(BACKUP)
     :: true
 #else
 #ifdef WEAK_GRANT_WITHOUT_CAS
     :: slot == GRANT
 #endif
     :: slot > WON
-    :: else -> slot = NONE
+    :: else -> slot = NONE; forget_base(h, number)
 #endif
     fi
 }
@@ -172,7 +198,9 @@ inline swap(who, request, this_boot) {
     what = request;
 #ifdef EPOCHS
     epoch++;
-    assert(epoch > noted[0] || epoch > noted[1]);
+#endif
+#if defined(BACKUP) && !defined(WEAK_EPOCH_NOT_REMEMBERED)
+    assert(epoch > noted[who]);
 #endif
     if
     :: what == GRANT || what == CLAIM_ALONE ->
@@ -184,8 +212,8 @@ inline swap(who, request, this_boot) {
     :: what == LEAVE ->
         eligible[who] = 0; if :: owner == 1 - who -> mode = STANDALONE :: else fi
     fi;
-    conflict(handler[0]); conflict(worker[0]); conflict(late[0]);
-    conflict(handler[1]); conflict(worker[1]); conflict(late[1])
+    conflict(0, handler[0], HANDLER); conflict(0, worker[0], WORKER); conflict(0, late[0], LATE);
+    conflict(1, handler[1], HANDLER); conflict(1, worker[1], WORKER); conflict(1, late[1], LATE)
 }
 
 /* A request arrives: now, late, after its sender gave up, or never. */
@@ -200,6 +228,42 @@ inline api() {
         what = NONE; forget_base(me, LATE); check() }
     fi
 }
+
+#ifdef BACKUP
+/* A watch tells it. What an own swap gave stands in the record before anything comes of it: see
+ * note_won(). */
+inline sees_authority() {
+    d_step { up[me] && noted[me] < epoch -> step("notes the epoch"); noted[me] = epoch }
+}
+
+#ifdef ONE_HAS_NOT_SEEN
+#define BOTH_HAVE_SEEN (saved_epoch < noted[0] || saved_epoch < noted[1])
+#else
+#define BOTH_HAVE_SEEN (saved_epoch < noted[0] && saved_epoch < noted[1])
+#endif
+
+inline loses_request(h, slot, number) {
+    if :: slot < WON -> slot = NONE; forget_base(h, number) :: else fi
+}
+
+/* Its connections end with it. */
+inline backup() {
+    if
+    :: d_step { me == 0 && saved_epoch == 0 -> step("the API's store is saved");
+        saved_epoch = epoch; saved_owner = owner; saved_boot = owner_boot; saved_mode = mode;
+        saved_eligible[0] = eligible[0]; saved_eligible[1] = eligible[1] }
+    :: d_step { me == 0 && saved_epoch != 0 && !restored && BOTH_HAVE_SEEN ->
+        step("the API is restored"); restored = 1;
+        epoch = saved_epoch; owner = saved_owner; owner_boot = saved_boot; mode = saved_mode;
+        eligible[0] = saved_eligible[0]; eligible[1] = saved_eligible[1];
+        saved_owner = 0; saved_boot = 0; saved_mode = 0; saved_eligible[0] = 0; saved_eligible[1] = 0;
+        told_clear[0] = 1; told_clear[1] = 1;
+        loses_request(0, handler[0], HANDLER); loses_request(0, worker[0], WORKER);
+        loses_request(1, handler[1], HANDLER); loses_request(1, worker[1], WORKER);
+        late[0] = NONE; late[1] = NONE; forget_base(0, LATE); forget_base(1, LATE); late_boot[0] = 0; late_boot[1] = 0; check() }
+    fi
+}
+#endif
 
 /* ------------------------------------------------------------------ DRBD: writes */
 
@@ -394,6 +458,9 @@ inline crashes() {
         failed[me] = 0;
         late_boot[me] = 0;
         if :: owner == me -> owner_boot = 0 :: else fi;
+#ifdef BACKUP
+        if :: saved_owner == me -> saved_boot = 0 :: else fi;
+#endif
         give_up(me, worker[me], WORKER, 0); give_up(me, handler[me], HANDLER, 0);
 #ifdef WEAK_RESTORE_QUERIES_FIRST
         queried[me] = 0;
@@ -434,6 +501,7 @@ inline link_loss_handler() {
         }
     /* exit 4 */
     :: d_step { GRANTED && frozen[me] && !connected[me] -> step("handler: exit 4, goes on alone");
+        note_won(HANDLER);
         give_up(me, handler[me], HANDLER, 1);
         frozen[me] = 0; ahead[me] = 1; set_peer_out(me, 1); check() }
     /* its answer is lost, its time is over, or its program crashed */
@@ -542,7 +610,7 @@ inline claim() {
 inline starts_guest() {
     assert(!lacks[me]);
     primary[me] = 1; was_primary[me] = 0; confirmed[me] = 0;
-    if :: worker[me] > WON -> worker[me] = NONE; forget_base(me, WORKER) :: else fi
+    if :: worker[me] > WON -> note_won(WORKER); worker[me] = NONE; forget_base(me, WORKER) :: else fi
 }
 
 inline promote() {
@@ -578,28 +646,54 @@ inline stop() {
     fi
 }
 
-/* A graceful `down` or disconnect of a Secondary: it outdates itself and the peer goes on, with no
- * freeze and no question. It says so before it stands in its metadata. So a swap comes first (rule
- * 9), which also ends whatever this host had asked for before, and the marker (rule 8). */
+/* A graceful disconnect, or `down`, while one side is Primary: the Secondary outdates itself, and the
+ * Primary goes on with no freeze and no question. The promise comes before it stands in the metadata.
+ * So a swap comes first (rule 9), which also ends whatever was asked for before. Who stops marks
+ * itself before it disconnects (rule 8). Two Secondaries part without outdating anybody. */
 #ifdef WEAK_LEAVES_WITHOUT_CAS
-#define MAY_LEAVE (worker[me] == NONE && (owner == peer || !primary[peer]))
+#define MAY_LEAVE (worker[me] == NONE)
 #else
 #define MAY_LEAVE (worker[me] == LEAVE + WON)
 #endif
+#ifdef WEAK_DISCONNECTS_WITHOUT_CAS
+#define MAY_DISCONNECT (worker[me] == NONE && MINE)
+#else
+#define MAY_DISCONNECT (worker[me] == GRANT + WON)
+#endif
+#ifdef WEAK_NO_MARKER_AT_STOP
+#define MARKED true
+#else
+#define MARKED (marker[me])
+#endif
+#define JOINED (connected[me] && connected[peer] && live)
+
+inline part(outdated) {
+    live = 0; connected[0] = 0; connected[1] = 0; syncing = 0; target = 0;
+    peer_good[0] = 0; peer_good[1] = 0; peer_out[1 - outdated] = 1;
+    if :: disk[outdated] == UPTODATE -> disk[outdated] = OUTDATED; unsynced[outdated] = 1 :: else fi;
+    ahead[1 - outdated] = 1
+}
+
 inline leaves() {
     if
     :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && owner != me ->
         step("asks to leave"); note_base(WORKER); worker[me] = LEAVE }
-    :: d_step { MAY_LEAVE && up[me] && !primary[me] && connected[me] && connected[peer] && live &&
-        disk[me] == UPTODATE && !failed[me] && !failed[peer] ->
-        step("leaves gracefully"); worker[me] = NONE; forget_base(me, WORKER);
-#ifndef WEAK_NO_MARKER_AT_STOP
-        marker[me] = 1;
-#endif
-        disk[me] = OUTDATED; unsynced[me] = 1; live = 0; connected[0] = 0; connected[1] = 0;
-        syncing = 0; target = 0; peer_good[0] = 0; peer_good[1] = 0; peer_out[peer] = 1;
-        if :: primary[peer] -> ahead[peer] = 1 :: else fi;
-        check() }
+    :: d_step { MAY_LEAVE && up[me] && !primary[me] && !marker[me] -> step("marks itself, to leave");
+        marker[me] = 1; check() }
+    :: d_step { MAY_LEAVE && MARKED && up[me] && !primary[me] && primary[peer] && JOINED &&
+        !failed[me] && CURRENT(peer) -> step("leaves gracefully");
+        note_won(WORKER); worker[me] = NONE; forget_base(me, WORKER); part(me); check() }
+    :: d_step { MAY_LEAVE && MARKED && up[me] && !primary[me] && !primary[peer] && JOINED &&
+        !failed[me] && !failed[peer] -> step("leaves gracefully; nobody is Primary");
+        note_won(WORKER); worker[me] = NONE; forget_base(me, WORKER);
+        live = 0; connected[0] = 0; connected[1] = 0; syncing = 0; target = 0;
+        peer_good[0] = 0; peer_good[1] = 0; check() }
+    /* its own disk must be current, or DRBD refuses */
+    :: d_step { primary[me] && !frozen[me] && IN_SYNC && worker[me] == NONE && !HELD && MINE ->
+        step("asks for Standalone, to disconnect"); note_base(WORKER); worker[me] = GRANT }
+    :: d_step { MAY_DISCONNECT && primary[me] && !frozen[me] && CURRENT(me) && JOINED &&
+        !failed[peer] -> step("disconnects, as Primary");
+        note_won(WORKER); worker[me] = NONE; forget_base(me, WORKER); part(peer); check() }
     :: d_step { unsynced[me] -> step("has Outdated on disk"); unsynced[me] = 0 }
     fi
 }
@@ -632,6 +726,10 @@ end: do
     :: stop()
 #ifdef LEAVING
     :: leaves()
+#endif
+#ifdef BACKUP
+    :: sees_authority()
+    :: backup()
 #endif
     :: rejoins()
     od

@@ -9,17 +9,22 @@
  *
  * Nothing has to happen, except what time enforces: the watchdog's reset, DRBD noticing a dead
  * link. So answers come late or never, C and B pause wherever they like, and requests of A may
- * reach the API long after A has given them up. What a pause of A does is checked with -DPAUSE.
+ * reach the API long after A has given them up.
  *
- * The values are small and not the profiles': the inequalities are what is explored.
+ * With -DPAUSE host A stands still as a whole, any number of times and for as long as it likes: its
+ * programs, its watchdog and its kernel's timers; its clock goes on. Then two instances may execute,
+ * but only for RESIDUE after the old one woke up or lost the link again, and it acknowledges nothing.
+ *
+ * The values are small and not the profiles': the inequalities are what is explored. D and Q are
+ * several ticks long, so that leaving either out of the link wait shows.
  */
 
 #ifndef R
 #define R 4     /* selfFenceSeconds */
-#define Q 2     /* queryFreshnessSeconds */
+#define Q 4     /* queryFreshnessSeconds */
 #define F 2     /* fencingSeconds */
 #define W 2     /* watchdogSeconds */
-#define D 2     /* linkDetectionSeconds */
+#define D 6     /* linkDetectionSeconds */
 #endif
 #ifndef SLOW
 #define SLOW 2
@@ -57,6 +62,7 @@
 /* host A: its guest, and how long ago by A's clock */
 bit  a_runs = 1;
 bit  a_owns = 1;        /* it is the owner, by the API */
+bit  a_claimed;         /* it was, and is about to start the guest */
 byte renewed;           /* the last confirmed renewal was sent */
 byte looked;            /* the last look at the link that showed it connected was asked for */
 byte asked;             /* the renewal that is under way was sent */
@@ -83,40 +89,61 @@ byte gone;              /* since B saw that the link is lost */
 bit  b_checked;         /* every condition of the takeover was found true, read, then query */
 bit  b_runs;
 
+bit  a_alone;           /* DRBD lost the link, and the API granted that A goes on alone */
+
 #ifdef PAUSE
 bit  paused;
-byte awake = F + W;     /* by A's clock: since the end of the pause */
-byte overlap;           /* by A's clock: both executed */
+bit  lapsed;            /* it may have been replaced: no heartbeat counts until it has swapped */
 #ifndef RESIDUE
-#define RESIDUE (D + Q + F + W)
+#define RESIDUE (D + Q + F + W) /* its kernel may show the link for D more, as its looks then do */
 #endif
+byte awake = RESIDUE;   /* by A's clock: since it woke up, or the link that it lived on died */
 #define STANDS paused
+#ifdef WEAK_LAPSE_NOT_AFFIRMED
+#define LAPSED false    /* any heartbeat counts */
+#else
+#define LAPSED lapsed
+#endif
+#define IN_RESIDUE (lapsed && awake < RESIDUE)
 #else
 #define STANDS false
+#define LAPSED false
+#define IN_RESIDUE false
 #endif
 
 #define LEAST(x, y) ((x) < (y) -> (x) : (y))
-#define LIMIT (R + F + W)
-#define MAY_RUN_BY_LEASE (renewed <= R)
+#define LEASE_LIMIT (R + F + W)
+#define LINK_LIMIT (Q + F + W)
+#define MAY_RUN_BY_LEASE (!LAPSED && renewed <= R)
 #define MAY_RUN_BY_LINK  (looked <= Q)
 /* the watchdog: the last moment at which either was true is F + W ago */
-#define RESET_IS_DUE (renewed >= R + F + W && looked >= Q + F + W)
+#define RESET_IS_DUE ((LAPSED || renewed >= LEASE_LIMIT) && looked >= LINK_LIMIT)
+
+/* A write is acknowledged once both have it, or if A may go on alone. A frozen device acknowledges
+ * nothing, and neither does one that still waits for a peer that has hung up. */
+#define A_ACKNOWLEDGES (a_runs && !STANDS && \
+                        ((linked && a_linked && b_linked) || (a_alone && !a_linked)))
 
 inline check() {
-#ifdef PAUSE
-    skip
-#else
-    assert(!(a_runs && b_runs))
-#endif
+    assert(!(a_runs && b_runs && !STANDS) || IN_RESIDUE);
+    assert(!(A_ACKNOWLEDGES && b_runs))
 }
 
 inline advance(age, by, limit) {
     if :: age + by >= limit -> age = limit :: else -> age = age + by fi
 }
 
+inline a_stops() {
+    a_runs = 0; a_claimed = 0; renewed = LEASE_LIMIT; looked = LINK_LIMIT;
+    asking = 0; arrived = 0; asked = 0;
+#ifdef PAUSE
+    lapsed = 0; awake = RESIDUE;
+#endif
+    a_alone = 0
+}
+
 inline a_is_reset() {
-    a_runs = 0; asking = 0; arrived = 0; asked = 0; a_linked = 0; linked = 0; dead = 0;
-    renewed = LIMIT; looked = LIMIT
+    a_stops(); a_linked = 0; linked = 0; dead = 0
 }
 
 /* What A's time enforces, unless A stands still. */
@@ -127,11 +154,7 @@ inline enforce() {
     fi;
 #ifndef WEAK_NO_WATCHDOG
     if
-    :: a_runs && RESET_IS_DUE
-#ifdef PAUSE
-        && awake >= F + W
-#endif
-        -> a_is_reset()
+    :: a_runs && RESET_IS_DUE -> a_is_reset()
     :: else
     fi
 #endif
@@ -145,73 +168,110 @@ inline tick() {
         if :: b_by = SLOW :: b_by = FAST fi;
         if :: c_by = SLOW :: c_by = FAST fi;
         d_step {
-            if :: a_runs -> advance(renewed, a_by, LIMIT); advance(looked, a_by, LIMIT) :: else fi;
-            if :: asking -> advance(asked, a_by, LIMIT) :: else fi;
-#ifdef PAUSE
-            if
-            :: !paused && a_runs -> advance(awake, a_by, F + W)
-            :: else
-            fi;
-            if
-            :: !paused && a_runs && b_runs -> advance(overlap, a_by, 250)
-            :: else -> overlap = 0
-            fi;
-            if
-            :: !paused && a_linked && !linked -> advance(dead, a_by, D)
-            :: else
-            fi;
-            if :: !paused -> enforce() :: else fi;
-            /* by samples: what lies between two of them counts to neither end */
-            assert(overlap <= RESIDUE);
-#else
-            if :: a_linked && !linked -> advance(dead, a_by, D) :: else fi;
-            enforce();
+            /* A's clock goes on also while A stands still; its kernel's timers do not */
+#ifdef CLOCK_STANDS_STILL_TOO
+            if :: STANDS -> a_by = 0 :: else fi;
 #endif
-            if :: !b_linked && !b_runs -> advance(gone, b_by, LINK_WAIT) :: else fi;
-            if :: !newer -> advance(unchanged, c_by, L) :: else fi;
-            a_by = 0; b_by = 0; c_by = 0
+            if :: a_runs || a_claimed -> advance(renewed, a_by, LEASE_LIMIT) :: else fi;
+            if :: a_runs -> advance(looked, a_by, LINK_LIMIT) :: else fi;
+            if :: asking -> advance(asked, a_by, LEASE_LIMIT) :: else fi;
+            if :: !STANDS && a_linked && !linked -> advance(dead, a_by, D) :: else fi;
+#ifdef PAUSE
+            if :: !paused -> advance(awake, a_by, RESIDUE); :: else fi;
+#endif
+            if :: !STANDS -> enforce() :: else fi;
+            if :: !b_linked && a_owns -> advance(gone, b_by, LINK_WAIT) :: else fi;
+            if :: a_owns && !newer -> advance(unchanged, c_by, L) :: else fi;
+            a_by = 0; b_by = 0; c_by = 0;
+            check()
         }
     }
 }
 
 /* ---- A ---- */
+#ifdef WEAK_RESUMED_BY_ANYBODY
+#define OWNS true
+#else
+#define OWNS a_owns
+#endif
+/* A heartbeat sent since it woke up comes first: what the taker finds true after that comes L later,
+ * and until then what its kernel still said of the link counts no more, as R >= D + Q. */
+#ifdef WEAK_AFFIRMED_BEFORE_A_HEARTBEAT
+#define HEARD true
+#else
+#define HEARD (renewed <= R)
+#endif
+#if defined(SHORT_PAUSES) || defined(CLOCK_STANDS_STILL_TOO)
+#define MAY_WAKE true
+#else
+#define MAY_WAKE (!MAY_RUN_BY_LEASE && !MAY_RUN_BY_LINK)
+#endif
+
 inline host_a() {
     if
-    :: d_step { !STANDS && a_owns && a_runs && !asking -> step("A sends a renewal");
+    :: d_step { !STANDS && (a_runs || a_claimed) && !asking -> step("A sends a renewal");
         asking = 1; arrived = 0; asked = 0 }
     :: d_step { !STANDS && arrived -> step("A hears that it is renewed");
         asking = 0; arrived = 0;
+#ifndef WEAK_OLD_CLAIM_STARTS
+        if :: a_claimed && renewed > R -> a_claimed = 0 :: else fi;
+#endif
 #ifdef WEAK_COUNTED_FROM_THE_ANSWER
         renewed = 0;
 #else
         renewed = LEAST(asked, renewed);
 #endif
         asked = 0;
-        if :: !a_runs -> renewed = LIMIT :: else fi }
+        if :: !a_runs && !a_claimed -> renewed = LEASE_LIMIT :: else fi }
     :: d_step { !STANDS && asking -> step("A gives the renewal up");
         asking = 0; arrived = 0; asked = 0 }
     :: d_step { !STANDS && a_runs && a_linked -> step("A asks its kernel: connected"); looked = 0 }
 #ifdef WEAK_QUERY_FROM_EVENTS
     /* what events said last, and they are late */
-    :: d_step { !STANDS && a_runs && !a_linked && looked < LIMIT -> step("A looks at old events");
+    :: d_step { !STANDS && a_runs && !a_linked && looked < LINK_LIMIT -> step("A looks at old events");
         looked = 0 }
 #endif
     /* self-fence: at any moment once it may not run, or for any other reason */
-    :: d_step { !STANDS && a_runs -> step("A stops the guest"); a_runs = 0;
-        renewed = LIMIT; looked = LIMIT; asking = 0; arrived = 0; asked = 0 }
+    :: d_step { !STANDS && a_runs -> step("A stops the guest"); a_stops() }
 #ifdef WEAK_FENCED_BEFORE_STOPPED
-    :: d_step { !STANDS && !fenced -> step("A reports: fenced"); fenced = 1 }
+    :: d_step { !STANDS && a_owns && !fenced -> step("A reports: fenced"); fenced = 1 }
 #else
     :: d_step { !STANDS && !a_runs && a_owns && !fenced -> step("A reports: fenced, or booted anew");
-        fenced = 1 }
+        fenced = 1; a_stops() }
 #endif
-    /* a start is a swap: an assignment to B that was made before is void */
-    :: d_step { !STANDS && !a_runs && a_owns -> step("A claims and starts the guest");
-        a_runs = 1; renewed = 0; looked = LIMIT; newer = 1; proof_old = 0; assigned = 0;
-        fenced = 0; b_checked = 0; check() }
+    /* A claim is a swap: an assignment to B that was made before is void. */
+    :: d_step { !STANDS && !a_runs && a_owns -> step("A claims");
+        a_claimed = 1; renewed = 0; newer = 1; proof_old = 0; assigned = 0; fenced = 0;
+        b_checked = 0 }
+    /* Rule 14: its heartbeat has not lapsed since then. A promotion asks the peer if it is connected, so
+     * it comes to no end over a link that is dead and not yet lost. */
+    :: d_step { !STANDS && a_claimed && renewed <= R && (linked || !a_linked) ->
+        step("A starts the guest"); a_claimed = 0; a_runs = 1; looked = LINK_LIMIT; check() }
+    /* DRBD froze and asks: only the owner goes on alone (rule 4), and then nobody takes over (6) */
+    :: d_step { !STANDS && a_runs && !a_linked && !a_alone && OWNS -> step("A may go on alone");
+        a_alone = 1; b_checked = 0; check() }
 #ifdef PAUSE
-    :: d_step { !paused -> step("A stands still"); paused = 1 }
-    :: d_step { paused -> step("A goes on"); paused = 0; awake = 0; dead = 0 }
+    :: d_step { !paused && a_runs -> step("A stands still"); paused = 1 }
+    /* Its guard looks at the clock, before anything that A did meanwhile counts. A fence has F from
+     * now, and its watchdog goes on to count where it stood. */
+    :: d_step { paused && MAY_WAKE -> step("A goes on"); paused = 0; dead = 0;
+        if
+        :: a_runs -> awake = 0;
+            if
+            :: !MAY_RUN_BY_LEASE && !MAY_RUN_BY_LINK -> lapsed = 1; looked = Q;
+                renewed = LEASE_LIMIT; asked = (asking -> LEASE_LIMIT : 0)
+            :: else
+            fi
+        :: else
+        fi;
+        check() }
+    /* Rule 10. What B found true before is void, and so is an assignment, which names the epoch. */
+    :: d_step { !STANDS && a_runs && lapsed && a_owns && HEARD -> step("A affirms that it owns the mirror");
+        lapsed = 0;
+#ifndef WEAK_LAPSE_AFFIRMED_BY_A_READ
+        assigned = 0; proof_old = 0; b_checked = 0
+#endif
+        }
 #endif
     fi
 }
@@ -219,17 +279,23 @@ inline host_a() {
 /* ---- API: what A sent arrives, also late ---- */
 inline api() {
     d_step { asking && !arrived -> step("API renews A's Lease");
-        arrived = 1; newer = 1; proof_old = 1 }
+        arrived = 1;
+        if :: a_owns -> newer = 1; proof_old = assigned :: else fi }
 }
 
 /* ---- link ---- */
 inline link() {
     if
-    :: d_step { linked -> step("the link dies"); linked = 0; dead = 0 }
+    :: d_step { linked -> step("the link dies"); linked = 0; dead = 0;
+#if defined(PAUSE) && !defined(RESIDUE_FROM_WAKING_UP_ALONE)
+        if :: lapsed -> awake = 0 :: else fi        /* it lived on the link until now */
+#endif
+        }
     :: d_step { !STANDS && a_linked && !linked -> step("A notices"); a_linked = 0; dead = 0 }
     :: d_step { b_linked && !linked -> step("B notices"); b_linked = 0; gone = 0 }
     :: d_step { !linked && !a_linked && !b_linked && !b_runs && !STANDS -> step("the link is back");
-        linked = 1; a_linked = 1; b_linked = 1; gone = 0 }
+        linked = 1; a_linked = 1; b_linked = 1; gone = 0;
+        if :: a_alone -> a_alone = 0; b_checked = 0 :: else fi }
     fi
 }
 
@@ -238,9 +304,9 @@ inline controller() {
     if
     :: d_step { newer -> step("C sees a newer Lease"); newer = 0; unchanged = 0 }
 #ifdef WEAK_NO_LEASE_WAIT
-    :: d_step { !assigned -> step("C assigns the guest to B");
+    :: d_step { a_owns && !assigned -> step("C assigns the guest to B");
 #else
-    :: d_step { !newer && unchanged >= L && !assigned -> step("C assigns the guest to B");
+    :: d_step { a_owns && !newer && unchanged >= L && !assigned -> step("C assigns the guest to B");
 #endif
         assigned = 1; proof_old = 0 }
     :: d_step { assigned && proof_old -> step("C withdraws it"); assigned = 0; proof_old = 0 }
@@ -256,10 +322,15 @@ inline controller() {
 
 inline host_b() {
     if
-    :: d_step { !b_runs && !b_checked && !b_linked && ((PROOF && gone >= LINK_WAIT) || fenced) ->
+    :: d_step { a_owns && !a_alone && !b_checked && !b_linked && ((PROOF && gone >= LINK_WAIT) || fenced) ->
         step("B finds every condition true"); b_checked = 1 }
-    :: d_step { b_checked && !b_runs -> step("B swaps, promotes, starts the guest");
-        a_owns = 0; b_runs = 1; b_checked = 0; check() }
+    /* whatever A swapped meanwhile makes it fail */
+    :: d_step { b_checked -> step("B swaps: it is the owner");
+        a_owns = 0; b_checked = 0;
+        assigned = 0; proof_old = 0; newer = 0; unchanged = 0; fenced = 0; gone = 0 }
+    /* while it is connected its kernel refuses a second Primary */
+    :: d_step { !a_owns && !b_runs && (!b_linked || !a_runs) -> step("B promotes, and starts the guest");
+        b_runs = 1; gone = 0; check() }
     fi
 }
 
