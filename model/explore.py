@@ -133,7 +133,7 @@ UNIQUENESS = (
     ),
     outside("leases", "clock stands still, too", "CLOCK_STANDS_STILL_TOO", *SMALL),
     outside("leases", "short pauses", "SHORT_PAUSES", *SMALL),
-    outside("leases", "clock ratio 2", "SLOW=1", "FAST=2"),
+    outside("leases", "clock ratio 2", "SLOW=1", "FAST=2", "R=6", "Q=1", "F=1", "W=1", "D=1"),
 )
 # Each leaves out a condition that the rules have and that these checks do not need.
 UNNEEDED = tuple(
