@@ -27,6 +27,10 @@ So the other end waits rho*(D + Q + F + W) from y.
 The two waits are independent: the predicate is a disjunction, so its last true moment is the
 later of the two arms' last true moments, and each wait covers its own arm. R has no place in the
 second wait, since an arm that depends on the lease is covered by the first.
+
+**Standstill.** A host that stood still as a whole and woke up may take a dead link for alive for
+D + Q, and live on it. The lease wait is no shorter than that either, so that no takeover comes
+meanwhile that counts on a heartbeat from before it affirmed to be the owner (docs/model.md).
 """
 
 from enum import StrEnum
@@ -73,7 +77,10 @@ class Timing(Model):
     @property
     def lease_wait_s(self) -> float:
         """Shortest safe wait from a lease's last change to believing that its host has stopped."""
-        residue_s = self.self_fence_seconds + self.fencing_seconds + self.watchdog_seconds
+        believes_s = max(
+            self.self_fence_seconds, self.link_detection_seconds + self.query_freshness_seconds
+        )
+        residue_s = believes_s + self.fencing_seconds + self.watchdog_seconds
         return self.clock_rate_ratio * residue_s + MARGIN_S
 
     @property
@@ -93,7 +100,8 @@ class Timing(Model):
             return (
                 f"leaseDurationSeconds {self.lease_duration_seconds:g} is too short: a host may run"
                 f" guests for up to {self.lease_wait_s:g} s after its last heartbeat"
-                " (clockRateRatio x (selfFenceSeconds + fencingSeconds + watchdogSeconds) +"
+                " (clockRateRatio x (selfFenceSeconds, or linkDetectionSeconds +"
+                " queryFreshnessSeconds if that is more, + fencingSeconds + watchdogSeconds) +"
                 f" {MARGIN_S:g}); raise leaseDurationSeconds to at least {self.lease_wait_s:g}"
             )
         if self.renew_interval_seconds * 2 > self.self_fence_seconds:
@@ -129,7 +137,7 @@ FAST = Timing(
     fencing_seconds=0.6,
     watchdog_seconds=1,
     link_detection_seconds=1.5,
-    lease_duration_seconds=5.0,
+    lease_duration_seconds=5.5,
 )
 
 PROFILES = {Profile.DEFAULT: DEFAULT, Profile.FAST: FAST}

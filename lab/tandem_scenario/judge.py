@@ -15,6 +15,7 @@ HOLDS = (
     Reason.HOLD_EPOCH_REGRESSED,
     Reason.HOLD_IDENTITY_CHANGED,
     Reason.HOLD_PROTOCOL_TOO_NEW,
+    Reason.SPLIT_BRAIN,
 )
 LOOK_S = 0.1
 """How often expectations with `by` are looked at, at least."""

@@ -125,10 +125,10 @@ class Driver:
         except PortError as error:
             return fx.Unreachable(str(error))
         unit.observe_mirror(mirror)
-        return fx.MirrorRead(mirror, uuid.uuid4().hex)
+        return fx.MirrorRead(mirror, uuid.uuid4().hex, unit.record)
 
     async def _swap(self, unit: Unit, effect: fx.Swap) -> fx.Outcome:
-        lapses = unit.lapses
+        affirms = unit.lapses_ended_by(effect.authority, self.node)
         try:
             mirror = await self.ports.api.swap_authority(
                 unit.mirror.key, unit.record.uid, effect.expected_epoch, effect.authority
@@ -138,9 +138,8 @@ class Driver:
         except (ApiUnavailable, ApiGone) as error:
             return fx.SwapUnclear(str(error))
         unit.observe_mirror(mirror)
+        unit.affirmed = max(unit.affirmed, affirms)
         new = effect.authority
-        if new.owner == self.node.host:
-            unit.affirmed = lapses
         log.info(
             "%s: authority epoch %d: %s owner=%s mode=%s",
             unit.mirror.key,

@@ -75,7 +75,6 @@ class Actuator:
         self._libvirt_known = False
         driver.on_starting = self.guard_once
         self.heart.before_confirm = self._see_lapse
-        self._guarding = False
 
     @property
     def units(self) -> list[Unit]:
@@ -164,15 +163,17 @@ class Actuator:
         deadline_s = self.ports.clock.boottime_s() + FIRST_LOOK_S
         while True:
             late = self.ports.clock.boottime_s() > deadline_s
-            self._guarding = self._guarding or late or (self._looked() and self.heart.tried)
-            if self._guarding or self._looked():
+            self.node.guarding = self.node.guarding or late or (self._looked() and self.heart.tried)
+            if self.node.guarding or self._looked():
                 self.guard_once()
             await asyncio.sleep(GUARD_INTERVAL_S)
 
     def _see_lapse(self) -> None:
         """A heartbeat is about to be confirmed."""
         sent_s, now_s = self.node.renewal_sent_at_s, self.ports.clock.boottime_s()
-        if lapse_must_be_judged(self._guarding, sent_s, self.node.timing, now_s):
+        for unit in self.units:
+            unit.see_lapse(self.node, now_s)
+        if lapse_must_be_judged(self.node.guarding, sent_s, self.node.timing, now_s):
             self.guard_once()
 
     def _looked(self) -> bool:
@@ -188,7 +189,7 @@ class Actuator:
         units = {unit.mirror.key: unit for unit in self.units}
         views = (unit.view(self.node) for unit in units.values())
         judgement = judge(views, self.node.renewal_sent_at_s, now_s)
-        for key in judgement.fence if self._guarding else ():
+        for key in judgement.fence if self.node.guarding else ():
             unit = units[key]
             if unit.fence_task is None or unit.fence_task.done():
                 judged_by_s = self.node.renewal_sent_at_s
@@ -226,7 +227,8 @@ class Actuator:
             view = unit.view(self.node)
             permission = run_permission(view, renewal_sent_at_s, now_s)
             if permission.allowed or not view.guest_may_run:
-                unit.lapses += view.guest_may_run
+                if view.guest_may_run:
+                    unit.lapse(now_s)
                 unit.wake.set()
                 return
             log.error("%s: fencing: %s", unit.mirror.key, permission.message)

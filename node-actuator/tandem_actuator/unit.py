@@ -19,8 +19,8 @@ from tandem_actuator.core.model import (
     Record,
     View,
 )
-from tandem_actuator.core.run import has_lapsed
-from tandem_api.authority import Instance
+from tandem_actuator.core.run import has_lapsed, lapse_must_be_judged
+from tandem_api.authority import Authority, Instance
 from tandem_api.guest import Guest, GuestReport
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror, ReplicaReport
@@ -33,7 +33,9 @@ BACKOFF_MAX_S = 8.0
 
 @dataclass
 class NodeFacts:
-    """What is the same for all mirrors on this host."""
+    """What is the same for all mirrors on this host. ``guarding``: this run stops what may not run,
+    as it does once it has looked at everything, or for long enough.
+    """
 
     host: str
     instance: Instance
@@ -43,13 +45,16 @@ class NodeFacts:
     addresses: Mapping[str, str] = field(default_factory=dict)
     peer_timings: Mapping[str, Timing] = field(default_factory=dict)
     renewal_sent_at_s: float | None = None
+    renewal_confirmed_at_s: float = float("-inf")
     steady_since_s: float = 0.0
+    guarding: bool = False
 
-    def see_gap(self, sent_at_s: float, now_s: float) -> None:
-        """A renewal sent then is being confirmed: has the one before it lapsed?"""
+    def renewed(self, sent_at_s: float, now_s: float) -> None:
+        """The renewal that was sent then is confirmed. Has the one before it lapsed?"""
         before_s = self.renewal_sent_at_s
         if before_s is None or now_s - before_s > self.timing.self_fence_seconds:
             self.steady_since_s = sent_at_s
+        self.renewal_sent_at_s, self.renewal_confirmed_at_s = sent_at_s, now_s
 
 
 @dataclass
@@ -73,6 +78,7 @@ class Unit:
     fence: FenceProgress | None = None
     fence_task: asyncio.Task[None] | None = None
     lapses: int = 0
+    lapsed_at_s: float = float("-inf")
     affirmed: int = 0
     promoting: bool = False
     failures: int = 0
@@ -111,14 +117,34 @@ class Unit:
             handler_running=self.handlers > 0,
             shutdown_sent_at_s=self.shutdown_sent_at_s,
             fence=self.fence,
+            failures=self.failures,
             lapsed=self.lapses != self.affirmed,
+            heard_since_lapse=self._heard_since_lapse(node),
         )
 
     def see_lapse(self, node: NodeFacts, now_s: float) -> None:
-        """Before a new look is taken in: the guest may have run without permission until now."""
-        if self.may_run and has_lapsed(self.view(node), node.renewal_sent_at_s, now_s):
-            self.lapses += 1
-            self.wake.set()
+        """Before a look or a heartbeat is taken in, which would hide it: the guest may have run
+        without permission until now.
+        """
+        sent_at_s = node.renewal_sent_at_s
+        judged = lapse_must_be_judged(node.guarding, sent_at_s, node.timing, now_s)
+        if judged and self.may_run and has_lapsed(self.view(node), sent_at_s, now_s):
+            self.lapse(now_s)
+
+    def lapse(self, now_s: float) -> None:
+        """The guest has run without permission until now."""
+        self.lapses += 1
+        self.lapsed_at_s = now_s
+        self.wake.set()
+
+    def _heard_since_lapse(self, node: NodeFacts) -> bool:
+        # None is confirmed that took longer than RENEW_TIMEOUT_S: nobody has counted L since it.
+        return node.renewal_confirmed_at_s >= self.lapsed_at_s
+
+    def lapses_ended_by(self, authority: Authority, node: NodeFacts) -> int:
+        """Up to which lapse this swap, which is about to be sent, affirms the owner."""
+        affirms = authority.owner == node.host and self._heard_since_lapse(node)
+        return self.lapses if affirms else self.affirmed
 
     @property
     def may_run(self) -> bool:

@@ -94,7 +94,7 @@ class Actuator:
             timing=permit.timing if permit else DEFAULT,
             renewal_sent_at_s=permit.renewal_sent_at_s if permit else None,
         )
-        self.tried = self.guarding = False
+        self.tried = False
         self.published: Timing | None = None
         self.client = Client(api, self.name, self.group)
         self.driver = Driver(machine, self.client, self.node, crash)
@@ -188,8 +188,7 @@ class Actuator:
         if self.machine.boottime_s() - sent_at_s > RENEW_TIMEOUT_S:
             return
         self._see_lapse()
-        self.node.see_gap(sent_at_s, self.machine.boottime_s())
-        self.node.renewal_sent_at_s = sent_at_s
+        self.node.renewed(sent_at_s, self.machine.boottime_s())
         self.machine.permit = Permit(sent_at_s, wanted)
         self.published = self.node.timing = wanted
 
@@ -199,14 +198,16 @@ class Actuator:
         deadline_s = self.machine.boottime_s() + FIRST_LOOK_S
         while True:
             late = self.machine.boottime_s() > deadline_s
-            self.guarding = self.guarding or late or (self._looked() and self.tried)
-            if self.guarding or self._looked():
+            self.node.guarding = self.node.guarding or late or (self._looked() and self.tried)
+            if self.node.guarding or self._looked():
                 self.guard_once()
             yield Sleep(GUARD_INTERVAL_S)
 
     def _see_lapse(self) -> None:
         sent_s, now_s = self.node.renewal_sent_at_s, self.machine.boottime_s()
-        if lapse_must_be_judged(self.guarding, sent_s, self.node.timing, now_s):
+        for unit in self.units:
+            unit.see_lapse(self.node, now_s)
+        if lapse_must_be_judged(self.node.guarding, sent_s, self.node.timing, now_s):
             self.guard_once()
 
     def _looked(self) -> bool:
@@ -217,7 +218,7 @@ class Actuator:
         units = {unit.mirror.key: unit for unit in self.units}
         views = (self._view(unit) for unit in units.values())
         judgement = judge(views, self.node.renewal_sent_at_s, self.machine.boottime_s())
-        for key in judgement.fence if self.guarding else ():
+        for key in judgement.fence if self.node.guarding else ():
             self._start_fence(units[key])
         if self.machine.watchdog.armed:
             self.machine.watchdog.feed_until(judgement.feed_until_s)
@@ -245,7 +246,8 @@ class Actuator:
             now_s, view = self.machine.boottime_s(), unit.view(self.node)
             permission = run_permission(view, renewal_sent_at_s, now_s)
             if permission.allowed or not view.guest_may_run:
-                unit.lapses += view.guest_may_run
+                if view.guest_may_run:
+                    unit.lapse(now_s)
                 unit.wake.set()
                 return
             self._say(unit, f"fences itself: {permission.message}")

@@ -136,11 +136,11 @@ class Driver:
             return fx.Unreachable(str(error))
         unit.observe_mirror(mirror)
         self._requests += 1
-        return fx.MirrorRead(mirror, f"{self.node.instance}#{self._requests}")
+        return fx.MirrorRead(mirror, f"{self.node.instance}#{self._requests}", unit.record)
 
     def _swap(self, unit: Unit, effect: fx.Swap) -> Doing:
         server, key, uid = self.client.api.server, unit.mirror.key, unit.record.uid
-        lapses = unit.lapses
+        affirms = unit.lapses_ended_by(effect.authority, self.node)
 
         def swap() -> Mirror:
             return server.swap_authority(key, uid, effect.expected_epoch, effect.authority)
@@ -152,8 +152,7 @@ class Driver:
         except (ApiUnavailable, ApiGone) as error:
             return fx.SwapUnclear(str(error))
         unit.observe_mirror(mirror)
-        if effect.authority.owner == self.node.host:
-            unit.affirmed = lapses
+        unit.affirmed = max(unit.affirmed, affirms)
         return fx.Swapped(mirror)
 
     def _update_record(self, unit: Unit, effect: fx.UpdateRecord) -> fx.Outcome:

@@ -341,9 +341,13 @@ class Pair:
         self.kernel.after(duration_s, self.sides[target.host].group, finish)
 
     def _copied(self, name: str, source: Replica, target: Replica) -> None:
-        """The target is done. The source hears of it by a packet."""
+        """The target is done. The source hears of it by a packet.
+
+        What the target, as Primary, has written and sent is not copied over: DRBD locks it.
+        """
         theirs, mine = source.backings[name], target.backings[name]
-        mine.data.clear()
+        under_way = {w.number for w in target.in_flight.values() if w.volume == name}
+        mine.data.intersection_update(under_way)
         mine.data.update(theirs.data)
         mine.history |= theirs.history | {mine.current}
         mine.current, mine.bitmap, mine.crashed_primary = theirs.current, 0, False

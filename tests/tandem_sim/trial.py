@@ -57,8 +57,11 @@ def trial(scenario: Scenario, world: World | None = None) -> Outcome:
 
 
 def _faults(world: World, scenario: Scenario, outcome: Outcome) -> None:
+    at_s = 0.0
     for step in scenario.steps:
-        world.run(step.at_s)
+        if step.at_s > at_s:  # between two steps at one moment nothing happens, as in ``player``
+            world.run(step.at_s)
+        at_s = step.at_s
         if world.referee.problems:
             return
         take(world, step)

@@ -71,6 +71,8 @@ Decision = Start | Stay
 Rule = Callable[[View, float, str], Decision | None]
 
 
+REFUSALS = 2
+"""So often a replica that stands alone is connected before it counts as diverged."""
 ASK_AGAIN_AFTER_S = 3.0
 """DRBD's own question takes a moment to get here: kernel, drbdadm, fence-peer, socket."""
 
@@ -277,7 +279,8 @@ def _adopt(view: View, now_s: float, wall: str) -> Decision | None:
     authority = view.mirror.status.authority
     assert authority is not None
     mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
-    if mine and view.lapsed and view.fence is None:
+    # Without a new heartbeat a taker finds nothing new: its claim may come after this swap too.
+    if mine and view.lapsed and view.heard_since_lapse and view.fence is None:
         return Start(
             Task.ADOPT,
             Reason.ADOPTED,
@@ -330,11 +333,29 @@ def _rejoin(view: View, now_s: float, wall: str) -> Decision | None:
         stay = Stay(Reason.SPLIT_BRAIN, "Primary without authority: not connecting")
         return _let_go(view, now_s, wall) or stay
     discard = procedures.may_discard(authority, view) and authority.mode is Mode.STANDALONE
+    if view.failures >= REFUSALS and not discard and _wrote_as_an_owner_not_followed(view):
+        return Stay(
+            Reason.SPLIT_BRAIN,
+            f"{view.peer} owns the mirror and the kernels refuse to connect: {view.host} wrote as"
+            f" the owner of epoch {view.record.owned_epoch}, which the authority (epoch"
+            f" {authority.epoch}) does not follow. A person decides which writes to keep",
+        )
     return Start(
         Task.REJOIN,
         Reason.REJOINING,
         "the replica stands alone: connecting it again",
         lambda: procedures.rejoin(view, discard=discard),
+    )
+
+
+def _wrote_as_an_owner_not_followed(view: View) -> bool:
+    """As it is after a restore of the API: only this host knows of its last epoch as an owner."""
+    authority = view.mirror.status.authority
+    return (
+        authority is not None
+        and authority.owner == view.peer
+        and not authority.may_own(view.host)
+        and authority.epoch <= view.record.owned_epoch
     )
 
 

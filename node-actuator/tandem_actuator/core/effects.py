@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final
 
-from tandem_actuator.core.model import DrbdView, Metadata
+from tandem_actuator.core.model import DrbdView, Metadata, Record
 from tandem_api.authority import Authority
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Marker, Mirror
@@ -176,10 +176,13 @@ Effect = (
 
 @dataclass(frozen=True)
 class MirrorRead:
-    """The mirror as a quorum had it, and a fresh id to mark an own swap with."""
+    """The mirror as a quorum had it, and a fresh id to mark an own swap with. ``record``: what this
+    host knows by then; another procedure may have noted more since this one began.
+    """
 
     mirror: Mirror
     request_id: str
+    record: Record
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,9 @@ class View:
     every look found a Primary whose writes are suspended without a peer, counted anew after each
     question of DRBD's.
     ``lapsed``: the run predicate was false for some time, and since then this host has not made a
-    swap that says that it is still the owner.
+    swap that says that it is still the owner. ``heard_since_lapse``: a heartbeat has been confirmed
+    since the last lapse.
+    ``failures``: how often in a row what was tried did not help.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
     ``mirror`` and ``guest`` come from a watch and may be stale; whatever is irreversible starts
     with a quorum read.
@@ -213,7 +215,9 @@ class View:
     handler_running: bool = False
     shutdown_sent_at_s: float | None = None
     fence: FenceProgress | None = None
+    failures: int = 0
     lapsed: bool = False
+    heard_since_lapse: bool = False
 
     @property
     def peer(self) -> str:

@@ -7,7 +7,7 @@ each procedure and is argued where it is not obvious. ``decide`` chooses which o
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Proposal, Refusal, Settled, Verdict
@@ -100,7 +100,7 @@ def _transact(view: View, propose: Proposer) -> Transaction:
         read = yield ReadMirror()
         if not isinstance(read, MirrorRead):
             return Refusal(Reason.API_UNREACHABLE, _words(read))
-        authority = read.mirror.status.authority
+        view, authority = replace(view, record=read.record), read.mirror.status.authority
         if authority and authority.request_id in mine:
             return (yield from _record_won(read.mirror, view, mine[authority.request_id]))
         fresh = yield QueryDrbd()
@@ -326,7 +326,7 @@ def shut_down(view: View) -> Procedure:
     read = yield ReadMirror()
     if not isinstance(read, MirrorRead):
         return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
-    hold = rules.held(read.mirror, view.record)
+    hold = rules.held(read.mirror, read.record)
     if hold:
         return _refused(hold)
     step = ("shut down", ShutDownGuest())
@@ -365,7 +365,7 @@ def rejoin(view: View, *, discard: bool) -> Procedure:
         read = yield ReadMirror()
         if not isinstance(read, MirrorRead):
             return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
-        if not may_discard(read.mirror.status.authority, view):
+        if not may_discard(read.mirror.status.authority, replace(view, record=read.record)):
             return Finished(
                 Reason.SPLIT_BRAIN, "the authority does not allow to discard", progress=False
             )
@@ -483,7 +483,7 @@ def promotion(view: View) -> Procedure:
     read = yield ReadMirror()
     if not isinstance(read, MirrorRead):
         return Finished(Reason.API_UNREACHABLE, _words(read), progress=False)
-    verdict = rules.confirm_promotion(read.mirror, facts_of(view))
+    verdict = rules.confirm_promotion(read.mirror, facts_of(replace(view, record=read.record)))
     if isinstance(verdict, Refusal):
         return _refused(verdict)
     if isinstance(verdict, Proposal):

@@ -174,7 +174,7 @@ def judge(views: Iterable[View], renewal_sent_at_s: float | None, now_s: float) 
 def lapse_must_be_judged(
     guarding: bool, renewal_sent_at_s: float | None, timing: Timing, now_s: float
 ) -> bool:
-    """Whether the guard must look before a heartbeat that is about to be confirmed counts.
+    """Whether a lapse counts before a heartbeat that is about to be confirmed, or a look, does.
 
     What lapsed before it must not be forgotten. A run that has just started (not ``guarding`` yet)
     may take F for it: nobody was fenced yet, the watchdog is fed no further than the last run's

@@ -62,9 +62,11 @@ def test_whatever_is_accepted_outlasts_the_slowest_host(
 def test_whatever_is_refused_breaks_one_of_the_three(values: dict[str, float]) -> None:
     if accepted(values) is not None:
         return
-    residue_s = (
-        values["self_fence_seconds"] + values["fencing_seconds"] + values["watchdog_seconds"]
+    believes_s = max(
+        values["self_fence_seconds"],
+        values["link_detection_seconds"] + values["query_freshness_seconds"],
     )
+    residue_s = believes_s + values["fencing_seconds"] + values["watchdog_seconds"]
     too_short = values["lease_duration_seconds"] < values["clock_rate_ratio"] * residue_s + MARGIN_S
     no_room = values["renew_interval_seconds"] * 2 > values["self_fence_seconds"]
     assert too_short or no_room or values["link_detection_seconds"] < MIN_LINK_DETECTION_S
@@ -79,6 +81,13 @@ def test_the_link_wait_outlasts_a_peer_that_lives_on_the_link(timing: Timing) ->
         + timing.watchdog_seconds
     )
     assert timing.link_wait_s / timing.clock_rate_ratio > peer_stops_after_s
+
+
+@pytest.mark.parametrize("timing", [DEFAULT, FAST])
+def test_the_lease_wait_outlasts_a_host_that_woke_up_and_believes_in_the_link(
+    timing: Timing,
+) -> None:
+    assert timing.lease_duration_seconds >= timing.link_wait_s
 
 
 @pytest.mark.parametrize("timing", [DEFAULT, FAST])

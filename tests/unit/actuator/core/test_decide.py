@@ -252,9 +252,12 @@ class TestAuthorityKeeping:
         assert task(at(running(held_by, drbd(Role.PRIMARY)))) is Task.ADOPT
 
     def test_after_a_lapse_it_says_again_that_it_owns_it(self) -> None:
+        """But not before a heartbeat was confirmed since: until then a taker's proof stays good."""
         lapsed = replace(running(authority(), drbd(Role.PRIMARY)), lapsed=True)
-        assert task(at(lapsed)) is Task.ADOPT
-        assert stays(at(replace(lapsed, lapsed=False))) is Reason.RUNNING
+        assert stays(at(lapsed)) is Reason.RUNNING
+        heard = replace(lapsed, heard_since_lapse=True)
+        assert task(at(heard)) is Task.ADOPT
+        assert stays(at(replace(heard, lapsed=False))) is Reason.RUNNING
 
     def test_a_promotion_that_was_overtaken_is_let_go(self) -> None:
         """It was claimed and promoted here; the guest never started, and the peer took over."""
@@ -298,6 +301,23 @@ class TestStandAlone:
 
     def test_it_connects_again(self) -> None:
         assert task(at(view(authority(B), self.alone, assigned=assignment(B)))) is Task.REJOIN
+
+    @pytest.mark.parametrize(
+        ("failures", "owned_epoch", "diverged"), [(1, 5, False), (2, 5, True), (9, 4, False)]
+    )
+    def test_what_the_authority_does_not_follow_is_a_split_brain(
+        self, failures: int, owned_epoch: int, diverged: bool
+    ) -> None:
+        """As after a restore of the API. Refused twice, it is said, and left to a person."""
+        known = view(
+            standalone(B),
+            self.alone,
+            record=record(owned_epoch=owned_epoch),
+            assigned=assignment(B),
+        )
+        decision = at(replace(known, failures=failures))
+        assert (decision.reason is Reason.SPLIT_BRAIN) is diverged
+        assert isinstance(decision, Stay if diverged else Start)
 
     def test_the_owner_connects_again(self) -> None:
         primary = drbd(Role.PRIMARY, Connection.STANDALONE)

@@ -17,6 +17,7 @@ from tandem_actuator.core.model import (
     FenceProgress,
     Metadata,
     NotConfigured,
+    Record,
     Role,
 )
 from tandem_actuator.core.procedures import UnexpectedOutcome, exit_code
@@ -55,6 +56,7 @@ class Outside:
     script: dict[type, list[fx.Outcome]] = field(default_factory=dict)
     done: list[fx.Effect] = field(default_factory=list)
     reads: int = 0
+    record: Record = field(default_factory=record)
 
     def perform(self, effect: fx.Effect) -> fx.Outcome:
         self.done.append(effect)
@@ -64,7 +66,7 @@ class Outside:
         match effect:
             case fx.ReadMirror():
                 self.reads += 1
-                return fx.MirrorRead(self.at, f"r{self.reads}")
+                return fx.MirrorRead(self.at, f"r{self.reads}", self.record)
             case fx.ReadHeartbeat():
                 return fx.HeartbeatRead(self.beat)
             case fx.QueryDrbd():
@@ -412,9 +414,8 @@ class TestRejoin:
     def test_what_may_not_be_discarded(self, held_by: Authority) -> None:
         """Not the owner's, not an eligible replica's, not what this host wrote as this owner."""
         known = view(standalone(B, epoch=6), self.alone, record=record(owned_epoch=5))
-        outside = Outside(mirror(held_by), self.alone)
-        finished = play(procedures.rejoin(known, discard=True), outside)
-        assert finished.reason is Reason.SPLIT_BRAIN
+        outside = Outside(mirror(held_by), self.alone, record=known.record)
+        assert play(procedures.rejoin(known, discard=True), outside).reason is Reason.SPLIT_BRAIN
         assert not outside.effects(fx.Connect)
 
 
@@ -451,7 +452,7 @@ class TestThaw:
 
 def test_no_guest_is_stopped_unread_or_by_an_order_of_the_past() -> None:
     known = view(authority(), drbd(Role.PRIMARY), assigned=assignment(B))
-    past = fx.MirrorRead(mirror(authority(B, epoch=4)), "r1")
+    past = fx.MirrorRead(mirror(authority(B, epoch=4)), "r1", known.record)
     for read in (past, fx.Unreachable("away")):
         outside = Outside(known.mirror, known.drbd, script={fx.ReadMirror: [read]})
         play(procedures.shut_down(known), outside)
