@@ -65,14 +65,6 @@ SITE_RULES: Mapping[str, tuple[Rule, ...]] = {
             f" (selfFenceSeconds + fencingSeconds + watchdogSeconds) + {timing.MARGIN_S}",
         ),
         Rule(
-            "self.leaseDurationSeconds >= self.clockRateRatio * (self.linkDetectionSeconds"
-            " + self.queryFreshnessSeconds + self.fencingSeconds + double(self.watchdogSeconds))"
-            f" + {timing.MARGIN_S}",
-            "leaseDurationSeconds is too short; raise it to at least clockRateRatio x"
-            " (linkDetectionSeconds + queryFreshnessSeconds + fencingSeconds + watchdogSeconds)"
-            f" + {timing.MARGIN_S}",
-        ),
-        Rule(
             "self.renewIntervalSeconds * 2.0 <= self.selfFenceSeconds",
             "renewIntervalSeconds leaves no room for one lost heartbeat; lower it to at most half"
             " of selfFenceSeconds",

@@ -30,7 +30,8 @@ second wait, since an arm that depends on the lease is covered by the first.
 
 **Standstill.** A host that stood still as a whole and woke up may take a dead link for alive for
 D + Q, and live on it. The lease wait is no shorter than that either, so that no takeover comes
-meanwhile that counts on a heartbeat from before it affirmed to be the owner (docs/model.md).
+meanwhile that counts on a heartbeat from before it affirmed to be the owner (docs/model.md). Who
+counts takes the longer of this wait and leaseDurationSeconds.
 """
 
 from enum import StrEnum
@@ -96,13 +97,14 @@ class Timing(Model):
 
     def problem(self) -> str | None:
         """Why these numbers are not safe or not usable together, or None."""
-        if self.lease_duration_seconds < self.lease_wait_s:
+        residue_s = self.self_fence_seconds + self.fencing_seconds + self.watchdog_seconds
+        least_s = self.clock_rate_ratio * residue_s + MARGIN_S
+        if self.lease_duration_seconds < least_s:
             return (
                 f"leaseDurationSeconds {self.lease_duration_seconds:g} is too short: a host may run"
-                f" guests for up to {self.lease_wait_s:g} s after its last heartbeat"
-                " (clockRateRatio x (selfFenceSeconds, or linkDetectionSeconds +"
-                " queryFreshnessSeconds if that is more, + fencingSeconds + watchdogSeconds) +"
-                f" {MARGIN_S:g}); raise leaseDurationSeconds to at least {self.lease_wait_s:g}"
+                f" guests for up to {least_s:g} s after its last heartbeat"
+                " (clockRateRatio x (selfFenceSeconds + fencingSeconds + watchdogSeconds) +"
+                f" {MARGIN_S:g}); raise leaseDurationSeconds to at least {least_s:g}"
             )
         if self.renew_interval_seconds * 2 > self.self_fence_seconds:
             return (
