@@ -118,6 +118,7 @@ class Driver:
             return fx.Failed(str(error))
 
     async def _read_mirror(self, unit: Unit) -> fx.Outcome:
+        known = unit.record
         try:
             mirror = await self.ports.api.read_mirror(unit.mirror.key)
         except ApiGone:
@@ -125,7 +126,7 @@ class Driver:
         except PortError as error:
             return fx.Unreachable(str(error))
         unit.observe_mirror(mirror)
-        return fx.MirrorRead(mirror, uuid.uuid4().hex, unit.record)
+        return fx.MirrorRead(mirror, uuid.uuid4().hex, known)
 
     async def _swap(self, unit: Unit, effect: fx.Swap) -> fx.Outcome:
         affirms = unit.lapses_ended_by(effect.authority, self.node)

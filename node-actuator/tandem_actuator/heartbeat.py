@@ -90,12 +90,11 @@ class Heart:
         except (PortError, TimeoutError) as error:
             log.warning("heartbeat not confirmed: %s", str(error) or "no answer in time")
             return False
-        confirmed_at_s = self.clock.boottime_s()
-        if confirmed_at_s - sent_at_s > RENEW_TIMEOUT_S:
+        if self.clock.boottime_s() - sent_at_s > RENEW_TIMEOUT_S:
             log.warning("heartbeat not confirmed: this host stood still before the answer was read")
             return False
         self.before_confirm()  # a lapse must be seen before it is over
-        self.node.renewed(sent_at_s, confirmed_at_s)
+        self.node.renewed(sent_at_s, self.clock.boottime_s())
         self.on_confirmed(sent_at_s, wanted)
         self.published = wanted
         self.node.timing = wanted

@@ -70,8 +70,9 @@ class Actuator:
             lambda: self.cluster.site,
             self.cluster.wanted_timing,
             metrics.renewed,
-            on_confirmed,
+            self._keep_permit,
         )
+        self._store_permit = on_confirmed
         self._libvirt_known = False
         driver.on_starting = self.guard_once
         self.heart.before_confirm = self._see_lapse
@@ -163,7 +164,8 @@ class Actuator:
         deadline_s = self.ports.clock.boottime_s() + FIRST_LOOK_S
         while True:
             late = self.ports.clock.boottime_s() > deadline_s
-            self.node.guarding = self.node.guarding or late or (self._looked() and self.heart.tried)
+            ready = self._looked() and self.heart.tried and not self._is_being_affirmed()
+            self.node.guarding = self.node.guarding or late or ready
             if self.node.guarding or self._looked():
                 self.guard_once()
             await asyncio.sleep(GUARD_INTERVAL_S)
@@ -175,6 +177,14 @@ class Actuator:
             unit.see_lapse(self.node, now_s)
         if lapse_must_be_judged(self.node.guarding, sent_s, self.node.timing, now_s):
             self.guard_once()
+
+    def _keep_permit(self, sent_at_s: float, timing: Timing) -> None:
+        """For the next run, which would not know of a lapse."""
+        if not any(unit.lapsed for unit in self.units):
+            self._store_permit(sent_at_s, timing)
+
+    def _is_being_affirmed(self) -> bool:
+        return any(unit.is_being_affirmed(self.node) for unit in self.units)
 
     def _looked(self) -> bool:
         return (
@@ -338,14 +348,14 @@ class Actuator:
         age_s = now_s - unit.replica_sent_at_s
         if replica_report_is_due(replica, unit.sent_replica, shown, age_s):
             worded = replica.model_copy(update={"message": unit.message})
-            await self.ports.api.report_replica(unit.mirror.key, self.node.host, worded)
+            await self.ports.api.report_replica(unit.mirror.key, self.node.host, worded, shown)
             unit.sent_replica, unit.replica_sent_at_s = replica, now_s
         if guest is None or unit.guest is None:
             return
         known, age_s = unit.guest.status.hosts.get(self.node.host), now_s - unit.guest_sent_at_s
         if guest_report_is_due(guest, unit.sent_guest, known, age_s):
             told = guest.model_copy(update={"message": unit.message})
-            await self.ports.api.report_guest(unit.guest.key, self.node.host, told)
+            await self.ports.api.report_guest(unit.guest.key, self.node.host, told, known)
             unit.sent_guest, unit.guest_sent_at_s = guest, now_s
 
     async def _report_host(self) -> None:

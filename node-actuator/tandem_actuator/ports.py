@@ -95,12 +95,22 @@ class Api(Protocol):
         """Write this host's lease; its new resourceVersion. Raises: ApiUnavailable."""
         ...
 
-    async def report_replica(self, key: ObjectKey, host: str, report: ReplicaReport) -> None:
-        """Write Mirror.status.replicas[host]. Raises: ApiUnavailable, ApiGone."""
+    async def report_replica(
+        self, key: ObjectKey, host: str, report: ReplicaReport, shown: ReplicaReport | None = None
+    ) -> None:
+        """Write Mirror.status.replicas[host]; ``shown``: what stands there, as far as is known.
+
+        Raises: ApiUnavailable, ApiGone.
+        """
         ...
 
-    async def report_guest(self, key: ObjectKey, host: str, report: GuestReport) -> None:
-        """Write Guest.status.hosts[host]. Raises: ApiUnavailable, ApiGone."""
+    async def report_guest(
+        self, key: ObjectKey, host: str, report: GuestReport, shown: GuestReport | None = None
+    ) -> None:
+        """Write Guest.status.hosts[host]; ``shown``: what stands there, as far as is known.
+
+        Raises: ApiUnavailable, ApiGone.
+        """
         ...
 
     async def report_host(self, name: str, instance: Instance, versions: Mapping[str, str]) -> None:

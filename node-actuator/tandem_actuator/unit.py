@@ -118,7 +118,7 @@ class Unit:
             shutdown_sent_at_s=self.shutdown_sent_at_s,
             fence=self.fence,
             failures=self.failures,
-            lapsed=self.lapses != self.affirmed,
+            lapsed=self.lapsed,
             heard_since_lapse=self._heard_since_lapse(node),
         )
 
@@ -140,6 +140,15 @@ class Unit:
     def _heard_since_lapse(self, node: NodeFacts) -> bool:
         # None is confirmed that took longer than RENEW_TIMEOUT_S: nobody has counted L since it.
         return node.renewal_confirmed_at_s >= self.lapsed_at_s
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether there was a lapse that no swap as the owner has ended yet."""
+        return self.lapses != self.affirmed
+
+    def is_being_affirmed(self, node: NodeFacts) -> bool:
+        """It has lapsed, and the swap that says that this host is still the owner is on its way."""
+        return self.lapsed and self._heard_since_lapse(node)
 
     def lapses_ended_by(self, authority: Authority, node: NodeFacts) -> int:
         """Up to which lapse this swap, which is about to be sent, affirms the owner."""

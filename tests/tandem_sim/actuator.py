@@ -189,7 +189,8 @@ class Actuator:
             return
         self._see_lapse()
         self.node.renewed(sent_at_s, self.machine.boottime_s())
-        self.machine.permit = Permit(sent_at_s, wanted)
+        if not any(unit.lapsed for unit in self.units):  # which the next run would not know
+            self.machine.permit = Permit(sent_at_s, wanted)
         self.published = self.node.timing = wanted
 
     # -- the guard, as loop.py guards
@@ -198,7 +199,8 @@ class Actuator:
         deadline_s = self.machine.boottime_s() + FIRST_LOOK_S
         while True:
             late = self.machine.boottime_s() > deadline_s
-            self.node.guarding = self.node.guarding or late or (self._looked() and self.tried)
+            ready = self._looked() and self.tried and not self._is_being_affirmed()
+            self.node.guarding = self.node.guarding or late or ready
             if self.node.guarding or self._looked():
                 self.guard_once()
             yield Sleep(GUARD_INTERVAL_S)
@@ -209,6 +211,9 @@ class Actuator:
             unit.see_lapse(self.node, now_s)
         if lapse_must_be_judged(self.node.guarding, sent_s, self.node.timing, now_s):
             self.guard_once()
+
+    def _is_being_affirmed(self) -> bool:
+        return any(unit.is_being_affirmed(self.node) for unit in self.units)
 
     def _looked(self) -> bool:
         unknown = any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units)

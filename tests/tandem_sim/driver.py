@@ -129,14 +129,14 @@ class Driver:
         unit.observe_drbd(drbd, self.machine.boottime_s(), self.machine.host.log.wall())
 
     def _read_mirror(self, unit: Unit) -> Doing:
-        server, key = self.client.api.server, unit.mirror.key
+        server, key, known = self.client.api.server, unit.mirror.key, unit.record
         try:
             mirror = yield from self.client.call(lambda: server.get(Mirror, key), API_TIMEOUT_S)
         except PortError as error:
             return fx.Unreachable(str(error))
         unit.observe_mirror(mirror)
         self._requests += 1
-        return fx.MirrorRead(mirror, f"{self.node.instance}#{self._requests}", unit.record)
+        return fx.MirrorRead(mirror, f"{self.node.instance}#{self._requests}", known)
 
     def _swap(self, unit: Unit, effect: fx.Swap) -> Doing:
         server, key, uid = self.client.api.server, unit.mirror.key, unit.record.uid

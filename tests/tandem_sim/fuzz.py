@@ -144,7 +144,7 @@ def _in_a_child(one: Scenario, world: World) -> Outcome:
     if pid == 0:
         os.close(read_end)
         gc.disable()
-        signal.alarm(HANGS_AFTER_S)
+        signal.setitimer(signal.ITIMER_PROF, HANGS_AFTER_S)  # of its own time
         with os.fdopen(write_end, "wb") as pipe:
             pickle.dump(trial(one, world), pipe)
         os._exit(0)

@@ -7,7 +7,7 @@ only it has. Called by ``plan``, and again by ``execute`` on a fresh read right 
 
 from dataclasses import dataclass
 
-from tandem_api.authority import Authority, Eligibility, Mode, Override
+from tandem_api.authority import PROTOCOL, Authority, Eligibility, Mode, Override
 from tandem_api.guest import ProofKind
 from tandem_api.mirror import Mirror, OverrideRequest, ReplicaReport
 from tandem_api.reasons import Reason
@@ -38,6 +38,12 @@ def override(mirror: Mirror, world: World) -> Grant | Refusal | None:
         return Refusal(Reason.OVERRIDE_WAITING, "spec.override.acceptDataLoss is false")
     if order.epoch != authority.epoch:
         return _stale(mirror, world, order, authority)
+    if authority.min_protocol > PROTOCOL:
+        return Refusal(
+            Reason.OVERRIDE_WAITING,
+            f"the mirror needs protocol {authority.min_protocol}, and this controller knows"
+            f" {PROTOCOL}: upgrade it",
+        )
     if not authority.initialised:
         return Refusal(
             Reason.OVERRIDE_WAITING,

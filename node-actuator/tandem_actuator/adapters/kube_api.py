@@ -73,12 +73,16 @@ class KubeApi:
             )
         )
 
-    async def report_replica(self, key: ObjectKey, host: str, report: ReplicaReport) -> None:
-        patch = {"replicas": {host: _whole(report)}}
+    async def report_replica(
+        self, key: ObjectKey, host: str, report: ReplicaReport, shown: ReplicaReport | None = None
+    ) -> None:
+        patch = {"replicas": {host: _whole(report, shown)}}
         await _answered(self._client.merge_patch_status(MIRRORS, key, patch))
 
-    async def report_guest(self, key: ObjectKey, host: str, report: GuestReport) -> None:
-        patch = {"hosts": {host: _whole(report)}}
+    async def report_guest(
+        self, key: ObjectKey, host: str, report: GuestReport, shown: GuestReport | None = None
+    ) -> None:
+        patch = {"hosts": {host: _whole(report, shown)}}
         await _answered(self._client.merge_patch_status(GUESTS, key, patch))
 
     async def report_host(self, name: str, instance: Instance, versions: Mapping[str, str]) -> None:
@@ -106,9 +110,15 @@ class KubeApi:
                     log.warning("watch of %s interrupted: %s", kind.__name__, message)
 
 
-def _whole(report: Model) -> dict[str, object]:
-    """For a merge patch: absent fields become null, so that old values do not stay."""
-    return report.model_dump(mode="json", by_alias=True)
+def _whole(report: Model, shown: Model | None) -> dict[str, Any]:
+    """For a merge patch: what is absent becomes null, so that old values do not stay. In a map that
+    is what the API shows and the report has not.
+    """
+    new = report.model_dump(mode="json", by_alias=True)
+    for name, old in (shown.model_dump(mode="json", by_alias=True) if shown else {}).items():
+        if isinstance(old, dict) and isinstance(new[name], dict):
+            new[name] = {**dict.fromkeys(old), **new[name]}
+    return new
 
 
 def _parsed(kind: type[R], raw: Raw) -> R | None:

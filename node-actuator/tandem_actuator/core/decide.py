@@ -24,6 +24,7 @@ from tandem_actuator.core.model import (
     Role,
     View,
 )
+from tandem_actuator.core.record import has_diverged
 from tandem_api.authority import Mode
 from tandem_api.reasons import Reason
 
@@ -169,6 +170,24 @@ def _marker_needed(view: View, now_s: float, wall: str) -> Decision | None:
         reason,
         "marking this replica as possibly stale",
         lambda: procedures.set_marker(view, reason, wall),
+    )
+
+
+def _diverged(view: View, now_s: float, wall: str) -> Decision | None:
+    """After a restore of the API: only this host knows of its last epoch as an owner.
+
+    It is noted at once, since the authority's later epochs do not tell it any more.
+    """
+    authority = view.mirror.status.authority
+    assert authority is not None
+    followed = authority.epoch > view.record.owned_epoch or authority.may_own(view.host)
+    if authority.owner != view.peer or followed or has_diverged(view.record):
+        return None
+    return Start(
+        Task.SET_MARKER,
+        Reason.SPLIT_BRAIN,
+        f"{view.peer} owns the mirror at an epoch that this host has owned: marking this replica",
+        lambda: procedures.set_marker(view, Reason.SPLIT_BRAIN, wall),
     )
 
 
@@ -333,29 +352,18 @@ def _rejoin(view: View, now_s: float, wall: str) -> Decision | None:
         stay = Stay(Reason.SPLIT_BRAIN, "Primary without authority: not connecting")
         return _let_go(view, now_s, wall) or stay
     discard = procedures.may_discard(authority, view) and authority.mode is Mode.STANDALONE
-    if view.failures >= REFUSALS and not discard and _wrote_as_an_owner_not_followed(view):
+    if view.failures >= REFUSALS and not discard and has_diverged(view.record):
         return Stay(
             Reason.SPLIT_BRAIN,
-            f"{view.peer} owns the mirror and the kernels refuse to connect: {view.host} wrote as"
-            f" the owner of epoch {view.record.owned_epoch}, which the authority (epoch"
-            f" {authority.epoch}) does not follow. A person decides which writes to keep",
+            f"{view.host} wrote as the owner of epoch {view.record.owned_epoch}, which the"
+            f" authority does not follow: {view.peer} went on without. A person decides which"
+            " writes to keep",
         )
     return Start(
         Task.REJOIN,
         Reason.REJOINING,
         "the replica stands alone: connecting it again",
         lambda: procedures.rejoin(view, discard=discard),
-    )
-
-
-def _wrote_as_an_owner_not_followed(view: View) -> bool:
-    """As it is after a restore of the API: only this host knows of its last epoch as an owner."""
-    authority = view.mirror.status.authority
-    return (
-        authority is not None
-        and authority.owner == view.peer
-        and not authority.may_own(view.host)
-        and authority.epoch <= view.record.owned_epoch
     )
 
 
@@ -461,6 +469,7 @@ RULES: tuple[Rule, ...] = (
     _unknown,
     _not_configured,
     _half_brought_up,
+    _diverged,
     _marker_needed,
     _first_sync,
     _taken_over,

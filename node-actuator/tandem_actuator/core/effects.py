@@ -177,7 +177,7 @@ Effect = (
 @dataclass(frozen=True)
 class MirrorRead:
     """The mirror as a quorum had it, and a fresh id to mark an own swap with. ``record``: what this
-    host knows by then; another procedure may have noted more since this one began.
+    host had noted before it asked; another procedure may have noted more since this one began.
     """
 
     mirror: Mirror

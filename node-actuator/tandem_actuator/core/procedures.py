@@ -47,6 +47,7 @@ from tandem_actuator.core.effects import (
     Wait,
 )
 from tandem_actuator.core.model import DrbdState, Metadata, Role, View
+from tandem_actuator.core.record import has_diverged
 from tandem_api.authority import Authority
 from tandem_api.guest import ProofKind
 from tandem_api.lease import Heartbeat
@@ -366,9 +367,8 @@ def rejoin(view: View, *, discard: bool) -> Procedure:
         if not isinstance(read, MirrorRead):
             return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
         if not may_discard(read.mirror.status.authority, replace(view, record=read.record)):
-            return Finished(
-                Reason.SPLIT_BRAIN, "the authority does not allow to discard", progress=False
-            )
+            why = "the authority does not allow to discard"
+            return Finished(Reason.SPLIT_BRAIN, why, progress=False)
         stored = yield UpdateRecord(marker=Marker(reason=Reason.REJOINING))
         if isinstance(stored, Failed):
             return _failed("the durable record", stored)
@@ -385,12 +385,12 @@ def may_discard(authority: Authority | None, view: View) -> bool:
     """Whether this replica's own changes since the fork are known to be worthless.
 
     The peer took over under the rules (this side was frozen or dead and acknowledged nothing the
-    peer lacks), or a person accepted the loss; and whatever this host wrote, it wrote as an owner
-    that the authority has followed. Something that promoted this replica behind Tandem's back is
-    not covered: that stays StandAlone for a person.
+    peer lacks), or a person accepted the loss; and this host wrote as an owner that the authority
+    has followed. Anything else stays StandAlone for a person, until an override.
     """
     return (
         authority is not None
+        and (authority.override is not None or not has_diverged(view.record))
         and authority.owner == view.peer
         and not authority.may_own(view.host)
         and authority.epoch > view.record.owned_epoch

@@ -4,11 +4,21 @@ from dataclasses import replace
 
 from tandem_actuator.core.effects import Keep, UpdateRecord
 from tandem_actuator.core.model import Record
+from tandem_api.reasons import Reason
+
+
+def has_diverged(record: Record) -> bool:
+    """Whether the authority went on from before this host was its owner (``decide._diverged``)."""
+    return record.marker is not None and record.marker.reason is Reason.SPLIT_BRAIN
 
 
 def updated(record: Record, update: UpdateRecord) -> Record:
-    """The record after an update. An update can neither lower an epoch nor un-attach a replica."""
+    """The record after an update. An update can neither lower an epoch nor un-attach a replica,
+    and that it has diverged is forgotten only once the marker is cleared.
+    """
     marker = record.marker if isinstance(update.marker, Keep) else update.marker
+    if marker is not None and has_diverged(record):
+        marker = record.marker
     return replace(
         record,
         incarnation=record.incarnation or update.incarnation,

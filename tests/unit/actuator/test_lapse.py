@@ -43,6 +43,7 @@ def test_one_as_the_owner_after_a_heartbeat_that_was_confirmed_since(
 ) -> None:
     unit, node = lapsed_unit(), replace(ME, renewal_confirmed_at_s=confirmed_at_s)
     assert unit.view(node).lapsed
+    assert unit.is_being_affirmed(node) is (confirmed_at_s >= LAPSED_AT_S)
     unit.affirmed = unit.lapses_ended_by(owned_by(owner), node)
     assert unit.view(node).lapsed is not ends
 

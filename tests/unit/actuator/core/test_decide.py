@@ -302,23 +302,6 @@ class TestStandAlone:
     def test_it_connects_again(self) -> None:
         assert task(at(view(authority(B), self.alone, assigned=assignment(B)))) is Task.REJOIN
 
-    @pytest.mark.parametrize(
-        ("failures", "owned_epoch", "diverged"), [(1, 5, False), (2, 5, True), (9, 4, False)]
-    )
-    def test_what_the_authority_does_not_follow_is_a_split_brain(
-        self, failures: int, owned_epoch: int, diverged: bool
-    ) -> None:
-        """As after a restore of the API. Refused twice, it is said, and left to a person."""
-        known = view(
-            standalone(B),
-            self.alone,
-            record=record(owned_epoch=owned_epoch),
-            assigned=assignment(B),
-        )
-        decision = at(replace(known, failures=failures))
-        assert (decision.reason is Reason.SPLIT_BRAIN) is diverged
-        assert isinstance(decision, Stay if diverged else Start)
-
     def test_the_owner_connects_again(self) -> None:
         primary = drbd(Role.PRIMARY, Connection.STANDALONE)
         assert task(at(running(standalone(), primary))) is Task.REJOIN
