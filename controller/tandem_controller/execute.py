@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from tandem_api.guest import Assignment, GuestStatus
 from tandem_api.meta import ObjectKey, Resource
+from tandem_controller.decide import leases
 from tandem_controller.decide.conditions import patch
 from tandem_controller.decide.model import (
     Notice,
@@ -30,7 +31,7 @@ from tandem_controller.decide.model import (
     WriteFinalizers,
     WriteStatus,
 )
-from tandem_controller.decide.override import Grant, override
+from tandem_controller.decide.override import Grant, override, owner_is_as_judged
 from tandem_controller.events import EventQueue
 from tandem_controller.metrics import Metrics
 from tandem_controller.ports import Api, ApiConflict, ApiError, ApiRefused, ApiUnavailable, Raw
@@ -193,10 +194,13 @@ class Executor:
         )
 
     async def _swap(self, write: SwapAuthority, world: World) -> None:
-        """Decide once more, on a quorum read: the plan was made from watches."""
+        """Decide once more, on quorum reads: the plan was made from watches."""
         mirror = await self._api.read_mirror(write.mirror.key)
         grant = override(mirror, world)
         if not isinstance(grant, Grant) or mirror.status.authority is None:
+            return
+        heartbeats = await self._api.heartbeats(leases.READ_TIMEOUT_S)
+        if not owner_is_as_judged(mirror, world, heartbeats):
             return
         authority = grant.authority.model_copy(update={"request_id": str(uuid4())})
         await self._api.swap_authority(

@@ -180,7 +180,7 @@ class Actuator:
 
     def _keep_permit(self, sent_at_s: float, timing: Timing) -> None:
         """For the next run, which would not know of a lapse."""
-        if not any(unit.lapsed for unit in self.units):
+        if not any(unit.may_be_affirmed(self.node) for unit in self.units):
             self._store_permit(sent_at_s, timing)
 
     def _is_being_affirmed(self) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tandem_actuator.core.authority import held
 from tandem_actuator.core.model import (
     DomainState,
     DrbdState,
@@ -146,9 +147,15 @@ class Unit:
         """Whether there was a lapse that no swap as the owner has ended yet."""
         return self.lapses != self.affirmed
 
+    def may_be_affirmed(self, node: NodeFacts) -> bool:
+        """It has lapsed, and a swap that says that this host is still the owner may come."""
+        authority = self.mirror.status.authority
+        mine = authority is not None and authority.owner == node.host
+        return self.lapsed and mine and held(self.mirror, self.record) is None
+
     def is_being_affirmed(self, node: NodeFacts) -> bool:
-        """It has lapsed, and the swap that says that this host is still the owner is on its way."""
-        return self.lapsed and self._heard_since_lapse(node)
+        """Such a swap is on its way."""
+        return self.may_be_affirmed(node) and self._heard_since_lapse(node)
 
     def lapses_ended_by(self, authority: Authority, node: NodeFacts) -> int:
         """Up to which lapse this swap, which is about to be sent, affirms the owner."""

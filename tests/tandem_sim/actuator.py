@@ -189,7 +189,7 @@ class Actuator:
             return
         self._see_lapse()
         self.node.renewed(sent_at_s, self.machine.boottime_s())
-        if not any(unit.lapsed for unit in self.units):  # which the next run would not know
+        if not any(unit.may_be_affirmed(self.node) for unit in self.units):
             self.machine.permit = Permit(sent_at_s, wanted)
         self.published = self.node.timing = wanted
 

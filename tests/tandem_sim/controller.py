@@ -31,7 +31,7 @@ from tandem_controller.decide.model import (
     WriteFinalizers,
     WriteStatus,
 )
-from tandem_controller.decide.override import Grant, override
+from tandem_controller.decide.override import Grant, override, owner_is_as_judged
 from tandem_controller.decide.plan import plan as make_plan
 from tandem_sim.api import Api, Client
 from tandem_sim.events import Log
@@ -235,6 +235,11 @@ class Controller:
         grant = override(mirror, world)
         held_by = mirror.status.authority
         if not isinstance(grant, Grant) or held_by is None:
+            return
+        beats = yield from self.client.call(
+            lambda: list(server.leases.values()), leases.READ_TIMEOUT_S
+        )
+        if not owner_is_as_judged(mirror, world, beats):
             return
         request_id = f"{self.name}#{self.kernel.number('request')}"
         authority = grant.authority.model_copy(update={"request_id": request_id})

@@ -5,10 +5,12 @@ does: until the other host is known not to write. Then the loser is out until it
 only it has. Called by ``plan``, and again by ``execute`` on a fresh read right before the swap.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tandem_api.authority import PROTOCOL, Authority, Eligibility, Mode, Override
 from tandem_api.guest import ProofKind
+from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror, OverrideRequest, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
@@ -55,6 +57,20 @@ def override(mirror: Mirror, world: World) -> Grant | Refusal | None:
         return Refusal(ground.reason, f"Waiting to carry out spec.override: {ground.message}")
     new = _overridden(authority, order, mirror.peer_of(order.host))
     return Grant(new, f"{order.by} gave it to {order.host}: {ground}")
+
+
+def owner_is_as_judged(mirror: Mirror, world: World, heartbeats: Iterable[Heartbeat]) -> bool:
+    """Whether the owner's heartbeat, read after the mirror, is still the one that was judged.
+
+    Heartbeats from before the owner claimed would say of it what was true of the last one.
+    """
+    owner = mirror.status.authority.owner if mirror.status.authority else ""
+    view = world.hosts.get(owner)
+    judged = view.heartbeat if view else None
+    now = next((heartbeat for heartbeat in heartbeats if heartbeat.host == owner), None)
+    if judged is None or now is None or view is None:
+        return judged is now
+    return now.instance == judged.instance if view.fresh else now.version == judged.version
 
 
 def _applied(authority: Authority, order: OverrideRequest) -> bool:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import procedures
 from tandem_actuator.core.authority import Proposal, Refusal, Settled
+from tandem_actuator.core.diverged import has_diverged, may_discard
 from tandem_actuator.core.effects import Procedure
 from tandem_actuator.core.model import (
     Connection,
@@ -24,7 +25,6 @@ from tandem_actuator.core.model import (
     Role,
     View,
 )
-from tandem_actuator.core.record import has_diverged
 from tandem_api.authority import Mode
 from tandem_api.reasons import Reason
 
@@ -176,12 +176,14 @@ def _marker_needed(view: View, now_s: float, wall: str) -> Decision | None:
 def _diverged(view: View, now_s: float, wall: str) -> Decision | None:
     """After a restore of the API: only this host knows of its last epoch as an owner.
 
-    It is noted at once, since the authority's later epochs do not tell it any more.
+    It is noted at once, since the authority's later epochs do not tell it any more. Who is in sync
+    has nothing that the peer lacks.
     """
     authority = view.mirror.status.authority
     assert authority is not None
     followed = authority.epoch > view.record.owned_epoch or authority.may_own(view.host)
-    if authority.owner != view.peer or followed or has_diverged(view.record):
+    known = has_diverged(view.record) or _drbd(view).in_sync
+    if authority.owner != view.peer or followed or known:
         return None
     return Start(
         Task.SET_MARKER,
@@ -351,7 +353,7 @@ def _rejoin(view: View, now_s: float, wall: str) -> Decision | None:
         # Claimed and promoted, but taken over before its guest was started: nothing holds it.
         stay = Stay(Reason.SPLIT_BRAIN, "Primary without authority: not connecting")
         return _let_go(view, now_s, wall) or stay
-    discard = procedures.may_discard(authority, view) and authority.mode is Mode.STANDALONE
+    discard = may_discard(authority, view) and authority.mode is Mode.STANDALONE
     if view.failures >= REFUSALS and not discard and has_diverged(view.record):
         return Stay(
             Reason.SPLIT_BRAIN,

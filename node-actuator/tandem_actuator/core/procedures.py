@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Proposal, Refusal, Settled, Verdict
+from tandem_actuator.core.diverged import may_discard
 from tandem_actuator.core.effects import (
     KEEP,
     Attach,
@@ -47,8 +48,6 @@ from tandem_actuator.core.effects import (
     Wait,
 )
 from tandem_actuator.core.model import DrbdState, Metadata, Role, View
-from tandem_actuator.core.record import has_diverged
-from tandem_api.authority import Authority
 from tandem_api.guest import ProofKind
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Marker, Mirror
@@ -378,25 +377,6 @@ def rejoin(view: View, *, discard: bool) -> Procedure:
             "connecting to the peer" + (", discarding what only this side has" if discard else ""),
             ("connect", Connect(discard_my_data=discard)),
         )
-    )
-
-
-def may_discard(authority: Authority | None, view: View) -> bool:
-    """Whether this replica's own changes since the fork are known to be worthless.
-
-    The peer took over under the rules (this side was frozen or dead and acknowledged nothing the
-    peer lacks), or a person accepted the loss; and this host wrote as an owner that the authority
-    has followed. Anything else stays StandAlone for a person, until an override.
-    """
-    return (
-        authority is not None
-        and (authority.override is not None or not has_diverged(view.record))
-        and authority.owner == view.peer
-        and not authority.may_own(view.host)
-        and authority.epoch > view.record.owned_epoch
-        and isinstance(view.drbd, DrbdState)
-        and view.drbd.role is Role.SECONDARY
-        and not view.guest_may_run
     )
 
 

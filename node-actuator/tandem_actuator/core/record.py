@@ -2,14 +2,9 @@
 
 from dataclasses import replace
 
+from tandem_actuator.core.diverged import has_diverged
 from tandem_actuator.core.effects import Keep, UpdateRecord
 from tandem_actuator.core.model import Record
-from tandem_api.reasons import Reason
-
-
-def has_diverged(record: Record) -> bool:
-    """Whether the authority went on from before this host was its owner (``decide._diverged``)."""
-    return record.marker is not None and record.marker.reason is Reason.SPLIT_BRAIN
 
 
 def updated(record: Record, update: UpdateRecord) -> Record:

@@ -43,7 +43,6 @@ def test_one_as_the_owner_after_a_heartbeat_that_was_confirmed_since(
 ) -> None:
     unit, node = lapsed_unit(), replace(ME, renewal_confirmed_at_s=confirmed_at_s)
     assert unit.view(node).lapsed
-    assert unit.is_being_affirmed(node) is (confirmed_at_s >= LAPSED_AT_S)
     unit.affirmed = unit.lapses_ended_by(owned_by(owner), node)
     assert unit.view(node).lapsed is not ends
 
@@ -55,3 +54,16 @@ def test_a_lapse_while_the_swap_was_under_way_is_another() -> None:
     unit.affirmed = ends
     assert unit.view(node).lapsed
     assert not unit.view(node).heard_since_lapse
+
+
+@pytest.mark.parametrize(
+    ("owner", "confirmed_at_s", "comes"),
+    [(A, LAPSED_AT_S, True), (A, LAPSED_AT_S - 0.1, False), (B, LAPSED_AT_S, False)],
+)
+def test_the_guard_of_a_new_run_waits_only_for_a_swap_that_may_come(
+    owner: str, confirmed_at_s: float, comes: bool
+) -> None:
+    unit, node = lapsed_unit(), replace(ME, renewal_confirmed_at_s=confirmed_at_s)
+    status = unit.mirror.status.model_copy(update={"authority": owned_by(owner)})
+    unit.mirror = unit.mirror.model_copy(update={"status": status})
+    assert unit.is_being_affirmed(node) is comes

@@ -3,11 +3,12 @@
 import pytest
 
 from tandem_api.authority import Mode
+from tandem_api.lease import Heartbeat
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_controller.decide.links import observe_links
 from tandem_controller.decide.model import Refusal
-from tandem_controller.decide.override import Grant, override
+from tandem_controller.decide.override import Grant, override, owner_is_as_judged
 
 from .scenes import KEY, NOW_S, A, B, Scene, assigned, instance, only, owned_by, replica
 
@@ -154,6 +155,38 @@ def test_a_mirror_that_was_never_in_sync_has_nothing_to_give_up() -> None:
     assert isinstance(got, Refusal)
     assert got.reason is Reason.OVERRIDE_WAITING
     assert "never in sync" in got.message
+
+
+def beat(scene: Scene, **changes: str) -> list[Heartbeat]:
+    """A's heartbeat as the world has it, but for the changes."""
+    judged = scene.world().hosts[A].heartbeat
+    assert judged is not None
+    return [judged.model_copy(update=changes)]
+
+
+@pytest.mark.parametrize(
+    ("lost", "changes", "still"),
+    [
+        (True, {}, True),
+        (True, {"version": "999"}, False),
+        (False, {"version": "999"}, True),  # it is alive, and says so every second
+        (False, {"instance": f"{A}/another/run"}, False),
+    ],
+)
+def test_what_was_judged_must_still_be_so_when_the_mirror_was_read(
+    lost: bool, changes: dict[str, str], still: bool
+) -> None:
+    scene = ordered() if lost else Scene()
+    scene.authority = owned_by(A)
+    judged = owner_is_as_judged(scene.parsed_mirror(), scene.world(), beat(scene, **changes))
+    assert judged is still
+
+
+def test_a_heartbeat_that_is_gone_is_another_and_nobodys_is_not_asked_for() -> None:
+    scene = ordered()
+    assert not owner_is_as_judged(scene.parsed_mirror(), scene.world(), [])
+    scene.authority = owned_by("")
+    assert owner_is_as_judged(scene.parsed_mirror(), scene.world(), [])
 
 
 # -- since when the link has been seen down

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tandem_actuator.core.decide import Stay, Task
+from tandem_actuator.core.diverged import may_discard
 from tandem_actuator.core.effects import UpdateRecord
 from tandem_actuator.core.model import Connection, Record, Role
-from tandem_actuator.core.procedures import may_discard
 from tandem_actuator.core.record import updated
 from tandem_api.authority import Override
 from tandem_api.mirror import Marker
@@ -29,6 +29,12 @@ def test_it_is_noted_at_once_whatever_the_link() -> None:
         known = view(standalone(B), state, record=owned(5), assigned=assignment(B))
         assert task(at(known)) is Task.SET_MARKER
         assert at(known).reason is Reason.SPLIT_BRAIN
+
+
+def test_who_is_in_sync_has_nothing_of_its_own() -> None:
+    """Else the mark would be set and cleared in turn."""
+    known = view(standalone(B), drbd(), record=owned(5), assigned=assignment(B))
+    assert isinstance(at(known), Stay)
 
 
 def test_who_was_followed_has_not_diverged() -> None:
@@ -53,6 +59,8 @@ def test_only_an_override_lets_it_discard() -> None:
     assert not may_discard(held_by, known)
     order = Override(by="ana", at_epoch=8, accept_data_loss=True, host=B)
     assert may_discard(held_by.model_copy(update={"override": order}), known)
+    old = order.model_copy(update={"at_epoch": 4})  # from before what it would discard
+    assert not may_discard(held_by.model_copy(update={"override": old}), known)
 
 
 def test_another_marker_does_not_hide_it_and_a_clear_one_ends_it() -> None:
