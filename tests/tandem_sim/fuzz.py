@@ -151,12 +151,19 @@ def _in_a_child(one: Scenario, world: World) -> Outcome:
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
         answer = pipe.read()
-    os.waitpid(pid, 0)
+    _, status = os.waitpid(pid, 0)
     if not answer:
-        return Outcome(one.world.seed, [f"it did not end within {HANGS_AFTER_S} s, or crashed"])
+        return Outcome(one.world.seed, [_why(os.waitstatus_to_exitcode(status))])
     outcome = pickle.loads(answer)  # our own child's
     assert isinstance(outcome, Outcome)
     return outcome
+
+
+def _why(code: int) -> str:
+    """Why a child gave no answer."""
+    if code == -signal.SIGPROF:
+        return f"it did not end within {HANGS_AFTER_S} s of its own time"
+    return f"its process ended with {signal.Signals(-code).name if code < 0 else code}"
 
 
 def shortest(seed: int, choice: Choice = EVERYTHING) -> Scenario:
