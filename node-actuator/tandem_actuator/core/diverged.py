@@ -34,5 +34,6 @@ def may_discard(authority: Authority | None, view: View) -> bool:
 
 def _given_to_peer_since(authority: Authority, view: View) -> bool:
     order = authority.override
-    past = order is None or order.at_epoch < view.record.owned_epoch
-    return order is not None and order.host == view.peer and not past
+    return (
+        order is not None and order.host == view.peer and order.at_epoch >= view.record.owned_epoch
+    )
