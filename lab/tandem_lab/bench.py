@@ -20,6 +20,7 @@ from tandem_lab.deployment import Deployment
 from tandem_lab.lab import Lab
 from tandem_lab.prepare import prepare
 from tandem_lab.settings import SOURCE_DIR
+from tandem_lab.site_host import SiteHost
 from tandem_lab.takeover import STEPS, Takeover, kill_and_watch, running_and_protected, wait_for
 
 # Medians of 5 on this kind of lab; guest create of about 2 s included.
@@ -31,6 +32,23 @@ OTHERS_S = {
 }
 READY_TIMEOUT_S = 180.0
 SETTLE_S = 5.0
+EMPTY_DOMAIN = """
+import libvirt, statistics, time
+connection, taken_s = libvirt.open("qemu:///system"), []
+for _ in range(3):
+    began_s = time.monotonic()
+    domain = connection.createXML(
+        "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
+        "<name>empty</name><memory unit='MiB'>32</memory><os><type arch='x86_64'>hvm</type></os>"
+        "<cpu mode='custom' match='exact' check='none'><model>qemu64</model></cpu>"
+        "<devices><controller type='usb' model='none'/><memballoon model='none'/></devices>"
+        "<qemu:capabilities><qemu:del capability='cpu-unavailable-features'/></qemu:capabilities>"
+        "</domain>"
+    )
+    taken_s.append(time.monotonic() - began_s)
+    domain.destroy()
+print(statistics.median(taken_s))
+"""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -62,6 +80,9 @@ def _measure(deployment: Deployment, runs: int, profile: str) -> list[Takeover]:
     for site in ("burjassot", "tarongers"):
         deployment.kubectl("patch", "site", site, "--type=merge", "-p", patch)
     takeovers: list[Takeover] = []
+    wait_for(deployment, GUEST, running_and_protected, READY_TIMEOUT_S)
+    floor_s = _empty_domain_s(deployment.lab.hosts[0])
+    console.print(f"libvirt alone creates an empty domain in {floor_s:.2f} s on this machine today")
     for run in range(runs):
         wait_for(deployment, GUEST, running_and_protected, READY_TIMEOUT_S)
         time.sleep(SETTLE_S)
@@ -73,6 +94,12 @@ def _measure(deployment: Deployment, runs: int, profile: str) -> list[Takeover]:
         )
         deployment.lab.host(takeover.source).start()
     return takeovers
+
+
+def _empty_domain_s(host: SiteHost) -> float:
+    """What of "domain created" is no doing of Tandem's: libvirt and QEMU starting nothing."""
+    argv = ["/opt/tandem/venv/bin/python", "-c", EMPTY_DOMAIN]
+    return float(host.run(argv, timeout_s=READY_TIMEOUT_S).check().stdout)
 
 
 def _print(takeovers: list[Takeover], profile: str) -> None:
