@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from tandem_api.guest import Assignment, GuestStatus
 from tandem_api.meta import ObjectKey, Resource
 from tandem_controller.decide import leases
-from tandem_controller.decide.conditions import patch
 from tandem_controller.decide.model import (
     Notice,
     Plan,
@@ -178,13 +177,11 @@ class Executor:
 
     async def _set_up(self, write: SetUpMirror) -> None:
         mirror, authority = write.mirror, write.authority
-        changes: dict[str, object] = {"device_numbers": write.numbers}
+        fields = {"deviceNumbers": write.numbers.wire()}
         if authority is not None:
-            changes["authority"] = authority.model_copy(update={"request_id": str(uuid4())})
-        difference = patch(mirror.status, mirror.status.model_copy(update=changes))
-        raw = await self._api.write_status(
-            "Mirror", mirror.key, difference, mirror.metadata.resource_version
-        )
+            won = authority.model_copy(update={"request_id": str(uuid4())})
+            fields["authority"] = won.wire()
+        raw = await self._api.set_up_mirror(mirror, fields)
         self._absorb("Mirror", raw)
         log.info(
             "mirror=%s set up: port=%d minors=%s",

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from tandem_api.authority import Authority
 from tandem_api.lease import LEASE_LABELS, Heartbeat, heartbeat_of
 from tandem_api.meta import API_VERSION, ObjectKey
-from tandem_api.mirror import Mirror
+from tandem_api.mirror import Mirror, MirrorStatus
 from tandem_controller.decide.election import LEASE_NAME, LEASE_S, Seen
 from tandem_controller.ports import ApiConflict, ApiRefused, ApiUnavailable, Raw
 from tandem_kube import (
@@ -61,6 +61,18 @@ class KubeApi:
     ) -> Raw:
         return await _answered(
             self._client.merge_patch_status(KINDS[kind], key, patch, resource_version=version)
+        )
+
+    async def set_up_mirror(self, mirror: Mirror, fields: Mapping[str, Any]) -> Raw:
+        return await _answered(
+            self._client.set_in_status(
+                MIRRORS,
+                mirror.key,
+                fields,
+                uid=mirror.metadata.uid,
+                resource_version=mirror.metadata.resource_version,
+                empty=mirror.status == MirrorStatus(),
+            )
         )
 
     async def write_finalizers(

@@ -60,6 +60,10 @@ class Api(Protocol):
         """Merge into a status; with a version only if the object is still that one."""
         ...
 
+    async def set_up_mirror(self, mirror: Mirror, fields: Mapping[str, Any]) -> Raw:
+        """Replace fields of its status if it is still this object and version."""
+        ...
+
     async def write_finalizers(
         self, kind: str, key: ObjectKey, finalizers: tuple[str, ...], version: str
     ) -> Raw:

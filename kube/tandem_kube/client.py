@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from tandem_api.authority import Authority
 from tandem_api.lease import LEASE_NAMESPACE
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
+from tandem_api.mirror import Mirror, MirrorStatus
 from tandem_api.timing import API_TIMEOUT_S
 from tandem_kube.errors import Conflict, NotFound
 from tandem_kube.events import EventSink
@@ -154,6 +154,37 @@ class KubeClient:
             timeout_s=timeout_s,
         )
 
+    async def set_in_status(
+        self,
+        kind: Kind[Any],
+        key: ObjectKey,
+        fields: Mapping[str, Any],
+        *,
+        uid: str,
+        resource_version: str,
+        empty: bool,
+        timeout_s: float = API_TIMEOUT_S,
+    ) -> Raw:
+        """Replace whole fields of ``status`` if the object is still this one, in this version.
+
+        Unlike a merge patch of a status, where the server ignores a uid: after a restore another
+        object can have the same name and version. ``empty``: there is nothing in the status yet.
+
+        Raises:
+            Conflict: it is another object or another version. Nothing was changed.
+        """
+        wanted = {name: _without_empty(value) for name, value in fields.items()}
+        changes = {"/status": wanted} if empty else {f"/status/{k}": v for k, v in wanted.items()}
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": resource_version},
+            *({"op": "add", "path": path, "value": value} for path, value in changes.items()),
+        ]
+        path = kind.path(key.namespace, key.name, "status")
+        return await self._transport.call(
+            "PATCH", path, body=patch, content_type=JSON_PATCH, timeout_s=timeout_s
+        )
+
     async def create(
         self, kind: Kind[Any], body: Mapping[str, Any], *, timeout_s: float = API_TIMEOUT_S
     ) -> Raw:
@@ -205,11 +236,13 @@ class KubeClient:
         mirror = await self.fetch(MIRRORS, key, timeout_s=timeout_s)
         if mirror.metadata.uid != uid or mirror.status.authority is not None:
             raise Conflict(f"{key} has an authority already, or is another mirror of that name")
-        written = await self.merge_patch_status(
+        written = await self.set_in_status(
             MIRRORS,
             key,
             {"authority": _wire(authority)},
+            uid=uid,
             resource_version=mirror.metadata.resource_version,
+            empty=mirror.status == MirrorStatus(),
             timeout_s=timeout_s,
         )
         return Mirror.parse(written)

@@ -148,6 +148,30 @@ async def test_errors_are_told_apart(
     await stranger.close()
 
 
+async def test_fields_of_a_status_are_set_on_just_this_object(
+    client: KubeClient, namespace: str
+) -> None:
+    """A server ignores the uid in a merge patch of a status; this is the way that does not."""
+    key = await make_mirror(client, namespace)
+    raw = await client.get(MIRRORS, key)
+    uid, version = raw["metadata"]["uid"], raw["metadata"]["resourceVersion"]
+
+    async def put(fields: dict[str, Any], uid: str, version: str, empty: bool) -> Any:
+        return await client.set_in_status(
+            MIRRORS, key, fields, uid=uid, resource_version=version, empty=empty
+        )
+
+    with pytest.raises(Conflict):
+        await put({"phase": "A"}, str(uuid.uuid4()), version, empty=True)
+    with pytest.raises(Conflict):
+        await put({"phase": "A"}, uid, "1", empty=True)
+    assert "status" not in await client.get(MIRRORS, key)
+    first = await put({"phase": "A", "message": "b"}, uid, version, empty=True)
+    assert first["status"] == {"phase": "A", "message": "b"}
+    second = await put({"phase": "C"}, uid, first["metadata"]["resourceVersion"], empty=False)
+    assert second["status"] == {"phase": "C", "message": "b"}
+
+
 async def test_a_paused_server_is_unavailable_within_the_timeout(
     client: KubeClient, api_server: ControlPlane, namespace: str
 ) -> None:

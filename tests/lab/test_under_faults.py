@@ -24,6 +24,7 @@ MINUTES = 3.0
 SEED = 1
 
 
+@pytest.mark.xdist_group("deployed")
 def test_a_scenario_is_played_as_in_the_simulator(locked_lab: Lab) -> None:
     scenario = read(SCENARIOS / "site-dies-and-returns" / "scenario.yaml")
     played = play(scenario, locked_lab.settings, Log(print), SLACK_S)

@@ -124,9 +124,12 @@ class Server:
         key: ObjectKey,
         patch: Mapping[str, Any],
         version: str | None = None,
+        uid: str | None = None,
     ) -> R:
-        """A merge patch of the status, as the API does it on JSON."""
+        """A merge patch of the status, as the API does it on JSON. (With a uid: a JSON patch.)"""
         obj: Any = self.get(kind, key)
+        if uid is not None and obj.metadata.uid != uid:
+            raise ApiConflict(f"{kind.__name__} {key} was made again")
         if version is not None and obj.metadata.resource_version != version:
             raise ApiConflict(f"{kind.__name__} {key} has changed")
         raw = obj.status.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -216,9 +216,10 @@ class Controller:
         key: ObjectKey,
         changes: Mapping[str, Any],
         version: str | None,
+        uid: str | None = None,
     ) -> Program:
         server = self.client.api.server
-        yield from self._ask(lambda: server.patch_status(kind, key, changes, version))
+        yield from self._ask(lambda: server.patch_status(kind, key, changes, version, uid))
 
     def _set_up(self, write: SetUpMirror) -> Program:
         mirror = write.mirror
@@ -227,7 +228,8 @@ class Controller:
             request_id = f"{self.name}#{self.kernel.number('request')}"
             changes["authority"] = write.authority.model_copy(update={"request_id": request_id})
         difference = patch(mirror.status, mirror.status.model_copy(update=changes))
-        yield from self._status(Mirror, mirror.key, difference, mirror.metadata.resource_version)
+        seen = mirror.metadata
+        yield from self._status(Mirror, mirror.key, difference, seen.resource_version, seen.uid)
 
     def _swap(self, write: SwapAuthority, world: World) -> Program:
         server, key = self.client.api.server, write.mirror.key

@@ -76,12 +76,6 @@ class Backing:
             self.history.discard(self.bitmap)
             self.bitmap, self.current = self.current, generation
 
-    def forget_bitmap(self, one: "Backing", two: "Backing") -> None:
-        """Both hold the same generation: who missed the end of a copy has it now."""
-        if self.bitmap and one.current == two.current:
-            self.history.add(self.bitmap)
-            self.bitmap = 0
-
 
 class Direction(Enum):
     """What a handshake found, as one side sees it."""
@@ -114,6 +108,9 @@ def compare(mine: Backing, theirs: Backing, primary: bool | None = None) -> Dire
             (False, True): Direction.SOURCE,
         }[new]
     if mine.current == theirs.current:
+        ended = (mine.bitmap == 0, theirs.bitmap == 0)
+        if ended[0] != ended[1]:  # one of them missed the end of a copy: it was the source
+            return Direction.TARGET if ended[0] else Direction.SOURCE
         crashed = (mine.crashed_primary, theirs.crashed_primary)
         if not any(crashed):
             return Direction.EQUAL

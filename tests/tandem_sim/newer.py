@@ -38,9 +38,14 @@ class NewerServer(Server):
         return super().swap_authority(key, uid, expected_epoch, worded)
 
     def patch_status(
-        self, kind: type[R], key: ObjectKey, patch: Mapping[str, Any], version: str | None = None
+        self,
+        kind: type[R],
+        key: ObjectKey,
+        patch: Mapping[str, Any],
+        version: str | None = None,
+        uid: str | None = None,
     ) -> R:
-        return super().patch_status(kind, key, _all_reworded(patch), version)
+        return super().patch_status(kind, key, _all_reworded(patch), version, uid)
 
     def report(self, kind: type[R], key: ObjectKey, field: str, host: str, report: Model) -> None:
         reason = Reason(_reworded(str(getattr(report, "reason", ""))))

@@ -293,7 +293,6 @@ class Pair:
             if direction is Direction.EQUAL:
                 for replica in (one, two):
                     replica.backings[name].crashed_primary = False
-                    replica.backings[name].forget_bitmap(one.backings[name], two.backings[name])
             else:
                 source, target = (one, two) if direction is Direction.SOURCE else (two, one)
                 self._copy(name, source, target, session)
