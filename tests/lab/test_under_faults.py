@@ -15,7 +15,7 @@ from tandem_lab.scenarios.log import Log
 from tandem_lab.scenarios.player import play
 from tandem_scenario.scenario import read
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.xdist_group("deployed")]
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 # Loose: this machine may be busy with something else.
@@ -24,7 +24,6 @@ MINUTES = 3.0
 SEED = 1
 
 
-@pytest.mark.xdist_group("deployed")
 def test_a_scenario_is_played_as_in_the_simulator(locked_lab: Lab) -> None:
     scenario = read(SCENARIOS / "site-dies-and-returns" / "scenario.yaml")
     played = play(scenario, locked_lab.settings, Log(print), SLACK_S)
