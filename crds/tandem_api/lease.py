@@ -30,7 +30,8 @@ class Heartbeat(Model):
     """One heartbeat as read from the API.
 
     ``version`` is the Lease's resourceVersion: it changes with every renewal, and whether it
-    changed is the only thing that counts as a sign of life.
+    changed is the only thing that counts as a sign of life. ``renewed_at`` is what the host's own
+    clock said, for people.
     """
 
     host: str
@@ -38,6 +39,7 @@ class Heartbeat(Model):
     version: str
     watchdog_armed: bool
     timing: Timing | None
+    renewed_at: str = ""
 
 
 class HeartbeatContent(Model):
@@ -84,4 +86,5 @@ def heartbeat_of(lease: Mapping[str, Any]) -> Heartbeat | None:
         version=metadata["resourceVersion"],
         watchdog_armed=annotations.get(WATCHDOG_ANNOTATION) == "armed",
         timing=timing,
+        renewed_at=(lease.get("spec") or {}).get("renewTime") or "",
     )

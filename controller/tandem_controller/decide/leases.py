@@ -79,7 +79,7 @@ def observe(
             # The renewal was sent before this read was answered, so the host's own count of R
             # began no later than finished_s. One that lies in a gap may be old: no sign of life.
             seen = known is not None and not anew
-            at = wall if known is not None else ""
+            at = wall if known is not None else heartbeat.renewed_at
             counts[heartbeat.host] = Count(heartbeat, finished_s, at, renewed=seen)
     return LeaseTracker(counts, read_s=started_s)
 

@@ -52,6 +52,16 @@ def test_a_renewal_that_was_seen_is_a_sign_of_life() -> None:
     assert freshness(alive_at(1.0), "a", 1.1) is Freshness.FRESH
 
 
+def test_a_new_leader_goes_by_the_lease_for_when_the_last_heartbeat_was() -> None:
+    """For people only: it says nothing about how old it is."""
+    told = beat("1").model_copy(update={"renewed_at": "2026-01-01T00:00:00Z"})
+    first = read(LeaseTracker(), 1.0, told)
+    assert first.counts["a"].seen_at == "2026-01-01T00:00:00Z"
+    assert freshness(first, "a", 1.1) is Freshness.UNKNOWN
+    then = read(first, 1.5, told.model_copy(update={"version": "2"}))
+    assert then.counts["a"].seen_at == "wall"
+
+
 def test_silence_is_late_from_the_self_fence_deadline_and_lost_from_the_duration() -> None:
     tracker = alive_at(1.0)
     late = watched(1.0 + DEFAULT.self_fence_seconds + 0.5, beat("2"), tracker=tracker)

@@ -210,6 +210,16 @@ class TestHeartbeats:
         beat = heartbeat_of(raw)
         assert beat is None or beat.timing is None
 
+    def test_when_it_was_renewed_is_what_the_lease_says_or_nothing(self) -> None:
+        raw = lease(A)
+        raw["spec"]["renewTime"] = "2026-01-01T00:00:00.000000Z"
+        beat = heartbeat_of(raw)
+        assert beat is not None
+        assert beat.renewed_at == raw["spec"].pop("renewTime")
+        beat = heartbeat_of(raw)
+        assert beat is not None
+        assert beat.renewed_at == ""
+
     def test_only_a_hosts_own_lease_counts(self) -> None:
         """A host must not keep another one alive by a label on a Lease of its own."""
         raw = lease(A)
