@@ -157,7 +157,7 @@ def _hosts(world: World, leases: LeaseTracker) -> Iterator[Metric]:
         hosts.add(
             [view.name, view.site_name],
             host_lease_age_seconds=leases.silent_s(view.name),
-            host_lease_duration_seconds=timing.lease_duration_seconds if timing else None,
+            host_lease_duration_seconds=timing.lost_after_s if timing else None,
             host_up=ready or view.freshness is Freshness.FRESH,
         )
     yield from hosts

@@ -85,6 +85,11 @@ class Timing(Model):
         return self.clock_rate_ratio * residue_s + MARGIN_S
 
     @property
+    def lost_after_s(self) -> float:
+        """What is really waited: longer than the lease's own duration if that is not safe."""
+        return max(self.lease_duration_seconds, self.lease_wait_s)
+
+    @property
     def link_wait_s(self) -> float:
         """Shortest safe wait from the own loss of the link to believing that the peer stopped."""
         residue_s = (

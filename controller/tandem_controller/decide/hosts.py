@@ -42,7 +42,7 @@ def freshness(leases: LeaseTracker, host: str, now_s: float) -> Freshness:
     timing = count.heartbeat.timing
     if timing is None:
         return Freshness.LATE
-    if silent_s >= max(timing.lease_duration_seconds, timing.lease_wait_s):
+    if silent_s >= timing.lost_after_s:
         return Freshness.LOST
     if not count.renewed:
         return Freshness.UNKNOWN

@@ -189,7 +189,7 @@ def _by_lease(authority: Authority, view: HostView) -> FencingProof | Refusal:
     if heartbeat is None or heartbeat.timing is None:
         return _needs_proof(authority, view, f"{silence(view)} that says how long it may run")
     if view.freshness is not Freshness.LOST:
-        duration_s = heartbeat.timing.lease_duration_seconds
+        duration_s = heartbeat.timing.lost_after_s
         return Refusal(
             Reason.WAITING_FOR_LEASE,
             f"{silence(view)}; its guests are taken over {duration_s:g} s after its last",

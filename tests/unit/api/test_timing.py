@@ -85,9 +85,10 @@ def test_the_lease_wait_outlasts_a_host_that_woke_up_and_believes_in_the_link() 
     """Whatever R is. A shorter leaseDurationSeconds is accepted, and the wait is counted."""
     assert DEFAULT.lease_duration_seconds >= DEFAULT.link_wait_s
     assert FAST.lease_duration_seconds >= FAST.lease_wait_s == FAST.link_wait_s
+    assert DEFAULT.lost_after_s == DEFAULT.lease_duration_seconds
     shorter = accepted({**FAST.model_dump(), "lease_duration_seconds": 5.0})
     assert shorter is not None
-    assert shorter.lease_wait_s == FAST.link_wait_s
+    assert shorter.lost_after_s == FAST.link_wait_s > shorter.lease_duration_seconds
 
 
 @pytest.mark.parametrize("timing", [DEFAULT, FAST])
