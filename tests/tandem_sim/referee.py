@@ -44,6 +44,7 @@ class History:
     writer: int = 0
     late: list[Run] = field(default_factory=list)
     loud: list[Run] = field(default_factory=list)
+    overridden: list[Run] = field(default_factory=list)
 
 
 class Referee:
@@ -149,7 +150,7 @@ class Referee:
     def acknowledged(self, run: Run, volume: str, number: int) -> None:
         history = self.histories[run.guest]
         history.answered_s.append(self.kernel.now_s)
-        if self._void(run.guest):
+        if self._void(run.guest) or run in history.overridden:
             return
         self.custody.acknowledged(run, volume, number)
         if run.number < history.writer:
@@ -196,6 +197,8 @@ class Referee:
         self.custody.changed(guest, mirror, before, () if self._void(guest) else alive)
         if overridden(before, after):
             self._write_off(guest)
+            # One of them may wake up, and write alone until it notices: that is given up as well.
+            self.histories[guest].overridden.extend(alive)
 
     def _write_off(self, guest: str) -> None:
         """A person has given up what only the other side has."""
