@@ -146,6 +146,7 @@ def drbd(
     peer_disk: Disk | None = None,
     peer_role: Role | None = None,
     resyncing: bool = False,
+    out_of_sync_bytes: int = 0,
     suspended: bool = False,
     at_s: float = 1000.0,
 ) -> DrbdState:
@@ -155,6 +156,7 @@ def drbd(
         disk=disk,
         peer_disk=peer_disk or (Disk.UP_TO_DATE if connected else Disk.UNKNOWN),
         resyncing=resyncing,
+        out_of_sync_bytes=out_of_sync_bytes,
     )
     return DrbdState(
         role=role,

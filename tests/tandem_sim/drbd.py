@@ -296,7 +296,6 @@ class Replica:
             for name, volume in self.volumes.items():
                 volume.disk, volume.peer_disk = disks[name]
                 volume.resyncing = set(disks[name]) == {Disk.INCONSISTENT, Disk.UP_TO_DATE}
-                volume.ahead *= volume.resyncing
 
     def glimpsed(self) -> None:
         """The peer refused after this side had taken it for connected: what was stored is gone."""

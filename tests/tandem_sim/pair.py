@@ -20,6 +20,7 @@ from tandem_sim.network import REPLICATION, Network
 TICK_S = 0.05
 LATENCY_S = (0.0005, 0.003)
 RESYNC_BASE_S = 0.2
+COPY_BEGINS_S = (0.05, 0.5)
 AGES_S = 3600.0
 
 
@@ -295,7 +296,36 @@ class Pair:
                     replica.backings[name].crashed_primary = False
             else:
                 source, target = (one, two) if direction is Direction.SOURCE else (two, one)
+                if one.backings[name].current == two.backings[name].current:
+                    self._compare_bitmaps(name, source, target, session)
+                else:
+                    self._copy(name, source, target, session)
+
+    def _compare_bitmaps(self, name: str, source: Replica, target: Replica, session: int) -> None:
+        """Before a copy between equal generations. If the link is lost now, the kernel has
+        forgotten that there was something to copy, but for the bits that it holds."""
+        source.backings[name].bitmap = target.backings[name].bitmap = 0
+
+        def seen(disk: Disk, peer_disk: Disk) -> None:
+            with target.change():
+                target.volumes[name].disk = disk
+            with source.change():
+                source.volumes[name].peer_disk = peer_disk
+
+        def begin() -> None:
+            both = (source.volumes[name].disk, target.volumes[name].disk)
+            if not (target.session == session == source.session and all(map(attached, both))):
+                return
+            if not self.path_up():
+                self.kernel.after(0.1, self.sides[source.host].group, begin)
+            else:
+                source.backings[name].bitmap = self.new_generation()
+                seen(Disk.INCONSISTENT, Disk.INCONSISTENT)
                 self._copy(name, source, target, session)
+
+        seen(Disk.OUTDATED, Disk.CONSISTENT)
+        begins_s = self.kernel.between(*COPY_BEGINS_S)
+        self.kernel.after(begins_s, self.sides[source.host].group, begin)
 
     @staticmethod
     def _disks(one: Disk, two: Disk, direction: Direction) -> tuple[Disk, Disk]:

@@ -419,6 +419,8 @@ def restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
 def _not_in_sync(mirror: Mirror, facts: Facts) -> Refusal | None:
     if not isinstance(facts.drbd, DrbdState) or not facts.drbd.in_sync:
         return Refusal(Reason.NOT_YET_IN_SYNC, "the replicas are not in sync")
+    if facts.drbd.out_of_sync_bytes:
+        return Refusal(Reason.NOT_YET_IN_SYNC, not_copied(facts.drbd))
     if facts.record.marker:
         return Refusal(Reason.MARKED_STALE, f"{facts.host}'s marker is still set")
     report = mirror.status.replicas.get(facts.peer)
@@ -427,6 +429,14 @@ def _not_in_sync(mirror: Mirror, facts: Facts) -> Refusal | None:
             Reason.PEER_MARKER_SET, f"{facts.peer} has not confirmed yet that its marker is clear"
         )
     return None
+
+
+def not_copied(drbd: DrbdState) -> str:
+    """What to tell if DRBD takes both for current, but knows that they differ."""
+    return (
+        f"DRBD calls both replicas current, but {drbd.out_of_sync_bytes} bytes differ; disconnect"
+        " them with drbdadm where the guest runs: Tandem connects them again, and DRBD copies"
+    )
 
 
 def degrade(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:

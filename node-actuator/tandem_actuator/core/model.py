@@ -103,6 +103,15 @@ class DrbdState:
         resyncing = any(v.resyncing for v in self.volumes.values())
         return self.connected and self.own_up_to_date and self.peer_up_to_date and not resyncing
 
+    @property
+    def out_of_sync_bytes(self) -> int:
+        """What DRBD's bitmap says that one replica lacks.
+
+        As good as in sync, it can still be more than 0: a kernel that missed the end of a copy, and
+        loses the link just as it meets its peer again, forgets to copy what it knows.
+        """
+        return sum(volume.out_of_sync_bytes for volume in self.volumes.values())
+
 
 @dataclass(frozen=True)
 class NotConfigured:

@@ -256,6 +256,8 @@ def clear_marker(view: View) -> Procedure:
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
     if not fresh.drbd.in_sync:
         return Finished(Reason.NOT_YET_IN_SYNC, "not in sync any more", progress=False)
+    if fresh.drbd.out_of_sync_bytes:
+        return Finished(Reason.NOT_YET_IN_SYNC, rules.not_copied(fresh.drbd), progress=False)
     return (
         yield from _sequence(
             Reason.IN_SYNC,

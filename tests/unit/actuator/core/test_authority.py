@@ -465,6 +465,7 @@ class TestRestore:
             frozen(),
             drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT),
             drbd(Role.PRIMARY, resyncing=True),
+            drbd(Role.PRIMARY, out_of_sync_bytes=4096),
             drbd(Role.PRIMARY, disk=Disk.DISKLESS),
             drbd(Role.PRIMARY, peer_disk=Disk.DISKLESS),
         ],
