@@ -1,16 +1,22 @@
 """What holds for all tests: cheap ones first, and a second try for those on real programs.
 
 A mistake should show in seconds, not after the lab has booted. Where several processes share the
-tests (``--dist loadgroup``), each lab is a group, the longest first, and each has a lab of its own.
+tests (``--dist loadgroup``), those on a lab stay together and come first, and each process has a
+lab of its own.
 """
 
 import os
+from typing import Any
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
 
 COSTS = ("integration", "lab")
-LABS = ("deployed", "kernels")
-"""Groups of tests that share a lab: with Tandem deployed in it, and without."""
+LABS = {
+    "deployed": ("tests/lab/test_tandem", "tests/lab/test_under_faults"),
+    "kernels": ("tests/lab/", "tests/contract/", "tests/conformance/"),
+}
+"""Tests that share a lab: with Tandem deployed in it, and without. The first that fits counts."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,9 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     items.sort(key=_cost)
     if getattr(config.option, "loadgroup", False):  # set in the processes that share the tests
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
-        items.sort(key=lambda item: _group(item) not in LABS)
+        items.sort(key=lambda item: [*LABS, ""].index(_lab(item.nodeid)))
     for item in items:
         if _cost(item):
             item.add_marker(pytest.mark.flaky(reruns=1))
@@ -50,13 +54,21 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         )
 
 
-def _group(item: pytest.Item) -> str:
-    chosen = item.get_closest_marker("xdist_group")
-    if chosen is not None:
-        return str(chosen.args[0])
-    if item.get_closest_marker("lab") is None:
-        return str(item.path.name)
-    return LABS["deployed" not in getattr(item, "fixturenames", ())]
+class _ByLab(LoadScopeScheduling):  # type: ignore[misc]
+    """What shares a lab goes to one process, else what is in one file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _lab(nodeid) or nodeid.split("::", maxsplit=1)[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """xdist's own groups get lost: they are a suffix of ids, which pytest makes anew by now."""
+    return _ByLab(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+def _lab(nodeid: str) -> str:
+    """Empty: it needs none."""
+    return next((lab for lab, files in LABS.items() if nodeid.startswith(files)), "")
 
 
 def _cost(item: pytest.Item) -> int:

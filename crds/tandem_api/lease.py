@@ -82,9 +82,9 @@ def heartbeat_of(lease: Mapping[str, Any]) -> Heartbeat | None:
         timing = None
     return Heartbeat(
         host=host,
-        instance=(lease.get("spec") or {}).get("holderIdentity") or "",
+        instance=str((lease.get("spec") or {}).get("holderIdentity") or ""),
         version=metadata["resourceVersion"],
         watchdog_armed=annotations.get(WATCHDOG_ANNOTATION) == "armed",
         timing=timing,
-        renewed_at=(lease.get("spec") or {}).get("renewTime") or "",
+        renewed_at=str((lease.get("spec") or {}).get("renewTime") or ""),
     )

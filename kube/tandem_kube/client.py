@@ -1,7 +1,8 @@
 """``KubeClient``: what Tandem's programs ask of the API server, and nothing more.
 
 Reads are quorum reads: they carry no resourceVersion, so the server may not answer from a cache.
-Writes are merge patches of one object, or the compare-and-swap of a mirror's authority. Nothing
+Writes are merge patches of one object, or set some fields of its status if it is still just that
+object: the compare-and-swap of a mirror's authority, and its first status. Nothing
 is retried here: whether a second try is right is the caller's decision.
 
 Every call raises only ``KubeError`` (and pydantic.ValidationError where it returns a parsed type).

@@ -15,7 +15,7 @@ from tandem_lab.scenarios.log import Log
 from tandem_lab.scenarios.player import play
 from tandem_scenario.scenario import read
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.xdist_group("deployed")]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
 # Loose: this machine may be busy with something else.

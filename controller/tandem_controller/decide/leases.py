@@ -4,7 +4,7 @@ Fed by the controller's own quorum reads of the Leases. A host's silence begins 
 shows the present version of its Lease and lasts until the start of the newest read that still
 shows it: only what reads have covered counts. **A gap in the controller's own access to the API
 starts every count again**: an outage of the API is nobody's silence. All times are on one
-monotonic clock of this process, in seconds; renewTime is never looked at.
+monotonic clock of this process, in seconds; renewTime is shown to people, and decides nothing.
 
 Called by ``loop`` after each read, and by ``hosts`` to look at the counts.
 """

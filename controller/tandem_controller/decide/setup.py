@@ -1,7 +1,7 @@
 """Setting a mirror up: the device numbers it gets, and its first authority.
 
 Numbers are unique over all mirrors, the same on both hosts, and never change once written. They
-and the authority are one write with the mirror's resourceVersion as its precondition. Called by
+and the authority are one write, with the mirror's uid and version as its precondition. Called by
 ``plan``.
 """
 
