@@ -428,7 +428,7 @@ class TestMarkers:
         play(procedures.clear_marker(marked), outside)
         assert outside.names == ["QueryDrbd", "UpdateRecord"]
 
-    @pytest.mark.parametrize("now", [lost(), drbd(out_of_sync_bytes=4096), DrbdUnknown("busy")])
+    @pytest.mark.parametrize("now", [lost(), drbd(resyncing=True), DrbdUnknown("busy")])
     def test_not_on_an_old_one(self, now: DrbdView) -> None:
         outside = Outside(mirror(authority(B)), now)
         play(procedures.clear_marker(view(authority(B), drbd())), outside)
