@@ -69,7 +69,15 @@ def the_run(world: World) -> Run:
 
 def another_run(world: World, host: str) -> Run:
     one = replica(world, host)
-    return Run(GUEST, host, one, Group("by hand"), world.kernel, world.referee)
+    number, now_s = world.kernel.number("run"), world.kernel.now_s
+    return Run(GUEST, host, one, Group("by hand"), world.kernel, world.referee, number, now_s)
+
+
+def silent_run(world: World, host: str) -> Run:
+    """One that writes nothing, so that it needs no Primary."""
+    run = another_run(world, host)
+    run.period_s = 3600.0
+    return run
 
 
 class TestCustody:
@@ -124,6 +132,39 @@ class TestCustody:
         runs = world.referee.histories[GUEST].alive
         world.referee.custody.started(another_run(world, THERE), runs)
         assert f"starts on {THERE} while {HERE} may write it alone" in told(world)
+
+    def test_a_start_that_a_pause_has_cut_in_two_has_the_time_of_a_woken_guest(
+        self, world: World
+    ) -> None:
+        run = silent_run(world, THERE)
+        run.number = 0  # older than the one that runs
+        goes_on(world, 20.0)
+        run.group.resumed_s = world.kernel.now_s
+        run.begin()
+        goes_on(world, world.referee.silence_s - 0.5)
+        assert told(world) == ""
+        goes_on(world, 1.0)
+        assert f"is still heard at {THERE}" in told(world)
+        run.end("destroyed")
+        goes_on(world, world.referee.residue_s + 1.0)
+        assert f"starts on {THERE}" not in told(world)
+
+    def test_a_start_that_a_pause_has_cut_in_two_must_end(self, world: World) -> None:
+        run = silent_run(world, THERE)
+        run.number = 0  # older than the one that runs
+        goes_on(world, 20.0)
+        run.group.resumed_s = world.kernel.now_s
+        run.begin()
+        goes_on(world, world.referee.residue_s + 1.0)
+        assert f"starts on {THERE}, which {HERE} owns" in told(world)
+        assert told(world).count("starts on") == 1
+
+    def test_a_start_that_was_ordered_after_the_pause_is_no_such_one(self, world: World) -> None:
+        goes_on(world, 20.0)
+        run = silent_run(world, THERE)
+        run.group.resumed_s = world.kernel.now_s - 0.1
+        run.begin()
+        assert f"starts on {THERE} while it runs on" in told(world)
 
     @pytest.mark.parametrize("by", [-1, 0, 2])
     def test_epochs(self, world: World, by: int) -> None:

@@ -139,8 +139,8 @@ class Replica:
         self.fencing |= after.must_ask and not before.must_ask
         self.no_data |= after.without_data and not before.without_data
         self.save()
-        self._begin_generations(before)
         self._thaw(before)
+        self._begin_generations(before)
         self.save()
         self.changed(self)
 

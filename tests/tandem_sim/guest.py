@@ -26,8 +26,9 @@ class Referee(Protocol):
 
 @dataclass(eq=False)
 class Run:
-    """One execution of a guest on one host. ``executing``: its processors run. ``heard``: somebody
-    hears what it says, since its network is not cut.
+    """One execution of a guest on one host. ``number`` and ``ordered_s``: in which order, and when,
+    libvirt was told to start it. ``executing``: its processors run. ``heard``: somebody hears what
+    it says, since its network is not cut.
     """
 
     guest: str
@@ -36,16 +37,19 @@ class Run:
     group: Group
     kernel: Kernel
     referee: Referee
+    number: int
+    ordered_s: float
     period_s: float = PERIOD_S
-    number: int = 0
     executing: bool = True
     heard: bool = True
     asked_to_stop: bool = False
     answered: Signal = field(default_factory=Signal)
     failed: bool = False
 
-    def __post_init__(self) -> None:
-        self.number = self.kernel.number("run")
+    @property
+    def stood_still(self) -> bool:
+        """Whether its machine stood still while libvirt was starting it."""
+        return self.group.last_resumed_s > self.ordered_s
 
     def begin(self) -> None:
         self.replica.opened = True

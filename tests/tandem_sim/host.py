@@ -142,6 +142,7 @@ class Libvirt:
         name, machine = str(guest.key), self.machine
         if name in self.states():
             raise CommandFailed("domain exists already")
+        number, ordered_s = machine.kernel.number("run"), machine.kernel.now_s
         takes_s = machine.kernel.between(*START_S) + self.start_takes_s
         yield Sleep(min(takes_s, START_TIMEOUT_S))
         if takes_s > START_TIMEOUT_S:
@@ -151,9 +152,8 @@ class Libvirt:
         replica = machine.replica_of(mirror)
         if replica.role.value != "Primary":
             raise CommandFailed("could not open disk: read-only")
-        group = Group(f"{name}@{machine.host.name}", machine.group)
-        host = machine.host
-        run = Run(name, host.name, replica, group, machine.kernel, host.referee)
+        group, host = Group(f"{name}@{machine.host.name}", machine.group), machine.host
+        run = Run(name, host.name, replica, group, machine.kernel, host.referee, number, ordered_s)
         run.period_s = host.write_period_s
         self.runs[name] = run
         self.network_cut.discard(name)

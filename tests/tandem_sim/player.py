@@ -112,7 +112,7 @@ class Seen:
         return str(found.status.protected) if found is not None else ""
 
     def starts(self, guest: str) -> list[float]:
-        return [at - self._origin_s for at, _, _ in self._history(guest).runs]
+        return sorted(at - self._origin_s for at, _, _ in self._history(guest).runs)
 
     def ends(self, guest: str) -> list[End]:
         ends = self._history(guest).ends

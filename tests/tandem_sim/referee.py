@@ -42,6 +42,7 @@ class History:
     acknowledged: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     answered_s: list[float] = field(default_factory=list)
     writer: int = 0
+    woken: list[Run] = field(default_factory=list)
     late: list[Run] = field(default_factory=list)
     loud: list[Run] = field(default_factory=list)
     overridden: list[Run] = field(default_factory=list)
@@ -97,6 +98,9 @@ class Referee:
             if self._void(guest):
                 continue
             self.custody.look(guest)
+            for run in [run for run in history.woken if self._lives(run)]:
+                history.woken.remove(run)
+                self.custody.started(run, history.alive)
             for run in runs:
                 if run is newest:
                     self.check_data(run)
@@ -126,21 +130,27 @@ class Referee:
 
     def started(self, run: Run) -> None:
         history = self.histories[run.guest]
-        # One that has only just woken up has its time to stop; ``look`` counts that time.
-        elsewhere = [other.host for other in history.alive if self._lives(other)]
-        if elsewhere and not self._void(run.guest):
-            self._broken(f"{run.guest} starts on {run.host} while it runs on {elsewhere}")
         self.hold.started(self.kernel.now_s, run)
-        if not self._void(run.guest):
+        if run.stood_still:
+            history.woken.append(run)
+        elif not self._void(run.guest):
+            # One that has only just woken up has its time to stop; ``look`` counts that time.
+            elsewhere = [other.host for other in history.alive if self._lives(other)]
+            if elsewhere:
+                self._broken(f"{run.guest} starts on {run.host} while it runs on {elsewhere}")
             self.custody.started(run, history.alive)
         history.runs.append((self.kernel.now_s, run.host, run))
+        # One whose machine stood still in the middle of the start is older than its successor.
+        history.runs.sort(key=lambda entry: entry[2].number)
         history.alive.append(run)
         self.log.say(run.host, f"{run.guest} starts (run {len(history.runs)})")
-        if not self._void(run.guest):
+        if run is history.runs[-1][2] and not self._void(run.guest):
             self.check_data(run)
 
     def ended(self, run: Run, why: str) -> None:
         history = self.histories[run.guest]
+        if run in history.woken:
+            history.woken.remove(run)
         history.ends.append((self.kernel.now_s, run.host, why))
         if run in history.alive:
             history.alive.remove(run)
