@@ -197,7 +197,9 @@ class Assignment(Model):
 
 
 ABSENT = "Absent"
-"""How a host reports a guest that certainly does not run there."""
+"""How a host reports a guest that certainly does not run there, nor is being started."""
+STARTING = "Starting"
+"""How a host reports a guest that it is about to start: it may run any moment."""
 
 
 class GuestReport(Model):

@@ -189,8 +189,8 @@ class Driver:
                 await drbd.connect(mirror, discard_my_data=discard_my_data)
             case fx.Disconnect():
                 await drbd.disconnect(mirror)
-            case fx.SkipFirstSync():
-                await drbd.skip_first_sync(mirror)
+            case fx.SkipFirstSync(volumes):
+                await drbd.skip_first_sync(mirror, volumes)
             case fx.Promote(force):
                 await self._promote(unit, force=force)
             case fx.Demote():

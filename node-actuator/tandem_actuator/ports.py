@@ -5,7 +5,7 @@ pass the same contract tests. Every method has a timeout of its own and raises o
 here. Paths and resource names are validated by the API types before they get here.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -197,8 +197,8 @@ class Drbd(Protocol):
         """Disconnect. Callers have done rule 9's compare-and-swap."""
         ...
 
-    async def skip_first_sync(self, mirror: Mirror) -> None:
-        """``new-current-uuid --clear-bitmap`` on every volume: brand-new connected disks only."""
+    async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
+        """``new-current-uuid --clear-bitmap`` on these: brand-new connected disks only."""
         ...
 
     async def promote(self, mirror: Mirror, *, force: bool) -> None:

@@ -179,7 +179,7 @@ class Simulated:
             "attach": replica.attach,
             "connect": lambda: replica.connect(discard=command.argument != ""),
             "disconnect": replica.disconnect,
-            "first-sync": lambda: self.pair.skip_first_sync(replica),
+            "first-sync": lambda: self.pair.skip_first_sync(replica, replica.volumes),
             "secondary": replica.demote,
             "resume-io": replica.resume_io,
             "outdate": replica.outdate,

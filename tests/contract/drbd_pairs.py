@@ -91,7 +91,7 @@ class Pair:
             await site.drbd.connect(self.mirror, discard_my_data=False)
         await self.until(self.a, lambda s: s.connected)
         await self.until(self.b, lambda s: s.connected)
-        await self.a.drbd.skip_first_sync(self.mirror)
+        await self.a.drbd.skip_first_sync(self.mirror, self.mirror.volume_names)
         await self.until(self.a, lambda s: s.in_sync)
         await self.until(self.b, lambda s: s.in_sync)
 

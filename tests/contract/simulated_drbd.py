@@ -5,7 +5,7 @@ happen. Called by ``drbd_pairs``.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Collection, Generator, Mapping
 
 from conformance.simulated import Simulated
 from tandem_actuator.core.model import DrbdView, Metadata, NotConfigured
@@ -67,8 +67,8 @@ class SimulatedDrbd:
     async def disconnect(self, mirror: Mirror) -> None:
         self._replica.disconnect()
 
-    async def skip_first_sync(self, mirror: Mirror) -> None:
-        self.both.pair.skip_first_sync(self._replica)
+    async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
+        self.both.pair.skip_first_sync(self._replica, volumes)
 
     async def promote(self, mirror: Mirror, *, force: bool) -> None:
         self._do(self._replica.promote(force=force))

@@ -195,8 +195,8 @@ class Driver:
                 replica.connect(discard=discard_my_data)
             case fx.Disconnect():
                 replica.disconnect()
-            case fx.SkipFirstSync():
-                self.machine.host.pairs[unit.mirror.drbd_name].skip_first_sync(replica)
+            case fx.SkipFirstSync(volumes):
+                self.machine.host.pairs[unit.mirror.drbd_name].skip_first_sync(replica, volumes)
             case fx.Promote(force):
                 yield from self._promote(unit, force=force)
             case fx.Demote():

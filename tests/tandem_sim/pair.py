@@ -5,13 +5,13 @@ compares generations; the side that lags is copied to. At the end of a copy the 
 the source one latency later, as in DRBD. Called by ``host`` and ``world``.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
 from itertools import count
 
 from tandem_actuator.core.model import Connection, Disk, Role
 from tandem_actuator.ports import CommandFailed
-from tandem_sim.disk import MIRRORED, Direction, better, compare
+from tandem_sim.disk import JUST_CREATED, MIRRORED, Direction, better, compare
 from tandem_sim.drbd import Replica
 from tandem_sim.drbd_state import attached
 from tandem_sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
@@ -125,19 +125,27 @@ class Pair:
         """One end closes: the other hears of it as soon as the path allows."""
         replica.lost()
 
-    def skip_first_sync(self, replica: Replica) -> None:
-        """``new-current-uuid --clear-bitmap`` with both connected. Raises: CommandFailed."""
+    def skip_first_sync(self, replica: Replica, volumes: Collection[str]) -> None:
+        """``new-current-uuid --clear-bitmap`` with both connected. Raises: CommandFailed.
+
+        A side without a disk does not take part, and the other one does not learn that.
+        """
         peer = self.peer_now(replica)
         if peer is None or Role.PRIMARY in (replica.role, peer.role):
             raise CommandFailed("only connected, and both Secondary")
-        for name in replica.volumes:
+        for name in volumes:
+            if not attached(replica.volumes[name].disk):
+                raise CommandFailed("operation requires an attached disk")
+            if replica.backings[name].current != JUST_CREATED:
+                raise CommandFailed("device is connected")
             generation = self.new_generation()
-            for one, two in ((replica, peer), (peer, replica)):
-                one.backings[name].current, one.backings[name].bitmap = generation, 0
-                one.volumes[name].disk = two.volumes[name].peer_disk = Disk.UP_TO_DATE
-        for one in (replica, peer):
-            one.save()
-            one.changed(one)
+            for one in (replica, peer):
+                volume, backing = one.volumes[name], one.backings[name]
+                volume.peer_disk = Disk.UP_TO_DATE
+                if attached(volume.disk):
+                    backing.current, backing.bitmap, volume.disk = generation, 0, Disk.UP_TO_DATE
+                one.save()
+                one.changed(one)
 
     # -- losing it
 

@@ -14,6 +14,7 @@ from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror, OverrideRequest, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
+from tandem_controller.decide.guest_status import has_stopped
 from tandem_controller.decide.mirrors import redundancy
 from tandem_controller.decide.model import CONNECTED, HostView, Refusal, World
 from tandem_controller.decide.takeover import fencing_proof, rebooted
@@ -115,15 +116,28 @@ def _owner_stopped(mirror: Mirror, world: World, authority: Authority) -> str | 
 def _fresh_owner_stopped(
     mirror: Mirror, world: World, view: HostView, report: ReplicaReport | None
 ) -> str | Refusal:
-    """A living owner must have no order to run the guest, and must say that it is Secondary."""
+    """A living owner must have no order to run the guest, and say that it obeys and is Secondary.
+
+    Its role alone does not tell: it may have been reported before a start that is still under way.
+    """
+    heartbeat = view.heartbeat
     for guest in world.catalogue.guests_by_mirror.get(mirror.key, ()):
-        if guest.status.assignment and guest.status.assignment.host == view.name:
+        assignment, said = guest.status.assignment, guest.status.hosts.get(view.name)
+        if assignment is None:
+            continue
+        if assignment.host == view.name:
             return Refusal(
                 Reason.OVERRIDE_WAITING,
                 f"guest {guest.key} is assigned to {view.name}, which sends its heartbeat; set"
                 " running: false on it first",
             )
-    heartbeat = view.heartbeat
+        known = said is not None and heartbeat and said.instance == heartbeat.instance
+        if said is None or not known or not has_stopped(said, assignment):
+            return Refusal(
+                Reason.OVERRIDE_WAITING,
+                f"{view.name} sends its heartbeat and does not say yet that guest {guest.key} has"
+                " stopped there",
+            )
     current = report is not None and heartbeat and report.instance == heartbeat.instance
     if report is not None and current and report.role == "Secondary":
         return f"{view.name} is not Primary"

@@ -20,7 +20,7 @@ import logging
 import os
 import re
 import shlex
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -278,8 +278,9 @@ class DrbdHost:
         if answer.code and ALREADY_DISCONNECTED not in answer.stderr:
             answer.check()
 
-    async def skip_first_sync(self, mirror: Mirror) -> None:
-        for minor in self._minors(mirror):
+    async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
+        numbers = [n for n, name in enumerate(mirror.volume_names) if name in volumes]
+        for minor in self._minors(mirror, numbers):
             await self._setup("new-current-uuid", str(minor), "--clear-bitmap")
 
     # --- roles

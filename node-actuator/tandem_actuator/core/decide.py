@@ -199,10 +199,7 @@ def _first_sync(view: View, now_s: float, wall: str) -> Decision | None:
     assert authority is not None
     if authority.initialised:
         return None
-    blank = all(
-        v.disk is Disk.INCONSISTENT and v.peer_disk is Disk.INCONSISTENT
-        for v in drbd.volumes.values()
-    )
+    blank = [name for name, volume in drbd.volumes.items() if volume.blank]
     first = view.mirror.spec.replicas[0].host == view.host
     both_secondary = drbd.role is Role.SECONDARY and drbd.peer_role is Role.SECONDARY
     if not (blank and first and both_secondary and drbd.connected):
@@ -211,7 +208,7 @@ def _first_sync(view: View, now_s: float, wall: str) -> Decision | None:
         Task.FIRST_SYNC,
         Reason.FIRST_SYNC,
         "both replicas are brand-new: declaring them equal",
-        lambda: procedures.first_sync(view),
+        lambda: procedures.first_sync(view, blank),
     )
 
 

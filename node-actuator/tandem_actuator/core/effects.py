@@ -101,6 +101,8 @@ class Disconnect:
 class SkipFirstSync:
     """→ Done | Failed"""
 
+    volumes: tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class Promote:

@@ -62,6 +62,11 @@ class VolumeState:
     out_of_sync_bytes: int = 0
     resyncing: bool = False
 
+    @property
+    def blank(self) -> bool:
+        """New at both hosts, if the mirror has never been in sync."""
+        return self.disk is Disk.INCONSISTENT and self.peer_disk is Disk.INCONSISTENT
+
 
 @dataclass(frozen=True)
 class DrbdState:

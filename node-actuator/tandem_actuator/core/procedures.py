@@ -6,7 +6,7 @@ effects leaves something that ``decide`` can go on from. The order of the effect
 each procedure and is argued where it is not obvious. ``decide`` chooses which one runs.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from tandem_actuator.core import authority as rules
@@ -222,19 +222,20 @@ def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
     return _failed("create-md", made) if isinstance(made, Failed) else None
 
 
-def first_sync(view: View) -> Procedure:
-    """Declare two brand-new replicas equal. Asks the API again: never on a mirror in use."""
+def first_sync(view: View, blank: Sequence[str]) -> Procedure:
+    """Declare two brand-new replicas equal. Asks the API again: never on a mirror in use.
+
+    ``blank``: the volumes that are new at both hosts. Others may have been declared before a disk
+    failed.
+    """
     read = yield ReadMirror()
     if not isinstance(read, MirrorRead):
         return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
     authority = read.mirror.status.authority
     if authority is None or authority.initialised:
         return Finished(Reason.STEADY, "the mirror has been in use", progress=False)
-    return (
-        yield from _sequence(
-            Reason.FIRST_SYNC, "declared both new replicas equal", ("first sync", SkipFirstSync())
-        )
-    )
+    step = ("first sync", SkipFirstSync(tuple(blank)))
+    return (yield from _sequence(Reason.FIRST_SYNC, "declared both new replicas equal", step))
 
 
 def set_marker(view: View, reason: Reason, wall: str) -> Procedure:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tandem_actuator.core.model import DrbdState, NotConfigured, View
-from tandem_api.guest import GuestReport
+from tandem_api.guest import STARTING, GuestReport
 from tandem_api.mirror import ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
 
@@ -94,13 +94,18 @@ def _without_bytes(report: ReplicaReport) -> ReplicaReport:
 def guest_report(
     view: View, reason: Reason, message: str, steps: Mapping[str, str]
 ) -> GuestReport | None:
-    """Guest.status.hosts[host], or None if there is no guest to speak of."""
+    """Guest.status.hosts[host], or None if there is no guest to speak of.
+
+    A start that is under way does not hear of a later assignment. Until it has ended, nobody may
+    conclude that a host which knows that assignment has stopped.
+    """
     if view.guest is None:
         return None
     assignment = view.guest.status.assignment
+    starting = reason is Reason.STARTING and not view.domain.may_run
     return GuestReport(
         instance=str(view.instance),
-        state=view.domain,
+        state=STARTING if starting else view.domain,
         assignment_serial=assignment.serial if assignment else 0,
         started_at=steps.get("domainStarted") if view.domain.may_run else None,
         reason=reason,

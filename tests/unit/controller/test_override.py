@@ -1,5 +1,7 @@
 """Rule 15: what a person's order needs before it is carried out, and what it writes."""
 
+from typing import Any
+
 import pytest
 
 from tandem_api.authority import Mode
@@ -10,7 +12,7 @@ from tandem_controller.decide.links import observe_links
 from tandem_controller.decide.model import Refusal
 from tandem_controller.decide.override import Grant, override, owner_is_as_judged
 
-from .scenes import KEY, NOW_S, A, B, Scene, assigned, instance, only, owned_by, replica
+from .scenes import KEY, NOW_S, A, B, Scene, assigned, instance, only, owned_by, replica, report
 
 
 def decide(scene: Scene) -> Grant | Refusal | None:
@@ -102,7 +104,30 @@ def living_owner() -> Scene:
     """A sends its heartbeat, and was told to run the guest no more."""
     scene = ordered().silent(A, 0.5)
     scene.assignment = assigned("", "NotRequested")
+    scene.reports[A] = report(A, "Absent")
     return scene
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        report(A),
+        report(A, "Starting"),
+        report(A, "Unknown"),
+        report(A, "Absent", serial=2),
+        report(A, "Absent", instance=f"{A}/another/run"),
+        None,
+    ],
+)
+def test_a_living_owner_must_say_that_the_guest_has_stopped(said: dict[str, Any] | None) -> None:
+    """Its role may have been reported before a start that is still under way."""
+    scene = living_owner()
+    scene.replicas[A] = replica(A)
+    scene.reports = {} if said is None else {A: said}
+    got = decide(scene)
+    assert isinstance(got, Refusal)
+    assert got.reason is Reason.OVERRIDE_WAITING
+    assert f"does not say yet that guest {KEY} has stopped there" in got.message
 
 
 def test_a_living_owner_must_say_that_it_is_secondary() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tandem_actuator.core import effects as fx
 from tandem_actuator.core.decide import Decision, Start, Stay, Task, decide
 from tandem_actuator.core.model import (
     Connection,
@@ -15,6 +16,7 @@ from tandem_actuator.core.model import (
     NotConfigured,
     Role,
     View,
+    VolumeState,
 )
 from tandem_api.authority import Authority, Eligibility
 from tandem_api.guest import FencingProof, ProofKind
@@ -113,6 +115,19 @@ class TestBringUp:
         second = view(held_by, blank, host=B, record=marked)
         assert task(at(first)) is Task.FIRST_SYNC
         assert stays(at(second)) is Reason.NOT_ELIGIBLE
+
+    def test_what_was_declared_before_a_disk_failed_is_left_alone(self) -> None:
+        held_by = authority("", eligible={A: NEW, B: NEW})
+        blank = VolumeState(Disk.INCONSISTENT, Disk.INCONSISTENT)
+        half = replace(drbd(), volumes={**drbd().volumes, "data": blank})
+        known = view(held_by, replace(half, role=Role.SECONDARY), record=record(marker=MARKER))
+        decision = at(known)
+        assert isinstance(decision, Start) and decision.task is Task.FIRST_SYNC
+        steps = decision.make()
+        assert next(steps) == fx.ReadMirror()
+        assert steps.send(fx.MirrorRead(known.mirror, "r1", known.record)) == fx.SkipFirstSync(
+            ("data",)
+        )
 
     @pytest.mark.parametrize(
         "state",

@@ -474,11 +474,11 @@ def test_first_sync_asks_again() -> None:
     blank = drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.INCONSISTENT)
     known = view(authority("", eligible={A: NEW, B: NEW}), blank)
     in_use = Outside(mirror(authority("")), blank)
-    play(procedures.first_sync(known), in_use)
+    play(procedures.first_sync(known, ["root"]), in_use)
     assert not in_use.effects(fx.SkipFirstSync)
     new = Outside(known.mirror, blank)
-    play(procedures.first_sync(known), new)
-    assert new.effects(fx.SkipFirstSync)
+    play(procedures.first_sync(known, ["root"]), new)
+    assert new.effects(fx.SkipFirstSync) == [fx.SkipFirstSync(("root",))]
 
 
 def test_release_happens_on_a_fresh_look() -> None:

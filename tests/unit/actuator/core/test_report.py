@@ -6,12 +6,14 @@ from tandem_actuator.core.model import DomainState
 from tandem_actuator.core.report import (
     BYTES_INTERVAL_S,
     REPEAT_INTERVAL_S,
+    guest_report,
     guest_report_is_due,
     replica_report_is_due,
 )
 from tandem_api.guest import GuestReport
 from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
+from tandem_sim.builders import A, B, assignment, authority, drbd, view
 
 
 def report(kib: int = 0, disk: str = "UpToDate", message: str = "") -> ReplicaReport:
@@ -70,3 +72,22 @@ def test_so_is_what_a_host_says_of_a_guest() -> None:
     assert guest_report_is_due(mine, mine, None, late_s)
     shown = mine.model_copy(update={"message": "with words"})
     assert not guest_report_is_due(mine, mine, shown, late_s)
+
+
+@pytest.mark.parametrize(
+    ("domain", "reason", "told"),
+    [
+        (DomainState.ABSENT, Reason.STEADY, "Absent"),
+        (DomainState.ABSENT, Reason.STARTING, "Starting"),
+        (DomainState.RUNNING, Reason.STARTING, "Running"),
+        (DomainState.UNKNOWN, Reason.STARTING, "Unknown"),
+    ],
+)
+def test_a_guest_that_is_being_started_is_not_called_absent(
+    domain: DomainState, reason: Reason, told: str
+) -> None:
+    """Also not beside an assignment to the other host, which the start has not heard of."""
+    known = view(authority(), drbd(), assigned=assignment(B), host=A, domain=domain)
+    said = guest_report(known, reason, "", {})
+    assert said is not None
+    assert said.state == told
