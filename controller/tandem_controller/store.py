@@ -29,14 +29,25 @@ TYPES: Mapping[str, type[Resource]] = {"Site": Site, "Host": Host, "Mirror": Mir
 class Entry:
     """One object: its version, what it parses to (or not), and what no type knows of it.
 
-    ``written`` is what a user last wrote, in short: while it is the same, so are the problems.
+    After a restore of the API two objects of one name may have one version: only the uid tells them
+    apart. ``written`` is what a user last wrote, in short: while it is the same, so are the
+    problems.
     """
 
     version: int
+    uid: str
     written: tuple[object, ...]
     parsed: Resource | None
     unreadable: Unreadable | None
     problems: tuple[Problem, ...]
+
+    def is_same(self, raw: Raw) -> bool:
+        return self.version == _version(raw) and self.uid == _uid(raw)
+
+    def is_older(self, raw: Raw) -> bool:
+        """Than this one, or another object that there is instead of it."""
+        same_moment = self.version == _version(raw) and self.uid != _uid(raw)
+        return self.version < _version(raw) or same_moment
 
 
 def key_of(raw: Raw) -> ObjectKey:
@@ -64,9 +75,9 @@ class Store:
         A watch may lag behind the answer to an own write. resourceVersions are compared as
         numbers, as every server that keeps them in etcd counts them.
         """
-        key, version = key_of(raw), _version(raw)
+        key = key_of(raw)
         known = self._objects[kind].get(key)
-        if known is None or version > known.version:
+        if known is None or known.is_older(raw):
             self._objects[kind][key] = _entry(kind, key, raw, known)
             self._changed()
 
@@ -80,15 +91,12 @@ class Store:
         old = self._objects[kind]
         new: dict[ObjectKey, Entry] = {}
         for raw in raws:
-            key, version = key_of(raw), _version(raw)
+            key = key_of(raw)
             known = old.get(key)
-            same = known is not None and known.version == version
-            new[key] = known if known and same else _entry(kind, key, raw, known)
+            new[key] = known if known and known.is_same(raw) else _entry(kind, key, raw, known)
         first = kind not in self._synced
         self._synced.add(kind)
-        if first or {k: e.version for k, e in old.items()} != {
-            k: e.version for k, e in new.items()
-        }:
+        if first or _moments(old) != _moments(new):
             self._objects[kind] = new
             self._changed()
 
@@ -127,22 +135,30 @@ def _version(raw: Raw) -> int:
     return int(raw["metadata"]["resourceVersion"])
 
 
+def _uid(raw: Raw) -> str:
+    return str(raw["metadata"].get("uid", ""))
+
+
+def _moments(entries: Mapping[ObjectKey, Entry]) -> dict[ObjectKey, tuple[int, str]]:
+    return {key: (entry.version, entry.uid) for key, entry in entries.items()}
+
+
 def _written(raw: Raw) -> tuple[object, ...]:
     metadata = raw["metadata"]
     applied = (metadata.get("annotations") or {}).get(LAST_APPLIED)
-    return metadata.get("uid"), metadata.get("generation"), applied
+    return _uid(raw), metadata.get("generation"), applied
 
 
 def _entry(kind: str, key: ObjectKey, raw: Raw, known: Entry | None) -> Entry:
-    version, written = _version(raw), _written(raw)
+    version, uid, written = _version(raw), _uid(raw), _written(raw)
     try:
         parsed = TYPES[kind].parse(raw)
     except ValidationError:
         problems = tuple(parse_problems(TYPES[kind], raw))
-        return Entry(version, written, None, _unreadable(kind, key, raw, problems), problems)
+        return Entry(version, uid, written, None, _unreadable(kind, key, raw, problems), problems)
     if known is not None and known.parsed is not None and known.written == written:
-        return Entry(version, written, parsed, None, known.problems)
-    return Entry(version, written, parsed, None, tuple(parse_problems(TYPES[kind], raw)))
+        return Entry(version, uid, written, parsed, None, known.problems)
+    return Entry(version, uid, written, parsed, None, tuple(parse_problems(TYPES[kind], raw)))
 
 
 def _unreadable(kind: str, key: ObjectKey, raw: Raw, problems: tuple[Problem, ...]) -> Unreadable:

@@ -25,7 +25,11 @@ class _Guess:
 
 
 def draw(seed: int) -> tuple[str, ...]:
-    """The steps of a sequence, without those that every sequence begins with."""
+    """The steps of a sequence, without those that every sequence begins with.
+
+    It ends with a crash and a boot of either side: generations that are not the kernel's show in
+    who is copied to when both meet again, and by that in which writes survive.
+    """
     rng, guess = random.Random(seed), _Guess()
     steps = []
     if rng.random() < 0.85:
@@ -34,7 +38,15 @@ def draw(seed: int) -> tuple[str, ...]:
         steps.append(f"a handler {rng.choice(CODES)}; b handler {rng.choice(CODES)}")
     while len(steps) < STEPS[0] or (len(steps) < STEPS[1] and rng.random() < 0.88):
         steps.append(_step(rng, guess))
-    return tuple(steps)
+    one, two = rng.sample(SIDES, 2)
+    return (
+        *steps,
+        "heal; a handler 1; b handler 1",
+        f"{one} crash",
+        *(f"{side} boot; {side} attach; {side} connect" for side in (one, two)),
+        f"{two} crash",
+        f"{two} boot; {two} attach; {two} connect",
+    )
 
 
 def _step(rng: random.Random, guess: _Guess) -> str:

@@ -96,7 +96,8 @@ class Controller:
     def _absorb(self, obj: Resource) -> None:
         key = (type(obj).__name__, obj.key)
         known = self.store.get(key)
-        if known is None or _version(obj) > _version(known):
+        again = known is not None and known.metadata.uid != obj.metadata.uid
+        if known is None or _version(obj) > _version(known) - again:
             self.store[key] = obj
             self._stir()
 

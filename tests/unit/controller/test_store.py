@@ -1,0 +1,68 @@
+"""What is taken in of what watches, lists and answers tell, and what is left out."""
+
+from typing import Any
+
+import pytest
+
+from tandem_api.meta import ObjectKey
+from tandem_controller.store import Store
+
+KEY = ObjectKey(namespace="", name="burjassot")
+
+
+def site(version: int, uid: str = "u1", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "tandem.dev/v1alpha1",
+        "kind": "Site",
+        "metadata": {"name": KEY.name, "uid": uid, "resourceVersion": str(version)},
+        "spec": spec,
+    }
+
+
+def known(store: Store) -> tuple[str, bool]:
+    """Uid, and what the spec says of maintenance."""
+    obj: Any = store.get("Site", KEY)
+    return obj.metadata.uid, obj.spec.maintenance
+
+
+@pytest.mark.parametrize(
+    ("told", "taken"),
+    [
+        (site(6, maintenance=True), True),
+        (site(4, maintenance=True), False),
+        (site(5, maintenance=True), False),
+        (site(5, "u2", maintenance=True), True),
+        (site(4, "u2", maintenance=True), False),
+    ],
+    ids=["newer", "older", "same", "another-of-the-same-version", "another-and-older"],
+)
+def test_what_a_watch_tells(told: dict[str, Any], *, taken: bool) -> None:
+    """After a restore of the API another object may have the name and the version of one known."""
+    store = Store()
+    store.put("Site", site(5))
+    before = store.generation
+    store.put("Site", told)
+    assert known(store) == ((told["metadata"]["uid"], True) if taken else ("u1", False))
+    assert store.generation == before + taken
+
+
+@pytest.mark.parametrize(
+    "told",
+    [site(6, maintenance=True), site(4, maintenance=True), site(5, "u2", maintenance=True)],
+    ids=["newer", "older", "another-of-the-same-version"],
+)
+def test_a_list_is_taken_as_it_is(told: dict[str, Any]) -> None:
+    store = Store()
+    store.replace("Site", [site(5)])
+    before = store.generation
+    store.replace("Site", [told])
+    assert known(store) == (told["metadata"]["uid"], True)
+    assert store.generation == before + 1
+
+
+def test_a_list_that_tells_nothing_new_wakes_nobody() -> None:
+    store = Store()
+    store.replace("Site", [site(5)])
+    before = store.generation
+    store.replace("Site", [site(5)])
+    assert store.generation == before
