@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tandem_actuator.adapters.watchdog import NoWatchdog
 from tandem_actuator.cluster import Cluster
-from tandem_actuator.core import procedures
+from tandem_actuator.core import handler, procedures
 from tandem_actuator.core.decide import Start, Task, decide
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DomainState, DrbdUnknown, FenceProgress
@@ -42,7 +42,7 @@ GUARD_INTERVAL_S = 0.1
 REPORT_INTERVAL_S = 0.2
 MIN_TICK_S = 0.02
 FIRST_LOOK_S = 1.5
-SLOW_TO_SHOW = frozenset({Task.REJOIN, Task.ASK_AGAIN, Task.THAW})
+SLOW_TO_SHOW = frozenset({Task.REJOIN, Task.ASK_AGAIN, Task.COPY_AGAIN, Task.THAW})
 """Their effect shows later, or never: not to be repeated at once."""
 
 
@@ -306,12 +306,12 @@ class Actuator:
         resource = env.get("DRBD_RESOURCE", "")
         unit = next((u for u in self.units if u.mirror.drbd_name == resource), None)
         if unit is None:
-            return procedures.EXIT_STAY_FROZEN, f"no such mirror here: {resource!r}"
-        ask = procedures.promotion if unit.promoting else procedures.link_loss
+            return handler.EXIT_STAY_FROZEN, f"no such mirror here: {resource!r}"
+        ask = handler.promotion if unit.promoting else handler.link_loss
         log.warning("%s: fence-peer asks: %s", unit.mirror.key, ask.__name__)
         with unit.being_asked():
             finished = await self.driver.run(unit, ask(unit.view(self.node)))
-        code = procedures.exit_code(finished)
+        code = handler.exit_code(finished)
         log.warning(
             "%s: fence-peer → exit %d: %s %s",
             unit.mirror.key,

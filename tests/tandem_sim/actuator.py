@@ -13,7 +13,7 @@ from typing import cast
 
 from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import procedures
+from tandem_actuator.core import handler, procedures
 from tandem_actuator.core.decide import Start, decide
 from tandem_actuator.core.model import DomainState, DrbdUnknown, FenceProgress, View
 from tandem_actuator.core.run import (
@@ -361,16 +361,16 @@ class Actuator:
         answer = Answer()
         unit = next((u for u in self.units if u.mirror.drbd_name == resource), None)
         if unit is None:
-            answer.code = procedures.EXIT_STAY_FROZEN
+            answer.code = handler.EXIT_STAY_FROZEN
             return answer
-        ask = procedures.promotion if unit.promoting else procedures.link_loss
+        ask = handler.promotion if unit.promoting else handler.link_loss
         self.kernel.spawn(self.group, self._answer(unit, ask(unit.view(self.node)), answer))
         return answer
 
     def _answer(self, unit: Unit, procedure: fx.Procedure, answer: Answer) -> Program:
         with unit.being_asked():
             finished = yield from self.driver.run(unit, procedure)
-        answer.code = procedures.exit_code(finished)
+        answer.code = handler.exit_code(finished)
         self._say(unit, f"fence-peer → {answer.code}: {finished.reason}: {finished.message}")
         answer.signal.give()
         unit.wake.set()

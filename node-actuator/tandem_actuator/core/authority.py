@@ -433,10 +433,7 @@ def _not_in_sync(mirror: Mirror, facts: Facts) -> Refusal | None:
 
 def not_copied(drbd: DrbdState) -> str:
     """What to tell if DRBD takes both for current, but knows that they differ."""
-    return (
-        f"DRBD calls both replicas current, but {drbd.out_of_sync_bytes} bytes differ; disconnect"
-        " them with drbdadm where the guest runs: Tandem connects them again, and DRBD copies"
-    )
+    return f"DRBD calls both replicas current, but {drbd.out_of_sync_bytes} bytes differ"
 
 
 def degrade(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:

@@ -25,7 +25,7 @@ from tandem_actuator.core.model import (
     Role,
     View,
 )
-from tandem_api.authority import Mode
+from tandem_api.authority import Authority, Mode
 from tandem_api.reasons import Reason
 
 
@@ -39,6 +39,7 @@ class Task(StrEnum):
     FIRST_SYNC = "first-sync"
     THAW = "thaw-to-discard"
     ASK_AGAIN = "ask-again"
+    COPY_AGAIN = "copy-again"
     SHUT_DOWN = "shut-down"
     PULL_PLUG = "pull-plug"
     DEMOTE = "demote"
@@ -76,6 +77,8 @@ REFUSALS = 2
 """So often a replica that stands alone is connected before it counts as diverged."""
 ASK_AGAIN_AFTER_S = 3.0
 """DRBD's own question takes a moment to get here: kernel, drbdadm, fence-peer, socket."""
+COPY_FORGOTTEN_AFTER_S = 5.0
+"""A source hears a moment later than its target that a copy is done."""
 
 
 def decide(view: View, now_s: float, wall: str) -> Decision:
@@ -103,8 +106,7 @@ def _not_set_up(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _epoch_behind(view: View, now_s: float, wall: str) -> Decision | None:
-    authority = view.mirror.status.authority
-    assert authority is not None
+    authority = _authority(view)
     if authority.epoch <= view.record.max_epoch:
         return None
     return Start(
@@ -124,14 +126,7 @@ def _unknown(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _not_configured(view: View, now_s: float, wall: str) -> Decision | None:
-    if not isinstance(view.drbd, NotConfigured):
-        return None
-    return Start(
-        Task.BRING_UP,
-        Reason.BRINGING_UP,
-        "bringing the replica up",
-        lambda: procedures.bring_up(view, wall),
-    )
+    return _bring_up(view, wall) if isinstance(view.drbd, NotConfigured) else None
 
 
 def _half_brought_up(view: View, now_s: float, wall: str) -> Decision | None:
@@ -140,14 +135,17 @@ def _half_brought_up(view: View, now_s: float, wall: str) -> Decision | None:
     if drbd.role is Role.PRIMARY or view.guest_may_run:
         return None
     never_attached = all(v.disk is Disk.DISKLESS for v in drbd.volumes.values())
-    if never_attached and drbd.connection is Connection.STANDALONE:
-        return Start(
-            Task.BRING_UP,
-            Reason.BRINGING_UP,
-            "bringing the replica up",
-            lambda: procedures.bring_up(view, wall),
-        )
-    return None
+    alone = drbd.connection is Connection.STANDALONE
+    return _bring_up(view, wall) if never_attached and alone else None
+
+
+def _bring_up(view: View, wall: str) -> Start:
+    return Start(
+        Task.BRING_UP,
+        Reason.BRINGING_UP,
+        "bringing the replica up",
+        lambda: procedures.bring_up(view, wall),
+    )
 
 
 def _marker_needed(view: View, now_s: float, wall: str) -> Decision | None:
@@ -179,8 +177,7 @@ def _diverged(view: View, now_s: float, wall: str) -> Decision | None:
     It is noted at once, since the authority's later epochs do not tell it any more. Who is in sync
     has nothing that the peer lacks.
     """
-    authority = view.mirror.status.authority
-    assert authority is not None
+    authority = _authority(view)
     followed = authority.epoch > view.record.owned_epoch or authority.may_own(view.host)
     known = has_diverged(view.record) or _drbd(view).in_sync
     if authority.owner != view.peer or followed or known:
@@ -194,9 +191,8 @@ def _diverged(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _first_sync(view: View, now_s: float, wall: str) -> Decision | None:
-    authority = view.mirror.status.authority
+    authority = _authority(view)
     drbd = _drbd(view)
-    assert authority is not None
     if authority.initialised:
         return None
     blank = [name for name, volume in drbd.volumes.items() if volume.blank]
@@ -217,9 +213,8 @@ def _taken_over(view: View, now_s: float, wall: str) -> Decision | None:
 
     Dead means that SIGKILL was delivered: a guest that still executes would hear of that write.
     """
-    authority = view.mirror.status.authority
+    authority = _authority(view)
     drbd = _drbd(view)
-    assert authority is not None
     if authority.owner != view.peer or authority.may_own(view.host):
         return None
     killed = view.fence is not None and view.fence.killed
@@ -235,8 +230,7 @@ def _taken_over(view: View, now_s: float, wall: str) -> Decision | None:
 
 def _ask_again(view: View, now_s: float, wall: str) -> Decision | None:
     """Frozen, the owner, and nobody is asking any more: DRBD itself never retries."""
-    authority = view.mirror.status.authority
-    assert authority is not None
+    authority = _authority(view)
     mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
     if not mine or view.frozen_since_s is None or view.handler_running or view.fence is not None:
         return None
@@ -294,8 +288,7 @@ def _unwanted_guest(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _adopt(view: View, now_s: float, wall: str) -> Decision | None:
-    authority = view.mirror.status.authority
-    assert authority is not None
+    authority = _authority(view)
     mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
     # Without a new heartbeat a taker finds nothing new: its claim may come after this swap too.
     if mine and view.lapsed and view.heard_since_lapse and view.fence is None:
@@ -321,11 +314,9 @@ def _adopt(view: View, now_s: float, wall: str) -> Decision | None:
 
 def _degrade(view: View, now_s: float, wall: str) -> Decision | None:
     """The owner says Standalone where DRBD goes on alone without asking."""
-    authority = view.mirror.status.authority
+    authority = _authority(view)
     drbd = _drbd(view)
-    assert authority is not None
-    frozen = bool(drbd.suspended)
-    if authority.mode is not Mode.MIRRORED or drbd.role is not Role.PRIMARY or frozen:
+    if authority.mode is not Mode.MIRRORED or drbd.role is not Role.PRIMARY or drbd.suspended:
         return None
     verdict = rules.degrade(view.mirror, procedures.facts_of(view), "")
     if not isinstance(verdict, Proposal):
@@ -341,9 +332,8 @@ def _degrade(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _rejoin(view: View, now_s: float, wall: str) -> Decision | None:
-    authority = view.mirror.status.authority
+    authority = _authority(view)
     drbd = _drbd(view)
-    assert authority is not None
     if drbd.connection is not Connection.STANDALONE:
         return None
     if drbd.role is Role.PRIMARY and authority.owner != view.host:
@@ -385,12 +375,27 @@ def _clear_marker(view: View, now_s: float, wall: str) -> Decision | None:
     )
 
 
+def _copy_again(view: View, now_s: float, wall: str) -> Decision | None:
+    """DRBD takes both for current, but has bits for what the peer lacks: it forgot to copy."""
+    authority, drbd = _authority(view), _drbd(view)
+    alone = authority.owner == view.host and authority.mode is Mode.STANDALONE
+    forgotten = drbd.role is Role.PRIMARY and drbd.in_sync and drbd.out_of_sync_bytes > 0
+    since_s = view.in_sync_since_s
+    if not (alone and forgotten) or since_s is None or now_s - since_s < COPY_FORGOTTEN_AFTER_S:
+        return None
+    return Start(
+        Task.COPY_AGAIN,
+        Reason.NOT_YET_IN_SYNC,
+        f"{rules.not_copied(drbd)}: connecting them anew, so that it copies",
+        lambda: procedures.copy_again(view),
+    )
+
+
 def _restore(view: View, now_s: float, wall: str) -> Decision | None:
     verdict = rules.restore(view.mirror, procedures.facts_of(view), "")
     if not isinstance(verdict, Proposal):
         return None
-    authority = view.mirror.status.authority
-    assert authority is not None
+    authority = _authority(view)
     first = view.mirror.spec.replicas[0].host == view.host
     if not authority.owner and not first:
         return None
@@ -454,6 +459,13 @@ def _let_go(view: View, now_s: float, wall: str) -> Decision | None:
     )
 
 
+def _authority(view: View) -> Authority:
+    """The mirror's authority; ``_not_set_up`` has dealt with there being none."""
+    authority = view.mirror.status.authority
+    assert authority is not None
+    return authority
+
+
 def _drbd(view: View) -> DrbdState:
     """The DRBD state; earlier rules have dealt with the other cases."""
     if not isinstance(view.drbd, DrbdState):
@@ -479,6 +491,7 @@ RULES: tuple[Rule, ...] = (
     _unwanted_guest,
     _rejoin,
     _clear_marker,
+    _copy_again,
     _restore,
     _start,
     _let_go,

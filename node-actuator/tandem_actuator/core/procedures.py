@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from tandem_actuator.core import authority as rules
-from tandem_actuator.core.authority import Facts, Proposal, Refusal, Settled, Verdict
+from tandem_actuator.core.authority import Facts, Refusal, Settled, Verdict
 from tandem_actuator.core.diverged import may_discard
 from tandem_actuator.core.effects import (
     KEEP,
@@ -45,7 +45,6 @@ from tandem_actuator.core.effects import (
     Swapped,
     SwapUnclear,
     UpdateRecord,
-    Wait,
 )
 from tandem_actuator.core.model import DrbdState, Metadata, Role, View
 from tandem_api.guest import ProofKind
@@ -54,7 +53,6 @@ from tandem_api.mirror import Marker, Mirror
 from tandem_api.reasons import Reason
 
 SWAP_TRIES = 4
-LINK_LOSS_RETRY_S = 0.5
 
 
 class UnexpectedOutcome(Exception):
@@ -89,7 +87,7 @@ def facts_of(view: View, read: DrbdRead | None = None) -> Facts:
     )
 
 
-def _transact(view: View, propose: Proposer) -> Transaction:
+def transact(view: View, propose: Proposer) -> Transaction:
     """Rule 3: quorum read → fresh DRBD query → swap → durable record. Unknown is not granted.
 
     An unanswered swap may still land: the next read tells, by the request's id. It can only ever
@@ -99,7 +97,7 @@ def _transact(view: View, propose: Proposer) -> Transaction:
     for _ in range(SWAP_TRIES):
         read = yield ReadMirror()
         if not isinstance(read, MirrorRead):
-            return Refusal(Reason.API_UNREACHABLE, _words(read))
+            return Refusal(Reason.API_UNREACHABLE, words(read))
         view, authority = replace(view, record=read.record), read.mirror.status.authority
         if authority and authority.request_id in mine:
             return (yield from _record_won(read.mirror, view, mine[authority.request_id]))
@@ -135,11 +133,11 @@ def _record_won(mirror: Mirror, view: View, since_s: float, force: bool = False)
     return Won(mirror, force, since_s)
 
 
-def _words(outcome: Outcome) -> str:
+def words(outcome: Outcome) -> str:
     return str(getattr(outcome, "message", outcome))
 
 
-def _refused(refusal: Refusal) -> Finished:
+def refused(refusal: Refusal) -> Finished:
     return Finished(refusal.reason, refusal.message, progress=False)
 
 
@@ -207,7 +205,7 @@ def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
         )
     read = yield ReadMirror()
     if not isinstance(read, MirrorRead):
-        return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
     authority = read.mirror.status.authority
     if authority is None or authority.initialised or view.record.attached:
         return Finished(
@@ -230,7 +228,7 @@ def first_sync(view: View, blank: Sequence[str]) -> Procedure:
     """
     read = yield ReadMirror()
     if not isinstance(read, MirrorRead):
-        return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
     authority = read.mirror.status.authority
     if authority is None or authority.initialised:
         return Finished(Reason.STEADY, "the mirror has been in use", progress=False)
@@ -287,7 +285,7 @@ def claim_and_start(view: View) -> Procedure:
     if assignment and assignment.proof and assignment.proof.kind in _NEEDS_HEARTBEAT:
         read = yield ReadHeartbeat(view.peer)
         if not isinstance(read, HeartbeatRead):
-            return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+            return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
         heartbeat = read.heartbeat
         if heartbeat is None:
             return Finished(Reason.LEASE_CHANGED, f"{view.peer} has no lease", progress=False)
@@ -295,9 +293,9 @@ def claim_and_start(view: View) -> Procedure:
     def propose(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return rules.claim(mirror, facts, assignment, heartbeat, request_id)
 
-    won = yield from _transact(view, propose)
+    won = yield from transact(view, propose)
     if isinstance(won, Refusal):
-        return _refused(won)
+        return refused(won)
     if not (isinstance(view.drbd, DrbdState) and view.drbd.role is Role.PRIMARY):
         outcome = yield Promote(force=won.force)
         if isinstance(outcome, Failed):
@@ -316,8 +314,8 @@ _NEEDS_HEARTBEAT = {ProofKind.LEASE_LOST, ProofKind.REBOOTED}
 
 def change_authority(view: View, propose: Proposer, reason: Reason, message: str) -> Procedure:
     """One swap and nothing else: restore, degrade, adopt, release."""
-    won = yield from _transact(view, propose)
-    return _refused(won) if isinstance(won, Refusal) else Finished(reason, message, progress=True)
+    won = yield from transact(view, propose)
+    return refused(won) if isinstance(won, Refusal) else Finished(reason, message, progress=True)
 
 
 def shut_down(view: View) -> Procedure:
@@ -328,10 +326,10 @@ def shut_down(view: View) -> Procedure:
     """
     read = yield ReadMirror()
     if not isinstance(read, MirrorRead):
-        return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
     hold = rules.held(read.mirror, read.record)
     if hold:
-        return _refused(hold)
+        return refused(hold)
     step = ("shut down", ShutDownGuest())
     return (yield from _sequence(Reason.STOPPING, "asked the guest to shut down", step))
 
@@ -367,7 +365,7 @@ def rejoin(view: View, *, discard: bool) -> Procedure:
     if discard:
         read = yield ReadMirror()
         if not isinstance(read, MirrorRead):
-            return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+            return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
         if not may_discard(read.mirror.status.authority, replace(view, record=read.record)):
             why = "the authority does not allow to discard"
             return Finished(Reason.SPLIT_BRAIN, why, progress=False)
@@ -392,7 +390,7 @@ def thaw_to_discard(view: View) -> Procedure:
     """
     read = yield ReadMirror()
     if not isinstance(read, MirrorRead):
-        return Finished(Reason.API_UNREACHABLE, _words(read), progress=False, failed=True)
+        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
     authority = read.mirror.status.authority
     if authority is None or authority.owner != view.peer or authority.may_own(view.host):
         return Finished(Reason.STEADY, "the authority does not allow to thaw", progress=False)
@@ -421,63 +419,35 @@ def ask_again(view: View) -> Procedure:
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
     if not fresh.drbd.frozen:
         return Finished(Reason.LINK_IS_BACK, "not frozen any more", progress=False)
-    won = yield from _transact(view, rules.grant_link_loss)
+    won = yield from transact(view, rules.grant_link_loss)
     if not isinstance(won, Won):
-        return _refused(won)
-    return (
-        yield from _sequence(
-            Reason.CONNECTING,
-            "connected anew, so that DRBD asks again",
-            ("disconnect", Disconnect()),
-            ("connect", Connect()),
-        )
-    )
+        return refused(won)
+    return (yield from _connect_anew(Reason.CONNECTING, "connected anew, so that DRBD asks again"))
 
 
-EXIT_STAY_FROZEN = 1
-EXIT_PEER_FENCED = 4
-EXIT_PEER_IS_PRIMARY = 6
+def copy_again(view: View) -> Procedure:
+    """Connect anew where DRBD has forgotten a copy: a Primary that disconnects begins a generation.
 
-
-def link_loss(view: View) -> Procedure:
-    """Rule 4. Finished.reason LINK_LOST is the grant; every other reason leaves DRBD frozen.
-
-    Holds off first, so that a dying site does not get the grant, then asks until there is an
-    answer or the link is back. The caller maps the end to an exit code with ``exit_code``.
+    It writes alone for that moment, and DRBD asks nobody: so it wins leave to first (rule 9).
     """
-    yield Wait(view.mirror.spec.link_loss_holdoff_seconds)
-    while True:
-        won = yield from _transact(view, rules.grant_link_loss)
-        if isinstance(won, Won):
-            return Finished(Reason.LINK_LOST, "may write alone; the peer is out", progress=True)
-        if won.reason not in (Reason.API_UNREACHABLE, Reason.OUTCOME_UNKNOWN):
-            return _refused(won)
-        fresh = yield QueryDrbd()
-        if isinstance(fresh, DrbdRead) and isinstance(fresh.drbd, DrbdState):
-            if fresh.drbd.connected:
-                return Finished(Reason.LINK_IS_BACK, "the link is back", progress=False)
-            if fresh.drbd.role is not Role.PRIMARY:
-                return Finished(Reason.NOT_OWNER, "no longer Primary", progress=False)
-        yield Wait(LINK_LOSS_RETRY_S)
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
+        return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
+    if not (fresh.drbd.in_sync and fresh.drbd.out_of_sync_bytes):
+        return Finished(Reason.STEADY, "nothing is left to copy", progress=False)
+
+    def propose(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+        authority = mirror.status.authority
+        if authority is not None and authority.may_own(facts.peer):
+            return Refusal(Reason.IN_SYNC, f"{facts.peer} may own it")
+        return rules.affirm(mirror, facts, request_id)
+
+    won = yield from transact(view, propose)
+    if not isinstance(won, Won):
+        return refused(won)
+    return (yield from _connect_anew(Reason.CONNECTING, "connected anew, so that DRBD copies"))
 
 
-def promotion(view: View) -> Procedure:
-    """Rule 5: asked by DRBD while the own promotion is under way. One read, no DRBD query."""
-    read = yield ReadMirror()
-    if not isinstance(read, MirrorRead):
-        return Finished(Reason.API_UNREACHABLE, _words(read), progress=False)
-    verdict = rules.confirm_promotion(read.mirror, facts_of(replace(view, record=read.record)))
-    if isinstance(verdict, Refusal):
-        return _refused(verdict)
-    if isinstance(verdict, Proposal):
-        raise UnexpectedOutcome(verdict)
-    return Finished(Reason.PROMOTING, "owner is this instance, and the peer is out", progress=True)
-
-
-def exit_code(finished: Finished) -> int:
-    """What the fence-peer program must exit with. A refusal is never 3, 4, 5 or 7 (rule 4, 5)."""
-    if finished.reason in (Reason.LINK_LOST, Reason.PROMOTING) and finished.progress:
-        return EXIT_PEER_FENCED
-    if finished.reason is Reason.PEER_HOLDS_STANDALONE:
-        return EXIT_PEER_IS_PRIMARY
-    return EXIT_STAY_FROZEN
+def _connect_anew(reason: Reason, message: str) -> Procedure:
+    steps: tuple[tuple[str, Effect], ...] = (("disconnect", Disconnect()), ("connect", Connect()))
+    return (yield from _sequence(reason, message, *steps))

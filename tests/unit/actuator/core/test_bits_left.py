@@ -1,13 +1,20 @@
 """DRBD calls both replicas current, but its bitmap has bits: docs/drbd.md, "Reconnecting"."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import procedures
-from tandem_actuator.core.model import Role
+from tandem_actuator.core.decide import COPY_FORGOTTEN_AFTER_S, Decision, Start, Task, decide
+from tandem_actuator.core.model import Connection, Disk, DomainState, DrbdState, Role
+from tandem_api.authority import Authority, Mode
 from tandem_api.reasons import Reason
-from tandem_sim.builders import B, authority, drbd, facts, mirror, standalone, view
+from tandem_sim.builders import A, B, authority, drbd, facts, lost, mirror, standalone, view
+
+from .outside import Outside, play
 
 
 def test_a_marker_stays() -> None:
@@ -26,3 +33,69 @@ def test_the_owner_does_not_say_mirrored() -> None:
     verdict = rules.restore(mirror(standalone()), facts(state), "r")
     assert isinstance(verdict, rules.Refusal)
     assert "4096 bytes differ" in verdict.message
+
+
+LEFT = drbd(Role.PRIMARY, out_of_sync_bytes=4096)
+SEEN_S = 1000.0 - COPY_FORGOTTEN_AFTER_S
+
+
+def decided(**changes: Any) -> Decision:
+    """The owner, alone as far as the authority goes, has bits left since SEEN_S."""
+    usual: dict[str, Any] = {"in_sync_since_s": SEEN_S, "domain": DomainState.RUNNING}
+    held_by, state = changes.pop("held_by", standalone()), changes.pop("state", LEFT)
+    return decide(view(held_by, state, **{**usual, **changes}), 1000.0, "")
+
+
+def test_the_owner_connects_anew() -> None:
+    decision = decided()
+    assert isinstance(decision, Start)
+    assert (decision.task, decision.reason) == (Task.COPY_AGAIN, Reason.NOT_YET_IN_SYNC)
+    assert "4096 bytes differ: connecting them anew" in decision.message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"in_sync_since_s": SEEN_S + 0.1},
+        {"in_sync_since_s": None},
+        {"held_by": authority()},
+        {"held_by": standalone(B)},
+        {"state": drbd(Role.PRIMARY)},
+        {"state": replace(LEFT, role=Role.SECONDARY)},
+        {"state": replace(LEFT, connection=Connection.CONNECTING)},
+        {"state": drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT, out_of_sync_bytes=4096)},
+    ],
+    ids=["soon", "never", "mirrored", "no-owner", "no-bits", "secondary", "alone", "copying"],
+)
+def test_nothing_else_is_connected_anew(changes: dict[str, Any]) -> None:
+    decision = decided(**changes)
+    assert not (isinstance(decision, Start) and decision.task is Task.COPY_AGAIN)
+
+
+def test_before_that_it_wins_leave_to_write_alone() -> None:
+    known = view(standalone(), LEFT)
+    outside = Outside(known.mirror, LEFT)
+    finished = play(procedures.copy_again(known), outside)
+    assert finished.reason is Reason.CONNECTING
+    assert outside.names[-4:] == ["Swap", "UpdateRecord", "Disconnect", "Connect"]
+    won = outside.at.status.authority
+    assert won is not None
+    assert (won.epoch, won.owner, won.mode) == (6, A, Mode.STANDALONE)
+
+
+@pytest.mark.parametrize(
+    ("held_by", "state"),
+    [
+        (authority(), LEFT),
+        (standalone(B), LEFT),
+        (standalone(), drbd(Role.PRIMARY)),
+        (standalone(), lost()),
+    ],
+    ids=["mirrored", "taken-over", "copied", "link-lost"],
+)
+def test_what_has_changed_meanwhile_stops_it(held_by: Authority, state: DrbdState) -> None:
+    known = view(standalone(), LEFT)
+    outside = Outside(mirror(held_by), state)
+    finished = play(procedures.copy_again(known), outside)
+    assert not finished.progress
+    assert not {"Swap", "Disconnect"} & set(outside.names)

@@ -3,7 +3,7 @@
 import pytest
 
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import procedures
+from tandem_actuator.core import handler
 from tandem_api.reasons import Reason
 from tandem_sim.builders import authority, frozen, record, view
 
@@ -11,7 +11,7 @@ from tandem_sim.builders import authority, frozen, record, view
 def test_a_handler_that_waited_goes_by_what_its_host_knows_by_now() -> None:
     """Meanwhile the worker noted epoch 6, and the API was restored to epoch 5."""
     known = view(authority(epoch=5), frozen(), record=record(max_epoch=5))
-    procedure = procedures.link_loss(known)
+    procedure = handler.link_loss(known)
     assert isinstance(next(procedure), fx.Wait)
     assert isinstance(procedure.send(fx.Done()), fx.ReadMirror)
     by_now = fx.MirrorRead(known.mirror, "r1", record(max_epoch=6))

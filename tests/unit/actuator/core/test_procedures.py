@@ -1,13 +1,13 @@
 """Procedures under scripted outcomes: the order of their effects, and where refusals stop them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import procedures
+from tandem_actuator.core import handler, procedures
+from tandem_actuator.core.handler import exit_code
 from tandem_actuator.core.model import (
     Connection,
     Disk,
@@ -17,13 +17,12 @@ from tandem_actuator.core.model import (
     FenceProgress,
     Metadata,
     NotConfigured,
-    Record,
     Role,
 )
-from tandem_actuator.core.procedures import UnexpectedOutcome, exit_code
+from tandem_actuator.core.procedures import UnexpectedOutcome
 from tandem_api.authority import Authority, Eligibility
 from tandem_api.lease import Heartbeat
-from tandem_api.mirror import Marker, Mirror
+from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_sim.builders import (
     A,
@@ -41,92 +40,30 @@ from tandem_sim.builders import (
     view,
 )
 
+from .outside import Outside, play
+
 NEW = Eligibility(eligible=False, reason=Reason.NOT_INITIALISED)
 FAILED = fx.Failed("no")
-
-
-@dataclass
-class Outside:
-    """Answers effects. ``script`` overrides the answers to an effect's type, first come first."""
-
-    at: Mirror
-    drbd: DrbdView
-    beat: Heartbeat | None = None
-    metadata: Metadata = Metadata.PRESENT
-    script: dict[type, list[fx.Outcome]] = field(default_factory=dict)
-    done: list[fx.Effect] = field(default_factory=list)
-    reads: int = 0
-    record: Record = field(default_factory=record)
-
-    def perform(self, effect: fx.Effect) -> fx.Outcome:
-        self.done.append(effect)
-        scripted = self.script.get(type(effect))
-        if scripted:
-            return scripted.pop(0)
-        match effect:
-            case fx.ReadMirror():
-                self.reads += 1
-                return fx.MirrorRead(self.at, f"r{self.reads}", self.record)
-            case fx.ReadHeartbeat():
-                return fx.HeartbeatRead(self.beat)
-            case fx.QueryDrbd():
-                lost_at_s = None if getattr(self.drbd, "connected", False) else 900.0
-                return fx.DrbdRead(self.drbd, 1000.0, lost_at_s)
-            case fx.Swap(expected, new):
-                held_by = self.at.status.authority
-                assert held_by is not None
-                if held_by.epoch != expected:
-                    return fx.SwapLost()
-                self.swap(new)
-                return fx.Swapped(self.at)
-            case fx.InspectMetadata():
-                return fx.MetadataRead(self.metadata)
-            case _:
-                return fx.Done()
-
-    def swap(self, new: Authority) -> None:
-        status = self.at.status.model_copy(update={"authority": new})
-        self.at = self.at.model_copy(update={"status": status})
-
-    @property
-    def names(self) -> list[str]:
-        return [type(effect).__name__ for effect in self.done]
-
-    def effects(self, kind: type) -> Sequence[fx.Effect]:
-        return [effect for effect in self.done if isinstance(effect, kind)]
-
-
-def play(procedure: fx.Procedure, outside: Outside, steps: int = 200) -> fx.Finished:
-    """To its end; a procedure that does not end within so many steps is a bug."""
-    try:
-        effect = next(procedure)
-        for _ in range(steps):
-            effect = procedure.send(outside.perform(effect))
-    except StopIteration as end:
-        finished = end.value
-        assert isinstance(finished, fx.Finished)
-        return finished
-    raise AssertionError(f"no end: {outside.names}")
 
 
 class TestTransaction:
     """Rule 3, by way of link_loss, which is the barest user of it."""
 
     def ask(self, outside: Outside) -> fx.Finished:
-        return play(procedures.link_loss(view(authority(), frozen())), outside)
+        return play(handler.link_loss(view(authority(), frozen())), outside)
 
     def test_read_then_query_then_swap_then_record(self) -> None:
         outside = Outside(mirror(authority()), frozen())
         finished = self.ask(outside)
         assert finished.reason is Reason.LINK_LOST
         assert outside.names == ["Wait", "ReadMirror", "QueryDrbd", "Swap", "UpdateRecord"]
-        assert exit_code(finished) == procedures.EXIT_PEER_FENCED
+        assert exit_code(finished) == handler.EXIT_PEER_FENCED
 
     def test_the_record_knows_the_epoch_before_anything_is_granted(self) -> None:
         outside = Outside(mirror(authority()), frozen(), script={fx.UpdateRecord: [FAILED]})
         finished = self.ask(outside)
         assert finished.reason is Reason.EFFECT_FAILED
-        assert exit_code(finished) == procedures.EXIT_STAY_FROZEN
+        assert exit_code(finished) == handler.EXIT_STAY_FROZEN
         assert outside.effects(fx.UpdateRecord) == [
             fx.UpdateRecord(epoch=6, owned_epoch=6, incarnation="uid-m")
         ]
@@ -138,7 +75,7 @@ class TestTransaction:
 
     def test_an_unanswered_swap_that_landed_is_recognised(self) -> None:
         outside = Outside(mirror(authority()), frozen())
-        procedure = procedures.link_loss(view(authority(), frozen()))
+        procedure = handler.link_loss(view(authority(), frozen()))
         next(procedure)
         effect = procedure.send(fx.Done())
         while not isinstance(effect, fx.Swap):
@@ -152,7 +89,7 @@ class TestTransaction:
 
     def test_an_unanswered_swap_of_somebody_else_is_not_mine(self) -> None:
         outside = Outside(mirror(authority()), frozen(), script={fx.Swap: [fx.SwapUnclear("?")]})
-        procedure = procedures.link_loss(view(authority(), frozen()))
+        procedure = handler.link_loss(view(authority(), frozen()))
         taken = authority(B, epoch=6, request_id="somebody")
         effect = next(procedure)
         finished: fx.Finished | None = None
@@ -166,7 +103,7 @@ class TestTransaction:
             finished = end.value
         assert finished is not None
         assert finished.reason is Reason.PEER_OWNS
-        assert exit_code(finished) == procedures.EXIT_STAY_FROZEN
+        assert exit_code(finished) == handler.EXIT_STAY_FROZEN
 
     def test_swaps_that_stay_unanswered_grant_nothing(self) -> None:
         earlier = authority(A, owner_instance="a-1/boot1/run0")
@@ -192,13 +129,13 @@ class TestLinkLoss:
     def test_it_holds_off_first(self) -> None:
         known = view(authority(), frozen(), the_mirror=mirror(authority(), holdoff_s=7))
         outside = Outside(known.mirror, frozen())
-        play(procedures.link_loss(known), outside)
+        play(handler.link_loss(known), outside)
         assert outside.done[0] == fx.Wait(7)
 
     def test_without_the_api_it_keeps_asking(self) -> None:
         away: list[fx.Outcome] = [fx.Unreachable("away")] * 5
         outside = Outside(mirror(authority()), frozen(), script={fx.ReadMirror: away})
-        finished = play(procedures.link_loss(view(authority(), frozen())), outside)
+        finished = play(handler.link_loss(view(authority(), frozen())), outside)
         assert finished.reason is Reason.LINK_LOST
         assert len(outside.effects(fx.ReadMirror)) == 6
 
@@ -214,43 +151,43 @@ class TestLinkLoss:
     ) -> None:
         away: list[fx.Outcome] = [fx.Unreachable("away")] * 50
         outside = Outside(mirror(authority()), state, script={fx.ReadMirror: away})
-        finished = play(procedures.link_loss(view(authority(), frozen())), outside)
+        finished = play(handler.link_loss(view(authority(), frozen())), outside)
         assert finished.reason is expected
-        assert exit_code(finished) == procedures.EXIT_STAY_FROZEN
+        assert exit_code(finished) == handler.EXIT_STAY_FROZEN
 
     @pytest.mark.parametrize("held_by", [authority(B), standalone(B), authority("")])
     def test_refused_it_stays_frozen(self, held_by: Authority) -> None:
         outside = Outside(mirror(held_by), frozen())
-        finished = play(procedures.link_loss(view(authority(), frozen())), outside)
-        assert exit_code(finished) == procedures.EXIT_STAY_FROZEN
+        finished = play(handler.link_loss(view(authority(), frozen())), outside)
+        assert exit_code(finished) == handler.EXIT_STAY_FROZEN
         assert not outside.effects(fx.Swap)
 
 
 class TestPromotionHandler:
     def ask(self, held_by: Authority) -> fx.Finished:
-        return play(procedures.promotion(view(held_by, lost())), Outside(mirror(held_by), lost()))
+        return play(handler.promotion(view(held_by, lost())), Outside(mirror(held_by), lost()))
 
     def test_confirmed(self) -> None:
-        assert exit_code(self.ask(standalone())) == procedures.EXIT_PEER_FENCED
+        assert exit_code(self.ask(standalone())) == handler.EXIT_PEER_FENCED
 
     def test_the_peer_writes_alone(self) -> None:
-        assert exit_code(self.ask(standalone(B))) == procedures.EXIT_PEER_IS_PRIMARY
+        assert exit_code(self.ask(standalone(B))) == handler.EXIT_PEER_IS_PRIMARY
 
     @pytest.mark.parametrize("held_by", [authority(), authority(B), authority("")])
     def test_refused(self, held_by: Authority) -> None:
-        assert exit_code(self.ask(held_by)) == procedures.EXIT_STAY_FROZEN
+        assert exit_code(self.ask(held_by)) == handler.EXIT_STAY_FROZEN
 
     def test_it_asks_once_and_queries_nothing(self) -> None:
         outside = Outside(mirror(standalone()), lost())
-        play(procedures.promotion(view(standalone(), lost())), outside)
+        play(handler.promotion(view(standalone(), lost())), outside)
         assert outside.names == ["ReadMirror"]
 
     def test_without_the_api(self) -> None:
         outside = Outside(
             mirror(standalone()), lost(), script={fx.ReadMirror: [fx.Unreachable("away")]}
         )
-        finished = play(procedures.promotion(view(standalone(), lost())), outside)
-        assert exit_code(finished) == procedures.EXIT_STAY_FROZEN
+        finished = play(handler.promotion(view(standalone(), lost())), outside)
+        assert exit_code(finished) == handler.EXIT_STAY_FROZEN
 
 
 @pytest.mark.parametrize("reason", list(Reason))
