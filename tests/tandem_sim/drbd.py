@@ -200,8 +200,11 @@ class Replica:
         self.configured = True
         with self.change():
             for name, backing in self.backings.items():
+                disk = backing.attached_as()
+                if name in self.volumes and not attached(disk):
+                    continue  # it stays as it is, and so does what is known of the peer
                 peer = Disk.OUTDATED if backing.peer_outdated else Disk.UNKNOWN
-                self.volumes[name] = Volume(backing.attached_as(), peer)
+                self.volumes[name] = Volume(disk, peer)
                 if backing.primary:
                     backing.crashed_primary = True
         if any(not attached(v.disk) for v in self.volumes.values()):
