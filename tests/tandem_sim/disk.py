@@ -94,11 +94,14 @@ MIRRORED = {
 }
 
 
-def compare(mine: Backing, theirs: Backing, primary: bool | None = None) -> Direction:
+def compare(
+    mine: Backing, theirs: Backing, crashed: tuple[bool, bool], primary: bool | None = None
+) -> Direction:
     """DRBD's rules on generation identifiers, those that two nodes can meet.
 
-    ``primary``: whether this side is the (one) Primary; None if none is. After a crash of both,
-    which of them is copied is as good as chance: they differ only in what nobody was promised.
+    ``crashed``: which side counts as a Primary that crashed. ``primary``: whether this side is the
+    (one) Primary; None if none is. After a crash of both, which of them is copied is as good as
+    chance: they differ only in what nobody was promised.
     """
     new = (mine.current == JUST_CREATED, theirs.current == JUST_CREATED)
     if any(new):
@@ -111,10 +114,9 @@ def compare(mine: Backing, theirs: Backing, primary: bool | None = None) -> Dire
         ended = (mine.bitmap == 0, theirs.bitmap == 0)
         if ended[0] != ended[1]:  # one of them missed the end of a copy: it was the source
             return Direction.TARGET if ended[0] else Direction.SOURCE
-        crashed = (mine.crashed_primary, theirs.crashed_primary)
         if not any(crashed):
             return Direction.EQUAL
-        is_source = primary if primary is not None else mine.crashed_primary
+        is_source = primary if primary is not None else crashed[0]
         return Direction.SOURCE if is_source else Direction.TARGET
     return _by_ancestry(mine, theirs)
 

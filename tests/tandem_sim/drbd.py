@@ -204,9 +204,8 @@ class Replica:
                 if name in self.volumes and not attached(disk):
                     continue  # it stays as it is, and so does what is known of the peer
                 peer = Disk.OUTDATED if backing.peer_outdated else Disk.UNKNOWN
-                self.volumes[name] = Volume(disk, peer)
-                if backing.primary:
-                    backing.crashed_primary = True
+                crashed = backing.primary or backing.crashed_primary
+                self.volumes[name] = Volume(disk, peer, crashed=crashed)
         if any(not attached(v.disk) for v in self.volumes.values()):
             raise CommandFailed("cannot read the metadata")
 
@@ -460,6 +459,7 @@ class Replica:
             backing = self.backings[name]
             if backing.broken or not attached(volume.disk):
                 continue
+            backing.crashed_primary = volume.crashed
             backing.consistent = better(volume.disk, Disk.INCONSISTENT)
             backing.was_up_to_date = better(volume.disk, Disk.OUTDATED)
             backing.peer_outdated = volume.peer_disk in (Disk.INCONSISTENT, Disk.OUTDATED)

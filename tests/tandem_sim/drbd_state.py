@@ -49,7 +49,8 @@ class Volume:
 
     ``ahead``: writes that the peer lacks, as long as it is not copied to.
     ``generation_due``: a new generation begins as soon as the freeze ends without the peer.
-    ``expects``: the generation that a Primary without a disk has last worked with.
+    ``expects``: the generation that a Primary without a disk has last worked with. ``crashed``: a
+    Primary that crashed; the metadata says so for longer, until it is written again.
     """
 
     disk: Disk = Disk.DISKLESS
@@ -58,6 +59,7 @@ class Volume:
     generation_due: bool = False
     expects: int = 0
     ahead: int = 0
+    crashed: bool = False
 
     def view(self) -> VolumeState:
         """As DRBD shows it."""

@@ -238,7 +238,8 @@ class Pair:
         if not all(map(attached, disks)):
             return Direction.EQUAL
         primary = None if one.role is two.role else one.role is Role.PRIMARY
-        found = compare(one.backings[name], two.backings[name], primary)
+        crashed = (one.volumes[name].crashed, two.volumes[name].crashed)
+        found = compare(one.backings[name], two.backings[name], crashed, primary)
         behind = [disk is Disk.INCONSISTENT for disk in disks]
         if any(behind) and not all(behind):
             return Direction.TARGET if behind[0] else Direction.SOURCE
@@ -301,7 +302,7 @@ class Pair:
         for name, direction in directions.items():
             if direction is Direction.EQUAL:
                 for replica in (one, two):
-                    replica.backings[name].crashed_primary = False
+                    replica.volumes[name].crashed = False
             else:
                 source, target = (one, two) if direction is Direction.SOURCE else (two, one)
                 if one.backings[name].current == two.backings[name].current:
@@ -387,17 +388,18 @@ class Pair:
         mine.data.intersection_update(under_way)
         mine.data.update(theirs.data)
         mine.history |= theirs.history | {mine.current}
-        mine.current, mine.bitmap, mine.crashed_primary = theirs.current, 0, False
+        mine.current, mine.bitmap = theirs.current, 0
         volume = target.volumes[name]
         volume.disk, volume.resyncing, volume.ahead = Disk.UP_TO_DATE, False, 0
 
         def source_done(peer: Replica) -> None:
             peer.volumes[name].resyncing, peer.volumes[name].ahead = False, 0
             peer.backings[name].bitmap = 0
-            peer.backings[name].crashed_primary = False
             peer.hear(target)
+            peer.volumes[name].crashed = False
 
         self.say(f"{target.host} is up to date")
         self.send(target, source_done)
         target.save()
+        volume.crashed = False
         target.changed(target)
