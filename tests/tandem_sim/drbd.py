@@ -299,11 +299,16 @@ class Replica:
                 volume.disk, volume.peer_disk = disks[name]
                 volume.resyncing = set(disks[name]) == {Disk.INCONSISTENT, Disk.UP_TO_DATE}
 
-    def glimpsed(self) -> None:
-        """The peer refused after this side had taken it for connected: what was stored is gone."""
+    def glimpsed(self, uncompared: Collection[str]) -> None:
+        """The peer refused after this side had taken it for connected: what was stored is gone.
+
+        Next to a peer without a disk there is nothing to compare: this side counts as current then.
+        """
         with self.change():
-            for volume in self.volumes.values():
+            for name, volume in self.volumes.items():
                 volume.peer_disk = Disk.UNKNOWN
+                if name in uncompared and better(volume.disk, Disk.INCONSISTENT):
+                    volume.disk = Disk.UP_TO_DATE
         self.lost()
 
     def refused(self) -> None:

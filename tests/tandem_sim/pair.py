@@ -281,11 +281,11 @@ class Pair:
         refusing = [side.host for side, _ in objections]
         if len(refusing) > 1:
             refusing = self.kernel.random.choice((refusing, refusing, refusing[:1], refusing[1:]))
-        for replica in (one, two):
+        for replica, peer in ((one, two), (two, one)):
             if replica.host in refusing:
                 replica.refused()
             elif replica.role is Role.SECONDARY and self.kernel.random.random() < 0.7:
-                replica.glimpsed()
+                replica.glimpsed([n for n, v in peer.volumes.items() if not attached(v.disk)])
             else:
                 replica.lost()
 
