@@ -191,8 +191,7 @@ def _diverged(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _first_sync(view: View, now_s: float, wall: str) -> Decision | None:
-    authority = _authority(view)
-    drbd = _drbd(view)
+    authority, drbd = _authority(view), _drbd(view)
     if authority.initialised:
         return None
     blank = [name for name, volume in drbd.volumes.items() if volume.blank]
@@ -213,8 +212,7 @@ def _taken_over(view: View, now_s: float, wall: str) -> Decision | None:
 
     Dead means that SIGKILL was delivered: a guest that still executes would hear of that write.
     """
-    authority = _authority(view)
-    drbd = _drbd(view)
+    authority, drbd = _authority(view), _drbd(view)
     if authority.owner != view.peer or authority.may_own(view.host):
         return None
     killed = view.fence is not None and view.fence.killed
@@ -314,8 +312,7 @@ def _adopt(view: View, now_s: float, wall: str) -> Decision | None:
 
 def _degrade(view: View, now_s: float, wall: str) -> Decision | None:
     """The owner says Standalone where DRBD goes on alone without asking."""
-    authority = _authority(view)
-    drbd = _drbd(view)
+    authority, drbd = _authority(view), _drbd(view)
     if authority.mode is not Mode.MIRRORED or drbd.role is not Role.PRIMARY or drbd.suspended:
         return None
     verdict = rules.degrade(view.mirror, procedures.facts_of(view), "")
@@ -332,8 +329,7 @@ def _degrade(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _rejoin(view: View, now_s: float, wall: str) -> Decision | None:
-    authority = _authority(view)
-    drbd = _drbd(view)
+    authority, drbd = _authority(view), _drbd(view)
     if drbd.connection is not Connection.STANDALONE:
         return None
     if drbd.role is Role.PRIMARY and authority.owner != view.host:
@@ -383,6 +379,8 @@ def _copy_again(view: View, now_s: float, wall: str) -> Decision | None:
     since_s = view.in_sync_since_s
     if not (alone and forgotten) or since_s is None or now_s - since_s < COPY_FORGOTTEN_AFTER_S:
         return None
+    if view.lapsed or view.fence is not None:
+        return None  # the guest lives on the link alone
     return Start(
         Task.COPY_AGAIN,
         Reason.NOT_YET_IN_SYNC,

@@ -9,7 +9,7 @@ from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import COPY_FORGOTTEN_AFTER_S, Decision, Start, Task, decide
-from tandem_actuator.core.model import Connection, Disk, DomainState, DrbdState, Role
+from tandem_actuator.core.model import Connection, Disk, DomainState, DrbdState, FenceProgress, Role
 from tandem_api.authority import Authority, Mode
 from tandem_api.reasons import Reason
 from tandem_sim.builders import A, B, authority, drbd, facts, lost, mirror, standalone, view
@@ -58,6 +58,8 @@ def test_the_owner_connects_anew() -> None:
     [
         {"in_sync_since_s": SEEN_S + 0.1},
         {"in_sync_since_s": None},
+        {"lapsed": True},
+        {"fence": FenceProgress(990.0)},
         {"held_by": authority()},
         {"held_by": standalone(B)},
         {"state": drbd(Role.PRIMARY)},
@@ -65,7 +67,18 @@ def test_the_owner_connects_anew() -> None:
         {"state": replace(LEFT, connection=Connection.CONNECTING)},
         {"state": drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT, out_of_sync_bytes=4096)},
     ],
-    ids=["soon", "never", "mirrored", "no-owner", "no-bits", "secondary", "alone", "copying"],
+    ids=[
+        "soon",
+        "never",
+        "lives-on-the-link",
+        "fenced",
+        "mirrored",
+        "no-owner",
+        "no-bits",
+        "secondary",
+        "alone",
+        "copying",
+    ],
 )
 def test_nothing_else_is_connected_anew(changes: dict[str, Any]) -> None:
     decision = decided(**changes)
