@@ -200,6 +200,8 @@ ABSENT = "Absent"
 """How a host reports a guest that certainly does not run there, nor is being started."""
 STARTING = "Starting"
 """How a host reports a guest that it is about to start: it may run any moment."""
+UNKNOWN = "Unknown"
+"""How a host reports a guest of which libvirt does not tell, and which it is not starting."""
 
 
 class GuestReport(Model):

@@ -16,7 +16,7 @@ from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError, doma
 from tandem_actuator.core.domain_xml import render as render_domain
 from tandem_actuator.core.model import DomainState
 from tandem_actuator.core.record import updated
-from tandem_actuator.core.run import start_permission
+from tandem_actuator.core.run import may_lose_link, start_permission
 from tandem_actuator.ports import (
     Api,
     ApiConflict,
@@ -187,7 +187,10 @@ class Driver:
                 await drbd.attach(mirror)
             case fx.Connect(discard_my_data):
                 await drbd.connect(mirror, discard_my_data=discard_my_data)
-            case fx.Disconnect():
+            case fx.Disconnect(needs_heartbeat):
+                sent_s, now_s = self.node.renewal_sent_at_s, self.ports.clock.boottime_s()
+                if needs_heartbeat and not may_lose_link(unit.view(self.node), sent_s, now_s):
+                    raise PortError("the guest lives on the link alone")
                 await drbd.disconnect(mirror)
             case fx.SkipFirstSync(volumes):
                 await drbd.skip_first_sync(mirror, volumes)

@@ -96,8 +96,7 @@ class Controller:
     def _absorb(self, obj: Resource) -> None:
         key = (type(obj).__name__, obj.key)
         known = self.store.get(key)
-        again = known is not None and known.metadata.uid != obj.metadata.uid
-        if known is None or _version(obj) > _version(known) - again:
+        if known is None or _version(obj) > _version(known) or _replaces(obj, known):
             self.store[key] = obj
             self._stir()
 
@@ -253,3 +252,9 @@ class Controller:
 
 def _version(obj: Resource) -> int:
     return int(obj.metadata.resource_version or 0)
+
+
+def _replaces(obj: Resource, known: Resource) -> bool:
+    """After a restore another object may have the name and the version of one that is known."""
+    same_version = _version(obj) == _version(known)
+    return same_version and obj.metadata.uid != known.metadata.uid

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.model import DomainState, Metadata
 from tandem_actuator.core.record import updated
-from tandem_actuator.core.run import start_permission
+from tandem_actuator.core.run import may_lose_link, start_permission
 from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable, KilledNotGone, PortError
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.mirror import Mirror
@@ -193,7 +193,10 @@ class Driver:
                 replica.attach()
             case fx.Connect(discard_my_data):
                 replica.connect(discard=discard_my_data)
-            case fx.Disconnect():
+            case fx.Disconnect(needs_heartbeat):
+                sent_s, now_s = self.node.renewal_sent_at_s, self.machine.boottime_s()
+                if needs_heartbeat and not may_lose_link(unit.view(self.node), sent_s, now_s):
+                    raise PortError("the guest lives on the link alone")
                 replica.disconnect()
             case fx.SkipFirstSync(volumes):
                 self.machine.host.pairs[unit.mirror.drbd_name].skip_first_sync(replica, volumes)

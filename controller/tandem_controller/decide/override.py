@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tandem_api.authority import PROTOCOL, Authority, Eligibility, Mode, Override
-from tandem_api.guest import ProofKind
+from tandem_api.guest import ABSENT, UNKNOWN, Assignment, GuestReport, ProofKind
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror, OverrideRequest, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
-from tandem_controller.decide.guest_status import has_stopped
 from tandem_controller.decide.mirrors import redundancy
 from tandem_controller.decide.model import CONNECTED, HostView, Refusal, World
 from tandem_controller.decide.takeover import fencing_proof, rebooted
@@ -123,8 +122,8 @@ def _fresh_owner_stopped(
     heartbeat = view.heartbeat
     for guest in world.catalogue.guests_by_mirror.get(mirror.key, ()):
         assignment, said = guest.status.assignment, guest.status.hosts.get(view.name)
-        if assignment is None:
-            continue
+        if assignment is None or assignment.mirror not in ("", mirror.metadata.name):
+            continue  # it was never told to run on this mirror
         if assignment.host == view.name:
             return Refusal(
                 Reason.OVERRIDE_WAITING,
@@ -132,11 +131,11 @@ def _fresh_owner_stopped(
                 " running: false on it first",
             )
         known = said is not None and heartbeat and said.instance == heartbeat.instance
-        if said is None or not known or not has_stopped(said, assignment):
+        if said is None or not known or not _obeys(said, assignment):
             return Refusal(
                 Reason.OVERRIDE_WAITING,
                 f"{view.name} sends its heartbeat and does not say yet that guest {guest.key} has"
-                " stopped there",
+                f" stopped there (it says: {said.state if said else 'nothing'})",
             )
     current = report is not None and heartbeat and report.instance == heartbeat.instance
     if report is not None and current and report.role == "Secondary":
@@ -145,6 +144,14 @@ def _fresh_owner_stopped(
     return Refusal(
         Reason.OVERRIDE_WAITING, f"{view.name} sends its heartbeat and is {role}; stop it first"
     )
+
+
+def _obeys(said: GuestReport, assignment: Assignment) -> bool:
+    """Whether a host knows this assignment, and neither runs the guest nor is starting it.
+
+    Where libvirt does not tell, the device's role does: no guest runs on a Secondary.
+    """
+    return said.assignment_serial >= assignment.serial and said.state in (ABSENT, UNKNOWN)
 
 
 def _link_wait(mirror: Mirror, world: World, loser: HostView | None) -> Refusal | None:

@@ -485,6 +485,25 @@ def affirm(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     )
 
 
+def copy_again(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+    """Rule 9, before the owner parts from its peer so that DRBD makes a copy that it forgot.
+
+    A Primary that disconnects writes alone, and DRBD asks nobody. So only as one who may: this is
+    said once more, and no swap that was made before can land afterwards.
+    """
+    verdict = affirm(mirror, facts, request_id)
+    authority, drbd = mirror.status.authority, facts.drbd
+    if isinstance(verdict, Refusal) or authority is None:
+        return verdict
+    if authority.mode is not Mode.STANDALONE or authority.may_own(facts.peer):
+        return Refusal(Reason.STEADY, f"{facts.peer} may still be promoted")
+    if not isinstance(drbd, DrbdState) or drbd.role is not Role.PRIMARY:
+        return Refusal(Reason.STEADY, "only a Primary that disconnects begins a generation")
+    if not drbd.in_sync or not drbd.out_of_sync_bytes:
+        return Refusal(Reason.STEADY, "no copy was forgotten")
+    return verdict
+
+
 def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     """Give it up after guest and device were stopped here, so that the peer may claim at once.
 

@@ -373,18 +373,16 @@ def _clear_marker(view: View, now_s: float, wall: str) -> Decision | None:
 
 def _copy_again(view: View, now_s: float, wall: str) -> Decision | None:
     """DRBD takes both for current, but has bits for what the peer lacks: it forgot to copy."""
-    authority, drbd = _authority(view), _drbd(view)
-    alone = authority.owner == view.host and authority.mode is Mode.STANDALONE
-    forgotten = drbd.role is Role.PRIMARY and drbd.in_sync and drbd.out_of_sync_bytes > 0
+    verdict = rules.copy_again(view.mirror, procedures.facts_of(view), "")
     since_s = view.in_sync_since_s
-    if not (alone and forgotten) or since_s is None or now_s - since_s < COPY_FORGOTTEN_AFTER_S:
+    if not isinstance(verdict, Proposal) or since_s is None:
         return None
-    if view.lapsed or view.fence is not None:
-        return None  # the guest lives on the link alone
+    if now_s - since_s < COPY_FORGOTTEN_AFTER_S:
+        return None
     return Start(
         Task.COPY_AGAIN,
         Reason.NOT_YET_IN_SYNC,
-        f"{rules.not_copied(drbd)}: connecting them anew, so that it copies",
+        f"{rules.not_copied(_drbd(view))}: connecting them anew, so that it copies",
         lambda: procedures.copy_again(view),
     )
 

@@ -94,7 +94,9 @@ class Connect:
 
 @dataclass(frozen=True)
 class Disconnect:
-    """→ Done | Failed"""
+    """→ Done | Failed. ``needs_heartbeat``: only while the guest may go on without the link."""
+
+    needs_heartbeat: bool = False
 
 
 @dataclass(frozen=True)

@@ -422,32 +422,24 @@ def ask_again(view: View) -> Procedure:
     won = yield from transact(view, rules.grant_link_loss)
     if not isinstance(won, Won):
         return refused(won)
-    return (yield from _connect_anew(Reason.CONNECTING, "connected anew, so that DRBD asks again"))
+    return (yield from _connect_anew("connected anew, so that DRBD asks again", Disconnect()))
 
 
 def copy_again(view: View) -> Procedure:
     """Connect anew where DRBD has forgotten a copy: a Primary that disconnects begins a generation.
 
-    It writes alone for that moment, and DRBD asks nobody: so it wins leave to first (rule 9).
+    For a moment only its host's heartbeat lets the guest run then, so that must be fresh.
     """
-    fresh = yield QueryDrbd()
-    if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
-        return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
-    if not (fresh.drbd.in_sync and fresh.drbd.out_of_sync_bytes):
-        return Finished(Reason.STEADY, "nothing is left to copy", progress=False)
-
-    def propose(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
-        authority = mirror.status.authority
-        if authority is not None and authority.may_own(facts.peer):
-            return Refusal(Reason.IN_SYNC, f"{facts.peer} may own it")
-        return rules.affirm(mirror, facts, request_id)
-
-    won = yield from transact(view, propose)
+    won = yield from transact(view, rules.copy_again)
     if not isinstance(won, Won):
         return refused(won)
-    return (yield from _connect_anew(Reason.CONNECTING, "connected anew, so that DRBD copies"))
+    first = Disconnect(needs_heartbeat=True)
+    return (yield from _connect_anew("connected anew, so that DRBD copies", first))
 
 
-def _connect_anew(reason: Reason, message: str) -> Procedure:
-    steps: tuple[tuple[str, Effect], ...] = (("disconnect", Disconnect()), ("connect", Connect()))
-    return (yield from _sequence(reason, message, *steps))
+def _connect_anew(message: str, first: Disconnect) -> Procedure:
+    return (
+        yield from _sequence(
+            Reason.CONNECTING, message, ("disconnect", first), ("connect", Connect())
+        )
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tandem_actuator.core.model import DrbdState, NotConfigured, View
+from tandem_actuator.core.model import DomainState, DrbdState, NotConfigured, View
 from tandem_api.guest import STARTING, GuestReport
 from tandem_api.mirror import ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
@@ -102,7 +102,8 @@ def guest_report(
     if view.guest is None:
         return None
     assignment = view.guest.status.assignment
-    starting = reason is Reason.STARTING and not view.domain.may_run
+    unseen = view.domain in (DomainState.ABSENT, DomainState.UNKNOWN)
+    starting = reason is Reason.STARTING and unseen
     return GuestReport(
         instance=str(view.instance),
         state=STARTING if starting else view.domain,

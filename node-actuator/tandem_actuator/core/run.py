@@ -96,6 +96,12 @@ def start_permission(
     return permission
 
 
+def may_lose_link(view: View, renewal_sent_at_s: float | None, now_s: float) -> bool:
+    """Whether a guest goes on if the link is given up now: until the next heartbeat is due, too."""
+    until_s = _heartbeat_counts_until_s(view, renewal_sent_at_s)
+    return view.fence is None and until_s - now_s > view.timing.renew_interval_seconds
+
+
 def _owned_by_another(view: View) -> str | None:
     """The owner's name if the authority says it is not this host; None if it is, or unclear.
 

@@ -12,7 +12,20 @@ from tandem_controller.decide.links import observe_links
 from tandem_controller.decide.model import Refusal
 from tandem_controller.decide.override import Grant, override, owner_is_as_judged
 
-from .scenes import KEY, NOW_S, A, B, Scene, assigned, instance, only, owned_by, replica, report
+from .scenes import (
+    KEY,
+    NOW_S,
+    A,
+    B,
+    Scene,
+    assigned,
+    guest,
+    instance,
+    only,
+    owned_by,
+    replica,
+    report,
+)
 
 
 def decide(scene: Scene) -> Grant | Refusal | None:
@@ -113,7 +126,7 @@ def living_owner() -> Scene:
     [
         report(A),
         report(A, "Starting"),
-        report(A, "Unknown"),
+        report(A, "Unknown", serial=2),
         report(A, "Absent", serial=2),
         report(A, "Absent", instance=f"{A}/another/run"),
         None,
@@ -128,6 +141,24 @@ def test_a_living_owner_must_say_that_the_guest_has_stopped(said: dict[str, Any]
     assert isinstance(got, Refusal)
     assert got.reason is Reason.OVERRIDE_WAITING
     assert f"does not say yet that guest {KEY} has stopped there" in got.message
+
+
+def test_on_a_secondary_no_guest_runs_whether_libvirt_tells_or_not() -> None:
+    scene = living_owner()
+    scene.reports[A] = report(A, "Unknown")
+    assert isinstance(decide(scene), Refusal)
+    scene.replicas[A] = replica(A)
+    assert isinstance(decide(scene), Grant)
+
+
+def test_a_guest_that_was_last_on_another_mirror_is_not_waited_for() -> None:
+    """It has stopped, and now names a mirror that another guest is on: no host speaks of it."""
+    scene = living_owner()
+    scene.replicas[A] = replica(A)
+    last = assigned("", "NotRequested", mirror="old")
+    rival = guest("rival", mirror=KEY.name, status={"assignment": last})
+    scene.more.append(rival)
+    assert isinstance(decide(scene), Grant)
 
 
 def test_a_living_owner_must_say_that_it_is_secondary() -> None:

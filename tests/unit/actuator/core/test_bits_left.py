@@ -10,8 +10,10 @@ from tandem_actuator.core import effects as fx
 from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import COPY_FORGOTTEN_AFTER_S, Decision, Start, Task, decide
 from tandem_actuator.core.model import Connection, Disk, DomainState, DrbdState, FenceProgress, Role
+from tandem_actuator.core.run import may_lose_link
 from tandem_api.authority import Authority, Mode
 from tandem_api.reasons import Reason
+from tandem_api.timing import DEFAULT
 from tandem_sim.builders import A, B, authority, drbd, facts, lost, mirror, standalone, view
 
 from .outside import Outside, play
@@ -58,8 +60,6 @@ def test_the_owner_connects_anew() -> None:
     [
         {"in_sync_since_s": SEEN_S + 0.1},
         {"in_sync_since_s": None},
-        {"lapsed": True},
-        {"fence": FenceProgress(990.0)},
         {"held_by": authority()},
         {"held_by": standalone(B)},
         {"state": drbd(Role.PRIMARY)},
@@ -70,8 +70,6 @@ def test_the_owner_connects_anew() -> None:
     ids=[
         "soon",
         "never",
-        "lives-on-the-link",
-        "fenced",
         "mirrored",
         "no-owner",
         "no-bits",
@@ -91,6 +89,7 @@ def test_before_that_it_wins_leave_to_write_alone() -> None:
     finished = play(procedures.copy_again(known), outside)
     assert finished.reason is Reason.CONNECTING
     assert outside.names[-4:] == ["Swap", "UpdateRecord", "Disconnect", "Connect"]
+    assert outside.effects(fx.Disconnect) == [fx.Disconnect(needs_heartbeat=True)]
     won = outside.at.status.authority
     assert won is not None
     assert (won.epoch, won.owner, won.mode) == (6, A, Mode.STANDALONE)
@@ -107,8 +106,28 @@ def test_before_that_it_wins_leave_to_write_alone() -> None:
     ids=["mirrored", "taken-over", "copied", "link-lost"],
 )
 def test_what_has_changed_meanwhile_stops_it(held_by: Authority, state: DrbdState) -> None:
+    """Between the decision and what is read right before the swap."""
     known = view(standalone(), LEFT)
     outside = Outside(mirror(held_by), state)
     finished = play(procedures.copy_again(known), outside)
     assert not finished.progress
     assert not {"Swap", "Disconnect"} & set(outside.names)
+
+
+@pytest.mark.parametrize(
+    ("sent_at_s", "changes", "may"),
+    [
+        (999.5, {}, True),
+        (None, {}, False),
+        (1000.0 - DEFAULT.self_fence_seconds + 0.5, {}, False),
+        (999.5, {"lapsed": True}, False),
+        (999.5, {"fence": FenceProgress(999.0)}, False),
+    ],
+    ids=["fresh", "never", "nearly-over", "not-affirmed-since-a-lapse", "being-fenced"],
+)
+def test_a_guest_that_lives_on_the_link_keeps_it(
+    sent_at_s: float | None, changes: dict[str, Any], *, may: bool
+) -> None:
+    """LEFT is a look at a connected, Secondary peer: on the link it may run throughout."""
+    known = view(standalone(), LEFT, domain=DomainState.RUNNING, **changes)
+    assert may_lose_link(known, sent_at_s, 1000.0) is may

@@ -80,7 +80,8 @@ def test_so_is_what_a_host_says_of_a_guest() -> None:
         (DomainState.ABSENT, Reason.STEADY, "Absent"),
         (DomainState.ABSENT, Reason.STARTING, "Starting"),
         (DomainState.RUNNING, Reason.STARTING, "Running"),
-        (DomainState.UNKNOWN, Reason.STARTING, "Unknown"),
+        (DomainState.UNKNOWN, Reason.STARTING, "Starting"),
+        (DomainState.UNKNOWN, Reason.STEADY, "Unknown"),
     ],
 )
 def test_a_guest_that_is_being_started_is_not_called_absent(
