@@ -129,6 +129,7 @@ def _work(share: list[list[int]], choice: Choice, results: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         for seeds in share:
+            gc.unfreeze()  # the last world goes; else it is copied for every child, for ever
             world = begin(scenario(seeds[0], choice).world, settled=True)
             gc.collect()
             gc.freeze()

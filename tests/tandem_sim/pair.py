@@ -99,6 +99,8 @@ class Pair:
             return
 
         def arrive() -> None:
+            if self._passes(sender.host):
+                self._flush()  # what waits was sent earlier
             peer = side.replica
             if sender.session != session or peer is None or peer.session != session:
                 return
