@@ -10,7 +10,7 @@ import os
 import pytest
 
 from tandem_api.authority import Mode
-from tandem_scenario.plan import WorldPlan
+from tandem_scenario.plan import GuestPlan, WorldPlan
 from tandem_scenario.verbs import parse_act
 from tandem_sim.faults import scenario
 from tandem_sim.trial import trial
@@ -53,6 +53,21 @@ def test_a_crash_after_any_effect(host: str, after: int, whole_machine: bool) ->
     authority = world.mirror("counter").status.authority
     assert authority is not None
     assert authority.mode is Mode.MIRRORED, log
+
+
+def test_no_crash_comes_after_what_mended_everything() -> None:
+    """Both at one moment: the crash was on its way as everything was mended."""
+    world = World(WorldPlan(guests=(GuestPlan("counter", prefers="burjassot"),)))
+    world.begin()
+    world.run(45.0)
+    order(world, "cut replication")
+    world.run(60.0)
+    order(world, f"crash-after-grant {HOSTS[0]}")
+    world.run(61.0)
+    order(world, "newer-protocol counter")  # writes the grant once more
+    order(world, "mend all")
+    world.run(65.0)
+    assert world.runs_on("counter") == [HOSTS[0]]
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("TANDEM_EXPLORE", "6"))))

@@ -413,15 +413,19 @@ class World:
                 self.api.server.on_authority.remove(told)
             elif mine and self.kernel.now_s > began_s:
                 self.api.server.on_authority.remove(told)
-                self.kernel.after(0.0, self.outside, lambda: self.kill(host))
+                self._at_once(lambda: self.kill(host))
 
         self.api.server.on_authority.append(told)
 
     def upon(self, upon: Upon, act: Callable[[], None]) -> None:
         """Right after that effect, before the procedure hears of its outcome."""
         crash = self.crashes.setdefault(upon.host, Crash())
-        do = lambda: self.kernel.after(0.0, self.outside, act)  # noqa: E731
-        crash.awaited.append(Awaited(upon.effect, upon.number, do))
+        crash.awaited.append(Awaited(upon.effect, upon.number, lambda: self._at_once(act)))
+
+    def _at_once(self, act: Callable[[], None]) -> None:
+        """Once what happens at this moment is done; not if that has mended everything."""
+        now_s = self.kernel.now_s
+        self.kernel.after(0.0, self.outside, lambda: act() if self.mended_s < now_s else None)
 
     def libvirt(self, host: str, *, up: bool) -> None:
         self.log.say("scenario", f"libvirt {'up' if up else 'down'} on {host}")
