@@ -1,10 +1,10 @@
 """A program of a newer version beside older ones: it writes reasons that they do not know.
 
 The program itself is the one that there is; what it writes passes through here on its way to the
-server. Two kinds of reasons stay, since others go by them: ``NotInitialised`` belongs to the
-protocol (no data yet), and ``Hold…`` is how a scenario tells that a mirror is left alone. A field
-that the older version does not know never reaches it: the server prunes it, and the types ignore
-it. Called by ``world``.
+server. Three kinds of reasons stay, since others go by them: ``NotInitialised`` belongs to the
+protocol (no data yet), so does ``SplitBrain`` (a person must choose), and ``Hold…`` is how a
+scenario tells that a mirror is left alone. A field that the older version does not know never
+reaches it: the server prunes it, and the types ignore it. Called by ``world``.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from tandem_sim.api import Api, Server
 
 R = TypeVar("R", bound=Resource)
 UNHEARD_OF = "OnlyANewerVersionSaysSo"
+STAY = (Reason.NOT_INITIALISED, Reason.SPLIT_BRAIN)
 
 
 class NewerServer(Server):
@@ -54,7 +55,7 @@ class NewerServer(Server):
 
 
 def _reworded(reason: str) -> str:
-    stays = reason == Reason.NOT_INITIALISED or reason.startswith("Hold")
+    stays = reason in STAY or reason.startswith("Hold")
     return str(reason) if stays else UNHEARD_OF
 
 
