@@ -130,7 +130,8 @@ class Lab:
 
         `fresh` starts with empty disks. Without it, disks are as the hosts last left them.
         """
-        if not self.settings.root_image.exists() or not self.settings.kernel.exists():
+        needed = self.settings.root_image, self.settings.kernel, self.settings.kernel_preload
+        if not all(path.exists() for path in needed):
             raise LabError("the lab is not set up on this machine: run `tandem-lab setup` first")
         self.down(wipe=fresh)
         self.settings.state_dir.mkdir(parents=True, exist_ok=True)

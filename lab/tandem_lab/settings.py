@@ -61,6 +61,11 @@ class Settings:
         return self.kernel_dir / "usr/bin/linux.uml"
 
     @property
+    def kernel_preload(self) -> Path:
+        """The library that the user-mode Linux program is started with (lab/kernel)."""
+        return self.cache_dir / "xstate.so"
+
+    @property
     def libvirt_cache_dir(self) -> Path:
         """What libvirt learnt of QEMU when it was asked once; saves 15 s per boot."""
         return self.cache_dir / "libvirt-cache"

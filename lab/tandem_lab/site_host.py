@@ -362,6 +362,7 @@ class SiteHost:
         return [
             *("nsenter", f"--net={namespace_path(self._settings.namespace)}", "--"),
             *("taskset", "--cpu-list", str(self._cpu())),
+            *("env", f"LD_PRELOAD={self._settings.kernel_preload}"),
             self._settings.kernel,
             f"mem={self.spec.memory_mib}M",
             f"umid={self.name}",

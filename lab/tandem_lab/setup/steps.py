@@ -14,13 +14,12 @@ from tandem_lab.guests import assemble_guests, guests_stamp
 from tandem_lab.settings import Settings
 from tandem_lab.setup import stamps
 from tandem_lab.setup.image import build_image, build_tree, image_stamp, tree_stamp
+from tandem_lab.setup.kernel import KERNEL_RECIPE, compile_preload, preload_stamp
 from tandem_lab.setup.packages import HOST_PACKAGES, KERNEL_PACKAGE
 from tandem_lab.setup.prime import prime_libvirt
 from tandem_lab.setup.requirements import actuator_requirements, build_wheels
 
 Progress = Callable[[str], None]
-
-KERNEL_RECIPE = stamps.digest(["kernel 1", KERNEL_PACKAGE])
 
 
 def set_up(settings: Settings, progress: Progress) -> None:
@@ -52,6 +51,8 @@ def _set_up(settings: Settings, progress: Progress) -> None:
         KERNEL_RECIPE,
         lambda part: apt.unpack_packages([KERNEL_PACKAGE], part, progress),
     )
+    library = settings.kernel_preload
+    step("kernel's register state", library.name, preload_stamp(), compile_preload)
     step("Debian tree", tree.name, tree_stamp(), build_tree)
     step(
         "Python packages",
