@@ -1,8 +1,10 @@
 """Random faults: a slice of the seeds, that a seed is one result everywhere, and how it is told."""
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -30,6 +32,15 @@ def test_a_slice() -> None:
     totals = fuzz.fuzz(seeds, jobs=2, keep_going=True)
     assert [(one.seed, one.problems) for one in totals.failed] == []
     assert totals.seeds == SEEDS
+
+
+def test_a_world_that_is_left_goes_with_the_next() -> None:
+    left = weakref.ref(fuzz.brought_up(faults.scenario(0)))
+    try:
+        fuzz.brought_up(faults.scenario(1))
+        assert left() is None
+    finally:
+        gc.unfreeze()
 
 
 def log_of(seed: int) -> list[str]:

@@ -5,11 +5,12 @@ of them. Called by ``verbs``.
 """
 
 from tandem_actuator.core.model import Role
-from tandem_api.authority import PROTOCOL
+from tandem_api.authority import PROTOCOL, Authority
 from tandem_api.guest import Guest
 from tandem_api.host import Host as HostObject
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
+from tandem_api.reasons import Reason
 from tandem_api.site import Site
 from tandem_sim.driver import Crash
 from tandem_sim.network import MANAGEMENT, REPLICATION
@@ -226,6 +227,23 @@ def promote_by_hand(world: World, host: str, guest: str) -> None:
     replica = machine.replicas.get(world.mirror(guest).drbd_name) if machine else None
     if machine is not None and replica is not None and replica.role is Role.SECONDARY:
         world.kernel.spawn(machine.group, replica.promote(force=True))
+
+
+def crash_after_grant(world: World, host: str) -> None:
+    """From now on: the moment this host is granted to write alone, before it hears of it."""
+    world.log.say("scenario", f"crash-after-grant {host}")
+    began_s = world.kernel.now_s
+
+    def told(mirror: Mirror, before: Authority | None) -> None:
+        after = mirror.status.authority
+        mine = after is not None and after.owner == host and after.reason is Reason.LINK_LOST
+        if began_s <= world.mended_s:
+            world.api.server.on_authority.remove(told)
+        elif mine and world.kernel.now_s > began_s:
+            world.api.server.on_authority.remove(told)
+            world.at_once(lambda: world.kill(host))
+
+    world.api.server.on_authority.append(told)
 
 
 def mend_all(world: World) -> None:

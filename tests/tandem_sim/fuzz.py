@@ -129,14 +129,23 @@ def _work(share: list[list[int]], choice: Choice, results: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         for seeds in share:
-            gc.unfreeze()  # the last world goes; else it is copied for every child, for ever
-            world = begin(scenario(seeds[0], choice).world, settled=True)
-            gc.collect()
-            gc.freeze()
+            world = brought_up(scenario(seeds[0], choice))
             for seed in seeds:
                 results.send(_in_a_child(scenario(seed, choice), world))
     except (BrokenPipeError, KeyboardInterrupt):
         return
+
+
+def brought_up(one: Scenario) -> World:
+    """Its world, settled, which children then share: the collector leaves it alone.
+
+    Not so the world before it, if nobody has that any more: every child would get it, for ever.
+    """
+    gc.unfreeze()
+    world = begin(one.world, settled=True)
+    gc.collect()
+    gc.freeze()
+    return world
 
 
 def _in_a_child(one: Scenario, world: World) -> Outcome:

@@ -48,7 +48,7 @@ class Pair:
     sides: dict[str, Side] = field(default_factory=dict)
     say: Callable[[str], None] = lambda what: None
     arrivals: dict[str, float] = field(default_factory=dict)
-    backlog: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
+    backlog: list[Callable[[], None]] = field(default_factory=list)
     sessions: "count[int]" = field(default_factory=lambda: count(1))
     stirred: Signal = field(default_factory=Signal)
 
@@ -107,7 +107,7 @@ class Pair:
             if self._passes(sender.host):
                 action(peer)
             else:
-                self.backlog.append((session, arrive))
+                self.backlog.append(arrive)
                 self.stir()
 
         # In order, as TCP delivers.
@@ -181,7 +181,7 @@ class Pair:
 
     def _flush(self) -> None:
         backlog, self.backlog = self.backlog, []
-        for _, arrive in backlog:
+        for arrive in backlog:
             arrive()
 
     def _notice(self) -> None:

@@ -52,7 +52,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "watchdog away": lambda world, host: acts.watchdog(world, host, there=False),
     "watchdog back": lambda world, host: acts.watchdog(world, host, there=True),
     "fail-disk": acts.fail_disk,
-    "crash-after-grant": World.crash_after_grant,
+    "crash-after-grant": acts.crash_after_grant,
     "set running": lambda world, guest, on: world.edit(guest, "running", on == "true"),
     "set failback": acts.set_failback,
     "set prefers": acts.set_prefers,

@@ -6,12 +6,10 @@ The verbs of a scenario are methods here. Called by ``scenario`` and by tests.
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-from tandem_api.authority import Authority
 from tandem_api.guest import Guest
 from tandem_api.host import Host as HostObject
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
-from tandem_api.reasons import Reason
 from tandem_api.site import Site
 from tandem_api.timing import PROFILES, Profile
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
@@ -401,31 +399,20 @@ class World:
         if machine is not None:
             self._start_actuator_after(machine, self.kernel.between(*ACTUATOR_START_S))
 
-    def crash_after_grant(self, host: str) -> None:
-        """From now on: the moment this host is granted to write alone, before it hears of it."""
-        self.log.say("scenario", f"crash-after-grant {host}")
-        began_s = self.kernel.now_s
-
-        def told(mirror: Mirror, before: Authority | None) -> None:
-            after = mirror.status.authority
-            mine = after is not None and after.owner == host and after.reason is Reason.LINK_LOST
-            if began_s <= self.mended_s:
-                self.api.server.on_authority.remove(told)
-            elif mine and self.kernel.now_s > began_s:
-                self.api.server.on_authority.remove(told)
-                self._at_once(lambda: self.kill(host))
-
-        self.api.server.on_authority.append(told)
-
     def upon(self, upon: Upon, act: Callable[[], None]) -> None:
         """Right after that effect, before the procedure hears of its outcome."""
         crash = self.crashes.setdefault(upon.host, Crash())
-        crash.awaited.append(Awaited(upon.effect, upon.number, lambda: self._at_once(act)))
+        crash.awaited.append(Awaited(upon.effect, upon.number, lambda: self.at_once(act)))
 
-    def _at_once(self, act: Callable[[], None]) -> None:
+    def at_once(self, act: Callable[[], None]) -> None:
         """Once what happens at this moment is done; not if that has mended everything."""
-        now_s = self.kernel.now_s
-        self.kernel.after(0.0, self.outside, lambda: act() if self.mended_s < now_s else None)
+        asked_s = self.kernel.now_s
+
+        def do() -> None:
+            if self.mended_s < asked_s:
+                act()
+
+        self.kernel.after(0.0, self.outside, do)
 
     def libvirt(self, host: str, *, up: bool) -> None:
         self.log.say("scenario", f"libvirt {'up' if up else 'down'} on {host}")
