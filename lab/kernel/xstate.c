@@ -15,7 +15,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-typedef long (*ptrace_function)(enum __ptrace_request, pid_t, void *, void *);
+typedef long (*ptrace_function)(enum __ptrace_request, ...);
 
 static ptrace_function machine_ptrace;
 

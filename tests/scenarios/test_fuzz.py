@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from tandem_scenario.plan import WorldPlan
 from tandem_scenario.scenario import Scenario, Step, parse
 from tandem_scenario.verbs import Names, parse_act
 from tandem_scenario.writer import write
@@ -17,6 +18,7 @@ from tandem_sim.__main__ import main
 from tandem_sim.player import begin, play
 from tandem_sim.shrink import shrunk
 from tandem_sim.trial import trial
+from tandem_sim.world import World
 
 SEEDS = int(os.environ.get("TANDEM_FUZZ", "80"))
 WORLDS = 5
@@ -34,13 +36,25 @@ def test_a_slice() -> None:
     assert totals.seeds == SEEDS
 
 
-def test_a_world_that_is_left_goes_with_the_next() -> None:
-    left = weakref.ref(fuzz.brought_up(faults.scenario(0)))
+def test_a_world_that_is_left_goes_before_the_next_is_frozen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worlds: list[weakref.ref[World]] = []
+
+    def watched(plan: WorldPlan, *, settled: bool) -> World:
+        world = begin(plan, settled=settled)
+        worlds.append(weakref.ref(world))
+        return world
+
+    monkeypatch.setattr(fuzz, "begin", watched)
+    alive = []
     try:
-        fuzz.brought_up(faults.scenario(1))
-        assert left() is None
+        for seeds in ([0], [1], [2]):
+            for _ in fuzz.outcomes_of(seeds, faults.EVERYTHING):
+                alive.append(sum(world() is not None for world in worlds))
     finally:
         gc.unfreeze()
+    assert alive == [1, 1, 1]
 
 
 def log_of(seed: int) -> list[str]:

@@ -129,23 +129,24 @@ def _work(share: list[list[int]], choice: Choice, results: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         for seeds in share:
-            world = brought_up(scenario(seeds[0], choice))
-            for seed in seeds:
-                results.send(_in_a_child(scenario(seed, choice), world))
+            for outcome in outcomes_of(seeds, choice):
+                results.send(outcome)
     except (BrokenPipeError, KeyboardInterrupt):
         return
 
 
-def brought_up(one: Scenario) -> World:
-    """Its world, settled, which children then share: the collector leaves it alone.
+def outcomes_of(seeds: Sequence[int], choice: Choice) -> Iterator[Outcome]:
+    """Of seeds of one shape, each in a child that gets the world as it was brought up once.
 
-    Not so the world before it, if nobody has that any more: every child would get it, for ever.
+    The collector leaves that world alone. Not so the one before, which nobody has any more: every
+    child would get it, for ever.
     """
     gc.unfreeze()
-    world = begin(one.world, settled=True)
+    world = begin(scenario(seeds[0], choice).world, settled=True)
     gc.collect()
     gc.freeze()
-    return world
+    for seed in seeds:
+        yield _in_a_child(scenario(seed, choice), world)
 
 
 def _in_a_child(one: Scenario, world: World) -> Outcome:
