@@ -52,7 +52,8 @@ _INDEXES = str(list(range(16)))  # as many as there may be volumes
 SITE_RULES: Mapping[str, tuple[Rule, ...]] = {
     "spec": (
         Rule(
-            "has(self.heartbeat) == (self.profile == 'Custom')",
+            # A server judges the default `{}` of spec as it stands, before profile has its own.
+            "has(self.heartbeat) == (has(self.profile) && self.profile == 'Custom')",
             "heartbeat and profile Custom go together; set profile: Custom and give heartbeat,"
             " or remove heartbeat",
         ),

@@ -28,6 +28,25 @@ def broken_rules(schema: Schema, value: Any, old: Any = _ABSENT) -> Iterator[str
         yield from broken_rules(child_schema, child, old_child)
 
 
+def broken_defaults(schema: Schema) -> Iterator[str]:
+    """The rules that a default breaks, or cannot be judged on: a server refuses the definition.
+
+    It judges a default as it is written, without the defaults of the fields within.
+    """
+    if "default" in schema:
+        for rule in schema.get("x-kubernetes-validations", ()):
+            try:
+                holds = _judge(rule["rule"], {"self": schema["default"]})
+            except (KeyError, RuntimeError, ValueError) as error:
+                yield f"{rule['rule']}: {error}"
+            else:
+                if not holds:
+                    yield rule["message"]
+    for inner in (*schema.get("properties", {}).values(), schema.get("items")):
+        if inner:
+            yield from broken_defaults(inner)
+
+
 def _children(schema: Schema, value: Any, old: Any) -> Iterator[tuple[Schema, Any, Any]]:
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}
@@ -50,11 +69,17 @@ def _counterpart(schema: Schema, child: Any, old: Any) -> Any:
 
 
 def _evaluate(rule: str, schema: Schema, value: Any, old: Any) -> bool:
+    variables = {"self": _typed(schema, value)}
+    if old is not _ABSENT:
+        variables["oldSelf"] = _typed(schema, old)
+    return _judge(rule, variables)
+
+
+def _judge(rule: str, variables: dict[str, Any]) -> bool:
     context = cel.Context()
     context.add_function("find", lambda text, pattern: _found(pattern, text))
-    context.add_variable("self", _typed(schema, value))
-    if old is not _ABSENT:
-        context.add_variable("oldSelf", _typed(schema, old))
+    for name, value in variables.items():
+        context.add_variable(name, value)
     result = cel.evaluate(rule, context)
     assert isinstance(result, bool), f"{rule} gives {result!r}"
     return result

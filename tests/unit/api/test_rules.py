@@ -17,7 +17,7 @@ from tandem_examples import (
     documents,
     good_files,
 )
-from tandem_examples.newer_server import broken_rules
+from tandem_examples.newer_server import broken_defaults, broken_rules
 
 SCHEMAS = {info.kind: schema_of(info) for info in KINDS}
 LIST_LIMIT = 16
@@ -45,6 +45,25 @@ def earlier(raw: Raw, accepted: dict[str, Any]) -> Raw:
 @pytest.mark.parametrize("path", good_files(), ids=lambda path: path.stem)
 def test_good_examples_break_no_rule(path: Any) -> None:
     assert [refusal for raw in documents(path) for refusal in refusals(raw)] == []
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_rules_hold_for_defaults_as_they_are_written(kind: str) -> None:
+    assert list(broken_defaults(SCHEMAS[kind])) == []
+
+
+def test_a_rule_that_its_own_default_cannot_answer_is_noticed() -> None:
+    text = {"type": "string", "default": "a"}
+    rule = {"rule": "self.name == 'a'", "message": "name it a"}
+    schema = {
+        "type": "object",
+        "default": {},
+        "properties": {"name": text},
+        "x-kubernetes-validations": [rule],
+    }
+    assert len(list(broken_defaults(schema))) == 1
+    schema["x-kubernetes-validations"] = [{**rule, "rule": "has(self.name)"}]
+    assert list(broken_defaults(schema)) == ["name it a"]
 
 
 @pytest.mark.parametrize("path", good_files(), ids=lambda path: path.stem)
