@@ -1,14 +1,11 @@
-"""Debian packages for the lab: install them, unpack them unseen, or fetch their source.
+"""Debian packages for the lab: install them, or unpack them unseen.
 
 It installs only what is missing, and no service starts because a package was installed: the lab
 runs every daemon itself, inside its own namespaces. Programs that the host need not have
-installed at all (etcd, Prometheus, a Go toolchain, a kernel for user-mode Linux) are unpacked
-below the lab's cache instead.
+installed at all (Prometheus, a kernel for user-mode Linux) are unpacked below the lab's cache
+instead. It never writes the machine's own apt sources.
 
-It never writes the machine's own apt sources. The mirror for source packages is derived from the
-machine's configuration and used through a private list.
-
-Called by the lab's setup and by the build of the control plane.
+Called by the lab's setup.
 """
 
 from __future__ import annotations
@@ -122,30 +119,6 @@ def unpacked_packages(name: str, packages: Sequence[str], progress: Progress = p
     return tree
 
 
-def fetch_source(
-    package: str, version_prefix: str, directory: Path, progress: Progress = print
-) -> Path:
-    """Download a source package's files into `directory`; returns its upstream tarball.
-
-    Of the versions on offer, the newest that starts with `version_prefix` is taken.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    options = _private_source_options(directory / "apt")
-    progress("apt: reading the source package lists")
-    _run(["apt-get", "-q", *options, "update"], UPDATE_TIMEOUT_S)
-    version = _source_version(package, version_prefix, options)
-    progress(f"apt: fetching the source of {package} {version}")
-    _run(
-        ["apt-get", "-q", *options, "--download-only", "source", f"{package}={version}"],
-        DOWNLOAD_TIMEOUT_S,
-        directory,
-    )
-    tarballs = sorted(directory.glob(f"{package}_*.orig.tar.*"))
-    if len(tarballs) != 1:
-        raise AptError(f"expected one upstream tarball in {directory}, found {len(tarballs)}")
-    return tarballs[0]
-
-
 def _has_candidate(package: str) -> bool:
     policy = _run(["apt-cache", "policy", package], QUERY_TIMEOUT_S)
     return bool(re.search(r"^\s+Candidate: (?!\(none\))", policy, re.MULTILINE))
@@ -172,61 +145,6 @@ def _download(packages: Sequence[str], directory: Path) -> None:
         # The lists may name a file that the mirror has replaced since.
         _update()
         _run(command, DOWNLOAD_TIMEOUT_S, directory)
-
-
-def _source_version(package: str, version_prefix: str, options: Sequence[str]) -> str:
-    text = _run(["apt-cache", *options, "showsrc", "--only-source", package], QUERY_TIMEOUT_S)
-    offered: list[str] = re.findall(r"^Version: (\S+)$", text, re.MULTILINE)
-    matching = [version for version in offered if version.startswith(version_prefix)]
-    if not matching:
-        raise AptError(
-            f"the mirror offers {package} source in {', '.join(offered) or 'no version'}; "
-            f"{version_prefix}* is needed (it is in Debian 12)"
-        )
-    return max(matching)
-
-
-def _private_source_options(directory: Path) -> list[str]:
-    """apt options that see the machine's Debian entries, as deb-src, and nothing else."""
-    parts = directory / "sources.list.d"
-    for folder in (parts, directory / "lists" / "partial", directory / "cache"):
-        folder.mkdir(parents=True, exist_ok=True)
-    entries = _debian_source_entries()
-    if not entries:
-        _update()
-        entries = _debian_source_entries()
-    if not entries:
-        raise AptError("no Debian mirror in this machine's apt configuration")
-    for entry in entries:
-        (parts / entry.name).write_text(as_source_entries(entry.read_text(), entry.suffix))
-    return [
-        *("-o", "Dir::Etc::sourcelist=/dev/null"),
-        *("-o", f"Dir::Etc::sourceparts={parts}"),
-        *("-o", f"Dir::State::lists={directory / 'lists'}"),
-        *("-o", f"Dir::Cache={directory / 'cache'}"),
-        *("-o", "APT::Sandbox::User=root"),
-    ]
-
-
-def _debian_source_entries() -> list[Path]:
-    """The files that hold the machine's active Debian entries, as apt itself reports them."""
-    text = _run(
-        [
-            *("apt-get", "indextargets", "--format", "$(SOURCESENTRY)"),
-            *("Created-By: Packages", "Origin: Debian"),
-        ],
-        QUERY_TIMEOUT_S,
-    )
-    # A sources entry reads "file:number".
-    return sorted({Path(line.rpartition(":")[0]) for line in text.split()})
-
-
-def as_source_entries(text: str, suffix: str) -> str:
-    """A sources file with its binary entries turned into source entries (both formats)."""
-    if suffix == ".sources":
-        return re.sub(r"^Types:.*$", "Types: deb-src", text, flags=re.MULTILINE)
-    lines = (line for line in text.splitlines() if re.match(r"deb\s", line))
-    return "".join(f"deb-src{line[len('deb') :]}\n" for line in lines)
 
 
 @contextmanager

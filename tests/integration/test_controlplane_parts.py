@@ -11,9 +11,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from tandem_lab.apt import as_source_entries, missing_packages
+from tandem_lab.apt import missing_packages
 from tandem_lab.controlplane.apply import split_documents
-from tandem_lab.controlplane.build import openapi_inputs
 from tandem_lab.controlplane.pki import Authority
 from tandem_lab.controlplane.process import Process, ProcessError
 
@@ -26,34 +25,8 @@ def test_documents_are_split_at_markers_only() -> None:
     ]
 
 
-def test_source_entries_keep_the_mirror_and_its_key() -> None:
-    deb822 = "Types: deb deb-src\nURIs: http://mirror/debian\nSigned-By: /k.gpg\n"
-    assert as_source_entries(deb822, ".sources") == (
-        "Types: deb-src\nURIs: http://mirror/debian\nSigned-By: /k.gpg\n"
-    )
-    lines = (
-        "# deb http://no/ x main\ndeb [signed-by=/k] http://mirror/ x main\ndeb-src http://a b\n"
-    )
-    assert as_source_entries(lines, ".list") == "deb-src [signed-by=/k] http://mirror/ x main\n"
-
-
 def test_missing_packages_are_told_from_installed_ones() -> None:
     assert missing_packages(["dpkg", "tandem-no-such-package"]) == ["tandem-no-such-package"]
-
-
-def test_openapi_inputs_are_what_go_finds(tmp_path: Path) -> None:
-    for folder, text in {
-        "pkg/apis/one": "// +k8s:openapi-gen=true",
-        "pkg/apis/two": "// nothing",
-        "staging/src/k8s.io/api/core/v1": "// +k8s:openapi-gen=true",
-        "staging/src/k8s.io/sample-apiserver/v1": "// +k8s:openapi-gen=true",
-    }.items():
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "doc.go").write_text(text)
-    assert openapi_inputs(tmp_path) == [
-        "k8s.io/kubernetes/pkg/apis/one",
-        "k8s.io/kubernetes/vendor/k8s.io/api/core/v1",
-    ]
 
 
 def test_client_certificate_names_user_and_groups(tmp_path: Path) -> None:

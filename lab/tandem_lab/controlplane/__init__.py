@@ -1,8 +1,9 @@
 """A real Kubernetes API server for the lab and for integration tests."""
 
 from tandem_lab.controlplane.apply import ApplyError, apply_path
-from tandem_lab.controlplane.build import APT_PACKAGES, Binaries, BuildError, find_binaries
+from tandem_lab.controlplane.build import BuildError
 from tandem_lab.controlplane.process import ProcessError
+from tandem_lab.controlplane.programs import APT_PACKAGES, Binaries, find_binaries
 from tandem_lab.controlplane.server import ControlPlane, ControlPlaneError
 
 __all__ = [

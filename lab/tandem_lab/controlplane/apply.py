@@ -15,7 +15,6 @@ from pathlib import Path
 from tandem_lab.controlplane.server import ControlPlane
 
 ESTABLISH_TIMEOUT_S = 30
-RULES_SINCE = (1, 25)
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _DEFINITION = re.compile(r"^kind:\s*[\"']?CustomResourceDefinition\b", re.MULTILINE)
 
@@ -54,10 +53,7 @@ def split_documents(stream: str) -> list[str]:
 
 
 def _apply_definitions(plane: ControlPlane, definitions: Sequence[str]) -> list[str]:
-    # Before 1.25 a server knows no validation rules (`x-kubernetes-validations`): it drops them,
-    # while kubectl, strict, would refuse the whole definition because of them.
-    strict = plane.binaries.version >= RULES_SINCE
-    applied = _apply(plane, definitions, "strict" if strict else "warn")
+    applied = _apply(plane, definitions)
     if applied:
         plane.kubectl(
             "wait",
@@ -68,9 +64,8 @@ def _apply_definitions(plane: ControlPlane, definitions: Sequence[str]) -> list[
     return applied
 
 
-def _apply(plane: ControlPlane, documents: Sequence[str], validation: str = "strict") -> list[str]:
+def _apply(plane: ControlPlane, documents: Sequence[str]) -> list[str]:
     if not documents:
         return []
     stream = "\n---\n".join(documents)
-    command = ("apply", "--filename=-", f"--validate={validation}")
-    return plane.kubectl(*command, stdin=stream).splitlines()
+    return plane.kubectl("apply", "--filename=-", "--validate=strict", stdin=stream).splitlines()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tandem_lab.controlplane.build import Binaries
+from tandem_lab.controlplane.programs import Binaries
 
 SERVICE_NETWORK = "10.0.0.0/24"
 SERVICE_ADDRESS = "10.0.0.1"
@@ -106,7 +106,7 @@ def apiserver_command(
 
 def controller_manager_command(binaries: Binaries, files: Files) -> list[str]:
     """kube-controller-manager with what custom resources and Deployments need, without ports."""
-    command = [
+    return [
         str(binaries.kube_controller_manager),
         f"--kubeconfig={files.controller_kubeconfig}",
         f"--controllers={','.join(CONTROLLERS)}",
@@ -118,6 +118,3 @@ def controller_manager_command(binaries: Binaries, files: Files) -> list[str]:
         "--secure-port=0",
         "--profiling=false",
     ]
-    if binaries.version < (1, 24):
-        command.append("--port=0")  # its insecure port is on by default until 1.23
-    return command

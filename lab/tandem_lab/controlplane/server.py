@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tandem_lab.controlplane.build import Binaries, find_binaries
 from tandem_lab.controlplane.commands import (
     SERVICE_ADDRESS,
     Files,
@@ -38,6 +37,7 @@ from tandem_lab.controlplane.kubeconfig import (
 )
 from tandem_lab.controlplane.pki import Authority, new_signing_key, write_private
 from tandem_lab.controlplane.process import Process, daemon_environment, in_netns
+from tandem_lab.controlplane.programs import Binaries, find_binaries
 
 NETNS_API_PORT = 6443
 NETNS_ETCD_PORT = 2379
