@@ -1,9 +1,9 @@
 """Writes the CustomResourceDefinitions from the types: ``python -m tandem_api.crdgen [DIR]``.
 
-It turns pydantic's JSON schema into the structural schema that Kubernetes asks for (as of 1.20,
-see "Extend the Kubernetes API with CustomResourceDefinitions"), and adds names, columns and
-rules. It never decides what a field may hold: the types and ``rules`` do. Called by people after
-they changed a type, and with ``--check`` by the tests.
+It turns pydantic's JSON schema into the structural schema that Kubernetes asks for (see "Extend
+the Kubernetes API with CustomResourceDefinitions"), and adds names, columns and rules. It never
+decides what a field may hold: the types and ``rules`` do. Called by people after they changed a
+type, and with ``--check`` by the tests.
 """
 
 import argparse

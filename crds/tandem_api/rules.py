@@ -1,11 +1,12 @@
 """Rules that the API server itself checks, beyond the shape of each field.
 
-``RULES`` are CEL expressions (``x-kubernetes-validations``): servers from 1.25 on enforce them,
-older ones drop them, so ``validation`` and the types check the same things again.
+``RULES`` are CEL expressions (``x-kubernetes-validations``). ``validation`` and the types check the
+same things again, for objects that were stored before a rule was.
 
 A server refuses a whole definition for a rule that it does not know or that might cost too much,
-so they are plain: functions that 1.25 has; loops over bounded lists only; no comparison of map
-keys nor of what ``map`` or ``filter`` give, whose length a server takes as unbounded.
+so they are plain: functions that every supported one has; loops over bounded lists only; no
+comparison of map keys nor of what ``map`` or ``filter`` give, whose length a server takes as
+unbounded.
 
 ``LIST_KEYS`` make lists merge and be unique by a key on every server.
 

@@ -143,8 +143,7 @@ class KubeClient:
         """Merge ``patch`` into ``status``: it holds what stands below that word.
 
         An empty string is sent as null, so it removes the field: in a Tandem status the two mean
-        the same, and some API servers (1.20 built with Go 1.19) take the one for the other and
-        refuse it.
+        the same, and what reads it meets one form only.
         """
         return await self.merge_patch(
             kind,

@@ -85,6 +85,11 @@ def error_of(status: int, body: Mapping[str, Any], *, json_patch: bool = False) 
     return Invalid(message)
 
 
+# In place of a field, where the server only adds that it left rules unchecked because of the rest.
+_NO_FIELD = ("", "<nil>")
+
+
 def _causes(body: Mapping[str, Any]) -> tuple[Cause, ...]:
     found = (body.get("details") or {}).get("causes") or ()
-    return tuple(Cause(c["field"], c.get("message", "")) for c in found if c.get("field"))
+    named = ((c.get("field") or "", c.get("message", "")) for c in found)
+    return tuple(Cause(field, message) for field, message in named if field not in _NO_FIELD)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import urllib3
-from kubernetes import client, config, watch
 
+from kubernetes import client, config, watch
 from tandem_lab.controlplane import ApplyError, ControlPlane, ControlPlaneError, apply_path
 
 pytestmark = pytest.mark.integration
@@ -43,7 +43,6 @@ spec:
             spec:
               type: object
               properties: {{owner: {{type: string}}}}
-              # Servers before 1.25 do not know such rules; they must not stand in the way.
               x-kubernetes-validations: [{{rule: "self.owner != ''"}}]
             status: {{type: object, properties: {{epoch: {{type: integer}}}}}}
 """

@@ -5,6 +5,7 @@ object of the same name there). Its first line is the one problem that Tandem mu
 for word; its second says who notices first. Called by unit and integration tests.
 """
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,9 @@ EXAMPLES = ROOT / "examples"
 PRODUCTION = EXAMPLES / "production.yaml"
 TYPES: Mapping[str, type[Resource]] = {info.kind: info.type for info in KINDS}
 
-EVERY_SERVER = "Refused by every API server."
-NEWER_SERVERS = "Refused by API servers from 1.25 on; older ones let it in, and Tandem reports it."
-KUBECTL = "Refused by kubectl; without its check the field is dropped, and Tandem reports it."
+BY_SCHEMA = "Refused by the API server, by the kind's schema."
+BY_RULE = "Refused by the API server, by a rule of the kind."
+KUBECTL = "Refused for kubectl; with --validate=false the field is dropped, and Tandem reports it."
 TANDEM = "Reported by Tandem, in the condition SpecValid."
 
 
@@ -105,6 +106,21 @@ def problems_of(raws: Iterable[Raw]) -> list[str]:
     for raw, each in parsed:
         found += [f"{name_of(raw)}: {problem}" for problem in _problems(each, catalogue)]
     return found
+
+
+def earlier(raw: Raw) -> Raw | None:
+    """The mirror as it was when its spec was accepted; None for what was never accepted."""
+    status = raw.get("status", {})
+    old = copy.deepcopy(raw)
+    if "deviceNumbers" in status:
+        old["spec"].pop("port", None)
+    if (accepted := status.get("accepted")) is not None:
+        old["spec"]["volumes"] = accepted["volumes"]
+        old["spec"]["protocol"] = accepted["protocol"]
+        for replica, host in zip(old["spec"]["replicas"], accepted["hosts"], strict=True):
+            replica["host"] = host
+            replica["devices"] = {v["name"]: f"/dev/vg0/{v['name']}" for v in accepted["volumes"]}
+    return old if old != raw else None
 
 
 def _key(raw: Raw) -> ObjectKey:

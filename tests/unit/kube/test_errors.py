@@ -37,7 +37,9 @@ def test_status_decides(status: int, expected: type[KubeError]) -> None:
     assert type(error_of(status, {"message": "m"})) is expected
 
 
-CAUSES = {"details": {"causes": [{"field": "status.x", "message": "bad"}, {"message": "m"}]}}
+FIELD = {"field": "status.x", "message": "bad"}
+UNCHECKED = {"field": "<nil>", "message": "some validation rules were not checked"}
+CAUSES = {"details": {"causes": [FIELD, UNCHECKED, {"message": "m"}]}}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A stand-in for an API server that enforces ``x-kubernetes-validations`` (1.25 and later).
+"""A stand-in for the API server's judgement of ``x-kubernetes-validations``.
 
 It walks a definition's schema over an object, and over the object's earlier self where there is
 one, and evaluates the rules with a CEL library. What it cannot tell: whether a real server would
