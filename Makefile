@@ -79,3 +79,7 @@ bench-idle: bootstrap ## what it costs when nothing happens: writes, memory, CPU
 .PHONY: bootstrap
 bootstrap:
 	@scripts/bootstrap
+
+.PHONY: kubernetes-matrix
+kubernetes-matrix: bootstrap ## every supported Kubernetes: tests, takeover, upgrades (MINORS="1.36 1.37") (root)
+	@$(PYTHON) -m tandem_lab.kubernetes_matrix $(MINORS)

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from tandem_lab.admission import Admission
-from tandem_lab.controlplane import ControlPlane, apply_path
+from tandem_lab.controlplane import Binaries, ControlPlane, apply_path
 from tandem_lab.controlplane.process import Process
 from tandem_lab.guests import write_counter_guest
 from tandem_lab.lab import Lab
@@ -47,7 +47,7 @@ def _quiet(_message: str) -> None:
 class Deployment:
     """Handle of Tandem in a lab. Cheap to make: what runs is found by its pid files."""
 
-    def __init__(self, lab: Lab, *, replicas: int = 1) -> None:
+    def __init__(self, lab: Lab, *, replicas: int = 1, binaries: Binaries | None = None) -> None:
         self.lab = lab
         self.replicas = replicas
         self.directory = lab.settings.state_dir / "third-place"
@@ -56,6 +56,7 @@ class Deployment:
             self.directory / "control-plane",
             netns=lab.settings.namespace,
             bind_address=MANAGEMENT.lab_address,
+            binaries=binaries,
         )
         self.admission = Admission(self.plane, self.directory, netns=lab.settings.namespace)
 

@@ -42,9 +42,12 @@ class Binaries:
     """Major and minor version of the Kubernetes servers."""
 
 
-def find_binaries(progress: Progress = print) -> Binaries:
-    """All programs, built if this machine has none that will do. Raises BuildError."""
-    servers = find_servers(progress)
+def find_binaries(progress: Progress = print, minor: str | None = None) -> Binaries:
+    """All programs, built if this machine has none that will do. Raises BuildError.
+
+    With a `minor` version such as 1.35 the servers are the lab's own build of it.
+    """
+    servers = find_servers(progress, minor or releases.wanted_minor())
     return Binaries(
         etcd=find_etcd(progress),
         kube_apiserver=servers / "kube-apiserver",
@@ -54,13 +57,13 @@ def find_binaries(progress: Progress = print) -> Binaries:
     )
 
 
-def find_servers(progress: Progress = print) -> Path:
+def find_servers(progress: Progress = print, minor: str | None = None) -> Path:
     """The folder that holds both servers: of one origin, so of one version."""
     try:
-        module = releases.kubernetes(releases.wanted_minor())
+        module = releases.kubernetes(minor)
     except releases.UnknownReleaseError as error:
         raise BuildError(str(error)) from error
-    if releases.wanted_minor() is None:
+    if minor is None:
         oldest = releases.kubernetes(releases.minors()[0]).minor
         found = _found(SERVER_PROGRAMS, oldest)
         if found is not None:

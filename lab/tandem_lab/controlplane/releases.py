@@ -92,7 +92,8 @@ def kubernetes(minor: str | None = None) -> Module:
     chosen = minor or known[-1]
     if chosen not in known:
         raise UnknownReleaseError(
-            f"{MINOR_VARIABLE}={chosen}: the lab has {', '.join(known)}; choose one of them"
+            f"Kubernetes {chosen}: the lab has {', '.join(known)}; choose one of them"
+            f" ({MINOR_VARIABLE})"
         )
     return read_module(MODULES_DIR / chosen, "kubernetes", "k8s.io/kubernetes")
 

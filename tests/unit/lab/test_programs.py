@@ -87,8 +87,8 @@ def test_an_unknown_minor_is_told_with_the_known_ones(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(releases.MINOR_VARIABLE, "1.20")
-    with pytest.raises(BuildError, match=r"TANDEM_KUBERNETES=1.20: the lab has 1.34, "):
-        programs.find_servers(lines)
+    with pytest.raises(BuildError, match=r"Kubernetes 1.20: the lab has 1.34, .*TANDEM_KUBERNETES"):
+        programs.find_binaries(lines)
 
 
 def test_assets_come_before_path(
@@ -116,12 +116,9 @@ def test_old_assets_are_refused(
         programs.find_servers(lines)
 
 
-def test_a_minor_that_is_asked_for_is_built(
-    path: Path, built: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_minor_that_is_asked_for_is_built(path: Path, built: Callable[[], list[str]]) -> None:
     servers(path, releases.dotted(NEWEST.version))
-    monkeypatch.setenv(releases.MINOR_VARIABLE, "1.34")
-    assert programs.find_servers(lines) == cached_programs(OLDEST)
+    assert programs.find_servers(lines, "1.34") == cached_programs(OLDEST)
     assert len(built()) == 2
 
 
