@@ -50,7 +50,7 @@ COUNT_FOR_S = 10.0
 
 
 @dataclass(frozen=True)
-class Tests:
+class Results:
     """What the integration tests gave."""
 
     passed: int
@@ -76,7 +76,7 @@ class Row:
     """One minor version. What was not asked for is None."""
 
     release: str
-    tests: Tests | None = None
+    tests: Results | None = None
     takeover: Takeover | None = None
     upgrade: Upgrade | None = None
 
@@ -114,7 +114,7 @@ def say(message: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 
-def run_tests(minor: str) -> Tests:
+def run_tests(minor: str) -> Results:
     """The integration tests on the servers of a minor version, in a program of their own."""
     environment = {**os.environ, MINOR_VARIABLE: minor}
     environment.pop(ASSETS_VARIABLE, None)
@@ -133,14 +133,14 @@ def run_tests(minor: str) -> Tests:
         return read_report(report.read_text())
 
 
-def read_report(text: str) -> Tests:
+def read_report(text: str) -> Results:
     """Sums of a JUnit report; a test that could not be run has failed, too."""
     suites = list(ElementTree.fromstring(text).iter("testsuite"))
     total, failed, skipped = (
         sum(int(suite.get(key, 0)) for suite in suites for key in keys)
         for keys in (("tests",), ("failures", "errors"), ("skipped",))
     )
-    return Tests(total - failed - skipped, failed)
+    return Results(total - failed - skipped, failed)
 
 
 def _takeovers(binaries: dict[str, Binaries], rows: dict[str, Row]) -> None:

@@ -10,6 +10,7 @@ plane (a kubelet).
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -88,10 +89,10 @@ class Build:
             self._log.unlink(missing_ok=True)
         self._output.mkdir(parents=True, exist_ok=True)
         started_s = time.monotonic()
-        minutes = sum(_USUAL_MINUTES.get(program, 1.0) for program in programs)
+        minutes = math.ceil(sum(_USUAL_MINUTES.get(program, 1.0) for program in programs))
         self._progress(
-            f"building {' and '.join(programs)} of {self._module.release}: some {minutes:.0f}"
-            f" minutes on two free cores, once (log: {self._log})"
+            f"building {self._module.release} ({', '.join(programs)}): up to {minutes} min on two"
+            f" free cores, once; log: {self._log}"
         )
         self._go = self._toolchain()
         self._compile(programs)
@@ -99,7 +100,7 @@ class Build:
             (self._output / program).rename(self._target / program)
         shutil.rmtree(self._directory)
         took_s = time.monotonic() - started_s
-        self._progress(f"built {' and '.join(programs)} in {took_s:.0f} s")
+        self._progress(f"built {self._module.release} in {took_s:.0f} s")
 
     def _toolchain(self) -> Path:
         return find_go(self._module.go) or fetch_go(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tandem_lab.kubernetes_matrix import Row, Tests, Upgrade, read_report, table
+from tandem_lab.kubernetes_matrix import Row, Results, Upgrade, read_report, table
 from tandem_lab.takeover import Takeover
 
 REPORT = """<?xml version="1.0"?><testsuites>
@@ -12,7 +12,7 @@ REPORT = """<?xml version="1.0"?><testsuites>
 
 
 def test_a_report_is_summed_and_errors_are_failures() -> None:
-    assert read_report(REPORT) == Tests(passed=9, failed=3)
+    assert read_report(REPORT) == Results(passed=9, failed=3)
 
 
 def takeover(first_number: int) -> Takeover:
@@ -22,10 +22,10 @@ def takeover(first_number: int) -> Takeover:
 @pytest.mark.parametrize(
     ("row", "good"),
     [
-        (Row("1.37.2", Tests(5, 0), takeover(42), Upgrade(9.0, 0.2, 0, None)), True),
+        (Row("1.37.2", Results(5, 0), takeover(42), Upgrade(9.0, 0.2, 0, None)), True),
         (Row("1.37.2"), True),
-        (Row("1.37.2", tests=Tests(5, 1)), False),
-        (Row("1.37.2", tests=Tests(0, 0)), False),
+        (Row("1.37.2", tests=Results(5, 1)), False),
+        (Row("1.37.2", tests=Results(0, 0)), False),
         (Row("1.37.2", takeover=takeover(41)), False),
         (Row("1.37.2", upgrade=Upgrade(9.0, 0.2, 1, None)), False),
         (Row("1.37.2", upgrade=Upgrade(9.0, 0.2, 0, "7 was printed after 9")), False),
