@@ -2,7 +2,7 @@
 
 import pytest
 
-from tandem_lab.kubernetes_matrix import Row, Results, Upgrade, read_report, table
+from tandem_lab.kubernetes_matrix import Results, Row, Upgrade, read_report, table
 from tandem_lab.takeover import Takeover
 
 REPORT = """<?xml version="1.0"?><testsuites>
