@@ -43,6 +43,10 @@ format: bootstrap ## let ruff lay out the code and fix what it can
 crds: bootstrap ## write crds/*.yaml again from the types
 	@$(PYTHON) -m tandem_api.crdgen crds
 
+.PHONY: policies
+policies: bootstrap ## write manifests/policies/*.yaml again from the rules
+	@$(PYTHON) -m tandem_api.policygen
+
 .PHONY: alerts
 alerts: bootstrap ## write the Prometheus operator's rules again from the plain ones
 	@$(PYTHON) manifests/monitoring/wrap_rules.py

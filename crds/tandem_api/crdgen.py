@@ -6,16 +6,13 @@ decides what a field may hold: the types and ``rules`` do. Called by people afte
 type, and with ``--check`` by the tests.
 """
 
-import argparse
-import difflib
 import inspect
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tandem_api import generated
 from tandem_api.columns import CATEGORY, KINDS, Column, KindInfo
 from tandem_api.meta import GROUP, NAME_PATTERN, VERSION
 from tandem_api.reasons import MAX_LENGTH, PATTERN, Reason
@@ -276,50 +273,19 @@ def render(kinds: Iterable[KindInfo] = KINDS) -> dict[str, str]:
     return {**files, "kustomization.yaml": _yaml(kustomization)}
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes a value out each time that it is used, and longer texts as blocks."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    style = "|" if "\n" in value else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _text)
-
-
 def _yaml(value: Schema) -> str:
-    return HEADER + yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=98, allow_unicode=True)
+    return HEADER + generated.dump(value)
 
 
 def differences(directory: Path) -> list[str]:
     """Lines of a unified diff from the files in a folder to what the types say; empty if equal."""
-    found: list[str] = []
-    for name, text in render().items():
-        path = directory / name
-        old = path.read_text() if path.exists() else ""
-        found += difflib.unified_diff(
-            old.splitlines(), text.splitlines(), str(path), f"{name} (from the types)", lineterm=""
-        )
-    return found
+    return generated.differences(directory, render())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or with ``--check`` say how they differ and return 1 if they do."""
-    parser = argparse.ArgumentParser(prog="python -m tandem_api.crdgen", description=__doc__)
-    parser.add_argument("directory", nargs="?", type=Path, default=DEFAULT_DIRECTORY)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if they differ")
-    options = parser.parse_args(arguments)
-    if options.check:
-        found = differences(options.directory)
-        sys.stdout.write("".join(f"{line}\n" for line in found))
-        return 1 if found else 0
-    for name, text in render().items():
-        (options.directory / name).write_text(text)
-    return 0
+    prog = "python -m tandem_api.crdgen"
+    return generated.main(arguments, prog, __doc__, DEFAULT_DIRECTORY, render())
 
 
 if __name__ == "__main__":

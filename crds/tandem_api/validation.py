@@ -314,18 +314,18 @@ def change_problems(each: Resource) -> list[Problem]:
 def deletion_problems(each: Resource) -> list[Problem]:
     """Why an object should not be deleted now. A mirror's status is all that is known of it."""
     authority = each.status.authority if isinstance(each, Mirror) else None
-    if authority is None or not authority.owner:
+    if authority is None or each.metadata.annotations.get(DELETE_ANYWAY) == each.metadata.uid:
         return []
-    if each.metadata.annotations.get(DELETE_ANYWAY) == each.metadata.uid:
-        return []
-    return [
-        Problem(
-            "metadata",
-            f"mirror {each.key} is in use by {authority.owner} ({authority.mode}), and which copy"
-            " counts would be forgotten; delete its guest first. To delete it all the same,"
-            f" annotate it: {DELETE_ANYWAY}: {each.metadata.uid}",
-        )
-    ]
+    anyway = f"To delete it all the same, annotate it: {DELETE_ANYWAY}: {each.metadata.uid}"
+    found = []
+    if authority.owner:
+        used = f"is in use by {authority.owner} ({authority.mode}), and which copy counts would be"
+        found.append(f"mirror {each.key} {used} forgotten; delete its guest first. {anyway}")
+    good = [host for host, entry in authority.eligible.items() if entry.eligible]
+    if len(good) == 1:
+        alone = f"has every write on {good[0]} alone, and that would be forgotten"
+        found.append(f"mirror {each.key} {alone}; wait until it is redundant. {anyway}")
+    return [Problem("metadata", message) for message in found]
 
 
 # Guest

@@ -5,11 +5,12 @@ own part: a host to its own entries and to an authority in its own name, the con
 rest. And nobody, a person with ``kubectl edit`` neither, may write an authority that no rule of
 the protocol leads to: an epoch that does not rise by one, an owner without a replica.
 
-Pure: the object before and after, and who writes. Called by the controller's admission webhook,
-and by tests that hold every transition of ``tandem_actuator.core.authority`` against it.
+``policies`` says the same to the API server, in CEL. Pure: the object before and after, and who
+writes. Called by the controller's admission webhook, and by tests that hold every transition of
+``tandem_actuator.core.authority``, and the policies, against it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 
 from tandem_api.authority import Authority, Instance, Mode
 from tandem_api.guest import Assignment, Guest, ProofKind
+from tandem_api.lease import lease_name
 from tandem_api.meta import Problem
 from tandem_api.mirror import Mirror
 
@@ -80,17 +82,17 @@ def status_problems(
 # -- whose field it is
 
 # What a host writes: a field of its own entries, or a field of its own object.
-_HOSTS_ENTRIES = {"Mirror": "replicas", "Guest": "hosts"}
-_HOSTS_OWN = {"Host": {"instance", "bootID", "versions"}}
-_SHARED = {"Mirror": {"authority"}}
+HOSTS_ENTRIES: Mapping[str, str] = {"Mirror": "replicas", "Guest": "hosts"}
+HOSTS_OWN: Mapping[str, Set[str]] = {"Host": {"instance", "bootID", "versions"}}
+SHARED: Mapping[str, Set[str]] = {"Mirror": {"authority"}}
 
 
 def _fields(kind: str, writer: Writer, old: Raw, new: Raw) -> Iterator[Problem]:
     before, after = _status(old), _status(new)
-    entries, own = _HOSTS_ENTRIES.get(kind, ""), _HOSTS_OWN.get(kind, set())
+    entries, own = HOSTS_ENTRIES.get(kind, ""), HOSTS_OWN.get(kind, frozenset())
     for field in changed(before, after):
         path = f"status.{field}"
-        if field in _SHARED.get(kind, set()) or writer.role is Role.PERSON:
+        if field in SHARED.get(kind, set()) or writer.role is Role.PERSON:
             continue
         if writer.role is Role.CONTROLLER:
             if field == entries or field in own:
@@ -104,9 +106,33 @@ def _fields(kind: str, writer: Writer, old: Raw, new: Raw) -> Iterator[Problem]:
 
 
 def _entries(path: str, writer: Writer, before: Raw, after: Raw) -> Iterator[Problem]:
-    for name in changed(before, after):
-        if name != writer.host:
+    for name in sorted(before.keys() | after.keys()):
+        same = name in before and name in after and before[name] == after[name]
+        if name != writer.host and not same:
             yield Problem(f"{path}.{name}", f"belongs to host {name}, not to {writer}")
+
+
+def lease_problems(writer: Writer, name: str) -> list[Problem]:
+    """Why this writer may not make the Lease of that name in Tandem's namespace.
+
+    Who may renew one, RBAC says; but a creation it cannot bind to a name.
+    """
+    if writer.role is Role.HOST and name != lease_name(writer.host):
+        own = lease_name(writer.host)
+        return [Problem("metadata.name", f"{writer} makes no Lease but {own}")]
+    if writer.role is not Role.HOST and name.startswith(lease_name("")):
+        return [Problem("metadata.name", f"{name} is a heartbeat; the host itself makes it")]
+    return []
+
+
+def override_problems(user: str, old: Raw | None, new: Raw) -> list[Problem]:
+    """Why this user may not order what stands in ``spec.override``: in another's name."""
+    before = _mapping(old or {}, "spec").get("override")
+    order = _mapping(new, "spec").get("override")
+    if not isinstance(order, Mapping) or order == before or order.get("by") == user:
+        return []
+    said = f"is {order.get('by')}, and it is {user} who orders it; write that name"
+    return [Problem("spec.override.by", said)]
 
 
 def changed(before: Raw, after: Raw) -> list[str]:

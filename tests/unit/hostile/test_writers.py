@@ -12,6 +12,7 @@ from tandem_api.meta import Problem
 from tandem_api.mirror import Mirror
 from tandem_api.writers import CONTROLLER_USER, Role, Writer, status_problems
 from tandem_controller.decide.override import Grant, override
+from tandem_examples.policy_server import status_refusal
 from tandem_hostile import A, B, Raw, guest, host, mirror
 from tandem_sim import builders
 from unit.actuator.core.test_properties import all_facts, assignments, mirrors, proposals
@@ -46,6 +47,7 @@ def test_an_override_by_the_controller_is_let_through() -> None:
     status = before.status.model_copy(update={"authority": grant.authority})
     after = before.model_copy(update={"status": status})
     assert status_problems("Mirror", CONTROLLER, before.wire(), after.wire()) == []
+    assert status_refusal("Mirror", CONTROLLER, before.wire(), after.wire()) == ""
 
 
 def patched(raw: Raw, **fields: Any) -> Raw:
@@ -100,7 +102,9 @@ REPORT = {"state": "Absent"}
 )
 def test_fields(kind: str, writer: Writer, changes: Raw, refused: list[str]) -> None:
     raw = {"Mirror": mirror("g"), "Guest": guest("g"), "Host": host(A)}[kind]
-    got = fields(status_problems(kind, writer, raw, patched(raw, **changes)))
+    after = patched(raw, **changes)
+    got = fields(status_problems(kind, writer, raw, after))
+    assert bool(status_refusal(kind, writer, raw, after)) == bool(refused)
     assert got[: len(refused)] == refused
     assert bool(got) == bool(refused)
 
@@ -135,7 +139,12 @@ MINE = {"authority__owner": B, "authority__ownerInstance": f"{B}/boot/run"}
 )
 def test_authority(writer: Writer, changes: Raw, refused: str) -> None:
     raw = mirror("g")
-    got = fields(status_problems("Mirror", writer, raw, patched(raw, **changes)))
+    after = patched(raw, **changes)
+    problems = status_problems("Mirror", writer, raw, after)
+    got = fields(problems)
+    if changes.get("authority__mode") != "nonsense":  # that, the schema refuses
+        said = status_refusal("Mirror", writer, raw, after)
+        assert said == (str(problems[0]) if problems else "")
     assert bool(got) == bool(refused), got
     assert not refused or refused in got[0]
 
