@@ -87,7 +87,12 @@ class OverrideRequest(Model):
         bool, Field(description="Must be true: writes that only the other side has are given up.")
     ]
     by: Annotated[
-        str, Field(min_length=1, max_length=253, description="Who decided; kept in the status.")
+        str,
+        Field(
+            min_length=1,
+            max_length=253,
+            description="Who decided, by the name that the API server knows; kept in the status.",
+        ),
     ]
 
 

@@ -8,19 +8,17 @@ import socket
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tandem_api.authority import Authority, Eligibility, Mode
+from integration.identities import Clients, Scene, clients_of, scene_in
+from tandem_api.authority import Mode
 from tandem_api.lease import lease_name
-from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
-from tandem_hostile import A, B, guest, host, mirror
-from tandem_kube import GUESTS, HOSTS, MIRRORS, Forbidden, Invalid, KubeClient, KubeError
+from tandem_hostile import A, B, mirror
+from tandem_kube import GUESTS, HOSTS, MIRRORS, Forbidden, Invalid, KubeError
 from tandem_kube.kinds import Kind
 from tandem_lab.admission import Admission
 from tandem_lab.controlplane import ControlPlane, apply_path
@@ -51,102 +49,10 @@ def webhook(applied: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> 
     made.process.stop()
 
 
-@dataclass
-class Clients:
-    """One client for each identity."""
-
-    admin: KubeClient
-    controller: KubeClient
-    a: KubeClient
-    b: KubeClient
-
-    def of(self, name: str) -> KubeClient:
-        found = getattr(self, name)
-        assert isinstance(found, KubeClient)
-        return found
-
-
 @pytest.fixture
 async def clients(applied: ControlPlane) -> AsyncIterator[Clients]:
-    paths = (
-        applied.admin_kubeconfig(),
-        applied.serviceaccount_kubeconfig("tandem-system", "tandem-controller"),
-        applied.user_kubeconfig(f"tandem:host:{A}", ["tandem:hosts"]),
-        applied.user_kubeconfig(f"tandem:host:{B}", ["tandem:hosts"]),
-    )
-    made = [await KubeClient.load(path, component="test") for path in paths]
-    yield Clients(*made)
-    for client in made:
-        await client.close()
-
-
-@dataclass
-class Scene:
-    """A guest on a mirror, owned by A."""
-
-    clients: Clients
-    key: ObjectKey
-
-    async def patch(self, who: str, kind: Kind[Any], patch: Raw) -> str:
-        """The refusal, or nothing."""
-        key = ObjectKey(namespace="", name=A) if kind is HOSTS else self.key
-        try:
-            await self.clients.of(who).merge_patch_status(kind, key, patch, timeout_s=10)
-        except Forbidden as error:
-            return str(error)
-        return ""
-
-    async def mirror(self) -> Mirror:
-        return await self.clients.admin.fetch(MIRRORS, self.key)
-
-    async def swap(self, who: str, raises: int = 1, **changes: Any) -> str:
-        """A swap of the authority: the refusal, or nothing."""
-        now = await self.mirror()
-        was = now.status.authority
-        assert was is not None
-        new = was.model_copy(update={"epoch": was.epoch + raises, **changes})
-        try:
-            await self.clients.of(who).swap_authority(
-                self.key,
-                expected_epoch=was.epoch,
-                uid=now.metadata.uid,
-                authority=new,
-                timeout_s=10,
-            )
-        except Forbidden as error:
-            return str(error)
-        return ""
-
-
-async def bare(kind: Kind[Any], raw: Raw, client: KubeClient, namespace: str = "") -> None:
-    """Create the object, then its status, as an administrator before the webhook is asked."""
-    metadata = {"name": raw["metadata"]["name"]}
-    if namespace:
-        metadata["namespace"] = namespace
-    await client.create(kind, {"metadata": metadata, "spec": raw["spec"]}, timeout_s=10)
-
-
-async def scene_in(clients: Clients, namespace: str) -> Scene:
-    """By the identities that would write it."""
-    scene = Scene(clients, ObjectKey(namespace=namespace, name="g"))
-    for name in (A, B):
-        try:
-            await bare(HOSTS, host(name), clients.admin)
-        except KubeError as error:
-            assert "already" in str(error) or "exists" in str(error)
-    await bare(MIRRORS, mirror("g"), clients.admin, namespace)
-    await bare(GUESTS, guest("g"), clients.admin, namespace)
-    uid = (await scene.mirror()).metadata.uid
-    both = Eligibility(eligible=True, reason=Reason.IN_SYNC)
-    first = Authority(epoch=1, incarnation=uid, eligible={A: both, B: both})
-    numbers = {"port": 7789, "minors": {"root": 0, "data": 1}}
-    status = {"authority": first.wire(), "deviceNumbers": numbers}
-    assert await scene.patch("controller", MIRRORS, status) == ""
-    order = {"host": A, "mirror": "g", "serial": 1, "reason": "InitialPlacement"}
-    assert await scene.patch("controller", GUESTS, {"assignment": order}) == ""
-    claimed: Raw = {"owner": A, "owner_instance": f"{A}/boot/run", "reason": Reason.CLAIMED}
-    assert await scene.swap("a", **claimed) == ""
-    return scene
+    async with clients_of(applied) as made:
+        yield made
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from tandem_lab.controlplane import ADMINISTRATOR
+
 from .deployed import TAKEOVER_BOUND_S, Deployed, guest_ended, guest_runs_on, repower
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
@@ -130,7 +132,7 @@ def test_a_person_overrides_and_the_old_owner_rejoins_by_discarding(tandem: Depl
     tandem.check_history()
 
     epoch = int(tandem.authority()["epoch"])
-    order = {"host": other.name, "acceptDataLoss": True, "by": "ana"}
+    order = {"host": other.name, "acceptDataLoss": True, "by": ADMINISTRATOR}
     tandem.patch("mirror", "bancuv3", {"override": {**order, "epoch": epoch - 1}})
     stale = tandem.wait(
         "a stale epoch is refused",

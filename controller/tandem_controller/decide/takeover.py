@@ -66,7 +66,8 @@ def _owner_wrote_alone(case: Case, target: str) -> Refusal | None:
 
 def override_hint(host: str, epoch: int) -> str:
     """What a person has to write to give a mirror to a host that may lack writes."""
-    return f"spec.override: {{host: {host}, epoch: {epoch}, acceptDataLoss: true, by: <your name>}}"
+    order = f"host: {host}, epoch: {epoch}, acceptDataLoss: true, by: <your user name>"
+    return f"spec.override: {{{order}}}"
 
 
 def _eligible(case: Case, target: str) -> Refusal | None:

@@ -24,6 +24,8 @@ CONTROLLERS = (
     "root-ca-cert-publisher",
     "deployment",
     "replicaset",
+    # It looks for mistakes in the types of the policies' rules.
+    "validatingadmissionpolicy-status-controller",
 )
 # A mass failover writes as fast as it can; the controllers must keep up with a namespace's end.
 _CLIENT_QPS = 200

@@ -48,6 +48,8 @@ PROBE_TIMEOUT_S = 3
 KUBECTL_TIMEOUT_S = 60.0
 TOKEN_DURATION = "8760h"
 SHARED_MEMORY = Path("/dev/shm")
+ADMINISTRATOR = "tandem-lab-admin"
+"""Whom the API server knows by the administrator's certificate."""
 
 
 class ControlPlaneError(RuntimeError):
@@ -176,7 +178,7 @@ class ControlPlane:
 
     def admin_kubeconfig(self) -> Path:
         """For the cluster's administrator (group system:masters)."""
-        return self.user_kubeconfig("tandem-lab-admin", ["system:masters"])
+        return self.user_kubeconfig(ADMINISTRATOR, ["system:masters"])
 
     def user_kubeconfig(
         self, user: str, groups: Sequence[str] = (), path: Path | None = None
@@ -301,7 +303,7 @@ class ControlPlane:
         self, arguments: Sequence[str], stdin: str, timeout_s: float
     ) -> subprocess.CompletedProcess[str]:
         options = [
-            f"--kubeconfig={self._kubeconfig_path('tandem-lab-admin')}",
+            f"--kubeconfig={self._kubeconfig_path(ADMINISTRATOR)}",
             # Ports are reused; a cache of what some earlier server knew would lie.
             f"--cache-dir={self.state_dir / 'kubectl-cache'}",
         ]

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from tandem_api.timing import PROFILES, Profile
 from tandem_lab.agent_client import CommandError, HostUnreachableError
-from tandem_lab.controlplane import ControlPlaneError, ProcessError
+from tandem_lab.controlplane import ADMINISTRATOR, ControlPlaneError, ProcessError
 from tandem_lab.deployment import Deployment
 from tandem_lab.guests import write_counter_guest
 from tandem_lab.history import history_problem, lines_of
@@ -347,7 +347,7 @@ class Stage:
         )
         epoch = raw["status"]["authority"]["epoch"]
         self.history_from_s[guest] = time.monotonic()
-        order = {"host": host, "epoch": epoch, "acceptDataLoss": True, "by": "a person"}
+        order = {"host": host, "epoch": epoch, "acceptDataLoss": True, "by": ADMINISTRATOR}
         self._patch("mirror", guest, {"override": order}, NAMESPACE)
 
     def confirm_down(self, host: str) -> None:

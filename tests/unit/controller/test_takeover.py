@@ -51,7 +51,7 @@ REFUSALS = [
         lambda s: put(s, authority=owned_by(A, mode="Standalone", eligible=only(A))),
         Reason.PEER_HOLDS_STANDALONE,
         "would lose those writes. To accept that, set on the mirror: spec.override:"
-        f" {{host: {B}, epoch: 7, acceptDataLoss: true, by: <your name>}}",
+        f" {{host: {B}, epoch: 7, acceptDataLoss: true, by: <your user name>}}",
     ),
     Lost(
         "the target lacks writes",

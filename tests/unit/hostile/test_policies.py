@@ -131,7 +131,7 @@ def _taken(raw: Raw) -> bool:
         read = MirrorStatus.model_validate(raw.get("status"))
     except ValueError:
         return False
-    return read.model_dump(mode="json", by_alias=True, exclude_unset=True) == raw["status"]
+    return bool(read.model_dump(mode="json", by_alias=True, exclude_unset=True) == raw["status"])
 
 
 class TestEntries:

@@ -1,0 +1,256 @@
+"""What the API server refuses by itself, with no webhook to ask: each attempt by who would make it.
+
+Every attempt that ``docs/threat-model.md`` lists for a host that is not itself any more is here,
+and every lawful write that stands in its way is, too.
+"""
+
+import copy
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from integration.identities import Clients, Scene, clients_of, scene_in, without_order
+from tandem_api.authority import Eligibility, Fenced, Mode, Override
+from tandem_api.lease import lease_name
+from tandem_api.reasons import Reason
+from tandem_hostile import A, B, mirror
+from tandem_kube import GUESTS, HOSTS, MIRRORS, Forbidden, KubeError
+from tandem_kube.kinds import Kind
+from tandem_lab.controlplane import ADMINISTRATOR, ControlPlane, apply_path
+from tandem_lab.policies import MANIFESTS, apply_policies, remove_policies
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+ROOT = Path(__file__).parents[2]
+Raw = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def policed(api_server: ControlPlane) -> Iterator[ControlPlane]:
+    """With the policies in force, and without any webhook."""
+    for folder in ("base", "hosts"):
+        apply_path(api_server, ROOT / "manifests" / folder)
+    one = (ROOT / "manifests" / "hosts" / "one-host.yaml").read_text()
+    for name in (A, B):
+        api_server.kubectl("apply", "-f", "-", stdin=one.replace("HOST", name))
+    apply_policies(api_server)
+    yield api_server
+    remove_policies(api_server)
+
+
+@pytest.fixture
+async def clients(policed: ControlPlane) -> AsyncIterator[Clients]:
+    async with clients_of(policed) as made:
+        yield made
+
+
+@pytest.fixture
+async def scene(clients: Clients, namespace: str) -> Scene:
+    return await scene_in(clients, namespace)
+
+
+REPLICA = {"role": "Secondary", "connection": "Connected"}
+STANDALONE: Raw = {"mode": Mode.STANDALONE, "reason": Reason.LINK_LOST}
+BY_A: Raw = {"owner": A, "owner_instance": f"{A}/boot/run"}
+BY_B: Raw = {"owner": B, "owner_instance": f"{B}/boot/run"}
+NOBODY: Raw = {"owner": "", "owner_instance": ""}
+
+
+def test_there_is_no_webhook(policed: ControlPlane) -> None:
+    """Else it is not the policies that are tried here."""
+    assert policed.kubectl("get", "validatingwebhookconfigurations", "-o", "name") == ""
+
+
+def test_the_server_finds_no_fault_with_the_types(policed: ControlPlane) -> None:
+    """The status controller has looked at each, at this generation, and has no warning."""
+    command = ("wait", "--for=jsonpath={.status.observedGeneration}=1", "--timeout=30s")
+    names = [path.stem for path in MANIFESTS.glob("*.yaml") if path.stem != "kustomization"]
+    for name in names:
+        policy = f"validatingadmissionpolicy/tandem-{name}"
+        policed.kubectl(*command, policy)
+        raw = yaml.safe_load(policed.kubectl("get", policy, "-o", "yaml"))
+        assert raw["status"].get("typeChecking", {}) == {}, raw["status"]
+
+
+class TestStatuses:
+    @pytest.mark.parametrize(
+        ("who", "kind", "patch", "refused"),
+        [
+            ("a", MIRRORS, {"replicas": {A: REPLICA}}, ""),
+            ("b", MIRRORS, {"replicas": {B: REPLICA}}, ""),
+            ("b", MIRRORS, {"replicas": {A: REPLICA}}, f"status.replicas.{A}: belongs to host {A}"),
+            ("controller", MIRRORS, {"replicas": {A: REPLICA}}, "status.replicas: is each host's"),
+            ("controller", MIRRORS, {"phase": "Redundant"}, ""),
+            ("a", MIRRORS, {"phase": "Redundant"}, "status.phase: is not a host's to write"),
+            (
+                "a",
+                MIRRORS,
+                {"deviceNumbers": {"minors": {"root": 5}}},
+                "status.deviceNumbers: is not a host's",
+            ),
+            ("a", MIRRORS, {"authority": None}, "status.authority: cannot be removed"),
+            ("admin", MIRRORS, {"authority": None}, "status.authority: cannot be removed"),
+            ("admin", MIRRORS, {"authority": {"epoch": 1}}, "every write raises it by exactly one"),
+            ("a", GUESTS, {"hosts": {A: {"state": "Running"}}}, ""),
+            ("b", GUESTS, {"hosts": {A: {"state": "Absent"}}}, f"status.hosts.{A}: belongs to"),
+            ("b", GUESTS, {"assignment": {"host": B}}, "status.assignment: is not a host's"),
+            ("controller", GUESTS, {"assignment": {"host": B, "serial": 2}}, ""),
+            ("a", HOSTS, {"instance": f"{A}/x/y", "bootID": "x"}, ""),
+            ("b", HOSTS, {"bootID": "y"}, "forbidden"),
+            ("a", HOSTS, {"phase": "Ready"}, "status.phase: is not a host's to write"),
+            ("controller", HOSTS, {"bootID": "z"}, "status.bootID: is each host's own"),
+        ],
+    )
+    async def test_each_writer_has_its_own_part(
+        self, scene: Scene, who: str, kind: Kind[Any], patch: Raw, refused: str
+    ) -> None:
+        said = await scene.patch(who, kind, patch)
+        assert (refused in said) if refused else said == ""
+
+
+class TestAuthority:
+    async def test_a_lawful_life(self, scene: Scene) -> None:
+        """Claimed (by the scene), kept, alone, restored, given up, claimed by the other."""
+        both = Eligibility(eligible=True, reason=Reason.IN_SYNC)
+        alone = Eligibility(eligible=False, reason=Reason.LINK_LOST)
+        again: Raw = {"owner_instance": f"{A}/boot/again"}
+        steps: list[tuple[str, Raw]] = [
+            ("a", again),
+            ("a", {**STANDALONE, "eligible": {A: both, B: alone}}),
+            ("a", {"mode": Mode.MIRRORED, "eligible": {A: both, B: both}}),
+            ("a", {**NOBODY, "fenced": {A: Fenced(instance=f"{A}/boot/again", epoch=5)}}),
+        ]
+        for who, changes in steps:
+            assert await scene.swap(who, **changes) == ""
+        moved = {"host": B, "mirror": "g", "serial": 2, "reason": "Maintenance", "proof": None}
+        assert await scene.patch("controller", GUESTS, {"assignment": moved}) == ""
+        assert await scene.swap("b", **BY_B, fenced={}) == ""
+
+    async def test_an_override_is_carried_out_by_the_controller(self, scene: Scene) -> None:
+        order = Override(by="ana", at_epoch=2, accept_data_loss=True, host=B)
+        assert "override: is a person's order" in await scene.swap("a", override=order)
+        assert "carries out overrides only" in await scene.swap("controller", **NOBODY)
+        assert await scene.swap("controller", **NOBODY, override=order) == ""
+
+    @pytest.mark.parametrize(
+        ("who", "changes", "refused"),
+        [
+            ("a", BY_B, f"is {B}: host {A} may write its own name alone"),
+            ("b", STANDALONE, f"is {A}'s; host {B} may only claim it"),
+            ("b", NOBODY, f"is {A}'s; host {B} may only claim it"),
+            ("a", {"mode": Mode.HOLD}, "no host may change it from Mirrored to Hold"),
+            ("a", {"incarnation": "another"}, "status.authority.incarnation: never changes"),
+            ("admin", {"incarnation": "another"}, "status.authority.incarnation: never changes"),
+            ("admin", {"min_protocol": 0}, "status.authority.minProtocol: never falls"),
+            ("admin", {"owner": "ghost", "owner_instance": "ghost/b/r"}, "keeps no replica of it"),
+            ("admin", {"owner_instance": f"{B}/b/r"}, f"is none of '{A}''s"),
+            ("a", {"fenced": {B: Fenced(instance=f"{B}/b/r", epoch=2)}}, f"fenced.{B}: is that"),
+            ("controller", {"mode": Mode.MIRRORED}, "the controller carries out overrides only"),
+        ],
+    )
+    async def test_what_no_rule_leads_to_is_refused(
+        self, scene: Scene, who: str, changes: Raw, refused: str
+    ) -> None:
+        assert refused in await scene.swap(who, **changes)
+
+    @pytest.mark.parametrize("raises", [0, -1, 2])
+    async def test_an_epoch_rises_by_one_whoever_writes(self, scene: Scene, raises: int) -> None:
+        for who in ("a", "controller", "admin"):
+            assert "status.authority" in await scene.swap(who, raises=raises, request_id="x")
+
+    async def test_what_its_owner_wrote_alone_cannot_be_claimed(self, scene: Scene) -> None:
+        assert await scene.swap("a", **STANDALONE) == ""
+        assert "may have written alone" in await scene.swap("b", **BY_B)
+
+    async def test_one_that_may_lack_writes_claims_nothing(self, scene: Scene) -> None:
+        no = Eligibility(eligible=False, reason=Reason.TAKEN_OVER)
+        yes = Eligibility(eligible=True, reason=Reason.IN_SYNC)
+        assert await scene.swap("a", eligible={A: yes, B: no}) == ""
+        assert f"{B} may lack acknowledged writes" in await scene.swap("b", **BY_B)
+
+    async def test_the_first_is_the_controllers(self, clients: Clients, namespace: str) -> None:
+        scene = await scene_in(clients, namespace)
+        raw = without_order(mirror("new"))
+        where = {"name": "new", "namespace": namespace}
+        await clients.admin.create(MIRRORS, {"metadata": where, "spec": raw["spec"]})
+        new = Scene(clients, scene.key._replace(name="new"))
+        first = {"epoch": 1, "incarnation": (await new.mirror()).metadata.uid}
+        wanted = {"authority": {**first, "mode": "Mirrored", "reason": "Initial"}}
+        assert "is set up by the controller" in await new.patch("a", MIRRORS, wanted)
+        owned = copy.deepcopy(wanted)
+        owned["authority"].update(owner=A, ownerInstance=f"{A}/b/r")
+        assert "must begin at epoch 1" in await new.patch("controller", MIRRORS, owned)
+        assert await new.patch("controller", MIRRORS, wanted) == ""
+
+    async def test_a_person_may_put_it_on_hold(self, scene: Scene) -> None:
+        assert await scene.swap("admin", mode=Mode.HOLD) == ""
+        assert "no host may change it from Hold" in await scene.swap("a", **STANDALONE)
+
+
+class TestLeases:
+    async def test_a_host_makes_its_own_and_no_other(self, clients: Clients) -> None:
+        """Also where there is none yet: RBAC alone cannot bind a creation to a name."""
+        for client, name in ((clients.b, lease_name(A)), (clients.b, "tandem-controller")):
+            with pytest.raises(Forbidden, match=f"host {B} makes no Lease but host-{B}"):
+                await client.renew_lease(name, holder=B, duration_s=10, resource_version="")
+        for somebody in (clients.admin, clients.controller):
+            with pytest.raises(Forbidden, match="is a heartbeat; the host itself makes it"):
+                await somebody.renew_lease(
+                    lease_name("new"), holder="x", duration_s=10, resource_version=""
+                )
+        for client, name in ((clients.a, A), (clients.b, B)):
+            for _ in range(2):
+                await client.renew_lease(lease_name(name), holder=name, duration_s=10)
+
+    async def test_the_controllers_make_theirs(self, clients: Clients) -> None:
+        await clients.controller.renew_lease("tandem-controller", holder="x", duration_s=10)
+
+
+class TestPeople:
+    async def order(self, scene: Scene, by: str, epoch: int = 2) -> str:
+        wanted = {"host": B, "epoch": epoch, "acceptDataLoss": True, "by": by}
+        return await self.edit(scene, {"override": wanted})
+
+    async def edit(self, scene: Scene, spec: Raw) -> str:
+        try:
+            await scene.clients.admin.merge_patch(MIRRORS, scene.key, {"spec": spec})
+        except Forbidden as error:
+            return str(error)
+        return ""
+
+    async def test_order_an_override_in_their_own_name(self, scene: Scene) -> None:
+        assert await self.edit(scene, {"override": None}) == ""
+        said = await self.order(scene, "ana")
+        assert (
+            f"spec.override.by: is ana, and it is {ADMINISTRATOR} who orders it; write that name"
+            in said
+        )
+        assert await self.order(scene, ADMINISTRATOR) == ""
+        assert await self.edit(scene, {"linkLossHoldoffSeconds": 3}) == ""
+
+    async def test_cannot_delete_a_mirror_in_use_by_mistake(self, scene: Scene) -> None:
+        admin = scene.clients.admin
+        with pytest.raises(Forbidden, match=f"is in use by {A}"):
+            await admin.delete(MIRRORS, scene.key)
+        uid = (await scene.mirror()).metadata.uid
+        note = {"metadata": {"annotations": {"tandem.dev/delete-although-in-use": uid}}}
+        await admin.merge_patch(MIRRORS, scene.key, note)
+        await admin.delete(MIRRORS, scene.key)
+
+    async def test_cannot_delete_what_knows_the_only_good_copy(self, scene: Scene) -> None:
+        no = Eligibility(eligible=False, reason=Reason.OVERRIDDEN)
+        yes = Eligibility(eligible=True, reason=Reason.OVERRIDDEN)
+        order = Override(by="ana", at_epoch=2, accept_data_loss=True, host=B)
+        done: Raw = {**NOBODY, "override": order, "eligible": {A: no, B: yes}}
+        assert await scene.swap("controller", **done) == ""
+        with pytest.raises(Forbidden, match=f"has every write on {B} alone"):
+            await scene.clients.admin.delete(MIRRORS, scene.key)
+
+    async def test_delete_one_that_is_not_in_use(self, scene: Scene) -> None:
+        fenced = {A: Fenced(instance=f"{A}/boot/run", epoch=2)}
+        assert await scene.swap("a", **NOBODY, fenced=fenced) == ""
+        await scene.clients.admin.delete(MIRRORS, scene.key)
+        with pytest.raises(KubeError):
+            await scene.mirror()
