@@ -22,6 +22,7 @@ RUN apt-get update \
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY crds crds
+COPY base base
 COPY kube kube
 COPY controller controller
 COPY node-actuator node-actuator

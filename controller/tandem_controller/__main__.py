@@ -6,17 +6,17 @@ Stopping it (SIGTERM) changes nothing for guests that run; another replica leads
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from kubernetes.aio.config import ConfigException
-from pydantic import ValidationError
-
+from tandem_base.settings import SettingsError, add_flags, ignored_variables
 from tandem_controller.admission import serve
 from tandem_controller.assembly import assembled
 from tandem_controller.settings import Settings, load
+from tandem_kube import NoAccess
 
 log = logging.getLogger("tandem_controller")
 
@@ -29,21 +29,16 @@ def _version() -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every setting is a flag too; the file and TANDEM_* variables hold the rest."""
+    """Every setting is a flag too; the file holds the rest."""
     top = argparse.ArgumentParser(
         prog="tandem-controller",
         description="Decides on which host each guest runs. Run two replicas of it.",
         epilog="Settings come from --config (YAML; /etc/tandem/controller.yaml if it exists), then"
-        " TANDEM_* environment variables, then flags.",
+        " flags. No environment variable is a setting.",
     )
     top.add_argument("--version", action="version", version=f"tandem-controller {_version()}")
     top.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
-    for name, field in Settings.model_fields.items():
-        top.add_argument(
-            f"--{name.replace('_', '-')}",
-            metavar=name.rsplit("_", maxsplit=1)[-1].upper(),
-            help=f"{field.description or name} (default: {field.default})",
-        )
+    add_flags(top, Settings)
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("run", help="run the controller (the default)")
     commands.add_parser("admission", help="serve the admission webhook")
@@ -57,18 +52,22 @@ def main(arguments: list[str] | None = None) -> int:
     config = options.pop("config")
     try:
         settings = load(config, options)
-    except (OSError, ValidationError) as error:
+    except SettingsError as error:
         print(f"tandem-controller: {error}", file=sys.stderr)
         return 2
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
+    for name in ignored_variables(Settings, os.environ):
+        log.warning(
+            "the environment variable %s is ignored: settings are flags, or in a file", name
+        )
     # kopf tells of every event of every object.
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))
     try:
         with asyncio.Runner() as runner:
             runner.run(program(settings))
-    except (ConfigException, OSError, ValueError) as error:
+    except (NoAccess, OSError, ValueError) as error:
         print(f"tandem-controller: {error}", file=sys.stderr)
         return 2
     return 0

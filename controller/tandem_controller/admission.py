@@ -22,7 +22,7 @@ from tandem_api.guest import Guest
 from tandem_api.meta import GROUP, VERSION, Problem
 from tandem_api.validation import change_problems, deletion_problems, parse_problems
 from tandem_api.writers import Role, Writer, status_problems
-from tandem_controller.handlers import Login, connection_info, settings
+from tandem_controller.handlers import OPERATOR, Login, connection_info, settings
 from tandem_controller.settings import Settings
 from tandem_controller.store import TYPES
 from tandem_kube import GUESTS, KubeClient, KubeError
@@ -165,6 +165,7 @@ async def serve(options: Settings, stop: asyncio.Event) -> None:
         await kopf.operator(
             registry=registry_for(admission, client.connection),
             settings=chosen,
+            identity=OPERATOR,
             clusterwide=True,
             standalone=True,
             stop_flag=stop,

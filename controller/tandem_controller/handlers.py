@@ -18,6 +18,9 @@ from tandem_kube import Connection
 
 log = logging.getLogger(__name__)
 
+OPERATOR: Any = "tandem"  # kopf keeps the type to itself
+"""kopf's name for itself, in its peering, which is off. Without one it asks for the user's name,
+and in a container the user has none."""
 PLURALS = {"Site": "sites", "Host": "hosts", "Mirror": "mirrors", "Guest": "guests"}
 Login = Callable[[], Connection]
 
@@ -76,6 +79,7 @@ async def watch(store: Store, login: Login, stop: asyncio.Event) -> None:
     await kopf.operator(
         registry=registry_for(store, login),
         settings=settings(),
+        identity=OPERATOR,
         clusterwide=True,
         standalone=True,
         stop_flag=stop,

@@ -1,30 +1,21 @@
-"""The controller's configuration: a YAML file, environment variables ``TANDEM_*``, flags.
-
-Later in this list wins. Everything has a default. See ``tandem-controller --help``.
-"""
+"""The controller's configuration. Everything has a default. See ``tandem-controller --help``."""
 
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    YamlConfigSettingsSource,
-)
 
 from tandem_api.writers import CONTROLLER_USER
+from tandem_base import settings
 
 DEFAULT_CONFIG = Path("/etc/tandem/controller.yaml")
 
 
-class Settings(BaseSettings):
+class Settings(settings.BaseSettings):
     """How to reach the API, and where to be asked for metrics."""
-
-    model_config = SettingsConfigDict(env_prefix="TANDEM_", extra="forbid", frozen=True)
 
     kubeconfig: Annotated[
         Path | None, Field(description="How to reach the API server; in a pod its own account.")
@@ -54,30 +45,6 @@ class Settings(BaseSettings):
         return self.identity or f"{platform.node()}-{os.getpid()}-{os.urandom(3).hex()}"
 
 
-def load(config: Path | None, flags: dict[str, Any]) -> Settings:
-    """Settings from the file (given, or the default one if it exists), environment and flags.
-
-    Raises:
-        FileNotFoundError: a file that was asked for is not there.
-        pydantic.ValidationError: a value is wrong or unknown; it names the field.
-    """
-    chosen = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
-    if chosen is not None and not chosen.is_file():
-        raise FileNotFoundError(f"no such file: {chosen}")
-
-    class Configured(Settings):
-        """Reads that file too."""
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            file = YamlConfigSettingsSource(settings_cls, yaml_file=chosen)
-            return init_settings, env_settings, file
-
-    return Configured(**{key: value for key, value in flags.items() if value is not None})
+def load(config: Path | None, flags: Mapping[str, Any]) -> Settings:
+    """From the file (given, or the default one if it exists) and from flags. SettingsError."""
+    return settings.load(Settings, config, DEFAULT_CONFIG, flags)

@@ -11,6 +11,7 @@ from tandem_kube.errors import (
     Forbidden,
     Invalid,
     KubeError,
+    NoAccess,
     NotFound,
     Unavailable,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "KubeClient",
     "KubeError",
     "Listing",
+    "NoAccess",
     "NotFound",
     "Raw",
     "Synced",

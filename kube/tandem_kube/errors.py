@@ -21,6 +21,10 @@ class KubeError(Exception):
     """Base of every failure of a call to the API server."""
 
 
+class NoAccess(Exception):
+    """No kubeconfig or account that can be used; nothing was sent. One line, for people."""
+
+
 class NotFound(KubeError):
     """There is no such object (or no such kind)."""
 

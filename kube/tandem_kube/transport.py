@@ -18,10 +18,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
 
-from tandem_kube.errors import Unavailable, error_of
+from tandem_kube.errors import NoAccess, Unavailable, error_of
 
 kube_config: Any = kubernetes_config  # it has no annotations
 USER_AGENT = "tandem"
@@ -36,6 +37,9 @@ KEEPALIVE_PROBES = 3
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 JSON = "application/json"
+
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading a kubeconfig may raise that is YAML but not what it should be."""
 
 UNLIMITED = aiohttp.ClientTimeout(total=None)
 """Switches off aiohttp's own limit of 5 minutes; the limit that counts is round each call."""
@@ -157,16 +161,34 @@ async def open_transport(kubeconfig: Path | None) -> Transport:
     """From a kubeconfig file, or None for $KUBECONFIG, ~/.kube/config or the pod's own account.
 
     Raises:
-        kubernetes.aio.config.ConfigException: there is none that can be used.
+        NoAccess: there is none, or it cannot be used.
     """
-    configuration = Configuration()
-    if kubeconfig is not None:
-        await kube_config.load_kube_config(
-            config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
-        )
-    else:
-        await _load_from_surroundings(configuration)
-    return Transport(configuration)
+    configuration = Configuration(host="")
+    where = str(kubeconfig) if kubeconfig is not None else "no kubeconfig setting"
+    try:
+        if kubeconfig is not None:
+            _require_readable(kubeconfig)
+            await kube_config.load_kube_config(
+                config_file=str(kubeconfig),
+                client_configuration=configuration,
+                persist_config=False,
+            )
+        else:
+            await _load_from_surroundings(configuration)
+        if not configuration.host.startswith(("http://", "https://")):
+            raise ValueError(f"its cluster has no address of a server, but {configuration.host!r}")
+        return Transport(configuration)
+    except OSError as error:  # Of the file, or of a certificate that it names.
+        named = f" ({error.filename})" if error.filename not in (None, where) else ""
+        raise NoAccess(f"{where}: {error.strerror or error}{named}") from error
+    except (kube_config.ConfigException, yaml.YAMLError, *MALFORMED) as error:
+        raise NoAccess(f"{where}: {' '.join(str(error).split())}") from error
+
+
+def _require_readable(path: Path) -> None:
+    """The library takes a file that is not there for an empty one."""
+    with path.open("rb"):
+        pass
 
 
 async def _load_from_surroundings(configuration: Configuration) -> None:

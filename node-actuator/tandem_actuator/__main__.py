@@ -8,18 +8,20 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from prometheus_client import start_http_server
-from pydantic import ValidationError
 
 from tandem_actuator import assembly
 from tandem_actuator.adapters.lockfile import LockHeld
 from tandem_actuator.ports import PortError
 from tandem_actuator.settings import Settings, load
+from tandem_base.settings import SettingsError, add_flags, ignored_variables
+from tandem_kube import NoAccess
 
 log = logging.getLogger("tandem_actuator")
 
@@ -32,21 +34,16 @@ def _version() -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every setting is a flag too; the file and TANDEM_* variables hold the rest."""
+    """Every setting is a flag too; the file holds the rest."""
     top = argparse.ArgumentParser(
         prog="tandem-actuator",
         description="Runs on every host of a Tandem cluster: acts through DRBD and libvirt.",
         epilog="Settings come from --config (YAML; /etc/tandem/actuator.yaml if it exists), then"
-        " TANDEM_* environment variables, then flags.",
+        " flags. No environment variable is a setting.",
     )
     top.add_argument("--version", action="version", version=f"tandem-actuator {_version()}")
     top.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
-    for name, field in Settings.model_fields.items():
-        top.add_argument(
-            f"--{name.replace('_', '-')}",
-            metavar=name.rsplit("_", maxsplit=1)[-1].upper(),
-            help=f"{field.description or name} (default: {field.default})",
-        )
+    add_flags(top, Settings)
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("run", help="run the actuator (the default)")
     forget = commands.add_parser(
@@ -60,23 +57,31 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point. Exit codes: 0 stopped as asked, 2 bad settings, 3 another actuator runs."""
+    """Entry point. Exit codes: 0 stopped as asked, 1 an error (logged), 2 bad settings or no way
+    to the API server, 3 another actuator runs."""
     options = vars(parser().parse_args(arguments))
     command, config = options.pop("command") or "run", options.pop("config")
     mirror = options.pop("mirror", "")
     try:
         settings = load(config, options)
-    except (OSError, ValidationError) as error:
+    except SettingsError as error:
         print(f"tandem-actuator: {error}", file=sys.stderr)
         return 2
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
+    for name in ignored_variables(Settings, os.environ):
+        log.warning(
+            "the environment variable %s is ignored: settings are flags, or in a file", name
+        )
     try:
         if command == "forget":
             return assembly.forget(settings, mirror)
         with asyncio.Runner() as runner:
             runner.run(_run(settings))
+    except NoAccess as error:
+        print(f"tandem-actuator: {error}", file=sys.stderr)
+        return 2
     except LockHeld as error:
         print(f"tandem-actuator: {error}", file=sys.stderr)
         return 3

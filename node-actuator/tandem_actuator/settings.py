@@ -1,24 +1,21 @@
-"""The actuator's configuration: a YAML file, environment variables ``TANDEM_*``, flags.
-
-Later in this list wins. Everything has a default but the host's name, which is the machine's if
-not given. See ``tandem-actuator --help``.
+"""The actuator's configuration. Everything has a default but the host's name, which is the
+machine's if not given. See ``tandem-actuator --help``.
 """
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tandem_base import settings
 
 DEFAULT_CONFIG = Path("/etc/tandem/actuator.yaml")
 
 
-class Settings(BaseSettings):
+class Settings(settings.BaseSettings):
     """How to reach the API, and where things are on this machine."""
-
-    model_config = SettingsConfigDict(env_prefix="TANDEM_", extra="forbid", cli_kebab_case=True)
 
     host: Annotated[str, Field(description="Name of this machine's Host object.")] = ""
     kubeconfig: Annotated[Path | None, Field(description="How to reach the API server.")] = None
@@ -51,42 +48,7 @@ class Settings(BaseSettings):
     def host_name(self) -> str:
         return self.host or platform.node().split(".")[0]
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags (given as init) before the environment before the file."""
-        return init_settings, env_settings, _File(settings_cls)
 
-
-class _File(PydanticBaseSettingsSource):
-    """The YAML file named by ``Settings.config_file``, if it is there."""
-
-    path: Path | None = None
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        if _File.path is None:
-            return {}
-        content = yaml.safe_load(_File.path.read_text()) or {}
-        return {key.replace("-", "_"): value for key, value in content.items()}
-
-
-def load(config: Path | None, flags: dict[str, Any]) -> Settings:
-    """Settings from the file (given, or the default one if it exists), environment and flags.
-
-    Raises:
-        FileNotFoundError: a file that was asked for is not there.
-        pydantic.ValidationError: a value is wrong or unknown; it names the field.
-    """
-    if config is None and DEFAULT_CONFIG.exists():
-        config = DEFAULT_CONFIG
-    _File.path = config
-    return Settings(**{key: value for key, value in flags.items() if value is not None})
+def load(config: Path | None, flags: Mapping[str, Any]) -> Settings:
+    """From the file (given, or the default one if it exists) and from flags. SettingsError."""
+    return settings.load(Settings, config, DEFAULT_CONFIG, flags)

@@ -24,7 +24,17 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")))
 
-FOLDERS = ("crds", "kube", "controller", "node-actuator", "lab", "manifests", "model", "tests")
+FOLDERS = (
+    "crds",
+    "base",
+    "kube",
+    "controller",
+    "node-actuator",
+    "lab",
+    "manifests",
+    "model",
+    "tests",
+)
 FUNCTION_LINES = 50
 FILE_LINES = 500
 LONG_FUNCTIONS: dict[str, str] = {}
@@ -162,7 +172,7 @@ class TestPages:
     @pytest.mark.parametrize("page", PAGES, ids=relative)
     def test_named_files_exist(self, page: Path) -> None:
         """Paths in backticks that begin with one of the project's folders."""
-        tops = "crds|kube|controller|node-actuator|lab|manifests|examples|tests|docs|scripts"
+        tops = "crds|base|kube|controller|node-actuator|lab|manifests|examples|tests|docs|scripts"
         for path in re.findall(rf"`((?:{tops})/[\w./-]*)`", page.read_text()):
             assert (ROOT / path).exists(), f"{relative(page)} names {path}"
 

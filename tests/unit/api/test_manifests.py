@@ -170,6 +170,13 @@ class TestRights:
         }
 
 
+class TestPods:
+    @pytest.mark.parametrize("folder", ["base", "admission"])
+    def test_no_service_of_the_namespace_is_in_their_environment(self, folder: str) -> None:
+        (pod,) = (raw["spec"]["template"] for raw in objects(folder) if raw["kind"] == "Deployment")
+        assert pod["spec"]["enableServiceLinks"] is False
+
+
 def test_no_manifest_names_a_registry() -> None:
     for file in [*MANIFESTS.rglob("*.yaml"), ROOT / "Dockerfile"]:
         for image in re.findall(r"^(?:FROM|\s*image:)\s+(\S+)", file.read_text(), re.MULTILINE):
