@@ -16,8 +16,8 @@ from tandem_kube.errors import (
     Unavailable,
 )
 from tandem_kube.kinds import EVENTS, GUESTS, HOSTS, LEASES, MIRRORS, SITES, Kind, Raw
-from tandem_kube.transport import Connection
-from tandem_kube.watch import Changed, Deleted, Interrupted, Synced, WatchEvent
+from tandem_kube.transport import Connection, new_socket
+from tandem_kube.watch import Changed, Deleted, Ending, Interrupted, Pace, Synced, WatchEvent
 
 __all__ = [
     "EVENTS",
@@ -31,6 +31,7 @@ __all__ = [
     "Conflict",
     "Connection",
     "Deleted",
+    "Ending",
     "Expired",
     "Forbidden",
     "Interrupted",
@@ -41,8 +42,10 @@ __all__ = [
     "Listing",
     "NoAccess",
     "NotFound",
+    "Pace",
     "Raw",
     "Synced",
     "Unavailable",
     "WatchEvent",
+    "new_socket",
 ]

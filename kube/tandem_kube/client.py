@@ -8,7 +8,7 @@ is retried here: whether a second try is right is the caller's decision.
 Every call raises only ``KubeError`` (and pydantic.ValidationError where it returns a parsed type).
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -28,7 +28,7 @@ from tandem_kube.transport import (
     Transport,
     open_transport,
 )
-from tandem_kube.watch import LIST_TIMEOUT_S, WatchEvent, follow
+from tandem_kube.watch import LIST_TIMEOUT_S, PACE, Pace, WatchEvent, follow
 
 T = TypeVar("T")
 
@@ -43,19 +43,19 @@ class Listing(NamedTuple):
 class KubeClient:
     """One API server, one identity. Make it with ``await KubeClient.load(…)``."""
 
-    def __init__(self, transport: Transport, component: str = "tandem") -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, component: str = "tandem", pace: Pace = PACE) -> None:
+        self._transport, self._pace = transport, pace
         self._events = EventSink(transport, component)
 
     @classmethod
     async def load(
-        cls, kubeconfig: Path | None = None, *, component: str = "tandem"
+        cls, kubeconfig: Path | None = None, *, component: str = "tandem", pace: Pace = PACE
     ) -> "KubeClient":
         """From a kubeconfig file; None: a pod's own account, else as kubectl would.
 
-        ``component`` is who events are from. Nothing is sent yet.
+        ``component`` is who events are from, ``pace`` that of watches. Nothing is sent yet.
         """
-        return cls(await open_transport(kubeconfig), component)
+        return cls(await open_transport(kubeconfig), component, pace)
 
     async def close(self) -> None:
         """End every connection; watches in progress end with an error."""
@@ -98,14 +98,14 @@ class KubeClient:
 
     def watch(
         self, kind: Kind[Any], *, namespace: str | None = None, label_selector: str = ""
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """Endless: Synced with everything, then each change; Interrupted and Synced as need be."""
         query = {"labelSelector": label_selector} if label_selector else {}
 
         async def lister() -> Listing:
             return await self.list(kind, namespace, label_selector=label_selector)
 
-        return follow(self._transport, kind.path(namespace or ""), query, lister)
+        return follow(self._transport, kind.path(namespace or ""), query, lister, self._pace)
 
     # -- writing
 

@@ -7,6 +7,7 @@
     ├── Forbidden     401, 403: who is asking may not do that
     ├── Expired       410: the version asked for is no longer kept
     └── Unavailable   no usable answer; whether a write took effect is unknown
+        └── Stalled   nothing came on an open watch for longer than it may be silent
 
 ``error_of`` makes one from a response. It never raises and never looks at more than the response.
 """
@@ -43,6 +44,10 @@ class Expired(KubeError):
 
 class Unavailable(KubeError):
     """No usable answer: refused, cut, timed out, overloaded. A write may have taken effect."""
+
+
+class Stalled(Unavailable):
+    """Nothing came on an open watch for longer than it may be silent."""
 
 
 @dataclass(frozen=True)

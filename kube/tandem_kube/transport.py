@@ -22,7 +22,7 @@ import yaml
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
 
-from tandem_kube.errors import NoAccess, Unavailable, error_of
+from tandem_kube.errors import NoAccess, Stalled, Unavailable, error_of
 
 kube_config: Any = kubernetes_config  # it has no annotations
 USER_AGENT = "tandem"
@@ -67,7 +67,7 @@ class Transport:
         self._connector = aiohttp.TCPConnector(
             limit=CONNECTIONS,
             ssl=self._api.rest_client.ssl_context,
-            socket_factory=_new_socket,
+            socket_factory=new_socket,
         )
         configuration.client_session_kwargs = {"connector": self._connector}
 
@@ -117,18 +117,31 @@ class Transport:
 
     @asynccontextmanager
     async def stream(
-        self, path: str, query: Mapping[str, str], *, open_timeout_s: float, life_s: float
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        open_timeout_s: float,
+        life_s: float,
+        idle_s: float,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """A GET whose answer goes on, as lines. Ends by error after ``life_s`` at the latest."""
+        """A GET whose answer goes on, as lines.
+
+        Raises:
+            Stalled: nothing came for ``idle_s``.
+            KubeError: it failed, or went on for more than ``life_s``.
+        """
         response: aiohttp.ClientResponse | None = None
         # Not asyncio.timeout(life_s): it would cancel whatever our caller does between two lines.
-        life = aiohttp.ClientTimeout(total=life_s)
+        life = aiohttp.ClientTimeout(total=life_s, sock_read=idle_s)
         try:
             async with asyncio.timeout(open_timeout_s):
                 response = await self._send("GET", path, query, None, JSON, life)
                 if response.status >= 400:
                     raise error_of(response.status, _lenient(await response.read()))
             yield _lines(response.content)
+        except aiohttp.SocketTimeoutError as error:
+            raise Stalled(f"GET {path}: nothing came for {idle_s:.0f} s") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unavailable("GET", path, error) from error
         finally:
@@ -199,7 +212,8 @@ async def _load_from_surroundings(configuration: Configuration) -> None:
         await kube_config.load_kube_config(client_configuration=configuration, persist_config=False)
 
 
-def _new_socket(address: tuple[Any, ...]) -> socket.socket:
+def new_socket(address: tuple[Any, ...]) -> socket.socket:
+    """One whose dead peer is noticed, for an aiohttp connector."""
     family, kind, protocol = address[0], address[1], address[2]
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -49,14 +49,16 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Actuator, Metrics
     with HostLock(settings.run_dir / "actuator.lock"):
         client = await KubeClient.load(settings.kubeconfig, component="tandem-actuator")
         try:
-            actuator, metrics = await _actuator(settings, KubeApi(client))
+            metrics = Metrics()
+            api = KubeApi(client, metrics.watch_restarted)
+            actuator = await _actuator(settings, api, metrics)
             async with FenceServer(settings.run_dir / SOCKET, actuator.fence_peer):
                 yield actuator, metrics
         finally:
             await client.close()
 
 
-async def _actuator(settings: Settings, api: KubeApi) -> tuple[Actuator, Metrics]:
+async def _actuator(settings: Settings, api: KubeApi, metrics: Metrics) -> Actuator:
     clock = SystemClock()
     tools = await find_tools()
     instance = new_instance(settings.host_name)
@@ -82,11 +84,10 @@ async def _actuator(settings: Settings, api: KubeApi) -> tuple[Actuator, Metrics
         DomainSettings(kvm=os.access(KVM, os.W_OK), serial_dir=str(settings.serial_dir)),
         _resource_text(node, tools.major, f"{settings.fence_peer} {settings.run_dir / SOCKET}"),
     )
-    metrics = Metrics()
     cache = ObjectCache(settings.run_dir / "objects")
     watchdog = _watchdog(settings)
     log.info("%s on DRBD %s", instance, tools.version)
-    return Actuator(node, ports, driver, watchdog, metrics, permits.store, cache), metrics
+    return Actuator(node, ports, driver, watchdog, metrics, permits.store, cache)
 
 
 def _watchdog(settings: Settings) -> Watchdog:

@@ -34,6 +34,15 @@ class Metrics:
             ["verdict"],
             registry=self.registry,
         )
+        self._watches = Counter(
+            "tandem_watch_restarts_total",
+            "Watches of the API that had to be begun anew, by kind and why.",
+            ["kind", "reason"],
+            registry=self.registry,
+        )
+
+    def watch_restarted(self, kind: str, reason: str) -> None:
+        self._watches.labels(kind, reason).inc()
 
     def renewed(self, duration_s: float, confirmed: bool) -> None:
         self._renew.labels(str(confirmed).lower()).observe(duration_s)

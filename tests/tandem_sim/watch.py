@@ -1,8 +1,9 @@
 """Following the objects of one kind: a list, then every change in order, late by a little.
 
-The counterpart of ``tandem_kube.watch``: one that ends is never resumed from where it was but
-begins anew with a list. What happens to it on the way is the network's and the scenario's doing:
-it lags, it falls silent, it is closed. Called by ``actuator`` and ``controller``.
+The counterpart of ``tandem_kube.watch``: one that breaks is never resumed from where it was but
+begins anew with a list. That each ends now and then, and the next goes on, is not to be seen. What
+happens to it on the way is the network's and the scenario's doing: it lags, it falls silent, it is
+closed. Called by ``actuator`` and ``controller``.
 """
 
 from collections.abc import Callable, Generator

@@ -1,7 +1,7 @@
 """The Api port on a real Kubernetes API server, through ``tandem_kube``."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -39,10 +39,12 @@ KINDS: Mapping[type[Resource], Kind[Any]] = {
 
 
 class KubeApi:
-    """See ports.Api."""
+    """See ports.Api. ``restarted`` is told the kind and why, when a watch must begin anew."""
 
-    def __init__(self, client: KubeClient) -> None:
-        self._client = client
+    def __init__(
+        self, client: KubeClient, restarted: Callable[[str, str], None] = lambda kind, reason: None
+    ) -> None:
+        self._client, self._restarted = client, restarted
 
     async def read_mirror(self, key: ObjectKey) -> Mirror:
         return await _answered(self._client.fetch(MIRRORS, key))
@@ -106,8 +108,9 @@ class KubeApi:
                     yield Removed(
                         ObjectKey(namespace=metadata.get("namespace", ""), name=metadata["name"])
                     )
-                case watch.Interrupted(message):
+                case watch.Interrupted(message, ending):
                     log.warning("watch of %s interrupted: %s", kind.__name__, message)
+                    self._restarted(kind.__name__, ending)
 
 
 def _whole(report: Model, shown: Model | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from tandem_kube.errors import Expired, Unavailable
 from tandem_kube.events import event_body
 from tandem_kube.kinds import EVENTS, GUESTS, HOSTS
-from tandem_kube.watch import BACKOFF_LAST_S, Backoff, Changed, Deleted, _event
+from tandem_kube.watch import BACKOFF_LAST_S, Backoff, Changed, Deleted, Line, read_line
 
 NOW = "2024-01-01T00:00:00Z"
 GUEST = {
@@ -46,7 +46,7 @@ def test_a_namespaced_object_needs_its_namespace() -> None:
         GUESTS.path("", "g")
 
 
-def test_the_same_words_make_the_same_event() -> None:
+def test_the_same_words_make_the_sameread_line() -> None:
     first = event_body(GUEST, "c", "Normal", "Running", "It runs.", NOW)
     again = event_body(GUEST, "c", "Normal", "Running", "It runs.", "2025-01-01T00:00:00Z")
     other = event_body(GUEST, "c", "Normal", "Running", "It runs again.", NOW)
@@ -60,19 +60,25 @@ def test_a_long_message_is_cut_to_what_the_server_takes() -> None:
 
 
 def test_lines_of_a_watch() -> None:
-    thing = {"metadata": {"name": "n"}}
+    thing = {"metadata": {"name": "n", "resourceVersion": "7"}}
     for kind in ("ADDED", "MODIFIED"):
-        assert _event(json.dumps({"type": kind, "object": thing}).encode()) == Changed(thing)
-    assert _event(json.dumps({"type": "DELETED", "object": thing}).encode()) == Deleted(thing)
+        told = read_line(json.dumps({"type": kind, "object": thing}).encode())
+        assert told == Line(Changed(thing), "7", False)
+    told = read_line(json.dumps({"type": "DELETED", "object": thing}).encode())
+    assert told == Line(Deleted(thing), "7", False)
+    told = read_line(json.dumps({"type": "BOOKMARK", "object": thing}).encode())
+    assert told == Line(None, "7", False)
     gone = {"type": "ERROR", "object": {"code": 410, "message": "too old"}}
     with pytest.raises(Expired):
-        _event(json.dumps(gone).encode())
+        read_line(json.dumps(gone).encode())
 
 
-@pytest.mark.parametrize("line", [b"{", b"[]", b'{"type": "ADDED"}', b"null"])
+@pytest.mark.parametrize(
+    "line", [b"{", b"[]", b'{"type": "ADDED"}', b"null", b'{"type": "BOOKMARK", "object": []}']
+)
 def test_a_line_that_cannot_be_read_ends_the_watch(line: bytes) -> None:
     with pytest.raises(Unavailable):
-        _event(line)
+        read_line(line)
 
 
 def test_delays_double_up_to_a_limit_and_start_anew() -> None:
