@@ -78,8 +78,6 @@ async def _run(settings: Settings) -> None:
     stop = asyncio.Event()
     async with assembled(settings, _version()) as replica:
         running = asyncio.create_task(replica.run(stop))
-        # kopf sets handlers of its own for these signals when it starts; ours must win.
-        await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tandem_controller.events import EventQueue
 from tandem_controller.execute import Executor
-from tandem_controller.handlers import watch
+from tandem_controller.handlers import Watching
 from tandem_controller.health import HealthServer
 from tandem_controller.kube import KubeApi
 from tandem_controller.lead import Leadership
@@ -33,6 +33,7 @@ class Replica:
 
     client: KubeClient
     store: Store
+    watching: Watching
     leadership: Leadership
     events: EventQueue
     controller: Controller
@@ -41,7 +42,7 @@ class Replica:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop`` is set, or a part fails. Gives up leadership at the end."""
-        watching = asyncio.create_task(watch(self.store, self.client.connection, stop))
+        watching = asyncio.create_task(self.watching.run(stop, self.controller.reachable))
         parts = [
             asyncio.create_task(self.controller.run()),
             asyncio.create_task(self.events.run()),
@@ -80,11 +81,12 @@ async def assembled(
     store, metrics, events = Store(wake.set), Metrics(version), EventQueue(api)
     leadership = elect(api, settings.replica())
     executor = Executor(api, store, leadership.leads, metrics, events)
-    controller = Controller(api, store, leadership, executor, metrics, wake)
+    watching = Watching(store, client.connection, metrics)
+    controller = Controller(api, store, leadership, executor, metrics, wake, watching)
     health = HealthServer(metrics.registry, controller.unhealthy, controller.unready)
     await health.start(settings.metrics_address, settings.metrics_port)
     try:
-        yield Replica(client, store, leadership, events, controller, metrics, health)
+        yield Replica(client, store, watching, leadership, events, controller, metrics, health)
     finally:
         await health.stop()
         await client.close()

@@ -2,19 +2,32 @@
 
 kopf keeps the watches alive and logs in; ``on.event`` handlers write nothing to the objects, so
 an idle cluster sees no write. What kopf cannot tell (an object that vanished while a watch was
-down) the loop's re-lists do.
+down) the loop's re-lists do. kopf is begun anew when its watches are dead and it does not know:
+``decide.watches`` says when.
+
+kopf runs in a thread and an event loop of its own, as it offers: when it ends it cancels every task
+of its loop, whosever they are, and in the main thread it would take the process's signals. What it
+tells is taken in by the controller's loop.
 """
 
 import asyncio
+import contextlib
 import logging
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import kopf
 
 from tandem_api.meta import GROUP, VERSION
-from tandem_controller.store import Store, key_of
-from tandem_kube import Connection
+from tandem_controller.decide import watches
+from tandem_controller.decide.watches import Restart
+from tandem_controller.metrics import Metrics
+from tandem_controller.ports import Raw
+from tandem_controller.store import Store, key_of, version_of
+from tandem_kube import Connection, new_socket
 
 log = logging.getLogger(__name__)
 
@@ -22,29 +35,161 @@ OPERATOR: Any = "tandem"  # kopf keeps the type to itself
 """kopf's name for itself, in its peering, which is off. Without one it asks for the user's name,
 and in a container the user has none."""
 PLURALS = {"Site": "sites", "Host": "hosts", "Mirror": "mirrors", "Guest": "guests"}
+KINDS = {plural: kind for kind, plural in PLURALS.items()}
 Login = Callable[[], Connection]
 
+CONNECT_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 10.0
+BACKOFFS_S = (0.3, 0.5, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 5.0, 5.0)
+"""Together longer than ``watches.IDLE_S``: a watch is tried for ever, a first list that long."""
+LOOK_S = 0.5
+AGAIN_S = (1.0, 30.0)
+"""Between two beginnings of kopf; it doubles from the first to the last."""
+LIVED_S = 60.0
+EXIT_TIMEOUT_S = 8.0
+"""kopf waits for up to 5 s for what it cannot end. Then it is left to itself."""
 
-def registry_for(store: Store, login: Login) -> kopf.OperatorRegistry:
-    """Handlers of its own, so that tests can run several controllers in one process."""
-    registry = kopf.OperatorRegistry()
-
-    async def log_in(**_: Any) -> kopf.ConnectionInfo:
-        return connection_info(login())
-
-    kopf.on.login(registry=registry)(log_in)
-    for kind, plural in PLURALS.items():
-        kopf.on.event(GROUP, VERSION, plural, registry=registry, id=plural)(_feeder(store, kind))
-    return registry
+# It says at each start that it does not handle the process's signals, as if it should.
+logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 
 
-def _feeder(store: Store, kind: str) -> Callable[..., Any]:
-    async def feed(event: Any, **_: Any) -> None:
-        raw = dict(event["object"])
-        if event["type"] == "DELETED":
-            store.remove(kind, key_of(raw))
+class Watching:
+    """kopf's operator, as often as it takes, and what is known of its watches."""
+
+    def __init__(self, store: Store, login: Login, metrics: Metrics) -> None:
+        self._store, self._login, self._metrics = store, login, metrics
+        self._watches = dict(watches.begun(tuple(PLURALS), time.monotonic()))
+
+    # -- what is seen of kopf's watches
+
+    def told(self, kind: str) -> int:
+        """The newest version that a watch has told."""
+        return self._watches[kind].told
+
+    def take(self, kind: str, gone: bool, raw: Raw) -> None:
+        """A watch has told this."""
+        self._watches[kind] = watches.told(self._watches[kind], version_of(raw), time.monotonic())
+        if gone:
+            self._store.remove(kind, key_of(raw))
         else:
-            store.put(kind, raw)
+            self._store.put(kind, raw)
+
+    def listed(self, kind: str, told_before: int, newest: int, version: int) -> None:
+        """A list was answered; see ``watches.listed``."""
+        self._watches[kind] = watches.listed(
+            self._watches[kind], told_before, newest, version, time.monotonic()
+        )
+
+    def opened(self, plural: str) -> None:
+        """The server has answered to a watch of kopf's."""
+        kind = KINDS.get(plural)
+        if kind is None:
+            return
+        self._watches[kind], ending = watches.opened(self._watches[kind], time.monotonic())
+        if ending is not None:
+            self._restarted(kind, ending)
+
+    def _restarted(self, kind: str, why: Restart) -> None:
+        log.warning("watch of %s begun anew: %s", kind, why)
+        self._metrics.watch_restarted(kind, why)
+
+    # -- kopf
+
+    async def run(self, stop: asyncio.Event, reachable: Callable[[], bool]) -> None:
+        """Until ``stop`` is set.
+
+        ``reachable``: whether the server answers; an outage is not held against kopf.
+        """
+        delay_s = AGAIN_S[0]
+        while not stop.is_set():
+            began_s = time.monotonic()
+            self._watches = dict(watches.begun(tuple(PLURALS), began_s))
+            await self._run_once(stop, reachable)
+            if time.monotonic() - began_s > LIVED_S:
+                delay_s = AGAIN_S[0]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), delay_s)
+            delay_s = min(2 * delay_s, AGAIN_S[1])
+
+    async def _run_once(self, stop: asyncio.Event, reachable: Callable[[], bool]) -> None:
+        """Until ``stop`` is set, or kopf gave up, or its watches are found dead."""
+        end = threading.Event()
+        ended = self._begin(end)
+        try:
+            while not stop.is_set() and not ended.done():
+                dead = watches.failure(self._watches, time.monotonic())
+                if dead is not None and reachable():
+                    self._restarted(*dead)
+                    break
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), LOOK_S)
+        finally:
+            gave_up = ended.done()
+            end.set()
+            await asyncio.wait([ended], timeout=EXIT_TIMEOUT_S)
+        if gave_up:
+            log.error("kopf gave up: %s", ended.result())
+            self._metrics.watch_restarted("", Restart.FAILED)
+
+    def _begin(self, end: threading.Event) -> "asyncio.Future[BaseException | None]":
+        """kopf in a thread of its own, until ``end`` is set; what comes of it."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[BaseException | None] = loop.create_future()
+
+        async def operate() -> None:
+            try:
+                await kopf.operator(
+                    registry=self._registry(loop),
+                    settings=settings(),
+                    identity=OPERATOR,
+                    clusterwide=True,
+                    standalone=True,
+                    stop_flag=end,
+                )
+            finally:
+                end.set()  # A thread of kopf's waits for it.
+
+        def finish(error: BaseException | None) -> None:
+            if not ended.done():
+                ended.set_result(error)
+
+        def run() -> None:
+            error: BaseException | None = None
+            try:
+                asyncio.run(operate())
+            except BaseException as caught:  # Whatever it is, it must not be silent.
+                error = caught
+            with contextlib.suppress(RuntimeError):  # The controller has ended.
+                loop.call_soon_threadsafe(finish, error)
+
+        threading.Thread(target=run, name="kopf", daemon=True).start()
+        return ended
+
+    def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
+        """Handlers of its own, so that tests can run several controllers in one process.
+
+        They run in kopf's loop; what they tell is taken in by ``loop``.
+        """
+        registry = kopf.OperatorRegistry()
+
+        def opened(plural: str) -> None:
+            loop.call_soon_threadsafe(self.opened, plural)
+
+        async def log_in(**_: Any) -> kopf.AiohttpSession:
+            return session_for(self._login(), opened)
+
+        def told(kind: str, gone: bool, raw: Raw) -> None:
+            loop.call_soon_threadsafe(self.take, kind, gone, raw)
+
+        kopf.on.login(registry=registry)(log_in)
+        for kind, plural in PLURALS.items():
+            kopf.on.event(GROUP, VERSION, plural, registry=registry, id=plural)(_feeder(told, kind))
+        return registry
+
+
+def _feeder(told: Callable[[str, bool, Raw], None], kind: str) -> Callable[..., Any]:
+    async def feed(event: Any, **_: Any) -> None:
+        told(kind, event["type"] == "DELETED", dict(event["object"]))
 
     return feed
 
@@ -56,13 +201,35 @@ def settings() -> kopf.OperatorSettings:
     chosen.scanning.disabled = True
     chosen.posting.enabled = False
     chosen.peering.standalone = True
-    chosen.watching.server_timeout = 300
-    chosen.watching.connect_timeout = 5
+    chosen.watching.server_timeout = watches.LIFE_S
+    chosen.watching.inactivity_timeout = watches.IDLE_S
+    chosen.watching.connect_timeout = CONNECT_TIMEOUT_S
+    chosen.networking.connect_timeout = CONNECT_TIMEOUT_S
+    chosen.networking.request_timeout = REQUEST_TIMEOUT_S
+    chosen.networking.error_backoffs = BACKOFFS_S
     return chosen
 
 
+def session_for(connection: Connection, opened: Callable[[str], None]) -> kopf.AiohttpSession:
+    """Our client's way to the server, for kopf's own; each watch that begins is told."""
+    info = connection_info(connection)
+
+    async def answered(_: Any, __: Any, answer: aiohttp.TraceRequestEndParams) -> None:
+        if "watch" in answer.url.query and answer.response.ok:
+            opened(answer.url.name)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(answered)
+    # The limit of kopf's own session, and a dead peer is noticed as by our own client.
+    connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context(), socket_factory=new_socket)
+    session = aiohttp.ClientSession(
+        connector=connector, headers=info.as_http_headers(), trace_configs=[trace]
+    )
+    return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+
+
 def connection_info(connection: Connection) -> kopf.ConnectionInfo:
-    """Our client's way to the server, for kopf's own."""
+    """How kopf would log in by itself."""
     return kopf.ConnectionInfo(
         server=connection.server,
         ca_path=connection.ca_path or None,
@@ -71,16 +238,4 @@ def connection_info(connection: Connection) -> kopf.ConnectionInfo:
         token=connection.token or None,
         certificate_path=connection.certificate_path or None,
         private_key_path=connection.key_path or None,
-    )
-
-
-async def watch(store: Store, login: Login, stop: asyncio.Event) -> None:
-    """Until ``stop`` is set."""
-    await kopf.operator(
-        registry=registry_for(store, login),
-        settings=settings(),
-        identity=OPERATOR,
-        clusterwide=True,
-        standalone=True,
-        stop_flag=stop,
     )

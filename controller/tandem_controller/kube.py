@@ -37,8 +37,9 @@ class KubeApi:
     def __init__(self, client: KubeClient) -> None:
         self._client = client
 
-    async def list_objects(self, kind: str) -> list[Raw]:
-        return (await _answered(self._client.list(KINDS[kind]))).items
+    async def list_objects(self, kind: str) -> tuple[list[Raw], int]:
+        listing = await _answered(self._client.list(KINDS[kind]))
+        return listing.items, int(listing.resource_version)
 
     async def read_object(self, kind: str, key: ObjectKey) -> Raw | None:
         try:

@@ -22,8 +22,8 @@ from tandem_controller.decide.plan import plan as make_plan
 from tandem_controller.execute import Executor
 from tandem_controller.lead import Leadership
 from tandem_controller.metrics import Metrics
-from tandem_controller.ports import KINDS, Api, ApiError
-from tandem_controller.store import Store
+from tandem_controller.ports import KINDS, Api, ApiError, Watched
+from tandem_controller.store import Store, version_of
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,9 @@ class Controller:
         executor: Executor,
         metrics: Metrics,
         wake: asyncio.Event,
+        watched: Watched,
     ) -> None:
-        self._api, self._store, self._metrics = api, store, metrics
+        self._api, self._store, self._metrics, self._watched = api, store, metrics, watched
         self._leadership, self._executor, self._wake = leadership, executor, wake
         self._leases = LeaseTracker()
         self._links: dict[tuple[ObjectKey, str], float] = {}
@@ -80,8 +81,11 @@ class Controller:
         """Why this replica could not decide, or nothing."""
         if not self._store.synced:
             return "not everything has been listed yet"
-        covered = self._leases.covers(time.monotonic())
-        return "" if covered else "the Leases cannot be read"
+        return "" if self.reachable() else "the Leases cannot be read"
+
+    def reachable(self) -> bool:
+        """Whether the server answers."""
+        return self._leases.covers(time.monotonic())
 
     # -- reading
 
@@ -110,12 +114,20 @@ class Controller:
         while True:
             try:
                 for kind in KINDS:
-                    self._store.replace(kind, await self._api.list_objects(kind))
+                    await self.resync_once(kind)
             except ApiError as error:
                 log.warning("not listed: %s", error)
                 await asyncio.sleep(RETRY_S)
             else:
                 await asyncio.sleep(RESYNC_S)
+
+    async def resync_once(self, kind: str) -> None:
+        """Make the store true, and let the watch be judged by what the list has shown."""
+        told = self._watched.told(kind)
+        objects, version = await self._api.list_objects(kind)
+        self._store.replace(kind, objects)
+        newest = max((version_of(raw) for raw in objects), default=0)
+        self._watched.listed(kind, told, newest, version)
 
     # -- planning
 

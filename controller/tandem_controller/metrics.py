@@ -54,12 +54,21 @@ class Metrics:
         self._writes = Counter(
             "tandem_status_writes_total", "Statuses written.", ["kind"], registry=self.registry
         )
+        self._watches = Counter(
+            "tandem_watch_restarts_total",
+            "Watches of the API that had to be begun anew, by kind and why.",
+            ["kind", "reason"],
+            registry=self.registry,
+        )
         self._plans = Histogram(
             "tandem_plan_duration_seconds",
             "Time to make one plan.",
             registry=self.registry,
             buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
         )
+
+    def watch_restarted(self, kind: str, reason: str) -> None:
+        self._watches.labels(kind, reason).inc()
 
     def planned(self, duration_s: float) -> None:
         self._plans.observe(duration_s)

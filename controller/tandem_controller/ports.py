@@ -35,11 +35,23 @@ class ApiUnavailable(ApiError):
     """No usable answer. Whether a write took effect is unknown."""
 
 
+class Watched(Protocol):
+    """The watches that feed the store, held against what lists show."""
+
+    def told(self, kind: str) -> int:
+        """The newest version that the watch of this kind has told."""
+        ...
+
+    def listed(self, kind: str, told_before: int, newest: int, version: int) -> None:
+        """A list was answered: its newest object, and the version that it is of."""
+        ...
+
+
 class Api(Protocol):
     """The API server. Reads are quorum reads."""
 
-    async def list_objects(self, kind: str) -> list[Raw]:
-        """All objects of one of KINDS."""
+    async def list_objects(self, kind: str) -> tuple[list[Raw], int]:
+        """All objects of one of KINDS, and the version that the list is of."""
         ...
 
     async def read_object(self, kind: str, key: ObjectKey) -> Raw | None:

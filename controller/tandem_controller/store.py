@@ -42,12 +42,12 @@ class Entry:
     problems: tuple[Problem, ...]
 
     def is_same(self, raw: Raw) -> bool:
-        return self.version == _version(raw) and self.uid == _uid(raw)
+        return self.version == version_of(raw) and self.uid == _uid(raw)
 
     def is_older(self, raw: Raw) -> bool:
         """Than this one, or another object that there is instead of it."""
-        same_moment = self.version == _version(raw) and self.uid != _uid(raw)
-        return self.version < _version(raw) or same_moment
+        same_moment = self.version == version_of(raw) and self.uid != _uid(raw)
+        return self.version < version_of(raw) or same_moment
 
 
 def key_of(raw: Raw) -> ObjectKey:
@@ -131,7 +131,8 @@ class Store:
         self._on_change()
 
 
-def _version(raw: Raw) -> int:
+def version_of(raw: Raw) -> int:
+    """Comparable with others of the same server, of any kind."""
     return int(raw["metadata"]["resourceVersion"])
 
 
@@ -150,7 +151,7 @@ def _written(raw: Raw) -> tuple[object, ...]:
 
 
 def _entry(kind: str, key: ObjectKey, raw: Raw, known: Entry | None) -> Entry:
-    version, uid, written = _version(raw), _uid(raw), _written(raw)
+    version, uid, written = version_of(raw), _uid(raw), _written(raw)
     try:
         parsed = TYPES[kind].parse(raw)
     except ValidationError:
