@@ -1,10 +1,10 @@
-"""The admission webhook: refuses writes to Tandem's objects that nobody should make.
+"""The admission webhook: refuses what the API server's own policies cannot judge.
 
-A process of its own (``tandem-controller admission``), so that a plan for a thousand guests never
-keeps a host's link-loss grant waiting. It holds no state and changes nothing. What it refuses is
-decided by ``tandem_api.writers`` (who may write what into a status) and ``tandem_api.validation``;
-kopf serves the HTTPS and reads the reviews. It never refuses for want of an answer: what cannot be
-looked up is let through, as the API server lets through what this webhook does not answer in time.
+What needs only one object and who asks is the policies' part (``tandem_api.policies``). Here is
+what CEL cannot say, such as a guest's template, and what needs other objects: whether a Host or a
+Site that shall be deleted is still in use. Decided by ``tandem_api.validation``; kopf serves the
+HTTPS and reads the reviews. It holds no state and changes nothing. A spec is let through by the
+API server if there is no answer, and the controller reports it then; a deletion is not.
 
 The webhook's configuration is not kopf's to manage but ``manifests/admission``: the right to
 change admission would be the right to everything. Called by ``__main__``.
@@ -18,52 +18,28 @@ from typing import Any
 import kopf
 from pydantic import ValidationError
 
-from tandem_api.guest import Guest
-from tandem_api.meta import GROUP, VERSION, Problem
-from tandem_api.validation import change_problems, deletion_problems, parse_problems
-from tandem_api.writers import Role, Writer, status_problems
+from tandem_api.meta import GROUP, VERSION, Problem, Resource
+from tandem_api.validation import change_problems, parse_problems, use_problems
 from tandem_controller.handlers import OPERATOR, Login, connection_info, settings
 from tandem_controller.settings import Settings
 from tandem_controller.store import TYPES
-from tandem_kube import GUESTS, KubeClient, KubeError
+from tandem_kube import HOSTS, MIRRORS, Kind, KubeClient, KubeError
 
 log = logging.getLogger(__name__)
 
-LOOKUP_TIMEOUT_S = 0.4
-"""The API server waits for a review for a second in all."""
+LOOKUP_TIMEOUT_S = 4.0
+"""The API server waits for the review of a deletion for five seconds in all."""
 REFUSED = 403
+NEEDED_BY: Mapping[str, Kind[Any]] = {"Host": MIRRORS, "Site": HOSTS}
 
 Raw = Mapping[str, Any]
 
 
 class Admission:
-    """The reviews. ``client`` reads the guests of a mirror that a host claims."""
+    """The reviews. ``client`` reads what still needs an object that shall be deleted."""
 
-    def __init__(self, client: KubeClient, controller: str) -> None:
-        self._client, self._controller = client, controller
-
-    async def status(self, kind: str, old: Raw, new: Raw, user: Raw) -> None:
-        """A write to a status.
-
-        Raises:
-            kopf.AdmissionError: it is refused; the message names each field and what to do.
-        """
-        name, groups = str(user.get("username", "")), user.get("groups") or ()
-        writer = Writer.of(name, groups, self._controller)
-        guests = await self._guests(writer, old, new) if kind == "Mirror" else None
-        _refuse(kind, new, name, status_problems(kind, writer, old, new, guests))
-
-    async def _guests(self, writer: Writer, old: Raw, new: Raw) -> Sequence[Guest] | None:
-        """The guests of a claimed mirror's namespace; None if they are not needed, or not known."""
-        if writer.role is not Role.HOST or _owner(old) == _owner(new) or not _owner(new):
-            return None
-        namespace = new["metadata"]["namespace"]
-        try:
-            listing = await self._client.list(GUESTS, namespace, timeout_s=LOOKUP_TIMEOUT_S)
-        except KubeError as error:
-            log.warning("a claim of mirror %s is let through unchecked: %s", _key(new), error)
-            return None
-        return [guest for guest in map(_guest, listing.items) if guest is not None]
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
 
     def spec(self, kind: str, old: Raw | None, new: Raw, user: Raw) -> None:
         """A new object, or a change of one. Only what a person wrote anew is judged."""
@@ -74,18 +50,24 @@ class Admission:
             problems = change_problems(TYPES[kind].parse(new))
         _refuse(kind, new, str(user.get("username", "")), problems)
 
-    def deletion(self, kind: str, old: Raw, user: Raw) -> None:
-        """An object that shall be deleted."""
+    async def deletion(self, kind: str, old: Raw, user: Raw) -> None:
+        """A Host or a Site that shall be deleted. What cannot be read refuses: it is never urgent.
+
+        Raises:
+            kopf.AdmissionError: something still needs it, or what does is not known.
+        """
+        needed_by = NEEDED_BY[kind]
         try:
-            problems = deletion_problems(TYPES[kind].parse(old))
+            listing = await self._client.list(needed_by, timeout_s=LOOKUP_TIMEOUT_S)
+            each = TYPES[kind].parse(old)
+        except KubeError as error:
+            problems = [Problem("metadata", f"whether it is in use is not known: {error}")]
         except ValidationError:
             return
+        else:
+            others = (_parsed(needed_by, raw) for raw in listing.items)
+            problems = use_problems(each, [other for other in others if other is not None])
         _refuse(kind, old, str(user.get("username", "")), problems)
-
-
-def _owner(raw: Raw) -> str:
-    status = raw.get("status") or {}
-    return str((status.get("authority") or {}).get("owner") or "")
 
 
 def _key(raw: Raw) -> str:
@@ -94,11 +76,12 @@ def _key(raw: Raw) -> str:
     return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
 
 
-def _guest(raw: dict[str, Any]) -> Guest | None:
+def _parsed(kind: Kind[Any], raw: dict[str, Any]) -> Resource | None:
     try:
-        return Guest.parse(raw)
+        found = kind.parse(raw)
     except ValidationError:
         return None
+    return found if isinstance(found, Resource) else None
 
 
 def _refuse(kind: str, raw: Raw, user: str, problems: Sequence[Problem]) -> None:
@@ -117,28 +100,33 @@ def registry_for(admission: Admission, login: Login) -> kopf.OperatorRegistry:
 
     kopf.on.login(registry=registry)(log_in)
     for kind, plural in (("Host", "hosts"), ("Mirror", "mirrors"), ("Guest", "guests")):
-        _serve(registry, admission, kind, plural)
+        _serve_specs(registry, admission, kind, plural)
+    for kind, plural in (("Host", "hosts"), ("Site", "sites")):
+        _serve_deletions(registry, admission, kind, plural)
     return registry
 
 
-def _serve(registry: kopf.OperatorRegistry, admission: Admission, kind: str, plural: str) -> None:
-    where, key = (GROUP, VERSION, plural), kind.lower()
+validate: Any = kopf.on.validate  # its type knows neither ``old`` nor ``new``
 
-    async def status(old: Any, new: Any, userinfo: Any, **_: Any) -> None:
-        await admission.status(kind, dict(old), dict(new), userinfo)
 
+def _serve_specs(
+    registry: kopf.OperatorRegistry, admission: Admission, kind: str, plural: str
+) -> None:
     async def spec(old: Any, new: Any, userinfo: Any, **_: Any) -> None:
         admission.spec(kind, dict(old) if old else None, dict(new), userinfo)
 
-    async def deletion(old: Any, userinfo: Any, **_: Any) -> None:
-        admission.deletion(kind, dict(old), userinfo)
+    where, name = (GROUP, VERSION, plural), f"{kind.lower()}-spec"
+    validate(*where, id=name, operations=["CREATE", "UPDATE"], registry=registry)(spec)
 
-    validate: Any = kopf.on.validate  # its type knows neither ``old`` nor ``new``
-    validate(
-        *where, id=f"{key}-status", operations=["UPDATE"], subresource="status", registry=registry
-    )(status)
-    validate(*where, id=f"{key}-spec", operations=["CREATE", "UPDATE"], registry=registry)(spec)
-    validate(*where, id=f"{key}-deletion", operations=["DELETE"], registry=registry)(deletion)
+
+def _serve_deletions(
+    registry: kopf.OperatorRegistry, admission: Admission, kind: str, plural: str
+) -> None:
+    async def deletion(old: Any, userinfo: Any, **_: Any) -> None:
+        await admission.deletion(kind, dict(old), userinfo)
+
+    where, name = (GROUP, VERSION, plural), f"{kind.lower()}-deletion"
+    validate(*where, id=name, operations=["DELETE"], registry=registry)(deletion)
 
 
 async def serve(options: Settings, stop: asyncio.Event) -> None:
@@ -160,7 +148,7 @@ async def serve(options: Settings, stop: asyncio.Event) -> None:
         certfile=options.admission_certificate,
         pkeyfile=options.admission_key,
     )
-    admission = Admission(client, options.controller_user)
+    admission = Admission(client)
     try:
         await kopf.operator(
             registry=registry_for(admission, client.connection),

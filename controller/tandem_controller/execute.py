@@ -27,6 +27,7 @@ from tandem_controller.decide.model import (
     World,
     Write,
     WriteAssignment,
+    WriteClaimant,
     WriteFinalizers,
     WriteStatus,
 )
@@ -85,6 +86,8 @@ class Executor:
             except ApiConflict as error:
                 log.info("%s=%s write=%s conflict: %s", kind, obj_key, _name(write), error)
                 await self._reread(kind, obj_key)
+                if isinstance(write, WriteAssignment) and write.claimant is not None:
+                    await self._reread("Mirror", write.claimant.mirror.key)
                 return False
             except ApiRefused as error:
                 log.error("%s=%s write=%s refused: %s", kind, obj_key, _name(write), error)
@@ -139,6 +142,8 @@ class Executor:
         match write:
             case WriteAssignment():
                 await self._assign(write)
+            case WriteClaimant():
+                await self._admit(write)
             case WriteFinalizers(guest, finalizers):
                 version = guest.metadata.resource_version
                 raw = await self._api.write_finalizers("Guest", guest.key, finalizers, version)
@@ -153,10 +158,16 @@ class Executor:
                 assert_never(write)
 
     async def _assign(self, write: WriteAssignment) -> None:
+        if write.claimant is not None:
+            await self._admit(write.claimant)
         guest = write.guest
         version = guest.metadata.resource_version
         raw = await self._api.write_status("Guest", guest.key, write.patch, version)
         self._assigned(write, raw)
+
+    async def _admit(self, write: WriteClaimant) -> None:
+        raw = await self._api.add_claimant(write.mirror, write.host, write.claimant)
+        self._absorb("Mirror", raw)
 
     def _assigned(self, write: WriteAssignment, raw: Raw) -> None:
         """It is written: note it everywhere."""
@@ -181,6 +192,7 @@ class Executor:
         if authority is not None:
             won = authority.model_copy(update={"request_id": str(uuid4())})
             fields["authority"] = won.wire()
+            fields["claimants"] = {}
         raw = await self._api.set_up_mirror(mirror, fields)
         self._absorb("Mirror", raw)
         log.info(
@@ -208,7 +220,7 @@ class Executor:
         await self._reread("Mirror", mirror.key)
 
     async def _status(self, write: WriteStatus) -> None:
-        raw = await self._api.write_status(write.kind, write.key, write.patch, None)
+        raw = await self._api.write_status(write.kind, write.key, write.patch, write.version)
         self._absorb(write.kind, raw)
         self._metrics.status_written(write.kind)
         if write.kind == "Guest":
@@ -240,7 +252,7 @@ def _subject(write: Write) -> tuple[str, ObjectKey]:
     match write:
         case WriteAssignment() | WriteFinalizers():
             return "Guest", write.guest.key
-        case SetUpMirror() | SwapAuthority():
+        case SetUpMirror() | SwapAuthority() | WriteClaimant():
             return "Mirror", write.mirror.key
         case WriteStatus():
             return write.kind, write.key

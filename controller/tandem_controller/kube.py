@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from tandem_api.authority import Authority
 from tandem_api.lease import LEASE_LABELS, Heartbeat, heartbeat_of
 from tandem_api.meta import API_VERSION, ObjectKey
-from tandem_api.mirror import Mirror, MirrorStatus
+from tandem_api.mirror import Claimant, Mirror, MirrorStatus
 from tandem_controller.decide.election import LEASE_NAME, LEASE_S, Seen
 from tandem_controller.ports import ApiConflict, ApiRefused, ApiUnavailable, Raw
 from tandem_kube import (
@@ -75,6 +75,9 @@ class KubeApi:
                 empty=mirror.status == MirrorStatus(),
             )
         )
+
+    async def add_claimant(self, mirror: Mirror, host: str, claimant: Claimant) -> Raw:
+        return await _answered(self._client.add_claimant(mirror, host, claimant))
 
     async def write_finalizers(
         self, kind: str, key: ObjectKey, finalizers: tuple[str, ...], version: str

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from tandem_api.authority import Authority
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
+from tandem_api.mirror import Claimant, Mirror
 from tandem_controller.decide.election import Seen
 
 Raw = dict[str, Any]
@@ -74,6 +74,10 @@ class Api(Protocol):
 
     async def set_up_mirror(self, mirror: Mirror, fields: Mapping[str, Any]) -> Raw:
         """Replace fields of its status if it is still this object and version."""
+        ...
+
+    async def add_claimant(self, mirror: Mirror, host: str, claimant: Claimant) -> Raw:
+        """Put a host's entry into the mirror's claimants, if it is still as WriteClaimant says."""
         ...
 
     async def write_finalizers(

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tandem_api.writers import CONTROLLER_USER
 from tandem_base import settings
 
 DEFAULT_CONFIG = Path("/etc/tandem/controller.yaml")
@@ -35,9 +34,6 @@ class Settings(settings.BaseSettings):
         Path | None, Field(description="Its certificate (PEM), read again when it changes.")
     ] = None
     admission_key: Annotated[Path | None, Field(description="The certificate's key (PEM).")] = None
-    controller_user: Annotated[
-        str, Field(description="Whom `admission` takes for the controller.")
-    ] = CONTROLLER_USER
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
 
     def replica(self) -> str:

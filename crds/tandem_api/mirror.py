@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from tandem_api.authority import Authority
+from tandem_api.guest import FencingProof
 from tandem_api.meta import (
     Condition,
     InvalidFields,
@@ -233,10 +234,34 @@ class Accepted(Model):
         return cls(protocol=spec.protocol, volumes=spec.volumes, hosts=hosts)
 
 
+class Claimant(Model):
+    """By the controller's word, a host may claim the mirror, since a guest is assigned to it.
+
+    Without a ``proof`` only if nobody owns it; with one, from exactly the owner that it is about.
+    Written before the guest's assignment, so that a claim can be judged from the mirror alone.
+    """
+
+    guest: str
+    proof: FencingProof | None = None
+
+    @property
+    def at_epoch(self) -> int:
+        """The epoch that the proof is about; 0 without one."""
+        return self.proof.at_epoch if self.proof else 0
+
+    def proves_at(self, authority: Authority | None) -> bool:
+        """Whether there is a proof, and it is about just this epoch."""
+        return authority is not None and self.at_epoch == authority.epoch
+
+
 class MirrorStatus(Model):
-    """Who may write, and how the replicas are."""
+    """Who may write, and how the replicas are.
+
+    ``claimants`` is by host. Absent: no controller that knows the field has looked at it yet.
+    """
 
     authority: Authority | None = None
+    claimants: dict[str, Claimant] | None = None
     device_numbers: DeviceNumbers | None = None
     accepted: Accepted | None = None
     replicas: dict[str, ReplicaReport] = {}

@@ -59,6 +59,8 @@ def _or(where: str, name: str, default: str) -> str:
     return f"has({path}) && {path} != null ? {path} : {default}"
 
 
+_NOTHING = "''"
+
 # -- who asks
 
 _USER = "request.userInfo.username"
@@ -203,6 +205,12 @@ _AUTHORITY: Mapping[str, str] = {
     "claims": "variables.byHost && variables.owner == variables.me"
     " && variables.wasOwner != variables.me",
     "eligible": _or("variables.was", "eligible", "dyn({})"),
+    "assigns": "has(variables.before.claimants) && variables.before.claimants != null",
+    "claimants": "variables.assigns ? variables.before.claimants : dyn({})",
+    "assigned": "variables.me in variables.claimants",
+    "proven": "variables.assigned && has(variables.claimants[variables.me].proof)"
+    " && variables.claimants[variables.me].proof != null",
+    "proof": "variables.proven ? variables.claimants[variables.me].proof : dyn({})",
 }
 
 
@@ -306,6 +314,23 @@ _BY_HOST = (
         "(variables.me in variables.eligible && variables.eligible[variables.me].eligible)",
         f"{_FIELD}.owner",
         "variables.me + ' may lack acknowledged writes; it cannot have it'",
+    ),
+    _rule(
+        "variables.claims",
+        "!variables.assigns || variables.assigned",
+        f"{_FIELD}.owner",
+        "'no guest of this mirror is assigned to ' + variables.me",
+    ),
+    _rule(
+        "variables.claims",
+        "!variables.assigns || variables.wasOwner == '' || (variables.proven"
+        " && !(variables.proof.kind in ['Unowned', 'SameHost'])"
+        " && variables.proof.atEpoch == variables.was.epoch"
+        f" && ({_or('variables.proof', 'instance', _NOTHING)}) == variables.wasInstance)",
+        f"{_FIELD}.owner",
+        "'the assignment to ' + variables.me + ' holds no proof that ' + variables.wasOwner"
+        " + ' has stopped (' + variables.wasInstance + ' at epoch ' + string(variables.was.epoch)"
+        " + ')'",
     ),
 )
 _BY_CONTROLLER = (

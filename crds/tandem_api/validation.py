@@ -32,6 +32,7 @@ __all__ = [
     "mirror_problems",
     "parse_problems",
     "site_problems",
+    "use_problems",
 ]
 
 DELETE_ANYWAY = f"{GROUP}/delete-although-in-use"
@@ -326,6 +327,30 @@ def deletion_problems(each: Resource) -> list[Problem]:
         alone = f"has every write on {good[0]} alone, and that would be forgotten"
         found.append(f"mirror {each.key} {alone}; wait until it is redundant. {anyway}")
     return [Problem("metadata", message) for message in found]
+
+
+def use_problems(each: Resource, others: Iterable[Resource]) -> list[Problem]:
+    """Why a Host or a Site should not be deleted now, by the Mirrors or Hosts that need it."""
+    if each.metadata.annotations.get(DELETE_ANYWAY) == each.metadata.uid:
+        return []
+    name, users = each.metadata.name, sorted(_users(each, others))
+    if not users:
+        return []
+    more = f" and {len(users) - 1} more" if len(users) > 1 else ""
+    message = (
+        f"{type(each).__name__.lower()} {name} is in use by {users[0]}{more}; delete what uses it"
+        f" first. To delete it all the same, annotate it: {DELETE_ANYWAY}: {each.metadata.uid}"
+    )
+    return [Problem("metadata", message)]
+
+
+def _users(each: Resource, others: Iterable[Resource]) -> Iterator[str]:
+    name = each.metadata.name
+    for other in others:
+        if isinstance(each, Host) and isinstance(other, Mirror) and other.replica_on(name):
+            yield f"mirror {other.key}"
+        if isinstance(each, Site) and isinstance(other, Host) and other.spec.site == name:
+            yield f"host {other.key}"
 
 
 # Guest

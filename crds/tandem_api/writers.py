@@ -10,7 +10,7 @@ writes. Called by the controller's admission webhook, and by tests that hold eve
 ``tandem_actuator.core.authority``, and the policies, against it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tandem_api.authority import Authority, Instance, Mode
-from tandem_api.guest import Assignment, Guest, ProofKind
+from tandem_api.guest import Assignment, FencingProof, Guest, ProofKind
 from tandem_api.lease import lease_name
 from tandem_api.meta import Problem
 from tandem_api.mirror import Mirror
@@ -65,17 +65,14 @@ class Writer:
         )
 
 
-def status_problems(
-    kind: str, writer: Writer, old: Raw, new: Raw, guests: Sequence[Guest] | None = None
-) -> list[Problem]:
+def status_problems(kind: str, writer: Writer, old: Raw, new: Raw) -> list[Problem]:
     """What this writer may not do about a status; empty if the write is all right.
 
-    ``old`` and ``new`` are whole objects. ``guests`` are those of a mirror's namespace, for a host
-    that claims it; None where they are not known, and a claim is then not held against them.
+    ``old`` and ``new`` are whole objects.
     """
     found = list(_fields(kind, writer, old, new))
     if kind == "Mirror" and not found:
-        found += _authority(writer, old, new, guests)
+        found += _authority(writer, old, new)
     return found
 
 
@@ -155,9 +152,7 @@ def _mapping(raw: Raw, field: str) -> Raw:
 FIELD = "status.authority"
 
 
-def _authority(
-    writer: Writer, old: Raw, new: Raw, guests: Sequence[Guest] | None
-) -> Iterator[Problem]:
+def _authority(writer: Writer, old: Raw, new: Raw) -> Iterator[Problem]:
     if not changed({"": _status(old).get("authority")}, {"": _status(new).get("authority")}):
         return
     try:
@@ -174,7 +169,7 @@ def _authority(
         yield from _next(was, now, mirror)
         if writer.role is Role.HOST:
             yield from _by_host(writer, was, now)
-            yield from _claim(writer, was, now, mirror, guests)
+            yield from _claim(writer, was, now, mirror)
         elif writer.role is Role.CONTROLLER:
             yield from _by_controller(was, now)
 
@@ -231,9 +226,7 @@ def _wire(mapping: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.wire() for name, value in mapping.items()}
 
 
-def _claim(
-    writer: Writer, was: Authority, now: Authority, mirror: Mirror, guests: Sequence[Guest] | None
-) -> Iterator[Problem]:
+def _claim(writer: Writer, was: Authority, now: Authority, mirror: Mirror) -> Iterator[Problem]:
     """Rules 6, 12 and 14, as far as objects show them."""
     me = writer.host
     if now.owner != me or was.owner == me:
@@ -244,12 +237,12 @@ def _claim(
         )
     if not was.may_own(me):
         yield Problem(f"{FIELD}.owner", f"{me} may lack acknowledged writes; it cannot have it")
-    if guests is None:
-        return
-    order = order_for(mirror, me, guests)
-    if order is None:
+    claimants = mirror.status.claimants
+    if claimants is None:
+        return  # as set up before there was such a field
+    if me not in claimants:
         yield Problem(f"{FIELD}.owner", f"no guest of this mirror is assigned to {me}")
-    elif was.owner and not proves(order, was):
+    elif was.owner and not proves(claimants[me].proof, was):
         yield Problem(
             f"{FIELD}.owner",
             f"the assignment to {me} holds no proof that {was.owner} has stopped"
@@ -266,9 +259,8 @@ def order_for(mirror: Mirror, host: str, guests: Iterable[Guest]) -> Assignment 
     return None
 
 
-def proves(assignment: Assignment, was: Authority) -> bool:
-    """Whether the assignment shows that this very owner had stopped (rules 12 and 13)."""
-    proof = assignment.proof
+def proves(proof: FencingProof | None, was: Authority) -> bool:
+    """Whether the proof shows that this very owner had stopped (rules 12 and 13)."""
     return (
         proof is not None
         and proof.kind not in (ProofKind.UNOWNED, ProofKind.SAME_HOST)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from tandem_api.authority import Authority
 from tandem_api.lease import LEASE_NAMESPACE
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror, MirrorStatus
+from tandem_api.mirror import Claimant, Mirror, MirrorStatus
 from tandem_api.timing import API_TIMEOUT_S
 from tandem_kube.errors import Conflict, NotFound
 from tandem_kube.events import EventSink
@@ -183,6 +183,42 @@ class KubeClient:
         path = kind.path(key.namespace, key.name, "status")
         return await self._transport.call(
             "PATCH", path, body=patch, content_type=JSON_PATCH, timeout_s=timeout_s
+        )
+
+    async def add_claimant(
+        self,
+        mirror: Mirror,
+        host: str,
+        claimant: Claimant,
+        *,
+        timeout_s: float = API_TIMEOUT_S,
+    ) -> Raw:
+        """Put a host's entry into a mirror's claimants.
+
+        With a proof about the present epoch, as long as it is that epoch: the hosts' reports, of
+        which there are many just then, do not matter. Else only in this version.
+
+        Raises:
+            Conflict: it has not, or it is another mirror. Nothing was changed.
+        """
+        seen, path = mirror.metadata, "/status/claimants"
+        entry: Any = _without_empty(claimant.wire())
+        if mirror.status.claimants is None:
+            add = {"op": "add", "path": path, "value": {host: entry}}
+        else:
+            add = {"op": "add", "path": f"{path}/{host}", "value": entry}
+        if claimant.proves_at(mirror.status.authority):
+            as_judged = {"path": "/status/authority/epoch", "value": claimant.at_epoch}
+        else:
+            as_judged = {"path": "/metadata/resourceVersion", "value": seen.resource_version}
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": seen.uid},
+            {"op": "test", **as_judged},
+            add,
+        ]
+        where = MIRRORS.path(seen.namespace, seen.name, "status")
+        return await self._transport.call(
+            "PATCH", where, body=patch, content_type=JSON_PATCH, timeout_s=timeout_s
         )
 
     async def create(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tandem_api.authority import Authority, Eligibility
+from tandem_api.guest import FencingProof
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
+from tandem_api.mirror import Claimant, Mirror
 from tandem_api.reasons import Reason
 from tandem_hostile import A, B, guest, host, mirror
 from tandem_kube import GUESTS, HOSTS, MIRRORS, Forbidden, KubeClient, KubeError
@@ -69,6 +70,20 @@ class Scene:
     async def mirror(self) -> Mirror:
         return await self.clients.admin.fetch(MIRRORS, self.key)
 
+    async def admit(self, host: str, proof: FencingProof | None = None) -> None:
+        """The controller lets a host claim the mirror."""
+        seen, claimant = await self.mirror(), Claimant(guest="g", proof=proof)
+        await self.clients.controller.add_claimant(seen, host, claimant)
+
+    async def assign(
+        self, host: str, proof: FencingProof | None = None, reason: str = "LeaseLost"
+    ) -> str:
+        """The two writes of an assignment."""
+        await self.admit(host, proof)
+        told = {"host": host, "mirror": "g", "serial": 2, "reason": reason}
+        told["proof"] = proof.wire() if proof else None
+        return await self.patch("controller", GUESTS, {"assignment": told})
+
     async def swap(self, who: str, raises: int = 1, **changes: Any) -> str:
         """A swap of the authority: the refusal, or nothing."""
         now = await self.mirror()
@@ -115,10 +130,9 @@ async def scene_in(clients: Clients, namespace: str) -> Scene:
     both = Eligibility(eligible=True, reason=Reason.IN_SYNC)
     first = Authority(epoch=1, incarnation=uid, eligible={A: both, B: both})
     numbers = {"port": 7789, "minors": {"root": 0, "data": 1}}
-    status = {"authority": first.wire(), "deviceNumbers": numbers}
+    status = {"authority": first.wire(), "deviceNumbers": numbers, "claimants": {}}
     assert await scene.patch("controller", MIRRORS, status) == ""
-    order = {"host": A, "mirror": "g", "serial": 1, "reason": "InitialPlacement"}
-    assert await scene.patch("controller", GUESTS, {"assignment": order}) == ""
+    assert await scene.assign(A, reason="InitialPlacement") == ""
     claimed: Raw = {"owner": A, "owner_instance": f"{A}/boot/run", "reason": Reason.CLAIMED}
     assert await scene.swap("a", **claimed) == ""
     return scene

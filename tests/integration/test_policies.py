@@ -14,10 +14,12 @@ import yaml
 
 from integration.identities import Clients, Scene, clients_of, scene_in, without_order
 from tandem_api.authority import Eligibility, Fenced, Mode, Override
+from tandem_api.guest import FencingProof, ProofKind
 from tandem_api.lease import lease_name
+from tandem_api.mirror import Claimant
 from tandem_api.reasons import Reason
 from tandem_hostile import A, B, mirror
-from tandem_kube import GUESTS, HOSTS, MIRRORS, Forbidden, KubeError
+from tandem_kube import GUESTS, HOSTS, MIRRORS, Conflict, Forbidden, KubeError
 from tandem_kube.kinds import Kind
 from tandem_lab.controlplane import ADMINISTRATOR, ControlPlane, apply_path
 from tandem_lab.policies import MANIFESTS, apply_policies, remove_policies
@@ -97,6 +99,8 @@ class TestStatuses:
             ("b", GUESTS, {"hosts": {A: {"state": "Absent"}}}, f"status.hosts.{A}: belongs to"),
             ("b", GUESTS, {"assignment": {"host": B}}, "status.assignment: is not a host's"),
             ("controller", GUESTS, {"assignment": {"host": B, "serial": 2}}, ""),
+            ("b", MIRRORS, {"claimants": {B: {"guest": "g"}}}, "status.claimants: is not a host's"),
+            ("controller", MIRRORS, {"claimants": {B: {"guest": "g"}}}, ""),
             ("a", HOSTS, {"instance": f"{A}/x/y", "bootID": "x"}, ""),
             ("b", HOSTS, {"bootID": "y"}, "forbidden"),
             ("a", HOSTS, {"phase": "Ready"}, "status.phase: is not a host's to write"),
@@ -124,8 +128,7 @@ class TestAuthority:
         ]
         for who, changes in steps:
             assert await scene.swap(who, **changes) == ""
-        moved = {"host": B, "mirror": "g", "serial": 2, "reason": "Maintenance", "proof": None}
-        assert await scene.patch("controller", GUESTS, {"assignment": moved}) == ""
+        assert await scene.assign(B, reason="Maintenance") == ""
         assert await scene.swap("b", **BY_B, fenced={}) == ""
 
     async def test_an_override_is_carried_out_by_the_controller(self, scene: Scene) -> None:
@@ -187,6 +190,65 @@ class TestAuthority:
     async def test_a_person_may_put_it_on_hold(self, scene: Scene) -> None:
         assert await scene.swap("admin", mode=Mode.HOLD) == ""
         assert "no host may change it from Hold" in await scene.swap("a", **STANDALONE)
+
+
+def proof(epoch: int = 2, instance: str = f"{A}/boot/run", **changes: Any) -> FencingProof:
+    """That A has stopped."""
+    kind = changes.get("kind", ProofKind.LEASE_LOST)
+    return FencingProof(kind=kind, host=A, instance=instance, at_epoch=epoch, watchdog=True)
+
+
+class TestClaims:
+    """A host takes a mirror from another one, which may be dead."""
+
+    async def test_need_the_controllers_word_and_its_proof(self, scene: Scene) -> None:
+        assert f"no guest of this mirror is assigned to {B}" in await scene.swap("b", **BY_B)
+        assert await scene.assign(B, reason="Maintenance") == ""
+        said = await scene.swap("b", **BY_B)
+        assert f"holds no proof that {A} has stopped ({A}/boot/run at epoch 2)" in said
+        assert await scene.assign(B, proof()) == ""
+        assert await scene.swap("b", **BY_B) == ""
+
+    @pytest.mark.parametrize(
+        "other",
+        [proof(1), proof(3), proof(instance=f"{A}/boot/other"), proof(kind=ProofKind.SAME_HOST)],
+    )
+    async def test_need_a_proof_about_this_very_owner(
+        self, scene: Scene, other: FencingProof
+    ) -> None:
+        assert await scene.assign(B, other) == ""
+        assert "holds no proof" in await scene.swap("b", **BY_B)
+
+    async def test_of_one_that_nobody_owns_need_an_assignment_alone(self, scene: Scene) -> None:
+        fenced = {A: Fenced(instance=f"{A}/boot/run", epoch=2)}
+        assert await scene.swap("a", **NOBODY, fenced=fenced) == ""
+        assert f"no guest of this mirror is assigned to {B}" in await scene.swap("b", **BY_B)
+        assert await scene.swap("a", **BY_A) == ""
+
+    async def test_by_assignments_of_the_release_before_pass(self, scene: Scene) -> None:
+        """It does not know the field, and takes guests over as ever."""
+        assert await scene.patch("admin", MIRRORS, {"claimants": None}) == ""
+        assert await scene.swap("b", **BY_B) == ""
+
+    async def test_an_entry_with_a_proof_needs_its_epoch_alone(self, scene: Scene) -> None:
+        """Whatever the hosts report meanwhile; but not at another epoch."""
+        seen, entry = await scene.mirror(), Claimant(guest="g", proof=proof())
+        assert await scene.patch("a", MIRRORS, {"replicas": {A: REPLICA}}) == ""
+        await scene.clients.controller.add_claimant(seen, B, entry)
+        assert set((await scene.mirror()).status.claimants or ()) == {A, B}
+        assert await scene.swap("a", request_id="x") == ""
+        with pytest.raises(Conflict):
+            await scene.clients.controller.add_claimant(seen, B, entry)
+
+    async def test_an_entry_without_a_proof_needs_the_version(self, scene: Scene) -> None:
+        """A controller that was paused does not take back what the next one proved."""
+        seen = await scene.mirror()
+        assert await scene.assign(B, proof()) == ""
+        with pytest.raises(Conflict):
+            await scene.clients.controller.add_claimant(seen, B, Claimant(guest="g"))
+        known = (await scene.mirror()).status.claimants
+        assert known is not None
+        assert known[B] == Claimant(guest="g", proof=proof())
 
 
 class TestLeases:

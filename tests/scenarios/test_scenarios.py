@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 from tandem_actuator.core.effects import Effect
+from tandem_examples.policy_judge import PolicyJudge
 from tandem_lab.scenarios.doing import DOING as LAB_DOING
 from tandem_lab.scenarios.player import check
 from tandem_scenario.located import BadScenario
@@ -41,9 +42,12 @@ def test_scenario(path: Path, seed: int, request: pytest.FixtureRequest) -> None
     known = KNOWN_TO_FAIL.get(path.parent.name)
     if known:
         request.applymarker(pytest.mark.xfail(strict=False, reason=known))
-    result = play(read(path), seed)
+    policies = PolicyJudge()
+    result = play(read(path), seed, seen=policies.look)
     log = "\n".join(map(str, result.lines))
     assert result.problems == [], f"seed {seed}:\n{log}"
+    assert policies.count
+    assert policies.differences == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)

@@ -5,6 +5,7 @@ its message expression gives, and an expression that ends in an error refuses as
 cannot tell: whether a real server compiles the rules. Called by tests.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -17,6 +18,8 @@ from tandem_api.writers import CONTROLLER_USER, HOSTS_GROUP, Role, Writer
 Raw = Mapping[str, Any]
 BY_NAME: Mapping[str, Policy] = {policy.name: policy for policy in POLICIES}
 PERSON = "ana"
+VARIABLE = re.compile(r"variables\.(\w+)")
+CONDITION = re.compile(r"!variables\.(\w+) \|\| ")
 ERRORS = (KeyError, ValueError, TypeError, RuntimeError)
 
 
@@ -32,21 +35,58 @@ def user_of(writer: Writer) -> dict[str, Any]:
 def refusal(name: str, user: Mapping[str, Any], old: Raw | None, new: Raw | None) -> str:
     """The sentence with which the policy of that name refuses; empty if it does not."""
     policy = BY_NAME[name]
-    context = cel.Context()
-    for function in (substring, split, join, least, dyn):
-        context.add_function(NAMES.get(function.__name__, function.__name__), function)
-    context.add_variable("request", {"userInfo": dict(user)})
-    context.add_variable("object", new)
-    context.add_variable("oldObject", old)
-    for variable, expression in policy.variables.items():
-        try:
-            context.add_variable(f"variables_{variable}", _program(expression).execute(context))
-        except ERRORS:
-            continue  # As on a server: who uses it then ends in an error, too.
+    scope = _Scope(policy, user, old, new)
     for validation in policy.validations:
-        if not _holds(validation.expression, context):
-            return _sentence(validation.message, context)
+        if not scope.holds(validation.expression):
+            return scope.sentence(validation.message)
     return ""
+
+
+class _Scope:
+    """What the expressions of one policy see of one request. As on a server, a variable is worked
+    out when it is first used, and whoever uses one that ends in an error does, too.
+    """
+
+    def __init__(
+        self, policy: Policy, user: Mapping[str, Any], old: Raw | None, new: Raw | None
+    ) -> None:
+        self._policy, self._known = policy, dict[str, Any]()
+        self._context = cel.Context()
+        for function in (substring, split, join, least, dyn):
+            self._context.add_function(NAMES.get(function.__name__, function.__name__), function)
+        self._context.add_variable("request", {"userInfo": dict(user)})
+        self._context.add_variable("object", new)
+        self._context.add_variable("oldObject", old)
+
+    def holds(self, expression: str) -> bool:
+        condition = CONDITION.match(expression)
+        try:
+            if condition and self._variable(condition[1]) is False:
+                return True  # not only quicker: what follows may be an error, and does not count
+            return self._value(expression) is True
+        except ERRORS:
+            return False
+
+    def sentence(self, expression: str) -> str:
+        try:
+            return str(self._value(expression))
+        except ERRORS as error:
+            return f"{expression} ends in an error: {error}"
+
+    def _value(self, expression: str) -> Any:
+        program, variables = _program(expression)
+        for name in variables:
+            try:
+                self._variable(name)
+            except ERRORS:
+                continue  # It counts where it is used, if it is.
+        return program.execute(self._context)
+
+    def _variable(self, name: str) -> Any:
+        if name not in self._known:
+            self._known[name] = self._value(self._policy.variables[name])
+            self._context.add_variable(f"variables_{name}", self._known[name])
+        return self._known[name]
 
 
 def status_refusal(kind: str, writer: Writer, old: Raw, new: Raw) -> str:
@@ -54,23 +94,11 @@ def status_refusal(kind: str, writer: Writer, old: Raw, new: Raw) -> str:
     return refusal(f"tandem-{kind.lower()}-status", user_of(writer), old, new)
 
 
-def _holds(expression: str, context: cel.Context) -> bool:
-    try:
-        return _program(expression).execute(context) is True
-    except ERRORS:
-        return False
-
-
-def _sentence(expression: str, context: cel.Context) -> str:
-    try:
-        return str(_program(expression).execute(context))
-    except ERRORS as error:
-        return f"{expression} ends in an error: {error}"
-
-
 @cache
-def _program(expression: str) -> Any:
-    return cel.compile(expression.replace("variables.", "variables_"))
+def _program(expression: str) -> tuple[Any, tuple[str, ...]]:
+    """The expression, and the variables in it."""
+    text = expression.replace("variables.", "variables_")
+    return cel.compile(text), tuple(dict.fromkeys(VARIABLE.findall(expression)))
 
 
 # -- Kubernetes' own functions

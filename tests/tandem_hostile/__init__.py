@@ -221,6 +221,7 @@ def mirror(name: str) -> Raw:
         },
         "status": {
             "authority": _authority(name),
+            "claimants": {A: {"guest": name, "proof": _proof()}},
             "deviceNumbers": {
                 "port": 7789 + number,
                 "minors": {"root": number, "data": number + 1},
@@ -293,8 +294,8 @@ def _domain(mac: str) -> Raw:
     }
 
 
-def _assignment(mirror: str) -> Raw:
-    proof = {
+def _proof() -> Raw:
+    return {
         "kind": "LeaseLost",
         "host": B,
         "instance": f"{B}/boot/run",
@@ -302,6 +303,9 @@ def _assignment(mirror: str) -> Raw:
         "leaseVersion": "12",
         "watchdog": True,
     }
+
+
+def _assignment(mirror: str) -> Raw:
     return {
         "host": A,
         "site": "burjassot",
@@ -309,7 +313,7 @@ def _assignment(mirror: str) -> Raw:
         "serial": 3,
         "reason": "LeaseLost",
         "message": "It is there",
-        "proof": proof,
+        "proof": _proof(),
         "since": SINCE,
     }
 

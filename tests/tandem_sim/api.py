@@ -11,13 +11,15 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable
+from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable, PortError
 from tandem_api.authority import Authority
+from tandem_api.guest import Guest
 from tandem_api.lease import Heartbeat, HeartbeatContent
 from tandem_api.meta import Model, ObjectKey, Resource
-from tandem_api.mirror import Mirror
+from tandem_api.mirror import Claimant, Mirror
 from tandem_sim.kernel import Command, Group, Kernel, Sleep
 from tandem_sim.network import IN, MANAGEMENT, OUT, Network
+from tandem_sim.review import Review
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
@@ -26,6 +28,10 @@ Key = tuple[str, ObjectKey]
 LATENCY_S = (0.002, 0.02)
 KEPT_BY_THE_NETWORK = 0.5
 """How likely a write into a dead link is carried out after it was healed."""
+
+
+class Refused(PortError):
+    """Who asks may not write that. Nothing was changed."""
 
 
 @dataclass
@@ -60,9 +66,14 @@ class Server:
         self.history: dict[str, History] = defaultdict(History)
         self.restored: list[Callable[[], None]] = []
         self.on_authority: list[Callable[[Mirror, Authority | None], None]] = []
+        self.review = Review()
 
     def put(self, obj: Resource) -> Resource:
-        """Store under the next resourceVersion."""
+        """Store under the next resourceVersion. Raises: Refused."""
+        known = self.objects.get((type(obj).__name__, obj.key))
+        refused = self.review.problems(known, obj, self.every(Guest))
+        if refused:
+            raise Refused(refused)
         self.version += 1
         versioned = obj.metadata.model_copy(update={"resource_version": str(self.version)})
         stored = obj.model_copy(update={"metadata": versioned})
@@ -114,6 +125,23 @@ class Server:
         if mirror.metadata.uid != uid or (held_by.epoch if held_by else None) != expected_epoch:
             raise ApiConflict(f"epoch is not {expected_epoch}")
         status = mirror.status.model_copy(update={"authority": authority})
+        stored = self.put(mirror.model_copy(update={"status": status}))
+        assert isinstance(stored, Mirror)
+        return stored
+
+    def add_claimant(self, seen: Mirror, host: str, claimant: Claimant) -> Mirror:
+        """A JSON patch with tests on the uid, and on the epoch or on the version."""
+        mirror = self.get(Mirror, seen.key)
+        held_by, version = mirror.status.authority, mirror.metadata.resource_version
+        as_judged = (
+            claimant.proves_at(held_by)
+            if claimant.proves_at(seen.status.authority)
+            else version == seen.metadata.resource_version
+        )
+        if mirror.metadata.uid != seen.metadata.uid or not as_judged:
+            raise ApiConflict(f"{seen.key} has changed")
+        known = mirror.status.claimants if seen.status.claimants is not None else None
+        status = mirror.status.model_copy(update={"claimants": {**(known or {}), host: claimant}})
         stored = self.put(mirror.model_copy(update={"status": status}))
         assert isinstance(stored, Mirror)
         return stored
@@ -235,11 +263,11 @@ class Client:
             if write and self.api.kernel.random.random() < KEPT_BY_THE_NETWORK:
                 self.api.kept.append(Kept(self.group, self.host, action))
             yield from self._give_up(timeout_s)
-        refused: ApiConflict | ApiGone | None = None
+        refused: ApiConflict | ApiGone | Refused | None = None
         result: T | None = None
         try:
-            result = action()
-        except (ApiConflict, ApiGone) as error:
+            result = self.api.carry_out(self.host, action)
+        except (ApiConflict, ApiGone, Refused) as error:
             refused = error
         if there_s + back_s >= timeout_s:
             yield from self._give_up(timeout_s - there_s)
@@ -247,6 +275,8 @@ class Client:
         if not self.reachable:
             yield from self._give_up(timeout_s)
         self._joined = True
+        if isinstance(refused, Refused) and self.host:
+            raise ApiUnavailable(str(refused))  # as the adapter of a host says it
         if refused is not None:
             raise refused
         return result  # type: ignore[return-value]
@@ -301,6 +331,15 @@ class Api:
         if not top.alive or not self.takes(kept.host):
             return
         try:
-            kept.action()
-        except (ApiConflict, ApiGone):
+            self.carry_out(kept.host, kept.action)
+        except (ApiConflict, ApiGone, Refused):
             return
+
+    def carry_out(self, host: str, action: Callable[[], T]) -> T:
+        """What a program asks for, in its own name."""
+        review = self.server.review
+        review.writer = review.of(host)
+        try:
+            return action()
+        finally:
+            review.writer = None

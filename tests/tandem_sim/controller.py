@@ -28,12 +28,13 @@ from tandem_controller.decide.model import (
     World,
     Write,
     WriteAssignment,
+    WriteClaimant,
     WriteFinalizers,
     WriteStatus,
 )
 from tandem_controller.decide.override import Grant, override, owner_is_as_judged
 from tandem_controller.decide.plan import plan as make_plan
-from tandem_sim.api import Api, Client
+from tandem_sim.api import Api, Client, Refused
 from tandem_sim.events import Log
 from tandem_sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
 from tandem_sim.watch import Listed, News, Watch
@@ -167,7 +168,11 @@ class Controller:
                 yield from self._perform(write, world)
             except (ApiConflict, ApiGone):
                 yield from self._reread(write)
+                if isinstance(write, WriteAssignment) and write.claimant is not None:
+                    yield from self._reread(write.claimant)
                 return False
+            except Refused:
+                return True
             except ApiUnavailable:
                 age_s = self.kernel.now_s - world.snapshot.now_s
                 if not isinstance(write, WriteAssignment) or age_s >= PLAN_LIFE_S:
@@ -197,7 +202,11 @@ class Controller:
         server = self.client.api.server
         match write:
             case WriteAssignment(guest, _, changes):
+                if write.claimant is not None:
+                    yield from self._admit(write.claimant)
                 yield from self._status(Guest, guest.key, changes, guest.metadata.resource_version)
+            case WriteClaimant():
+                yield from self._admit(write)
             case WriteFinalizers(guest, finalizers):
                 yield from self._ask(lambda: server.set_finalizers(guest, finalizers))
             case SetUpMirror():
@@ -205,7 +214,11 @@ class Controller:
             case SwapAuthority():
                 yield from self._swap(write, world)
             case WriteStatus(kind, key, _, changes):
-                yield from self._status(KINDS[kind], key, changes, None)
+                yield from self._status(KINDS[kind], key, changes, write.version)
+
+    def _admit(self, write: WriteClaimant) -> Program:
+        server = self.client.api.server
+        yield from self._ask(lambda: server.add_claimant(write.mirror, write.host, write.claimant))
 
     def _ask(self, action: Callable[[], Resource]) -> Program:
         self._absorb((yield from self.client.call(action, API_TIMEOUT_S, write=True)))
@@ -227,6 +240,7 @@ class Controller:
         if write.authority is not None:
             request_id = f"{self.name}#{self.kernel.number('request')}"
             changes["authority"] = write.authority.model_copy(update={"request_id": request_id})
+            changes["claimants"] = {}
         difference = patch(mirror.status, mirror.status.model_copy(update=changes))
         seen = mirror.metadata
         yield from self._status(Mirror, mirror.key, difference, seen.resource_version, seen.uid)

@@ -13,6 +13,7 @@ from tandem_scenario.plan import WorldPlan
 from tandem_scenario.scenario import Scenario, Upon, require_verbs
 from tandem_sim.events import Line
 from tandem_sim.referee import History
+from tandem_sim.review import Reviewed
 from tandem_sim.verbs import DOING, take
 from tandem_sim.world import World
 
@@ -26,19 +27,33 @@ class Result:
 
 
 def play(
-    scenario: Scenario, seed: int | None = None, echo: Callable[[str], None] | None = None
+    scenario: Scenario,
+    seed: int | None = None,
+    echo: Callable[[str], None] | None = None,
+    seen: Callable[[Reviewed], None] = lambda _: None,
 ) -> Result:
     """From beginning to end. Raises: BadScenario: it wants what the simulator cannot do."""
     require_verbs(scenario, {*DOING, Upon.verb}, "the simulator")
     if seed is not None:
         scenario = replace(scenario, world=replace(scenario.world, seed=seed))
-    world = begin(scenario.world, settled=scenario.settled)
+    world = begin(scenario.world, settled=scenario.settled, seen=seen)
     return go_on(world, scenario, echo)
 
 
-def begin(plan: WorldPlan, *, settled: bool) -> World:
-    """A world at its time 0."""
+def begin(
+    plan: WorldPlan,
+    *,
+    settled: bool,
+    seen: Callable[[Reviewed], None] = lambda _: None,
+    enforced: bool = False,
+) -> World:
+    """A world at its time 0. ``seen`` is told of every write to a status, from the first on.
+
+    ``enforced``: the API server refuses what the policies do.
+    """
     world = World(plan)
+    review = world.api.server.review
+    review.seen, review.enforces = seen, enforced
     world.begin(settled=settled)
     if settled:
         world.settle()

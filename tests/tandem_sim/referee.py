@@ -67,6 +67,7 @@ class Referee:
         self.hold = Hold(truth, self._broken)
         truth.server.on_authority.append(self.authority_changed)
         truth.server.restored.append(self.restored)
+        truth.server.review.broken.append(self._broken)
 
     def knows(self, guest: str, mirror: Mirror) -> None:
         """There is this guest, on this mirror."""

@@ -72,7 +72,7 @@ def _seen(before: Sighting | None, mirror: Mirror, guests: Sequence[Guest]) -> S
 
 def _taken(was: Authority, now: Authority, mirror: Mirror, guests: Sequence[Guest]) -> Sighting:
     order = order_for(mirror, now.owner, guests)
-    if order is not None and proves(order, was):
+    if order is not None and proves(order.proof, was):
         return Sighting(mirror.metadata.uid, now)
     what = (
         f"{now.owner} took it from {was.owner} after epoch {was.epoch}, and no assignment held a"

@@ -1,6 +1,7 @@
 """What a mirror's status says: phase, owner, conditions, and what became of an override.
 
-Called by ``plan``. It leaves authority, device numbers and the hosts' reports as they are.
+Called by ``plan``. It leaves authority, device numbers and the hosts' reports as they are, and adds
+no claimant.
 """
 
 from tandem_api.authority import Mode
@@ -8,13 +9,19 @@ from tandem_api.meta import Condition
 from tandem_api.mirror import Accepted, Mirror, MirrorStatus
 from tandem_api.reasons import Reason
 from tandem_controller.decide import mirrors
+from tandem_controller.decide.claimants import Assignments, kept
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped, unknown
 from tandem_controller.decide.lawful import doubt
 from tandem_controller.decide.model import Refusal, World
 
 
-def mirror_status(mirror: Mirror, world: World, override: Refusal | None) -> MirrorStatus:
-    """The mirror's whole status; ``override`` is why a person's order is not carried out."""
+def mirror_status(
+    mirror: Mirror, world: World, override: Refusal | None, new: Assignments | None = None
+) -> MirrorStatus:
+    """The mirror's whole status.
+
+    ``override`` is why a person's order is not carried out, ``new`` what this plan assigns.
+    """
     old, generation = mirror.status, mirror.metadata.generation
     obstacle = mirrors.redundancy(mirror, world)
     valid = not world.problems_of(mirror)
@@ -31,6 +38,7 @@ def mirror_status(mirror: Mirror, world: World, override: Refusal | None) -> Mir
         update={
             "phase": _phase(mirror, world, obstacle),
             "owner": old.authority.owner if old.authority else "",
+            "claimants": kept(mirror, world, new or {}),
             "accepted": Accepted.of(mirror.spec) if valid else old.accepted,
             "reason": reason,
             "message": message,

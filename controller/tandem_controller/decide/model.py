@@ -14,7 +14,7 @@ from tandem_api.guest import Assignment, FencingProof, Guest
 from tandem_api.host import Host
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import Condition, ObjectKey, Problem, Resource
-from tandem_api.mirror import DeviceNumbers, Mirror, ReplicaReport
+from tandem_api.mirror import Claimant, DeviceNumbers, Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
 from tandem_api.validation import Catalogue
@@ -217,13 +217,30 @@ Decision = Assign | Keep | Blocked
 
 
 @dataclass(frozen=True)
+class WriteClaimant:
+    """Let a host claim the mirror; only if it is still as it was judged.
+
+    With a proof about the present epoch, at that epoch. Else in this version: a controller that was
+    paused must not take back what the next one proved.
+    """
+
+    mirror: Mirror
+    host: str
+    claimant: Claimant
+
+
+@dataclass(frozen=True)
 class WriteAssignment:
-    """The guest's new status, with a new assignment; only if the guest is still this version."""
+    """The guest's new status, with a new assignment; only if the guest is still this version.
+
+    ``claimant`` is written first, if the mirror lacks it: the host could not claim without.
+    """
 
     guest: Guest
     assignment: Assignment
     patch: Mapping[str, object]
     notices: tuple["Notice", ...] = ()
+    claimant: WriteClaimant | None = None
 
 
 @dataclass(frozen=True)
@@ -263,16 +280,19 @@ class Notice:
 
 @dataclass(frozen=True)
 class WriteStatus:
-    """A merge patch of the controller's own part of a status."""
+    """A merge patch of the controller's own part of a status; with ``version`` only of that one."""
 
     kind: str
     key: ObjectKey
     uid: str
     patch: Mapping[str, object]
     notices: tuple[Notice, ...] = ()
+    version: str | None = None
 
 
-Write = WriteAssignment | WriteFinalizers | SetUpMirror | SwapAuthority | WriteStatus
+Write = (
+    WriteAssignment | WriteClaimant | WriteFinalizers | SetUpMirror | SwapAuthority | WriteStatus
+)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from tandem_api.validation import (
     mirror_problems,
     site_problems,
 )
+from tandem_controller.decide.claimants import Assignments, to_add, to_mend
 from tandem_controller.decide.conditions import bad, patch, stamped, transitions
 from tandem_controller.decide.guest_status import (
     assignment_after,
@@ -81,7 +82,9 @@ def plan(snapshot: Snapshot) -> Plan:
         if isinstance(got := overrides[mirror.key], Grant)
     ]
     urgent += set_up(world)
-    statuses += _other_statuses(world, refusals)
+    new = {w.guest.key: w.assignment for w in urgent if isinstance(w, WriteAssignment)}
+    urgent += to_mend(world, new)
+    statuses += _other_statuses(world, refusals, new)
     return Plan(tuple(urgent), tuple(statuses), decisions, refusals, world)
 
 
@@ -167,7 +170,8 @@ def _guest_writes(guest: Guest, world: World, decision: Decision) -> Iterator[Wr
         assert assignment is not None
         # The conditions that change with it would say the same; many guests may be taken over now.
         notice = Notice(False, decision.reason, decision.message)
-        yield WriteAssignment(guest, assignment, patch(guest.status, status), (notice,))
+        changes, claimant = patch(guest.status, status), to_add(guest, assignment, world)
+        yield WriteAssignment(guest, assignment, changes, (notice,), claimant)
     elif FINALIZER in finalizers and deleting and _may_go(guest, world):
         yield WriteFinalizers(guest, tuple(f for f in finalizers if f != FINALIZER))
 
@@ -227,11 +231,18 @@ def _judged(hosts: Iterable[str], world: World) -> bool:
 # -- the other kinds
 
 
-def _other_statuses(world: World, refusals: dict[ObjectKey, Refusal]) -> Iterator[WriteStatus]:
+def _other_statuses(
+    world: World, refusals: dict[ObjectKey, Refusal], new: Assignments
+) -> Iterator[WriteStatus]:
     for mirror in world.snapshot.mirrors:
         if _judged((replica.host for replica in mirror.spec.replicas), world):
-            new = mirror_status(mirror, world, refusals.get(mirror.key))
-            yield from _status_write(mirror, mirror.status, new, _mirror_notices(mirror, new))
+            shown = mirror_status(mirror, world, refusals.get(mirror.key), new)
+            notices = _mirror_notices(mirror, shown)
+            for write in _status_write(mirror, mirror.status, shown, notices):
+                # An entry is not taken away on top of one that somebody else has just added.
+                narrows = "claimants" in write.patch
+                version = mirror.metadata.resource_version if narrows else None
+                yield replace(write, version=version)
     for view in world.hosts.values():
         if view.freshness is not Freshness.UNKNOWN:
             status = host_status(view, world)

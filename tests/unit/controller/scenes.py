@@ -18,6 +18,7 @@ from tandem_api.timing import DEFAULT, Timing
 from tandem_controller.decide.guests import decide
 from tandem_controller.decide.leases import Count, LeaseTracker
 from tandem_controller.decide.model import Decision, Plan, Snapshot, World
+from tandem_controller.decide.phases import TAKEOVER_PROOFS
 from tandem_controller.decide.plan import plan, world_of
 
 A, B = "burjassot-1", "tarongers-1"
@@ -68,6 +69,8 @@ class Scene:
     assignment: dict[str, Any] | None = field(default_factory=lambda: assigned(A))
     reports: dict[str, dict[str, Any]] = field(default_factory=lambda: {A: report(A)})
     status: dict[str, Any] = field(default_factory=dict)
+    claimants: dict[str, Any] | None = None
+    """None: as the assignment says."""
     covered: bool = True
     link_down_since_s: dict[str, float] = field(default_factory=dict)
     more: list[Guest] = field(default_factory=list)
@@ -146,9 +149,21 @@ class Scene:
         status: dict[str, Any] = {"replicas": self.replicas, "conditions": self.mirror_conditions}
         if self.authority is not None:
             status["authority"] = self.authority
+            status["claimants"] = self.claimants_shown()
         if self.numbers is not None:
             status["deviceNumbers"] = self.numbers
         return mirror("g", status=status, **self.mirror)
+
+    def claimants_shown(self) -> dict[str, Any]:
+        """Level with the assignment, unless a test says otherwise."""
+        if self.claimants is not None:
+            return self.claimants
+        assignment = self.assignment or {}
+        if not assignment.get("host"):
+            return {}
+        proof = assignment.get("proof") or {}
+        takes = proof.get("kind") in TAKEOVER_PROOFS
+        return {assignment["host"]: {"guest": "g", **({"proof": proof} if takes else {})}}
 
 
 def moving() -> Scene:

@@ -32,6 +32,7 @@ from unit.actuator.core.test_properties import (
     mirrors,
     proposals,
 )
+from unit.hostile.test_writers import with_claimant
 
 EXAMPLES = int(os.environ.get("TANDEM_EXAMPLES", "100"))
 WRITERS = (
@@ -98,7 +99,7 @@ class TestFiles:
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(mirrors(), all_facts, assignments)
 def test_every_transition_of_a_host_passes(at: Mirror, facts: Any, assigned: Any) -> None:
-    me = Writer(Role.HOST, facts.host)
+    me, at = Writer(Role.HOST, facts.host), with_claimant(at, assigned)
     for proposal in proposals(at, facts, assigned):
         status = at.status.model_copy(update={"authority": proposal.authority})
         after = at.model_copy(update={"status": status})

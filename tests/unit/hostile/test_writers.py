@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from tandem_api.guest import Guest
+from tandem_api.guest import Assignment
 from tandem_api.meta import Problem
-from tandem_api.mirror import Mirror
+from tandem_api.mirror import Claimant, Mirror
 from tandem_api.writers import CONTROLLER_USER, Role, Writer, status_problems
 from tandem_controller.decide.override import Grant, override
+from tandem_controller.decide.phases import is_takeover
 from tandem_examples.policy_server import status_refusal
 from tandem_hostile import A, B, Raw, guest, host, mirror
-from tandem_sim import builders
 from unit.actuator.core.test_properties import all_facts, assignments, mirrors, proposals
 from unit.controller.scenes import Scene
 
@@ -29,11 +29,18 @@ PERSON = Writer.of("ana", ["system:masters"])
 def test_every_transition_of_a_host_is_let_through(at: Mirror, facts: Any, assigned: Any) -> None:
     """A rule that is too strict would keep a link-loss grant or a takeover from being written."""
     me = Writer.of(f"tandem:host:{facts.host}")
-    guests = [builders.guest(assigned)]
+    at = with_claimant(at, assigned)
     for proposal in proposals(at, facts, assigned):
         status = at.status.model_copy(update={"authority": proposal.authority})
         after = at.model_copy(update={"status": status})
-        assert status_problems("Mirror", me, at.wire(), after.wire(), guests) == []
+        assert status_problems("Mirror", me, at.wire(), after.wire()) == []
+
+
+def with_claimant(at: Mirror, assigned: Assignment) -> Mirror:
+    """As the controller leaves it before it writes the assignment."""
+    proof = assigned.proof if is_takeover(assigned.proof) else None
+    entries = {assigned.host: Claimant(guest="g", proof=proof)} if assigned.host else {}
+    return at.model_copy(update={"status": at.status.model_copy(update={"claimants": entries})})
 
 
 def test_an_override_by_the_controller_is_let_through() -> None:
@@ -155,13 +162,13 @@ class TestClaims:
     def problems(
         self, *, assigned: str = B, at_epoch: int = 7, kind: str = "LeaseLost", **was: Any
     ) -> str:
-        before = patched(mirror("g"), **was)
-        after = patched(before, **NEXT, **MINE)
-        raw = guest("g")
         about = {"kind": kind, "atEpoch": at_epoch, "instance": f"{A}/boot/run"}
-        raw["status"]["assignment"].update({"host": assigned, "proof": about})
-        found = status_problems("Mirror", HOST_B, before, after, [Guest.parse(raw)])
-        return "; ".join(map(str, found))
+        claimants = {assigned: {"guest": "g", "proof": about}}
+        before = patched(mirror("g"), claimants=claimants, **was)
+        after = patched(before, **NEXT, **MINE)
+        found = list(map(str, status_problems("Mirror", HOST_B, before, after)))
+        assert status_refusal("Mirror", HOST_B, before, after) == (found or [""])[0]
+        return "; ".join(found)
 
     def test_with_the_controllers_proof_is_let_through(self) -> None:
         assert self.problems() == ""
@@ -180,10 +187,27 @@ class TestClaims:
         no = {"eligible": False, "reason": "LinkLost"}
         assert "may lack acknowledged writes" in self.problems(authority__eligible={B: no})
 
-    def test_is_let_through_where_guests_could_not_be_read(self) -> None:
-        before = mirror("g")
+    def test_of_a_mirror_that_nobody_owns_needs_no_proof(self) -> None:
+        nobody: Raw = {"authority__owner": "", "authority__ownerInstance": ""}
+        assert self.problems(**nobody, kind="Unowned") == ""
+        assert f"no guest of this mirror is assigned to {B}" in self.problems(**nobody, assigned=A)
+
+    def test_is_judged_as_before_where_the_field_is_not_known_yet(self) -> None:
+        """A controller of the release before takes guests over, and writes no claimant."""
+        before = patched(mirror("g"), claimants=None)
         after = patched(before, **NEXT, **MINE)
-        assert status_problems("Mirror", HOST_B, before, after, None) == []
+        assert status_problems("Mirror", HOST_B, before, after) == []
+        assert status_refusal("Mirror", HOST_B, before, after) == ""
+        lacking = {"eligible": False, "reason": "LinkLost"}
+        before = patched(before, authority__eligible={B: lacking})
+        after = patched(before, **NEXT, **MINE)
+        assert "may lack acknowledged" in status_refusal("Mirror", HOST_B, before, after)
+
+    def test_a_host_cannot_make_itself_one(self) -> None:
+        before = mirror("g")
+        mine = {B: {"guest": "g", "proof": {"kind": "LeaseLost", "atEpoch": 7}}}
+        said = status_refusal("Mirror", HOST_B, before, patched(before, claimants=mine))
+        assert said == f"status.claimants: is not a host's to write, and host {B} did"
 
 
 def test_the_first_authority_is_the_controllers() -> None:

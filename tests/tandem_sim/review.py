@@ -1,0 +1,68 @@
+"""The API server's own look at every write to a status: who writes what.
+
+It finds what ``writers`` refuses, which is what the policies in a real server refuse. A program
+that is right is refused nothing, but for a claim by an assignment that was taken back meanwhile. So
+every other finding is a broken promise: something would hang on a rule that is too strict. Nothing
+is kept from being written by it unless it ``enforces``: hosts are safe among each other without it,
+and what a rule of theirs is for must show. Called by ``api``; tests look at ``seen``, all that was
+written.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tandem_api.guest import Guest
+from tandem_api.meta import Problem, Resource
+from tandem_api.mirror import Mirror
+from tandem_api.writers import Role, Writer, order_for, proves, status_problems
+
+REVIEWED = ("Host", "Mirror", "Guest")
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """One write to a status."""
+
+    writer: Writer
+    old: Resource
+    new: Resource
+
+
+@dataclass
+class Review:
+    """``writer`` is who asks just now; None: nobody does, a scenario puts something there."""
+
+    writer: Writer | None = None
+    enforces: bool = False
+    seen: Callable[[Reviewed], None] = lambda _: None
+    broken: list[Callable[[str], None]] = field(default_factory=list)
+
+    def of(self, host: str) -> Writer:
+        """Programs on hosts have a host; the controller has none."""
+        return Writer(Role.HOST, host) if host else Writer(Role.CONTROLLER)
+
+    def problems(self, old: Resource | None, new: Resource, guests: Iterable[Guest]) -> str:
+        """Why this must not be written, or nothing. ``broken`` is told of a rule's fault."""
+        kind = type(new).__name__
+        if self.writer is None or old is None or kind not in REVIEWED:
+            return ""
+        write = Reviewed(self.writer, old, new)
+        self.seen(write)
+        found = status_problems(kind, self.writer, old.wire(), new.wire())
+        if found and not (isinstance(old, Mirror) and _taken_back(self.writer, old, guests)):
+            self._tell(new, found)
+        return "; ".join(map(str, found)) if self.enforces else ""
+
+    def _tell(self, new: Resource, found: list[Problem]) -> None:
+        for told in self.broken:
+            told(f"the API server refuses {self.writer} a write to {new.key}: {found[0]}")
+
+
+def _taken_back(writer: Writer, mirror: Mirror, guests: Iterable[Guest]) -> bool:
+    """Whether no assignment lets this host claim the mirror any more."""
+    was = mirror.status.authority
+    if writer.role is not Role.HOST or was is None or was.owner == writer.host:
+        return False
+    mine = [guest for guest in guests if guest.metadata.namespace == mirror.metadata.namespace]
+    order = order_for(mirror, writer.host, mine)
+    return order is None or bool(was.owner and not proves(order.proof, was))
