@@ -1,6 +1,7 @@
 """``tandem-controller``: decide where guests run.
 
-Stopping it (SIGTERM) changes nothing for guests that run; another replica leads at once.
+Stopping it (SIGTERM) changes nothing for guests that run: the Lease is given up at once, and
+another replica leads when it looks next, within a second.
 """
 
 import argparse
@@ -9,6 +10,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -73,27 +76,27 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _on_signals(act: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, act)
+
+
 async def _run(settings: Settings) -> None:
     """Until SIGTERM or SIGINT."""
     stop = asyncio.Event()
+    _on_signals(stop.set)
     async with assembled(settings, _version()) as replica:
-        running = asyncio.create_task(replica.run(stop))
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await running
+        await replica.run(stop)
     log.info("stopped; guests are left as they are")
 
 
 async def _admission(settings: Settings) -> None:
     """Until SIGTERM or SIGINT."""
     stop = asyncio.Event()
-    serving = asyncio.create_task(serve(settings, stop))
-    await asyncio.sleep(0)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await serving
+    take_signals = partial(_on_signals, stop.set)
+    take_signals()
+    await serve(settings, stop, spawned=take_signals)
 
 
 if __name__ == "__main__":

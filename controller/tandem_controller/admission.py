@@ -12,7 +12,7 @@ change admission would be the right to everything. Called by ``__main__``.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import kopf
@@ -129,8 +129,8 @@ def _serve_deletions(
     validate(*where, id=name, operations=["DELETE"], registry=registry)(deletion)
 
 
-async def serve(options: Settings, stop: asyncio.Event) -> None:
-    """Until ``stop`` is set.
+async def serve(options: Settings, stop: asyncio.Event, spawned: Callable[[], None]) -> None:
+    """Until ``stop`` is set. ``spawned``: see ``_operate``.
 
     Raises:
         ValueError: the certificate or its key is not configured.
@@ -150,7 +150,8 @@ async def serve(options: Settings, stop: asyncio.Event) -> None:
     )
     admission = Admission(client)
     try:
-        await kopf.operator(
+        await _operate(
+            spawned,
             registry=registry_for(admission, client.connection),
             settings=chosen,
             identity=OPERATOR,
@@ -160,3 +161,15 @@ async def serve(options: Settings, stop: asyncio.Event) -> None:
         )
     finally:
         await client.close()
+
+
+async def _operate(spawned: Callable[[], None], **operator: Any) -> None:
+    """``kopf.operator``, but the process's signals remain ours: ``spawned`` sets them up again.
+
+    kopf puts handlers of its own in place when it spawns its tasks, and offers no way to keep it
+    from that. Nothing is awaited between that and ``spawned``, so no signal can fall in between.
+    """
+    before = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(**operator)
+    spawned()
+    await kopf.run_tasks(tasks, ignored=before)

@@ -41,8 +41,12 @@ class Replica:
     health: HealthServer
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop`` is set, or a part fails. Gives up leadership at the end."""
-        watching = asyncio.create_task(self.watching.run(stop, self.controller.reachable))
+        """Until ``stop`` is set, or a part fails. Then leadership is given up before all else.
+
+        The watches end last: whoever still leads plans on what they bring.
+        """
+        unwatch = asyncio.Event()
+        watching = asyncio.create_task(self.watching.run(unwatch, self.controller.reachable))
         parts = [
             asyncio.create_task(self.controller.run()),
             asyncio.create_task(self.events.run()),
@@ -55,9 +59,9 @@ class Replica:
             for task in done - {stopping}:
                 task.result()
         finally:
-            stop.set()
-            await _ended([*parts, stopping])
             await self.leadership.resign()
+            await _ended([*parts, stopping])
+            unwatch.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(watching, KOPF_EXIT_TIMEOUT_S)
 

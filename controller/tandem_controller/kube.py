@@ -103,17 +103,20 @@ class KubeApi:
             return Seen("", None)
         except KubeError as error:
             raise ApiUnavailable(str(error)) from error
-        holder = (lease.get("spec") or {}).get("holderIdentity") or ""
-        return Seen(holder, lease["metadata"]["resourceVersion"])
+        spec = lease.get("spec") or {}
+        holder, transitions = spec.get("holderIdentity") or "", spec.get("leaseTransitions") or 0
+        return Seen(holder, lease["metadata"]["resourceVersion"], transitions)
 
-    async def renew_election(self, holder: str, version: str | None, acquired: bool) -> str:
+    async def renew_election(
+        self, holder: str, version: str | None, transitions: int | None = None
+    ) -> str:
         return await _answered(
             self._client.renew_lease(
                 LEASE_NAME,
                 holder=holder,
                 duration_s=LEASE_S,
                 resource_version=version or "",
-                acquired=acquired,
+                transitions=transitions,
                 timeout_s=_ELECTION_TIMEOUT_S,
             )
         )

@@ -14,6 +14,8 @@ from tandem_controller.ports import Api, ApiConflict, ApiError
 
 log = logging.getLogger(__name__)
 
+GIVE_UP_TRIES = 3
+
 
 class Leadership:
     """One replica's leadership."""
@@ -21,11 +23,12 @@ class Leadership:
     def __init__(self, api: Api, identity: str) -> None:
         self._api = api
         self._state = Election(identity)
-        self._led = False
+        self._led = self._resigned = False
+        self._calling = asyncio.Lock()
 
     def leads(self) -> bool:
-        """Whether this replica leads, now."""
-        return self._state.leads(time.monotonic())
+        """Whether this replica leads, now. Once it has resigned it never does again."""
+        return not self._resigned and self._state.leads(time.monotonic())
 
     async def run(self) -> None:
         """For ever: one step, then wait for the rest of the interval."""
@@ -38,34 +41,53 @@ class Leadership:
     async def step(self) -> None:
         """Read, and renew or take over what is free. A failure changes nothing: time does."""
         try:
-            seen = await self._api.read_election()
-            self._state = election.observe(self._state, seen, time.monotonic())
-            match election.next_step(self._state, time.monotonic()):
-                case Renew(version, acquired):
-                    await self._renew(version, acquired)
-                case Follow():
-                    self._state = election.resigned(self._state)
+            async with self._calling:
+                await self._read()
+                await self._act()
         except ApiConflict:
             log.info("election: another replica was quicker")
         except ApiError as error:
             log.warning("election: %s", error)
         self._tell()
 
-    async def _renew(self, version: str | None, acquired: bool) -> None:
-        sent_s = time.monotonic()
-        new = await self._api.renew_election(self._state.identity, version, acquired)
-        self._state = election.renewed(self._state, new, sent_s, time.monotonic())
+    async def _read(self) -> None:
+        seen = await self._api.read_election()
+        self._state = election.observe(self._state, seen, time.monotonic())
+
+    async def _act(self) -> None:
+        if self._resigned:
+            return
+        match election.next_step(self._state, time.monotonic()):
+            case Renew(version, transitions):
+                sent_s = time.monotonic()
+                new = await self._api.renew_election(self._state.identity, version, transitions)
+                self._state = election.renewed(self._state, new, sent_s, time.monotonic())
+            case Follow():
+                self._state = election.resigned(self._state)
 
     async def resign(self) -> None:
-        """Stop leading at once, and let another replica begin at once."""
-        seen, led = self._state.seen, self.leads()
-        self._state = election.resigned(self._state)
-        if led and seen is not None:
-            try:
-                await self._api.renew_election("", seen.version, acquired=False)
-            except ApiError as error:
-                log.info("election: could not give it up: %s", error)
+        """Stop leading at once and for good, and let another replica begin at once."""
+        self._resigned = True
         self._tell()
+        try:
+            # A call that is under way is waited for: it may bring the Lease, or change its version.
+            async with self._calling:
+                await self._give_up()
+        except ApiError as error:
+            log.info("election: could not give it up: %s", error)
+
+    async def _give_up(self) -> None:
+        """Empty the Lease if it is held here, also if a renewal's answer had been lost."""
+        for _ in range(GIVE_UP_TRIES):
+            seen = self._state.seen
+            if seen is None or seen.holder != self._state.identity:
+                return
+            try:
+                await self._api.renew_election("", seen.version)
+                log.info("election: given up")
+                return
+            except ApiConflict:
+                await self._read()
 
     def _tell(self) -> None:
         if self.leads() != self._led:

@@ -96,8 +96,13 @@ class Api(Protocol):
         """The controllers' own Lease; no version if it is not there."""
         ...
 
-    async def renew_election(self, holder: str, version: str | None, acquired: bool) -> str:
-        """Write it if it still has this version (None: make it); returns the new version."""
+    async def renew_election(
+        self, holder: str, version: str | None, transitions: int | None = None
+    ) -> str:
+        """Write it if it still has this version (None: make it); returns the new version.
+
+        ``transitions``: the holder is a new one; how often it has passed on by that.
+        """
         ...
 
     async def event(

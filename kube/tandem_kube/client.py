@@ -307,13 +307,14 @@ class KubeClient:
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
         resource_version: str | None = None,
-        acquired: bool = False,
+        transitions: int | None = None,
         timeout_s: float = API_TIMEOUT_S,
     ) -> str:
         """Renew a Lease, or make it if there is none; returns the new resourceVersion.
 
         With ``resource_version`` only if it is still that version (empty: only if there is no
-        such Lease), else Conflict. ``acquired`` also sets acquireTime: the holder is a new one.
+        such Lease), else Conflict. ``transitions`` says that the holder is a new one, and how
+        often the Lease has passed on by that (0 in a new one); it also sets acquireTime.
         """
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         spec: dict[str, Any] = {
@@ -321,8 +322,8 @@ class KubeClient:
             "renewTime": now,
             "leaseDurationSeconds": max(1, round(duration_s)),
         }
-        if acquired:
-            spec["acquireTime"] = now
+        if transitions is not None:
+            spec |= {"acquireTime": now, "leaseTransitions": transitions}
         metadata = {"labels": dict(labels or {}), "annotations": dict(annotations or {})}
         key = ObjectKey(namespace=LEASE_NAMESPACE, name=name)
         body = {"metadata": metadata, "spec": spec}

@@ -251,7 +251,7 @@ async def test_lease_is_made_renewed_and_guarded(client: KubeClient, kinds: None
     labels = {"for": name}
     first = await client.renew_lease(name, holder="one", duration_s=10, labels=labels)
     second = await client.renew_lease(
-        name, holder="two", duration_s=10, labels=labels, annotations={"a": "b"}, acquired=True
+        name, holder="two", duration_s=10, labels=labels, annotations={"a": "b"}, transitions=3
     )
     assert second != first
     with pytest.raises(Conflict):

@@ -26,10 +26,14 @@ assert RENEW_INTERVAL_S * 2 < LEASE_S
 
 @dataclass(frozen=True)
 class Seen:
-    """The Lease as a quorum read gave it. No holder: nobody leads. No version: it is not there."""
+    """The Lease as a quorum read gave it. No holder: nobody leads. No version: it is not there.
+
+    ``transitions``: how often it passed to another holder, as ``kubectl`` and others read it.
+    """
 
     holder: str
     version: str | None
+    transitions: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,13 @@ class Election:
 
 @dataclass(frozen=True)
 class Renew:
-    """Write the Lease if it still has this version (None: make it). ``acquired``: a new holder."""
+    """Write the Lease if it still has this version (None: make it).
+
+    ``transitions``: for a new holder, how often it will have passed on; None: the holder stays.
+    """
 
     version: str | None
-    acquired: bool
+    transitions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,14 +84,17 @@ def next_step(election: Election, now_s: float) -> Renew | Follow:
     if seen is None:
         raise AssertionError("a step needs a read first")
     if seen.holder == election.identity:
-        return Renew(seen.version, acquired=False)
+        return Renew(seen.version)
+    if seen.version is None:
+        return Renew(None, 0)
     free = not seen.holder or now_s - election.seen_s >= WAIT_S
-    return Renew(seen.version, acquired=True) if free else Follow(seen.holder)
+    return Renew(seen.version, seen.transitions + 1) if free else Follow(seen.holder)
 
 
 def renewed(election: Election, version: str, sent_s: float, now_s: float) -> Election:
     """A renewal that was sent at ``sent_s`` is confirmed."""
-    seen = Seen(election.identity, version)
+    transitions = election.seen.transitions if election.seen is not None else 0
+    seen = Seen(election.identity, version, transitions)
     return replace(election, seen=seen, seen_s=now_s, until_s=sent_s + LEASE_S)
 
 

@@ -20,18 +20,24 @@ from tandem_controller.decide.election import (
 
 def test_a_lease_that_is_not_there_is_made() -> None:
     state = observe(Election("one"), Seen("", None), 1.0)
-    assert next_step(state, 1.0) == Renew(None, acquired=True)
+    assert next_step(state, 1.0) == Renew(None, 0)
 
 
 def test_a_lease_that_was_given_up_is_taken_at_once() -> None:
     state = observe(Election("one"), Seen("", "5"), 1.0)
-    assert next_step(state, 1.0) == Renew("5", acquired=True)
+    assert next_step(state, 1.0) == Renew("5", 1)
+
+
+def test_each_passing_on_is_counted_and_no_renewal_is() -> None:
+    state = observe(Election("one"), Seen("", "5", transitions=7), 1.0)
+    assert next_step(state, 1.0) == Renew("5", 8)
+    assert next_step(observe(state, Seen("one", "6", 8), 2.0), 2.0) == Renew("6")
 
 
 def test_another_holder_is_followed_until_its_time_is_surely_over() -> None:
     state = observe(Election("one"), Seen("two", "5"), 1.0)
     assert next_step(state, 1.0 + WAIT_S - 0.01) == Follow("two")
-    assert next_step(state, 1.0 + WAIT_S) == Renew("5", acquired=True)
+    assert next_step(state, 1.0 + WAIT_S) == Renew("5", 1)
 
 
 def test_each_renewal_of_the_other_starts_the_wait_again() -> None:
@@ -50,7 +56,7 @@ def test_a_renewal_that_is_not_confirmed_prolongs_nothing() -> None:
     state = renewed(Election("one"), "6", sent_s=10.0, now_s=10.1)
     state = observe(state, Seen("one", "7"), 13.0)  # ours, but its answer was lost
     assert not state.leads(10.0 + LEASE_S)
-    assert next_step(state, 13.0) == Renew("7", acquired=False)
+    assert next_step(state, 13.0) == Renew("7")
 
 
 def test_who_resigned_does_not_lead() -> None:
