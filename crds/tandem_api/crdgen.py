@@ -195,7 +195,12 @@ def _add_rules(schema: Schema, kind: str) -> None:
 
 
 def _rule(rule: Rule) -> Schema:
-    return {"rule": rule.expression, "message": rule.message}
+    found = {"rule": rule.expression, "message": rule.message}
+    if rule.said:
+        found["messageExpression"] = rule.said
+    if rule.field:
+        found["fieldPath"] = rule.field
+    return found
 
 
 def schema_of(info: KindInfo) -> Schema:

@@ -63,6 +63,11 @@ class Network(Model):
     model: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,20}$")] = "virtio"
 
 
+# As the API server says it; it cannot say which.
+SAME_BOOT = "a boot number is given twice; number the disks 1, 2, …"
+SAME_MAC = "a mac is used twice; give each card its own"
+
+
 class Domain(Model):
     """The virtual hardware."""
 
@@ -100,14 +105,8 @@ class Domain(Model):
                 if modern and disk.bus is DiskBus.IDE
             ),
             *(Problem("disks", f"volume {v} is used twice; remove one") for v in repeated(volumes)),
-            *(
-                Problem("disks", f"boot {n} is given twice; number the disks 1, 2, …")
-                for n in repeated(orders)
-            ),
-            *(
-                Problem("networks", f"mac {m} is used twice; give each card its own")
-                for m in repeated(macs)
-            ),
+            *(Problem("disks", f"{SAME_BOOT}: {n} is") for n in repeated(orders)),
+            *(Problem("networks", f"{SAME_MAC}: {m} is") for m in repeated(macs)),
         ]
 
 

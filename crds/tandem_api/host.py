@@ -18,9 +18,12 @@ def _canonical(address: str) -> str:
         ValueError: it has the right characters but is no address, such as 198.51.100.300.
     """
     try:
-        return str(ip_address(address))
+        found = ip_address(address)
+        if getattr(found, "ipv4_mapped", None) is not None:
+            raise ValueError  # The same address in two forms; an API server takes none of them.
     except ValueError:
         raise ValueError(f"{address} is no IP address; write one such as 198.51.100.11") from None
+    return str(found)
 
 
 Address = Annotated[

@@ -19,7 +19,10 @@ NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 
 # The subset of Kubernetes quantities that makes sense for memory and disks: whole numbers.
-QUANTITY_PATTERN = r"^[1-9][0-9]*(Ki|Mi|Gi|Ti|k|M|G|T)?$"
+# None is so large that its bytes do not fit into 63 bits: an API server could not compare them.
+QUANTITY_PATTERN = (
+    r"^[1-9]([0-9]{0,17}|[0-9]{0,14}(Ki|k)|[0-9]{0,11}(Mi|M)|[0-9]{0,8}(Gi|G)|[0-9]{0,5}(Ti|T))$"
+)
 Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=20)]
 
 _UNIT_BYTES: Mapping[str, int] = {

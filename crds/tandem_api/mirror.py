@@ -77,6 +77,16 @@ class Replica(Model):
     ]
 
 
+# As the API server says it; it cannot say which.
+NO_DEVICE = "a volume has no device; add one for every volume to both replicas' devices"
+NO_VOLUME = "a device is given for what is no volume of this mirror; remove it, or add the volume"
+SAME_DEVICE = "a device is there twice; give each volume its own"
+PORT_CHANGED = "cannot change once the mirror is set up; set it back, or remove it"
+VOLUMES_CHANGED = (
+    "cannot be removed, renamed or reordered; set them back, and add new ones at the end"
+)
+
+
 class OverrideRequest(Model):
     """A person's order to give a mirror to a host that may lack acknowledged writes."""
 
@@ -165,10 +175,10 @@ def _device_problems(field: str, names: list[str], replica: Replica) -> list[Pro
     missing = sorted(set(names) - set(replica.devices))
     unknown = sorted(set(replica.devices) - set(names))
     return [
-        *(Problem(field, f"volume {n} has no device; add {n}: /dev/…") for n in missing),
-        *(Problem(field, f"{n} is no volume of this mirror; remove it") for n in unknown),
+        *(Problem(field, f"{NO_DEVICE}: volume {n} has none") for n in missing),
+        *(Problem(field, f"{NO_VOLUME}: {n} is none") for n in unknown),
         *(
-            Problem(field, f"{path} is there twice; give each volume its own device")
+            Problem(field, f"{SAME_DEVICE}: {path} is")
             for path in repeated(list(replica.devices.values()))
         ),
     ]

@@ -16,15 +16,24 @@ Holds values only. Called by ``crdgen``, which fails if a path here names nothin
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tandem_api import timing
+from tandem_api import guest, mirror, timing
 
 
 @dataclass(frozen=True)
 class Rule:
-    """An expression that must be true, and what a person reads if it is not."""
+    """An expression that must be true, and what a person reads if it is not.
+
+    It is what the types and ``validation`` say, who add after a colon what a server cannot: a
+    number as text, or a name that was looked for, is of unbounded length to it, and it refuses the
+    whole definition. ``said`` is an expression that gives the message with the object's own words
+    where a server can; it takes ``message`` if it cannot. ``field``, such as ``.spec.port``, is
+    below where the rule stands.
+    """
 
     expression: str
     message: str
+    said: str = ""
+    field: str = ""
 
 
 # "" is the whole object; "[]" is any item of a list.
@@ -48,33 +57,39 @@ _BYTES = (
     " 'Ti': 1099511627776, 'k': 1000, 'M': 1000000, 'G': 1000000000, 'T': 1000000000000}}"
     "[{0}.find('[A-Za-z]*$')]"
 )
+_LEAST_LEASE_S = (
+    "self.clockRateRatio * (self.selfFenceSeconds + self.fencingSeconds"
+    f" + double(self.watchdogSeconds)) + {timing.MARGIN_S}"
+)
 _INDEXES = str(list(range(16)))  # as many as there may be volumes
 
 SITE_RULES: Mapping[str, tuple[Rule, ...]] = {
     "spec": (
+        # A server judges the default `{}` of spec as it stands, before profile has its own.
         Rule(
-            # A server judges the default `{}` of spec as it stands, before profile has its own.
-            "has(self.heartbeat) == (has(self.profile) && self.profile == 'Custom')",
-            "heartbeat and profile Custom go together; set profile: Custom and give heartbeat,"
-            " or remove heartbeat",
+            "has(self.heartbeat) || !has(self.profile) || self.profile != 'Custom'",
+            "is missing, and profile is Custom; add it, or set profile to Default or Fast",
+            field=".heartbeat",
+        ),
+        Rule(
+            "!has(self.heartbeat) || (has(self.profile) && self.profile == 'Custom')",
+            "has no effect without profile Custom; set profile: Custom, or remove it",
+            "'has no effect with profile ' + self.profile + '; set profile: Custom, or remove it'",
+            ".heartbeat",
         ),
     ),
     "spec.heartbeat": (
         Rule(
-            "self.leaseDurationSeconds >= self.clockRateRatio * (self.selfFenceSeconds"
-            f" + self.fencingSeconds + double(self.watchdogSeconds)) + {timing.MARGIN_S}",
-            "leaseDurationSeconds is too short; raise it to at least clockRateRatio x"
-            f" (selfFenceSeconds + fencingSeconds + watchdogSeconds) + {timing.MARGIN_S}",
+            f"self.leaseDurationSeconds >= {_LEAST_LEASE_S}",
+            timing.LEASE_TOO_SHORT,
         ),
         Rule(
             "self.renewIntervalSeconds * 2.0 <= self.selfFenceSeconds",
-            "renewIntervalSeconds leaves no room for one lost heartbeat; lower it to at most half"
-            " of selfFenceSeconds",
+            timing.NO_ROOM,
         ),
         Rule(
             f"self.linkDetectionSeconds >= {timing.MIN_LINK_DETECTION_S}",
-            f"linkDetectionSeconds cannot be met; raise it to at least"
-            f" {timing.MIN_LINK_DETECTION_S}",
+            timing.LINK_UNDETECTED,
         ),
     ),
 }
@@ -85,57 +100,75 @@ MIRROR_RULES: Mapping[str, tuple[Rule, ...]] = {
             "self.spec.protocol == oldSelf.spec.protocol || !has(self.status)"
             " || !has(self.status.authority) || !has(self.status.authority.owner)"
             " || self.status.authority.owner == ''",
-            "spec.protocol cannot change while a guest runs; set it back, or set running: false"
-            " on the guest first",
+            "cannot change while a guest runs; set it back, or set running: false on the guest"
+            " first",
+            "'cannot change from ' + oldSelf.spec.protocol + ' to ' + self.spec.protocol"
+            " + ' while ' + self.status.authority.owner + ' uses the mirror; set it back to '"
+            " + oldSelf.spec.protocol + ', or set running: false on the guest first'",
+            ".spec.protocol",
         ),
         Rule(
             "!has(self.spec.port) || !has(self.status) || !has(self.status.deviceNumbers)"
             " || self.spec.port == self.status.deviceNumbers.port",
-            "spec.port cannot change once the mirror is set up; set it back, or remove it",
+            mirror.PORT_CHANGED,
+            field=".spec.port",
         ),
     ),
     "spec": (
         Rule(
             "self.volumes.all(v, self.replicas.all(r, v.name in r.devices))",
-            "replicas: a volume has no device; add one for every volume to both replicas' devices",
+            mirror.NO_DEVICE,
+            field=".replicas",
         ),
         Rule(
             "self.replicas.all(r, r.devices.size() <= self.volumes.size())",
-            "replicas: devices name a volume that the mirror does not have; remove it, or add it"
-            " to volumes",
+            mirror.NO_VOLUME,
+            field=".replicas",
         ),
         Rule(
             "self.replicas.all(r, self.volumes.all(v, !(v.name in r.devices)"
             " || self.volumes.exists_one(w, w.name in r.devices"
             " && r.devices[w.name] == r.devices[v.name])))",
-            "replicas: a device is there twice; give each volume its own device",
+            mirror.SAME_DEVICE,
+            field=".replicas",
         ),
         Rule(
             f"{_INDEXES}.all(i, i >= oldSelf.volumes.size() || (i < self.volumes.size()"
             " && self.volumes[i].name == oldSelf.volumes[i].name))",
-            "volumes cannot be removed, renamed or reordered; add new ones at the end",
+            mirror.VOLUMES_CHANGED,
+            field=".volumes",
         ),
         Rule(
             "self.replicas.all(r, oldSelf.replicas.exists(o, o.host == r.host))",
             "replicas cannot move to another host; make a new mirror there and copy the data",
+            "'is ' + (oldSelf.replicas.exists(o, o.host == self.replicas[0].host)"
+            " ? self.replicas[1].host : self.replicas[0].host)"
+            " + ', but the replicas are on ' + oldSelf.replicas[0].host + ' and '"
+            " + oldSelf.replicas[1].host + ' and cannot move; set it back, or make a new mirror and"
+            " copy the data'",
+            ".replicas",
         ),
     ),
     "spec.volumes[].size": (
         Rule(
             f"self == oldSelf || {_BYTES.format('self')} >= {_BYTES.format('oldSelf')}",
-            "a size cannot shrink: the data would be cut off; set it back, or make it larger",
+            "cannot shrink, since data would be cut off; set it back, or make it larger",
+            "'cannot shrink from ' + oldSelf + ' to ' + self + ', since data would be cut off; set"
+            " it back to ' + oldSelf + ', or make it larger'",
         ),
     ),
     "spec.replicas": (
         Rule(
             "self.size() != 2 || self[0].host != self[1].host",
-            "both replicas are on one host; name hosts of two sites",
+            "both are on one host; name hosts of two sites",
+            "'both are on host ' + self[0].host + '; name hosts of two sites'",
         ),
     ),
     "spec.override": (
         Rule(
             "self.acceptDataLoss",
-            "acceptDataLoss is false, so nothing would be done; set it to true, or remove override",
+            "is false, so nothing would be done; set it to true, or remove override",
+            field=".acceptDataLoss",
         ),
     ),
 }
@@ -145,26 +178,48 @@ GUEST_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             "self.spec.mirror == oldSelf.spec.mirror || !has(self.status)"
             " || !has(self.status.host) || self.status.host == ''",
-            "spec.mirror cannot change while the guest runs; set running: false first",
+            "cannot change before the guest has stopped; set it back, and for a move set running:"
+            " false and wait until its phase is Stopped",
+            "'cannot change from ' + oldSelf.spec.mirror + ' to ' + self.spec.mirror + ' before the"
+            " guest has stopped; set it back to ' + oldSelf.spec.mirror + ', and for a move set"
+            " running: false and wait until its phase is Stopped'",
+            ".spec.mirror",
         ),
     ),
     "spec.domain": (
         Rule(
             "self.firmware != 'UEFI' || self.disks.all(d, d.bus != 'ide')",
-            "disks: bus ide needs firmware BIOS; use sata or virtio",
+            "ide needs firmware BIOS; use sata or virtio",
+            field=".disks",
+        ),
+    ),
+    "spec.domain.networks": (
+        Rule(
+            "self.all(a, self.exists_one(b, b.mac.lowerAscii() == a.mac.lowerAscii()))",
+            guest.SAME_MAC,
         ),
     ),
     "spec.domain.disks": (
         Rule(
             "self.all(a, !has(a.boot) || self.exists_one(b, has(b.boot) && b.boot == a.boot))",
-            "a boot number is given twice; number the disks 1, 2, …",
+            guest.SAME_BOOT,
+        ),
+    ),
+}
+
+HOST_RULES: Mapping[str, tuple[Rule, ...]] = {
+    "spec.replicationAddress": (
+        Rule(
+            "isIP(self)",
+            "is no IP address; write one such as 198.51.100.11",
+            "self + ' is no IP address; write one such as 198.51.100.11'",
         ),
     ),
 }
 
 RULES: Mapping[str, Mapping[str, tuple[Rule, ...]]] = {
     "Site": SITE_RULES,
-    "Host": {},
+    "Host": HOST_RULES,
     "Mirror": MIRROR_RULES,
     "Guest": GUEST_RULES,
 }

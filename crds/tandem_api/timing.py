@@ -106,27 +106,35 @@ class Timing(Model):
         least_s = self.clock_rate_ratio * residue_s + MARGIN_S
         if self.lease_duration_seconds < least_s:
             return (
-                f"leaseDurationSeconds {self.lease_duration_seconds:g} is too short: a host may run"
-                f" guests for up to {least_s:g} s after its last heartbeat"
-                " (clockRateRatio x (selfFenceSeconds + fencingSeconds + watchdogSeconds) +"
-                f" {MARGIN_S:g}); raise leaseDurationSeconds to at least {least_s:g}"
+                f"{LEASE_TOO_SHORT}: that is {least_s:g}, for so long a host may run guests after"
+                f" its last heartbeat, and it is {self.lease_duration_seconds:g}"
             )
         if self.renew_interval_seconds * 2 > self.self_fence_seconds:
             return (
-                f"renewIntervalSeconds {self.renew_interval_seconds:g} leaves no room for one lost"
-                f" heartbeat: lower it to at most {self.self_fence_seconds / 2:g}"
-                " (half of selfFenceSeconds)"
+                f"{NO_ROOM}: that is {self.self_fence_seconds / 2:g}, and it is"
+                f" {self.renew_interval_seconds:g}"
             )
         if self.link_detection_seconds < MIN_LINK_DETECTION_S:
-            return (
-                f"linkDetectionSeconds {self.link_detection_seconds:g} cannot be met: DRBD pings"
-                f" once a second at most; raise it to at least {MIN_LINK_DETECTION_S:g}"
-            )
+            return f"{LINK_UNDETECTED}: it is {self.link_detection_seconds:g}"
         return None
 
 
 MIN_LINK_DETECTION_S = 1.5
 """DRBD's ``ping-int`` is whole seconds, at least 1, and a ping needs its answer."""
+
+# As the API server says it; it cannot put the numbers in.
+LEASE_TOO_SHORT = (
+    "leaseDurationSeconds is too short; raise it to at least clockRateRatio x (selfFenceSeconds"
+    f" + fencingSeconds + watchdogSeconds) + {MARGIN_S:g}"
+)
+NO_ROOM = (
+    "renewIntervalSeconds leaves no room for one lost heartbeat; lower it to at most half of"
+    " selfFenceSeconds"
+)
+LINK_UNDETECTED = (
+    "linkDetectionSeconds cannot be met, since DRBD pings once a second at most; raise it to at"
+    f" least {MIN_LINK_DETECTION_S:g}"
+)
 
 DEFAULT = Timing(
     renew_interval_seconds=1.0,

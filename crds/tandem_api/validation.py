@@ -17,7 +17,7 @@ from typing import Self, TypeVar
 from tandem_api.guest import Guest
 from tandem_api.host import Host
 from tandem_api.meta import GROUP, ObjectKey, Problem, Resource, quantity_bytes
-from tandem_api.mirror import Accepted, Mirror
+from tandem_api.mirror import PORT_CHANGED, VOLUMES_CHANGED, Accepted, Mirror
 from tandem_api.parsing import parse_problems
 from tandem_api.site import Site
 from tandem_api.templates import template_problems
@@ -230,8 +230,7 @@ def _claimed_port(mirror: Mirror, catalogue: Catalogue) -> Iterator[Problem]:
     if numbers and numbers.port != wanted:
         yield Problem(
             "spec.port",
-            f"is {wanted}, but the mirror was set up with {numbers.port}, which cannot change;"
-            f" set it back to {numbers.port}, or remove it",
+            f"{PORT_CHANGED}: it was set up with {numbers.port}, and this is {wanted}",
         )
         return
     for replica in mirror.spec.replicas:
@@ -289,8 +288,7 @@ def _volume_changes(mirror: Mirror, accepted: Accepted) -> Iterator[Problem]:
     if now[: len(before)] != before:
         yield Problem(
             "spec.volumes",
-            f"must begin with {', '.join(before)}: volumes cannot be removed, renamed or"
-            " reordered; set them back, and add new ones at the end",
+            f"{VOLUMES_CHANGED}: they must begin with {', '.join(before)}",
         )
         return
     for index, (old, new) in enumerate(zip(accepted.volumes, mirror.spec.volumes, strict=False)):

@@ -75,7 +75,7 @@ async def test_people_are_told_at_once_what_cannot_be(scene: Scene) -> None:
     smaller = [{"name": "root", "size": "1Gi"}, {"name": "data", "size": "1Ti"}]
     said = await edit(scene, MIRRORS, {"volumes": smaller})
     assert "spec.volumes[0].size: " in said
-    assert "a size cannot shrink" in said
+    assert "cannot shrink from" in said
     said = await edit(scene, GUESTS, {"mirror": "other"})
     assert "spec.mirror: cannot change from g to other before the guest has stopped" in said
     assert await edit(scene, GUESTS, {"priority": 7}) == ""

@@ -50,6 +50,15 @@ class Bad:
     noticed_by: str
     objects: list[Raw]
 
+    @property
+    def text(self) -> str:
+        """The problem without whose it is, and without the field."""
+        return self.problem.split(": ", maxsplit=2)[2]
+
+    def is_said_as(self, said: str) -> bool:
+        """Whether a server's words are Tandem's, which may add numbers and names after a colon."""
+        return self.text == said or self.text.startswith(f"{said}: ")
+
 
 def documents(path: Path) -> list[Raw]:
     """A file's objects of Tandem's kinds."""

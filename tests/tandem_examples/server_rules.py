@@ -7,6 +7,7 @@ find a rule too costly. Called by unit tests.
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any
 
 import cel
@@ -23,7 +24,8 @@ def broken_rules(schema: Schema, value: Any, old: Any = _ABSENT) -> Iterator[str
         if about_change and old is _ABSENT:
             continue
         if not _evaluate(rule["rule"], schema, value, old):
-            yield rule["message"]
+            said = rule.get("messageExpression")
+            yield _evaluate(said, schema, value, old) if said else rule["message"]
     for child_schema, child, old_child in _children(schema, value, old):
         yield from broken_rules(child_schema, child, old_child)
 
@@ -68,21 +70,30 @@ def _counterpart(schema: Schema, child: Any, old: Any) -> Any:
     return next(same, _ABSENT)
 
 
-def _evaluate(rule: str, schema: Schema, value: Any, old: Any) -> bool:
+def _evaluate(expression: str, schema: Schema, value: Any, old: Any) -> Any:
     variables = {"self": _typed(schema, value)}
     if old is not _ABSENT:
         variables["oldSelf"] = _typed(schema, old)
-    return _judge(rule, variables)
+    return _judge(expression, variables)
 
 
-def _judge(rule: str, variables: dict[str, Any]) -> bool:
+def _judge(expression: str, variables: dict[str, Any]) -> Any:
     context = cel.Context()
+    context.add_function("isIP", _is_address)
+    context.add_function("lowerAscii", lambda text: text.lower())
     context.add_function("find", lambda text, pattern: _found(pattern, text))
     for name, value in variables.items():
         context.add_variable(name, value)
-    result = cel.evaluate(rule, context)
-    assert isinstance(result, bool), f"{rule} gives {result!r}"
+    result = cel.evaluate(expression, context)
+    assert isinstance(result, bool | str), f"{expression} gives {result!r}"
     return result
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return getattr(ip_address(text), "ipv4_mapped", None) is None
+    except ValueError:
+        return False
 
 
 def _found(pattern: str, text: str) -> str:

@@ -63,9 +63,10 @@ def test_an_unchanged_object_breaks_no_rule(path: Any) -> None:
     [bad for bad in bad_files() if bad.noticed_by == BY_RULE],
     ids=lambda bad: bad.path.stem,
 )
-def test_a_rule_refuses(bad: Bad) -> None:
+def test_a_rule_refuses_in_the_words_of_tandem(bad: Bad) -> None:
     found = [refusal for raw in bad.objects for refusal in refusals(raw)]
     assert len(found) == 1, found
+    assert bad.is_said_as(found[0])
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,9 @@ def test_the_smallest_lease_duration_is_exactly_the_wait() -> None:
 
 
 def test_a_refusal_names_the_field_and_the_value_that_would_do() -> None:
-    with pytest.raises(ValidationError, match="raise leaseDurationSeconds to at least 10"):
+    with pytest.raises(
+        ValidationError, match=r"leaseDurationSeconds is too short; raise it .* that is 10, "
+    ):
         Timing.model_validate({**DEFAULT.model_dump(), "lease_duration_seconds": 5.0})
 
 

@@ -129,7 +129,7 @@ class TestChangesOfAMirror:
         sizes = [{"name": "data", "size": "100Gi"}, {"name": "root", "size": "20Gi"}]
         found = self.problems(self.mirror(volumes=sizes))
         assert len(found) == 1
-        assert "must begin with root, data" in found[0]
+        assert "they must begin with root, data" in found[0]
 
     def test_replicas_may_swap_places(self) -> None:
         replicas = list(reversed(named("Mirror", "bancuv3")["spec"]["replicas"]))
