@@ -19,6 +19,8 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends \
       python3-venv python3-dev gcc pkg-config libvirt-dev \
  && rm -rf /var/lib/apt/lists/*
+# pip and setuptools stay behind: it installs into a virtual environment that has neither.
+RUN python3 -m venv /build && python3 -m venv --without-pip /opt/tandem
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY crds crds
@@ -26,19 +28,18 @@ COPY base base
 COPY kube kube
 COPY controller controller
 COPY node-actuator node-actuator
-COPY lab/tandem_lab lab/tandem_lab
-COPY lab/tandem_scenario lab/tandem_scenario
+COPY scripts/install-slim scripts/
 
 FROM build AS build-controller
-RUN python3 -m venv /opt/tandem \
- && /opt/tandem/bin/pip install --no-cache-dir '.[controller]'
+RUN scripts/install-slim controller
 
 FROM build AS build-node-actuator
-RUN python3 -m venv /opt/tandem \
- && /opt/tandem/bin/pip install --no-cache-dir '.[node-actuator]'
+RUN scripts/install-slim node-actuator
 
 FROM base AS controller
 COPY --from=build-controller /opt/tandem /opt/tandem
+# This user has no name and no folder; some libraries insist on hearing of one.
+ENV HOME=/nonexistent
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["tandem-controller"]

@@ -268,14 +268,17 @@ def definition(info: KindInfo) -> Schema:
 
 
 def render(kinds: Iterable[KindInfo] = KINDS) -> dict[str, str]:
-    """Every file's text by its name; the kustomization makes the folder a base for others."""
+    """Every file's text by its name; the kustomization makes the folder a base for others.
+
+    Without an ending, which kustomize knows as well: `kubectl apply -f crds/` reads every *.yaml.
+    """
     files = {f"{GROUP}_{info.plural}.yaml": _yaml(definition(info)) for info in kinds}
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": sorted(files),
     }
-    return {**files, "kustomization.yaml": _yaml(kustomization)}
+    return {**files, "Kustomization": _yaml(kustomization)}
 
 
 def _yaml(value: Schema) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tandem_examples import ROOT
 MANIFESTS = ROOT / "manifests"
 ALERTS = MANIFESTS / "monitoring" / "tandem-alerts.yaml"
 UNIT = MANIFESTS / "systemd" / "tandem-actuator.service"
+SHIPPED = {"crds", "base", "kube", "controller", "node-actuator"}
 ALERT_NAMES = {
     "TandemLeaseAtRisk",
     "TandemLeaseLost",
@@ -179,6 +181,56 @@ class TestPods:
     def test_no_service_of_the_namespace_is_in_their_environment(self, folder: str) -> None:
         (pod,) = (raw["spec"]["template"] for raw in objects(folder) if raw["kind"] == "Deployment")
         assert pod["spec"]["enableServiceLinks"] is False
+
+    @pytest.mark.parametrize("folder", ["base", "admission"])
+    def test_two_of_them_outlive_a_drain_and_a_lost_node(self, folder: str) -> None:
+        (deployment,) = (raw for raw in objects(folder) if raw["kind"] == "Deployment")
+        (budget,) = (raw for raw in objects(folder) if raw["kind"] == "PodDisruptionBudget")
+        spec, pod = deployment["spec"], deployment["spec"]["template"]
+        assert (spec["replicas"], budget["spec"]["maxUnavailable"]) == (2, 1)
+        chosen = budget["spec"]["selector"]["matchLabels"]
+        assert chosen.items() <= pod["metadata"]["labels"].items()
+        (apart,) = pod["spec"]["affinity"]["podAntiAffinity"].values()
+        assert apart[0]["podAffinityTerm"]["labelSelector"]["matchLabels"] == chosen
+        tolerated = {t["key"]: t["tolerationSeconds"] for t in pod["spec"]["tolerations"]}
+        assert tolerated.keys() == {f"node.kubernetes.io/{k}" for k in ("not-ready", "unreachable")}
+        assert max(tolerated.values()) <= 30
+
+    def test_the_image_is_said_once(self) -> None:
+        """Both take it from manifests/image, and neither says it again."""
+        for folder in ("base", "admission"):
+            (raw,) = (r for r in objects(folder) if r["kind"] == "Kustomization")
+            assert raw["components"] == ["../image"]
+            assert "images" not in raw
+        (component,) = objects("image")
+        (deployments,) = {
+            container["image"]
+            for folder in ("base", "admission")
+            for raw in objects(folder)
+            if raw["kind"] == "Deployment"
+            for container in raw["spec"]["template"]["spec"]["containers"]
+        }
+        assert [image["name"] for image in component["images"]] == [deployments]
+
+    def test_no_empty_ca_is_applied(self) -> None:
+        assert "caBundle:" not in (MANIFESTS / "admission" / "webhook.yaml").read_text()
+
+
+class TestWheel:
+    def test_only_the_programs_are_installed(self) -> None:
+        """The lab and the simulator are the checkout's: what is installed can run."""
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        scripts = set(project["project"]["scripts"])
+        assert scripts == {"tandem-controller", "tandem-actuator", "tandem-fence-peer"}
+        packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+        assert {Path(package).parts[0] for package in packages} == SHIPPED
+        named = {path.split(".")[0] for path in project["project"]["scripts"].values()}
+        assert named <= {Path(package).name for package in packages}
+
+    def test_the_image_holds_the_same(self) -> None:
+        text = (ROOT / "Dockerfile").read_text()
+        copied = set(re.findall(r"^COPY ([\w-]+) \1$", text, re.MULTILINE))
+        assert copied == SHIPPED
 
 
 def test_no_manifest_names_a_registry() -> None:
