@@ -19,6 +19,7 @@ MANIFESTS = ROOT / "manifests"
 ADMISSION = str(MANIFESTS / "admission")
 CONFIGURATION, FORMER = "tandem-validation", "tandem-admission"
 OWN_CA, CA_OF_BEFORE = "bXkgQ0E=", "YmVmb3Jl"
+COMMANDS = re.compile(r"^\$ (openssl (?:.*\\\n)*.*)$", re.MULTILINE)
 SET_CA = re.compile(r"^\$ (ca=.*?\ndone)$", re.MULTILINE | re.DOTALL)
 
 
@@ -116,6 +117,21 @@ class TestAuthority:
             check=True,
         )
         assert authorities(applied) == {base64.b64encode(b"a certificate").decode()}
+
+
+def test_the_certificate_that_the_page_makes_is_the_services(tmp_path: Path) -> None:
+    """Its openssl commands, word for word."""
+    commands = COMMANDS.findall((ROOT / "docs" / "installation.md").read_text())
+    mine = [
+        command for command in commands if "tandem-admission" in command or "tls.csr" in command
+    ]
+    assert len(mine) == 3
+    judge = "openssl verify -CAfile ca.crt -purpose sslserver -verify_hostname"
+    for command in [*mine, f"{judge} tandem-admission.tandem-system.svc tls.crt"]:
+        subprocess.run(["bash", "-euc", command], cwd=tmp_path, timeout=60, check=True)
+    with pytest.raises(subprocess.CalledProcessError):
+        other = f"{judge} tandem-admission.other.svc tls.crt"
+        subprocess.run(["bash", "-euc", other], cwd=tmp_path, timeout=60, check=True)
 
 
 def pods_of(plane: ControlPlane, folder: str) -> list[dict[str, Any]]:

@@ -8,7 +8,9 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -26,6 +28,7 @@ from tandem_controller.lead import Leadership
 from tandem_controller.settings import Settings
 from tandem_kube import LEASES, KubeClient, NotFound
 from tandem_lab.controlplane import ControlPlane, apply_path
+from tandem_lab.controlplane.pki import Authority
 from unit.base.test_settings import foreign_variables
 
 pytestmark = pytest.mark.integration
@@ -94,6 +97,59 @@ async def test_it_leads_as_a_user_without_a_name(
     said = (tmp_path / "log").read_text()
     assert "Traceback" not in said, said
     assert "TANDEM_ADMISSION_PORT is ignored" in said
+
+
+@pytest.fixture
+def certificate() -> Iterator[Path]:
+    """A folder with tls.crt and tls.key that the nameless user owns, as its Secret's is."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, "tls.crt"), Path(folder, "tls.key")]
+        Authority(Path(folder)).server(["127.0.0.1"]).write(*files)
+        for path in (Path(folder), *files):
+            os.chown(path, NAMELESS, NAMELESS)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+async def test_the_webhook_serves_as_a_user_without_a_name_and_ends_when_told(
+    api_server: ControlPlane, account: Path, certificate: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    kubeconfig = readable_by_all(api_server)
+    flags = [
+        f"--kubeconfig={kubeconfig}",
+        f"--admission-port={port}",
+        f"--admission-certificate={certificate / 'tls.crt'}",
+        f"--admission-key={certificate / 'tls.key'}",
+    ]
+    program = await as_nameless(*flags, "admission")
+    try:
+        await until(lambda: listens(port))
+        program.terminate()
+        assert await asyncio.wait_for(program.wait(), 10) == 0
+    finally:
+        kubeconfig.unlink()
+        with contextlib.suppress(ProcessLookupError):
+            program.kill()
+
+
+async def as_nameless(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tandem_controller", *arguments),
+        env={"PATH": os.environ["PATH"], "HOME": "/", **foreign_variables()},
+        user=NAMELESS,
+        group=NAMELESS,
+        extra_groups=[],
+    )
+
+
+async def listens(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        return True
+    return False
 
 
 def readable_by_all(plane: ControlPlane) -> Path:
