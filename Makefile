@@ -80,6 +80,10 @@ bench-takeover: bootstrap ## from a site's death to the guest's first line (RUNS
 bench-idle: bootstrap ## what it costs when nothing happens: writes, memory, CPU
 	@$(PYTHON) -m tandem_lab.bench_idle
 
+.PHONY: bench-policies
+bench-policies: bootstrap ## what the API server's own checks cost: one status patch, 1,000 takeovers
+	@$(PYTHON) -m tandem_lab.bench_policies
+
 .PHONY: bootstrap
 bootstrap:
 	@scripts/bootstrap

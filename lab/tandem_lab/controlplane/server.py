@@ -73,6 +73,7 @@ class ControlPlane:
         *,
         binaries: Binaries | None = None,
         die_with_parent: bool = False,
+        apiserver_flags: Sequence[str] = (),
     ) -> None:
         self.state_dir = state_dir.absolute()
         self.netns = netns
@@ -81,6 +82,7 @@ class ControlPlane:
         self.state_dir.chmod(0o700)
         self._port = port
         self._die_with_parent = die_with_parent
+        self._apiserver_flags = tuple(apiserver_flags)
         self._binaries_given = binaries
         self._authority = Authority(self.state_dir / "pki")
         self._etcd = Process("etcd", self.state_dir)
@@ -133,7 +135,7 @@ class ControlPlane:
     def start_apiserver(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Start the API server (again) and wait until /readyz says ok."""
         command = apiserver_command(self.binaries, self._files, self._ports, self.bind_address)
-        self._launch(self._apiserver, command)
+        self._launch(self._apiserver, [*command, *self._apiserver_flags])
         self.wait_ready(timeout_s)
 
     def start_controllers(self, timeout_s: float = READY_TIMEOUT_S) -> None:
