@@ -90,12 +90,11 @@ async def test_heartbeats_get_through_a_flood(small: ControlPlane, record_proper
     text = f"{told(without)} without lanes, {told(with_lanes)} with"
     record_property("heartbeats", text)
     print(f"heartbeats in a flood, p50 / p99: {text}")
-    assert statistics.median(with_lanes) < statistics.median(without)
-    assert p99(with_lanes) < p99(without)
+    assert p99(with_lanes) < p99(without) / 2
 
 
 def p99(times: list[float]) -> float:
-    return statistics.quantiles(times, n=100)[98]
+    return statistics.quantiles(times, n=100, method="inclusive")[98]
 
 
 def told(times: list[float]) -> str:
