@@ -15,7 +15,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -46,8 +47,10 @@ LOOK_S = 0.5
 AGAIN_S = (1.0, 30.0)
 """Between two beginnings of kopf; it doubles from the first to the last."""
 LIVED_S = 60.0
-EXIT_TIMEOUT_S = 8.0
-"""kopf waits for up to 5 s for what it cannot end. Then it is left to itself."""
+STOP_S = 1.0
+"""kopf would wait for 5 s for what it has left behind of a watch that was busy."""
+EXIT_TIMEOUT_S = 4.0
+"""Then its thread is left to itself."""
 
 # It says at each start that it does not handle the process's signals, as if it should.
 logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
@@ -114,7 +117,7 @@ class Watching:
     async def _run_once(self, stop: asyncio.Event, reachable: Callable[[], bool]) -> None:
         """Until ``stop`` is set, or kopf gave up, or its watches are found dead."""
         end = threading.Event()
-        ended = self._begin(end)
+        thread, ended = self._begin(end)
         try:
             while not stop.is_set() and not ended.done():
                 dead = watches.failure(self._watches, time.monotonic())
@@ -127,27 +130,28 @@ class Watching:
             gave_up = ended.done()
             end.set()
             await asyncio.wait([ended], timeout=EXIT_TIMEOUT_S)
+            if ended.done():
+                thread.join()  # It has said its last word.
         if gave_up:
             log.error("kopf gave up: %s", ended.result())
             self._metrics.watch_restarted("", Restart.FAILED)
 
-    def _begin(self, end: threading.Event) -> "asyncio.Future[BaseException | None]":
-        """kopf in a thread of its own, until ``end`` is set; what comes of it."""
+    def _begin(
+        self, end: threading.Event
+    ) -> "tuple[threading.Thread, asyncio.Future[BaseException | None]]":
+        """kopf in a thread of its own, until ``end`` is set; the thread, and what comes of it."""
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[BaseException | None] = loop.create_future()
 
-        async def operate() -> None:
-            try:
-                await kopf.operator(
-                    registry=self._registry(loop),
-                    settings=settings(),
-                    identity=OPERATOR,
-                    clusterwide=True,
-                    standalone=True,
-                    stop_flag=end,
-                )
-            finally:
-                end.set()  # A thread of kopf's waits for it.
+        operator = partial(
+            kopf.operator,
+            registry=self._registry(loop),
+            settings=settings(),
+            identity=OPERATOR,
+            clusterwide=True,
+            standalone=True,
+            stop_flag=end,
+        )
 
         def finish(error: BaseException | None) -> None:
             if not ended.done():
@@ -156,14 +160,15 @@ class Watching:
         def run() -> None:
             error: BaseException | None = None
             try:
-                asyncio.run(operate())
+                asyncio.run(_until(end, operator))
             except BaseException as caught:  # Whatever it is, it must not be silent.
                 error = caught
             with contextlib.suppress(RuntimeError):  # The controller has ended.
                 loop.call_soon_threadsafe(finish, error)
 
-        threading.Thread(target=run, name="kopf", daemon=True).start()
-        return ended
+        thread = threading.Thread(target=run, name="kopf", daemon=True)
+        thread.start()
+        return thread, ended
 
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         """Handlers of its own, so that tests can run several controllers in one process.
@@ -185,6 +190,20 @@ class Watching:
         for kind, plural in PLURALS.items():
             kopf.on.event(GROUP, VERSION, plural, registry=registry, id=plural)(_feeder(told, kind))
         return registry
+
+
+async def _until(end: threading.Event, operator: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """kopf until ``end`` is set, and then no longer than it should take."""
+    ending = asyncio.create_task(asyncio.to_thread(end.wait))
+    running = asyncio.create_task(operator())
+    try:
+        await asyncio.wait([running, ending], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([running], timeout=STOP_S)
+    finally:
+        end.set()  # Threads wait for it.
+        running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
 
 
 def _feeder(told: Callable[[str, bool, Raw], None], kind: str) -> Callable[..., Any]:
