@@ -1,7 +1,7 @@
 """Whether a mirror's authority is one that the protocol leads to. Pure.
 
-The admission webhook refuses what no rule allows, but it may be away, and then the API server lets
-everything in. So the controller looks afterwards: at what the object itself shows
+The API server's policies refuse what no rule allows, but an administrator may take them away, or
+write past them. So the controller looks afterwards: at what the object itself shows
 (``contradiction``) and at each change against what was seen before (``observe``). It undoes
 nothing, since what is right only a person can say; it says so, in the condition Lawful, and an
 alert asks for that person.
