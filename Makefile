@@ -55,6 +55,10 @@ alerts: bootstrap ## write the Prometheus operator's rules again from the plain 
 fuzz: bootstrap ## random faults in the simulator, checked at every step (SEEDS=1..1000 JOBS=2)
 	@.venv/bin/tandem-sim fuzz --seeds $(SEEDS) --jobs $(JOBS)
 
+.PHONY: pods
+pods: bootstrap ## the operator as pods, in a cluster with real nodes: losses, upgrade, rights (root)
+	@$(PYTHON) -m tandem_lab.pods
+
 .PHONY: lab-up
 lab-up: bootstrap ## start the lab with Tandem in it and leave it running (root)
 	@$(LAB) up --fresh

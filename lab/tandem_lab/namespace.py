@@ -2,20 +2,28 @@
 
 A socket stays in the namespace it was opened in, so that one program can talk to site hosts
 without living there. Only the calling thread moves, and it always moves back.
+
+Also how a namespace ends: with everything that runs in it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tandem_lab.settings import LabError
+from tandem_lab.shell import run
 
 CLONE_NEWNET = 0x40000000
 NAMESPACES = Path("/run/netns")
 HOME_NAMESPACE = Path("/proc/thread-self/ns/net")
+LEAVE_TIMEOUT_S = 10.0
 
 
 def namespace_path(name: str) -> Path:
@@ -27,6 +35,24 @@ def namespace_exists(name: str) -> bool:
     """True if it is there and not merely a leftover file."""
     path = namespace_path(name)
     return path.exists() and path.stat().st_dev != NAMESPACES.stat().st_dev
+
+
+def remove_namespace(name: str) -> None:
+    """SIGKILL whatever runs in it, wait for that, and remove it. Fine if it is not there.
+
+    Raises LabError if something does not leave.
+    """
+    if not namespace_path(name).exists():
+        return
+    deadline_s = time.monotonic() + LEAVE_TIMEOUT_S
+    while namespace_exists(name) and (pids := _pids(name)):
+        if time.monotonic() > deadline_s:
+            raise LabError(f"processes {pids} do not leave namespace {name}")
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    run(["ip", "netns", "delete", name])
 
 
 def connect(name: str, address: tuple[str, int], timeout_s: float) -> socket.socket:
@@ -59,3 +85,16 @@ def _setns(descriptor: int) -> None:
     if libc.setns(descriptor, CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+def _pids(name: str) -> list[int]:
+    """Its live processes."""
+    pids = [int(word) for word in run(["ip", "netns", "pids", name]).split()]
+    return [pid for pid in pids if not _is_zombie(pid)]
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True

@@ -9,23 +9,17 @@ Used by Lab; it knows nothing of what runs in the hosts.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
-from tandem_lab.namespace import namespace_exists, namespace_path
+from tandem_lab.namespace import namespace_exists, namespace_path, remove_namespace
 from tandem_lab.settings import LabError
 from tandem_lab.shell import run
 from tandem_lab.topology import ALL_LINKS, CUTTABLE_LINKS, Host, Link, Topology
 
 TABLE = "tandem"
-LEAVE_TIMEOUT_S = 5.0
 
 # "out" and "in" are the host's own view: what it sends enters the bridge by its cable.
 RULES = f"""
@@ -97,12 +91,7 @@ class Network:
 
     def remove(self) -> None:
         """End what still runs in the namespace, then remove it."""
-        path = namespace_path(self.namespace)
-        if not path.exists():
-            return
-        if self.exists:
-            self._end_processes()
-        run(["ip", "netns", "delete", self.namespace])
+        remove_namespace(self.namespace)
 
     def cut(self, link: Link, hosts: Iterable[Host], direction: Direction) -> None:
         """Drop all frames on these hosts' cables of `link`, in that direction."""
@@ -165,28 +154,3 @@ class Network:
             if "set" in entry:
                 return set(entry["set"].get("elem", []))
         raise LabError(f"nft lists no set {name}")
-
-    def _end_processes(self) -> None:
-        deadline = time.monotonic() + LEAVE_TIMEOUT_S
-        while pids := self._pids():
-            if time.monotonic() > deadline:
-                raise LabError(f"processes {pids} do not leave namespace {self.namespace}")
-            for pid in pids:
-                _kill(pid)
-            time.sleep(0.02)
-
-    def _pids(self) -> list[int]:
-        pids = [int(word) for word in run(["ip", "netns", "pids", self.namespace]).split()]
-        return [pid for pid in pids if not _is_zombie(pid)]
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True

@@ -53,6 +53,15 @@ class Files:
     controller_kubeconfig: Path
 
 
+@dataclass(frozen=True)
+class Additions:
+    """What a cluster with nodes needs beyond: further options, and names of the API server."""
+
+    apiserver: tuple[str, ...] = ()
+    controller_manager: tuple[str, ...] = ()
+    server_names: tuple[str, ...] = ()
+
+
 def etcd_command(binaries: Binaries, files: Files, ports: Ports) -> list[str]:
     """etcd, a cluster of one."""
     peer = f"http://127.0.0.1:{ports.etcd_peer}"

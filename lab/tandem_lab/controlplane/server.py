@@ -23,6 +23,7 @@ from pathlib import Path
 
 from tandem_lab.controlplane.commands import (
     SERVICE_ADDRESS,
+    Additions,
     Files,
     Ports,
     apiserver_command,
@@ -35,7 +36,7 @@ from tandem_lab.controlplane.kubeconfig import (
     token_user,
     write_kubeconfig,
 )
-from tandem_lab.controlplane.pki import Authority, new_signing_key, write_private
+from tandem_lab.controlplane.pki import Authority, KeyPair, new_signing_key, write_private
 from tandem_lab.controlplane.process import Process, daemon_environment, in_netns
 from tandem_lab.controlplane.programs import Binaries, find_binaries
 
@@ -47,6 +48,7 @@ READY_POLL_S = 0.1
 PROBE_TIMEOUT_S = 3
 KUBECTL_TIMEOUT_S = 60.0
 TOKEN_DURATION = "8760h"
+NO_ADDITIONS = Additions()
 SHARED_MEMORY = Path("/dev/shm")
 ADMINISTRATOR = "tandem-lab-admin"
 """Whom the API server knows by the administrator's certificate."""
@@ -74,6 +76,7 @@ class ControlPlane:
         binaries: Binaries | None = None,
         die_with_parent: bool = False,
         apiserver_flags: Sequence[str] = (),
+        additions: Additions = NO_ADDITIONS,
     ) -> None:
         self.state_dir = state_dir.absolute()
         self.netns = netns
@@ -84,7 +87,9 @@ class ControlPlane:
         self._die_with_parent = die_with_parent
         self._apiserver_flags = tuple(apiserver_flags)
         self._binaries_given = binaries
-        self._authority = Authority(self.state_dir / "pki")
+        self._additions = additions
+        self.pki_dir = self.state_dir / "pki"
+        self._authority = Authority(self.pki_dir)
         self._etcd = Process("etcd", self.state_dir)
         self._apiserver = Process("kube-apiserver", self.state_dir)
         self._controllers = Process("kube-controller-manager", self.state_dir)
@@ -135,12 +140,14 @@ class ControlPlane:
     def start_apiserver(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Start the API server (again) and wait until /readyz says ok."""
         command = apiserver_command(self.binaries, self._files, self._ports, self.bind_address)
-        self._launch(self._apiserver, [*command, *self._apiserver_flags])
+        flags = [*self._apiserver_flags, *self._additions.apiserver]
+        self._launch(self._apiserver, [*command, *flags])
         self.wait_ready(timeout_s)
 
     def start_controllers(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Start kube-controller-manager and wait until it has made the first service account."""
-        self._launch(self._controllers, controller_manager_command(self.binaries, self._files))
+        command = controller_manager_command(self.binaries, self._files)
+        self._launch(self._controllers, [*command, *self._additions.controller_manager])
         self._wait_until(self._default_account_exists, "controllers at work", timeout_s)
 
     def upgrade(self, binaries: Binaries) -> None:
@@ -159,6 +166,11 @@ class ControlPlane:
         """Whether the API server answers /readyz with ok, now."""
         return self._probe("get", "--raw=/readyz") == "ok"
 
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """etcd, the API server and the controllers, to be looked at."""
+        return (self._etcd, self._apiserver, self._controllers)
+
     # -- what clients need
 
     @property
@@ -167,6 +179,11 @@ class ControlPlane:
         if self._binaries_given is None:
             self._binaries_given = find_binaries()
         return self._binaries_given
+
+    @property
+    def authority(self) -> Authority:
+        """Signs what else belongs to this control plane."""
+        return self._authority
 
     @property
     def server_url(self) -> str:
@@ -198,6 +215,14 @@ class ControlPlane:
         )
         target = path or self._kubeconfig_path(f"{namespace}-{name}")
         return self._write_kubeconfig(target, token_user(token.strip()), namespace)
+
+    def certificate_kubeconfig(self, path: Path, certificate: bytes, key: bytes) -> Path:
+        """For whoever a certificate names that the cluster's own signer made."""
+        return self._write_kubeconfig(path, certificate_user(KeyPair(certificate, key)))
+
+    def token_kubeconfig(self, path: Path, token: str) -> Path:
+        """For whoever a token was given to."""
+        return self._write_kubeconfig(path, token_user(token))
 
     def kubectl(
         self, *arguments: str, stdin: str = "", timeout_s: float = KUBECTL_TIMEOUT_S
@@ -243,7 +268,7 @@ class ControlPlane:
 
     @property
     def _files(self) -> Files:
-        pki = self.state_dir / "pki"
+        pki = self.pki_dir
         return Files(
             etcd_data=self._etcd_data,
             ca_certificate=self._authority.certificate_path,
@@ -255,7 +280,8 @@ class ControlPlane:
 
     def _prepare_files(self) -> None:
         files = self._files
-        names = [self.bind_address, "127.0.0.1", "localhost", SERVICE_ADDRESS]
+        known = (self.bind_address, "127.0.0.1", "localhost", SERVICE_ADDRESS)
+        names = [*known, *self._additions.server_names]
         pair = self._authority.server([*dict.fromkeys(names), "kubernetes.default.svc"])
         pair.write(files.server_certificate, files.server_key)
         if not files.signing_key.exists():

@@ -47,8 +47,13 @@ def ensure(product: Path, stamp: str, build: Build) -> bool:
     _stamp_file(product).unlink(missing_ok=True)
     remove(product)
     part.rename(product)
-    _stamp_file(product).write_text(stamp)
+    mark(product, stamp)
     return True
+
+
+def mark(product: Path, stamp: str) -> None:
+    """Say that `product`, made in its place, is complete."""
+    _stamp_file(product).write_text(stamp)
 
 
 def remove(path: Path) -> None:
