@@ -160,6 +160,8 @@ class Executor:
     async def _assign(self, write: WriteAssignment) -> None:
         if write.claimant is not None:
             await self._admit(write.claimant)
+            if not self._leads():
+                raise ApiUnavailable("not leading any more")
         guest = write.guest
         version = guest.metadata.resource_version
         raw = await self._api.write_status("Guest", guest.key, write.patch, version)

@@ -53,6 +53,7 @@ class Watch:
 
     begun_s: float
     opened_s: float | None = None
+    first_s: float = 0.0  # when the first one was opened
     told: int = 0
     told_s: float = 0.0
     due: int = 0
@@ -77,7 +78,8 @@ def opened(watch: Watch, now_s: float) -> tuple[Watch, Restart | None]:
             ending = Restart.BROKEN
         elif lived_s > LIFE_S + ORDINARY_S:
             ending = Restart.IDLE
-    return replace(watch, opened_s=now_s), ending
+    first_s = now_s if watch.opened_s is None else watch.first_s
+    return replace(watch, opened_s=now_s, first_s=first_s), ending
 
 
 def told(watch: Watch, version: int, now_s: float) -> Watch:
@@ -101,8 +103,18 @@ def failure(watches: Watches, now_s: float) -> tuple[str, Restart] | None:
     for kind, watch in watches.items():
         if watch.backwards:
             return kind, Restart.BACKWARDS
-        if watch.due > watch.told and now_s - max(watch.due_s, watch.told_s) > BEHIND_S:
+        if _is_behind(watch, now_s):
             return kind, Restart.BEHIND
         if now_s - (watch.opened_s or watch.begun_s) > ENDED_S:
             return kind, Restart.ENDED
     return None
+
+
+def _is_behind(watch: Watch, now_s: float) -> bool:
+    """Only one that was opened can be: kopf's first list may take longer on a slow server.
+
+    To begin anew then would list everything once more, and make the server slower.
+    """
+    if watch.opened_s is None or watch.due <= watch.told:
+        return False
+    return now_s - max(watch.due_s, watch.told_s, watch.first_s) > BEHIND_S

@@ -95,6 +95,16 @@ def test_a_second_list_does_not_begin_the_wait_again() -> None:
     assert failure(only(watch), 1.1 + BEHIND_S) == (KIND, Restart.BEHIND)
 
 
+def test_one_that_was_not_opened_yet_is_not_behind_while_a_slow_server_lists() -> None:
+    watch = listed(Watch(0.0), told_before=0, newest=9, version=9, now_s=1.0)
+    assert failure(only(watch), 2.0 + BEHIND_S) is None
+    opened_s = 3.0 + BEHIND_S
+    watch, _ = opened(watch, opened_s)
+    assert failure(only(watch), opened_s + BEHIND_S) is None
+    again, _ = opened(watch, opened_s + BEHIND_S)
+    assert failure(only(again), opened_s + 0.1 + BEHIND_S) == (KIND, Restart.BEHIND)
+
+
 def test_a_server_that_went_backwards_is_watched_from_where_it_is() -> None:
     watch = told(Watch(0.0, 0.0), 50, 1.0)
     assert failure(only(listed(watch, 50, 40, 50, 2.0)), 2.0) is None
