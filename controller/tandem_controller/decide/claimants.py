@@ -48,13 +48,22 @@ def to_mend(world: World, new: Assignments) -> Iterator[WriteClaimant]:
 
 
 def kept(mirror: Mirror, world: World, new: Assignments) -> dict[str, Claimant] | None:
-    """The entries without those of hosts that no guest is assigned to, nor is about to be."""
+    """The entries without those of hosts that no guest is assigned to, nor is about to be.
+
+    All of them, while a guest there cannot be read: it may be the one that an entry is for.
+    """
     known = mirror.status.claimants
-    if not known:
+    if not known or _has_unreadable_guests(mirror.metadata.namespace, world):
         return known
     present = (guest.status.assignment for guest in _guests(mirror, world))
     hosts = {each.host for each in (*present, *_new(mirror, world, new)) if each is not None}
     return {host: claimant for host, claimant in known.items() if host in hosts}
+
+
+def _has_unreadable_guests(namespace: str, world: World) -> bool:
+    return any(
+        kind == "Guest" and key.namespace == namespace for kind, key in world.catalogue.unreadable
+    )
 
 
 def _guests(mirror: Mirror, world: World) -> tuple[Guest, ...]:

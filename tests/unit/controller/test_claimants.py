@@ -6,8 +6,15 @@ from typing import Any
 import pytest
 
 from tandem_api.guest import FencingProof, ProofKind
+from tandem_api.meta import ObjectKey, Problem
 from tandem_api.mirror import Claimant
-from tandem_controller.decide.model import Plan, WriteAssignment, WriteClaimant, WriteStatus
+from tandem_controller.decide.model import (
+    Plan,
+    Unreadable,
+    WriteAssignment,
+    WriteClaimant,
+    WriteStatus,
+)
 from tandem_controller.decide.plan import plan
 from unit.controller.scenes import A, B, Scene, assigned, guest, instance, moving
 
@@ -137,3 +144,13 @@ def test_of_two_guests_on_one_mirror_the_one_that_was_first_counts() -> None:
     second = guest("h", status={"assignment": {**assigned(A), "mirror": "g"}}, mirror="g")
     scene.more = [second]
     assert claimant_writes(scene.plan()) == []
+
+
+def test_no_entry_goes_while_a_guest_there_cannot_be_read() -> None:
+    """It may be the one that the entry is for: of a newer release, or edited by hand."""
+    snapshot = Scene(claimants={**BY_A, **BY_B}).snapshot()
+    for namespace, narrows in (("ns", False), ("another", True)):
+        key = ObjectKey(namespace=namespace, name="h")
+        unreadable = Unreadable("Guest", key, "uid-h", 1, (Problem("spec", "is unknown"),))
+        patch = mirror_patch(plan(replace(snapshot, unreadable=(unreadable,))))
+        assert (patch is not None and "claimants" in patch.patch) is narrows

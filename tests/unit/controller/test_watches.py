@@ -136,3 +136,12 @@ def test_a_watch_that_lags_by_less_than_the_limit_never_counts_as_dead(
         watch, _ = opened(watch, float(at_s))
         now_s = at_s + 0.05
         assert watches.failure(only(watch), now_s) is None
+
+
+def test_what_comes_late_makes_nothing_older() -> None:
+    """Lists and watches overtake each other."""
+    watch = told(told(open_at(1.0)[0], 9, 2.0), 5, 3.0)
+    assert watch.told == 9
+    watch = listed(listed(watch, 9, 12, 12, 4.0), 9, 11, 11, 4.5)
+    assert watch.due == 12
+    assert failure(only(watch), 4.1 + BEHIND_S) == (KIND, Restart.BEHIND)
