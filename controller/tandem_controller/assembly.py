@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from tandem_base.waits import cancelled
 from tandem_controller.events import EventQueue
 from tandem_controller.execute import Executor
 from tandem_controller.handlers import Watching
@@ -60,16 +61,10 @@ class Replica:
                 task.result()
         finally:
             await self.leadership.resign()
-            await _ended([*parts, stopping])
+            await cancelled([*parts, stopping])
             unwatch.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(watching, KOPF_EXIT_TIMEOUT_S)
-
-
-async def _ended(tasks: list[asyncio.Task[None] | asyncio.Task[bool]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait([watching], timeout=KOPF_EXIT_TIMEOUT_S)
+            await cancelled([watching])
 
 
 @contextlib.asynccontextmanager

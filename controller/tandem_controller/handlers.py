@@ -23,6 +23,7 @@ import aiohttp
 import kopf
 
 from tandem_api.meta import GROUP, VERSION
+from tandem_base.waits import set_within
 from tandem_controller.decide import watches
 from tandem_controller.decide.watches import Restart
 from tandem_controller.metrics import Metrics
@@ -110,8 +111,7 @@ class Watching:
             await self._run_once(stop, reachable)
             if time.monotonic() - began_s > LIVED_S:
                 delay_s = AGAIN_S[0]
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), delay_s)
+            await set_within(stop, delay_s)
             delay_s = min(2 * delay_s, AGAIN_S[1])
 
     async def _run_once(self, stop: asyncio.Event, reachable: Callable[[], bool]) -> None:
@@ -124,8 +124,7 @@ class Watching:
                 if dead is not None and reachable():
                     self._restarted(*dead)
                     break
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), LOOK_S)
+                await set_within(stop, LOOK_S)
         finally:
             gave_up = ended.done()
             end.set()

@@ -13,6 +13,7 @@ from collections.abc import Hashable
 from datetime import UTC, datetime
 
 from tandem_api.meta import ObjectKey
+from tandem_base.waits import set_within
 from tandem_controller.decide import lawful, leases
 from tandem_controller.decide.gist import gist, plan_is_due
 from tandem_controller.decide.leases import LeaseTracker
@@ -133,11 +134,8 @@ class Controller:
 
     async def _turn(self) -> None:
         while True:
-            try:
-                await asyncio.wait_for(self._wake.wait(), TICK_S)
+            if await set_within(self._wake, TICK_S):
                 await asyncio.sleep(min(COALESCE_MAX_S, max(COALESCE_S, self._took_s)))
-            except TimeoutError:
-                pass
             self._wake.clear()
             self._turned_s = time.monotonic()
             await self.turn_once()
