@@ -61,7 +61,8 @@ def mirror_body(namespace: str, name: str = "m") -> dict[str, Any]:
 
 
 async def make_mirror(client: KubeClient, namespace: str, name: str = "m") -> ObjectKey:
-    await client.create(MIRRORS, mirror_body(namespace, name))
+    # The first object of a new kind may take the server some seconds.
+    await client.create(MIRRORS, mirror_body(namespace, name), timeout_s=30)
     return ObjectKey(namespace=namespace, name=name)
 
 

@@ -61,9 +61,6 @@ def _apply_definitions(plane: ControlPlane, definitions: Sequence[str]) -> list[
             f"--timeout={ESTABLISH_TIMEOUT_S}s",
             *(line.split()[0] for line in applied),
         )
-        # The first request for a new kind is answered once the server's cache of it is filled.
-        kinds = (line.split()[0].partition("/")[2] for line in applied)
-        plane.kubectl("get", ",".join(kinds), "--all-namespaces", "--output=name")
     return applied
 
 
