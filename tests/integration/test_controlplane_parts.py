@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,23 @@ def test_process_is_found_by_its_pid_file_and_stopped(sleeper: Process, tmp_path
     later.stop()
     assert not sleeper.alive()
     later.stop()
+
+
+def test_one_that_ignores_the_first_signal_is_stopped(sleeper: Process) -> None:
+    sleeper.start(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"])
+    while "ready" not in sleeper.log_tail():
+        time.sleep(0.01)
+    sleeper.stop(grace_s=0.3)
+    assert not sleeper.alive()
+    assert not sleeper.pid_path.exists()
+
+
+def test_one_that_ends_as_the_grace_is_over_is_no_error(sleeper: Process) -> None:
+    for grace_s in (0.09, 0.1, 0.11, 0.12):
+        sleeper.start(["sh", "-c", "trap 'sleep 0.1; exit' TERM; while :; do sleep 0.01; done"])
+        time.sleep(0.1)
+        sleeper.stop(grace_s)
+        assert not sleeper.alive()
 
 
 def test_paused_process_can_be_stopped(sleeper: Process) -> None:

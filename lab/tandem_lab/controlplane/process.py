@@ -22,7 +22,8 @@ from pathlib import Path
 
 from tandem_lab.processes import prefer
 
-STOP_GRACE_S = 10.0
+# An API server that has watches to end takes ten.
+STOP_GRACE_S = 15.0
 KILL_GRACE_S = 10.0
 LOG_TAIL_BYTES = 3000
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -114,15 +115,16 @@ class Process:
         """SIGKILL, and wait until it is gone."""
         self._end(signal.SIGKILL, KILL_GRACE_S)
 
-    def stop(self) -> None:
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """SIGTERM, after a grace SIGKILL; a process that is not there is fine."""
-        if not self.alive():
-            self.pid_path.unlink(missing_ok=True)
-            return
-        try:
-            self._end(signal.SIGTERM, STOP_GRACE_S)
-        except ProcessError:
-            self._end(signal.SIGKILL, KILL_GRACE_S)
+        for number, limit_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, KILL_GRACE_S)):
+            # It may end by itself between the one and the other.
+            if self.alive():
+                with suppress(ProcessError):
+                    self._end(number, limit_s)
+        if self.alive():
+            raise ProcessError(f"{self.name} does not end")
+        self.pid_path.unlink(missing_ok=True)
 
     def log_tail(self) -> str:
         """The last lines it wrote."""
