@@ -329,8 +329,8 @@ async def controller(
 
 async def test_a_mirror_is_set_up_and_its_guest_placed_at_its_site(world: World) -> None:
     async with controller(world):
-        before = await _ports_of_others(world, None)
         await world.make_mirror("g")
+        before = await _ports_of_others(world, await world.mirror("g"))
         await world.make_guest("g")
         mirror = await world.until_mirror("g", lambda m: m.status.authority is not None)
         numbers = mirror.status.device_numbers
@@ -352,10 +352,9 @@ async def test_a_mirror_is_set_up_and_its_guest_placed_at_its_site(world: World)
         assert guest.metadata.finalizers == ("tandem.dev/stop-before-delete",)
 
 
-async def _ports_of_others(world: World, mirror: Mirror | None) -> set[int]:
+async def _ports_of_others(world: World, mirror: Mirror) -> set[int]:
     others = [Mirror.parse(item) for item in (await world.client.list(MIRRORS)).items]
-    own = mirror.metadata.uid if mirror is not None else ""
-    numbers = [m.status.device_numbers for m in others if m.metadata.uid != own]
+    numbers = [m.status.device_numbers for m in others if m.metadata.uid != mirror.metadata.uid]
     return {each.port for each in numbers if each is not None}
 
 
