@@ -88,6 +88,10 @@ bench-idle: bootstrap ## what it costs when nothing happens: writes, memory, CPU
 bench-policies: bootstrap ## what the API server's own checks cost: one status patch, 1,000 takeovers
 	@$(PYTHON) -m tandem_lab.bench_policies
 
+.PHONY: bench-flood
+bench-flood: bootstrap ## a host's heartbeats while a tenant floods the API server, with and without lanes
+	@$(PYTHON) -m tandem_lab.bench_flood
+
 .PHONY: bootstrap
 bootstrap:
 	@scripts/bootstrap

@@ -2,7 +2,8 @@
 
 The flood is a program of its own (``python -m tandem_lab.flood``): it lists the same large
 ConfigMaps over and over on many connections, reads the answers and throws them away. `beats_s`
-measures heartbeats while it does. Called by the integration tests.
+measures heartbeats while it does. Called by the benchmark (`bench_flood`); the integration tests
+ask for the lanes alone.
 """
 
 from __future__ import annotations
@@ -20,9 +21,16 @@ import aiohttp
 
 from tandem_api.lease import lease_name
 from tandem_kube import KubeClient, KubeError
-from tandem_lab.controlplane import ControlPlane
+from tandem_lab.controlplane import ControlPlane, apply_path
 from tandem_lab.controlplane.process import daemon_environment
+from tandem_lab.settings import SOURCE_DIR
 
+MANIFESTS = SOURCE_DIR / "manifests"
+LANES = MANIFESTS / "flow-control"
+FLAGS = ("--max-requests-inflight=12", "--max-mutating-requests-inflight=12")
+"""Of a small third place. With the server's default, which lets some 600 requests in at once, it is
+the processor that is full, and lanes do not help."""
+LANES_TAKEN_UP_S = 2.0
 NAMESPACE, TENANT = "flood", "tenant"
 PROCESSES = 2
 CONNECTIONS = 20
@@ -51,6 +59,31 @@ roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: tenant}}
 subjects:
   - {{kind: User, apiGroup: rbac.authorization.k8s.io, name: {TENANT}}}
 """
+
+
+@contextmanager
+def small_place(directory: Path, host: str) -> Iterator[ControlPlane]:
+    """An API server that lets few requests in at once, with Tandem's rights for one host."""
+    plane = ControlPlane(directory, die_with_parent=True, apiserver_flags=FLAGS)
+    plane.start()
+    try:
+        for folder in ("base", "hosts"):
+            apply_path(plane, MANIFESTS / folder)
+        one = (MANIFESTS / "hosts" / "one-host.yaml").read_text()
+        plane.kubectl("apply", "-f", "-", stdin=one.replace("HOST", host))
+        yield plane
+    finally:
+        plane.stop()
+
+
+def apply_lanes(plane: ControlPlane) -> None:
+    apply_path(plane, LANES)
+    time.sleep(LANES_TAKEN_UP_S)
+
+
+def remove_lanes(plane: ControlPlane) -> None:
+    plane.kubectl("delete", "-k", str(LANES), "--ignore-not-found")
+    time.sleep(LANES_TAKEN_UP_S)
 
 
 async def fill(plane: ControlPlane) -> None:

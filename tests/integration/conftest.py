@@ -6,8 +6,10 @@ the first test starts: a build of minutes must not count against a test's timeou
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +18,18 @@ from pathlib import Path
 
 import pytest
 
+from tandem_kube.kinds import GUESTS, HOSTS, MIRRORS, SITES
 from tandem_lab.apt import AptError
-from tandem_lab.controlplane import BuildError, ControlPlane, find_binaries
+from tandem_lab.controlplane import (
+    BuildError,
+    ControlPlane,
+    ControlPlaneError,
+    apply_path,
+    find_binaries,
+)
+
+CRDS = Path(__file__).parents[2] / "crds"
+SERVED_S = 30.0
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -43,6 +55,31 @@ def api_server() -> Iterator[ControlPlane]:
             yield plane
         finally:
             plane.stop()
+
+
+@pytest.fixture(scope="session")
+def kinds(api_server: ControlPlane) -> ControlPlane:
+    """The same control plane, with Tandem's kinds and its namespace."""
+    apply_path(api_server, CRDS)
+    with contextlib.suppress(ControlPlaneError):  # a test before made it
+        api_server.kubectl("create", "namespace", "tandem-system")
+    until_served(api_server)
+    return api_server
+
+
+def until_served(plane: ControlPlane) -> None:
+    """A new kind's storage is not there at once."""
+    kinds = ",".join(kind.plural for kind in (SITES, HOSTS, MIRRORS, GUESTS))
+    deadline_s = time.monotonic() + SERVED_S
+    while True:
+        try:
+            plane.kubectl("get", kinds, "--all-namespaces")
+        except ControlPlaneError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import itertools
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,11 +37,10 @@ from tandem_kube import (
     KubeError,
 )
 from tandem_kube.kinds import Kind
-from tandem_lab.controlplane import ControlPlane, ControlPlaneError, apply_path
+from tandem_lab.controlplane import ControlPlane, apply_path
 
 pytestmark = pytest.mark.integration
-CRDS = Path(__file__).parents[2] / "crds"
-MANIFESTS = CRDS.parent / "manifests" / "base"
+MANIFESTS = Path(__file__).parents[2] / "manifests" / "base"
 PATIENCE_S = 30.0
 """For the test's own writes: how busy the machine is, is not what is tested."""
 QUICK = FAST.model_copy(update={"watchdog_seconds": 1, "lease_duration_seconds": FAST.lease_wait_s})
@@ -251,17 +250,9 @@ def _assigned(guest: Guest) -> str:
     return guest.status.assignment.host if guest.status.assignment else ""
 
 
-@pytest.fixture(scope="module")
-def kinds(api_server: ControlPlane) -> Iterator[None]:
-    apply_path(api_server, CRDS)
-    with contextlib.suppress(ControlPlaneError):
-        api_server.kubectl("create", "namespace", "tandem-system")
-    yield
-
-
 @pytest.fixture
-async def client(api_server: ControlPlane, kinds: None) -> AsyncIterator[KubeClient]:
-    made = await KubeClient.load(api_server.admin_kubeconfig(), component="test")
+async def client(kinds: ControlPlane) -> AsyncIterator[KubeClient]:
+    made = await KubeClient.load(kinds.admin_kubeconfig(), component="test")
     yield made
     await made.close()
 
@@ -270,6 +261,7 @@ async def client(api_server: ControlPlane, kinds: None) -> AsyncIterator[KubeCli
 async def world(
     api_server: ControlPlane, client: KubeClient, namespace: str
 ) -> AsyncIterator[World]:
+    await _clean(client)  # what a test left that failed while it was set up
     tag = uuid.uuid4().hex[:5]
     hosts = {
         side: PretendedHost(client, f"{side}-{tag}", f"site-{side}-{tag}") for side in ("a", "b")
@@ -284,10 +276,10 @@ async def world(
     yield World(api_server, client, namespace, tag, hosts)
     for task in beating:
         task.cancel()
-    await _clean(client, namespace)
+    await _clean(client)
 
 
-async def _clean(client: KubeClient, namespace: str) -> None:
+async def _clean(client: KubeClient) -> None:
     """Leave nothing that the next test's controller would act on."""
     for item in (await client.list(GUESTS)).items:
         key = ObjectKey(namespace=item["metadata"]["namespace"], name=item["metadata"]["name"])

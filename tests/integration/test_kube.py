@@ -4,7 +4,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,24 +26,14 @@ from tandem_kube import (
     Unavailable,
     WatchEvent,
 )
-from tandem_lab.controlplane import ControlPlane, ControlPlaneError, apply_path
+from tandem_lab.controlplane import ControlPlane
 
 pytestmark = pytest.mark.integration
-CRDS = Path(__file__).parents[2] / "crds"
-
-
-@pytest.fixture(scope="session")
-def kinds(api_server: ControlPlane) -> None:
-    apply_path(api_server, CRDS)
-    try:
-        api_server.kubectl("create", "namespace", "tandem-system")
-    except ControlPlaneError as error:
-        assert "AlreadyExists" in str(error)
 
 
 @pytest.fixture
-async def client(api_server: ControlPlane, kinds: None) -> AsyncIterator[KubeClient]:
-    made = await KubeClient.load(api_server.admin_kubeconfig(), component="test")
+async def client(kinds: ControlPlane) -> AsyncIterator[KubeClient]:
+    made = await KubeClient.load(kinds.admin_kubeconfig(), component="test")
     yield made
     await made.close()
 
@@ -247,7 +236,7 @@ async def test_selected_objects_that_lose_their_label_are_deleted_ones(
     assert (await take(events, Deleted)).object["metadata"]["name"] == "m"
 
 
-async def test_lease_is_made_renewed_and_guarded(client: KubeClient, kinds: None) -> None:
+async def test_lease_is_made_renewed_and_guarded(client: KubeClient) -> None:
     name = f"host-{uuid.uuid4().hex[:8]}"
     labels = {"for": name}
     first = await client.renew_lease(name, holder="one", duration_s=10, labels=labels)

@@ -25,7 +25,7 @@ from tandem_controller.decide.watches import ENDED_S, IDLE_S, Restart
 from tandem_controller.settings import Settings
 from tandem_kube import MIRRORS, KubeClient
 from tandem_kube.watch import PACE, Ending
-from tandem_lab.controlplane import ControlPlane, ControlPlaneError, apply_path
+from tandem_lab.controlplane import ControlPlane, apply_path
 
 pytestmark = pytest.mark.integration
 CRDS = Path(__file__).parents[2] / "crds"
@@ -102,27 +102,6 @@ async def proxied(plane: ControlPlane, folder: Path) -> AsyncIterator[tuple[Prox
             for way in list(proxy.ways):
                 for writer in way.writers:
                     writer.transport.abort()
-
-
-def _until_served(plane: ControlPlane) -> None:
-    """A new kind's storage is not there at once."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            plane.kubectl("get", "mirrors,guests,sites,hosts", "--all-namespaces")
-        except ControlPlaneError:
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.5)
-        else:
-            return
-
-
-@pytest.fixture(scope="session")
-def kinds(api_server: ControlPlane) -> ControlPlane:
-    apply_path(api_server, CRDS)
-    _until_served(api_server)
-    return api_server
 
 
 @pytest.fixture
