@@ -6,7 +6,6 @@ import pytest
 
 from integration.test_controller import World, controller
 from integration.test_controller import client as client
-from integration.test_controller import kinds as kinds
 from integration.test_controller import world as world
 from tandem_api.authority import Mode
 from tandem_api.meta import Condition, condition
