@@ -1,4 +1,4 @@
 """The format of scenarios (docs/scenarios.md): read, checked, judged, written. It plays nothing.
 
-The simulator (tests/tandem_sim) and the lab (tandem_lab) play what this package reads.
+The simulator (tests/sim) and the lab (tandem_lab) play what this package reads.
 """

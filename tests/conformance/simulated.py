@@ -8,15 +8,15 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from conformance.language import ANSWERED, SIDES, Command, Played, Seen, Side, play
+from sim.disk import Backing
+from sim.drbd import Replica
+from sim.drbd_state import Write
+from sim.kernel import Command as Yielded
+from sim.kernel import Group, Kernel, Signal, Sleep, WaitFor
+from sim.network import OUT, REPLICATION, Network
+from sim.pair import Pair
 from tandem_actuator.core.model import Connection
 from tandem_actuator.ports import CommandFailed
-from tandem_sim.disk import Backing
-from tandem_sim.drbd import Replica
-from tandem_sim.drbd_state import Write
-from tandem_sim.kernel import Command as Yielded
-from tandem_sim.kernel import Group, Kernel, Signal, Sleep, WaitFor
-from tandem_sim.network import OUT, REPLICATION, Network
-from tandem_sim.pair import Pair
 
 SETTLE_S = 12.0
 VOLUME = "root"

@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Generator, Mapping
 
 from conformance.simulated import Simulated
+from sim.drbd import Replica
+from sim.drbd_state import Write
+from sim.kernel import Command
 from tandem_actuator.core.model import DrbdView, Metadata, NotConfigured
 from tandem_actuator.ports import CommandFailed, DrbdEvent
 from tandem_api.mirror import Mirror
-from tandem_sim.drbd import Replica
-from tandem_sim.drbd_state import Write
-from tandem_sim.kernel import Command
 
 LOOK_S = 0.3
 COMMAND_LIMIT_S = 60.0

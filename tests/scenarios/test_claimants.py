@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from sim.player import Result, begin, go_on
+from sim.review import Reviewed
+from sim.world import World
 from tandem_api.mirror import Mirror
 from tandem_api.writers import Role
 from tandem_scenario.scenario import Scenario, read
-from tandem_sim.player import Result, begin, go_on
-from tandem_sim.review import Reviewed
-from tandem_sim.world import World
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.glob("*/scenario.yaml"))

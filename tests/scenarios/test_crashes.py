@@ -9,13 +9,13 @@ import os
 
 import pytest
 
+from sim.faults import scenario
+from sim.trial import trial
+from sim.verbs import do
+from sim.world import World, crash_host
 from tandem_api.authority import Mode
 from tandem_scenario.plan import GuestPlan, WorldPlan
 from tandem_scenario.verbs import parse_act
-from tandem_sim.faults import scenario
-from tandem_sim.trial import trial
-from tandem_sim.verbs import do
-from tandem_sim.world import World, crash_host
 
 EVERY = int(os.environ.get("TANDEM_EVERY", "7"))
 LAST = 56

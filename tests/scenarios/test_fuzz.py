@@ -9,21 +9,21 @@ from dataclasses import replace
 
 import pytest
 
+from sim import faults, fuzz
+from sim.__main__ import main
+from sim.player import begin, play
+from sim.shrink import shrunk
+from sim.trial import trial
+from sim.world import World
 from tandem_scenario.plan import WorldPlan
 from tandem_scenario.scenario import Scenario, Step, parse
 from tandem_scenario.verbs import Names, parse_act
 from tandem_scenario.writer import write
-from tandem_sim import faults, fuzz
-from tandem_sim.__main__ import main
-from tandem_sim.player import begin, play
-from tandem_sim.shrink import shrunk
-from tandem_sim.trial import trial
-from tandem_sim.world import World
 
 SEEDS = int(os.environ.get("TANDEM_FUZZ", "80"))
 WORLDS = 5
 IN_ANOTHER_PROCESS = (
-    "from tandem_sim import faults, player\n"
+    "from sim import faults, player\n"
     "for line in player.play(faults.scenario({seed})).lines: print(line)"
 )
 

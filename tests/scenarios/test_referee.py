@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 import pytest
 
+from sim.drbd import Replica
+from sim.drbd_state import Write
+from sim.guest import Run
+from sim.kernel import Group
+from sim.newer import UNHEARD_OF
+from sim.player import begin
+from sim.verbs import do
+from sim.world import World
 from tandem_api.authority import Authority, Eligibility, Mode
 from tandem_api.reasons import Reason
 from tandem_scenario.plan import WorldPlan
 from tandem_scenario.verbs import parse_act
-from tandem_sim.drbd import Replica
-from tandem_sim.drbd_state import Write
-from tandem_sim.guest import Run
-from tandem_sim.kernel import Group
-from tandem_sim.newer import UNHEARD_OF
-from tandem_sim.player import begin
-from tandem_sim.verbs import do
-from tandem_sim.world import World
 
 HERE, THERE, GUEST = "burjassot-1", "tarongers-1", "sim/counter"
 YES = Eligibility(eligible=True, reason=Reason.IN_SYNC)

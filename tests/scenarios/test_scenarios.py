@@ -12,6 +12,9 @@ from typing import get_args
 
 import pytest
 
+from sim.__main__ import main
+from sim.player import play
+from sim.verbs import DOING
 from tandem_actuator.core.effects import Effect
 from tandem_examples.policy_judge import PolicyJudge
 from tandem_lab.scenarios.doing import DOING as LAB_DOING
@@ -20,9 +23,6 @@ from tandem_scenario.located import BadScenario
 from tandem_scenario.scenario import ANY_EFFECT, EFFECTS, Scenario, parse, read
 from tandem_scenario.verbs import FORMS, VERBS, verb_of
 from tandem_scenario.writer import write
-from tandem_sim.__main__ import main
-from tandem_sim.player import play
-from tandem_sim.verbs import DOING
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -76,8 +76,8 @@ def try_scenarios(
     verdict: Verdict, files: list[Path], seeds: list[int | None], *, until_killed: bool
 ) -> None:
     """Play them in this order, with each of the seeds (None: the file's own)."""
+    from sim.player import play
     from tandem_scenario.scenario import read
-    from tandem_sim.player import play
 
     for path in files:
         scenario = read(path)
@@ -92,8 +92,8 @@ def try_scenarios(
 
 def try_seeds(verdict: Verdict, first: int, count: int, limit_s: float) -> None:
     """Random faults, as long as the time allows."""
-    from tandem_sim.faults import scenario
-    from tandem_sim.trial import trial
+    from sim.faults import scenario
+    from sim.trial import trial
 
     began_s = time.monotonic()
     for seed in range(first, first + count):

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sim.builders import record
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.model import DrbdView, Metadata, Record
 from tandem_api.authority import Authority
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror
-from tandem_sim.builders import record
 
 
 @dataclass

@@ -5,23 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tandem_actuator.core import authority as rules
-from tandem_actuator.core.authority import Facts, Proposal, Refusal, Settled, Verdict
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DrbdState,
-    DrbdUnknown,
-    NotConfigured,
-    Role,
-)
-from tandem_api.authority import PROTOCOL, Authority, Eligibility, Fenced, Instance, Mode, Override
-from tandem_api.guest import Assignment, FencingProof, ProofKind
-from tandem_api.lease import Heartbeat
-from tandem_api.mirror import Marker, Mirror, Protocol
-from tandem_api.reasons import Reason
-from tandem_api.timing import DEFAULT, FAST
-from tandem_sim.builders import (
+from sim.builders import (
     HERE,
     NO,
     THERE,
@@ -41,6 +25,22 @@ from tandem_sim.builders import (
     report,
     standalone,
 )
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Facts, Proposal, Refusal, Settled, Verdict
+from tandem_actuator.core.model import (
+    Connection,
+    Disk,
+    DrbdState,
+    DrbdUnknown,
+    NotConfigured,
+    Role,
+)
+from tandem_api.authority import PROTOCOL, Authority, Eligibility, Fenced, Instance, Mode, Override
+from tandem_api.guest import Assignment, FencingProof, ProofKind
+from tandem_api.lease import Heartbeat
+from tandem_api.mirror import Marker, Mirror, Protocol
+from tandem_api.reasons import Reason
+from tandem_api.timing import DEFAULT, FAST
 
 MARKER = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE)
 OVERRIDE = Override(by="ana", at_epoch=4, accept_data_loss=True, host=A)

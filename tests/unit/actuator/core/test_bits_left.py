@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sim.builders import A, B, authority, drbd, facts, lost, mirror, standalone, view
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import procedures
@@ -14,7 +15,6 @@ from tandem_actuator.core.run import may_lose_link
 from tandem_api.authority import Authority, Mode
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
-from tandem_sim.builders import A, B, authority, drbd, facts, lost, mirror, standalone, view
 
 from .outside import Outside, play
 

@@ -4,6 +4,23 @@ from dataclasses import replace
 
 import pytest
 
+from sim.builders import (
+    NO,
+    YES,
+    A,
+    B,
+    assignment,
+    authority,
+    drbd,
+    frozen,
+    lease_lost,
+    lost,
+    mirror,
+    record,
+    report,
+    standalone,
+    view,
+)
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.decide import Decision, Start, Stay, Task, decide
 from tandem_actuator.core.model import (
@@ -23,23 +40,6 @@ from tandem_api.guest import FencingProof, ProofKind
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
-from tandem_sim.builders import (
-    NO,
-    YES,
-    A,
-    B,
-    assignment,
-    authority,
-    drbd,
-    frozen,
-    lease_lost,
-    lost,
-    mirror,
-    record,
-    report,
-    standalone,
-    view,
-)
 
 MARKER = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE)
 NEW = Eligibility(eligible=False, reason=Reason.NOT_INITIALISED)

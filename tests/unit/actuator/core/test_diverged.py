@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from sim.builders import B, assignment, drbd, record, standalone, view
 from tandem_actuator.core.decide import Stay, Task
 from tandem_actuator.core.diverged import may_discard
 from tandem_actuator.core.effects import UpdateRecord
@@ -12,7 +13,6 @@ from tandem_actuator.core.record import updated
 from tandem_api.authority import Override
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
-from tandem_sim.builders import B, assignment, drbd, record, standalone, view
 
 from .test_decide import at, task
 

@@ -4,6 +4,21 @@ from dataclasses import replace
 
 import pytest
 
+from sim.builders import (
+    A,
+    B,
+    assignment,
+    authority,
+    drbd,
+    frozen,
+    heartbeat,
+    lease_lost,
+    lost,
+    mirror,
+    record,
+    standalone,
+    view,
+)
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import handler, procedures
@@ -24,21 +39,6 @@ from tandem_api.authority import Authority, Eligibility
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
-from tandem_sim.builders import (
-    A,
-    B,
-    assignment,
-    authority,
-    drbd,
-    frozen,
-    heartbeat,
-    lease_lost,
-    lost,
-    mirror,
-    record,
-    standalone,
-    view,
-)
 
 from .outside import Outside, play
 

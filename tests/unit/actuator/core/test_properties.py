@@ -6,6 +6,18 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim.builders import (
+    ADDRESSES,
+    HERE,
+    INCARNATION,
+    THERE,
+    UID,
+    A,
+    B,
+    guest,
+    heartbeat,
+    mirror,
+)
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Proposal, Verdict
 from tandem_actuator.core.decide import Start, Stay, Task, decide
@@ -26,18 +38,6 @@ from tandem_api.guest import Assignment, FencingProof, ProofKind
 from tandem_api.mirror import Marker, Mirror, Protocol, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
-from tandem_sim.builders import (
-    ADDRESSES,
-    HERE,
-    INCARNATION,
-    THERE,
-    UID,
-    A,
-    B,
-    guest,
-    heartbeat,
-    mirror,
-)
 
 MARKER = Marker(reason=Reason.LOCAL_DISK_FAILED)
 EXAMPLES = int(os.environ.get("TANDEM_EXAMPLES", "60"))

@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim.builders import record
 from tandem_actuator.core.effects import KEEP, UpdateRecord
 from tandem_actuator.core.model import Record
 from tandem_actuator.core.record import updated
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
-from tandem_sim.builders import record
 
 MARKER = Marker(reason=Reason.LOCAL_DISK_FAILED)
 markers = st.sampled_from([None, MARKER])

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from sim.builders import A, B, authority, drbd, lost, record, standalone, view
 from tandem_actuator.core.model import (
     Connection,
     DomainState,
@@ -33,7 +34,6 @@ from tandem_actuator.core.run import (
 from tandem_api.authority import PROTOCOL, Authority, Mode
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
-from tandem_sim.builders import A, B, authority, drbd, lost, record, standalone, view
 
 R, Q = DEFAULT.self_fence_seconds, DEFAULT.query_freshness_seconds
 F = DEFAULT.fencing_seconds

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 
+from sim.faults import EVERYTHING, SHAPES, Choice, scenario
+from sim.player import begin
+from sim.shrink import shrunk
+from sim.trial import Outcome, trial
+from sim.world import World
 from tandem_scenario.scenario import Scenario
-from tandem_sim.faults import EVERYTHING, SHAPES, Choice, scenario
-from tandem_sim.player import begin
-from tandem_sim.shrink import shrunk
-from tandem_sim.trial import Outcome, trial
-from tandem_sim.world import World
 
 HANGS_AFTER_S = 120
 CHUNK = 100

@@ -11,6 +11,13 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import cast
 
+from sim.api import Api, Client
+from sim.drbd import Replica
+from sim.driver import Crash, Driver
+from sim.host import Machine, Permit
+from sim.kernel import Command, Group, Signal, Sleep, WaitFor
+from sim.reports import Reporter
+from sim.watch import Listed, News, Watch
 from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import handler, procedures
@@ -43,13 +50,6 @@ from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
 from tandem_api.timing import DEFAULT, RENEW_TIMEOUT_S, Timing
-from tandem_sim.api import Api, Client
-from tandem_sim.drbd import Replica
-from tandem_sim.driver import Crash, Driver
-from tandem_sim.host import Machine, Permit
-from tandem_sim.kernel import Command, Group, Signal, Sleep, WaitFor
-from tandem_sim.reports import Reporter
-from tandem_sim.watch import Listed, News, Watch
 
 Program = Generator[Command, bool, None]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
-from tandem_sim.drbd import Replica
-from tandem_sim.drbd_state import Write
-from tandem_sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
+from sim.drbd import Replica
+from sim.drbd_state import Write
+from sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
 
 BOOT_S = 0.5
 PERIOD_S = 0.1

@@ -9,9 +9,9 @@ Called by ``referee``.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tandem_sim.guest import Run
-from tandem_sim.network import MANAGEMENT
-from tandem_sim.truth import Truth
+from sim.guest import Run
+from sim.network import MANAGEMENT
+from sim.truth import Truth
 
 MANAGEMENT_PLANE = frozenset(
     {

@@ -9,9 +9,9 @@ closed. Called by ``actuator`` and ``controller``.
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
+from sim.api import Client, History
+from sim.kernel import Command, Sleep
 from tandem_api.meta import ObjectKey, Resource
-from tandem_sim.api import Client, History
-from tandem_sim.kernel import Command, Sleep
 
 LAG_S = (0.005, 0.05)
 SILENT_FOR_S = 11.0

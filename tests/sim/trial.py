@@ -8,11 +8,11 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from sim.player import Seen, begin
+from sim.verbs import take
+from sim.world import World
 from tandem_scenario.judge import unmet
 from tandem_scenario.scenario import Expectation, Scenario
-from tandem_sim.player import Seen, begin
-from tandem_sim.verbs import take
-from tandem_sim.world import World
 
 LOOK_S = 0.5
 HELD_FOR_S = 15.0

@@ -6,10 +6,10 @@ refuses a file that wants it. Called by ``player`` and ``fuzz``.
 
 from collections.abc import Callable, Mapping
 
+from sim import acts
+from sim.world import World
 from tandem_scenario.scenario import Step
 from tandem_scenario.verbs import Act
-from tandem_sim import acts
-from tandem_sim.world import World
 
 DOING: Mapping[str, Callable[..., None]] = {
     "kill": World.kill,

@@ -4,6 +4,10 @@
 of them. Called by ``verbs``.
 """
 
+from sim.driver import Crash
+from sim.network import MANAGEMENT, REPLICATION
+from sim.watch import LAG_S, Watch
+from sim.world import World
 from tandem_actuator.core.model import Role
 from tandem_api.authority import PROTOCOL, Authority
 from tandem_api.guest import Guest
@@ -12,10 +16,6 @@ from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
-from tandem_sim.driver import Crash
-from tandem_sim.network import MANAGEMENT, REPLICATION
-from tandem_sim.watch import LAG_S, Watch
-from tandem_sim.world import World
 
 CONTROLLER = "controller"
 

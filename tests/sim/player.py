@@ -7,15 +7,15 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from sim.events import Line
+from sim.referee import History
+from sim.review import Reviewed
+from sim.verbs import DOING, take
+from sim.world import World
 from tandem_api.reasons import Reason
 from tandem_scenario.judge import LOOK_S, End, Judge
 from tandem_scenario.plan import WorldPlan
 from tandem_scenario.scenario import Scenario, Upon, require_verbs
-from tandem_sim.events import Line
-from tandem_sim.referee import History
-from tandem_sim.review import Reviewed
-from tandem_sim.verbs import DOING, take
-from tandem_sim.world import World
 
 
 @dataclass

@@ -10,13 +10,13 @@ import signal
 import sys
 from pathlib import Path
 
+from sim.faults import KINDS, RECOVERY_S, Choice, scenario
+from sim.fuzz import Totals, fuzz, shortest
+from sim.player import play
+from sim.trial import Outcome
 from tandem_scenario.located import BadScenario
 from tandem_scenario.scenario import read
 from tandem_scenario.writer import write
-from tandem_sim.faults import KINDS, RECOVERY_S, Choice, scenario
-from tandem_sim.fuzz import Totals, fuzz, shortest
-from tandem_sim.player import play
-from tandem_sim.trial import Outcome
 
 TELL_EVERY = 500
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+from sim.disk import better
+from sim.drbd_state import attached, may_be_current
+from sim.kernel import Command, Sleep
 from tandem_actuator.core.model import Disk, Role
 from tandem_actuator.ports import CommandFailed
-from tandem_sim.disk import better
-from tandem_sim.drbd_state import attached, may_be_current
-from tandem_sim.kernel import Command, Sleep
 
 if TYPE_CHECKING:
-    from tandem_sim.drbd import Replica
+    from sim.drbd import Replica
 
 PROMOTION_TRIES = 4
 

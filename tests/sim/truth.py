@@ -7,6 +7,13 @@ referee's checks.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from sim.api import Server
+from sim.disk import Backing, better
+from sim.drbd import Replica
+from sim.drbd_state import attached
+from sim.guest import Run
+from sim.host import Host
+from sim.network import REPLICATION, Network
 from tandem_actuator.core.model import Disk, Role
 from tandem_api.authority import PROTOCOL, Authority, Mode
 from tandem_api.guest import Guest, Policy
@@ -14,13 +21,6 @@ from tandem_api.host import Host as HostObject
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
 from tandem_api.site import Site
-from tandem_sim.api import Server
-from tandem_sim.disk import Backing, better
-from tandem_sim.drbd import Replica
-from tandem_sim.drbd_state import attached
-from tandem_sim.guest import Run
-from tandem_sim.host import Host
-from tandem_sim.network import REPLICATION, Network
 
 
 @dataclass

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from sim.disk import better
 from tandem_actuator.core.model import Disk, Role, VolumeState
-from tandem_sim.disk import better
 
 # What the handler's exit code says of the peer's disk. 5 counts only if the own disk is current.
 PEER_DISK_BY_CODE = {3: Disk.INCONSISTENT, 4: Disk.OUTDATED, 5: Disk.OUTDATED, 7: Disk.OUTDATED}

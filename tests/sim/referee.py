@@ -17,16 +17,16 @@ promises 1 and 2 for the mirrors whose authority went back. Called by guests and
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from sim.calm import Calm
+from sim.custody import Custody, overridden
+from sim.events import Log
+from sim.guest import Run
+from sim.hold import Hold
+from sim.kernel import Kernel
+from sim.truth import Truth
 from tandem_actuator.core.model import Disk
 from tandem_api.authority import Authority
 from tandem_api.mirror import Mirror
-from tandem_sim.calm import Calm
-from tandem_sim.custody import Custody, overridden
-from tandem_sim.events import Log
-from tandem_sim.guest import Run
-from tandem_sim.hold import Hold
-from tandem_sim.kernel import Kernel
-from tandem_sim.truth import Truth
 
 CALM_AFTER_S = 3.0
 """Beyond the residue: what an earlier fault began has come to its end by then."""

@@ -13,10 +13,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from sim.guest import Run
+from sim.truth import Truth, writes_alone
 from tandem_api.authority import Authority, Mode
 from tandem_api.mirror import Mirror
-from tandem_sim.guest import Run
-from tandem_sim.truth import Truth, writes_alone
 
 Missing = dict[tuple[str, str], set[int]]
 """(host, volume) → acknowledged writes that its replica had not when they were acknowledged."""

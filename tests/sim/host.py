@@ -8,17 +8,17 @@ import math
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
+from sim.disk import Backing
+from sim.drbd import Replica
+from sim.events import Log
+from sim.guest import Referee, Run
+from sim.kernel import Command, Group, Kernel, Sleep
+from sim.pair import Pair
 from tandem_actuator.core.model import DomainState, Record
 from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
 from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror, Protocol
 from tandem_api.timing import Timing
-from tandem_sim.disk import Backing
-from tandem_sim.drbd import Replica
-from tandem_sim.events import Log
-from tandem_sim.guest import Referee, Run
-from tandem_sim.kernel import Command, Group, Kernel, Sleep
-from tandem_sim.pair import Pair
 
 LIBVIRT_READY_S = (4.0, 9.0)
 START_S = (0.8, 3.0)

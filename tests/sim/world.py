@@ -6,6 +6,20 @@ The verbs of a scenario are methods here. Called by ``scenario`` and by tests.
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
+from sim.actuator import Actuator
+from sim.api import Api, Backup
+from sim.controller import Controller
+from sim.disk import Backing
+from sim.drbd import Replica
+from sim.driver import Awaited, Crash
+from sim.events import Log
+from sim.host import Host, Machine
+from sim.kernel import Command, Group, Kernel, Sleep, WaitFor
+from sim.network import Network
+from sim.newer import NewerApi
+from sim.pair import Pair
+from sim.referee import Referee
+from sim.truth import Truth
 from tandem_api.guest import Guest
 from tandem_api.host import Host as HostObject
 from tandem_api.meta import ObjectKey
@@ -15,20 +29,6 @@ from tandem_api.timing import PROFILES, Profile
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Upon
 from tandem_scenario.verbs import Names
-from tandem_sim.actuator import Actuator
-from tandem_sim.api import Api, Backup
-from tandem_sim.controller import Controller
-from tandem_sim.disk import Backing
-from tandem_sim.drbd import Replica
-from tandem_sim.driver import Awaited, Crash
-from tandem_sim.events import Log
-from tandem_sim.host import Host, Machine
-from tandem_sim.kernel import Command, Group, Kernel, Sleep, WaitFor
-from tandem_sim.network import Network
-from tandem_sim.newer import NewerApi
-from tandem_sim.pair import Pair
-from tandem_sim.referee import Referee
-from tandem_sim.truth import Truth
 
 NAMESPACE = "sim"
 ACTUATOR_START_S = (0.8, 1.5)

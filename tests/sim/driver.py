@@ -8,6 +8,9 @@ tried. Called by ``actuator``.
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 
+from sim.api import Client
+from sim.host import Machine
+from sim.kernel import Command, Sleep
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.model import DomainState, Metadata
 from tandem_actuator.core.record import updated
@@ -17,9 +20,6 @@ from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.mirror import Mirror
 from tandem_api.timing import API_TIMEOUT_S
 from tandem_scenario.scenario import ANY_EFFECT
-from tandem_sim.api import Client
-from tandem_sim.host import Machine
-from tandem_sim.kernel import Command, Sleep
 
 FSYNC_S = (0.002, 0.01)
 COMMAND_S = (0.03, 0.15)

@@ -12,18 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DrbdState,
-    DrbdView,
-    NotConfigured,
-    Role,
-)
-from tandem_actuator.ports import CommandFailed
-from tandem_sim import drbd_promotion
-from tandem_sim.disk import Backing, better
-from tandem_sim.drbd_state import (
+from sim import drbd_promotion
+from sim.disk import Backing, better
+from sim.drbd_state import (
     PEER_DISK_BY_CODE,
     PEER_IS_PRIMARY,
     Moment,
@@ -33,7 +24,16 @@ from tandem_sim.drbd_state import (
     lost_contact,
     may_be_current,
 )
-from tandem_sim.kernel import Command
+from sim.kernel import Command
+from tandem_actuator.core.model import (
+    Connection,
+    Disk,
+    DrbdState,
+    DrbdView,
+    NotConfigured,
+    Role,
+)
+from tandem_actuator.ports import CommandFailed
 
 
 class Wire(Protocol):

@@ -7,6 +7,8 @@ Called by ``actuator``.
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
+from sim.api import Client
+from sim.kernel import Command
 from tandem_actuator.core.model import DrbdState, View
 from tandem_actuator.core.report import (
     guest_report,
@@ -18,8 +20,6 @@ from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.guest import Guest, GuestReport
 from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.timing import API_TIMEOUT_S
-from tandem_sim.api import Client
-from tandem_sim.kernel import Command
 
 
 @dataclass

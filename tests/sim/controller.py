@@ -7,6 +7,10 @@ objects, plans, and writes what the plan says with the same preconditions. Calle
 from collections.abc import Callable, Generator, Hashable, Mapping
 from typing import Any
 
+from sim.api import Api, Client, Refused
+from sim.events import Log
+from sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
+from sim.watch import Listed, News, Watch
 from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable, PortError
 from tandem_api.guest import Guest
 from tandem_api.host import Host
@@ -34,10 +38,6 @@ from tandem_controller.decide.model import (
 )
 from tandem_controller.decide.override import Grant, override, owner_is_as_judged
 from tandem_controller.decide.plan import plan as make_plan
-from tandem_sim.api import Api, Client, Refused
-from tandem_sim.events import Log
-from tandem_sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
-from tandem_sim.watch import Listed, News, Watch
 
 TICK_S = 0.5
 COALESCE_S = 0.03

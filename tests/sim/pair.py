@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
 from itertools import count
 
+from sim.disk import JUST_CREATED, MIRRORED, Direction, better, compare
+from sim.drbd import Replica
+from sim.drbd_state import attached
+from sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
+from sim.network import REPLICATION, Network
 from tandem_actuator.core.model import Connection, Disk, Role
 from tandem_actuator.ports import CommandFailed
-from tandem_sim.disk import JUST_CREATED, MIRRORED, Direction, better, compare
-from tandem_sim.drbd import Replica
-from tandem_sim.drbd_state import attached
-from tandem_sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
-from tandem_sim.network import REPLICATION, Network
 
 TICK_S = 0.05
 LATENCY_S = (0.0005, 0.003)

@@ -10,11 +10,11 @@ reaches it: the server prunes it, and the types ignore it. Called by ``world``.
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from sim.api import Api, Server
 from tandem_api.authority import Authority
 from tandem_api.meta import Model, ObjectKey, Resource
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
-from tandem_sim.api import Api, Server
 
 R = TypeVar("R", bound=Resource)
 UNHEARD_OF = "OnlyANewerVersionSaysSo"

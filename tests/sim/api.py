@@ -11,15 +11,15 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from sim.kernel import Command, Group, Kernel, Sleep
+from sim.network import IN, MANAGEMENT, OUT, Network
+from sim.review import Review
 from tandem_actuator.ports import ApiConflict, ApiGone, ApiUnavailable, PortError
 from tandem_api.authority import Authority
 from tandem_api.guest import Guest
 from tandem_api.lease import Heartbeat, HeartbeatContent
 from tandem_api.meta import Model, ObjectKey, Resource
 from tandem_api.mirror import Claimant, Mirror
-from tandem_sim.kernel import Command, Group, Kernel, Sleep
-from tandem_sim.network import IN, MANAGEMENT, OUT, Network
-from tandem_sim.review import Review
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
