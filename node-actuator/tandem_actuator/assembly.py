@@ -12,6 +12,9 @@ from tandem_actuator.adapters.fence_server import FenceServer
 from tandem_actuator.adapters.identity import new_instance
 from tandem_actuator.adapters.kube_api import KubeApi
 from tandem_actuator.adapters.libvirt import LibvirtHost
+from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
+from tandem_actuator.adapters.linux_processes import LinuxProcesses
+from tandem_actuator.adapters.linux_taps import LinuxTaps
 from tandem_actuator.adapters.lockfile import HostLock
 from tandem_actuator.adapters.network import TapNetwork
 from tandem_actuator.adapters.object_cache import ObjectCache
@@ -73,8 +76,8 @@ async def _actuator(settings: Settings, api: KubeApi, metrics: Metrics) -> Actua
     ports = Ports(
         api=api,
         drbd=DrbdHost(tools, clock, settings.drbd_dir),
-        libvirt=LibvirtHost(settings.libvirt_uri),
-        network=TapNetwork(),
+        libvirt=LibvirtHost(RealLibvirtd(settings.libvirt_uri), LinuxProcesses()),
+        network=TapNetwork(LinuxProcesses(), LinuxTaps()),
         records=FileRecords(settings.state_dir / "mirrors"),
         clock=clock,
     )

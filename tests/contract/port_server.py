@@ -17,6 +17,9 @@ from tandem_actuator.adapters.clock import SystemClock
 from tandem_actuator.adapters.drbd import DrbdHost, find_tools
 from tandem_actuator.adapters.fence_server import FenceServer
 from tandem_actuator.adapters.libvirt import LibvirtHost
+from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
+from tandem_actuator.adapters.linux_processes import LinuxProcesses
+from tandem_actuator.adapters.linux_taps import LinuxTaps
 from tandem_actuator.adapters.network import TapNetwork
 from tandem_actuator.ports import DrbdEvent
 
@@ -77,12 +80,12 @@ class Fence:
 
 async def serve(port: int, drbd_dir: Path) -> None:
     drbd = DrbdHost(await find_tools(), SystemClock(), drbd_dir)
-    libvirt = LibvirtHost("qemu:///system")
+    libvirt = LibvirtHost(RealLibvirtd("qemu:///system"), LinuxProcesses())
     events, fence = Events(drbd, libvirt), Fence()
     objects = {
         "drbd": drbd,
         "libvirt": libvirt,
-        "network": TapNetwork(),
+        "network": TapNetwork(LinuxProcesses(), LinuxTaps()),
         "events": events,
         "fence": fence,
     }

@@ -11,7 +11,8 @@ import pytest
 
 from tandem_actuator.adapters.fakes import FakeLibvirt
 from tandem_actuator.adapters.libvirt import LibvirtHost
-from tandem_actuator.adapters.qemu_processes import QemuProcesses
+from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
+from tandem_actuator.adapters.linux_processes import LinuxProcesses
 from tandem_actuator.core.domain_xml import DomainSettings, domain_name, render
 from tandem_actuator.core.model import DomainState
 from tandem_actuator.ports import CommandFailed, Libvirt
@@ -109,9 +110,10 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     if request.param == "fake":
         libvirt, xml = FakeLibvirt(), _xml("/nowhere", MIRROR)
     else:
-        processes = QemuProcesses(tmp_path / "proc", tmp_path / "run")
+        processes = LinuxProcesses(tmp_path / "proc", tmp_path / "run")
         processes.proc.mkdir()
-        libvirt, xml = LibvirtHost("test:///default", processes), _xml("/tmp", MIRROR, "test")
+        libvirt = LibvirtHost(RealLibvirtd("test:///default"), processes)
+        xml = _xml("/tmp", MIRROR, "test")
     task, local_taken = _follow(libvirt)
     await asyncio.sleep(0.2)
     yield Subject(libvirt, local_taken, xml)

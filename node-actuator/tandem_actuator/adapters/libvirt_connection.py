@@ -1,22 +1,21 @@
-"""Connections to libvirt, and the threads that wait for it.
+"""libvirt-python behind ``libvirt_ports``: each call in a thread, and nothing else.
 
-libvirt-python blocks, so every call runs in a thread with a time limit. libvirtd serves a few
-calls per connection at a time (max_client_requests, 5): calls that may hang get connections of
-their own, so that they cannot keep a look at the domains from being answered. A connection that
-broke is opened again by the next call. Called by ``adapters.libvirt`` only.
+It blocks, and a call may never come back. When a connection is opened, what a hung call means for
+the next and how long anybody waits is for ``libvirt_calls`` to say. Put in by ``assembly``.
 """
 
 import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import libvirt
 
-from tandem_actuator.ports import CommandFailed, CommandTimeout
+from tandem_actuator.adapters.libvirt_ports import Domain, LibvirtError
+from tandem_actuator.adapters.threads import in_thread
+from tandem_actuator.core.domain_xml import TANDEM_XMLNS
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +23,6 @@ T = TypeVar("T")
 
 KEEPALIVE_INTERVAL_S = 1
 KEEPALIVE_COUNT = 3
-ALREADY_GONE = frozenset({libvirt.VIR_ERR_NO_DOMAIN})
 
 _events_started = threading.Lock()
 _events_thread: threading.Thread | None = None
@@ -52,69 +50,115 @@ def _event_loop() -> None:
             log.error("libvirt's event loop failed; going on")
 
 
-class Connection:
-    """One connection, opened when first needed and again after it broke."""
+class RealLibvirtd:
+    """The daemon behind one connection URI."""
 
-    def __init__(self, uri: str, name: str, threads: int) -> None:
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    async def open(self) -> "RealConnection":
         start_event_loop()
-        self.uri = uri
-        self._name = name
-        self._lock = threading.Lock()
-        self._connection: libvirt.virConnect | None = None
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"libvirt-{name}")
+        return RealConnection(await _call(self._open))
 
-    async def call(self, work: Callable[[Any], T], timeout_s: float) -> T:
-        """Run ``work(connection)`` in a thread.
-
-        Raises:
-            CommandFailed: libvirt refused, with its words.
-            CommandTimeout: no answer in time; the call may still take effect.
-        """
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await loop.run_in_executor(self._threads, self._run, work)
-        except TimeoutError:
-            raise CommandTimeout(f"libvirt did not answer within {timeout_s:g} s") from None
-        except libvirt.libvirtError as error:
-            raise CommandFailed(f"libvirt: {error.get_error_message() or error}") from error
-
-    def _run(self, work: Callable[[Any], T]) -> T:
-        return work(self._get())
-
-    def _get(self) -> Any:
-        with self._lock:
-            if self._connection is not None and not _alive(self._connection):
-                self._drop()
-            if self._connection is None:
-                connection = libvirt.open(self.uri)
-                # The test driver and old servers have none; a dead socket is noticed anyway.
-                with contextlib.suppress(libvirt.libvirtError):
-                    connection.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT)
-                self._connection = connection
-            return self._connection
-
-    def close(self, farewell: Callable[[Any], None]) -> None:
-        """Close it as soon as its threads are done, after ``farewell``; returns at once."""
-        self._threads.submit(self._close, farewell)
-        self._threads.shutdown(wait=False)
-
-    def _close(self, farewell: Callable[[Any], None]) -> None:
-        with self._lock:
-            if self._connection is not None:
-                with contextlib.suppress(libvirt.libvirtError):
-                    farewell(self._connection)
-                self._drop()
-
-    def _drop(self) -> None:
-        assert self._connection is not None
+    def _open(self) -> Any:
+        connection = libvirt.open(self._uri)
+        # The test driver and old servers have none; a dead socket is noticed anyway.
         with contextlib.suppress(libvirt.libvirtError):
-            self._connection.close()
-        self._connection = None
+            connection.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT)
+        return connection
 
 
-def _alive(connection: Any) -> bool:
+class RealConnection:
+    """A virConnect. A Domain's handle is its virDomain."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def alive(self) -> bool:
+        return bool(await _call(self._connection.isAlive))
+
+    async def active_domains(self) -> Sequence[Domain]:
+        def ask() -> list[Domain]:
+            stats = self._connection.getAllDomainStats(
+                libvirt.VIR_DOMAIN_STATS_STATE,
+                libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE,
+            )
+            return [_domain(found, values.get("state.state")) for found, values in stats]
+
+        return await _call(ask)
+
+    async def metadata(self, domain: Domain) -> str:
+        found: Any = domain.handle
+        kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+        return str(await _call(lambda: found.metadata(kind, TANDEM_XMLNS, 0)))
+
+    async def create(self, xml: str) -> None:
+        await _call(lambda: self._connection.createXML(xml, 0))
+
+    async def lookup(self, name: str) -> Domain:
+        return _domain(await _call(lambda: self._connection.lookupByName(name)))
+
+    async def shutdown(self, domain: Domain) -> None:
+        found: Any = domain.handle
+        await _call(found.shutdown)
+
+    async def destroy(self, domain: Domain) -> None:
+        found: Any = domain.handle
+        await _call(lambda: found.destroyFlags(0))
+
+    async def library_version(self) -> int:
+        return int(await _call(self._connection.getLibVersion))
+
+    async def hypervisor_version(self) -> int:
+        return int(await _call(self._connection.getVersion))
+
+    async def on_close(self, tell: Callable[[], None]) -> None:
+        on_loop = _on_this_loop(tell)
+
+        def register() -> None:
+            self._connection.registerCloseCallback(lambda c, reason, _: on_loop(), None)
+
+        await _call(register)
+
+    async def forget_close(self) -> None:
+        await _call(self._connection.unregisterCloseCallback)
+
+    async def on_lifecycle(self, tell: Callable[[str], None]) -> int:
+        on_loop = _on_this_loop(tell)
+
+        def on_event(connection: Any, domain: Any, event: int, detail: int, _: Any) -> None:
+            on_loop(domain.name())
+
+        kind = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
+        return int(
+            await _call(lambda: self._connection.domainEventRegisterAny(None, kind, on_event, None))
+        )
+
+    async def forget_lifecycle(self, registration: int) -> None:
+        await _call(lambda: self._connection.domainEventDeregisterAny(registration))
+
+    async def close(self) -> None:
+        await _call(self._connection.close)
+
+
+async def _call(work: Callable[[], T]) -> T:
     try:
-        return bool(connection.isAlive())
-    except libvirt.libvirtError:
-        return False
+        return await in_thread(work, "libvirt")
+    except libvirt.libvirtError as error:
+        words = f"libvirt: {error.get_error_message() or error}"
+        raise LibvirtError(words, error.get_error_code()) from error
+
+
+def _domain(found: Any, state: int | None = None) -> Domain:
+    return Domain(found.name(), found.UUIDString(), found.ID(), state, found)
+
+
+def _on_this_loop(tell: Callable[..., None]) -> Callable[..., None]:
+    """libvirt tells in a thread of its own."""
+    loop = asyncio.get_running_loop()
+
+    def on_loop(*arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: we are on our way out
+            loop.call_soon_threadsafe(tell, *arguments)
+
+    return on_loop

@@ -1,10 +1,15 @@
 """Finding QEMU processes and their taps, in a made-up /proc."""
 
+import asyncio
+import resource
+import signal
 from pathlib import Path
 
 import pytest
 
-from tandem_actuator.adapters.network import TapNetwork, take_down
+from tandem_actuator.adapters.linux_processes import LinuxProcesses
+from tandem_actuator.adapters.linux_taps import LinuxTaps, take_down
+from tandem_actuator.adapters.network import TapNetwork
 from tandem_actuator.adapters.qemu_processes import UNIDENTIFIED, QemuProcesses
 from tandem_actuator.ports import PortError
 
@@ -17,7 +22,9 @@ class Machine:
     """Writes a /proc and libvirt's run directory."""
 
     def __init__(self, root: Path) -> None:
-        self.processes = QemuProcesses(root / "proc", root / "run")
+        self.processes = LinuxProcesses(root / "proc", root / "run")
+        self.qemus = QemuProcesses(self.processes)
+        self.network = TapNetwork(self.processes, LinuxTaps())
         self.processes.proc.mkdir()
         self.processes.run_dir.mkdir()
         self.process(1, ["/sbin/init"])
@@ -65,70 +72,121 @@ def tap(process: Path, task: int, name: str) -> None:
     (process / "task" / str(task) / "fdinfo" / "1").write_text("pos:\t0\nflags:\t0100000\n")
 
 
-def test_a_qemu_is_known_by_its_arguments(machine: Machine) -> None:
+async def test_a_qemu_is_known_by_its_arguments(machine: Machine) -> None:
     machine.qemu(300, "ns.g1")
     machine.qemu(301, "ns.g2")
-    assert machine.processes.by_domain() == {"ns.g1": [300], "ns.g2": [301]}
-    assert machine.processes.of("ns.g1") == [300]
-    assert machine.processes.of("ns.g") == []
+    assert await machine.qemus.by_domain() == {"ns.g1": [300], "ns.g2": [301]}
+    assert await machine.qemus.of("ns.g1") == [300]
+    assert await machine.qemus.of("ns.g") == []
 
 
-def test_other_programs_that_take_a_name_are_not_qemu(machine: Machine) -> None:
+async def test_other_programs_that_take_a_name_are_not_qemu(machine: Machine) -> None:
     machine.process(300, ["grep", "-name", "guest=ns.g1"])
     machine.process(301, ["qemu", "-uuid", "u", "-name"])
-    assert machine.processes.by_domain() == {}
+    assert await machine.qemus.by_domain() == {}
 
 
-def test_a_stuck_qemu_is_known_by_libvirts_pid_file(machine: Machine) -> None:
+async def test_a_stuck_qemu_is_known_by_libvirts_pid_file(machine: Machine) -> None:
     machine.stuck(300)
     (machine.processes.run_dir / "ns.g1.pid").write_text("300\n")
     (machine.processes.run_dir / "ns.g2.pid").write_text("301\n")
-    assert machine.processes.by_domain() == {"ns.g1": [300]}
+    assert await machine.qemus.by_domain() == {"ns.g1": [300]}
 
 
-def test_a_stuck_qemu_of_nobody_is_reported_as_such(machine: Machine) -> None:
+async def test_a_stuck_qemu_of_nobody_is_reported_as_such(machine: Machine) -> None:
     machine.stuck(300)
-    assert machine.processes.by_domain() == {UNIDENTIFIED: [300]}
+    assert await machine.qemus.by_domain() == {UNIDENTIFIED: [300]}
 
 
-def test_a_plain_zombie_has_closed_its_disk(machine: Machine) -> None:
+async def test_a_plain_zombie_has_closed_its_disk(machine: Machine) -> None:
     machine.process(300, [], comm="qemu-system-x86", state="Z", threads=1)
-    assert machine.processes.by_domain() == {}
+    assert await machine.qemus.by_domain() == {}
 
 
-def test_no_proc_is_an_error(tmp_path: Path) -> None:
+async def test_no_proc_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PortError):
-        QemuProcesses(tmp_path / "nothing", tmp_path).by_domain()
+        await QemuProcesses(LinuxProcesses(tmp_path / "nothing", tmp_path)).by_domain()
 
 
-def test_taps_are_found_by_open_files(machine: Machine) -> None:
+async def test_a_name_that_is_cut_inside_a_character_is_anybodys_and_harms_nobody(
+    machine: Machine,
+) -> None:
+    """The kernel cuts a process's name after 15 bytes; any local user can choose it."""
+    stuck = machine.stuck(300)
+    stat = (stuck / "stat").read_bytes()
+    (stuck / "stat").write_bytes(stat.replace(b"qemu:x", b"qemu:x\xc3"))
+    other = machine.process(301, [], comm="x", state="Z")
+    (other / "stat").write_bytes((other / "stat").read_bytes().replace(b"(x)", b"(x\xc3)"))
+    assert await machine.qemus.by_domain() == {UNIDENTIFIED: [300]}
+
+
+async def test_a_process_that_cannot_be_read_is_not_gone(machine: Machine) -> None:
+    """As when the actuator has no file descriptors left."""
+    process = machine.qemu(300, "ns.g1")
+    (process / "cmdline").unlink()
+    (process / "cmdline").mkdir()
+    with pytest.raises(PortError, match="cannot read process 300"):
+        await machine.qemus.by_domain()
+    with pytest.raises(PortError, match="cannot read process 300"):
+        await machine.qemus.domain_of(300)
+
+
+async def test_a_handle_is_of_one_process_and_tells_its_end() -> None:
+    program = await asyncio.create_subprocess_exec("sleep", "60")
+    handle = await LinuxProcesses().open(program.pid)
+    assert handle is not None
+    ended = asyncio.create_task(handle.ended())
+    await asyncio.sleep(0.05)
+    assert not ended.done()
+    handle.send(signal.SIGKILL)
+    await asyncio.wait_for(ended, 5.0)
+    await program.wait()
+    handle.send(signal.SIGKILL)  # gone: no error
+    handle.close()
+    assert await LinuxProcesses().open(program.pid) is None
+
+
+async def test_a_handle_that_cannot_be_had_is_no_end() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    program = await asyncio.create_subprocess_exec("sleep", "60")
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        with pytest.raises(PortError, match="cannot open process"):
+            await LinuxProcesses().open(program.pid)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        program.kill()
+        await program.wait()
+
+
+async def test_taps_are_found_by_open_files(machine: Machine) -> None:
     process = machine.qemu(300, "ns.g1")
     tap(process, 300, "vnet3")
     (machine.processes.run_dir / "ns.g1.xml").write_text(STATUS)
-    assert TapNetwork(machine.processes).taps("ns.g1") == {"vnet3"}
+    assert await machine.network.taps("ns.g1") == {"vnet3"}
 
 
-def test_taps_of_a_stuck_qemu_are_found_by_its_thread(machine: Machine) -> None:
+async def test_taps_of_a_stuck_qemu_are_found_by_its_thread(machine: Machine) -> None:
     process = machine.stuck(300)
     tap(process, 301, "vnet3")
     (machine.processes.run_dir / "ns.g1.pid").write_text("300\n")
-    assert TapNetwork(machine.processes).taps("ns.g1") == {"vnet3"}
+    assert await machine.network.taps("ns.g1") == {"vnet3"}
 
 
-def test_taps_are_found_by_libvirts_status_if_no_file_tells(machine: Machine) -> None:
+async def test_taps_are_found_by_libvirts_status_if_no_file_tells(machine: Machine) -> None:
     machine.qemu(300, "ns.g1")
     (machine.processes.run_dir / "ns.g1.xml").write_text(STATUS)
-    assert TapNetwork(machine.processes).taps("ns.g1") == {"vnet7"}
+    assert await machine.network.taps("ns.g1") == {"vnet7"}
 
 
-def test_a_status_file_of_no_process_is_not_believed(machine: Machine) -> None:
+async def test_a_status_file_of_no_process_is_not_believed(machine: Machine) -> None:
     """Its interfaces may belong to another guest by now."""
     (machine.processes.run_dir / "ns.g1.xml").write_text(STATUS)
-    assert TapNetwork(machine.processes).taps("ns.g1") == set()
+    assert await machine.network.taps("ns.g1") == set()
 
 
 async def test_cutting_a_guest_that_is_not_there_is_no_error(machine: Machine) -> None:
-    await TapNetwork(machine.processes).cut("ns.g1")
+    await machine.network.cut("ns.g1")
 
 
 def test_an_interface_that_is_gone_is_down() -> None:
