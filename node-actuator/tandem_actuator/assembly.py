@@ -20,8 +20,7 @@ from tandem_actuator.adapters.network import TapNetwork
 from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.permit import PermitFile
 from tandem_actuator.adapters.records import FileRecords
-from tandem_actuator.adapters.watchdog import NoWatchdog
-from tandem_actuator.adapters.watchdog_keeper import KeptWatchdog
+from tandem_actuator.adapters.watchdog_keeper import UnixKeeper
 from tandem_actuator.core import resource_file
 from tandem_actuator.core.domain_xml import DomainSettings
 from tandem_actuator.driver import Driver, Ports
@@ -30,6 +29,7 @@ from tandem_actuator.metrics import Metrics
 from tandem_actuator.ports import PortError, Watchdog
 from tandem_actuator.settings import Settings
 from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.watchdog import KeptWatchdog, NoWatchdog
 from tandem_api.timing import DEFAULT, drbd_timers
 from tandem_kube.client import KubeClient
 
@@ -96,7 +96,8 @@ async def _actuator(settings: Settings, api: KubeApi, metrics: Metrics) -> Actua
 def _watchdog(settings: Settings) -> Watchdog:
     if settings.watchdog_device is None:
         return NoWatchdog()
-    return KeptWatchdog(settings.watchdog_device, settings.run_dir / "watchdog.sock")
+    keeper = UnixKeeper(settings.watchdog_device, settings.run_dir / "watchdog.sock")
+    return KeptWatchdog(keeper)
 
 
 def _resource_text(node: NodeFacts, major: int, fence_peer: str) -> Callable[[Unit], str]:

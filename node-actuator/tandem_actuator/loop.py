@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from tandem_actuator.adapters.watchdog import NoWatchdog
 from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import handler, procedures
 from tandem_actuator.core.decide import Start, Task, decide
@@ -33,6 +32,7 @@ from tandem_actuator.heartbeat import Heart
 from tandem_actuator.metrics import Metrics
 from tandem_actuator.ports import ApiGone, ObjectCache, PortError, Watchdog
 from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.watchdog import NoWatchdog
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
 
@@ -215,7 +215,7 @@ class Actuator:
             wanted_s = self.node.timing.watchdog_seconds
             if not self.watchdog.armed or timeout_s != wanted_s:
                 try:
-                    await asyncio.to_thread(self.watchdog.arm, wanted_s)
+                    await self.watchdog.arm(wanted_s)
                     timeout_s = wanted_s
                     log.info("watchdog armed: %d s", wanted_s)
                 except PortError as error:

@@ -1,15 +1,18 @@
-"""The watchdog: what both ports promise, and a real one that resets a real kernel."""
+"""The watchdog: what its device promises, simulated and real, and that a real one resets."""
 
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sim.kernel import Group, Kernel
+from sim.watchdog import File, Hardware
 from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.fakes import FakeWatchdog
-from tandem_actuator.adapters.watchdog import DeviceWatchdog, NoWatchdog
-from tandem_actuator.ports import PortError, Watchdog
+from tandem_actuator.adapters.watchdog import Device
+from tandem_actuator.keeper import Feeder
+from tandem_actuator.ports import PortError, WatchdogDevice
 from tandem_lab.lab import Lab
 
 from .remote_ports import PYTHON, start_port_server
@@ -24,57 +27,55 @@ SILENT_S = 3.0
 END_S = 60.0
 
 SCRIPT = f"""
-import sys, time
+import asyncio, time
 from pathlib import Path
 from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.watchdog import DeviceWatchdog
-clock = SystemClock()
-watchdog = DeviceWatchdog(Path("/dev/watchdog1"), clock)
-watchdog.arm({TIMEOUT_S})
-began = time.monotonic()
-while time.monotonic() - began < {FED_S}:
-    watchdog.feed_until(clock.boottime_s() + 0.3)
-    time.sleep(0.1)
+from tandem_actuator.adapters.watchdog_keeper import UnixKeeper
+from tandem_actuator.watchdog import KeptWatchdog
+async def main():
+    clock = SystemClock()
+    watchdog = KeptWatchdog(UnixKeeper(Path("/dev/watchdog1"), Path("/run/contract.sock")))
+    await watchdog.arm({TIMEOUT_S})
+    began = time.monotonic()
+    while time.monotonic() - began < {FED_S}:
+        watchdog.feed_until(clock.boottime_s() + 0.3)
+        await asyncio.sleep(0.1)
+asyncio.run(main())
 Path("/site/unfed").write_text("")
 while True:
     Path("/site/alive").write_text("")
     time.sleep(0.02)
 """
+"""The keeper that it starts goes on when the connection ends, and feeds no more."""
 
 
-@pytest.fixture(params=["fake", "real"])
-def absent(request: pytest.FixtureRequest, tmp_path: Path) -> Watchdog:
+@pytest.fixture(params=["simulated", "real"])
+def absent(request: pytest.FixtureRequest, tmp_path: Path) -> WatchdogDevice:
     """A watchdog on a machine that has none."""
-    if request.param == "fake":
-        return FakeWatchdog(present=False)
-    return DeviceWatchdog(tmp_path / "watchdog0", SystemClock())
+    if request.param == "real":
+        return Device(tmp_path / "watchdog0")
+    kernel, machine = Kernel(1), Group("machine")
+    hardware = Hardware(kernel, machine, lambda: kernel.now_s, lambda why: None, random.Random(1))
+    hardware.present = False
+    return File(hardware, Group("keeper", machine))
 
 
-def test_a_watchdog_that_is_not_there_is_not_armed(absent: Watchdog) -> None:
+def test_a_watchdog_that_is_not_there_is_not_armed(absent: WatchdogDevice) -> None:
+    with pytest.raises(FileNotFoundError):
+        absent.open()
+    feeder = Feeder(absent, SystemClock())
     with pytest.raises(PortError):
-        absent.arm(TIMEOUT_S)
-    assert not absent.armed
+        feeder.arm(TIMEOUT_S)
+    assert not feeder.armed
 
 
 def test_a_file_that_is_no_watchdog_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "watchdog0"
     path.touch()
-    watchdog = DeviceWatchdog(path, SystemClock())
+    feeder = Feeder(Device(path), SystemClock())
     with pytest.raises(PortError):
-        watchdog.arm(TIMEOUT_S)
-    assert not watchdog.armed
-
-
-def test_no_watchdog_cannot_be_armed() -> None:
-    with pytest.raises(PortError):
-        NoWatchdog().arm(TIMEOUT_S)
-    assert not NoWatchdog().armed
-
-
-def test_feeding_and_disarming_what_was_never_armed_do_nothing(absent: Watchdog) -> None:
-    absent.feed_until(1e9)
-    absent.disarm()
-    assert not absent.armed
+        feeder.arm(TIMEOUT_S)
+    assert not feeder.armed
 
 
 @pytest.mark.lab

@@ -51,30 +51,6 @@ class FakeRecords:
 
 
 @dataclass
-class FakeWatchdog:
-    """Remembers the deadline. ``would_reset``: whether the machine would be gone by ``now_s``."""
-
-    present: bool = True
-    timeout_s: int = 0
-    deadline_s: float = float("-inf")
-    armed: bool = False
-
-    def arm(self, timeout_s: int) -> None:
-        if not self.present:
-            raise PortError("no watchdog")
-        self.armed, self.timeout_s = True, timeout_s
-
-    def feed_until(self, deadline_s: float) -> None:
-        self.deadline_s = deadline_s
-
-    def disarm(self) -> None:
-        self.armed = False
-
-    def would_reset(self, now_s: float) -> bool:
-        return self.armed and now_s > self.deadline_s + self.timeout_s
-
-
-@dataclass
 class FakeLibvirt:
     """Domains in memory.
 

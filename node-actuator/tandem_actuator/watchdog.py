@@ -1,0 +1,154 @@
+"""The actuator's side of the watchdog: it tells a keeper until when the machine may be fed.
+
+A watchdog device that is closed stays armed, and a restart of the actuator takes longer than its
+timeout: without a keeper every restart would reset the machine. So the device belongs to a process
+that outlives the actuator (``keeper``), which this starts if there is none.
+
+The guard calls ``feed_until`` from the event loop and must not wait for anybody. A line goes into
+the kernel's buffer, which the keeper empties before each feed. One that does not fit says that the
+keeper has not looked for hundreds of lines: it is given up, and this host is not armed.
+
+They talk JSON lines: ``{"arm": SECONDS}`` is answered by ``{"error": null or words}``,
+``{"feed_until": SECONDS or null}`` (null: for ever) is not answered. Called by ``loop``.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+
+from tandem_actuator.lines import Lines
+from tandem_actuator.ports import KeeperProcess, PortError, Stream
+
+log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT_S = 1.0
+START_TIMEOUT_S = 10.0
+POLL_S = 0.05
+
+
+class KeptWatchdog:
+    """The Watchdog port through a keeper process."""
+
+    def __init__(self, keeper: KeeperProcess) -> None:
+        self._keeper = keeper
+        self._link: _Link | None = None
+
+    @property
+    def armed(self) -> bool:
+        """Whether a keeper that armed the device is there, as far as is known."""
+        return self._link is not None and not self._link.ended
+
+    async def arm(self, timeout_s: int) -> None:
+        """Arm it, or set another timeout. Starts the keeper if there is none."""
+        link = self._link if self._link and self.armed else _Link(await self._connect())
+        try:
+            error = await link.ask({"arm": timeout_s})
+        except (OSError, ValueError) as failure:  # TimeoutError is an OSError
+            link.close()
+            words = str(failure) or "no answer in time"
+            raise PortError(f"the watchdog's keeper does not answer: {words}") from failure
+        except asyncio.CancelledError:
+            link.close()
+            raise
+        if error is not None:
+            link.close()
+            raise PortError(error)
+        self._link = link
+
+    def feed_until(self, deadline_s: float) -> None:
+        """Tell the deadline, if it is another; a keeper that is gone makes this host unarmed."""
+        if self._link is None or self._link.ended:
+            return
+        try:
+            self._link.tell({"feed_until": None if math.isinf(deadline_s) else deadline_s})
+        except OSError as error:
+            log.critical("the watchdog's keeper cannot be told: %s", error)
+            self._link.close()
+
+    async def _connect(self) -> Stream:
+        try:
+            stream = await self._try_connect()
+            if stream is not None:
+                return stream
+            await self._keeper.start()
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while stream is None:
+                    await asyncio.sleep(POLL_S)
+                    stream = await self._try_connect()
+        except TimeoutError as error:
+            raise PortError("the watchdog's keeper does not start") from error
+        except OSError as error:
+            raise PortError(f"the watchdog's keeper cannot be reached: {error}") from error
+        return stream
+
+    async def _try_connect(self) -> Stream | None:
+        """None: there is no keeper. One that does not accept is there, and has the device."""
+        with contextlib.suppress(ConnectionRefusedError, FileNotFoundError):
+            return await self._keeper.connect()
+        return None
+
+
+class _Link:
+    """One connection to a keeper. A task of its own listens, and so notices its end at once."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._lines = Lines(stream)
+        self._told = b""
+        self._given_up = False
+        self._answer: asyncio.Future[bytes] | None = None
+        self._listening = asyncio.create_task(self._listen(), name="watchdog's keeper")
+
+    @property
+    def ended(self) -> bool:
+        return self._lines.ended
+
+    async def ask(self, message: dict[str, int]) -> str | None:
+        """What it has against it. Raises: OSError, ValueError, TimeoutError."""
+        self._lines.send(_line(message))
+        self._answer = asyncio.get_running_loop().create_future()
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            answer = json.loads(await self._answer)
+        if not isinstance(answer, dict) or "error" not in answer:
+            raise ValueError(f"not an answer: {answer!r}")
+        return None if answer["error"] is None else str(answer["error"])
+
+    def tell(self, message: dict[str, float | None]) -> None:
+        """What it was told already goes without saying. Raises: OSError."""
+        line = _line(message)
+        if line != self._told:
+            self._lines.send(line)
+            self._told = line
+
+    def close(self) -> None:
+        self._given_up = True
+        self._lines.close()
+
+    async def _listen(self) -> None:
+        while not self.ended:
+            await self._lines.readable()
+            for line in self._lines.received():
+                if self._answer and not self._answer.done():
+                    self._answer.set_result(line)
+        if not self._given_up:
+            log.critical("the watchdog's keeper is gone")
+        if self._answer and not self._answer.done():
+            self._answer.set_exception(ConnectionResetError("it is gone"))
+        self._lines.close()
+
+
+class NoWatchdog:
+    """The Watchdog port where none is to be used."""
+
+    armed = False
+
+    async def arm(self, timeout_s: int) -> None:
+        raise PortError("no watchdog is configured (setting watchdog_device)")
+
+    def feed_until(self, deadline_s: float) -> None:
+        """Nothing to feed."""
+
+
+def _line(message: dict[str, int] | dict[str, float | None]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
