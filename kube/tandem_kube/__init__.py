@@ -16,7 +16,7 @@ from tandem_kube.errors import (
     Unavailable,
 )
 from tandem_kube.kinds import EVENTS, GUESTS, HOSTS, LEASES, MIRRORS, SITES, Kind, Raw
-from tandem_kube.transport import Connection, new_socket
+from tandem_kube.transport import Connection, Transport, new_socket
 from tandem_kube.watch import Changed, Deleted, Ending, Interrupted, Pace, Synced, WatchEvent
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Pace",
     "Raw",
     "Synced",
+    "Transport",
     "Unavailable",
     "WatchEvent",
     "new_socket",

@@ -8,7 +8,8 @@ is retried here: whether a second try is right is the caller's decision.
 Every call raises only ``KubeError`` (and pydantic.ValidationError where it returns a parsed type).
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -28,7 +29,7 @@ from tandem_kube.transport import (
     Transport,
     open_transport,
 )
-from tandem_kube.watch import LIST_TIMEOUT_S, PACE, Pace, WatchEvent, follow
+from tandem_kube.watch import CHANCE, LIST_TIMEOUT_S, PACE, Pace, WatchEvent, follow
 
 T = TypeVar("T")
 
@@ -40,12 +41,28 @@ class Listing(NamedTuple):
     resource_version: str
 
 
-class KubeClient:
-    """One API server, one identity. Make it with ``await KubeClient.load(…)``."""
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
 
-    def __init__(self, transport: Transport, component: str = "tandem", pace: Pace = PACE) -> None:
+
+class KubeClient:
+    """One API server, one identity. Make it with ``await KubeClient.load(…)``.
+
+    ``wall`` is what people read in Leases and events; ``chance`` spreads watches in time.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        component: str = "tandem",
+        pace: Pace = PACE,
+        *,
+        wall: Callable[[], datetime] = _wall_clock,
+        chance: random.Random = CHANCE,
+    ) -> None:
         self._transport, self._pace = transport, pace
-        self._events = EventSink(transport, component)
+        self._wall, self._chance = wall, chance
+        self._events = EventSink(transport, component, wall)
 
     @classmethod
     async def load(
@@ -105,7 +122,8 @@ class KubeClient:
         async def lister() -> Listing:
             return await self.list(kind, namespace, label_selector=label_selector)
 
-        return follow(self._transport, kind.path(namespace or ""), query, lister, self._pace)
+        path = kind.path(namespace or "")
+        return follow(self._transport, path, query, lister, self._pace, self._chance)
 
     # -- writing
 
@@ -316,7 +334,8 @@ class KubeClient:
         such Lease), else Conflict. ``transitions`` says that the holder is a new one, and how
         often the Lease has passed on by that (0 in a new one); it also sets acquireTime.
         """
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = self._wall().astimezone(UTC).isoformat(timespec="microseconds")
+        now = now.replace("+00:00", "Z")
         spec: dict[str, Any] = {
             "holderIdentity": holder,
             "renewTime": now,

@@ -8,7 +8,7 @@ An event is for people. Losing one is no error worth acting on; callers log it a
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,9 +26,8 @@ TRIES = 3
 class EventSink:
     """Writes events of one component."""
 
-    def __init__(self, transport: Transport, component: str) -> None:
-        self._transport = transport
-        self._component = component
+    def __init__(self, transport: Transport, component: str, wall: Callable[[], datetime]) -> None:
+        self._transport, self._component, self._wall = transport, component, wall
 
     async def record(
         self,
@@ -46,7 +45,7 @@ class EventSink:
         Raises:
             KubeError: it could not be written.
         """
-        body = event_body(regarding, self._component, kind, reason, message, _now())
+        body = event_body(regarding, self._component, kind, reason, message, _text(self._wall()))
         for _ in range(TRIES):
             try:
                 path = EVENTS.path(body["metadata"]["namespace"])
@@ -104,5 +103,5 @@ def event_body(
     }
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

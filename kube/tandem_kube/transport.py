@@ -1,20 +1,23 @@
-"""One HTTP exchange with the API server: address, TLS and credentials from ``kubernetes.aio``.
+"""One exchange with the API server: the port, and the real way by HTTP.
+
+Address, TLS and credentials are from ``kubernetes.aio``.
 
 The generated client above that level is not used: it offers no JSON patch for a list of
 operations with the timeout and the error mapping that a compare-and-swap needs. Here every call
 has a timeout, nothing is ever retried, and every failure is a ``KubeError``.
 
-Called by ``client`` and ``watch`` alone.
+Called by ``client``, ``events`` and ``watch`` alone, which know the port. The simulator has another
+way to a server of its own.
 """
 
 import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
@@ -57,8 +60,54 @@ class Connection:
     verify: bool
 
 
-class Transport:
-    """Sends requests; knows nothing of kinds. Make one with ``open_transport``."""
+class Transport(Protocol):
+    """Sends requests; knows nothing of kinds, and decides nothing."""
+
+    async def close(self) -> None:
+        """Close every connection, watches included. Later calls are Unavailable."""
+        ...
+
+    def connection(self) -> Connection:
+        """Where the server is, for another client of the same identity."""
+        ...
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
+        content_type: str = JSON,
+        timeout_s: float,
+    ) -> dict[str, Any]:
+        """One request and its JSON answer.
+
+        Raises:
+            KubeError: it failed; see ``errors``.
+        """
+        ...
+
+    def stream(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        open_timeout_s: float,
+        life_s: float,
+        idle_s: float,
+    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+        """A GET whose answer goes on, as lines: what the JSON of each one says.
+
+        Raises:
+            Stalled: nothing came for ``idle_s``.
+            KubeError: it failed, or went on for more than ``life_s``.
+        """
+        ...
+
+
+class HttpTransport:
+    """The real one. Make it with ``open_transport``."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
@@ -72,7 +121,6 @@ class Transport:
         configuration.client_session_kwargs = {"connector": self._connector}
 
     async def close(self) -> None:
-        """Close every connection, watches included. Later calls are Unavailable."""
         self._closed = True
         await self._api.close()
         await self._connector.close()
@@ -100,11 +148,6 @@ class Transport:
         content_type: str = JSON,
         timeout_s: float,
     ) -> dict[str, Any]:
-        """One request and its JSON answer.
-
-        Raises:
-            KubeError: it failed; see ``errors``.
-        """
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._send(method, path, query, body, content_type)
@@ -124,13 +167,7 @@ class Transport:
         open_timeout_s: float,
         life_s: float,
         idle_s: float,
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """A GET whose answer goes on, as lines.
-
-        Raises:
-            Stalled: nothing came for ``idle_s``.
-            KubeError: it failed, or went on for more than ``life_s``.
-        """
+    ) -> AsyncIterator[AsyncIterator[Any]]:
         response: aiohttp.ClientResponse | None = None
         # Not asyncio.timeout(life_s): it would cancel whatever our caller does between two lines.
         life = aiohttp.ClientTimeout(total=life_s, sock_read=idle_s)
@@ -139,7 +176,7 @@ class Transport:
                 response = await self._send("GET", path, query, None, JSON, life)
                 if response.status >= 400:
                     raise error_of(response.status, _lenient(await response.read()))
-            yield _lines(response.content)
+            yield _values(path, response.content)
         except aiohttp.SocketTimeoutError as error:
             raise Stalled(f"GET {path}: nothing came for {idle_s:.0f} s") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -170,7 +207,7 @@ class Transport:
         return response
 
 
-async def open_transport(kubeconfig: Path | None) -> Transport:
+async def open_transport(kubeconfig: Path | None) -> HttpTransport:
     """From a kubeconfig file, or None for $KUBECONFIG, ~/.kube/config or the pod's own account.
 
     Raises:
@@ -190,7 +227,7 @@ async def open_transport(kubeconfig: Path | None) -> Transport:
             await _load_from_surroundings(configuration)
         if not configuration.host.startswith(("http://", "https://")):
             raise ValueError(f"its cluster has no address of a server, but {configuration.host!r}")
-        return Transport(configuration)
+        return HttpTransport(configuration)
     except OSError as error:  # Of the file, or of a certificate that it names.
         named = f" ({error.filename})" if error.filename not in (None, where) else ""
         raise NoAccess(f"{where}: {error.strerror or error}{named}") from error
@@ -222,6 +259,15 @@ def new_socket(address: tuple[Any, ...]) -> socket.socket:
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
     return made
+
+
+async def _values(path: str, content: aiohttp.StreamReader) -> AsyncIterator[Any]:
+    async for line in _lines(content):
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise _unavailable("GET", path, error) from error
+        yield value
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

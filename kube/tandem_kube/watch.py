@@ -16,7 +16,6 @@ a fresh value reads it by quorum.
 """
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
@@ -35,6 +34,8 @@ BACKOFF_LAST_S = 5.0
 LIVED_S = 5.0
 """A watch that lived this long starts the back-off anew."""
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+CHANCE = random.Random()
+"""Another one gives the same results again."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,15 @@ Lister = Callable[[], Coroutine[Any, Any, tuple[list[Raw], str]]]
 
 
 async def follow(
-    transport: Transport, path: str, query: dict[str, str], lister: Lister, pace: Pace = PACE
+    transport: Transport,
+    path: str,
+    query: dict[str, str],
+    lister: Lister,
+    pace: Pace = PACE,
+    chance: random.Random = CHANCE,
 ) -> AsyncGenerator[WatchEvent, None]:
     """Endless. ``lister`` gives the items and the resourceVersion to watch from."""
-    follower, delays = _Follower(transport, path, query, lister, pace), Backoff()
+    follower, delays = _Follower(transport, path, query, lister, pace, chance), Backoff(chance)
     while True:
         began_s = _now_s()
         try:
@@ -134,9 +140,10 @@ class _Follower:
         query: dict[str, str],
         lister: Lister,
         pace: Pace,
+        chance: random.Random,
     ) -> None:
         self._transport, self._path, self._query = transport, path, query
-        self._lister, self._pace = lister, pace
+        self._lister, self._pace, self._chance = lister, pace, chance
         self._streams_lists = True
         self._version = ""  # to go on from; empty: everything is to be told first
         self._list_again_at_s = 0.0
@@ -161,12 +168,12 @@ class _Follower:
         if now_s > self._list_again_at_s:
             self._version = ""
         if not self._version:
-            self._list_again_at_s = now_s + random.uniform(*self._pace.list_again_s)
+            self._list_again_at_s = now_s + self._chance.uniform(*self._pace.list_again_s)
             if not self._streams_lists:
                 items, self._version = await self._lister()
                 yield Synced(tuple(items))
         try:
-            async with aclosing(self._stream(random.randint(*self._pace.life_s))) as events:
+            async with aclosing(self._stream(self._chance.randint(*self._pace.life_s))) as events:
                 async for event in events:
                     yield event
         except Invalid:
@@ -185,8 +192,8 @@ class _Follower:
             idle_s=self._pace.idle_s(life_s),
         ) as lines:
             self._open = True
-            async for text in lines:
-                line = read_line(text)
+            async for value in lines:
+                line = read_line(value)
                 if first is None:
                     self._version = line.version or self._version
                     if line.event is not None:
@@ -247,14 +254,13 @@ class Line(NamedTuple):
     all_told: bool
 
 
-def read_line(text: bytes) -> Line:
-    """One line of a watch.
+def read_line(raw: Any) -> Line:
+    """One line of a watch, from what its JSON says.
 
     Raises:
         KubeError: the line is an error, or cannot be read.
     """
     try:
-        raw = json.loads(text)
         kind, body = raw["type"], raw["object"]
         if kind == "ERROR":
             raise error_of(int(body.get("code") or 500), body)
@@ -275,8 +281,8 @@ def _now_s() -> float:
 class Backoff:
     """Delays that double up to a limit, each with jitter so that clients do not march in step."""
 
-    def __init__(self) -> None:
-        self._delay_s = BACKOFF_FIRST_S
+    def __init__(self, chance: random.Random = CHANCE) -> None:
+        self._chance, self._delay_s = chance, BACKOFF_FIRST_S
 
     def reset(self) -> None:
         self._delay_s = BACKOFF_FIRST_S
@@ -284,4 +290,4 @@ class Backoff:
     def next_s(self) -> float:
         delay_s = self._delay_s
         self._delay_s = min(delay_s * 2, BACKOFF_LAST_S)
-        return delay_s * random.uniform(0.5, 1.5)
+        return delay_s * self._chance.uniform(0.5, 1.5)

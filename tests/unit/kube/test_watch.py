@@ -15,7 +15,7 @@ from kubernetes.aio.client import Configuration
 
 from tandem_kube import Changed, Deleted, Ending, Interrupted, KubeClient, Pace, Synced, WatchEvent
 from tandem_kube.kinds import MIRRORS, Raw
-from tandem_kube.transport import Transport
+from tandem_kube.transport import HttpTransport
 from tandem_kube.watch import INITIAL_EVENTS_END
 
 LIFE_S = 1
@@ -96,7 +96,7 @@ async def following(server: Server, pace: Pace = PACE) -> AsyncIterator[AsyncIte
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     configuration = Configuration()
     configuration.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    client = KubeClient(Transport(configuration), pace=pace)
+    client = KubeClient(HttpTransport(configuration), pace=pace)
     try:
         async with aclosing(client.watch(MIRRORS)) as events:
             yield events
