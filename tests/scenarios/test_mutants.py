@@ -1,4 +1,4 @@
-"""Every safety rule is needed: the mutants can be made, and known scenarios notice them.
+"""Every safety rule is needed: the mutants can be made, and known scenarios and tests notice.
 
 ``make mutants`` also tries those that nothing is known to notice, and random faults.
 """
@@ -15,15 +15,17 @@ from tandem_mutants.catalogue import ROOT, BadMutant, Mutant, mutated_sources, r
 MUTANTS = read_all()
 KNOWN = [mutant for mutant in MUTANTS if mutant.dies_by]
 TRIAL_TIMEOUT_S = 120
+HERE = Path(__file__).relative_to(ROOT)
 
 
 def by_name(mutant: Mutant) -> str:
     return mutant.name
 
 
-def tried(name: str, scenario: str) -> dict[str, object]:
-    """The verdict on one mutant in one scenario."""
-    command = [sys.executable, "-m", "tandem_mutants.trial", name, "--scenario", scenario]
+def tried(name: str, notices: str) -> dict[str, object]:
+    """The verdict on one mutant in one scenario, or by one test."""
+    how = "--test" if "::" in notices else "--scenario"
+    command = [sys.executable, "-m", "tandem_mutants.trial", name, how, notices]
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=TRIAL_TIMEOUT_S, check=True
     )
@@ -33,7 +35,7 @@ def tried(name: str, scenario: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("mutant", KNOWN, ids=by_name)
-def test_its_scenario_notices(mutant: Mutant) -> None:
+def test_what_is_known_to_notice_does(mutant: Mutant) -> None:
     assert tried(mutant.name, mutant.dies_by)["killed_by"] == mutant.dies_by
 
 
@@ -49,14 +51,28 @@ def test_it_can_be_made(mutant: Mutant) -> None:
 
 
 def test_every_rule_has_at_least_three() -> None:
-    rules = [mutant.rule for mutant in MUTANTS]
-    assert {rule: rules.count(rule) for rule in range(1, 16) if rules.count(rule) < 3} == {}
+    groups = [mutant.group for mutant in MUTANTS]
+    rules = [str(rule) for rule in range(1, 16)]
+    assert {rule: groups.count(rule) for rule in rules if groups.count(rule) < 3} == {}
 
 
 @pytest.mark.parametrize("mutant", KNOWN, ids=by_name)
-def test_the_scenario_that_notices_is_there(mutant: Mutant) -> None:
-    assert (ROOT / "tests" / "scenarios" / mutant.dies_by / "scenario.yaml").exists()
+def test_what_notices_is_there(mutant: Mutant) -> None:
     assert not mutant.spared
+    if mutant.test:
+        file, *_, function = mutant.test.partition("[")[0].split("::")
+        assert f"def {function}(" in (ROOT / file).read_text()
+    else:
+        assert (ROOT / "tests" / "scenarios" / mutant.dies_by / "scenario.yaml").exists()
+
+
+def test_a_test_that_notices_nothing_is_no_verdict() -> None:
+    assert tried("none", f"{HERE}::TestReplaced")["killed_by"] == ""
+
+
+def test_a_test_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        tried("none", f"{HERE}::gone")
 
 
 class TestReplaced:

@@ -1,8 +1,9 @@
 """``python -m tandem_mutants``: is every safety rule needed, and would its loss be noticed?
 
-Each mutant is tried in a process of its own: named scenarios until one notices, then seeds of
-random faults. Before all of them the code as it is passes the same. Exit codes: 0 every mutant was
-noticed (and none that another line of defence covers), 1 otherwise, 2 a mutant cannot be made.
+Each mutant is tried in a process of its own: the test or the scenarios that may notice, until one
+does, then seeds of random faults. Before all of them the code as it is passes the same. Exit codes:
+0 every mutant was noticed (and none that another line of defence covers), 1 otherwise, 2 a mutant
+cannot be made.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if options.list:
         for mutant in mutants:
-            print(f"{mutant.rule:>2}  {mutant.name:<34} {mutant.what}")
+            print(f"{mutant.group:>9}  {mutant.name:<34} {mutant.what}")
         return 0
     unchanged = _try(NONE, options, every_scenario=True)
     print(f"the code as it is: {unchanged.scenarios} scenarios, {unchanged.seeds} seeds:", end=" ")
@@ -49,7 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(prog="tandem_mutants", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="mutants, or rules by number")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="mutants, rules by number, or parts"
+    )
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--count", type=int, default=20, help="seeds for each mutant")
     parser.add_argument("--limit-s", type=float, default=120.0, help="for a mutant's seeds")
@@ -61,10 +64,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _chosen(names: Sequence[str]) -> tuple[Mutant, ...]:
     every = read_all()
-    unknown = set(names) - {m.name for m in every} - {str(m.rule) for m in every}
+    unknown = set(names) - {m.name for m in every} - {m.group for m in every}
     if unknown:
         raise BadMutant(f"no such mutant: {', '.join(sorted(unknown))}; see --list")
-    return tuple(m for m in every if not names or m.name in names or str(m.rule) in names)
+    return tuple(m for m in every if not names or m.name in names or m.group in names)
 
 
 def _all(
@@ -91,7 +94,7 @@ def _try(mutant: Mutant, options: argparse.Namespace, *, every_scenario: bool = 
 def _line(mutant: Mutant, verdict: Verdict) -> str:
     by = verdict.killed_by or ("nobody, as expected" if mutant.spared else "NOBODY")
     count = f"{len(verdict.violated)}/{verdict.seeds}"
-    head = f"{mutant.rule:>2}  {mutant.name:<34} {by:<44} {count:>8} {verdict.took_s:>6.0f} s"
+    head = f"{mutant.group:>9}  {mutant.name:<34} {by:<44} {count:>8} {verdict.took_s:>6.0f} s"
     return f"{head}  {verdict.problem.splitlines()[0][:90]}" if verdict.problem else head
 
 
@@ -102,7 +105,8 @@ def _sum_up(mutants: Sequence[Mutant], verdicts: dict[str, Verdict]) -> bool:
     noticed = [m.name for m in dead if m.spared]
     spared = [m for m in mutants if m.spared and not verdicts[m.name].killed_by]
     print(
-        f"{len(mutants)} mutants of {len({m.rule for m in mutants})} rules: {len(dead)} noticed,",
+        f"{len(mutants)} mutants of {len({m.group for m in mutants})} rules and parts: "
+        f"{len(dead)} noticed,",
         end=" ",
     )
     print(f"{len(spared)} behind another line of defence, {len(alive)} survived")
@@ -115,12 +119,12 @@ def _sum_up(mutants: Sequence[Mutant], verdicts: dict[str, Verdict]) -> bool:
 
 def table(mutants: Sequence[Mutant], verdicts: dict[str, Verdict]) -> str:
     """For docs/mutants.md."""
-    lines = ["| rule | mutant | what it does | noticed by | seeds |", "|---|---|---|---|---|"]
+    lines = ["| of | mutant | what it does | noticed by | seeds |", "|---|---|---|---|---|"]
     for mutant in mutants:
         verdict = verdicts[mutant.name]
         by = f"`{verdict.killed_by}`" if verdict.killed_by else f"nobody: {mutant.spared or '?'}"
         seeds = f"{len(verdict.violated)} of {verdict.seeds}"
-        cells = (str(mutant.rule), f"`{mutant.name}`", mutant.what, by, seeds)
+        cells = (mutant.group, f"`{mutant.name}`", mutant.what, by, seeds)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,5 @@
-"""Reads the mutants: named, described, minimal changes to the real code, one file for each rule.
+"""Reads the mutants: named, described, minimal changes to the real code, one file for each rule
+and for each part of the programs around the decisions.
 
 An edit replaces whole lines. They are written without their common indentation and must be found
 exactly once, or the mutant cannot be made: so a mutant cannot rot unseen while the code goes on.
@@ -39,23 +40,29 @@ class Edit:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One way to break one rule.
+    """One way to break one rule, or one part of the programs.
 
-    ``dies_by``: the scenario that is known to notice. ``spared``: why nothing can notice, for a
-    line of defence behind which another one stands; it is then held that nothing does notice.
+    ``group``: the rule's number, or the part's name. ``dies_by``: the scenario that is known to
+    notice, or the test, as pytest calls it. ``spared``: why nothing can notice, for a line of
+    defence behind which another one stands; it is then held that nothing does notice.
     """
 
     name: str
-    rule: int
+    group: str
     what: str
     edits: tuple[Edit, ...]
     dies_by: str = ""
     spared: str = ""
 
+    @property
+    def test(self) -> str:
+        """The test that is known to notice; empty if it is a scenario, or nothing."""
+        return self.dies_by if "::" in self.dies_by else ""
+
 
 def read_all(folder: Path = FOLDER) -> tuple[Mutant, ...]:
-    """All mutants in the order of the rules. Raises: BadMutant."""
-    files = sorted(folder.glob("rule-*.yaml"))
+    """All mutants: in the order of the rules, then part by part. Raises: BadMutant."""
+    files = [*sorted(folder.glob("rule-*.yaml")), *sorted(folder.glob("part-*.yaml"))]
     mutants = tuple(mutant for path in files for mutant in _read(path))
     names = [mutant.name for mutant in mutants]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -65,14 +72,14 @@ def read_all(folder: Path = FOLDER) -> tuple[Mutant, ...]:
 
 
 def _read(path: Path) -> list[Mutant]:
-    rule = int(path.stem.removeprefix("rule-"))
-    return [_mutant(rule, entry, path) for entry in yaml.safe_load(path.read_text())]
+    group = path.stem.removeprefix("rule-").removeprefix("part-").lstrip("0")
+    return [_mutant(group, entry, path) for entry in yaml.safe_load(path.read_text())]
 
 
 FIELDS = {"name", "what", "edits", "dies_by", "spared"}
 
 
-def _mutant(rule: int, entry: Mapping[str, Any], path: Path) -> Mutant:
+def _mutant(group: str, entry: Mapping[str, Any], path: Path) -> Mutant:
     unknown = set(entry) - FIELDS
     missing = {"name", "what", "edits"} - set(entry)
     if unknown or missing:
@@ -83,7 +90,7 @@ def _mutant(rule: int, entry: Mapping[str, Any], path: Path) -> Mutant:
     what = " ".join(str(entry["what"]).split())
     return Mutant(
         name=entry["name"],
-        rule=rule,
+        group=group,
         what=what,
         edits=edits,
         dies_by=entry.get("dies_by", ""),

@@ -1,4 +1,5 @@
-"""One mutant on trial, in a process of its own: scenarios until one notices, then random faults.
+"""One mutant on trial, in a process of its own: its test, or scenarios until one notices, then
+random faults.
 
 ``python -m tandem_mutants.trial NAME …`` prints a ``Verdict`` as JSON. NAME ``none`` is the code as
 it is. The simulator is imported only after the mutant took its place. Called by ``__main__``.
@@ -10,10 +11,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
+
+import pytest
 
 from tandem_mutants.catalogue import ROOT, Mutant, read_all
 from tandem_mutants.mutate import install
@@ -22,7 +25,7 @@ SCENARIOS = ROOT / "tests" / "scenarios"
 TRIAL_TIMEOUT_S = 30
 OTHER_SEEDS: list[int | None] = [None, 2, 3, 4, 5, 6, 7, 8, 24, 30, 46]
 """Where moments must meet, not every seed lets them: a known scenario has several tries."""
-NONE = Mutant(name="none", rule=0, what="the code as it is", edits=())
+NONE = Mutant(name="none", group="", what="the code as it is", edits=())
 
 
 @dataclass
@@ -90,6 +93,32 @@ def try_scenarios(
                 return
 
 
+class _Failures:
+    """What pytest's tests said in the end, where they failed."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            lines = str(report.longrepr).strip().splitlines()
+            self.said.append(next((x for x in lines if x.startswith("E ")), lines[-1]).strip())
+
+
+def try_test(verdict: Verdict, test: str) -> None:
+    """Run it by pytest, in this process. Raises: RuntimeError if it does not run at all."""
+    failures = _Failures()
+    arguments = [str(ROOT / test), "-q", "-x", "-p", "no:cacheprovider", f"--rootdir={ROOT}"]
+    with redirect_stdout(sys.stderr):
+        code = pytest.main(arguments, plugins=[failures])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or bool(code) != bool(
+        failures.said
+    ):
+        raise RuntimeError(f"{test} was not run: pytest ended with {code}")
+    if failures.said:
+        verdict.killed_by, verdict.problem = test, failures.said[0]
+
+
 def try_seeds(verdict: Verdict, first: int, count: int, limit_s: float) -> None:
     """Random faults, as long as the time allows."""
     from sim.faults import scenario
@@ -123,6 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--limit-s", type=float, default=600.0)
     parser.add_argument("--scenario", nargs="*", default=[], help="only these")
+    parser.add_argument("--test", default="", help="only this one, as pytest calls it")
     parser.add_argument("--tries", type=int, default=1, help="seeds for each of these")
     parser.add_argument("--all", action="store_true", help="every scenario, also after a kill")
     options = parser.parse_args(arguments)
@@ -130,8 +160,11 @@ def main(arguments: list[str] | None = None) -> int:
     install(mutant)
     began_s = time.monotonic()
     verdict = Verdict(mutant.name)
-    files = files_for(mutant, options.scenario)
-    if mutant.dies_by and not options.all:
+    files = [] if options.test else files_for(mutant, options.scenario)
+    test = options.test or mutant.test
+    if test and not options.all:
+        try_test(verdict, test)
+    elif mutant.dies_by and not options.all:
         known = [SCENARIOS / mutant.dies_by / "scenario.yaml"]
         try_scenarios(verdict, known, OTHER_SEEDS, until_killed=True)
     if not verdict.killed_by:
