@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tandem_lab.settings import Settings
 from tandem_lab.setup.steps import set_up
 
 from .drbd_pairs import Pair, lab_pair, simulated_pair
+from .file_systems import Place, real_place, simulated_place
 from .remote_ports import start_port_server
 
 LOCK_TIMEOUT_S = 900.0
@@ -52,3 +54,9 @@ async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
     for host in lab.hosts:
         name = made.mirror.drbd_name
         host.shell(f"drbdsetup resume-io {10 * number} || true; drbdadm down {name} || true")
+
+
+@pytest.fixture(params=["real", "simulated"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A file system."""
+    return real_place(tmp_path) if request.param == "real" else simulated_place()

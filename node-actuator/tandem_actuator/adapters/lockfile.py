@@ -4,12 +4,13 @@ An actuator may use what an earlier run on the same boot was granted only becaus
 that the earlier run has ended. So it is taken before anything else and held until the end.
 """
 
-import fcntl
+import contextlib
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tandem_actuator.adapters.files import OS_FILES, FileSystem, OpenFile, make_directories
 from tandem_actuator.ports import PortError
 
 
@@ -20,9 +21,12 @@ class LockHeld(PortError):
 class HostLock:
     """``with HostLock(path):`` holds the lock, or raises LockHeld at once."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._descriptor: int | None = None
+    def __init__(
+        self, path: Path, files: FileSystem = OS_FILES, process_id: int | None = None
+    ) -> None:
+        self.path, self._files = path, files
+        self._process_id = os.getpid() if process_id is None else process_id
+        self._held: OpenFile | None = None
 
     def acquire(self) -> None:
         """Take the lock without waiting.
@@ -32,27 +36,29 @@ class HostLock:
             PortError: the file cannot be opened.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            make_directories(self.path.parent, 0o755, self._files)
+            self._held = self._files.lock(self.path, 0o600)
+        except BlockingIOError:
+            raise LockHeld(
+                f"another actuator runs on this host (process {self._holder()}; lock {self.path})"
+            ) from None
         except OSError as error:
             raise PortError(f"cannot open the lock {self.path}: {error}") from error
+        # Who holds it is for people only: a full disk is no reason not to run.
+        with contextlib.suppress(OSError), self._files.create(self.path, 0o600) as file:
+            file.write(f"{self._process_id}\n".encode())
+
+    def _holder(self) -> str:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
-            raise LockHeld(
-                f"another actuator runs on this host (process {holder}; lock {self.path})"
-            ) from None
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        self._descriptor = descriptor
+            return self._files.read(self.path).decode(errors="replace").strip() or "unknown"
+        except OSError:
+            return "unknown"
 
     def release(self) -> None:
         """Give it up. The file stays: removing it would let two processes hold two files."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     def __enter__(self) -> Self:
         self.acquire()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from tandem_actuator.adapters.files import OS_FILES, FileSystem, swap_file
 from tandem_api.timing import Timing
 
 
@@ -25,14 +26,14 @@ class Permit(BaseModel):
 class PermitFile:
     """The file; see the module."""
 
-    def __init__(self, run_dir: Path, boot_id: str) -> None:
+    def __init__(self, run_dir: Path, boot_id: str, files: FileSystem = OS_FILES) -> None:
         self._path = run_dir / "heartbeat.json"
-        self._boot_id = boot_id
+        self._boot_id, self._files = boot_id, files
 
     def load(self) -> Permit | None:
         """What the last run of this boot left; None if there is nothing of this boot."""
         try:
-            permit = Permit.model_validate_json(self._path.read_text())
+            permit = Permit.model_validate_json(self._files.read(self._path))
         except (OSError, ValidationError):
             return None
         return permit if permit.boot_id == self._boot_id else None
@@ -40,7 +41,5 @@ class PermitFile:
     def store(self, renewal_sent_at_s: float, timing: Timing) -> None:
         """Replace it. A file that cannot be written only costs time after a restart."""
         permit = Permit(boot_id=self._boot_id, renewal_sent_at_s=renewal_sent_at_s, timing=timing)
-        temporary = self._path.with_suffix(".new")
         with contextlib.suppress(OSError):
-            temporary.write_text(permit.model_dump_json())
-            temporary.replace(self._path)
+            swap_file(self._path, permit.model_dump_json().encode(), files=self._files)

@@ -9,7 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tandem_actuator.adapters.files import replace_file, sync_directory
+from tandem_actuator.adapters.files import (
+    OS_FILES,
+    FileSystem,
+    make_directories,
+    replace_file,
+)
 from tandem_actuator.core.model import Record
 from tandem_actuator.ports import PortError
 from tandem_api.mirror import Marker
@@ -37,24 +42,22 @@ class _Stored(BaseModel):
 class FileRecords:
     """The Records port. One writer at a time: the host's lock sees to that."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, files: FileSystem = OS_FILES) -> None:
         """Make the directory if it is not there.
 
         Raises:
             PortError: it cannot be made.
         """
-        self.directory = directory
+        self.directory, self._files = directory, files
         try:
-            if not directory.is_dir():
-                directory.mkdir(mode=0o700, parents=True)
-                sync_directory(directory.parent)
+            make_directories(directory, 0o700, files)
         except OSError as error:
             raise PortError(f"cannot make {directory}: {error}") from error
 
     def load(self, uid_or_name: str) -> Record | None:
         path = self._path(uid_or_name)
         try:
-            stored = _Stored.model_validate_json(path.read_bytes())
+            stored = _Stored.model_validate_json(self._files.read(path))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -84,22 +87,26 @@ class FileRecords:
             attached=record.attached,
             started_boot_id=record.started_boot_id,
         )
-        path = self._path(name)
+        path, text = self._path(name), stored.model_dump_json(indent=1)
         try:
-            replace_file(path, stored.model_dump_json(indent=1).encode() + b"\n", mode=0o600)
+            replace_file(path, text.encode() + b"\n", 0o600, self._files)
         except OSError as error:
             raise PortError(f"cannot write the record {path}: {error}") from error
 
     def names(self) -> list[str]:
-        """Resources with a record."""
-        return sorted(path.name.removesuffix(SUFFIX) for path in self.directory.glob(f"*{SUFFIX}"))
+        """Resources with a record. Raises: PortError."""
+        try:
+            found = self._files.list_names(self.directory)
+        except OSError as error:
+            raise PortError(f"cannot list {self.directory}: {error}") from error
+        return sorted(name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
 
     def forget(self, name: str) -> bool:
         """Delete a record; False if there is none. Only on a person's order."""
         path = self._path(name)
         try:
-            path.unlink()
-            sync_directory(self.directory)
+            self._files.unlink(path)
+            self._files.sync_directory(self.directory)
         except FileNotFoundError:
             return False
         except OSError as error:

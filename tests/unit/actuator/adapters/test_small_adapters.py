@@ -1,4 +1,4 @@
-"""Programs with a time limit, the host's lock, the instance, the clock, files."""
+"""Programs with a time limit, the instance, the clock."""
 
 import asyncio
 import os
@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.files import replace_file
 from tandem_actuator.adapters.identity import new_instance
-from tandem_actuator.adapters.lockfile import HostLock, LockHeld
 from tandem_actuator.adapters.process import run
 from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
 
@@ -51,25 +49,8 @@ async def test_a_program_that_is_not_there() -> None:
         await run(["/nonexistent/program"], timeout_s=1)
 
 
-def test_the_lock_is_held_once_and_names_its_holder(tmp_path: Path) -> None:
-    with HostLock(tmp_path / "run" / "lock"), pytest.raises(LockHeld, match=str(os.getpid())):
-        HostLock(tmp_path / "run" / "lock").acquire()
-    with HostLock(tmp_path / "run" / "lock"):
-        pass
-
-
-def test_every_run_is_another_instance_of_the_same_boot() -> None:
-    one, two = new_instance("host-a"), new_instance("host-a")
-    assert one != two
-    assert one.same_boot(str(two))
-
-
-@pytest.mark.parametrize("content", ["", "not a boot id\n"])
-def test_no_boot_id_no_instance(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "boot_id"
-    path.write_text(content)
-    with pytest.raises(PortError):
-        new_instance("host-a", path)
+def test_this_machine_tells_its_boot() -> None:
+    assert new_instance("host-a").same_boot(str(new_instance("host-a")))
 
 
 def test_the_clock_goes_on() -> None:
@@ -77,12 +58,3 @@ def test_the_clock_goes_on() -> None:
     first = clock.boottime_s()
     assert 0 < first <= clock.boottime_s()
     assert clock.wall().endswith("Z")
-
-
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    replace_file(path, b"old", mode=0o600)
-    replace_file(path, b"new", mode=0o600)
-    assert path.read_bytes() == b"new"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert list(tmp_path.iterdir()) == [path]
