@@ -52,7 +52,6 @@ class ObjectCache:
         copy = (mirror, guest)
         if self._stored.get(mirror.drbd_name) == copy:
             return
-        self._stored.pop(mirror.drbd_name, None)
         text = f'{{"mirror": {_text(mirror)}, "guest": {_text(guest) if guest else "null"}}}'
         with contextlib.suppress(OSError):
             swap_file(self._path(mirror), text.encode(), 0o600, self._files)

@@ -39,7 +39,15 @@ class PermitFile:
         return permit if permit.boot_id == self._boot_id else None
 
     def store(self, renewal_sent_at_s: float, timing: Timing) -> None:
-        """Replace it. A file that cannot be written only costs time after a restart."""
+        """Replace it. A file that cannot be written only costs time after a restart.
+
+        One with another timing goes: others wait by the new one by now, and it may be shorter.
+        """
         permit = Permit(boot_id=self._boot_id, renewal_sent_at_s=renewal_sent_at_s, timing=timing)
-        with contextlib.suppress(OSError):
+        try:
             swap_file(self._path, permit.model_dump_json().encode(), files=self._files)
+        except OSError:
+            left = self.load()
+            if left is not None and left.timing != timing:
+                with contextlib.suppress(OSError):
+                    self._files.unlink(self._path)

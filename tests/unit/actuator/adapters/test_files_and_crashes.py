@@ -303,8 +303,19 @@ class TestPermit:
         files.fail(operation, errno.ENOSPC)
         permits.store(13.5, FAST)
         permit = permits.load()
-        assert permit is None or permit.renewal_sent_at_s == 12.5
-        assert [n for n in names_in(files, RUN) if n != "heartbeat.json"] == []
+        assert permit is not None
+        assert permit.renewal_sent_at_s == 12.5
+        assert names_in(files, RUN) == ["heartbeat.json"]
+
+    def test_one_that_cannot_be_written_leaves_none_with_another_timing(self) -> None:
+        """The other hosts wait by the timing that was published last."""
+        files = SimFiles(random.Random(1), tmpfs=True)
+        files.put(RUN / "there", b"")
+        permits = PermitFile(RUN, "boot", files)
+        permits.store(12.5, DEFAULT)
+        files.full = True
+        permits.store(13.5, FAST)
+        assert permits.load() is None
 
 
 class TestLock:

@@ -1,0 +1,185 @@
+"""The durable record: what the driver believes of it when the disk refuses, and what becomes of a
+mirror whose record cannot be read. On the real records and a simulated file system.
+"""
+
+import errno
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from sim.files import Damage, Operation, SimFiles
+from tandem_actuator.adapters.object_cache import ObjectCache
+from tandem_actuator.adapters.records import FileRecords
+from tandem_actuator.cluster import Cluster
+from tandem_actuator.core import effects as fx
+from tandem_actuator.core.domain_xml import DomainSettings
+from tandem_actuator.core.model import Record
+from tandem_actuator.driver import Driver, Ports
+from tandem_actuator.ports import Synced
+from tandem_actuator.unit import NodeFacts, Unit
+from tandem_api.authority import Instance
+from tandem_api.guest import Guest
+from tandem_api.mirror import Marker, Mirror
+from tandem_api.reasons import Reason
+from tandem_api.timing import DEFAULT
+from tandem_hostile import A, guest, mirror
+
+STATE, OBJECTS = Path("/var/lib/tandem/mirrors"), Path("/run/tandem/objects")
+NODE = NodeFacts(A, Instance(node=A, boot_id="boot", run_id="run"), DEFAULT)
+MIRROR, GUEST = Mirror.parse(mirror("g")), Guest.parse(guest("g"))
+NAME = MIRROR.drbd_name
+MARKER = Marker(reason=Reason.LOCAL_DISK_FAILED)
+
+
+class Host:
+    """A unit, its driver and its disk. Only what a record needs is there."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.disk = SimFiles(random.Random(seed))
+        self.records = FileRecords(STATE, self.disk)
+        ports = Ports(
+            api=None,  # type: ignore[arg-type]
+            drbd=None,  # type: ignore[arg-type]
+            libvirt=None,  # type: ignore[arg-type]
+            network=None,  # type: ignore[arg-type]
+            records=self.records,
+            clock=None,  # type: ignore[arg-type]
+        )
+        settings = DomainSettings(kvm=True, serial_dir="/tmp")
+        self.driver = Driver(ports, NODE, settings, lambda unit: "")
+        self.unit = Unit(mirror=MIRROR, record=Record(uid="uid-g"))
+
+    async def update(self, effect: fx.UpdateRecord) -> fx.Outcome:
+        return await self.driver.perform(self.unit, effect)
+
+    def stored(self) -> Record | None:
+        """What the next boot will find."""
+        self.disk.power_cut()
+        self.disk.power_on()
+        self.disk.mend()
+        return FileRecords(STATE, self.disk).load(NAME)
+
+
+async def test_what_is_done_is_durable() -> None:
+    host = Host()
+    update = fx.UpdateRecord(epoch=4, owned_epoch=4, marker=MARKER, attached=True)
+    assert await host.update(update) == fx.Done()
+    assert host.unit.record == Record("uid-g", "", 4, 4, MARKER, True)
+    assert host.stored() == host.unit.record
+
+
+@pytest.mark.parametrize("operation", [Operation.CREATE, Operation.WRITE, Operation.SYNC])
+async def test_what_the_disk_refuses_is_not_believed(operation: Operation) -> None:
+    """Whatever asks the record next would take an epoch or a marker for durable that is not."""
+    host = Host()
+    await host.update(fx.UpdateRecord(epoch=4))
+    host.disk.fail(operation, errno.ENOSPC)
+    outcome = await host.update(fx.UpdateRecord(epoch=5, marker=MARKER))
+    assert isinstance(outcome, fx.Failed)
+    assert "No space left" in outcome.message
+    assert host.unit.record == Record("uid-g", max_epoch=4)
+    assert host.stored() == host.unit.record
+
+
+async def test_what_was_refused_once_is_stored_the_next_time() -> None:
+    host = Host()
+    host.disk.fail(Operation.WRITE, times=1)
+    assert isinstance(await host.update(fx.UpdateRecord(epoch=5)), fx.Failed)
+    assert await host.update(fx.UpdateRecord(epoch=5)) == fx.Done()
+    assert host.stored() == Record("uid-g", max_epoch=5)
+
+
+async def test_a_record_that_is_as_it_was_is_not_written() -> None:
+    host = Host()
+    await host.update(fx.UpdateRecord(epoch=4))
+    host.disk.read_only = True
+    assert await host.update(fx.UpdateRecord(epoch=4)) == fx.Done()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a store that failed at its last step leaves the disk with the new record and the"
+    " driver with the old one, which it then never writes: the disk's is not known",
+)
+async def test_a_marker_whose_clearing_failed_stays_on_the_disk() -> None:
+    """Else a replica that is stale is trusted after the next boot."""
+    for seed in range(20):
+        host = Host(seed)
+        await host.update(fx.UpdateRecord(marker=MARKER))
+        host.disk.fail(Operation.SYNC_DIRECTORY, times=1)
+        assert isinstance(await host.update(fx.UpdateRecord(marker=None)), fx.Failed)
+        assert await host.update(fx.UpdateRecord(marker=MARKER)) == fx.Done()
+        stored = host.stored()
+        assert stored is not None
+        assert stored.marker == MARKER
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="that the disk was behind is forgotten before the marker that it calls for is stored",
+)
+async def test_that_the_disk_was_behind_is_known_until_it_is_noted() -> None:
+    host = Host()
+    host.unit.was_behind = True
+    host.disk.read_only = True
+    assert isinstance(await host.update(fx.UpdateRecord(marker=MARKER)), fx.Failed)
+    assert host.unit.was_behind
+
+
+def cluster_on(disk: SimFiles, run: SimFiles) -> Cluster:
+    return Cluster(
+        api=None,  # type: ignore[arg-type]  # the tests tell what a watch would
+        records=FileRecords(STATE, disk),
+        cache=ObjectCache(OBJECTS, run),
+        node=NODE,
+        on_unit=lambda unit: None,
+    )
+
+
+def a_guest_runs_and_the_actuator_is_restarted() -> tuple[SimFiles, SimFiles]:
+    """Disk and tmpfs as the earlier run has left them."""
+    disk, run = SimFiles(random.Random(1)), SimFiles(random.Random(2), tmpfs=True)
+    FileRecords(STATE, disk).store(NAME, Record("uid-g", max_epoch=7, attached=True))
+    ObjectCache(OBJECTS, run).store(MIRROR, GUEST)
+    return disk, run
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a mirror whose record is unreadable has no unit: its guest is not guarded, and the"
+    " watchdog is fed for ever",
+)
+@pytest.mark.parametrize("how", [Damage.EMPTY, Damage.ZEROED])
+def test_what_runs_is_guarded_although_its_record_cannot_be_read(how: Damage) -> None:
+    disk, run = a_guest_runs_and_the_actuator_is_restarted()
+    disk.damage(STATE / f"{NAME}.json", how)
+    cluster = cluster_on(disk, run)
+    cluster.recall()
+    assert [unit.guest for unit in cluster.units.values()] == [GUEST]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a record with a field of a newer version counts as unreadable"
+)
+def test_fields_of_a_newer_version_outlive_an_older_one() -> None:
+    disk, run = a_guest_runs_and_the_actuator_is_restarted()
+    path = STATE / f"{NAME}.json"
+    disk.put(path, json.dumps({**json.loads(disk.read(path)), "newer": [1, 2]}).encode())
+    cluster = cluster_on(disk, run)
+    cluster.recall()
+    (unit,) = cluster.units.values()
+    assert unit.record == Record("uid-g", max_epoch=7, attached=True)
+    cluster.records.store(NAME, Record("uid-g", max_epoch=8, attached=True))
+    assert json.loads(disk.read(path))["newer"] == [1, 2]
+
+
+def test_a_record_that_cannot_be_read_just_now_is_read_again() -> None:
+    disk, run = a_guest_runs_and_the_actuator_is_restarted()
+    disk.fail(Operation.READ, times=1)
+    cluster = cluster_on(disk, run)
+    cluster.recall()
+    cluster.take(Mirror, Synced((MIRROR,)))
+    (unit,) = cluster.units.values()
+    assert unit.record == Record("uid-g", max_epoch=7, attached=True)
