@@ -1,7 +1,7 @@
 """Stand-ins for the simple ports, with the same semantics and no machine behind them.
 
-The contract tests hold each of them against its real adapter. DRBD's is the simulator's. For tests
-only: nothing that runs imports this.
+The contract tests hold each of them against its real adapter. DRBD's and the files' are the
+simulator's. For tests only: nothing that runs imports this.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from tandem_actuator.core.domain_xml import domain_name
-from tandem_actuator.core.model import DomainState, Record
+from tandem_actuator.core.model import DomainState
 from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
 from tandem_api.guest import Guest
 
@@ -28,26 +28,6 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.now_s += seconds
-
-
-@dataclass
-class FakeRecords:
-    """Records in memory. ``failing``: what the disk would say."""
-
-    content: dict[str, Record] = field(default_factory=dict)
-    failing: str = ""
-
-    def load(self, uid_or_name: str) -> Record | None:
-        self._check()
-        return self.content.get(uid_or_name)
-
-    def store(self, name: str, record: Record) -> None:
-        self._check()
-        self.content[name] = record
-
-    def _check(self) -> None:
-        if self.failing:
-            raise PortError(self.failing)
 
 
 @dataclass

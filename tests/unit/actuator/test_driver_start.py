@@ -1,6 +1,6 @@
 """Starting a guest whose description cannot be turned into a domain."""
 
-from tandem_actuator.adapters.fakes import FakeClock, FakeLibvirt, FakeRecords
+from tandem_actuator.adapters.fakes import FakeClock, FakeLibvirt
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.domain_xml import DomainSettings
 from tandem_actuator.core.model import Record
@@ -23,7 +23,7 @@ async def test_a_template_that_cannot_be_merged_fails_the_start_and_nothing_else
         drbd=None,  # type: ignore[arg-type]
         libvirt=FakeLibvirt(),
         network=None,  # type: ignore[arg-type]
-        records=FakeRecords(),
+        records=None,  # type: ignore[arg-type]
         clock=clock,
     )
     driver = Driver(ports, node, DomainSettings(kvm=True, serial_dir="/tmp"), lambda unit: "")

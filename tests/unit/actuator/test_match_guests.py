@@ -1,9 +1,11 @@
 """Which guest has a mirror on a host, when several name it or one names another than it is on."""
 
+import random
 from pathlib import Path
 
-from tandem_actuator.adapters.fakes import FakeRecords
+from sim.files import SimFiles
 from tandem_actuator.adapters.object_cache import ObjectCache
+from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.cluster import Cluster
 from tandem_actuator.core.model import DomainState, Record
 from tandem_actuator.core.run import run_permission
@@ -105,12 +107,13 @@ class TestAnotherMirrorInTheSpec:
         assert Guest.parse(raw).mirror_in_use == "g"
 
 
-def test_before_guests_are_listed_what_the_last_run_knew_counts(tmp_path: Path) -> None:
+def test_before_guests_are_listed_what_the_last_run_knew_counts() -> None:
     """The API may be away when the actuator starts again, and libvirt's first word is a change."""
-    cache = ObjectCache(tmp_path)
+    files = SimFiles(random.Random(1))
+    cache = ObjectCache(Path("/run/objects"), files)
     mine = named("g", "g", assigned=A)
     cache.store(Mirror.parse(mirror("g")), mine)
-    records = FakeRecords()
+    records = FileRecords(Path("/var/mirrors"), files)
     cluster = Cluster(api=None, records=records, cache=cache, node=ME, on_unit=lambda unit: None)  # type: ignore[arg-type]
     cluster.recall()
     (unit,) = cluster.units.values()

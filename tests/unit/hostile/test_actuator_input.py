@@ -1,6 +1,7 @@
 """Whatever an object holds, an actuator goes on: it leaves it alone, or says what is wrong."""
 
 import os
+import random
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tandem_actuator.adapters.fakes import FakeRecords
+from sim.files import SimFiles
 from tandem_actuator.adapters.kube_api import KINDS, KubeApi
 from tandem_actuator.adapters.object_cache import ObjectCache
+from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import resource_file
 from tandem_actuator.core.decide import decide
@@ -58,12 +60,13 @@ class Told:
                 yield watch.Changed(raw)
 
 
-def cluster_in(folder: Path) -> Cluster:
+def new_cluster() -> Cluster:
     node = NodeFacts(A, Instance(node=A, boot_id="boot", run_id="run"), DEFAULT)
+    files = SimFiles(random.Random(1))
     return Cluster(
         api=None,  # type: ignore[arg-type]  # events are put in by ``fed``
-        records=FakeRecords(),
-        cache=ObjectCache(folder),
+        records=FileRecords(Path("/var/mirrors"), files),
+        cache=ObjectCache(Path("/run/objects"), files),
         node=node,
         on_unit=lambda unit: None,
     )
@@ -140,10 +143,10 @@ class TestOneBadObject:
         later=st.booleans(),
     )  # fmt: skip
     async def test_never_stops_the_actuator(
-        self, tmp_path: Path, data: Any, which: Any, drbd: Any, domain: DomainState, later: bool
+        self, data: Any, which: Any, drbd: Any, domain: DomainState, later: bool
     ) -> None:
         bad = data.draw(spoiled(OBJECTS[which]))
-        cluster = cluster_in(tmp_path)
+        cluster = new_cluster()
         good = objects()
         if later:
             await fed(cluster, good, [bad])
@@ -157,23 +160,23 @@ class TestOneBadObject:
         domain=DOMAINS,
     )  # fmt: skip
     async def test_never_changes_what_is_decided_about_another(
-        self, tmp_path: Path, data: Any, which: Any, drbd: Any, domain: DomainState
+        self, data: Any, which: Any, drbd: Any, domain: DomainState
     ) -> None:
-        expected = cluster_in(tmp_path / "one")
+        expected = new_cluster()
         await fed(expected, objects(), [])
         wanted = looked_at(expected, drbd, domain)[OTHER]
         bad = data.draw(spoiled(OBJECTS[which]))
-        cluster = cluster_in(tmp_path / "two")
+        cluster = new_cluster()
         await fed(cluster, [bad if key(raw) == which else raw for raw in objects()], [])
         assert looked_at(cluster, drbd, domain)[OTHER] == wanted
 
     @search
     @given(data=st.data(), which=st.sampled_from([("Mirror", "g"), ("Guest", "g")]))
     async def test_never_makes_a_running_guest_count_as_stopped(
-        self, tmp_path: Path, data: Any, which: Any
+        self, data: Any, which: Any
     ) -> None:
         """A guest that may run here is guarded whatever becomes of its objects."""
-        cluster = cluster_in(tmp_path)
+        cluster = new_cluster()
         await fed(cluster, objects(), [])
         looked_at(cluster, drbd_state(False), DomainState.RUNNING)
         bad = data.draw(spoiled(OBJECTS[which]))
