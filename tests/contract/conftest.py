@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from integration.conftest import api_server as api_server
+from integration.conftest import kinds as kinds
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
 from tandem_lab.setup.steps import set_up

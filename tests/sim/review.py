@@ -10,12 +10,14 @@ written.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tandem_api.guest import Guest
 from tandem_api.meta import Problem, Resource
 from tandem_api.mirror import Mirror
 from tandem_api.writers import Role, Writer, order_for, proves, status_problems
 
+Raw = dict[str, Any]
 REVIEWED = ("Host", "Mirror", "Guest")
 
 
@@ -34,7 +36,7 @@ class Review:
 
     writer: Writer | None = None
     enforces: bool = False
-    seen: Callable[[Reviewed], None] = lambda _: None
+    seen: Callable[[Reviewed], None] | None = None
     broken: list[Callable[[str], None]] = field(default_factory=list)
 
     def of(self, host: str) -> Writer:
@@ -43,14 +45,31 @@ class Review:
 
     def problems(self, old: Resource | None, new: Resource, guests: Iterable[Guest]) -> str:
         """Why this must not be written, or nothing. ``broken`` is told of a rule's fault."""
-        kind = type(new).__name__
-        if self.writer is None or old is None or kind not in REVIEWED:
+        if self.writer is None or old is None:
             return ""
-        write = Reviewed(self.writer, old, new)
-        self.seen(write)
-        found = status_problems(kind, self.writer, old.wire(), new.wire())
-        if found and not (isinstance(old, Mirror) and _taken_back(self.writer, old, guests)):
-            self._tell(new, found)
+        before, after = old.wire(), new.wire()
+        objects = {id(before): old, id(after): new}
+        kind = type(new).__name__
+        return self.raw_problems(kind, before, after, lambda raw: objects[id(raw)], lambda: guests)
+
+    def raw_problems(
+        self,
+        kind: str,
+        old: Raw,
+        new: Raw,
+        read: Callable[[Raw], Resource],
+        guests: Callable[[], Iterable[Guest]],
+    ) -> str:
+        """The same of raw objects."""
+        if self.writer is None or kind not in REVIEWED:
+            return ""
+        if self.seen is not None:
+            self.seen(Reviewed(self.writer, read(old), read(new)))
+        found = status_problems(kind, self.writer, old, new)
+        if found:
+            before = read(old)
+            if not (isinstance(before, Mirror) and _taken_back(self.writer, before, guests())):
+                self._tell(before, found)
         return "; ".join(map(str, found)) if self.enforces else ""
 
     def _tell(self, new: Resource, found: list[Problem]) -> None:

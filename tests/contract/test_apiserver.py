@@ -1,9 +1,13 @@
-"""The API client against a real API server: reads, watches, compare-and-swap, leases, events."""
+"""The API client against an API server: reads, watches, compare-and-swap, leases, events.
+
+The server is the simulator's, and the real one (integration): what the client is told must be the
+same.
+"""
 
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -26,16 +30,32 @@ from tandem_kube import (
     Unavailable,
     WatchEvent,
 )
-from tandem_lab.controlplane import ControlPlane
 
-pytestmark = pytest.mark.integration
+from .apiservers import ApiServer, RealServer, SimulatedServer, fresh_name
+
+
+@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.integration)])
+async def server(request: pytest.FixtureRequest) -> ApiServer:
+    """Tests share the real one: leave it running and resumed."""
+    if request.param == "simulated":
+        return SimulatedServer()
+    return RealServer(request.getfixturevalue("kinds"))
 
 
 @pytest.fixture
-async def client(kinds: ControlPlane) -> AsyncIterator[KubeClient]:
-    made = await KubeClient.load(kinds.admin_kubeconfig(), component="test")
+async def client(server: ApiServer) -> AsyncIterator[KubeClient]:
+    made = await server.client()
     yield made
     await made.close()
+
+
+@pytest.fixture
+def namespace(server: ApiServer) -> Iterator[str]:
+    """The name of a fresh one; its end is asked for and not waited for."""
+    name = fresh_name()
+    server.make_namespace(name)
+    yield name
+    server.end_namespace(name)
 
 
 def mirror_body(namespace: str, name: str = "m") -> dict[str, Any]:
@@ -122,9 +142,7 @@ async def test_refused_content_is_not_taken_for_a_conflict(
     assert [cause.field for cause in caught.value.causes] == ["status.authority.mode"]
 
 
-async def test_errors_are_told_apart(
-    client: KubeClient, api_server: ControlPlane, namespace: str
-) -> None:
+async def test_errors_are_told_apart(client: KubeClient, server: ApiServer, namespace: str) -> None:
     key = await make_mirror(client, namespace)
     with pytest.raises(NotFound):
         await client.get(MIRRORS, ObjectKey(namespace=namespace, name="other"))
@@ -132,7 +150,7 @@ async def test_errors_are_told_apart(
         await client.create(MIRRORS, mirror_body(namespace))
     with pytest.raises(Conflict):
         await client.merge_patch_status(MIRRORS, key, {"phase": "X"}, resource_version="1")
-    stranger = await KubeClient.load(api_server.user_kubeconfig("stranger"))
+    stranger = await server.stranger()
     with pytest.raises(Forbidden):
         await stranger.get(MIRRORS, key)
     await stranger.close()
@@ -163,17 +181,17 @@ async def test_fields_of_a_status_are_set_on_just_this_object(
 
 
 async def test_a_paused_server_is_unavailable_within_the_timeout(
-    client: KubeClient, api_server: ControlPlane, namespace: str
+    client: KubeClient, server: ApiServer, namespace: str
 ) -> None:
     key = await make_mirror(client, namespace)
-    api_server.pause()
+    server.pause()
     began_s = time.monotonic()
     try:
         with pytest.raises(Unavailable):
             await client.get(MIRRORS, key, timeout_s=0.5)
         assert time.monotonic() - began_s < 1.5
     finally:
-        api_server.resume()
+        server.resume()
     assert (await client.fetch(MIRRORS, key)).key == key
 
 
@@ -210,15 +228,15 @@ async def test_watch_takes_lines_of_a_megabyte(client: KubeClient, namespace: st
 
 
 async def test_watch_goes_on_after_the_server_was_killed(
-    client: KubeClient, api_server: ControlPlane, namespace: str
+    client: KubeClient, server: ApiServer, namespace: str
 ) -> None:
     await make_mirror(client, namespace, "first")
     events = client.watch(MIRRORS, namespace=namespace)
     await take(events, Synced)
-    api_server.kill_apiserver()
+    server.kill()
     await take(events, Interrupted)
     # Not in a thread: the server is told to end with the thread that started it.
-    api_server.start_apiserver()
+    server.start()
     synced = await take(events, Synced)
     assert [item["metadata"]["name"] for item in synced.items] == ["first"]
 

@@ -1,0 +1,249 @@
+"""The server as the rest of the simulator sees it: typed objects, and what happens to them.
+
+Everything is kept raw (``store``); a typed object is read from it when somebody asks, once for each
+version. People's hands and scenarios put objects here directly; programs come by ``answer``.
+Called by ``api``, the world, the referee and its truth.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from sim.apiserver.failures import forbidden
+from sim.apiserver.handler import Handler, Request
+from sim.apiserver.kinds import Served, served_kinds, served_name
+from sim.apiserver.patches import shared
+from sim.apiserver.store import Backup, Raw, Store
+from sim.review import Review
+from tandem_api.authority import Authority
+from tandem_api.guest import Guest
+from tandem_api.lease import LEASE_NAMESPACE, Heartbeat, heartbeat_of, lease_name
+from tandem_api.meta import ObjectKey, Resource
+from tandem_api.mirror import Mirror
+
+R = TypeVar("R", bound=Resource)
+KINDS = ("Site", "Host", "Mirror", "Guest")
+EPOCH = "2026-01-01T00:00:00Z"
+
+
+class Missing(Exception):
+    """There is no such object."""
+
+
+class Server:
+    """Every method happens at one moment."""
+
+    def __init__(
+        self, now: Callable[[], float] = lambda: 0.0, wall: Callable[[], str] = lambda: EPOCH
+    ) -> None:
+        self.store = Store(now)
+        self.handler = Handler(self.store, wall)
+        self.handler.admission, self.handler.written = self._admission, self._written
+        self.review = Review()
+        self.strangers: set[str] = set()
+        self.restored: list[Callable[[], None]] = []
+        self.on_authority: list[Callable[[Mirror, Authority | None], None]] = []
+        self.objects = Objects(self)
+        self.leases = Leases(self)
+        self._read: dict[tuple[str, ObjectKey], tuple[Raw, Resource]] = {}
+
+    @property
+    def version(self) -> int:
+        return self.store.version
+
+    def answer(self, host: str, request: Request) -> tuple[int, Raw]:
+        """What a program there asks for, in its own name. No host: a controller."""
+        if host in self.strangers:
+            why = f'User "{host}" may not do that'
+            return HTTPStatus.FORBIDDEN, forbidden(request.path, "", why).status()
+        self.review.writer = self.review.of(host)
+        try:
+            return self.handler.answer(request)
+        finally:
+            self.review.writer = None
+
+    # -- typed objects
+
+    def raw(self, kind: str, key: ObjectKey) -> Raw | None:
+        return self.handler.shelf(served_name(kind)).objects.get(key)
+
+    def typed(self, kind: str, raw: Raw) -> Resource:
+        """The object, read once for each version of it."""
+        metadata = raw["metadata"]
+        place = kind, ObjectKey(metadata.get("namespace", ""), metadata["name"])
+        known = self._read.get(place)
+        if known is not None and known[0] is raw:
+            return known[1]
+        parsed: Resource = served_name(kind).kind.parse(raw)
+        self._read[place] = raw, parsed
+        return parsed
+
+    def get(self, kind: type[R], key: ObjectKey) -> R:
+        """Raises: Missing."""
+        raw = self.raw(kind.__name__, key)
+        if raw is None:
+            raise Missing(f"{kind.__name__} {key} is not there")
+        found = self.typed(kind.__name__, raw)
+        assert isinstance(found, kind)
+        return found
+
+    def every(self, kind: type[R]) -> list[R]:
+        raws = self.handler.shelf(served_name(kind.__name__)).objects.values()
+        found = [self.typed(kind.__name__, raw) for raw in raws]
+        return [obj for obj in found if isinstance(obj, kind)]
+
+    def put(self, obj: R) -> R:
+        """A scenario puts it there, its status too. Raises: Failure, if the server would not.
+
+        Whoever writes back what was read before changes just what differs.
+        """
+        kind = type(obj).__name__
+        served, old = served_name(kind), self.raw(kind, obj.key)
+        new = self._raw_of(served, old, obj)
+        stored = old if old is not None and new == old else self._stored(served, obj, old, new)
+        found = self.typed(kind, stored)
+        assert isinstance(found, type(obj))
+        return found
+
+    def _stored(self, served: Served, obj: Resource, old: Raw | None, new: Raw) -> Raw:
+        metadata = new["metadata"]
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+            return self.handler.remove(served, obj.key, new)
+        return self.handler.put(served, obj.key, self.handler.judged(served, new, old))
+
+    def _raw_of(self, served: Served, old: Raw | None, obj: Resource) -> Raw:
+        raw: Raw = dict(obj.wire())
+        status = _without_empty(raw.pop("status", None) or {})
+        before: Mapping[str, Any] = old["metadata"] if old else self.handler.birth(served)
+        metadata = {k: v for k, v in raw["metadata"].items() if v not in ("", {}, [], 0)}
+        metadata = {**before, **{k: v for k, v in metadata.items() if k != "resourceVersion"}}
+        if not obj.metadata.finalizers:
+            metadata.pop("finalizers", None)
+        if old is not None and shared(old["spec"], raw["spec"]) is not old["spec"]:
+            metadata["generation"] = before.get("generation", 0) + 1
+        new = {
+            "apiVersion": served.kind.api_version,
+            "kind": served.kind.name,
+            "metadata": metadata,
+            "spec": raw["spec"],
+        }
+        if status:
+            new["status"] = status
+        return new if old is None else dict(shared(old, new))
+
+    def delete(self, kind: type[Resource], key: ObjectKey) -> None:
+        """A person asks for its end: with finalizers it only says so."""
+        path = served_name(kind.__name__).kind.path(key.namespace, key.name)
+        self.handler.answer(Request("DELETE", path, {}))
+
+    def remove(self, kind: type[Resource], key: ObjectKey) -> None:
+        """It is gone, with its finalizers or without."""
+        served = served_name(kind.__name__)
+        self.handler.remove(served, key, self.handler.shelf(served).objects[key])
+
+    # -- backups
+
+    def backup(self) -> Backup:
+        return self.store.backup()
+
+    def restore(self, backup: Backup) -> None:
+        """Everything is as it was then, also the version: what was written since never was."""
+        self.store.restore(backup)
+        for tell in list(self.restored):
+            tell()
+
+    # -- what the handler asks and tells
+
+    def _admission(self, served: Served, old: Raw | None, new: Raw, subresource: str) -> str:
+        if subresource != "status" or old is None:
+            return ""
+        kind = served.kind.name
+        return self.review.raw_problems(
+            kind, old, new, lambda raw: self._parsed(kind, raw), lambda: self.every(Guest)
+        )
+
+    def _parsed(self, kind: str, raw: Raw) -> Resource:
+        known = self._read.get((kind, _key(raw)))
+        if known is not None and known[0] is raw:
+            return known[1]
+        parsed: Resource = served_name(kind).kind.parse(raw)
+        return parsed
+
+    def _written(self, served: Served, old: Raw | None, new: Raw | None) -> None:
+        if served.kind.name != "Mirror" or new is None or not self.on_authority:
+            return
+        before, after = _authority(old), _authority(new)
+        if before is after or before == after:
+            return
+        was = None if old is None else self._mirror(old).status.authority
+        for told in list(self.on_authority):
+            told(self._mirror(new), was)
+
+    def _mirror(self, raw: Raw) -> Mirror:
+        found = self._parsed("Mirror", raw)
+        assert isinstance(found, Mirror)
+        return found
+
+
+def _authority(raw: Raw | None) -> Any:
+    return ((raw or {}).get("status") or {}).get("authority")
+
+
+def _key(raw: Raw) -> ObjectKey:
+    metadata = raw["metadata"]
+    return ObjectKey(metadata.get("namespace", ""), metadata["name"])
+
+
+def _without_empty(value: Any) -> Any:
+    """Without what a status has by default; claimants may be there and empty."""
+    if isinstance(value, dict):
+        inner = {k: _without_empty(v) for k, v in value.items()}
+        return {k: v for k, v in inner.items() if k == "claimants" or v not in ("", None, {}, [])}
+    return [_without_empty(v) for v in value] if isinstance(value, list) else value
+
+
+class Objects(Mapping[tuple[str, ObjectKey], Resource]):
+    """Our own kinds, by the kind's name and the object's key."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def __getitem__(self, place: tuple[str, ObjectKey]) -> Resource:
+        raw = self._server.raw(*place)
+        if raw is None:
+            raise KeyError(place)
+        return self._server.typed(place[0], raw)
+
+    def __iter__(self) -> Iterator[tuple[str, ObjectKey]]:
+        for kind in KINDS:
+            for key in self._server.handler.shelf(served_name(kind)).objects:
+                yield kind, key
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Leases(Mapping[str, Heartbeat]):
+    """The heartbeats, by their host."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    @property
+    def _raw(self) -> Mapping[ObjectKey, Raw]:
+        return self._server.handler.shelf(served_kinds()["leases"]).objects
+
+    def __getitem__(self, host: str) -> Heartbeat:
+        found = heartbeat_of(self._raw[ObjectKey(LEASE_NAMESPACE, lease_name(host))])
+        if found is None:
+            raise KeyError(host)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        for raw in self._raw.values():
+            found = heartbeat_of(raw)
+            if found is not None:
+                yield found.host
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
