@@ -78,6 +78,7 @@ class SimulatedServer:
         self.network = Network()
         self.server = Server(loop.time)
         self.api = Api(self.server, self.network, random.Random(1), loop.call_later, loop.time)
+        self.api.latency_s = (0.0, 0.001)
 
     async def client(self, pace: Pace = PACE) -> KubeClient:
         transport = SimTransport(self.api.wire("person"))

@@ -9,10 +9,12 @@ import pytest
 
 from integration.conftest import api_server as api_server
 from integration.conftest import kinds as kinds
+from tandem_kube import KubeClient
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
 from tandem_lab.setup.steps import set_up
 
+from .apiservers import ApiServer, RealServer, SimulatedServer, fresh_name
 from .drbd_pairs import Pair, lab_pair, simulated_pair
 from .file_systems import Place, real_place, simulated_place
 from .remote_ports import start_port_server
@@ -62,3 +64,27 @@ async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A file system."""
     return real_place(tmp_path) if request.param == "real" else simulated_place()
+
+
+@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.integration)])
+async def server(request: pytest.FixtureRequest) -> ApiServer:
+    """Tests share the real one: leave it running and resumed."""
+    if request.param == "simulated":
+        return SimulatedServer()
+    return RealServer(request.getfixturevalue("kinds"))
+
+
+@pytest.fixture
+async def client(server: ApiServer) -> AsyncIterator[KubeClient]:
+    made = await server.client()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def namespace(server: ApiServer) -> Iterator[str]:
+    """The name of a fresh one; its end is asked for and not waited for."""
+    name = fresh_name()
+    server.make_namespace(name)
+    yield name
+    server.end_namespace(name)

@@ -7,7 +7,7 @@ same.
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -31,31 +31,7 @@ from tandem_kube import (
     WatchEvent,
 )
 
-from .apiservers import ApiServer, RealServer, SimulatedServer, fresh_name
-
-
-@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.integration)])
-async def server(request: pytest.FixtureRequest) -> ApiServer:
-    """Tests share the real one: leave it running and resumed."""
-    if request.param == "simulated":
-        return SimulatedServer()
-    return RealServer(request.getfixturevalue("kinds"))
-
-
-@pytest.fixture
-async def client(server: ApiServer) -> AsyncIterator[KubeClient]:
-    made = await server.client()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def namespace(server: ApiServer) -> Iterator[str]:
-    """The name of a fresh one; its end is asked for and not waited for."""
-    name = fresh_name()
-    server.make_namespace(name)
-    yield name
-    server.end_namespace(name)
+from .apiservers import ApiServer
 
 
 def mirror_body(namespace: str, name: str = "m") -> dict[str, Any]:

@@ -122,7 +122,7 @@ class Wire:
     def trip_s(self) -> float:
         """How long one way takes."""
         network, chance = self.api.network, self.chance
-        low_s, high_s = LATENCY_S
+        low_s, high_s = self.api.latency_s
         trip_s = low_s + (high_s - low_s) * chance.random()
         trip_s += network.delay_s.get((MANAGEMENT, self.host), 0.0) / 2
         slow_s = network.slow_s.get(self.host, 0.0)
@@ -151,6 +151,7 @@ class Api:
     chance: random.Random
     after: After
     now: Callable[[], float]
+    latency_s: tuple[float, float] = LATENCY_S
     up: bool = True
     refuses_when_down: bool = False
     life: int = 0

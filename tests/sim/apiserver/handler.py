@@ -25,6 +25,18 @@ from tandem_kube.transport import JSON_PATCH, MERGE_PATCH
 
 CHANGEABLE = ("labels", "annotations", "finalizers", "ownerReferences")
 """The metadata that a client may change."""
+BLOCKING = {
+    "FieldValueRequired",
+    "FieldValueTypeInvalid",
+    "FieldValueNotSupported",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+}
+"""After one of these no rule is judged, and the server says so."""
+UNCHECKED = (
+    "Invalid value: null: some validation rules were not checked because the object was invalid;"
+    " correct the existing errors to complete validation"
+)
 NAMESPACES = frozenset({"default", "kube-system", "tandem-system", "sim"})
 Admission = Callable[[Served, Raw | None, Raw, str], str]
 """Why that (None: nothing was there) must not become this; empty: it may. Last, the subresource."""
@@ -247,8 +259,11 @@ class Handler:
         whole: Any = ABSENT if old is None else old
         shaped: Raw = served.node.shaped_root(new, whole)
         found = list(served.node.problems_of_root(shaped, whole))
-        if not found and served.own and self.applies_rules:
-            found = list(broken_rules(served.kind.name, served.node, shaped, whole))
+        if served.own and self.applies_rules:
+            if any(each["reason"] in BLOCKING for each in found):
+                found.append(failures.cause("<nil>", UNCHECKED))
+            else:
+                found += broken_rules(served.node, shaped, whole)
         if found:
             name = new["metadata"]["name"]
             shown = f"{served.kind.name}.{served.kind.group}" if served.own else served.kind.name

@@ -1,10 +1,166 @@
-"""The definitions' rules in CEL, judged as the server judges them. (First: none.)"""
+"""The definitions' rules in CEL, judged by a CEL library as the server judges them.
 
-from collections.abc import Iterator
+A rule is judged where the value that it stands at has changed, on the value with its defaults; one
+about ``oldSelf`` where there was one before, and in a list where keys tell which it was. A rule at
+the root of a kind is judged at every write, so what it has said of the same few words before is
+remembered. What this cannot tell: whether a real server would find a rule too costly.
+
+Called by ``handler``, and by tests that hold the rules against the types (``tandem_examples``).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from ipaddress import ip_address
 from typing import Any
 
-from sim.apiserver.schema import Cause, Node
+import cel
+
+from sim.apiserver.failures import cause
+from sim.apiserver.schema import ABSENT, Cause, Node
+
+ERRORS = (KeyError, ValueError, TypeError, RuntimeError)
+_HAS = re.compile(r"has\((self|oldSelf)((?:\.\w+)*)\)")
+_WORDS = re.compile(r"\b(self|oldSelf)\b((?:\.\w+\b(?!\())*)")
+_SCALARS = (str, int, float, bool, type(None))
 
 
-def broken_rules(kind: str, node: Node, new: Any, old: Any) -> Iterator[Cause]:
-    return iter(())
+def broken_rules(node: Node, value: Any, old: Any = ABSENT, path: str = "") -> Iterator[Cause]:
+    """What the rules say against a value that is shaped and fits its schema."""
+    if value is old or value is None:
+        return
+    for rule in node.rules:
+        found = _broken(rule, node, value, old)
+        if found is not None:
+            shown = f'"{value}": ' if isinstance(value, str) else ""
+            field = path + rule.get("fieldPath", "")
+            yield cause(field.lstrip("."), f"Invalid value: {shown}{found}")
+    if node.has_rules_within:
+        for inner, child, before, below in _children(node, value, old, path):
+            yield from broken_rules(inner, child, before, below)
+
+
+def _children(node: Node, value: Any, old: Any, path: str) -> Iterator[tuple[Node, Any, Any, str]]:
+    if isinstance(value, dict):
+        before = old if isinstance(old, dict) else {}
+        for name, child in value.items():
+            inner = node.child(name)
+            if inner is not None:
+                yield inner, child, before.get(name, ABSENT), f"{path}.{name}" if path else name
+    elif isinstance(value, list) and node.items is not None:
+        for n, child in enumerate(value):
+            yield node.items, child, node.counterpart(child, old), f"{path}[{n}]"
+
+
+def _broken(rule: Mapping[str, str], node: Node, value: Any, old: Any) -> str | None:
+    """What the server says, if it says something."""
+    expression = rule["rule"]
+    if "oldSelf" in expression and old is ABSENT:
+        return None
+    words = words_of(expression, value, old)
+    holds = _HELD.get((expression, words)) if words is not None else None
+    if holds is None:
+        holds = _holds(expression, node, value, old)
+        if words is not None and len(_HELD) < REMEMBERED:
+            _HELD[expression, words] = holds
+    if holds:
+        return None
+    said = rule.get("messageExpression")
+    try:
+        return str(evaluate(said, _variables(node, value, old))) if said else rule["message"]
+    except ERRORS:
+        return rule["message"]
+
+
+def _holds(expression: str, node: Node, value: Any, old: Any) -> bool:
+    """A rule that ends in an error does not hold."""
+    try:
+        return evaluate(expression, _variables(node, value, old)) is True
+    except ERRORS:
+        return False
+
+
+# -- what a rule is about
+
+REMEMBERED = 10_000
+Words = tuple[Any, ...]
+_HELD: dict[tuple[str, Words], bool] = {}
+"""A rule says the same of the same words, so this is no state: it only spares work."""
+
+
+def words_of(expression: str, value: Any, old: Any) -> Words | None:
+    """Everything in the value that the rule looks at; None if that is more than a few words."""
+    presences, paths = _looks_at(expression)
+    roots = {"self": value, "oldSelf": old}
+    words: list[Any] = [_at(roots[root], steps) is not ABSENT for root, steps in presences]
+    for root, steps in paths:
+        word = _at(roots[root], steps)
+        if word is not ABSENT and not isinstance(word, _SCALARS):
+            return None
+        words.append((type(word).__name__, word))
+    return tuple(words)
+
+
+@cache
+def _looks_at(expression: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    presences = {(root, tuple(rest.split(".")[1:])) for root, rest in _HAS.findall(expression)}
+    bare = _HAS.sub("", expression)
+    paths = {(root, tuple(rest.split(".")[1:])) for root, rest in _WORDS.findall(bare)}
+    return tuple(sorted(presences)), tuple(sorted(paths))
+
+
+def _at(value: Any, steps: tuple[str, ...]) -> Any:
+    for step in steps:
+        value = value.get(step, ABSENT) if isinstance(value, dict) else ABSENT
+    return value
+
+
+# -- CEL
+
+
+def _variables(node: Node, value: Any, old: Any) -> dict[str, Any]:
+    variables = {"self": _typed(node, value)}
+    if old is not ABSENT:
+        variables["oldSelf"] = _typed(node, old)
+    return variables
+
+
+def _typed(node: Node | None, value: Any) -> Any:
+    """The value, with numbers as the schema types them."""
+    if node is None or not node.has_numbers_within:
+        return value
+    if isinstance(value, dict):
+        return {name: _typed(node.child(name), child) for name, child in value.items()}
+    if isinstance(value, list):
+        return [_typed(node.items, child) for child in value]
+    return float(value) if node.type == "number" else value
+
+
+def evaluate(expression: str, variables: Mapping[str, Any]) -> bool | str:
+    """Raises: one of ERRORS."""
+    context = cel.Context()
+    context.add_function("isIP", _is_address)
+    context.add_function("lowerAscii", lambda text: text.lower())
+    context.add_function("find", lambda text, pattern: _found(pattern, text))
+    for name, value in variables.items():
+        context.add_variable(name, value)
+    result = _program(expression).execute(context)
+    assert isinstance(result, bool | str), f"{expression} gives {result!r}"
+    return result
+
+
+@cache
+def _program(expression: str) -> Any:
+    return cel.compile(expression)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return getattr(ip_address(text), "ipv4_mapped", None) is None
+    except ValueError:
+        return False
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    return match[0] if match else ""

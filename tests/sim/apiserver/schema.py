@@ -5,6 +5,7 @@ it so) was shaped and judged when it came in, and a real server spares it, too. 
 the value itself where there is nothing to do. Called by ``handler``; rules in CEL are in ``rules``.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -38,6 +39,11 @@ class Node:
         inner = schema.get("additionalProperties")
         self.additional = Node(inner) if isinstance(inner, Mapping) else None
         self.items = Node(schema["items"]) if "items" in schema else None
+        within = [*self.properties.values(), *(n for n in (self.additional, self.items) if n)]
+        self.has_rules_within: bool = any(n.rules or n.has_rules_within for n in within)
+        self.has_numbers_within: bool = self.type == "number" or any(
+            n.has_numbers_within for n in within
+        )
         self.required: tuple[str, ...] = tuple(schema.get("required", ()))
         self.list_keys: tuple[str, ...] = tuple(schema.get("x-kubernetes-list-map-keys", ()))
         self.default = schema.get("default", _ABSENT)
@@ -152,7 +158,8 @@ class Node:
             )
         for name, limit in self._limits.items():
             if self._over(name, limit, value):
-                yield cause(path, f"Invalid value: {shown}: {_LIMITS[name].format(limit)}")
+                said = f"Invalid value: {shown}: {_LIMITS[name].format(limit)}"
+                yield cause(path, said, _REASONS.get(name, "FieldValueInvalid"))
         if self.list_keys and isinstance(value, list):
             yield from self._doubles(value, path)
 
@@ -173,9 +180,14 @@ class Node:
     def _doubles(self, value: list[Any], path: str) -> Iterator[Cause]:
         seen = set()
         for n, item in enumerate(value):
-            key = tuple(item.get(name) for name in self.list_keys) if isinstance(item, dict) else n
+            if not isinstance(item, dict):
+                continue
+            key = tuple(item.get(name) for name in self.list_keys)
             if key in seen:
-                yield cause(f"{path}[{n}]", "Duplicate value", "FieldValueDuplicate")
+                shown = json.dumps(
+                    dict(zip(self.list_keys, key, strict=True)), separators=(",", ":")
+                )
+                yield cause(f"{path}[{n}]", f"Duplicate value: {shown}", "FieldValueDuplicate")
             seen.add(key)
 
     # -- lists
@@ -212,6 +224,13 @@ _LIMITS: Mapping[str, str] = {
 
 def _without(value: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {k: v for k, v in value.items() if k not in names}
+
+
+_REASONS: Mapping[str, str] = {
+    "maxLength": "FieldValueTooLong",
+    "maxItems": "FieldValueTooMany",
+    "maxProperties": "FieldValueTooMany",
+}
 
 
 def _below(path: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The API server and Tandem's own judge give one verdict on an object that stands alone.
+"""The API servers and Tandem's own judge give one verdict on an object that stands alone.
 
 Every field of every good example is broken in every way that its schema knows, one at a time, and
 the server is asked (as a dry run) what the judge is asked. And the largest objects that the
@@ -7,6 +7,7 @@ that is too costly with the object.
 """
 
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,29 +18,24 @@ from tandem_api.columns import KINDS
 from tandem_api.crdgen import schema_of
 from tandem_api.meta import ObjectKey
 from tandem_api.validation import parse_problems
-from tandem_examples import PRODUCTION, ROOT, TYPES, Raw, documents, good_files
-from tandem_kube import GUESTS, HOSTS, MIRRORS, SITES, Invalid, Kind, KubeClient
-from tandem_lab.controlplane import ControlPlane, apply_path
-
-pytestmark = pytest.mark.integration
+from tandem_examples import (
+    BY_RULE,
+    BY_SCHEMA,
+    PRODUCTION,
+    TYPES,
+    Bad,
+    Raw,
+    bad_files,
+    documents,
+    earlier,
+    good_files,
+)
+from tandem_kube import GUESTS, HOSTS, MIRRORS, SITES, Cause, Invalid, Kind, KubeClient
 
 SERVED: dict[str, Kind[Any]] = {kind.name: kind for kind in (SITES, HOSTS, MIRRORS, GUESTS)}
 SCHEMAS = {info.kind: schema_of(info) for info in KINDS}
 PATIENCE_S = 30.0
 Step = str | int
-
-
-@pytest.fixture(scope="module")
-def installed(api_server: ControlPlane) -> ControlPlane:
-    apply_path(api_server, ROOT / "crds")
-    return api_server
-
-
-@pytest.fixture
-async def client(installed: ControlPlane) -> Any:
-    made = await KubeClient.load(installed.admin_kubeconfig(), component="test")
-    yield made
-    await made.close()
 
 
 def broken(value: Any, schema: dict[str, Any], at: tuple[Step, ...] = ()) -> Iterator[Any]:
@@ -162,6 +158,64 @@ async def test_odd_values_get_one_verdict(
     bad = changed(raw, at, value)
     said, problems = await refusal(client, bad), parse_problems(TYPES[kind], bad)
     assert bool(said) is bool(problems), (said, problems)
+
+
+# -- the examples that are wrong
+
+
+def said_by(cause: Cause) -> str:
+    """The rule's words, without the value that a server puts before them."""
+    return re.sub(r'^Invalid value: ("([^"\\]|\\.)*": )?', "", cause.message)
+
+
+async def put(client: KubeClient, raw: Raw) -> Raw:
+    """In place of the object of that name, its status first."""
+    kind, key = SERVED[raw["kind"]], key_of(raw)
+    found: Raw = await client.get(kind, key)
+    if raw.get("status"):
+        found = await client.merge_patch_status(kind, key, raw["status"])
+    body = {**found, "spec": raw["spec"]}
+    path = kind.path(key.namespace, key.name)
+    return await client._transport.call("PUT", path, body=body, timeout_s=PATIENCE_S)
+
+
+def key_of(raw: Raw) -> ObjectKey:
+    metadata = raw["metadata"]
+    return ObjectKey(namespace=metadata.get("namespace", ""), name=metadata["name"])
+
+
+def moved(raw: Raw, namespace: str) -> Raw:
+    """To where the test is, under a name that nothing else has."""
+    metadata = {"name": f"{raw['metadata']['name']}-{namespace}"[:63].rstrip("-")}
+    if SERVED[raw["kind"]].namespaced:
+        metadata = {"name": raw["metadata"]["name"], "namespace": namespace}
+    return {**raw, "metadata": metadata}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [bad for bad in bad_files() if bad.noticed_by in (BY_SCHEMA, BY_RULE)],
+    ids=lambda bad: bad.path.stem,
+)
+async def test_a_bad_example_is_refused(client: KubeClient, namespace: str, bad: Bad) -> None:
+    """For the one thing that is wrong with it, by a rule in the words of Tandem."""
+    refused: list[Cause] = []
+    for raw in bad.objects:
+        old, kind = earlier(raw), SERVED[raw["kind"]]
+        try:
+            await client.create(kind, moved(old or raw, namespace), timeout_s=PATIENCE_S)
+            if old is not None:
+                await put(client, moved(old, namespace))
+                await put(client, moved(raw, namespace))
+        except Invalid as error:
+            refused += error.causes
+    _, field, _ = bad.problem.split(": ", maxsplit=2)
+    # A list with keys says by itself that two are the same, beside the rule.
+    refused = [each for each in refused if not each.message.startswith("Duplicate value")]
+    assert len(refused) == 1, refused
+    if bad.noticed_by == BY_RULE:
+        assert bad.is_said_as(said_by(refused[0]))
+        assert field.startswith(refused[0].field)
 
 
 # -- the largest objects
