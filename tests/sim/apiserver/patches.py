@@ -59,6 +59,9 @@ def merged(old: Any, patch: Any) -> Any:
 def json_patched(obj: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
     """RFC 6902, as far as it is asked for: test, add, replace, remove.
 
+    As the library of the API server does it: what is not there may be replaced, and is null, if
+    that in which it would be is there.
+
     Raises:
         CannotApply: nothing of it is done.
     """
@@ -67,7 +70,7 @@ def json_patched(obj: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
         steps = [s.replace("~1", "/").replace("~0", "~") for s in path.split("/")[1:]]
         match operation["op"]:
             case "test":
-                if _at(obj, steps) != operation.get("value"):
+                if not _is(obj, steps, operation.get("value")):
                     raise CannotApply(f"testing value {path} failed")
             case "add" | "replace" | "remove" as what:
                 obj = _edited(obj, steps, what, operation.get("value"))
@@ -76,10 +79,12 @@ def json_patched(obj: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
     return obj
 
 
-def _at(obj: Any, steps: Sequence[str]) -> Any:
-    for step in steps:
+def _is(obj: Any, steps: Sequence[str], value: Any) -> bool:
+    for step in steps[:-1]:
         obj = _child(obj, step)
-    return obj
+    if value is None and isinstance(obj, dict):
+        return obj.get(steps[-1]) is None
+    return bool(_child(obj, steps[-1]) == value)
 
 
 def _child(obj: Any, step: str) -> Any:
@@ -105,7 +110,7 @@ def _edited(obj: Any, steps: Sequence[str], what: str, value: Any) -> Any:
     if not isinstance(obj, dict):
         raise CannotApply(f"there is no {step}")
     before = obj.get(step, _ABSENT)
-    if what != "add" and before is _ABSENT:
+    if what == "remove" and before is _ABSENT:
         raise CannotApply(f"there is no {step}")
     made = dict(obj)
     if what == "remove":

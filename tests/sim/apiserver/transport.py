@@ -18,6 +18,7 @@ from sim.apiserver.stream import Stream
 from tandem_kube.errors import KubeError, Stalled, Unavailable, error_of
 from tandem_kube.transport import JSON, JSON_PATCH, Connection
 
+ROUNDING_S = 1e-6
 Body = Mapping[str, Any] | Sequence[Any] | None
 
 
@@ -142,10 +143,8 @@ class _Inbox:
         self._ended = self._closed = False
         self._stream: Stream | None = None
         self._heard_s = self._loop.time()
-        self._timers = {
-            "life": self._loop.call_later(life_s, self._too_old),
-            "idle": self._loop.call_later(idle_s, self._look),
-        }
+        self._life_s, self._ends_s = life_s, self._heard_s + life_s
+        self._timer = self._loop.call_later(min(life_s, idle_s), self._look)
 
     def opened(self, stream: Stream) -> None:
         """The server has begun to answer."""
@@ -169,17 +168,17 @@ class _Inbox:
 
     # -- patience
 
-    def _too_old(self) -> None:
-        self._raise(Unavailable(f"GET {self._path}: it went on for too long"))
-
     def _look(self) -> None:
-        """Whether anything has come in time."""
-        left_s = self._heard_s + self._idle_s - self._loop.time()
-        if left_s > 0:
-            self._timers["idle"] = self._loop.call_later(left_s, self._look)
+        """Whether anything has come in time, and whether it goes on for too long."""
+        now_s = self._loop.time()
+        quiet_until_s = self._heard_s + self._idle_s
+        if now_s > quiet_until_s - ROUNDING_S:
+            self._raise(Stalled(f"GET {self._path}: nothing came for {self._idle_s:.0f} s"))
+        elif now_s > self._ends_s - ROUNDING_S:
+            self._raise(Unavailable(f"GET {self._path}: it goes on for more than {self._life_s} s"))
         else:
-            said = f"GET {self._path}: nothing came for {self._idle_s:.0f} s"
-            self._raise(Stalled(said))
+            left_s = min(quiet_until_s, self._ends_s) - now_s
+            self._timer = self._loop.call_later(left_s, self._look)
 
     def _raise(self, error: KubeError) -> None:
         if not self._ended and self._error is None:
@@ -207,7 +206,6 @@ class _Inbox:
     def close(self) -> None:
         """Nobody reads any more."""
         self._closed = True
-        for timer in self._timers.values():
-            timer.cancel()
+        self._timer.cancel()
         if self._stream is not None:
             self._stream.forget()
