@@ -8,13 +8,15 @@ It keeps to what a real server does where a client can see it, and the same cont
 (``tests/contract/test_apiserver.py``).
 """
 
-from sim.apiserver.api import Api, Refusal, Wire
+from sim.apiserver.api import NO_ANSWER, NO_CONNECTION, Api, Refusal, Wire
 from sim.apiserver.failures import Failure
 from sim.apiserver.newer import NewerTransport
 from sim.apiserver.server import Missing, Server
 from sim.apiserver.transport import SimTransport
 
 __all__ = [
+    "NO_ANSWER",
+    "NO_CONNECTION",
     "Api",
     "Failure",
     "Missing",

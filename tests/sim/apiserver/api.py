@@ -34,6 +34,8 @@ SENT_AGAIN_S = 0.2
 BOOKMARKS = 0.1
 NO_CONNECTION = 0
 """In place of a code: the connection was refused or reset. Whoever waits is told at once."""
+NO_ANSWER = -1
+"""In place of a code: nothing comes back, ever."""
 
 Answered = Callable[[int, Any], None]
 
@@ -46,9 +48,10 @@ class After(Protocol):
 
 @dataclass(frozen=True)
 class Refusal:
-    """A server that is not well. ``host``: whom it refuses, None: everybody.
+    """A server that is not well, or a way that is not. ``host``: whose, None: everybody's.
 
-    ``after``: what was asked is done all the same.
+    ``code`` is of HTTP, or NO_CONNECTION, or NO_ANSWER. ``after``: what was asked is done all the
+    same.
     """
 
     code: int
@@ -56,6 +59,12 @@ class Refusal:
     host: str | None = None
     methods: frozenset[str] = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE"})
     after: bool = False
+
+    @property
+    def answer(self) -> tuple[int, Any]:
+        if self.code <= NO_CONNECTION:
+            return self.code, "the connection was reset"
+        return self.code, failures.refused(self.code).status()
 
 
 @dataclass(slots=True)
@@ -245,24 +254,24 @@ class Api:
 
     def _carry_out(self, sent: _Sent) -> None:
         code, body = self._outcome(sent)
-        self.heard(sent.wire.host, sent.request, code)
+        if code == NO_ANSWER:
+            return
         wire = sent.wire
+        self.heard(wire.host, sent.request, code)
         back_s = wire.trip_s() + self.network.slow_way_s.get((wire.host, IN), 0.0)
         self.after(back_s, partial(self._answer, sent, code, body))
 
     def _outcome(self, sent: _Sent) -> tuple[int, Any]:
         refusal = self._refusal(sent) if self.refusals else None
         if refusal is not None and not refusal.after:
-            return refusal.code, failures.refused(refusal.code).status()
+            return refusal.answer
         if sent.inbox is not None:
             try:
                 return HTTPStatus.OK, open_feed(self.server.handler, sent.request)
             except Failure as failure:
                 return failure.code, failure.status()
         code, body = self.server.answer(sent.wire.host, sent.request)
-        if refusal is not None:
-            return refusal.code, failures.refused(refusal.code).status()
-        return code, body
+        return (code, body) if refusal is None else refusal.answer
 
     def _refusal(self, sent: _Sent) -> Refusal | None:
         for refusal in self.refusals:
@@ -293,4 +302,4 @@ class Api:
         self.streams = [each for each in self.streams if each[1] is not stream]
 
 
-__all__ = ["NO_CONNECTION", "Api", "Raw", "Refusal", "Wire"]
+__all__ = ["NO_ANSWER", "NO_CONNECTION", "Api", "Raw", "Refusal", "Wire"]
