@@ -21,7 +21,8 @@ from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
 from tandem_actuator.adapters.linux_processes import LinuxProcesses
 from tandem_actuator.adapters.linux_taps import LinuxTaps
 from tandem_actuator.adapters.network import TapNetwork
-from tandem_actuator.ports import DrbdEvent
+from tandem_actuator.adapters.watchdog import Device
+from tandem_actuator.ports import DrbdEvent, WatchdogInfo
 
 LENGTH = struct.Struct(">I")
 
@@ -78,6 +79,31 @@ class Fence:
         return found
 
 
+class Watchdog:
+    """The device file, opened by this process as often as it is told."""
+
+    def __init__(self, path: Path) -> None:
+        self._files = [Device(path) for _ in range(2)]
+
+    async def open(self, which: int) -> None:
+        self._files[which].open()
+
+    async def info(self, which: int) -> WatchdogInfo:
+        return self._files[which].info()
+
+    async def set_timeout(self, which: int, timeout_s: int) -> None:
+        self._files[which].set_timeout(timeout_s)
+
+    async def get_timeout(self, which: int) -> int:
+        return self._files[which].get_timeout()
+
+    async def keepalive(self, which: int) -> None:
+        self._files[which].keepalive()
+
+    async def close(self, which: int, disarm: bool) -> None:
+        self._files[which].close(disarm=disarm)
+
+
 async def serve(port: int, drbd_dir: Path) -> None:
     drbd = DrbdHost(await find_tools(), SystemClock(), drbd_dir)
     libvirt = LibvirtHost(RealLibvirtd("qemu:///system"), LinuxProcesses())
@@ -88,6 +114,7 @@ async def serve(port: int, drbd_dir: Path) -> None:
         "network": TapNetwork(LinuxProcesses(), LinuxTaps()),
         "events": events,
         "fence": fence,
+        "watchdog": Watchdog(Path("/dev/watchdog1")),
     }
 
     async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,10 +1,12 @@
-"""A machine's watchdog: hardware that resets it when it is not fed, and the device file to it.
+"""A machine's watchdog: hardware that resets it when it is not fed, and who keeps it.
 
 ``Hardware`` counts on the machine's clock and stands still while the machine does, as what feeds it
 does. ``File`` is the WatchdogDevice port as one process has it: it is closed when the process dies,
-which disarms nothing.
+which disarms nothing. ``Keepers`` runs the real keeper, on a loop of its own, and is how the real
+KeptWatchdog of each actuator reaches it. Called by ``host`` and by tests.
 """
 
+import asyncio
 import errno
 import math
 import os
@@ -12,12 +14,15 @@ import random
 from collections.abc import Callable
 
 from sim.kernel import Group, Kernel
-from tandem_actuator.keeper import WDIOF_MAGICCLOSE, WDIOF_SETTIMEOUT
-from tandem_actuator.ports import WatchdogInfo
+from sim.loop import Loop
+from sim.stream import BUFFER_BYTES, End, connected
+from tandem_actuator.keeper import WDIOF_MAGICCLOSE, WDIOF_SETTIMEOUT, Keeper
+from tandem_actuator.ports import Clock, WatchdogInfo
 
 LATE_S = (0.0, 0.1)
 """How much later than its timeout it may fire; the waits of others have this in their margin."""
 DRIVERS_TIMEOUT_S = 60
+BACKLOG = 128
 
 
 class Hardware:
@@ -26,8 +31,8 @@ class Hardware:
     ``present``: it can be opened. ``options``: as GETSUPPORT tells them. ``smallest_s``: the
     shortest timeout that it can do; a shorter one is refused, or, if it ``clamps``, this one is set
     and nothing said. ``settable``: its timeout can be set at all. ``works``: a keepalive reaches
-    it. ``hangs``: whoever sends a keepalive stands still from then on. ``feeds``: how many reached
-    it.
+    it. ``nowayout``: what was opened once is never disarmed. ``hangs``: whoever sends a keepalive
+    stands still from then on. ``holder``: who has it open. ``feeds``: how many reached it.
     """
 
     def __init__(
@@ -39,11 +44,11 @@ class Hardware:
         chance: random.Random,
     ) -> None:
         self.present = self.settable = self.works = True
-        self.hangs = self.clamps = False
+        self.hangs = self.clamps = self.nowayout = False
         self.options, self.smallest_s = WDIOF_SETTIMEOUT | WDIOF_MAGICCLOSE, 1
         self.timeout_s, self.feeds = DRIVERS_TIMEOUT_S, 0
         self.counting = False
-        self.holder: File | None = None
+        self.holder: object | None = None
         self.kernel, self.machine = kernel, machine
         self._boottime_s, self._reset, self._chance = boottime_s, reset, chance
         self._fed_at_s = 0.0
@@ -141,7 +146,7 @@ class File:
     def close(self, *, disarm: bool) -> None:
         hardware = self._mine()
         hardware.holder = None
-        if disarm and hardware.options & WDIOF_MAGICCLOSE:
+        if disarm and hardware.options & WDIOF_MAGICCLOSE and not hardware.nowayout:
             hardware.end()
 
     def _mine(self) -> Hardware:
@@ -156,3 +161,115 @@ class File:
 
 def _error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
+
+
+class Keepers:
+    """A machine's keeper: the process, and where it listens, for one actuator after another.
+
+    ``starts_in_s``: how long one takes until it listens. ``cannot_start``: none can be started.
+    ``torn``, ``room_bytes``: of the connections to it. ``accepts_fail``: so many times.
+    ``backlog``: how many connections may wait.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        machine: Group,
+        hardware: Hardware,
+        clock: Clock,
+        chance: random.Random,
+    ) -> None:
+        self.starts_in_s = (0.2, 0.8)
+        self.cannot_start = False
+        self.torn, self.room_bytes = 0.0, BUFFER_BYTES
+        self.accepts_fail, self.backlog = 0, BACKLOG
+        self.process: Group | None = None
+        self.ended_with: list[BaseException | None] = []
+        self.started = 0
+        self._kernel, self._machine, self._hardware = kernel, machine, hardware
+        self._clock, self._chance = clock, chance
+        self._listener: _Listener | None = None
+
+    def seen_by(self, actuator: Group) -> "KeeperSeen":
+        """The KeeperProcess port for one run of the actuator."""
+        return KeeperSeen(self, actuator)
+
+    def start(self) -> None:
+        if self.cannot_start:
+            raise _error(errno.EAGAIN)
+        self.started += 1
+        self._listener = None
+        process = Group(f"keeper{self.started}@{self._machine.name}", self._machine)
+        self.process = process
+        self._kernel.after(self._chance.uniform(*self.starts_in_s), process, self.begin)
+
+    def begin(self) -> None:
+        """The process that was started last listens."""
+        process = self.process
+        assert process is not None
+        if self._listener is not None:
+            return
+        self._listener = _Listener(self, process)
+        keeper = Keeper(File(self._hardware, process), self._listener, self._clock)
+        loop = Loop(self._kernel, process, self._clock.boottime_s, self.ended_with.append)
+        loop.begin(keeper.run())
+
+    def connect(self, actuator: Group) -> End:
+        if self._listener is None:
+            raise _error(errno.ENOENT)
+        return self._listener.connect(actuator)
+
+    def joined(self, actuator: Group, keeper: Group) -> tuple[End, End]:
+        """A new connection."""
+        mine, keepers = connected(self._kernel, actuator, keeper, self._chance)
+        keepers.torn = mine.torn = self.torn
+        keepers.room_bytes = self.room_bytes
+        return mine, keepers
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.stop()
+
+    def pause(self) -> None:
+        if self.process is not None:
+            self._kernel.pause(self.process)
+
+    def resume(self) -> None:
+        if self.process is not None:
+            self._kernel.resume(self.process)
+
+
+class KeeperSeen:
+    """The KeeperProcess port."""
+
+    def __init__(self, keepers: Keepers, actuator: Group) -> None:
+        self._keepers, self._actuator = keepers, actuator
+
+    async def connect(self) -> End:
+        return self._keepers.connect(self._actuator)
+
+    async def start(self) -> None:
+        self._keepers.start()
+
+
+class _Listener:
+    """The StreamListener port in one keeper."""
+
+    def __init__(self, keepers: Keepers, process: Group) -> None:
+        self._keepers, self._process = keepers, process
+        self._waiting: asyncio.Queue[End] = asyncio.Queue()
+
+    def connect(self, actuator: Group) -> End:
+        if not self._process.alive:
+            raise _error(errno.ECONNREFUSED)
+        if self._waiting.qsize() >= self._keepers.backlog:
+            raise _error(errno.EAGAIN)
+        mine, keepers = self._keepers.joined(actuator, self._process)
+        self._waiting.put_nowait(keepers)
+        return mine
+
+    async def accept(self) -> End:
+        if self._keepers.accepts_fail:
+            self._keepers.accepts_fail -= 1
+            raise _error(errno.EMFILE)
+        return await self._waiting.get()

@@ -1,9 +1,11 @@
 """The watchdog's keeper and the actuator's side of it, over a real socket, on real time.
 
-Everything that takes patience or chance is tried on simulated time: ``test_watchdog``.
+Everything that takes patience or chance is tried on simulated time: ``test_watchdog`` and
+``test_watchdog_faults``.
 """
 
 import asyncio
+import os
 import random
 import socket
 import time
@@ -66,6 +68,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def test_it_is_armed_fed_and_left_to_starve(desk: Desk) -> None:
     async with desk.keeping():
+        assert desk.path.stat().st_mode & 0o777 == 0o600
         watchdog = desk.reached()
         await watchdog.arm(1)
         assert watchdog.armed
@@ -147,13 +150,15 @@ async def test_a_keeper_that_does_not_answer_leaves_the_loop_alone(desk: Desk) -
 async def test_the_process_is_started_and_refuses_what_is_no_watchdog(tmp_path: Path) -> None:
     device, path = tmp_path / "watchdog0", tmp_path / "keeper.sock"
     device.touch()
+    path.touch()  # what an earlier one left: nobody listens there
     keeper = UnixKeeper(device, path)
     try:
         for watchdog in (KeptWatchdog(keeper), KeptWatchdog(UnixKeeper(device, path))):
             with pytest.raises(PortError, match="this is no watchdog"):
                 await watchdog.arm(1)  # the second finds the same process
             assert not watchdog.armed
-        assert path.stat().st_mode & 0o777 == 0o600
+        assert keeper.process is not None
+        assert os.getsid(keeper.process.pid) == keeper.process.pid  # it outlives who started it
     finally:
         assert keeper.process is not None
         keeper.process.kill()
@@ -172,8 +177,8 @@ class TestUnixStream:
         waiting = asyncio.create_task(ends[0].readable())
         await asyncio.sleep(0)
         ends[0].close()
-        await asyncio.wait_for(waiting, PATIENCE_S)
-        await asyncio.wait_for(ends[0].readable(), PATIENCE_S)
+        await asyncio.wait_for(waiting, 1.0)
+        await asyncio.wait_for(ends[0].readable(), 1.0)
         with pytest.raises(OSError, match="descriptor"):
             ends[0].receive()
         ends[1].close()

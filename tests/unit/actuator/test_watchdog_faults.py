@@ -1,0 +1,328 @@
+"""The watchdog: a keeper that dies or hangs, a device that refuses, another timeout."""
+
+import asyncio
+import math
+
+import pytest
+
+from sim.watchdog import LATE_S
+from tandem_actuator.keeper import WDIOF_ALARMONLY
+from tandem_actuator.ports import PortError
+from tandem_actuator.watchdog import START_TIMEOUT_S, KeptWatchdog
+
+from .watchdog_bench import INTERVAL_S, SOON_S, W_S, Machine, fed_until, is_reset_for, keep_armed
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+class TestKeeperThatDies:
+    def test_it_is_noticed_at_once(self, machine: Machine) -> None:
+        async def program(watchdog: KeptWatchdog) -> None:
+            await fed_until(watchdog, math.inf)
+            await asyncio.sleep(5.0)
+            machine.keepers.kill()
+            await asyncio.sleep(SOON_S)
+            assert not watchdog.armed
+            watchdog.feed_until(math.inf)  # nobody to tell: no error
+
+        machine.play(program)
+        machine.run(60.0)
+        assert machine.reset_s <= 1006.0 + W_S + LATE_S[1]
+
+    def test_another_is_started_before_the_machine_is_reset(self, machine: Machine) -> None:
+        machine.play(keep_armed)
+        machine.run(10.0)
+        for at_s in (10.0, 30.0, 50.0):
+            machine.run(at_s)
+            machine.keepers.kill()
+        machine.run(100.0)
+        assert machine.keepers.started == 4
+        assert machine.reset_s == math.inf
+
+    def test_the_next_one_knows_of_no_deadline(self, machine: Machine) -> None:
+        async def program(watchdog: KeptWatchdog) -> None:
+            await fed_until(watchdog, math.inf)
+            await asyncio.sleep(5.0)
+            machine.keepers.kill()
+            await asyncio.sleep(SOON_S)
+            await watchdog.arm(W_S)
+
+        machine.play(program)
+        machine.run(60.0)
+        assert machine.reset_s < 1010.0
+
+    def test_it_dies_before_it_answers(self, machine: Machine) -> None:
+        async def program(watchdog: KeptWatchdog) -> None:
+            await watchdog.arm(W_S)
+            machine.keepers.pause()
+            asked = asyncio.create_task(watchdog.arm(W_S - 1))
+            await asyncio.sleep(0.2)
+            machine.keepers.kill()
+            with pytest.raises(PortError, match="does not answer: it is gone"):
+                await asked
+            assert not watchdog.armed
+
+        machine.play(program)
+        machine.run(2.0)
+        assert machine.played == 1
+
+    def test_none_can_be_started(self, machine: Machine) -> None:
+        machine.keepers.cannot_start = True
+
+        async def program(watchdog: KeptWatchdog) -> None:
+            with pytest.raises(PortError, match="cannot be reached"):
+                await watchdog.arm(W_S)
+            machine.keepers.cannot_start = False
+            await watchdog.arm(W_S)
+            assert watchdog.armed
+
+        machine.play(program)
+        machine.run(2.0)
+        assert machine.played == 1
+
+    def test_one_that_cannot_accept_for_a_while(self, machine: Machine) -> None:
+        machine.keepers.accepts_fail = 3
+        machine.play(keep_armed)
+        machine.run(100.0)
+        assert machine.keepers.started == 1
+        assert machine.reset_s == math.inf
+        assert machine.hardware.feeds > 200
+
+    def test_one_that_never_listens(self, machine: Machine) -> None:
+        machine.keepers.starts_in_s = (60.0, 60.0)
+
+        async def program(watchdog: KeptWatchdog) -> None:
+            began_s = machine.boottime_s()
+            with pytest.raises(PortError, match="does not start"):
+                await watchdog.arm(W_S)
+            assert machine.boottime_s() - began_s == pytest.approx(START_TIMEOUT_S, abs=0.1)
+            assert not watchdog.armed
+
+        machine.play(program)
+        machine.run(20.0)
+        assert machine.played == 1
+
+
+class TestKeeperThatHangs:
+    def test_arming_ends_after_a_second_and_holds_nobody_up(self, machine: Machine) -> None:
+        async def program(watchdog: KeptWatchdog) -> None:
+            await watchdog.arm(60)
+            watchdog.feed_until(math.inf)
+            machine.keepers.pause()
+            began_s = machine.boottime_s()
+            asked = asyncio.create_task(watchdog.arm(30))
+            for _ in range(9):
+                await asyncio.sleep(0.1)
+                watchdog.feed_until(machine.boottime_s() + 50.0)
+                assert watchdog.armed
+            with pytest.raises(PortError, match="no answer in time"):
+                await asked
+            assert machine.boottime_s() - began_s == pytest.approx(1.0, abs=SOON_S)
+            assert not watchdog.armed
+
+        machine.play(program)
+        machine.run(10.0)
+        assert machine.played == 1
+
+    def test_one_that_does_not_read_for_long_is_given_up(self, machine: Machine) -> None:
+        machine.keepers.room_bytes = 1000
+
+        async def program(watchdog: KeptWatchdog) -> None:
+            await fed_until(watchdog, math.inf, 60)
+            await asyncio.sleep(1.0)
+            machine.keepers.pause()
+            said = self._tell_until_full(machine, watchdog)
+            assert 20 * 60 < said - machine.boottime_s() < 60 * 60
+
+        machine.play(program)
+        machine.run(5.0)
+        assert machine.played == 1
+
+    def test_what_it_reads_when_it_goes_on_is_the_last_whole_word(self, machine: Machine) -> None:
+        """The line that did not fit is half there, and the connection has ended behind it."""
+        machine.keepers.room_bytes = 100
+
+        async def program(watchdog: KeptWatchdog) -> None:
+            await fed_until(watchdog, math.inf, 60)
+            await asyncio.sleep(1.0)
+            machine.keepers.pause()
+            told.append(self._tell_until_full(machine, watchdog) - 60)
+            machine.keepers.resume()
+
+        told: list[float] = []
+        machine.play(program)
+        machine.run(500.0)
+        assert is_reset_for(machine, told[0], 60)
+
+    def _tell_until_full(self, machine: Machine, watchdog: KeptWatchdog) -> float:
+        """The deadline that did not fit. Each is later by a timeout than the one before."""
+        for number in range(1, 1000):
+            watchdog.feed_until(machine.boottime_s() + 60 * number)
+            if not watchdog.armed:
+                return machine.boottime_s() + 60 * number
+        raise AssertionError("it is never given up")
+
+    def test_no_second_one_is_started_beside_it(self, machine: Machine) -> None:
+        machine.keepers.backlog = 3
+
+        async def program(watchdog: KeptWatchdog) -> None:
+            await fed_until(watchdog, math.inf, 60)
+            machine.keepers.pause()
+            for _ in range(4):
+                with pytest.raises(PortError, match="no answer in time"):
+                    await watchdog.arm(30)
+            for _ in range(3):
+                with pytest.raises(PortError, match="cannot be reached"):
+                    await watchdog.arm(30)
+            machine.keepers.resume()
+            await asyncio.sleep(SOON_S)
+            await watchdog.arm(30)
+
+        machine.play(program)
+        machine.run(30.0)
+        assert machine.played == 1
+        assert machine.keepers.started == 1
+        assert machine.hardware.timeout_s == 30
+
+
+class TestDevice:
+    def test_none(self, machine: Machine) -> None:
+        machine.hardware.present = False
+
+        async def program(watchdog: KeptWatchdog) -> None:
+            with pytest.raises(PortError, match=r"cannot open the watchdog: .*No such file"):
+                await watchdog.arm(W_S)
+            assert not watchdog.armed
+            machine.hardware.present = True  # its module was loaded
+            await watchdog.arm(W_S)
+            assert watchdog.armed
+
+        machine.play(program)
+        machine.run(5.0)
+        assert machine.played == 1
+        assert machine.keepers.started == 1
+
+    def test_it_only_alarms(self, machine: Machine) -> None:
+        machine.hardware.options |= WDIOF_ALARMONLY
+        self._refused(machine, "only alarms")
+
+    @pytest.mark.parametrize("clamps", [False, True])
+    def test_it_cannot_do_so_short_a_timeout(self, machine: Machine, clamps: bool) -> None:
+        machine.hardware.smallest_s, machine.hardware.clamps = W_S + 1, clamps
+        actual_s = W_S + 1 if clamps else 60
+        self._refused(machine, f"resets after {actual_s} s, not within {W_S} s")
+
+    @pytest.mark.xfail(strict=True, reason="it is opened to be judged; nowayout lets nobody out")
+    def test_one_that_is_refused_resets_nobody_later(self, machine: Machine) -> None:
+        """It is opened anew all the time, which feeds it, until the actuator is stopped."""
+        machine.hardware.smallest_s, machine.hardware.nowayout = W_S + 1, True
+        actuator = machine.play(keep_armed)
+        machine.run(100.0)
+        assert machine.reset_s == math.inf
+        actuator.stop()
+        machine.run(300.0)
+        assert machine.reset_s == math.inf
+
+    def test_its_timeout_cannot_be_set(self, machine: Machine) -> None:
+        machine.hardware.settable = False
+        self._refused(machine, "resets after 60 s, not within 2 s")
+
+    def test_its_timeout_cannot_be_set_and_is_shorter(self, machine: Machine) -> None:
+        """It is fed at the pace of the timeout that it has."""
+        machine.hardware.settable, machine.hardware.timeout_s = False, 1
+        machine.play(lambda watchdog: fed_until(watchdog, math.inf))
+        machine.run(100.0)
+        assert machine.reset_s == math.inf
+        assert machine.hardware.feeds == pytest.approx(500, rel=0.05)
+
+    def test_another_process_has_it(self, machine: Machine) -> None:
+        machine.hardware.holder = other = "systemd"
+        self._refused(machine, "busy")
+        assert machine.hardware.holder is other
+
+    def test_feeding_fails(self, machine: Machine) -> None:
+        async def program(watchdog: KeptWatchdog) -> None:
+            await fed_until(watchdog, math.inf)
+            await asyncio.sleep(5.0)
+            machine.hardware.works = False
+
+        machine.play(program)
+        machine.run(60.0)
+        assert machine.reset_s < 1006.0 + W_S + LATE_S[1]
+
+    def test_feeding_fails_for_a_while(self, machine: Machine) -> None:
+        async def program(watchdog: KeptWatchdog) -> None:
+            await fed_until(watchdog, math.inf)
+            for _ in range(10):
+                await asyncio.sleep(5.0)
+                machine.hardware.works = False
+                await asyncio.sleep(W_S - 2 * INTERVAL_S)
+                machine.hardware.works = True
+
+        machine.play(program)
+        machine.run(60.0)
+        assert machine.reset_s == math.inf
+
+    def test_feeding_hangs(self, machine: Machine) -> None:
+        async def program(watchdog: KeptWatchdog) -> None:
+            await fed_until(watchdog, math.inf)
+            await asyncio.sleep(5.0)
+            machine.hardware.hangs = True
+
+        machine.play(program)
+        machine.run(60.0)
+        assert machine.reset_s < 1006.0 + W_S + LATE_S[1]
+
+    def _refused(self, machine: Machine, words: str) -> None:
+        """Not armed, and the machine lives on: it was closed with the magic character."""
+
+        async def program(watchdog: KeptWatchdog) -> None:
+            for _ in range(3):
+                with pytest.raises(PortError, match=words):
+                    await watchdog.arm(W_S)
+                assert not watchdog.armed
+
+        machine.play(program)
+        machine.run(200.0)
+        assert machine.played == 1
+        assert machine.reset_s == math.inf
+
+
+class TestAnotherTimeout:
+    @pytest.mark.parametrize(("before_s", "after_s"), [(60, 1), (20, 2), (1, 20), (2, 1)])
+    def test_while_it_is_armed(self, machine: Machine, before_s: int, after_s: int) -> None:
+        """A shorter one counts at once: the next feed of the longer one would be too late."""
+
+        async def program(watchdog: KeptWatchdog) -> None:
+            await fed_until(watchdog, 1100.0, before_s)
+            await asyncio.sleep(10.3)
+            await watchdog.arm(after_s)
+
+        machine.play(program)
+        machine.run(200.0)
+        assert machine.hardware.timeout_s == after_s
+        assert is_reset_for(machine, 1100.0, after_s)
+
+    @pytest.mark.xfail(strict=True, reason="the connection is given up: nothing is told any more")
+    @pytest.mark.parametrize("clamps", [False, True])
+    def test_one_that_the_device_cannot_do_leaves_the_old_one_in_force(
+        self, machine: Machine, clamps: bool
+    ) -> None:
+        async def program(watchdog: KeptWatchdog) -> None:
+            await watchdog.arm(W_S)
+            while True:
+                watchdog.feed_until(machine.boottime_s() + 4.5)
+                await asyncio.sleep(0.1)
+                if machine.boottime_s() > 1010.0:
+                    with pytest.raises(PortError, match="not within 1 s"):
+                        await watchdog.arm(1)
+                assert watchdog.armed
+
+        machine.hardware.smallest_s, machine.hardware.clamps = W_S, clamps
+        machine.play(program)
+        machine.run(60.0)
+        assert machine.reset_s == math.inf
+        assert machine.hardware.timeout_s == W_S
