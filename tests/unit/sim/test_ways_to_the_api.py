@@ -1,0 +1,504 @@
+"""The ways to the simulated API server: what is lost, late, kept, refused, silent or twice there.
+
+The real client, its watches and an actuator's adapter run on it, on simulated time.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+
+from sim.apiserver import NO_ANSWER, NO_CONNECTION, Api, Refusal, Server, SimTransport
+from sim.builders import A, B, mirror
+from sim.kernel import Group, Kernel
+from sim.loop import Loop
+from sim.network import IN, MANAGEMENT, OUT, Network
+from tandem_api.mirror import Mirror
+from tandem_kube import (
+    MIRRORS,
+    Changed,
+    Conflict,
+    Deleted,
+    Ending,
+    Forbidden,
+    Interrupted,
+    KubeClient,
+    KubeError,
+    Synced,
+    Unavailable,
+    WatchEvent,
+)
+from tandem_kube.watch import PACE
+
+TIMEOUT_S = 1.0
+LONG_S = 60.0
+
+
+@dataclass
+class Bench:
+    """One server, one mirror, and programs on hosts."""
+
+    seed: int = 1
+    said: list[Any] = field(default_factory=list)
+    loops: ClassVar[list[Loop]] = []
+
+    def __post_init__(self) -> None:
+        self.kernel, self.network, outside = Kernel(self.seed), Network(), Group("api")
+        self.server = Server(lambda: self.kernel.now_s)
+        self.api = Api(
+            self.server,
+            self.network,
+            self.kernel.random,
+            lambda delay_s, action: self.kernel.after(delay_s, outside, action),
+            lambda: self.kernel.now_s,
+        )
+        self.key = self.server.put(mirror(None)).key
+        self.groups: dict[str, Group] = {}
+
+    def start(self, host: str, main: Callable[[KubeClient], Coroutine[Any, Any, object]]) -> Group:
+        """A program there; what it says is kept, and an error of its own is one of the test."""
+        machine = self.groups.setdefault(host, Group(host))
+        group = Group("program", machine)
+        wire = self.api.wire(host, lambda: group.alive, lambda: machine.alive)
+        client = KubeClient(
+            SimTransport(wire),
+            host,
+            chance=random.Random(self.seed),
+            wall=lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.kernel.now_s),
+        )
+        loop = Loop(self.kernel, group, lambda: self.kernel.now_s, self.ended)
+        self.loops.append(loop)
+        loop.begin(main(client))
+        return group
+
+    def ended(self, why: BaseException | None) -> None:
+        if why is not None:
+            self.said.append(why)
+
+    def run(self, seconds: float) -> list[Any]:
+        """Let so much time pass; what was said in it."""
+        self.said.clear()
+        self.kernel.run_until(self.kernel.now_s + seconds)
+        return [each[-1] for each in self.said]
+
+    def ask(self, host: str, what: Callable[[KubeClient], Awaitable[Any]], seconds: float) -> Any:
+        """What becomes of one call there: (when it ended, its answer or its error), or nothing."""
+
+        async def main(client: KubeClient) -> None:
+            try:
+                self.said.append((self.kernel.now_s, await what(client)))
+            except KubeError as error:
+                self.said.append((self.kernel.now_s, error))
+
+        self.start(host, main)
+        found = self.run(seconds)
+        return found[0] if found else None
+
+    def follow(self, host: str = A) -> Group:
+        async def main(client: KubeClient) -> None:
+            async for event in client.watch(MIRRORS):
+                self.said.append((self.kernel.now_s, event))
+
+        return self.start(host, main)
+
+    def set_phase(self, phase: str) -> None:
+        """Somebody else does."""
+        found = self.server.get(Mirror, self.key)
+        status = found.status.model_copy(update={"phase": phase})
+        self.server.put(found.model_copy(update={"status": status}))
+
+    @property
+    def phase(self) -> str:
+        return self.server.get(Mirror, self.key).status.phase
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture(autouse=True)
+def discarded() -> Iterator[None]:
+    """What still waits when a test has ended is ended."""
+    yield
+    for loop in Bench.loops:
+        loop.group.stop()
+        for task in loop._tasks:
+            # Not close(): within, it leaves asynchronous generators as running.
+            with contextlib.suppress(BaseException):
+                while not task.done():
+                    task.get_coro().throw(asyncio.CancelledError())
+    Bench.loops.clear()
+
+
+def read(bench: Bench) -> Callable[[KubeClient], Awaitable[Any]]:
+    return lambda client: client.get(MIRRORS, bench.key, timeout_s=TIMEOUT_S)
+
+
+def write(bench: Bench, phase: str) -> Callable[[KubeClient], Awaitable[Any]]:
+    return lambda client: client.merge_patch_status(
+        MIRRORS, bench.key, {"phase": phase}, timeout_s=TIMEOUT_S
+    )
+
+
+def phases(events: list[WatchEvent]) -> list[str]:
+    """What the watch showed of the mirror, in order; of what else it said, the name."""
+    found = []
+    for event in events:
+        match event:
+            case Changed(raw):
+                found.append(raw["status"]["phase"])
+            case Interrupted(_, ending):
+                found.append(f"({ending})")
+            case Synced(items):
+                found.append(f"[{' '.join(i.get('status', {}).get('phase', '') for i in items)}]")
+            case Deleted():
+                found.append("(Deleted)")
+    return found
+
+
+class TestCalls:
+    def test_an_answer_comes_after_two_trips(self, bench: Bench) -> None:
+        assert bench.ask(A, read(bench), 0.05)["metadata"]["name"] == "m"
+
+    def test_a_slow_way_is_waited_for_no_longer_than_the_timeout(self, bench: Bench) -> None:
+        bench.network.slow_way_s[A, IN] = 2.0
+        assert isinstance(bench.ask(A, write(bench, "X"), TIMEOUT_S + 0.1), Unavailable)
+        assert bench.phase == "X", "and it was carried out"
+
+    def test_a_request_that_is_late_lands_although_its_sender_gave_up(self, bench: Bench) -> None:
+        bench.network.slow_way_s[A, OUT] = 2.0
+        assert isinstance(bench.ask(A, write(bench, "X"), 1.5), Unavailable)
+        assert bench.phase == ""
+        bench.run(1.0)
+        assert bench.phase == "X"
+
+    def test_it_does_not_land_if_the_machine_has_died_meanwhile(self, bench: Bench) -> None:
+        bench.network.slow_way_s[A, OUT] = 2.0
+        bench.ask(A, write(bench, "X"), 1.5)
+        bench.groups[A].stop()
+        bench.run(1.0)
+        assert bench.phase == ""
+
+    def test_what_was_sent_lands_although_its_program_is_paused(self, bench: Bench) -> None:
+        async def main(client: KubeClient) -> None:
+            await write(bench, "X")(client)
+
+        group = bench.start(A, main)
+        bench.run(0.0)
+        bench.kernel.pause(group)
+        bench.run(1.0)
+        assert bench.phase == "X"
+
+    def test_of_a_cut_way_some_writes_are_kept_and_land_when_it_heals(self) -> None:
+        landed = set()
+        for seed in range(12):
+            bench = Bench(seed)
+            bench.network.cut(MANAGEMENT, A)
+            assert isinstance(bench.ask(A, write(bench, "X"), 5.0), Unavailable)
+            assert bench.phase == ""
+            bench.network.heal(MANAGEMENT)
+            bench.run(5.0)
+            landed.add(bench.phase)
+        assert landed == {"", "X"}
+
+    def test_with_one_direction_cut_a_write_lands_and_nobody_hears(self, bench: Bench) -> None:
+        bench.network.cut(MANAGEMENT, A, IN)
+        assert isinstance(bench.ask(A, write(bench, "X"), 5.0), Unavailable)
+        assert bench.phase == "X"
+
+    def test_with_the_other_one_cut_nothing_gets_there(self, bench: Bench) -> None:
+        bench.network.cut(MANAGEMENT, A, OUT)
+        assert isinstance(bench.ask(A, write(bench, "X"), 5.0), Unavailable)
+        assert bench.phase == ""
+
+    def test_without_a_connection_one_direction_is_not_enough(self, bench: Bench) -> None:
+        bench.network.cut(MANAGEMENT, A, IN)
+
+        async def twice(client: KubeClient) -> None:
+            for phase in "XY":
+                with pytest.raises(Unavailable):
+                    await write(bench, phase)(client)
+
+        bench.start(A, twice)
+        assert bench.run(5.0) == []
+        assert bench.phase == "X"
+
+    def test_a_server_that_is_down_says_nothing(self, bench: Bench) -> None:
+        bench.api.set_up(False)
+        assert bench.ask(A, read(bench), TIMEOUT_S - 0.1) is None
+        bench.api.set_up(True)
+        assert bench.ask(B, read(bench), 0.1)["metadata"]["name"] == "m"
+
+    def test_one_whose_machine_lives_refuses_at_once(self, bench: Bench) -> None:
+        bench.api.set_up(False, told=True)
+        assert isinstance(bench.ask(A, read(bench), 0.1), Unavailable)
+
+    @pytest.mark.parametrize(
+        ("code", "error"), [(429, Unavailable), (500, Unavailable), (403, Forbidden)]
+    )
+    @pytest.mark.parametrize("after", [False, True], ids=["not done", "done"])
+    def test_a_refusal(self, bench: Bench, code: int, error: type[KubeError], after: bool) -> None:
+        bench.api.refusals.append(Refusal(code, host=A, after=after))
+        assert isinstance(bench.ask(A, write(bench, "X"), 0.1), error)
+        assert bench.phase == ("X" if after else "")
+        assert bench.ask(B, read(bench), 0.1)["metadata"]["name"] == "m"
+
+    def test_an_answer_that_is_lost(self, bench: Bench) -> None:
+        bench.api.refusals.append(Refusal(NO_ANSWER, after=True))
+        assert isinstance(bench.ask(A, write(bench, "X"), 5.0), Unavailable)
+        assert bench.phase == "X"
+
+    def test_a_connection_that_is_reset(self, bench: Bench) -> None:
+        bench.api.refusals.append(Refusal(NO_CONNECTION))
+        assert isinstance(bench.ask(A, write(bench, "X"), 0.1), Unavailable)
+        assert bench.phase == ""
+
+    def test_a_restart_resets_what_is_under_way(self, bench: Bench) -> None:
+        bench.network.slow_way_s[A, IN] = 0.5
+        bench.kernel.after(0.2, Group("outside"), bench.api.break_all)
+        assert isinstance(bench.ask(A, write(bench, "X"), 0.9), Unavailable)
+        assert bench.phase == "X"
+
+
+class TestFreshness:
+    """A read at version 0 may be answered by a cache that has heard nothing for long."""
+
+    def test_reads_and_lists_are_fresh_although_the_cache_stands(self, bench: Bench) -> None:
+        bench.run(LONG_S)
+        bench.api.cache_stands(True)
+        bench.run(LONG_S)
+        bench.set_phase("X")
+        assert bench.ask(A, read(bench), 1.0)["status"]["phase"] == "X"
+        (item,) = bench.ask(A, lambda client: client.list(MIRRORS), 1.0).items
+        assert item["status"]["phase"] == "X"
+
+    def test_leases_are_fresh_although_the_cache_stands(self, bench: Bench) -> None:
+        bench.ask(A, lambda c: c.renew_lease("host-a-1", holder="one", duration_s=9), 1.0)
+        bench.run(LONG_S)
+        bench.api.cache_stands(True)
+        bench.run(LONG_S)
+        bench.ask(A, lambda c: c.renew_lease("host-a-1", holder="two", duration_s=9), 1.0)
+        (item,) = bench.ask(B, lambda client: client.list_leases(), 1.0).items
+        assert item["spec"]["holderIdentity"] == "two"
+        lease = bench.ask(B, lambda client: client.get_lease("host-a-1"), 1.0)
+        assert lease["spec"]["holderIdentity"] == "two"
+
+    def test_a_watch_begins_with_what_is_fresh_although_the_cache_stands(
+        self, bench: Bench
+    ) -> None:
+        bench.run(LONG_S)
+        bench.api.cache_stands(True)
+        bench.run(LONG_S)
+        bench.set_phase("X")
+        bench.follow()
+        assert phases(bench.run(1.0)) == ["[X]"]
+
+    def test_at_version_0_they_are_not(self, bench: Bench) -> None:
+        """So the tests above can fail."""
+        bench.run(LONG_S)
+        bench.api.cache_stands(True)
+        bench.run(LONG_S)
+        bench.set_phase("X")
+        query = {"resourceVersion": "0"}
+        path = MIRRORS.path("ns", "m")
+        stale = bench.ask(
+            A, lambda c: c._transport.call("GET", path, query=query, timeout_s=TIMEOUT_S), 1.0
+        )
+        assert "phase" not in stale["status"]
+
+
+class TestPreconditions:
+    def test_of_two_who_write_on_one_version_one_wins(self, bench: Bench) -> None:
+        outcomes = []
+
+        async def main(client: KubeClient) -> None:
+            version = (await read(bench)(client))["metadata"]["resourceVersion"]
+            try:
+                await client.merge_patch_status(
+                    MIRRORS,
+                    bench.key,
+                    {"phase": client.connection().server},
+                    resource_version=version,
+                )
+                outcomes.append("won")
+            except Conflict:
+                outcomes.append("lost")
+
+        for host in (A, B):
+            bench.start(host, main)
+        bench.run(1.0)
+        assert sorted(outcomes) == ["lost", "won"]
+
+
+class TestWatches:
+    def test_what_changes_is_told_in_order_and_a_little_late(self, bench: Bench) -> None:
+        bench.follow()
+        assert phases(bench.run(1.0)) == ["[]"]
+        for phase in "ABC":
+            bench.set_phase(phase)
+        assert phases(bench.run(0.0)) == []
+        assert phases(bench.run(0.2)) == ["A", "B", "C"]
+
+    def test_for_minutes_nothing_is_missed_nor_told_twice(self, bench: Bench) -> None:
+        """Each watch ends at its time, and the next goes on from there."""
+        bench.follow()
+        told = phases(bench.run(1.0))
+        wanted = ["[]"]
+        for number in range(200):
+            bench.set_phase(str(number))
+            wanted.append(str(number))
+            told += phases(bench.run(1.0))
+        assert told == wanted
+
+    def test_one_that_fell_silent_is_noticed_by_its_own_patience(self, bench: Bench) -> None:
+        bench.follow()
+        bench.run(1.0)
+        (stream,) = bench.api.streams_of(A)
+        stream.fall_silent()
+        bench.set_phase("X")
+        assert phases(bench.run(PACE.idle_s(PACE.life_s[1]) + 1.0)) == [f"({Ending.IDLE})", "[X]"]
+
+    def test_one_that_is_closed_begins_with_everything_at_once(self, bench: Bench) -> None:
+        bench.follow()
+        bench.run(1.0)
+        bench.api.streams_of(A)[0].close()
+        bench.set_phase("X")
+        assert phases(bench.run(1.0)) == [f"({Ending.BROKEN})", "[X]"]
+
+    def test_one_that_the_server_ends_early_begins_with_everything(self, bench: Bench) -> None:
+        bench.follow()
+        bench.run(1.0)
+        bench.api.streams_of(A)[0].end_early()
+        assert phases(bench.run(1.0)) == [f"({Ending.BROKEN})", "[]"]
+
+    def test_a_short_cut_loses_nothing(self, bench: Bench) -> None:
+        bench.follow()
+        bench.run(1.0)
+        bench.network.cut(MANAGEMENT, A)
+        bench.set_phase("X")
+        assert phases(bench.run(3.0)) == []
+        bench.network.heal(MANAGEMENT, A)
+        assert phases(bench.run(4.0)) == ["X"]
+
+    def test_a_long_cut_ends_it(self, bench: Bench) -> None:
+        bench.follow()
+        bench.run(1.0)
+        bench.network.cut(MANAGEMENT, A)
+        assert f"({Ending.BROKEN})" in phases(bench.run(LONG_S))
+        bench.set_phase("X")
+        bench.network.heal(MANAGEMENT, A)
+        assert phases(bench.run(15.0))[-1] == "[X]"
+
+    def test_a_lag_is_that_of_its_program(self, bench: Bench) -> None:
+        bench.api.watch_lag_s[A] = (3.0, 3.0)
+        for host in (A, B):
+            bench.follow(host)
+        bench.run(1.0)
+        bench.set_phase("X")
+        assert phases(bench.run(1.0)) == ["X"]
+        assert phases(bench.run(2.1)) == ["X"]
+
+    def test_lines_that_are_lost_and_that_come_twice(self, bench: Bench) -> None:
+        bench.follow()
+        bench.run(1.0)
+        way = bench.api.streams_of(A)[0]._way
+        way.doubled_lines, way.bookmarks = 1.0, 0.0
+        bench.set_phase("X")
+        assert phases(bench.run(0.2)) == ["X", "X"]
+        way.doubled_lines, way.lost_lines = 0.0, 1.0
+        bench.set_phase("Y")
+        assert phases(bench.run(0.2)) == []
+
+    def test_after_a_compaction_one_that_would_go_on_is_told_so(self, bench: Bench) -> None:
+        bench.follow()
+        bench.run(1.0)
+        bench.kernel.after(1.0, Group("outside"), lambda: bench.set_phase("X"))
+        bench.kernel.after(2.0, Group("outside"), bench.server.store.compact)
+        told = phases(bench.run(30.0))
+        assert told[:3] in (["X"], ["X", f"({Ending.EXPIRED})", "[X]"])
+
+    def test_a_server_that_cannot_go_on_says_so(self, bench: Bench) -> None:
+        bench.follow()
+        bench.run(1.0)
+        bench.api.streams_of(A)[0].fail({"code": 410, "message": "too old"})
+        assert phases(bench.run(1.0)) == [f"({Ending.EXPIRED})", "[]"]
+
+    def test_a_restore_goes_back_and_everything_is_told_anew(self, bench: Bench) -> None:
+        bench.follow()
+        bench.run(1.0)
+        backup = bench.server.backup()
+        for number in range(10):
+            bench.set_phase(str(number))
+        bench.run(1.0)
+        bench.server.restore(backup)
+        assert bench.server.version < 110
+        assert phases(bench.run(1.0)) == [f"({Ending.BROKEN})", "[]"]
+        bench.set_phase("X")
+        assert phases(bench.run(1.0)) == ["X"]
+
+    def test_a_program_that_stood_still_finds_what_came_meanwhile(self, bench: Bench) -> None:
+        group = bench.follow()
+        bench.run(1.0)
+        bench.kernel.pause(group)
+        for phase in "ABC":
+            bench.set_phase(phase)
+            assert phases(bench.run(1.0)) == []
+        bench.kernel.resume(group)
+        assert phases(bench.run(0.1)) == ["A", "B", "C"]
+
+    def test_a_dead_program_is_forgotten(self, bench: Bench) -> None:
+        group = bench.follow()
+        bench.run(1.0)
+        group.stop()
+        bench.set_phase("X")
+        bench.run(1.0)
+        assert bench.api.streams == []
+        assert bench.server.store.shelf("mirrors").watchers == []
+
+    def test_a_deletion_is_told(self, bench: Bench) -> None:
+        bench.follow()
+        bench.run(1.0)
+        bench.server.delete(Mirror, bench.key)
+        assert phases(bench.run(0.2)) == ["(Deleted)"]
+
+    def test_a_server_that_refuses_is_not_asked_without_a_pause(self, bench: Bench) -> None:
+        asked: list[int] = []
+        bench.api.heard = lambda host, request, code: asked.append(code)
+        bench.api.refusals.append(Refusal(503))
+        bench.follow()
+        bench.run(LONG_S)
+        assert 10 < len(asked) < 30
+        bench.api.refusals.clear()
+        assert phases(bench.run(10.0)) == ["[]"]
+
+    def test_a_server_that_streams_no_lists_is_asked_for_one(self, bench: Bench) -> None:
+        bench.server.handler.streams_lists = False
+        bench.follow()
+        assert phases(bench.run(1.0)) == ["[]"]
+        bench.set_phase("X")
+        assert phases(bench.run(0.2)) == ["X"]
+
+
+def test_one_seed_gives_one_result() -> None:
+    def played() -> list[str]:
+        bench = Bench(7)
+        told: list[str] = []
+        for host in (A, B):
+            bench.follow(host)
+        for number in range(30):
+            bench.set_phase(str(number))
+            if number % 7 == 3:
+                bench.network.cut(MANAGEMENT, A)
+            if number % 7 == 5:
+                bench.network.heal(MANAGEMENT)
+            bench.run(2.0)
+            told += [f"{at_s} {event}" for at_s, event in bench.said]
+        return told
+
+    assert played() == played()
