@@ -113,7 +113,7 @@ class Server:
 
     def _raw_of(self, served: Served, old: Raw | None, obj: Resource) -> Raw:
         raw: Raw = dict(obj.wire())
-        status = _without_empty(raw.pop("status", None) or {})
+        status = self._status_of(served, old, obj, raw)
         before: Mapping[str, Any] = old["metadata"] if old else self.handler.birth(served)
         metadata = {k: v for k, v in raw["metadata"].items() if v not in ("", {}, [], 0)}
         metadata = {**before, **{k: v for k, v in metadata.items() if k != "resourceVersion"}}
@@ -130,6 +130,22 @@ class Server:
         if status:
             new["status"] = status
         return new if old is None else dict(shared(old, new))
+
+    def _status_of(self, served: Served, old: Raw | None, obj: Resource, raw: Raw) -> Raw:
+        """As programs write it; what is as it was stays to the letter."""
+        status: Raw = _without_empty(raw.get("status") or {})
+        if old is None:
+            return status
+        known: Any = self.typed(served.kind.name, old)
+        new: Any = obj
+        was, now = known.status, new.status
+        before = old.get("status") or {}
+        for name, field in type(now).model_fields.items():
+            wire = field.alias or name
+            if getattr(was, name) == getattr(now, name):
+                status.pop(wire, None)
+                status |= {wire: before[wire]} if wire in before else {}
+        return status
 
     def delete(self, kind: type[Resource], key: ObjectKey) -> None:
         """A person asks for its end: with finalizers it only says so."""
