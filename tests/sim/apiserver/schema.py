@@ -82,6 +82,9 @@ class Node:
         made: dict[str, Any] = {}
         same = True
         for name, inner in value.items():
+            if inner is old.get(name, _ABSENT):  # by far the most
+                made[name] = inner
+                continue
             node = self.child(name)
             if node is None:
                 if self._preserves:
@@ -102,9 +105,9 @@ class Node:
     def shaped_root(self, value: dict[str, Any], old: Any) -> dict[str, Any]:
         """A whole object: what every object has stands apart from the schema."""
         before = old if isinstance(old, dict) else {}
-        parts = {k: v for k, v in value.items() if k not in ROOT}
+        parts = _without(value, ROOT)
         shaped = self._shaped_object(parts, before)
-        return {**{k: value[k] for k in ROOT if k in value}, **_without(shaped, ROOT)}
+        return value if shaped is parts else {**{k: value[k] for k in ROOT if k in value}, **shaped}
 
     # -- judging
 
@@ -142,9 +145,10 @@ class Node:
             if name not in value:
                 yield cause(_below(path, name), "Required value", "FieldValueRequired")
         for name, inner in value.items():
-            node = self.child(name)
+            before = old.get(name, _ABSENT)
+            node = None if inner is before else self.child(name)
             if node is not None:
-                yield from node.problems(inner, old.get(name, _ABSENT), _below(path, name))
+                yield from node.problems(inner, before, _below(path, name))
 
     def _own_problems(self, value: Any, path: str) -> Iterator[Cause]:
         shown = f'"{value}"' if isinstance(value, str) else value
