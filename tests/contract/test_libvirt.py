@@ -1,4 +1,5 @@
-"""What every Libvirt port does: over the fake, libvirt's own test driver, and QEMU in the lab."""
+"""What the Libvirt port does: on the simulated libvirtd, libvirt's own test driver, and QEMU in the
+lab."""
 
 import asyncio
 import uuid
@@ -9,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tandem_actuator.adapters.fakes import FakeLibvirt
 from tandem_actuator.adapters.libvirt import LibvirtHost
 from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
 from tandem_actuator.adapters.linux_processes import LinuxProcesses
@@ -22,6 +22,7 @@ from tandem_lab.lab import Lab
 
 from .drbd_pairs import make_mirror
 from .remote_ports import RemotePort
+from .simulated_libvirt import simulated_libvirtd
 
 MIRROR = make_mirror("guests", 90, ("host-a", "host-b"))
 
@@ -33,6 +34,7 @@ class Subject:
     libvirt: Libvirt
     taken: Callable[[], Awaitable[list[str]]]
     xml: Callable[[Guest], str]
+    has_processes: bool = True
 
     async def until_told(self, name: str) -> None:
         """Until an event names the guest."""
@@ -90,7 +92,7 @@ def _start_volumes(lab: Lab) -> None:
         host.shell(f"ln -sfn {device} /dev/drbd{minor}")
 
 
-@pytest.fixture(params=["fake", "test-driver", pytest.param("lab", marks=pytest.mark.lab)])
+@pytest.fixture(params=["simulated", "test-driver", pytest.param("lab", marks=pytest.mark.lab)])
 async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
     if request.param == "lab":
         lab: Lab = request.getfixturevalue("contract_lab")
@@ -106,9 +108,9 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         for name in await port.states():
             await port.destroy(name)
         return
-    libvirt: Libvirt
-    if request.param == "fake":
-        libvirt, xml = FakeLibvirt(), _xml("/nowhere", MIRROR)
+    if request.param == "simulated":
+        daemon = simulated_libvirtd()
+        libvirt, xml = LibvirtHost(daemon, daemon.processes), _xml("/nowhere", MIRROR)
     else:
         processes = LinuxProcesses(tmp_path / "proc", tmp_path / "run")
         processes.proc.mkdir()
@@ -116,7 +118,7 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         xml = _xml("/tmp", MIRROR, "test")
     task, local_taken = _follow(libvirt)
     await asyncio.sleep(0.2)
-    yield Subject(libvirt, local_taken, xml)
+    yield Subject(libvirt, local_taken, xml, request.param == "simulated")
     for name in await libvirt.states():
         await libvirt.destroy(name)
     task.cancel()
@@ -132,7 +134,7 @@ async def test_a_started_guest_runs_and_a_destroyed_one_is_gone(subject: Subject
     name = domain_name(guest)
     await subject.libvirt.start(guest, subject.xml(guest))
     assert await subject.libvirt.states() == {name: DomainState.RUNNING}
-    if not isinstance(subject.libvirt, LibvirtHost):  # its guests have no process
+    if subject.has_processes:  # the test driver's guests have none
         assert not await subject.libvirt.disk_closed(name)
     await subject.libvirt.destroy(name)
     assert name not in await subject.libvirt.states()
@@ -149,13 +151,9 @@ async def test_a_guest_is_not_started_twice(subject: Subject) -> None:
 
 async def test_a_start_that_failed_can_be_tried_again(subject: Subject) -> None:
     guest = make_guest("three")
-    if isinstance(subject.libvirt, FakeLibvirt):
-        subject.libvirt.refusing = "no such disk"
     with pytest.raises(CommandFailed):
         await subject.libvirt.start(guest, "<domain/>")
     assert await subject.libvirt.states() == {}
-    if isinstance(subject.libvirt, FakeLibvirt):
-        subject.libvirt.refusing = ""
     await subject.libvirt.start(guest, subject.xml(guest))
 
 

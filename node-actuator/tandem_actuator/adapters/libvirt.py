@@ -89,7 +89,7 @@ class LibvirtHost:
         found = await self._looks.call(self._list, LOOK_TIMEOUT_S)
         states = dict(found)
         # Tandem's names are the ones with a dot; others' are of no interest.
-        for name in (running | starting) - set(found):
+        for name in sorted((running | starting) - set(found)):
             if "." in name:
                 states[name] = DomainState.UNKNOWN
         return states
@@ -198,30 +198,34 @@ class LibvirtHost:
         """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + KILL_TIMEOUT_S
+        killed: set[int] = set()
         seen = False
         while pids := await self._qemus.of(name):
             seen = True
-            if loop.time() >= deadline_s:
+            # However late it is, one that was seen just now may execute.
+            if loop.time() >= deadline_s and killed.issuperset(pids):
                 raise KilledNotGone(
                     f"QEMU of {name} (process {pids[0]}) is killed but does not end"
                 )
             for pid in pids:
-                await self._kill(pid, name)
+                if await self._kill(pid, name):
+                    killed.add(pid)
         return seen
 
-    async def _kill(self, pid: int, name: str) -> None:
-        """One process. The handle is opened before the look at whose it is, so it cannot be
-        another."""
+    async def _kill(self, pid: int, name: str) -> bool:
+        """One process, whether it was sent the signal. The handle is opened before the look at
+        whose it is, so it cannot be another."""
         handle = await self._processes.open(pid)
         if handle is None:
-            return
+            return False
         try:
             if await self._qemus.domain_of(pid) != name:
-                return
+                return False
             handle.send(signal.SIGKILL)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GONE_POLL_S):
                     await handle.ended()
+            return True
         finally:
             handle.close()
 

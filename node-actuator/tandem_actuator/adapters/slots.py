@@ -18,6 +18,7 @@ class Slots:
     def __init__(self, count: int) -> None:
         self._free = asyncio.Semaphore(count)
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float) -> T:
         """Wait for a slot, then for the call; both within the limit.
@@ -26,7 +27,7 @@ class Slots:
             TimeoutError: no answer in time. A call that had no slot by then is never made; one
                 that had goes on, and may still take effect.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
         async with asyncio.timeout_at(deadline_s):
             await self._free.acquire()
@@ -44,11 +45,9 @@ class Slots:
             async with self._free:
                 await work()
 
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:  # the loop has ended: so does everything that it held
-            return
-        self._begin(run())
+        # A generator may be tidied up once its loop has ended: so does everything that it held.
+        if self._loop is not None and asyncio._get_running_loop() is self._loop:
+            self._begin(run())
 
     def _begin(self, call: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.create_task(call)

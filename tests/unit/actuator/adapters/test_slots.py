@@ -61,6 +61,19 @@ async def test_a_call_that_is_given_up_on_goes_on_and_keeps_its_slot() -> None:
     assert calls.ended == ["hung", "third"]
 
 
+async def test_the_limit_is_for_both_waits() -> None:
+    slots, calls = Slots(1), Calls()
+    first = asyncio.create_task(slots.run(calls.one("first"), 5.0))
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.2, calls.may_end["first"].set)
+    began_s = loop.time()
+    with pytest.raises(TimeoutError):
+        await slots.run(calls.one("second"), 0.4)
+    assert loop.time() - began_s < 0.55
+    await first
+
+
 async def test_what_is_cancelled_goes_on_as_well() -> None:
     slots, calls = Slots(1), Calls()
     waiting = asyncio.create_task(slots.run(calls.one("first"), 5.0))
@@ -111,9 +124,11 @@ async def test_a_thread_that_nobody_waits_for_any_more_is_harmless() -> None:
     may_end = threading.Event()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await in_thread(may_end.wait, "test")
+            await in_thread(may_end.wait, "hung")
+    left = [one.daemon for one in threading.enumerate() if one.name == "hung"]
     may_end.set()
     await asyncio.sleep(0.05)
+    assert left == [True]
 
 
 def test_a_hung_call_does_not_keep_the_program_from_ending() -> None:
