@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,16 +21,14 @@ from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.permit import PermitFile
 from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.adapters.watchdog_keeper import UnixKeeper
-from tandem_actuator.core import resource_file
 from tandem_actuator.core.domain_xml import DomainSettings
-from tandem_actuator.driver import Driver, Ports
+from tandem_actuator.driver import Ports
 from tandem_actuator.loop import Actuator
 from tandem_actuator.metrics import Metrics
-from tandem_actuator.ports import PortError, Watchdog
+from tandem_actuator.ports import Watchdog
+from tandem_actuator.program import Outside, program
 from tandem_actuator.settings import Settings
-from tandem_actuator.unit import NodeFacts, Unit
 from tandem_actuator.watchdog import KeptWatchdog, NoWatchdog
-from tandem_api.timing import DEFAULT, drbd_timers
 from tandem_kube.client import KubeClient
 
 log = logging.getLogger(__name__)
@@ -54,25 +52,18 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Actuator, Metrics
         try:
             metrics = Metrics()
             api = KubeApi(client, metrics.watch_restarted)
-            actuator = await _actuator(settings, api, metrics)
+            actuator = program(await _outside(settings, api), metrics)
             async with FenceServer(settings.run_dir / SOCKET, actuator.fence_peer):
                 yield actuator, metrics
         finally:
             await client.close()
 
 
-async def _actuator(settings: Settings, api: KubeApi, metrics: Metrics) -> Actuator:
+async def _outside(settings: Settings, api: KubeApi) -> Outside:
     clock = SystemClock()
     tools = await find_tools()
     instance = new_instance(settings.host_name)
-    permits = PermitFile(settings.run_dir, instance.boot_id)
-    permit = permits.load()
-    node = NodeFacts(
-        host=settings.host_name,
-        instance=instance,
-        timing=permit.timing if permit else DEFAULT,
-        renewal_sent_at_s=permit.renewal_sent_at_s if permit else None,
-    )
+    log.info("%s on DRBD %s", instance, tools.version)
     ports = Ports(
         api=api,
         drbd=DrbdHost(tools, clock, settings.drbd_dir),
@@ -81,16 +72,16 @@ async def _actuator(settings: Settings, api: KubeApi, metrics: Metrics) -> Actua
         records=FileRecords(settings.state_dir / "mirrors"),
         clock=clock,
     )
-    driver = Driver(
-        ports,
-        node,
-        DomainSettings(kvm=os.access(KVM, os.W_OK), serial_dir=str(settings.serial_dir)),
-        _resource_text(node, tools.major, f"{settings.fence_peer} {settings.run_dir / SOCKET}"),
+    return Outside(
+        instance=instance,
+        ports=ports,
+        watchdog=_watchdog(settings),
+        permits=PermitFile(settings.run_dir, instance.boot_id),
+        cache=ObjectCache(settings.run_dir / "objects"),
+        domains=DomainSettings(kvm=os.access(KVM, os.W_OK), serial_dir=str(settings.serial_dir)),
+        drbd_major=tools.major,
+        fence_peer=f"{settings.fence_peer} {settings.run_dir / SOCKET}",
     )
-    cache = ObjectCache(settings.run_dir / "objects")
-    watchdog = _watchdog(settings)
-    log.info("%s on DRBD %s", instance, tools.version)
-    return Actuator(node, ports, driver, watchdog, metrics, permits.store, cache)
 
 
 def _watchdog(settings: Settings) -> Watchdog:
@@ -98,26 +89,6 @@ def _watchdog(settings: Settings) -> Watchdog:
         return NoWatchdog()
     keeper = UnixKeeper(settings.watchdog_device, settings.run_dir / "watchdog.sock")
     return KeptWatchdog(keeper)
-
-
-def _resource_text(node: NodeFacts, major: int, fence_peer: str) -> Callable[[Unit], str]:
-    def text(unit: Unit) -> str:
-        numbers = unit.mirror.status.device_numbers
-        if numbers is None:
-            raise PortError("the mirror has no device numbers yet")
-        try:
-            return resource_file.render(
-                unit.mirror,
-                node.addresses,
-                numbers,
-                drbd_timers(node.timing),
-                version_major=major,
-                fence_peer=fence_peer,
-            )
-        except ValueError as error:
-            raise PortError(str(error)) from error
-
-    return text
 
 
 def forget(settings: Settings, mirror: str) -> int:

@@ -7,9 +7,10 @@ nothing, except to refuse a start while the run predicate is false. ``loop`` cal
 
 import asyncio
 import logging
+import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError, domain_name
@@ -45,6 +46,12 @@ class Ports:
     network: Network
     records: Records
     clock: Clock
+    chance: random.Random = field(default_factory=random.SystemRandom)
+    """For request ids and jitter: whoever gives it a seed gets the same run again."""
+
+    def request_id(self) -> str:
+        """One that nobody else has."""
+        return uuid.UUID(int=self.chance.getrandbits(128), version=4).hex
 
 
 class Driver:
@@ -126,7 +133,7 @@ class Driver:
         except PortError as error:
             return fx.Unreachable(str(error))
         unit.observe_mirror(mirror)
-        return fx.MirrorRead(mirror, uuid.uuid4().hex, known)
+        return fx.MirrorRead(mirror, self.ports.request_id(), known)
 
     async def _swap(self, unit: Unit, effect: fx.Swap) -> fx.Outcome:
         affirms = unit.lapses_ended_by(effect.authority, self.node)

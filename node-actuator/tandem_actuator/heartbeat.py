@@ -46,8 +46,10 @@ class Heart:
         wanted: Callable[[], Timing],
         on_result: Callable[[float, bool], None] = lambda duration_s, confirmed: None,
         on_confirmed: Callable[[float, Timing], None] = lambda sent_at_s, timing: None,
+        chance: random.Random | None = None,
     ) -> None:
         self.api, self.clock, self.node = api, clock, node
+        self.chance = chance or random.SystemRandom()
         self.site, self.wanted = site, wanted
         self.published: Timing | None = None
         self.tried = False
@@ -67,7 +69,7 @@ class Heart:
             interval_s = self.node.timing.renew_interval_seconds
             self.on_result(self.clock.boottime_s() - started_s, confirmed)
             spent_s = self.clock.boottime_s() - started_s
-            pause_s = interval_s * random.uniform(0.9, 1.0)
+            pause_s = interval_s * self.chance.uniform(0.9, 1.0)
             await asyncio.sleep(max(0.05, pause_s - spent_s))
 
     async def beat(self) -> bool:

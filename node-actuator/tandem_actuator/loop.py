@@ -30,7 +30,7 @@ from tandem_actuator.core.run import (
 from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.heartbeat import Heart
 from tandem_actuator.metrics import Metrics
-from tandem_actuator.ports import ApiGone, ObjectCache, PortError, Watchdog
+from tandem_actuator.ports import ApiGone, ObjectCache, Permits, PortError, Watchdog
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_actuator.watchdog import NoWatchdog
 from tandem_api.reasons import Reason
@@ -56,7 +56,7 @@ class Actuator:
         driver: Driver,
         watchdog: Watchdog,
         metrics: Metrics,
-        on_confirmed: Callable[[float, Timing], None],
+        permits: Permits,
         cache: ObjectCache,
     ) -> None:
         self.node, self.ports, self.driver = node, ports, driver
@@ -71,8 +71,9 @@ class Actuator:
             self.cluster.wanted_timing,
             metrics.renewed,
             self._keep_permit,
+            ports.chance,
         )
-        self._store_permit = on_confirmed
+        self._permits = permits
         self._libvirt_known = False
         driver.on_starting = self.guard_once
         self.heart.before_confirm = self._see_lapse
@@ -181,7 +182,7 @@ class Actuator:
     def _keep_permit(self, sent_at_s: float, timing: Timing) -> None:
         """For the next run, which would not know of a lapse."""
         if not any(unit.may_be_affirmed(self.node) for unit in self.units):
-            self._store_permit(sent_at_s, timing)
+            self._permits.store(sent_at_s, timing)
 
     def _is_being_affirmed(self) -> bool:
         return any(unit.is_being_affirmed(self.node) for unit in self.units)

@@ -15,6 +15,7 @@ from tandem_api.guest import Guest, GuestReport
 from tandem_api.lease import Heartbeat, HeartbeatContent
 from tandem_api.meta import ObjectKey, Resource
 from tandem_api.mirror import Mirror, ReplicaReport
+from tandem_api.timing import Timing
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
@@ -376,6 +377,32 @@ class Records(Protocol):
 
     def store(self, name: str, record: Record) -> None:
         """Durable when it returns."""
+        ...
+
+
+class Permit(Protocol):
+    """Until when this boot may run guests, as the last run left it."""
+
+    @property
+    def renewal_sent_at_s(self) -> float:
+        """On CLOCK_BOOTTIME, from before the last confirmed heartbeat was sent."""
+        ...
+
+    @property
+    def timing(self) -> Timing:
+        """What that heartbeat published."""
+        ...
+
+
+class Permits(Protocol):
+    """The permit, kept across restarts of the actuator but not across boots."""
+
+    def load(self) -> Permit | None:
+        """What the last run of this boot left; None if there is nothing of this boot."""
+        ...
+
+    def store(self, renewal_sent_at_s: float, timing: Timing) -> None:
+        """Replace it. One that cannot be kept costs only time after a restart."""
         ...
 
 

@@ -4,7 +4,7 @@
 of them. Called by ``verbs``.
 """
 
-from sim.driver import Crash
+from sim.actuator import Crash
 from sim.network import MANAGEMENT, REPLICATION
 from sim.watch import LAG_S, Watch
 from sim.world import World

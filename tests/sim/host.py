@@ -5,6 +5,7 @@ Called by ``world`` (power), ``actuator`` and ``driver``.
 """
 
 import math
+import re
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
@@ -29,12 +30,25 @@ WATCHDOG_LATE_S = (0.0, 0.1)
 """How much later than its timeout it may fire; the waits of others have this in their margin."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Permit:
     """What an actuator leaves on a tmpfs for the next one on the same boot."""
 
     renewal_sent_at_s: float
     timing: Timing
+
+
+class Permits:
+    """It is lost with the boot."""
+
+    def __init__(self) -> None:
+        self.permit: Permit | None = None
+
+    def load(self) -> Permit | None:
+        return self.permit
+
+    def store(self, renewal_sent_at_s: float, timing: Timing) -> None:
+        self.permit = Permit(renewal_sent_at_s, timing)
 
 
 class Records(dict[str, Record]):
@@ -64,10 +78,10 @@ class Watchdog:
     """
 
     def __init__(self, machine: "Machine") -> None:
-        self.machine, self.armed, self.timeout_s = machine, False, 2.0
+        self.machine, self.armed, self.timeout_s = machine, False, 2
         self.deadline_s, self._watched = math.inf, False
 
-    def arm(self, timeout_s: float) -> None:
+    def arm(self, timeout_s: int) -> None:
         if not self.armed:
             self.deadline_s = self.machine.boottime_s()
         self.armed, self.timeout_s = True, timeout_s
@@ -76,6 +90,9 @@ class Watchdog:
     def feed_until(self, deadline_s: float) -> None:
         self.deadline_s = deadline_s
         self._watch()
+
+    def disarm(self) -> None:
+        """The keeper goes on."""
 
     def _watch(self) -> None:
         if not self._watched and self.armed and self.deadline_s < math.inf:
@@ -136,10 +153,10 @@ class Libvirt:
                 run.replica.opened = False
                 del self.runs[name]
 
-    def start(self, guest: Guest, mirror: Mirror) -> Generator[Command, bool, None]:
+    def start(self, name: str, xml: str) -> Generator[Command, bool, None]:
         if not self.ready:
             raise CommandFailed("libvirtd does not answer")
-        name, machine = str(guest.key), self.machine
+        machine = self.machine
         if name in self.states():
             raise CommandFailed("domain exists already")
         number, ordered_s = machine.kernel.number("run"), machine.kernel.now_s
@@ -149,11 +166,12 @@ class Libvirt:
             raise CommandTimeout("no answer to the start")
         if self.refuses_to_start:
             raise CommandFailed("internal error: process exited while connecting to monitor")
-        replica = machine.replica_of(mirror)
+        replica = machine.replica_in(xml)
         if replica.role.value != "Primary":
             raise CommandFailed("could not open disk: read-only")
         group, host = Group(f"{name}@{machine.host.name}", machine.group), machine.host
-        run = Run(name, host.name, replica, group, machine.kernel, host.referee, number, ordered_s)
+        guest, kernel = name.replace(".", "/", 1), machine.kernel
+        run = Run(guest, host.name, replica, group, kernel, host.referee, number, ordered_s)
         run.period_s = host.write_period_s
         self.runs[name] = run
         self.network_cut.discard(name)
@@ -204,7 +222,8 @@ class Machine:
     boot_id: str
     booted_at_s: float
     replicas: dict[str, Replica] = field(default_factory=dict)
-    permit: Permit | None = None
+    permits: Permits = field(default_factory=Permits)
+    minors: dict[int, str] = field(default_factory=dict)
     copies: Copies = field(default_factory=Copies)
     runs_started: int = 0
     handler_kills: int = 0
@@ -249,6 +268,15 @@ class Machine:
         self.host.log.say(self.host.name, f"resets: {why}")
         self.host.power_off(why)
         self.host.on_reset(self.host)
+
+    def replica_in(self, xml: str) -> Replica:
+        """The resource whose devices a domain is to have. Raises: CommandFailed."""
+        minors = {int(number) for number in re.findall(r"/dev/drbd(\d+)", xml)}
+        names = {self.minors.get(minor, "") for minor in minors}
+        name = names.pop() if len(names) == 1 else ""
+        if name not in self.replicas:
+            raise CommandFailed(f"no such device among {sorted(minors)}")
+        return self.replicas[name]
 
     def replica_of(self, mirror: Mirror) -> Replica:
         """The kernel's resource, made on first use."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from sim.events import Line
+from sim.logs import logged_into
 from sim.referee import History
 from sim.review import Reviewed
 from sim.verbs import DOING, take
@@ -54,9 +55,10 @@ def begin(
     world = World(plan)
     review = world.api.server.review
     review.seen, review.enforces = seen, enforced
-    world.begin(settled=settled)
-    if settled:
-        world.settle()
+    with logged_into(world.log):
+        world.begin(settled=settled)
+        if settled:
+            world.settle()
     world.backup = world.api.server.backup()
     return world
 
@@ -68,7 +70,8 @@ def go_on(world: World, scenario: Scenario, echo: Callable[[str], None] | None =
     world.log.echo = echo
     judge = Judge(scenario.expectations, Seen(world))
     try:
-        _run(world, scenario, judge)
+        with logged_into(world.log):
+            _run(world, scenario, judge)
     except Exception as error:
         # A bug in a program, or a state that must not be: as grave as a broken promise.
         world.referee.problems.append(f"a program crashed: {type(error).__name__}: {error}")

@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from sim.logs import logged_into
 from sim.player import Seen, begin
 from sim.verbs import take
 from sim.world import World
@@ -42,8 +43,9 @@ def trial(scenario: Scenario, world: World | None = None) -> Outcome:
     world.kernel.random.seed(scenario.world.seed)
     began_s, outcome = world.kernel.now_s, Outcome(scenario.world.seed)
     try:
-        _faults(world, scenario, outcome)
-        _recovery(world, scenario, outcome)
+        with logged_into(world.log):
+            _faults(world, scenario, outcome)
+            _recovery(world, scenario, outcome)
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         outcome.problems.append(

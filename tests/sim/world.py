@@ -5,13 +5,13 @@ The verbs of a scenario are methods here. Called by ``scenario`` and by tests.
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
 
-from sim.actuator import Actuator
+from sim.actuator import Actuator, Awaited, Crash
 from sim.api import Api, Backup
 from sim.controller import Controller
 from sim.disk import Backing
 from sim.drbd import Replica
-from sim.driver import Awaited, Crash
 from sim.events import Log
 from sim.host import Host, Machine
 from sim.kernel import Command, Group, Kernel, Sleep, WaitFor
@@ -229,13 +229,18 @@ class World:
         def start() -> None:
             if name not in self.actuators or not self.actuators[name].group.alive:
                 crash = self.crashes.setdefault(name, Crash())
-                self.actuators[name] = Actuator(machine, self._api_of(name), crash)
+                ended = partial(self._actuator_ended, name)
+                self.actuators[name] = Actuator(machine, self._api_of(name), crash, ended)
                 self.log.say(name, "the actuator starts")
-                for watch in self.actuators[name].watches:
-                    watch.lag_s = self.watch_lag_s.get(name, watch.lag_s)
                 self.actuators[name].begin()
 
         self.kernel.after(delay_s, machine.group, start)
+
+    def _actuator_ended(self, name: str, why: BaseException | None) -> None:
+        """By itself, which it never does unless there is a bug."""
+        if why is not None:
+            raise why
+        raise AssertionError(f"the actuator of {name} ended")
 
     def _was_reset(self, host: Host) -> None:
         if self.plan.reset_boots_again:
@@ -249,7 +254,7 @@ class World:
     def _drbd_changed(self, host: Host, replica: Replica) -> None:
         actuator = self.actuator_of(host.name)
         if actuator is not None:
-            actuator.drbd_event(replica)
+            actuator.drbd.happened(replica)
 
     def actuator_of(self, host: str) -> Actuator | None:
         actuator = self.actuators.get(host)
