@@ -40,6 +40,9 @@ EFFECTS = (
     "Wait",
 )
 """What an actuator's procedures do, one after another; a step may come right after one of them."""
+MOMENTS = ("Copied", "Compared")
+"""Of DRBD on a host: its volume has just been copied to, and the source does not know yet; the
+bitmaps are about to be compared, with this host as the source, to find what is to be copied."""
 
 
 @dataclass(frozen=True)
@@ -242,10 +245,10 @@ def _step(item: Located, known: Names, lasts_s: float) -> Step:
 
 def _upon(item: Located, known: Names) -> Upon:
     host, effect, number = (*item.text().split(), "1", "", "")[:3]
-    if host not in known.hosts or effect not in EFFECTS or not number.isdecimal():
+    if host not in known.hosts or effect not in (*EFFECTS, *MOMENTS) or not number.isdecimal():
         raise item.fail(
             f"write HOST EFFECT [NUMBER]: one of {', '.join(known.hosts)}, then one of"
-            f" {', '.join(EFFECTS)}"
+            f" {', '.join((*EFFECTS, *MOMENTS))}"
         )
     return Upon(host, effect, int(number))
 

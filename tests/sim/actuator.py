@@ -4,7 +4,7 @@ The program is the product's, from its assembly on, on an event loop of its own.
 stands between it and the machine, and what a scenario may want to happen right after an effect.
 """
 
-import logging
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,8 +26,6 @@ from tandem_actuator.program import Outside, program
 from tandem_actuator.unit import Unit
 from tandem_api.authority import Instance
 from tandem_scenario.scenario import ANY_EFFECT
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -52,18 +50,27 @@ class Crash:
     seen: list[str] = field(default_factory=list)
     awaited: list[Awaited] = field(default_factory=list)
 
-    def performed(self, effect: fx.Effect) -> None:
-        """It was carried out, and who ordered it has not heard of it yet."""
+    def performed(self, effect: fx.Effect) -> bool:
+        """It was carried out, and who ordered it has not heard of it yet. Whether anything shall
+        happen at this very moment.
+        """
         name = type(effect).__name__
         self.count += 1
         self.seen.append(name)
-        due = [self.action] if self.count - 1 == self.after else []
+        crashes = self.count - 1 == self.after
+        if crashes:
+            self.action()
+        return self.happened(name, ANY_EFFECT) or crashes
+
+    def happened(self, *names: str) -> bool:
+        """An effect or a moment. Whether it was awaited."""
         for awaited in self.awaited:
-            awaited.left -= awaited.effect in (name, ANY_EFFECT)
-        due += [awaited.action for awaited in self.awaited if not awaited.left]
+            awaited.left -= awaited.effect in names
+        due = [awaited.action for awaited in self.awaited if not awaited.left]
         self.awaited = [awaited for awaited in self.awaited if awaited.left]
         for action in due:
             action()
+        return bool(due)
 
 
 @dataclass
@@ -120,15 +127,15 @@ class Actuator:
         )
 
     def _driver(self) -> type[Driver]:
-        crash, group = self.crash, self.group
+        crash = self.crash
 
         class Told(Driver):
             """The driver, and the world is told of each effect before its outcome is known."""
 
             async def perform(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:
                 outcome = await super().perform(unit, effect)
-                if group.alive:
-                    crash.performed(effect)
+                if crash.performed(effect):
+                    await asyncio.sleep(0)
                 return outcome
 
         return Told
@@ -152,5 +159,5 @@ class Actuator:
             answer.code, _ = await self.program.fence_peer({"DRBD_RESOURCE": resource})
             answer.signal.give()
 
-        self.loop.call_soon(self.loop.create_task, ask())
+        self.loop.call_soon(lambda: self.loop.create_task(ask()))
         return answer

@@ -3,7 +3,7 @@
 ``Referee`` is told of every start, acknowledgement and end. Called by ``libvirt``.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
@@ -45,6 +45,8 @@ class Run:
     asked_to_stop: bool = False
     answered: Signal = field(default_factory=Signal)
     failed: bool = False
+    told: Callable[[], None] = lambda: None
+    """Called when it has begun or ended."""
 
     @property
     def stood_still(self) -> bool:
@@ -55,6 +57,7 @@ class Run:
         self.replica.opened = True
         self.referee.started(self)
         self.kernel.spawn(self.group, self._live())
+        self.told()
 
     def end(self, why: str) -> None:
         """Its processors stop, at once and for good. Its device may stay open for longer."""
@@ -62,6 +65,7 @@ class Run:
             self.executing = False
             self.referee.ended(self, why)
         self.group.stop()
+        self.told()
 
     @property
     def stuck(self) -> bool:

@@ -129,6 +129,7 @@ class Libvirt:
         self.start_takes_s = 0.0
         self.runs: dict[str, Run] = {}
         self.network_cut: set[str] = set()
+        self.told: Callable[[str], None] = lambda name: None
 
     def mend(self) -> None:
         """It answers, and does what it is told."""
@@ -173,6 +174,7 @@ class Libvirt:
         guest, kernel = name.replace(".", "/", 1), machine.kernel
         run = Run(guest, host.name, replica, group, kernel, host.referee, number, ordered_s)
         run.period_s = host.write_period_s
+        run.told = lambda: self.told(name)
         self.runs[name] = run
         self.network_cut.discard(name)
         run.begin()

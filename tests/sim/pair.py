@@ -47,6 +47,7 @@ class Pair:
     resync_s: float
     sides: dict[str, Side] = field(default_factory=dict)
     say: Callable[[str], None] = lambda what: None
+    happened: Callable[[str, str], None] = lambda host, moment: None
     arrivals: dict[str, float] = field(default_factory=dict)
     backlog: list[Callable[[], None]] = field(default_factory=list)
     sessions: "count[int]" = field(default_factory=lambda: count(1))
@@ -335,6 +336,7 @@ class Pair:
                 self._copy(name, source, target, session)
 
         seen(Disk.OUTDATED, Disk.CONSISTENT)
+        self.happened(source.host, "Compared")
         begins_s = self.kernel.between(*COPY_BEGINS_S)
         self.kernel.after(begins_s, self.sides[source.host].group, begin)
 
@@ -402,6 +404,7 @@ class Pair:
 
         self.say(f"{target.host} is up to date")
         self.send(target, source_done)
+        self.happened(target.host, "Copied")
         target.save()
         volume.crashed = False
         target.changed(target)

@@ -211,6 +211,15 @@ class Libvirt:
     machine: Machine
     told: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
 
+    def __post_init__(self) -> None:
+        self.machine.libvirt.told = self._happened
+
+    def _happened(self, name: str) -> None:
+        """An event comes a little later, if libvirtd is there to send it."""
+        kernel, group = self.machine.kernel, self.machine.group
+        if self.machine.libvirt.ready:
+            kernel.after(kernel.between(*EVENT_S), group, lambda: self.told.put_nowait(name))
+
     async def states(self) -> Mapping[str, DomainState]:
         await asyncio.sleep(0.01)
         return self.machine.libvirt.states()

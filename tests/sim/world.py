@@ -148,6 +148,7 @@ class World:
         pair = Pair(
             self.kernel, self.network, site.spec.timing.link_detection_seconds, plan.resync_s
         )
+        pair.happened = self._drbd_moment
         pair.say = lambda what: self.log.say("link", f"{name}: {what}")
         for host in self.hosts.values():
             host.backings[name] = {volume: Backing() for volume in plan.volumes}
@@ -241,6 +242,9 @@ class World:
         if why is not None:
             raise why
         raise AssertionError(f"the actuator of {name} ended")
+
+    def _drbd_moment(self, host: str, moment: str) -> None:
+        self.crashes.setdefault(host, Crash()).happened(moment)
 
     def _was_reset(self, host: Host) -> None:
         if self.plan.reset_boots_again:
