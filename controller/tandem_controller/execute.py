@@ -9,10 +9,10 @@ Called by ``loop``. It decides nothing but whether it still leads.
 
 import asyncio
 import logging
-import time
+import random
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
-from uuid import uuid4
 
 from pydantic import ValidationError
 
@@ -34,7 +34,15 @@ from tandem_controller.decide.model import (
 from tandem_controller.decide.override import Grant, override, owner_is_as_judged
 from tandem_controller.events import EventQueue
 from tandem_controller.metrics import Metrics
-from tandem_controller.ports import Api, ApiConflict, ApiError, ApiRefused, ApiUnavailable, Raw
+from tandem_controller.ports import (
+    Api,
+    ApiConflict,
+    ApiError,
+    ApiRefused,
+    ApiUnavailable,
+    Clock,
+    Raw,
+)
 from tandem_controller.store import Store
 
 log = logging.getLogger(__name__)
@@ -55,7 +63,10 @@ class Executor:
         leads: Callable[[], bool],
         metrics: Metrics,
         events: EventQueue,
+        clock: Clock,
+        chance: random.Random,
     ) -> None:
+        self._now_s, self._chance = clock.monotonic_s, chance
         self._api, self._store, self._leads = api, store, leads
         self._metrics, self._events = metrics, events
         self._slots = asyncio.Semaphore(CONCURRENCY)
@@ -69,18 +80,22 @@ class Executor:
         must not wait for hundreds of them when a site has just been lost.
         """
         urgent = await self._all(plan.urgent, plan.world, float("inf"))
-        end_s = time.monotonic() + STATUS_BUDGET_S
+        end_s = self._now_s() + STATUS_BUDGET_S
         return await self._all(plan.statuses, plan.world, end_s) and urgent
+
+    def _request_id(self) -> str:
+        """One that nobody else has."""
+        return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
 
     async def _all(self, writes: Sequence[Write], world: World, end_s: float) -> bool:
         return all(await asyncio.gather(*(self._write(write, world, end_s) for write in writes)))
 
     async def _write(self, write: Write, world: World, end_s: float) -> bool:
         async with self._slots:
-            if not self._leads() or time.monotonic() > end_s:
+            if not self._leads() or self._now_s() > end_s:
                 return False
             kind, obj_key = _subject(write)
-            self.wrote_s = time.monotonic()
+            self.wrote_s = self._now_s()
             try:
                 await self._insist(write, world)
             except ApiConflict as error:
@@ -108,7 +123,7 @@ class Executor:
             try:
                 return await self._perform(write, world)
             except ApiUnavailable as error:
-                age_s = time.monotonic() - world.snapshot.now_s
+                age_s = self._now_s() - world.snapshot.now_s
                 again = isinstance(write, WriteAssignment) and age_s < PLAN_LIFE_S
                 if not again or not self._leads():
                     raise
@@ -192,7 +207,7 @@ class Executor:
         mirror, authority = write.mirror, write.authority
         fields = {"deviceNumbers": write.numbers.wire()}
         if authority is not None:
-            won = authority.model_copy(update={"request_id": str(uuid4())})
+            won = authority.model_copy(update={"request_id": self._request_id()})
             fields["authority"] = won.wire()
             fields["claimants"] = {}
         raw = await self._api.set_up_mirror(mirror, fields)
@@ -213,7 +228,7 @@ class Executor:
         heartbeats = await self._api.heartbeats(leases.READ_TIMEOUT_S)
         if not owner_is_as_judged(mirror, world, heartbeats):
             return
-        authority = grant.authority.model_copy(update={"request_id": str(uuid4())})
+        authority = grant.authority.model_copy(update={"request_id": self._request_id()})
         await self._api.swap_authority(
             mirror.key, mirror.metadata.uid, mirror.status.authority.epoch, authority
         )

@@ -6,11 +6,10 @@ before every write. Called by ``loop``.
 
 import asyncio
 import logging
-import time
 
 from tandem_controller.decide import election
 from tandem_controller.decide.election import Election, Follow, Renew
-from tandem_controller.ports import Api, ApiConflict, ApiError
+from tandem_controller.ports import Api, ApiConflict, ApiError, Clock
 
 log = logging.getLogger(__name__)
 
@@ -20,22 +19,22 @@ GIVE_UP_TRIES = 3
 class Leadership:
     """One replica's leadership."""
 
-    def __init__(self, api: Api, identity: str) -> None:
-        self._api = api
+    def __init__(self, api: Api, identity: str, clock: Clock) -> None:
+        self._api, self._now_s = api, clock.monotonic_s
         self._state = Election(identity)
         self._led = self._resigned = False
         self._calling = asyncio.Lock()
 
     def leads(self) -> bool:
         """Whether this replica leads, now. Once it has resigned it never does again."""
-        return not self._resigned and self._state.leads(time.monotonic())
+        return not self._resigned and self._state.leads(self._now_s())
 
     async def run(self) -> None:
         """For ever: one step, then wait for the rest of the interval."""
         while True:
-            began_s = time.monotonic()
+            began_s = self._now_s()
             await self.step()
-            spent_s = time.monotonic() - began_s
+            spent_s = self._now_s() - began_s
             await asyncio.sleep(max(0.05, election.RENEW_INTERVAL_S - spent_s))
 
     async def step(self) -> None:
@@ -52,16 +51,16 @@ class Leadership:
 
     async def _read(self) -> None:
         seen = await self._api.read_election()
-        self._state = election.observe(self._state, seen, time.monotonic())
+        self._state = election.observe(self._state, seen, self._now_s())
 
     async def _act(self) -> None:
         if self._resigned:
             return
-        match election.next_step(self._state, time.monotonic()):
+        match election.next_step(self._state, self._now_s()):
             case Renew(version, transitions):
-                sent_s = time.monotonic()
+                sent_s = self._now_s()
                 new = await self._api.renew_election(self._state.identity, version, transitions)
-                self._state = election.renewed(self._state, new, sent_s, time.monotonic())
+                self._state = election.renewed(self._state, new, sent_s, self._now_s())
             case Follow():
                 self._state = election.resigned(self._state)
 

@@ -8,9 +8,7 @@ Called by ``assembly``.
 
 import asyncio
 import logging
-import time
 from collections.abc import Hashable
-from datetime import UTC, datetime
 
 from tandem_api.meta import ObjectKey
 from tandem_base.waits import set_within
@@ -23,7 +21,7 @@ from tandem_controller.decide.plan import plan as make_plan
 from tandem_controller.execute import Executor
 from tandem_controller.lead import Leadership
 from tandem_controller.metrics import Metrics
-from tandem_controller.ports import KINDS, Api, ApiError, Watched
+from tandem_controller.ports import KINDS, Api, ApiError, Clock, Watched
 from tandem_controller.store import Store, version_of
 
 log = logging.getLogger(__name__)
@@ -51,7 +49,9 @@ class Controller:
         metrics: Metrics,
         wake: asyncio.Event,
         watched: Watched,
+        clock: Clock,
     ) -> None:
+        self._now_s, self._wall = clock.monotonic_s, clock.wall
         self._api, self._store, self._metrics, self._watched = api, store, metrics, watched
         self._leadership, self._executor, self._wake = leadership, executor, wake
         self._leases = LeaseTracker()
@@ -60,7 +60,7 @@ class Controller:
         self._decisions: dict[ObjectKey, Decision] = {}
         self._planned: Hashable = None
         self._planned_s = float("-inf")
-        self._turned_s = time.monotonic()
+        self._turned_s = self._now_s()
         self._took_s = 0.0
 
     async def run(self) -> None:
@@ -75,7 +75,7 @@ class Controller:
 
     def unhealthy(self) -> str:
         """Why a restart might help, or nothing."""
-        stuck_s = time.monotonic() - max(self._turned_s, self._executor.wrote_s)
+        stuck_s = self._now_s() - max(self._turned_s, self._executor.wrote_s)
         return f"the planning loop has stood still for {stuck_s:.0f} s" if stuck_s > STUCK_S else ""
 
     def unready(self) -> str:
@@ -86,20 +86,20 @@ class Controller:
 
     def reachable(self) -> bool:
         """Whether the server answers."""
-        return self._leases.covers(time.monotonic())
+        return self._leases.covers(self._now_s())
 
     # -- reading
 
     async def _read_leases(self) -> None:
         while True:
-            began_s = time.monotonic()
+            began_s = self._now_s()
             await self.read_leases_once()
-            spent_s = time.monotonic() - began_s
+            spent_s = self._now_s() - began_s
             await asyncio.sleep(max(0.01, leases.POLL_INTERVAL_S - spent_s))
 
     async def read_leases_once(self) -> None:
         """One quorum read of all Leases; a failed one starts every count again."""
-        started_s = time.monotonic()
+        started_s = self._now_s()
         try:
             heartbeats = await self._api.heartbeats(leases.READ_TIMEOUT_S)
         except ApiError as error:
@@ -108,7 +108,7 @@ class Controller:
             self._leases = leases.interrupted(self._leases)
             return
         self._leases = leases.observe(
-            self._leases, started_s, time.monotonic(), heartbeats, _wall()
+            self._leases, started_s, self._now_s(), heartbeats, self._wall()
         )
 
     async def _resync(self) -> None:
@@ -137,7 +137,7 @@ class Controller:
             if await set_within(self._wake, TICK_S):
                 await asyncio.sleep(min(COALESCE_MAX_S, max(COALESCE_S, self._took_s)))
             self._wake.clear()
-            self._turned_s = time.monotonic()
+            self._turned_s = self._now_s()
             await self.turn_once()
 
     async def turn_once(self) -> None:
@@ -145,7 +145,7 @@ class Controller:
         objects = self._metrics.objects
         objects.leads = self._leadership.leads()
         objects.leases = self._leases
-        objects.reachable = self._leases.covers(time.monotonic())
+        objects.reachable = self._leases.covers(self._now_s())
         if not objects.leads or not self._store.synced:
             self._planned = None
             return
@@ -154,21 +154,21 @@ class Controller:
         if not plan_is_due(self._planned, self._planned_s, now, snapshot.now_s):
             return
         plan = make_plan(snapshot)
-        self._took_s = time.monotonic() - snapshot.now_s
+        self._took_s = self._now_s() - snapshot.now_s
         self._metrics.planned(self._took_s)
         self._note(plan)
         done = await self._executor.run(plan)
         self._planned, self._planned_s = now if done else None, snapshot.now_s
 
     def _snapshot(self) -> Snapshot:
-        now_s, mirrors = time.monotonic(), self._store.parsed("Mirror")
+        now_s, mirrors = self._now_s(), self._store.parsed("Mirror")
         covered = self._leases.covers(now_s)
         self._links = observe_links(self._links, mirrors, now_s) if covered else {}
         guests = self._store.parsed("Guest")
         self._sightings = lawful.observe(self._sightings, mirrors, guests)
         return Snapshot(
             now_s=now_s,
-            wall=_wall(),
+            wall=self._wall(),
             leases=self._leases,
             sites=self._store.parsed("Site"),
             hosts=self._store.parsed("Host"),
@@ -196,7 +196,3 @@ class Controller:
             if isinstance(decision, Blocked):
                 self._metrics.refused(decision.reason)
         self._decisions = dict(plan.decisions)
-
-
-def _wall() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,7 +4,8 @@ The real one is ``kube.KubeApi``. Every method has a timeout of its own and rais
 named here. Nothing is retried behind a caller's back.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from tandem_api.authority import Authority
@@ -33,6 +34,45 @@ class ApiRefused(ApiError):
 
 class ApiUnavailable(ApiError):
     """No usable answer. Whether a write took effect is unknown."""
+
+
+class Clock(Protocol):
+    """The replica's clocks."""
+
+    def monotonic_s(self) -> float:
+        """What waits and ages are counted on."""
+        ...
+
+    def wall(self) -> str:
+        """RFC 3339 with milliseconds, for people only."""
+        ...
+
+
+Told = Callable[[str, bool, Raw], None]
+"""A watch has told of an object: its kind, whether it is gone, and its (last) state."""
+Opened = Callable[[str], None]
+"""The server has answered to a watch of this kind."""
+
+
+class Watcher(Protocol):
+    """One beginning of what watches the four kinds."""
+
+    @property
+    def ended(self) -> "asyncio.Future[BaseException | None]":
+        """Done when nothing more will be told: None, or why it gave up."""
+        ...
+
+    def stop(self) -> None:
+        """Ask it to end. Never waits."""
+        ...
+
+
+class Watchers(Protocol):
+    """Begins watches of all four kinds."""
+
+    def begin(self, told: Told, opened: Opened) -> Watcher:
+        """Both are called in the caller's event loop."""
+        ...
 
 
 class Watched(Protocol):

@@ -399,7 +399,7 @@ async def test_a_lost_host_is_taken_over_with_proof(world: World) -> None:
             guest.status.last_takeover.steps
         )
         labels = {"result": "Succeeded", "reason": "LeaseLost"}
-        registry = replica.metrics.registry
+        registry = replica.program.metrics.registry
         await _until_true(lambda: registry.get_sample_value("tandem_takeovers_total", labels) == 1)
 
 

@@ -246,7 +246,7 @@ async def test_who_leads_has_watches(client: KubeClient, account: Path) -> None:
         await until_leads(client, "one", 20)
         stop.set()
         await asyncio.wait_for(running, 20)
-        assert isinstance(one.leadership, Observed)
-        assert one.leadership.watched == (True, True)
+        assert isinstance(one.program.leadership, Observed)
+        assert one.program.leadership.watched == (True, True)
         assert not kopf_watches()
         assert await leader(client) == ""

@@ -211,7 +211,7 @@ async def controller(kubeconfig: Path) -> AsyncIterator[Replica]:
     stop = asyncio.Event()
     settings = Settings(kubeconfig=kubeconfig, metrics_address="127.0.0.1", metrics_port=0)
     async with assembled(settings, "test") as replica:
-        watching = asyncio.create_task(replica.watching.run(stop, lambda: True))
+        watching = asyncio.create_task(replica.program.watching.run(stop, lambda: True))
         try:
             yield replica
         finally:
@@ -220,14 +220,14 @@ async def controller(kubeconfig: Path) -> AsyncIterator[Replica]:
 
 
 def knows(replica: Replica, key: ObjectKey) -> bool:
-    return replica.store.get("Mirror", key) is not None
+    return replica.program.store.get("Mirror", key) is not None
 
 
 def restarts(replica: Replica) -> dict[tuple[str, str], float]:
     """By kind and reason, as they would be scraped."""
     return {
         (sample.labels["kind"], sample.labels["reason"]): sample.value
-        for metric in replica.metrics.registry.collect()
+        for metric in replica.program.metrics.registry.collect()
         for sample in metric.samples
         if sample.name == "tandem_watch_restarts_total"
     }
@@ -302,7 +302,7 @@ async def test_the_controller_follows_a_server_that_was_restored_from_a_backup(
             before = await make_mirror(client, "default", "before")
             for number in range(20):
                 await client.merge_patch_status(MIRRORS, before, {"message": str(number)})
-            await until(lambda: replica.watching.told("Mirror") > 20, 20)
+            await until(lambda: replica.program.watching.told("Mirror") > 20, 20)
             await asyncio.sleep(SETTLED_S)
             plane.stop(keep=True)
             shutil.rmtree(plane._etcd_data)
@@ -311,11 +311,11 @@ async def test_the_controller_follows_a_server_that_was_restored_from_a_backup(
             after = await make_mirror(client, "default", "after")
             with pytest.raises(TimeoutError):
                 await until(lambda: knows(replica, after), IDLE_S + SLACK_S)
-            await replica.controller.resync_once("Mirror")
+            await replica.program.controller.resync_once("Mirror")
             assert knows(replica, after), "a list tells it"
             assert not knows(replica, before)
             await until(lambda: ("Mirror", Restart.BACKWARDS) in restarts(replica), SLACK_S)
-            await until(lambda: replica.watching.told("Mirror") > 0, IDLE_S)
+            await until(lambda: replica.program.watching.told("Mirror") > 0, IDLE_S)
             later = await make_mirror(client, "default", "later")
             await until(lambda: knows(replica, later), SLACK_S)
             await client.close()

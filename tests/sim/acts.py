@@ -6,7 +6,7 @@ of them. Called by ``verbs``.
 
 from sim.actuator import Crash
 from sim.network import MANAGEMENT, REPLICATION
-from sim.watch import LAG_S, Watch
+from sim.watch import Watch
 from sim.world import World
 from tandem_actuator.core.model import Role
 from tandem_api.authority import PROTOCOL, Authority
@@ -60,10 +60,11 @@ def delay(world: World, link: str, host: str, milliseconds: str) -> None:
 def watch_lag(world: World, program: str, seconds: str) -> None:
     """Also for what starts later."""
     world.log.say("scenario", f"watch lag {program} {seconds}")
-    lag_s = float(seconds)
-    world.watch_lag_s[program] = (lag_s / 2, lag_s) if lag_s else LAG_S
-    for watch in _watches(world, program):
-        watch.lag_s = world.watch_lag_s[program]
+    lag_s, host = float(seconds), "" if program == CONTROLLER else program
+    if lag_s:
+        world.api.lag_s[host] = (lag_s / 2, lag_s)
+    else:
+        world.api.lag_s.pop(host, None)
 
 
 def watch_silent(world: World, program: str) -> None:
@@ -263,7 +264,7 @@ def mend_all(world: World) -> None:
     for program in (*world.hosts, CONTROLLER):
         if world.network.slow_s.get("" if program == CONTROLLER else program):
             slow(world, program, "0")
-        if program in world.watch_lag_s:
+        if ("" if program == CONTROLLER else program) in world.api.lag_s:
             watch_lag(world, program, "0")
     world.network.delay_s.clear()
     world.network.slow_way_s.clear()

@@ -20,6 +20,7 @@ from tandem_api.guest import Guest
 from tandem_api.lease import Heartbeat, HeartbeatContent
 from tandem_api.meta import Model, ObjectKey, Resource
 from tandem_api.mirror import Claimant, Mirror
+from tandem_controller.decide.election import Seen
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
@@ -54,6 +55,7 @@ class Backup:
     version: int
     objects: Mapping[Key, Resource]
     leases: Mapping[str, Heartbeat]
+    election: Seen
 
 
 class Server:
@@ -67,6 +69,25 @@ class Server:
         self.restored: list[Callable[[], None]] = []
         self.on_authority: list[Callable[[Mirror, Authority | None], None]] = []
         self.review = Review()
+        self.election = Seen("", None)
+        self._raws: dict[tuple[str, ObjectKey], tuple[Resource, dict[str, Any]]] = {}
+
+    def raw(self, obj: Resource) -> dict[str, Any]:
+        """As it goes over the wire; made once for each version."""
+        key = (type(obj).__name__, obj.key)
+        known = self._raws.get(key)
+        if known is None or known[0] is not obj:
+            self._raws[key] = known = (obj, obj.wire())
+        return known[1]
+
+    def elect(self, holder: str, version: str | None, transitions: int | None) -> str:
+        """Write the controllers' Lease if it still has this version."""
+        if self.election.version != version:
+            raise ApiConflict("the election's lease has changed")
+        self.version += 1
+        count = self.election.transitions if transitions is None else transitions
+        self.election = Seen(holder, str(self.version), count)
+        return str(self.version)
 
     def put(self, obj: Resource) -> Resource:
         """Store under the next resourceVersion. Raises: Refused."""
@@ -91,12 +112,13 @@ class Server:
         self.history[kind.__name__].add(key)
 
     def backup(self) -> Backup:
-        return Backup(self.version, dict(self.objects), dict(self.leases))
+        return Backup(self.version, dict(self.objects), dict(self.leases), self.election)
 
     def restore(self, backup: Backup) -> None:
         """Everything is as it was then, also the version: what was written since never was."""
         self.version = backup.version
         self.objects, self.leases = dict(backup.objects), dict(backup.leases)
+        self.election = backup.election
         for tell in self.restored:
             tell()
 
@@ -167,6 +189,19 @@ class Server:
         assert isinstance(stored, kind)
         return stored
 
+    def set_in_status(
+        self, kind: type[R], key: ObjectKey, fields: Mapping[str, Any], version: str, uid: str
+    ) -> R:
+        """A JSON patch that sets these fields, with tests on the uid and the version."""
+        obj: Any = self.get(kind, key)
+        if (obj.metadata.uid, obj.metadata.resource_version) != (uid, version):
+            raise ApiConflict(f"{kind.__name__} {key} has changed")
+        raw = obj.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        status = type(obj.status).model_validate({**raw, **fields})
+        stored = self.put(obj.model_copy(update={"status": status}))
+        assert isinstance(stored, kind)
+        return stored
+
     def report(self, kind: type[R], key: ObjectKey, field: str, host: str, report: Model) -> None:
         """A merge patch of one host's own part of the status, with null for what is absent."""
         obj: Any = self.get(kind, key)
@@ -175,14 +210,16 @@ class Server:
             status = obj.status.model_copy(update={field: {**known, host: report}})
             self.put(obj.model_copy(update={"status": status}))
 
-    def set_finalizers(self, obj: R, finalizers: tuple[str, ...]) -> R:
+    def set_finalizers(
+        self, kind: type[R], key: ObjectKey, finalizers: tuple[str, ...], version: str
+    ) -> R:
         """Raises: ApiConflict."""
-        now = self.get(type(obj), obj.key)
-        if now.metadata.resource_version != obj.metadata.resource_version:
-            raise ApiConflict(f"{obj.key} has changed")
+        now = self.get(kind, key)
+        if now.metadata.resource_version != version:
+            raise ApiConflict(f"{key} has changed")
         metadata = now.metadata.model_copy(update={"finalizers": finalizers})
         stored = self.put(now.model_copy(update={"metadata": metadata}))
-        assert isinstance(stored, type(obj))
+        assert isinstance(stored, kind)
         return stored
 
     def renew(self, content: HeartbeatContent) -> str:
@@ -288,7 +325,7 @@ class Client:
 
 
 class Api:
-    """The server and the way to it."""
+    """The server and the way to it. ``lag_s``: how late watches are, by host."""
 
     def __init__(self, kernel: Kernel, network: Network) -> None:
         self.kernel, self.network = kernel, network
@@ -297,6 +334,7 @@ class Api:
         self.kept: list[Kept] = []
         self.group = Group("api")
         self.stirred: list[Callable[[], None]] = []
+        self.lag_s: dict[str, tuple[float, float]] = {}
         network.changed.append(self._stir)
 
     def reachable(self, host: str) -> bool:

@@ -7,6 +7,7 @@ can happen. There are no threads and no sockets on it. Called by ``actuator`` an
 """
 
 import asyncio
+import contextlib
 import contextvars
 from asyncio import events
 from collections import deque
@@ -196,6 +197,19 @@ class Loop:
 
     def is_closed(self) -> bool:
         return False
+
+    def discard(self) -> None:
+        """Nobody will look at this program any more: end what waits, whatever it still wants."""
+        self.group.stop()
+        before = events._get_running_loop()
+        events._set_running_loop(self.asyncio)
+        try:
+            for task in self._tasks:
+                if not task.done():
+                    with contextlib.suppress(BaseException):
+                        task.get_coro().close()
+        finally:
+            events._set_running_loop(before)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """A task's exception that nobody has fetched: see ``unheard``."""

@@ -38,7 +38,10 @@ def play(
     if seed is not None:
         scenario = replace(scenario, world=replace(scenario.world, seed=seed))
     world = begin(scenario.world, settled=scenario.settled, seen=seen)
-    return go_on(world, scenario, echo)
+    try:
+        return go_on(world, scenario, echo)
+    finally:
+        world.discard()
 
 
 def begin(

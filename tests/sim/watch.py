@@ -37,7 +37,6 @@ class Watch:
         self.client, self.kind, self.deliver = client, kind, deliver
         self.api, self.kernel, self.group = client.api, client.api.kernel, client.group
         self.history: History = self.api.server.history[kind.__name__]
-        self.lag_s = LAG_S
         self._seen, self._life, self._on_the_way = 0, 0, False
         self._silent_since_s: float | None = None
 
@@ -91,7 +90,7 @@ class Watch:
             self._forget()
         elif not self._on_the_way and self._seen < len(self.history.entries):
             self._on_the_way = True
-            self._send(self.kernel.between(*self.lag_s))
+            self._send(self.kernel.between(*self.api.lag_s.get(self.client.host, LAG_S)))
 
     def _send(self, delay_s: float) -> None:
         life, until = self._life, len(self.history.entries)

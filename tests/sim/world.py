@@ -15,6 +15,7 @@ from sim.drbd import Replica
 from sim.events import Log
 from sim.host import Host, Machine
 from sim.kernel import Command, Group, Kernel, Sleep, WaitFor
+from sim.loop import Loop
 from sim.network import Network
 from sim.newer import NewerApi
 from sim.pair import Pair
@@ -73,7 +74,7 @@ class World:
         self.controllers_started = 0
         self.backup: Backup | None = None
         self.mended_s = float("-inf")
-        self.watch_lag_s: dict[str, tuple[float, float]] = {}
+        self.loops: list[Loop] = []
         self.newer: set[str] = set()
         self.names = Names(
             hosts=tuple(host.name for host in self.plan.hosts),
@@ -217,6 +218,11 @@ class World:
             yield Sleep(LOOK_S)
             self.referee.look()
 
+    def discard(self) -> None:
+        """It has been looked at. What its programs were doing ends."""
+        for loop in self.loops:
+            loop.discard()
+
     # -- what hosts call back
 
     def _booted(self, host: Host) -> None:
@@ -230,18 +236,19 @@ class World:
         def start() -> None:
             if name not in self.actuators or not self.actuators[name].group.alive:
                 crash = self.crashes.setdefault(name, Crash())
-                ended = partial(self._actuator_ended, name)
+                ended = partial(self._program_ended, name)
                 self.actuators[name] = Actuator(machine, self._api_of(name), crash, ended)
+                self.loops.append(self.actuators[name].loop)
                 self.log.say(name, "the actuator starts")
                 self.actuators[name].begin()
 
         self.kernel.after(delay_s, machine.group, start)
 
-    def _actuator_ended(self, name: str, why: BaseException | None) -> None:
+    def _program_ended(self, name: str, why: BaseException | None) -> None:
         """By itself, which it never does unless there is a bug."""
         if why is not None:
             raise why
-        raise AssertionError(f"the actuator of {name} ended")
+        raise AssertionError(f"the program {name} ended")
 
     def _drbd_moment(self, host: str, moment: str) -> None:
         self.crashes.setdefault(host, Crash()).happened(moment)
@@ -347,15 +354,16 @@ class World:
     def controller_second(self) -> None:
         """Beside the one that there is: both believe that they lead."""
         self.log.say("scenario", "controller second")
-        self._another_controller()
+        self._another_controller(stubborn=True)
 
-    def _another_controller(self) -> None:
+    def _another_controller(self, *, stubborn: bool = False) -> None:
         self.controllers_started += 1
         name = f"controller-{self.controllers_started}"
-        controller = Controller(self.kernel, self._api_of("controller"), self.log, name)
-        for watch in controller.watches:
-            watch.lag_s = self.watch_lag_s.get("controller", watch.lag_s)
+        ended = partial(self._program_ended, name)
+        api = self._api_of("controller")
+        controller = Controller(self.kernel, api, self.log, name, ended, stubborn=stubborn)
         self.controllers.append(controller)
+        self.loops.append(controller.loop)
         controller.begin()
 
     def controller_pause(self) -> None:

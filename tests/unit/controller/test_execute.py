@@ -1,8 +1,10 @@
 """What a replica that stops leading between two writes still sends."""
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
+from tandem_controller.clock import SystemClock
 from tandem_controller.events import EventQueue
 from tandem_controller.execute import Executor
 from tandem_controller.metrics import Metrics
@@ -33,7 +35,13 @@ async def _takeover(*, steady: bool) -> tuple[list[str], bool]:
     fake = FakeApi(scene, steady=steady)
     api: Any = fake
     executor = Executor(
-        api, Store(lambda: None), lambda: fake.leads, Metrics("test"), EventQueue(api)
+        api,
+        Store(lambda: None),
+        lambda: fake.leads,
+        Metrics("test"),
+        EventQueue(api),
+        SystemClock(),
+        Random(1),
     )
     made = scene.plan()
     done = await executor.run(replace(made, statuses=()))

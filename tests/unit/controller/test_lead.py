@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tandem_controller.clock import SystemClock
 from tandem_controller.decide.election import Seen
 from tandem_controller.lead import Leadership
 from tandem_controller.ports import ApiConflict, ApiUnavailable
@@ -48,7 +49,7 @@ class FakeApi:
 
 def leadership(api: FakeApi, name: str = "one") -> Leadership:
     whole: Any = api  # the election needs two calls of the port
-    return Leadership(whole, name)
+    return Leadership(whole, name, SystemClock())
 
 
 @pytest.fixture
