@@ -262,7 +262,7 @@ class TestHold:
 
     def test_who_knows_better_starts(self, restored: World) -> None:
         world = restored
-        world.referee.hold.started(world.kernel.now_s, another_run(world, HERE))
+        world.referee.hold.started(another_run(world, HERE))
         assert f"starts on {HERE} by an authority of the past" in told(world)
 
     def test_who_knows_better_is_promoted(self, restored: World) -> None:

@@ -147,6 +147,7 @@ def outcomes_of(seeds: Sequence[int], choice: Choice) -> Iterator[Outcome]:
     gc.freeze()
     for seed in seeds:
         yield _in_a_child(scenario(seed, choice), world)
+    world.discard()
 
 
 def _in_a_child(one: Scenario, world: World) -> Outcome:

@@ -27,13 +27,9 @@ class Hold:
     broken: Callable[[str], None]
     went_back: dict[str, float] = field(default_factory=dict)
     roles: dict[tuple[str, str], Role] = field(default_factory=dict)
-    starts_slowly_s: dict[str, float] = field(default_factory=dict)
 
     def restored(self, now_s: float, epochs: dict[str, int]) -> None:
         """``epochs``: of each uid, before. Those of what is there now take their place."""
-        for name, host in self.truth.hosts.items():
-            machine = host.machine
-            self.starts_slowly_s[name] = machine.libvirt.start_takes_s if machine else 0.0
         for guest in self.truth.guests:
             mirror = self.truth.mirror(guest)
             if mirror is None:
@@ -87,11 +83,11 @@ class Hold:
         if writer in self.truth.hosts and self._knows_more_than(writer, guest, before):
             self.broken(f"{writer} swapped {mirror.key} at epoch {before.epoch}, of the past")
 
-    def started(self, now_s: float, run: Run) -> None:
+    def started(self, run: Run) -> None:
         since_s = self.went_back.get(run.guest)
         if since_s is None:
             return
-        if now_s - since_s < UNDER_WAY_S + self.starts_slowly_s[run.host]:
-            return
+        if run.ordered_s - since_s < UNDER_WAY_S:
+            return  # libvirt may take its time, and its machine may have stood still
         if self._knows_better(run.host, run.guest):
             self.broken(f"{run.guest} starts on {run.host} by an authority of the past")

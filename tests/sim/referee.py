@@ -131,7 +131,7 @@ class Referee:
 
     def started(self, run: Run) -> None:
         history = self.histories[run.guest]
-        self.hold.started(self.kernel.now_s, run)
+        self.hold.started(run)
         if run.stood_still:
             history.woken.append(run)
         elif not self._void(run.guest):

@@ -39,6 +39,14 @@ def trial(scenario: Scenario, world: World | None = None) -> Outcome:
     """``world`` is one that has settled with this scenario's plan, but for the seed."""
     if world is None or not scenario.settled:
         world = begin(scenario.world, settled=scenario.settled)
+        try:
+            return _tried(scenario, world)
+        finally:
+            world.discard()
+    return _tried(scenario, world)
+
+
+def _tried(scenario: Scenario, world: World) -> Outcome:
     world.plan = scenario.world
     world.kernel.random.seed(scenario.world.seed)
     began_s, outcome = world.kernel.now_s, Outcome(scenario.world.seed)

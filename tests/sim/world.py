@@ -43,6 +43,10 @@ CUT_S = 0.5
 """Between the moment at which a guest may run no more and the end of its network."""
 
 
+class ProgramEnded(Exception):
+    """A program ended that should run for ever."""
+
+
 @dataclass
 class World:
     """The running simulation."""
@@ -246,9 +250,7 @@ class World:
 
     def _program_ended(self, name: str, why: BaseException | None) -> None:
         """By itself, which it never does unless there is a bug."""
-        if why is not None:
-            raise why
-        raise AssertionError(f"the program {name} ended")
+        raise ProgramEnded(f"{name} ended: {why!r}") from why
 
     def _drbd_moment(self, host: str, moment: str) -> None:
         self.crashes.setdefault(host, Crash()).happened(moment)
