@@ -5,6 +5,7 @@ of them. Called by ``verbs``.
 """
 
 from sim.actuator import Crash
+from sim.files import SimFiles
 from sim.network import MANAGEMENT, REPLICATION
 from sim.watch import Watch
 from sim.world import World
@@ -218,7 +219,7 @@ def lose_records(world: World, host: str) -> None:
     """What a host that is off remembers of its mirrors is gone, as with a new system disk."""
     world.log.say("scenario", f"lose-records {host}")
     if world.hosts[host].machine is None:
-        world.hosts[host].records.clear()
+        world.hosts[host].files = SimFiles(world.kernel.random)
 
 
 def promote_by_hand(world: World, host: str, guest: str) -> None:

@@ -8,15 +8,18 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sim.api import Api, Client
-from sim.host import Machine
+from sim.host import STATE, Machine
 from sim.kernel import Group, Signal
 from sim.loop import Loop
 from sim.ports import Api as ApiPort
-from sim.ports import Clock, Drbd, Libvirt, Network
+from sim.ports import Drbd, Libvirt, Network
 from sim.watch import Watch
-from tandem_actuator.adapters.watchdog import NoWatchdog
+from tandem_actuator.adapters.object_cache import ObjectCache
+from tandem_actuator.adapters.permit import PermitFile
+from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.domain_xml import DomainSettings
 from tandem_actuator.driver import Driver, Ports
@@ -24,8 +27,11 @@ from tandem_actuator.metrics import Metrics
 from tandem_actuator.ports import Watchdog
 from tandem_actuator.program import Outside, program
 from tandem_actuator.unit import Unit
+from tandem_actuator.watchdog import KeptWatchdog, NoWatchdog
 from tandem_api.authority import Instance
 from tandem_scenario.scenario import ANY_EFFECT
+
+RUN = Path("/run/tandem")
 
 
 @dataclass
@@ -110,17 +116,19 @@ class Actuator:
             drbd=self.drbd,
             libvirt=Libvirt(machine),
             network=Network(machine),
-            records=machine.host.records,
-            clock=Clock(machine),
+            records=FileRecords(STATE, machine.host.files),
+            clock=machine.clock,
             chance=random.Random(machine.kernel.random.getrandbits(64)),
         )
-        watchdog: Watchdog = machine.watchdog if machine.host.has_watchdog else NoWatchdog()
+        configured = machine.host.watchdog_configured
+        keeper = machine.keepers.seen_by(self.group)
+        watchdog: Watchdog = KeptWatchdog(keeper) if configured else NoWatchdog()
         return Outside(
             instance=instance,
             ports=ports,
             watchdog=watchdog,
-            permits=machine.permits,
-            cache=machine.copies,
+            permits=PermitFile(RUN, machine.boot_id, machine.run_files),
+            cache=ObjectCache(RUN / "objects", machine.run_files),
             domains=DomainSettings(kvm=True, serial_dir="/run/tandem/serial"),
             drbd_major=8,
             fence_peer="/usr/lib/tandem/fence-peer",

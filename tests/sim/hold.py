@@ -67,7 +67,7 @@ class Hold:
 
     def _knows_more_than(self, name: str, guest: str, authority: Authority) -> bool:
         mirror, host = self.truth.mirror(guest), self.truth.hosts[name]
-        record = host.records.get(mirror.drbd_name) if mirror else None
+        record = host.record(mirror.drbd_name) if mirror else None
         if mirror is None or record is None or record.uid != mirror.metadata.uid:
             return False
         return record.max_epoch > authority.epoch

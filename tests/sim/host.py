@@ -4,116 +4,44 @@
 Called by ``world`` (power), ``actuator`` and ``driver``.
 """
 
-import math
 import re
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sim.disk import Backing
 from sim.drbd import Replica
 from sim.events import Log
+from sim.files import SimFiles
 from sim.guest import Referee, Run
 from sim.kernel import Command, Group, Kernel, Sleep
 from sim.pair import Pair
+from sim.watchdog import Hardware, Keepers
+from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.core.model import DomainState, Record
 from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
-from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror, Protocol
-from tandem_api.timing import Timing
 
 LIBVIRT_READY_S = (4.0, 9.0)
 START_S = (0.8, 3.0)
 DESTROY_S = (0.2, 0.8)
 DESTROY_TIMEOUT_S = 4.0
 START_TIMEOUT_S = 30.0
-WATCHDOG_LATE_S = (0.0, 0.1)
-"""How much later than its timeout it may fire; the waits of others have this in their margin."""
+STATE = Path("/var/lib/tandem/mirrors")
+"""Where an actuator keeps its records."""
 
 
-@dataclass(frozen=True)
-class Permit:
-    """What an actuator leaves on a tmpfs for the next one on the same boot."""
-
-    renewal_sent_at_s: float
-    timing: Timing
-
-
-class Permits:
-    """It is lost with the boot."""
-
-    def __init__(self) -> None:
-        self.permit: Permit | None = None
-
-    def load(self) -> Permit | None:
-        return self.permit
-
-    def store(self, renewal_sent_at_s: float, timing: Timing) -> None:
-        self.permit = Permit(renewal_sent_at_s, timing)
-
-
-class Records(dict[str, Record]):
-    """The durable record of each mirror."""
-
-    def load(self, name: str) -> Record | None:
-        return self.get(name)
-
-    def store(self, name: str, record: Record) -> None:
-        self[name] = record
-
-
-class Copies(dict[str, tuple[Mirror, Guest | None]]):
-    """The last seen objects, which outlive an actuator but not a boot."""
-
-    def load(self) -> list[tuple[Mirror, Guest | None]]:
-        return list(self.values())
-
-    def store(self, mirror: Mirror, guest: Guest | None) -> None:
-        self[mirror.drbd_name] = (mirror, guest)
-
-
-class Watchdog:
-    """Resets the machine some time after the last feed. Feeding goes on up to a deadline.
-
-    What feeds and the hardware both stand still while the machine is paused.
-    """
+class Clock:
+    """The machine's, as its programs read it."""
 
     def __init__(self, machine: "Machine") -> None:
-        self.machine, self.armed, self.timeout_s = machine, False, 2
-        self.deadline_s, self._watched = math.inf, False
+        self._machine = machine
 
-    def arm(self, timeout_s: int) -> None:
-        if not self.armed:
-            self.deadline_s = self.machine.boottime_s()
-        self.armed, self.timeout_s = True, timeout_s
-        self._watch()
+    def boottime_s(self) -> float:
+        return self._machine.boottime_s()
 
-    def feed_until(self, deadline_s: float) -> None:
-        self.deadline_s = deadline_s
-        self._watch()
-
-    def disarm(self) -> None:
-        """The keeper goes on."""
-
-    def _watch(self) -> None:
-        if not self._watched and self.armed and self.deadline_s < math.inf:
-            self._watched = True
-            left_s = self.deadline_s - self.machine.boottime_s()
-            self._look_in(max(0.0, left_s) + self._limit_s())
-
-    def _limit_s(self) -> float:
-        return self.timeout_s + self.machine.kernel.between(*WATCHDOG_LATE_S)
-
-    def _look_in(self, delay_s: float) -> None:
-        self.machine.kernel.after(delay_s, self.machine.group, self._look)
-
-    def _look(self) -> None:
-        self._watched = False
-        starved_s = self.machine.ran_since_s(self.deadline_s)
-        if self.deadline_s < math.inf and starved_s >= self.timeout_s:
-            self.machine.reset("the watchdog was not fed")
-        elif self.deadline_s < math.inf:
-            self._watched = True
-            self._look_in(self._limit_s() - starved_s)
+    def wall(self) -> str:
+        return self._machine.host.log.wall()
 
 
 class Libvirt:
@@ -224,16 +152,18 @@ class Machine:
     boot_id: str
     booted_at_s: float
     replicas: dict[str, Replica] = field(default_factory=dict)
-    permits: Permits = field(default_factory=Permits)
     minors: dict[int, str] = field(default_factory=dict)
-    copies: Copies = field(default_factory=Copies)
     runs_started: int = 0
     handler_kills: int = 0
-    pauses: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.watchdog, self.libvirt = Watchdog(self), Libvirt(self)
+        kernel, chance = self.kernel, self.kernel.random
         self._true_s, self._boottime_s = self.booted_at_s, 1.0
+        self.clock, self.libvirt = Clock(self), Libvirt(self)
+        self.run_files = SimFiles(chance, tmpfs=True)
+        self.hardware = Hardware(kernel, self.group, self.boottime_s, self.reset, chance)
+        self.hardware.present = self.host.has_watchdog
+        self.keepers = Keepers(kernel, self.group, self.hardware, self.clock, chance)
 
     def boottime_s(self) -> float:
         """CLOCK_BOOTTIME: it goes on while the machine is paused, at the machine's rate."""
@@ -244,23 +174,12 @@ class Machine:
         self._true_s, self._boottime_s = self.kernel.now_s, self.boottime_s()
         self.group.set_rate(rate)
 
-    def ran_since_s(self, boottime_s: float) -> float:
-        """How long the machine has run since then, without its pauses."""
-        now_s = self.boottime_s()
-        lost_s = sum(
-            max(0.0, min(end, now_s) - max(start, boottime_s)) for start, end in self.pauses
-        )
-        return now_s - boottime_s - lost_s
-
     def pause(self) -> None:
         if not self.group.paused:
-            self.pauses.append((self.boottime_s(), math.inf))
             self.kernel.pause(self.group)
 
     def resume(self) -> None:
         if self.group.paused:
-            began_s, _ = self.pauses.pop()
-            self.pauses.append((began_s, self.boottime_s()))
             self.kernel.resume(self.group)
 
     def begin(self) -> None:
@@ -299,10 +218,10 @@ class Host:
     referee: Referee
     rate: float = 1.0
     has_watchdog: bool = True
+    watchdog_configured: bool = True
     boots: int = 0
     machine: Machine | None = None
     write_period_s: float = 0.1
-    records: Records = field(default_factory=Records)
     backings: dict[str, dict[str, Backing]] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)
     on_reset: Callable[["Host"], None] = lambda host: None
@@ -310,9 +229,27 @@ class Host:
     on_change: Callable[["Host", Replica], None] = lambda host, replica: None
     ask_actuator: "Callable[[Machine, str], Generator[Command, bool, int]] | None" = None
 
+    def __post_init__(self) -> None:
+        self.files = SimFiles(self.kernel.random)
+        self._read: dict[bytes, Record] = {}
+
+    def record(self, name: str) -> Record | None:
+        """What it durably knows of a mirror; None also if that cannot be read."""
+        try:
+            raw = self.files.read(STATE / f"{name}.json")
+            if raw not in self._read:
+                found = FileRecords(STATE, self.files).load(name)
+                if found is None:
+                    return None
+                self._read[raw] = found
+        except (OSError, PortError):
+            return None
+        return self._read[raw]
+
     def power_on(self) -> None:
         assert self.machine is None, f"{self.name} is switched on already"
         self.boots += 1
+        self.files.power_on()
         for backing in self._all_backings():
             backing.broken = False
         group = Group(self.name, rate=self.rate)
@@ -339,6 +276,7 @@ class Host:
         for run in machine.libvirt.runs.values():
             run.end(why)
         machine.group.stop()
+        self.files.power_cut()
         for pair in self.pairs.values():
             pair.present(self.name, None)
         self.machine = None

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 
 @dataclass(slots=True)
@@ -157,6 +158,12 @@ class Program:
         self._await(command)
 
 
+class Discarded(Protocol):
+    """What is to be told that nobody will look at it any more."""
+
+    def discard(self) -> None: ...
+
+
 class Kernel:
     """The clock and what is due."""
 
@@ -164,6 +171,8 @@ class Kernel:
         self.now_s = 0.0
         self.random = random.Random(seed)
         self.happened = 0
+        self.loops: list[Discarded] = []
+        """Every program's, whether it still runs or not."""
         self._due: list[tuple[float, int, Group, Callable[[], None]]] = []
         self._order = 0
         self._numbers: Counter[str] = Counter()

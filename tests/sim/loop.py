@@ -12,7 +12,7 @@ import contextvars
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from sim.kernel import Command, Group, Kernel, Signal, Sleep
 
@@ -82,6 +82,7 @@ class Loop:
         self._tasks: list[asyncio.Task[Any]] = []
         self._prune_at = TASKS_KEPT
         self.ended = False
+        kernel.loops.append(self)
         self.asyncio = cast(asyncio.AbstractEventLoop, self)
 
     @property
@@ -185,9 +186,8 @@ class Loop:
         self._tasks.append(task)
         return task
 
-    async def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> T:
-        await asyncio.sleep(self.kernel.between(0.001, 0.01))
-        return func(*args)
+    def run_in_executor(self, executor: object, func: object, *args: object) -> NoReturn:
+        raise NotImplementedError("a thread: it belongs behind a port")
 
     def get_debug(self) -> bool:
         return False

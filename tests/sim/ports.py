@@ -35,19 +35,6 @@ EVENT_S = (0.005, 0.05)
 
 
 @dataclass
-class Clock:
-    """The machine's."""
-
-    machine: Machine
-
-    def boottime_s(self) -> float:
-        return self.machine.boottime_s()
-
-    def wall(self) -> str:
-        return self.machine.host.log.wall()
-
-
-@dataclass
 class Api:
     """One actuator's way to the API server."""
 

@@ -70,7 +70,7 @@ class Truth:
 
     def held(self, host: Host, guest: str) -> bool:
         """Rule 2: whether its own record contradicts the mirror that the API has."""
-        mirror, record = self.mirror(guest), host.records.get(name_of(self.guests[guest]))
+        mirror, record = self.mirror(guest), host.record(name_of(self.guests[guest]))
         if mirror is None or record is None:
             return mirror is None
         authority = mirror.status.authority
@@ -89,7 +89,7 @@ class Truth:
 
     def out(self, host: Host, guest: str) -> bool:
         """Whether its replica is locally and durably unpromotable, also after a boot."""
-        record = host.records.get(name_of(self.guests[guest]))
+        record = host.record(name_of(self.guests[guest]))
         if self._in_use(guest) and (record is None or not record.attached):
             return True  # who remembers nothing of a mirror in use marks it as it attaches
         if (record is not None and record.marker) or self.held(host, guest):

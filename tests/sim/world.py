@@ -15,7 +15,6 @@ from sim.drbd import Replica
 from sim.events import Log
 from sim.host import Host, Machine
 from sim.kernel import Command, Group, Kernel, Sleep, WaitFor
-from sim.loop import Loop
 from sim.network import Network
 from sim.newer import NewerApi
 from sim.pair import Pair
@@ -78,7 +77,6 @@ class World:
         self.controllers_started = 0
         self.backup: Backup | None = None
         self.mended_s = float("-inf")
-        self.loops: list[Loop] = []
         self.newer: set[str] = set()
         self.names = Names(
             hosts=tuple(host.name for host in self.plan.hosts),
@@ -91,7 +89,7 @@ class World:
 
     def _host(self, plan: HostPlan) -> Host:
         host = Host(plan.name, plan.site, self.kernel, self.log, self.referee, rate=plan.clock_rate)
-        host.has_watchdog = plan.watchdog != "None"
+        host.has_watchdog = host.watchdog_configured = plan.watchdog != "None"
         host.on_boot, host.on_reset = self._booted, self._was_reset
         host.on_change, host.ask_actuator = self._drbd_changed, self._ask_actuator
         return host
@@ -224,7 +222,7 @@ class World:
 
     def discard(self) -> None:
         """It has been looked at. What its programs were doing ends."""
-        for loop in self.loops:
+        for loop in self.kernel.loops:
             loop.discard()
 
     # -- what hosts call back
@@ -242,7 +240,6 @@ class World:
                 crash = self.crashes.setdefault(name, Crash())
                 ended = partial(self._program_ended, name)
                 self.actuators[name] = Actuator(machine, self._api_of(name), crash, ended)
-                self.loops.append(self.actuators[name].loop)
                 self.log.say(name, "the actuator starts")
                 self.actuators[name].begin()
 
@@ -365,7 +362,6 @@ class World:
         api = self._api_of("controller")
         controller = Controller(self.kernel, api, self.log, name, ended, stubborn=stubborn)
         self.controllers.append(controller)
-        self.loops.append(controller.loop)
         controller.begin()
 
     def controller_pause(self) -> None:

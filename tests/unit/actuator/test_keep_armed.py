@@ -53,7 +53,7 @@ class Host:
         self.wanted = DEFAULT
         driver = type("NoDriver", (), {})()
         self.actuator = Actuator(
-            self.node, ports, cast(Any, driver), watchdog, Metrics(), lambda *_: None, unused
+            self.node, ports, cast(Any, driver), watchdog, Metrics(), unused, unused
         )
         self.actuator.heart.site = lambda: "a"
         self.actuator.heart.wanted = lambda: self.wanted
