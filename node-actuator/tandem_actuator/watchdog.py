@@ -61,8 +61,10 @@ class KeptWatchdog:
         """Tell the deadline, if it is another; a keeper that is gone makes this host unarmed."""
         if self._link is None or self._link.ended:
             return
+        # JSON has no infinity. For ever is null; what may not be fed at all has always run out.
+        told_s = None if deadline_s == math.inf else max(deadline_s, 0.0)
         try:
-            self._link.tell({"feed_until": None if math.isinf(deadline_s) else deadline_s})
+            self._link.tell({"feed_until": told_s})
         except OSError as error:
             log.critical("the watchdog's keeper cannot be told: %s", error)
             self._link.close()

@@ -93,7 +93,6 @@ class TestFeeding:
         machine.run(2.0)
         assert machine.played == 1
 
-    @pytest.mark.xfail(strict=True, reason="every infinity is told as null, which is: for ever")
     def test_without_any_deadline_it_starves(self, machine: Machine) -> None:
         """``judge`` knows none: a lapse that no swap has affirmed, and the link is down."""
 
