@@ -220,11 +220,17 @@ class SimulatedLibvirtd:
         """What a create does. The guest is made now: when it was ordered counts."""
         root = _parsed(xml)
         name = root.findtext("name", "")
-        told = partial(self.processes.changed, name)
-        guest = self.make_guest(name, xml, told) if name else None
+        guest, wrong = None, ""
+        try:
+            told = partial(self.processes.changed, name)
+            guest = self.make_guest(name, xml, told) if name else None
+        except CommandFailed as error:
+            wrong = str(error)
 
         def work(request: Request) -> None:
-            if guest is None:
+            if wrong:
+                request.fail(wrong)
+            elif guest is None:
                 request.fail("(domain_definition):1: XML error: no name", libvirt.VIR_ERR_XML_ERROR)
             elif name in self.active:
                 words = f"Requested operation is not valid: domain '{name}' is already active"

@@ -15,7 +15,7 @@ from tandem_actuator.adapters.libvirt import LibvirtHost
 from tandem_actuator.adapters.network import TapNetwork
 from tandem_actuator.core.domain_xml import METADATA_PREFIX, METADATA_TAG, TANDEM_XMLNS, domain_name
 from tandem_actuator.core.model import DomainState
-from tandem_actuator.ports import PortError
+from tandem_actuator.ports import CommandFailed, PortError
 from tandem_api.guest import Guest
 from tandem_hostile import guest as raw_guest
 
@@ -35,12 +35,15 @@ def make_guest(name: str) -> Guest:
 
 
 class Scene:
-    """``guests``: every guest that was made, in order. ``daemon``: what a test breaks."""
+    """``guests``: every guest that was made, in order; ``refusing``: why none is made. ``daemon``:
+    what a test breaks.
+    """
 
     def __init__(self, seed: int = 1) -> None:
         self.kernel = Kernel(seed)
         self.machine = Group("machine")
         self.guests: list[Idle] = []
+        self.refusing = ""
         after = partial(_after, self.kernel, self.machine)
         self.daemon = SimulatedLibvirtd(after, random.Random(seed), self._make)
         self.daemon.ready = True
@@ -68,6 +71,8 @@ class Scene:
         self.restart()
 
     def _make(self, name: str, xml: str, told: Callable[[], None]) -> Idle:
+        if self.refusing:
+            raise CommandFailed(self.refusing)
         self.guests.append(Idle(name, told=told))
         return self.guests[-1]
 

@@ -127,6 +127,19 @@ class TestStates:
         with pytest.raises(CommandTimeout, match="/proc"):
             scene.play(scene.host.disk_closed("ns.a"), SCAN_TIMEOUT_S + SOON_S)
 
+    @pytest.mark.xfail(strict=True, reason="looks are told in the order in which they end")
+    def test_an_older_look_is_not_told_after_a_newer(self, scene: Scene) -> None:
+        scene.start("a")
+        scene.daemon.answers_late_s["active_domains"] = 1.0
+        older = scene.begin(scene.host.states())
+        scene.pass_s(0.1)
+        scene.daemon.answers_late_s.clear()
+        scene.play(scene.host.destroy("ns.a"))
+        assert scene.states() == {}
+        assert not older.done
+        scene.pass_s(2.0)
+        assert older.result() == {}
+
     def test_two_looks_share_a_connection(self, scene: Scene) -> None:
         looks = [scene.begin(scene.host.states()) for _ in range(2)]
         scene.pass_s(1.0)
@@ -201,6 +214,12 @@ class TestStart:
         assert scene.states() == {}
         scene.daemon.refuses_to_start = False
         scene.start("a")
+
+    def test_one_whose_disk_cannot_be_had_is_refused(self, scene: Scene) -> None:
+        scene.refusing = "no such device"
+        with pytest.raises(CommandFailed, match="no such device"):
+            scene.start("a")
+        assert scene.states() == {}
 
     def test_a_start_under_way_is_not_begun_again(self, scene: Scene) -> None:
         starting = scene.starting("a")
