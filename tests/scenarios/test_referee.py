@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from sim.apiserver.newer import UNHEARD_OF
 from sim.drbd import Replica
 from sim.drbd_state import Write
 from sim.guest import Run
 from sim.kernel import Group
-from sim.newer import UNHEARD_OF
 from sim.player import begin
 from sim.verbs import do
 from sim.world import World

@@ -7,7 +7,6 @@ of them. Called by ``verbs``.
 from sim.actuator import Crash
 from sim.files import SimFiles
 from sim.network import MANAGEMENT, REPLICATION
-from sim.watch import Watch
 from sim.world import World
 from tandem_actuator.core.model import Role
 from tandem_api.authority import PROTOCOL, Authority
@@ -24,8 +23,7 @@ CONTROLLER = "controller"
 def api_restart(world: World) -> None:
     """Every connection to it ends; it is back at once."""
     world.log.say("scenario", "api restart")
-    for watch in _watches(world, *world.hosts, CONTROLLER):
-        watch.close()
+    world.api.break_all()
 
 
 def api_backup(world: World) -> None:
@@ -63,31 +61,21 @@ def watch_lag(world: World, program: str, seconds: str) -> None:
     world.log.say("scenario", f"watch lag {program} {seconds}")
     lag_s, host = float(seconds), "" if program == CONTROLLER else program
     if lag_s:
-        world.api.lag_s[host] = (lag_s / 2, lag_s)
+        world.api.watch_lag_s[host] = (lag_s / 2, lag_s)
     else:
-        world.api.lag_s.pop(host, None)
+        world.api.watch_lag_s.pop(host, None)
 
 
 def watch_silent(world: World, program: str) -> None:
     world.log.say("scenario", f"watch silent {program}")
-    for watch in _watches(world, program):
-        watch.fall_silent()
+    for stream in world.api.streams_of("" if program == CONTROLLER else program):
+        stream.fall_silent()
 
 
 def watch_close(world: World, program: str) -> None:
     world.log.say("scenario", f"watch close {program}")
-    for watch in _watches(world, program):
-        watch.close()
-
-
-def _watches(world: World, *programs: str) -> list[Watch]:
-    found: list[Watch] = []
-    for program in programs:
-        if program == CONTROLLER:
-            found += [watch for one in world.controllers for watch in one.watches]
-        elif program in world.actuators:
-            found += world.actuators[program].watches
-    return [watch for watch in found if watch.group.alive]
+    for stream in world.api.streams_of("" if program == CONTROLLER else program):
+        stream.close()
 
 
 def clock(world: World, host: str, rate: str) -> None:
@@ -211,8 +199,8 @@ def newer_protocol(world: World, guest: str) -> None:
         return
     changes = {"min_protocol": PROTOCOL + 1, "request_id": "newer#1"}
     raised = authority.model_copy(update={**changes, "epoch": authority.epoch + 1})
-    uid = mirror.metadata.uid
-    world.api.server.swap_authority(mirror.key, uid, authority.epoch, raised)
+    status = mirror.status.model_copy(update={"authority": raised})
+    world.api.server.put(mirror.model_copy(update={"status": status}))
 
 
 def lose_records(world: World, host: str) -> None:
@@ -265,7 +253,7 @@ def mend_all(world: World) -> None:
     for program in (*world.hosts, CONTROLLER):
         if world.network.slow_s.get("" if program == CONTROLLER else program):
             slow(world, program, "0")
-        if ("" if program == CONTROLLER else program) in world.api.lag_s:
+        if ("" if program == CONTROLLER else program) in world.api.watch_lag_s:
             watch_lag(world, program, "0")
     world.network.delay_s.clear()
     world.network.slow_way_s.clear()

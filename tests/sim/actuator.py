@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sim.api import Api, Client
+from sim.apiserver import SimTransport
 from sim.host import STATE, Machine
 from sim.kernel import Group, Signal
 from sim.loop import Loop
-from sim.ports import Api as ApiPort
 from sim.ports import Drbd, Libvirt, Network
-from sim.watch import Watch
+from tandem_actuator.adapters.kube_api import KubeApi
 from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.permit import PermitFile
 from tandem_actuator.adapters.records import FileRecords
@@ -29,6 +28,7 @@ from tandem_actuator.program import Outside, program
 from tandem_actuator.unit import Unit
 from tandem_actuator.watchdog import KeptWatchdog, NoWatchdog
 from tandem_api.authority import Instance
+from tandem_kube import KubeClient
 from tandem_scenario.scenario import ANY_EFFECT
 
 RUN = Path("/run/tandem")
@@ -88,12 +88,14 @@ class Answer:
 
 
 class Actuator:
-    """One run. ``ended``: told when the program ends by itself, and why."""
+    """One run. ``transport``: its way to the API server. ``ended``: told when the program ends by
+    itself, and why.
+    """
 
     def __init__(
         self,
         machine: Machine,
-        api: Api,
+        transport: Callable[[Group], SimTransport],
         crash: Crash,
         ended: Callable[[BaseException | None], None],
     ) -> None:
@@ -103,22 +105,27 @@ class Actuator:
         self.loop = Loop(machine.kernel, self.group, machine.boottime_s, ended)
         machine.runs_started += 1
         self.drbd = Drbd(machine)
-        self.api = ApiPort(Client(api, self.name, self.group))
-        self.program = program(self._outside(), Metrics(), self._driver())
+        chance = random.Random(machine.kernel.random.getrandbits(64))
+        client = KubeClient(
+            transport(self.group), "tandem-actuator", wall=machine.host.log.moment, chance=chance
+        )
+        metrics = Metrics()
+        api = KubeApi(client, metrics.watch_restarted)
+        self.program = program(self._outside(api, chance), metrics, self._driver())
 
-    def _outside(self) -> Outside:
+    def _outside(self, api: KubeApi, chance: random.Random) -> Outside:
         machine = self.machine
         instance = Instance(
             node=self.name, boot_id=machine.boot_id, run_id=f"run{machine.runs_started}"
         )
         ports = Ports(
-            api=self.api,
+            api=api,
             drbd=self.drbd,
             libvirt=Libvirt(machine),
             network=Network(machine),
             records=FileRecords(STATE, machine.host.files),
             clock=machine.clock,
-            chance=random.Random(machine.kernel.random.getrandbits(64)),
+            chance=chance,
         )
         configured = machine.host.watchdog_configured
         keeper = machine.keepers.seen_by(self.group)
@@ -147,10 +154,6 @@ class Actuator:
                 return outcome
 
         return Told
-
-    @property
-    def watches(self) -> list[Watch]:
-        return self.api.watches
 
     @property
     def units(self) -> list[Unit]:

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,11 @@ class Log:
     echo: Callable[[str], None] | None = None
 
     def wall(self) -> str:
-        """The time of day, as if a scenario began at midnight. For people only."""
-        minutes, milliseconds = divmod(int(self.now_s() * 1000), 60_000)
-        hours, minutes = divmod(minutes, 60)
-        return f"2026-01-01T{hours:02}:{minutes:02}:{milliseconds / 1000:06.3f}+00:00"
+        """The time of day, as if the world began at midnight. For people only."""
+        return self.moment().isoformat(timespec="milliseconds")
+
+    def moment(self) -> datetime:
+        return MIDNIGHT + timedelta(seconds=self.now_s())
 
     def say(self, where: str, what: str) -> None:
         line = Line(self.now_s() - self.origin_s, where, what)

@@ -214,6 +214,11 @@ class Kernel:
         for owner, action in held:
             self.at(self.now_s, owner, action)
 
+    def forget(self) -> None:
+        """Nothing that is due happens any more."""
+        self._due.clear()
+        self.loops.clear()
+
     def run_until(self, end_s: float) -> None:
         """Let everything happen up to this moment."""
         due, pop = self._due, heapq.heappop

@@ -208,6 +208,8 @@ class Loop:
                 if not task.done():
                     with contextlib.suppress(BaseException):
                         task.get_coro().close()
+            self._tasks.clear()
+            self._ready.clear()
         finally:
             events._set_running_loop(before)
 

@@ -6,102 +6,21 @@ They hold no decision: who calls them, when and why is the product's doing. Call
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from sim.api import Client
 from sim.drbd import Replica
 from sim.host import Machine
 from sim.loop import played
-from sim.watch import Listed, News, Watch
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DomainState, DrbdView, Metadata
 from tandem_actuator.ports import (
-    Changed,
     DrbdEvent,
-    R,
-    Removed,
-    Synced,
 )
-from tandem_api.authority import Authority, Instance
-from tandem_api.guest import Guest, GuestReport
-from tandem_api.lease import Heartbeat, HeartbeatContent
-from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror, ReplicaReport
-from tandem_api.timing import API_TIMEOUT_S, RENEW_TIMEOUT_S
+from tandem_api.guest import Guest
+from tandem_api.mirror import Mirror
 
 COMMAND_S = (0.03, 0.15)
 QUERY_S = (0.002, 0.02)
 EVENT_S = (0.005, 0.05)
-
-
-@dataclass
-class Api:
-    """One actuator's way to the API server."""
-
-    client: Client
-    watches: list[Watch] = field(default_factory=list)
-
-    async def read_mirror(self, key: ObjectKey) -> Mirror:
-        server = self.client.api.server
-        return await played(self.client.call(lambda: server.get(Mirror, key), API_TIMEOUT_S))
-
-    async def read_heartbeat(self, host: str) -> Heartbeat | None:
-        leases = self.client.api.server.leases
-        return await played(self.client.call(lambda: leases.get(host), API_TIMEOUT_S))
-
-    async def swap_authority(
-        self, key: ObjectKey, uid: str, expected_epoch: int, authority: Authority
-    ) -> Mirror:
-        server = self.client.api.server
-
-        def swap() -> Mirror:
-            return server.swap_authority(key, uid, expected_epoch, authority)
-
-        return await played(self.client.call(swap, API_TIMEOUT_S, write=True))
-
-    async def renew(self, heartbeat: HeartbeatContent) -> str:
-        server = self.client.api.server
-        call = self.client.call(lambda: server.renew(heartbeat), RENEW_TIMEOUT_S, write=True)
-        return await played(call)
-
-    async def report_replica(
-        self, key: ObjectKey, host: str, report: ReplicaReport, shown: ReplicaReport | None = None
-    ) -> None:
-        server = self.client.api.server
-        await played(
-            self.client.call(
-                lambda: server.report(Mirror, key, "replicas", host, report),
-                API_TIMEOUT_S,
-                write=True,
-            )
-        )
-
-    async def report_guest(
-        self, key: ObjectKey, host: str, report: GuestReport, shown: GuestReport | None = None
-    ) -> None:
-        server = self.client.api.server
-        await played(
-            self.client.call(
-                lambda: server.report(Guest, key, "hosts", host, report), API_TIMEOUT_S, write=True
-            )
-        )
-
-    async def report_host(self, name: str, instance: Instance, versions: Mapping[str, str]) -> None:
-        """What it says is judged by nobody here."""
-
-    async def watch(self, kind: type[R]) -> AsyncIterator[Synced[R] | Changed[R] | Removed]:
-        told: asyncio.Queue[News] = asyncio.Queue()
-        watch = Watch(self.client, kind, told.put_nowait)
-        self.watches.append(watch)
-        watch.begin()
-        while True:
-            news: Any = await told.get()
-            if isinstance(news, Listed):
-                yield Synced(news.objects)  # type: ignore[arg-type]
-            elif isinstance(news, ObjectKey):
-                yield Removed(news)
-            else:
-                yield Changed(news)
 
 
 @dataclass

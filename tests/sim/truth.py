@@ -7,7 +7,7 @@ referee's checks.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sim.api import Server
+from sim.apiserver import Server
 from sim.disk import Backing, better
 from sim.drbd import Replica
 from sim.drbd_state import attached

@@ -3,12 +3,14 @@
 The verbs of a scenario are methods here. Called by ``scenario`` and by tests.
 """
 
+import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 
 from sim.actuator import Actuator, Awaited, Crash
-from sim.api import Api, Backup
+from sim.apiserver import Api, NewerTransport, Server, SimTransport
+from sim.apiserver.store import Backup
 from sim.controller import Controller
 from sim.disk import Backing
 from sim.drbd import Replica
@@ -16,7 +18,6 @@ from sim.events import Log
 from sim.host import Host, Machine
 from sim.kernel import Command, Group, Kernel, Sleep, WaitFor
 from sim.network import Network
-from sim.newer import NewerApi
 from sim.pair import Pair
 from sim.referee import Referee
 from sim.truth import Truth
@@ -58,7 +59,14 @@ class World:
         self.kernel = Kernel("boot")
         self.log = Log(lambda: self.kernel.now_s)
         self.network = Network()
-        self.api = Api(self.kernel, self.network)
+        kernel, ways = self.kernel, Group("ways to the API")
+        self.api = Api(
+            Server(lambda: kernel.now_s, self.log.wall),
+            self.network,
+            kernel.random,
+            lambda delay_s, action: kernel.after(delay_s, ways, action),
+            lambda: kernel.now_s,
+        )
         timing = PROFILES[Profile(self.plan.profile)]
         residue_s = (
             timing.link_detection_seconds
@@ -222,8 +230,13 @@ class World:
 
     def discard(self) -> None:
         """It has been looked at. What its programs were doing ends."""
-        for loop in self.kernel.loops:
-            loop.discard()
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        try:
+            for loop in self.kernel.loops:
+                loop.discard()
+            self.kernel.forget()
+        finally:
+            sys.unraisablehook = hook
 
     # -- what hosts call back
 
@@ -239,7 +252,8 @@ class World:
             if name not in self.actuators or not self.actuators[name].group.alive:
                 crash = self.crashes.setdefault(name, Crash())
                 ended = partial(self._program_ended, name)
-                self.actuators[name] = Actuator(machine, self._api_of(name), crash, ended)
+                way = self._way(name, lambda: machine.group.alive)
+                self.actuators[name] = Actuator(machine, way, crash, ended)
                 self.log.say(name, "the actuator starts")
                 self.actuators[name].begin()
 
@@ -359,8 +373,8 @@ class World:
         self.controllers_started += 1
         name = f"controller-{self.controllers_started}"
         ended = partial(self._program_ended, name)
-        api = self._api_of("controller")
-        controller = Controller(self.kernel, api, self.log, name, ended, stubborn=stubborn)
+        way = self._way("controller", lambda: True)
+        controller = Controller(self.kernel, way, self.log, name, ended, stubborn=stubborn)
         self.controllers.append(controller)
         controller.begin()
 
@@ -383,8 +397,11 @@ class World:
         self.controllers = self.controllers[-1:]
         self.controller_start()
 
-    def _api_of(self, program: str) -> Api:
-        return NewerApi(self.api) if program in self.newer else self.api
+    def _way(self, program: str, machine: Callable[[], bool]) -> Callable[[Group], SimTransport]:
+        """A program's way to the API server."""
+        kind = NewerTransport if program in self.newer else SimTransport
+        host = program if program in self.hosts else ""
+        return lambda group: kind(self.api.wire(host, lambda: group.alive, machine))
 
     def upgrade(self, program: str, *, newer: bool = True) -> None:
         """It ends, and another version of it is started."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sim.api import merged
+from sim.apiserver.patches import merged
 from tandem_actuator.adapters.kube_api import _whole
 from tandem_api.guest import GuestReport
 from tandem_api.meta import Model
