@@ -14,8 +14,10 @@ from sim.apiserver import SimTransport
 from sim.host import STATE, Machine
 from sim.kernel import Group, Signal
 from sim.loop import Loop
-from sim.ports import Drbd, Libvirt, Network
+from sim.ports import Drbd
 from tandem_actuator.adapters.kube_api import KubeApi
+from tandem_actuator.adapters.libvirt import LibvirtHost
+from tandem_actuator.adapters.network import TapNetwork
 from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.permit import PermitFile
 from tandem_actuator.adapters.records import FileRecords
@@ -105,6 +107,7 @@ class Actuator:
         self.loop = Loop(machine.kernel, self.group, machine.boottime_s, ended)
         machine.runs_started += 1
         self.drbd = Drbd(machine)
+        self.group.told.append(self._told)
         chance = random.Random(machine.kernel.random.getrandbits(64))
         client = KubeClient(
             transport(self.group), "tandem-actuator", wall=machine.host.log.moment, chance=chance
@@ -112,6 +115,11 @@ class Actuator:
         metrics = Metrics()
         api = KubeApi(client, metrics.watch_restarted)
         self.program = program(self._outside(api, chance), metrics, self._driver())
+
+    def _told(self) -> None:
+        """A program that has ended holds no connection any more."""
+        if not self.group.alive:
+            self.machine.libvirt.hang_up_on(self.loop.asyncio)
 
     def _outside(self, api: KubeApi, chance: random.Random) -> Outside:
         machine = self.machine
@@ -121,8 +129,8 @@ class Actuator:
         ports = Ports(
             api=api,
             drbd=self.drbd,
-            libvirt=Libvirt(machine),
-            network=Network(machine),
+            libvirt=LibvirtHost(machine.libvirt, machine.libvirt.processes),
+            network=TapNetwork(machine.libvirt.processes, machine.libvirt.taps),
             records=FileRecords(STATE, machine.host.files),
             clock=machine.clock,
             chance=chance,

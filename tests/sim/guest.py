@@ -11,6 +11,8 @@ from typing import Protocol
 from sim.drbd import Replica
 from sim.drbd_state import Write
 from sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
+from tandem_actuator.core.model import Role
+from tandem_actuator.ports import CommandFailed
 
 BOOT_S = 0.5
 PERIOD_S = 0.1
@@ -71,6 +73,16 @@ class Run:
     def stuck(self) -> bool:
         """Whether a write is pending, so that its process cannot go away."""
         return bool(self.replica.in_flight or self.replica.blocked)
+
+    def open(self) -> None:
+        """QEMU takes its disks, before it executes anything. Raises: CommandFailed."""
+        if self.replica.role is not Role.PRIMARY:
+            raise CommandFailed("could not open disk: read-only")
+        self.replica.opened = True
+
+    def close(self) -> None:
+        """Its QEMU is gone."""
+        self.replica.opened = False
 
     def _live(self) -> Generator[Command, bool, None]:
         yield Sleep(BOOT_S)

@@ -4,6 +4,7 @@
 Called by ``world`` (power), ``actuator`` and ``driver``.
 """
 
+import random
 import re
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
@@ -15,11 +16,12 @@ from sim.events import Log
 from sim.files import SimFiles
 from sim.guest import Referee, Run
 from sim.kernel import Command, Group, Kernel, Sleep
+from sim.libvirt import SimulatedLibvirtd
 from sim.pair import Pair
 from sim.watchdog import Hardware, Keepers
 from tandem_actuator.adapters.records import FileRecords
-from tandem_actuator.core.model import DomainState, Record
-from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
+from tandem_actuator.core.model import Record
+from tandem_actuator.ports import CommandFailed, PortError
 from tandem_api.mirror import Mirror, Protocol
 
 LIBVIRT_READY_S = (4.0, 9.0)
@@ -44,102 +46,21 @@ class Clock:
         return self._machine.host.log.wall()
 
 
-class Libvirt:
-    """Domains of this machine.
+def _libvirtd(machine: "Machine") -> SimulatedLibvirtd:
+    """Its domains are runs of guests on the machine's replicas."""
+    host, kernel = machine.host, machine.kernel
 
-    ``refuses_to_start``: every start fails; ``start_takes_s``: so much longer than usual.
-    ``cannot_kill``: a destroy ends without having stopped anything.
-    """
+    def make(name: str, xml: str, told: Callable[[], None]) -> Run:
+        group, replica = Group(f"{name}@{host.name}", machine.group), machine.replica_in(xml)
+        number, guest = kernel.number("run"), name.replace(".", "/", 1)
+        run = Run(guest, host.name, replica, group, kernel, host.referee, number, kernel.now_s)
+        run.period_s, run.told = host.write_period_s, told
+        return run
 
-    def __init__(self, machine: "Machine") -> None:
-        self.machine, self.ready = machine, False
-        self.refuses_to_start = self.cannot_kill = False
-        self.start_takes_s = 0.0
-        self.runs: dict[str, Run] = {}
-        self.network_cut: set[str] = set()
-        self.told: Callable[[str], None] = lambda name: None
+    def after(delay_s: float, action: Callable[[], None]) -> None:
+        kernel.after(delay_s, machine.group, action)
 
-    def mend(self) -> None:
-        """It answers, and does what it is told."""
-        self.ready, self.refuses_to_start, self.cannot_kill = True, False, False
-        self.start_takes_s = 0.0
-
-    def become_ready(self) -> Generator[Command, bool, None]:
-        yield Sleep(self.machine.kernel.between(*LIBVIRT_READY_S))
-        self.ready = True
-
-    def states(self) -> dict[str, DomainState]:
-        """Raises: PortError."""
-        if not self.ready:
-            raise PortError("libvirtd does not answer")
-        self.bury()
-        return dict.fromkeys(self.runs, DomainState.RUNNING)
-
-    def bury(self) -> None:
-        """Processes that were killed go away once nothing they wrote is pending."""
-        for name, run in list(self.runs.items()):
-            if not run.executing and not run.stuck:
-                run.replica.opened = False
-                del self.runs[name]
-
-    def start(self, name: str, xml: str) -> Generator[Command, bool, None]:
-        if not self.ready:
-            raise CommandFailed("libvirtd does not answer")
-        machine = self.machine
-        if name in self.states():
-            raise CommandFailed("domain exists already")
-        number, ordered_s = machine.kernel.number("run"), machine.kernel.now_s
-        takes_s = machine.kernel.between(*START_S) + self.start_takes_s
-        yield Sleep(min(takes_s, START_TIMEOUT_S))
-        if takes_s > START_TIMEOUT_S:
-            raise CommandTimeout("no answer to the start")
-        if self.refuses_to_start:
-            raise CommandFailed("internal error: process exited while connecting to monitor")
-        replica = machine.replica_in(xml)
-        if replica.role.value != "Primary":
-            raise CommandFailed("could not open disk: read-only")
-        group, host = Group(f"{name}@{machine.host.name}", machine.group), machine.host
-        guest, kernel = name.replace(".", "/", 1), machine.kernel
-        run = Run(guest, host.name, replica, group, kernel, host.referee, number, ordered_s)
-        run.period_s = host.write_period_s
-        run.told = lambda: self.told(name)
-        self.runs[name] = run
-        self.network_cut.discard(name)
-        run.begin()
-
-    def cut_network(self, name: str) -> None:
-        """What the guest says reaches nobody any more."""
-        self.network_cut.add(name)
-        if name in self.runs:
-            self.runs[name].heard = False
-
-    def shutdown(self, name: str) -> None:
-        if name in self.states():
-            self.runs[name].asked_to_stop = True
-
-    def destroy(self, name: str) -> Generator[Command, bool, None]:
-        """SIGKILL, with or without libvirtd: its processors stop, but while a write is pending
-        its process lingers. Raises: KilledNotGone.
-        """
-        self.bury()
-        if name not in self.runs:
-            return
-        yield Sleep(self.machine.kernel.between(*DESTROY_S))
-        if self.cannot_kill:
-            yield Sleep(DESTROY_TIMEOUT_S)
-            raise CommandTimeout("the process cannot be killed")
-        run = self.runs.get(name)
-        if run is None:
-            return
-        run.end("destroyed")
-        self.bury()
-        waited_s = 0.0
-        while name in self.runs:
-            if waited_s >= DESTROY_TIMEOUT_S:
-                raise KilledNotGone("killed, but a frozen disk holds its process")
-            yield Sleep(0.1)
-            waited_s += 0.1
-            self.bury()
+    return SimulatedLibvirtd(after, random.Random(kernel.random.getrandbits(64)), make)
 
 
 @dataclass
@@ -159,7 +80,7 @@ class Machine:
     def __post_init__(self) -> None:
         kernel, chance = self.kernel, self.kernel.random
         self._true_s, self._boottime_s = self.booted_at_s, 1.0
-        self.clock, self.libvirt = Clock(self), Libvirt(self)
+        self.clock, self.libvirt = Clock(self), _libvirtd(self)
         self.run_files = SimFiles(chance, tmpfs=True)
         self.hardware = Hardware(kernel, self.group, self.boottime_s, self.reset, chance)
         self.hardware.present = self.host.has_watchdog
@@ -183,7 +104,7 @@ class Machine:
             self.kernel.resume(self.group)
 
     def begin(self) -> None:
-        self.kernel.spawn(self.group, self.libvirt.become_ready())
+        self.libvirt.boot()
 
     def reset(self, why: str) -> None:
         self.host.log.say(self.host.name, f"resets: {why}")

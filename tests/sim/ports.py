@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from sim.drbd import Replica
 from sim.host import Machine
 from sim.loop import played
-from tandem_actuator.core.domain_xml import domain_name
-from tandem_actuator.core.model import DomainState, DrbdView, Metadata
+from tandem_actuator.core.model import DrbdView, Metadata
 from tandem_actuator.ports import (
     DrbdEvent,
 )
-from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror
 
 COMMAND_S = (0.03, 0.15)
@@ -108,60 +106,3 @@ class Drbd:
 
     async def _command(self) -> None:
         await asyncio.sleep(self._takes(COMMAND_S))
-
-
-@dataclass
-class Libvirt:
-    """The domains of one machine."""
-
-    machine: Machine
-    told: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
-
-    def __post_init__(self) -> None:
-        self.machine.libvirt.told = self._happened
-
-    def _happened(self, name: str) -> None:
-        """An event comes a little later, if libvirtd is there to send it."""
-        kernel, group = self.machine.kernel, self.machine.group
-        if self.machine.libvirt.ready:
-            kernel.after(kernel.between(*EVENT_S), group, lambda: self.told.put_nowait(name))
-
-    async def states(self) -> Mapping[str, DomainState]:
-        await asyncio.sleep(0.01)
-        return self.machine.libvirt.states()
-
-    async def events(self) -> AsyncIterator[str]:
-        while True:
-            yield await self.told.get()
-
-    async def start(self, guest: Guest, xml: str) -> None:
-        await self._command()
-        await played(self.machine.libvirt.start(domain_name(guest), xml))
-
-    async def shutdown(self, name: str) -> None:
-        await self._command()
-        self.machine.libvirt.shutdown(name)
-
-    async def destroy(self, name: str) -> None:
-        await self._command()
-        await played(self.machine.libvirt.destroy(name))
-
-    async def disk_closed(self, name: str) -> bool:
-        return name not in self.machine.libvirt.runs
-
-    async def versions(self) -> Mapping[str, str]:
-        return {"libvirt": "9.0.0", "qemu": "7.2.0"}
-
-    async def _command(self) -> None:
-        await asyncio.sleep(self.machine.kernel.between(*COMMAND_S))
-
-
-@dataclass
-class Network:
-    """The taps of one machine."""
-
-    machine: Machine
-
-    async def cut(self, name: str) -> None:
-        await asyncio.sleep(self.machine.kernel.between(*COMMAND_S))
-        self.machine.libvirt.cut_network(name)
