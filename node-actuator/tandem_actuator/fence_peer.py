@@ -22,6 +22,10 @@ be read counts as the first case.
 
 Started by drbdadm with DRBD's environment. It uses the standard library alone and imports nothing
 of Tandem, so that it starts fast and also runs as a plain file: ``python3 -I -S fence_peer.py``.
+
+Whom it asks, for how long and what it makes of an answer are coroutines that need no event loop:
+they ask an ``Outside``, which holds no decision. The real one blocks; the simulator's takes its
+time on a simulated loop.
 """
 
 import json
@@ -30,7 +34,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 
 DEFAULT_SOCKET = "/run/tandem/actuator.sock"
 STAY_FROZEN = 1
@@ -44,6 +48,50 @@ PATIENCE_S = 1.0
 LINE_LIMIT_BYTES = 65536
 
 
+TYPE_CHECKING = False  # typing takes a while to import
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Channel(Protocol):
+        """A connection to the actuator. Closed by whoever asked for it."""
+
+        async def send(self, content: bytes, timeout_s: float) -> None:
+            """Raises: OSError."""
+            ...
+
+        async def receive(self, timeout_s: float) -> bytes:
+            """What has come; empty at the end.
+
+            Raises:
+                TimeoutError: nothing came in this time.
+                OSError: the connection is broken.
+            """
+            ...
+
+        def close(self) -> None: ...
+
+    class Outside(Protocol):
+        """What the program needs from its host."""
+
+        def now_s(self) -> float:
+            """On a clock that only goes on."""
+            ...
+
+        async def sleep(self, seconds: float) -> None: ...
+
+        async def connect(self, timeout_s: float) -> Channel:
+            """Raises: OSError."""
+            ...
+
+        def devices(self) -> str:
+            """/proc/drbd. Raises: OSError."""
+            ...
+
+        def role(self, resource: str) -> str:
+            """What ``drbdsetup role`` says. Raises: OSError, SubprocessError."""
+            ...
+
+
 class NoAnswer(Exception):
     """The actuator is not there, or went away before it answered."""
 
@@ -55,10 +103,7 @@ class BadAnswer(Exception):
 def main() -> int:
     """Entry point: the socket is the first argument, or TANDEM_SOCKET, or the default."""
     path = (sys.argv[1:] or [os.environ.get("TANDEM_SOCKET") or DEFAULT_SOCKET])[0]
-    try:
-        code, message = ask_until_answered(path, question())
-    except Exception as error:  # anything at all: stay frozen
-        code, message = STAY_FROZEN, f"failed: {error!r}"
+    code, message = run(answer(Host(path), question()))
     print(f"tandem-fence-peer: {message} (exit {code})", file=sys.stderr)
     return code
 
@@ -68,36 +113,42 @@ def question() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key.startswith("DRBD_")}
 
 
-def ask_until_answered(path: str, asked: dict[str, str]) -> tuple[int, str]:
+async def answer(outside: "Outside", asked: dict[str, str]) -> tuple[int, str]:
+    """The exit code, and what to tell people."""
+    try:
+        return await ask_until_answered(outside, asked)
+    except Exception as error:  # anything at all: stay frozen
+        return STAY_FROZEN, f"failed: {error!r}"
+
+
+async def ask_until_answered(outside: "Outside", asked: dict[str, str]) -> tuple[int, str]:
     """Ask again and again until there is an answer, or it is not worth waiting any more."""
-    began_s = time.monotonic()
+    began_s = outside.now_s()
     while True:
         try:
-            return ask(path, asked, began_s)
+            return await ask(outside, asked, began_s)
         except (NoAnswer, OSError) as error:
-            if not worth_waiting(asked, began_s):
-                return STAY_FROZEN, f"no actuator at {path}, and no longer needed: {error}"
-        time.sleep(RETRY_S)
+            if not worth_waiting(outside, asked, began_s):
+                return STAY_FROZEN, f"no actuator, and no longer needed: {error}"
+        await outside.sleep(RETRY_S)
 
 
-def ask(path: str, asked: dict[str, str], began_s: float) -> tuple[int, str]:
+async def ask(outside: "Outside", asked: dict[str, str], began_s: float) -> tuple[int, str]:
     """Ask once and wait for the answer.
 
     Raises:
         NoAnswer, OSError: nobody answered.
         BadAnswer: somebody did, and not as agreed.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-        channel.settimeout(CONNECT_TIMEOUT_S)
-        channel.connect(path)
-        channel.sendall(json.dumps(asked).encode() + b"\n")
-        channel.settimeout(PATIENCE_S)
+    channel = await outside.connect(CONNECT_TIMEOUT_S)
+    try:
+        await channel.send(json.dumps(asked).encode() + b"\n", CONNECT_TIMEOUT_S)
         line = b""
         while not line.endswith(b"\n"):
             try:
-                received = channel.recv(4096)
+                received = await channel.receive(PATIENCE_S)
             except TimeoutError:
-                if worth_waiting(asked, began_s):
+                if worth_waiting(outside, asked, began_s):
                     continue
                 return STAY_FROZEN, "the actuator did not answer in time"
             if not received:
@@ -105,6 +156,8 @@ def ask(path: str, asked: dict[str, str], began_s: float) -> tuple[int, str]:
             line += received
             if len(line) > LINE_LIMIT_BYTES:
                 raise BadAnswer("the answer is too long")
+    finally:
+        channel.close()
     return parse(line)
 
 
@@ -115,8 +168,8 @@ def parse(line: bytes) -> tuple[int, str]:
         BadAnswer: it is not one, or its code is none that the actuator may mean.
     """
     try:
-        answer = json.loads(line)
-        code, message = answer["exit_code"], answer.get("message", "")
+        said = json.loads(line)
+        code, message = said["exit_code"], said.get("message", "")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadAnswer(f"not an answer: {line[:200]!r}") from error
     if type(code) is not int or code not in MEANT:
@@ -124,18 +177,16 @@ def parse(line: bytes) -> tuple[int, str]:
     return code, str(message)
 
 
-def worth_waiting(asked: dict[str, str], began_s: float) -> bool:
+def worth_waiting(outside: "Outside", asked: dict[str, str], began_s: float) -> bool:
     """For a Primary always; for a promotion until GIVE_UP_S."""
-    return time.monotonic() - began_s < GIVE_UP_S or role(asked) != "Secondary"
+    return outside.now_s() - began_s < GIVE_UP_S or role(outside, asked) != "Secondary"
 
 
-def role(asked: dict[str, str]) -> str:
+def role(outside: "Outside", asked: dict[str, str]) -> str:
     """This host's role: from /proc/drbd on 8.4, by drbdsetup on 9. Unknown if it cannot be read."""
     try:
-        # Not pathlib: it alone would double the time that this program takes to start.
-        with open("/proc/drbd", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-            found = role_in(file, asked.get("DRBD_MINOR", "").split())
-        return found or role_from_drbdsetup(asked.get("DRBD_RESOURCE", ""))
+        found = role_in(outside.devices().splitlines(), asked.get("DRBD_MINOR", "").split())
+        return found or outside.role(asked.get("DRBD_RESOURCE", ""))
     except (OSError, subprocess.SubprocessError):
         return "Unknown"
 
@@ -149,13 +200,67 @@ def role_in(lines: Iterable[str], minors: list[str]) -> str | None:
     return None
 
 
-def role_from_drbdsetup(resource: str) -> str:
-    """What ``drbdsetup role`` says."""
-    command = ["drbdsetup", "role", resource]
-    shown = subprocess.run(
-        command, capture_output=True, text=True, timeout=ROLE_TIMEOUT_S, check=True
-    )
-    return shown.stdout.strip().partition("/")[0] or "Unknown"
+class Host:
+    """The real outside: every call blocks, so that a coroutine that asks it never waits."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def now_s(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251  # there is no event loop
+
+    async def connect(self, timeout_s: float) -> "Channel":
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            channel.settimeout(timeout_s)
+            channel.connect(self.path)
+        except OSError:
+            channel.close()
+            raise
+        return UnixChannel(channel)
+
+    def devices(self) -> str:
+        # Not pathlib: it alone would double the time that this program takes to start.
+        with open("/proc/drbd", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+            return file.read()
+
+    def role(self, resource: str) -> str:
+        command = ["drbdsetup", "role", resource]
+        shown = subprocess.run(
+            command, capture_output=True, text=True, timeout=ROLE_TIMEOUT_S, check=True
+        )
+        return shown.stdout.strip().partition("/")[0] or "Unknown"
+
+
+class UnixChannel:
+    """A connected socket."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._socket = channel
+
+    async def send(self, content: bytes, timeout_s: float) -> None:
+        self._socket.settimeout(timeout_s)
+        self._socket.sendall(content)
+
+    async def receive(self, timeout_s: float) -> bytes:
+        self._socket.settimeout(timeout_s)
+        return self._socket.recv(4096)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def run(coroutine: Coroutine[None, None, tuple[int, str]]) -> tuple[int, str]:
+    """To its end. With an outside that blocks it never waits for anything else."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        code, message = end.value
+        return code, message
+    raise AssertionError("something in it waits for an event loop")
 
 
 if __name__ == "__main__":

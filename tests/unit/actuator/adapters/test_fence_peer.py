@@ -39,45 +39,6 @@ def says(code: int) -> Answer:
     return answer
 
 
-@pytest.mark.parametrize("code", [1, 4, 6])
-async def test_it_ends_with_what_the_actuator_says(tmp_path: Path, code: int) -> None:
-    async with FenceServer(tmp_path / "s", says(code)):
-        assert await call(tmp_path / "s") == (
-            code,
-            f"tandem-fence-peer: because (exit {code})\n",
-        )
-
-
-async def test_it_passes_drbds_environment_and_nothing_else(tmp_path: Path) -> None:
-    asked: list[Mapping[str, str]] = []
-
-    async def answer(environment: Mapping[str, str]) -> tuple[int, str]:
-        asked.append(environment)
-        return 1, ""
-
-    async with FenceServer(tmp_path / "s", answer):
-        await call(tmp_path / "s")
-    assert asked == [ENVIRONMENT]
-
-
-@pytest.mark.parametrize("code", [0, 3, 5, 7, 2, 255, -1])
-async def test_codes_that_the_actuator_never_means_leave_drbd_frozen(
-    tmp_path: Path, code: int
-) -> None:
-    async with FenceServer(tmp_path / "s", says(code)):
-        assert (await call(tmp_path / "s"))[0] == 1
-
-
-async def test_an_actuator_that_fails_leaves_drbd_frozen(tmp_path: Path) -> None:
-    async def answer(environment: Mapping[str, str]) -> tuple[int, str]:
-        raise RuntimeError("bug")
-
-    async with FenceServer(tmp_path / "s", answer):
-        code, said = await call(tmp_path / "s")
-    assert code == 1
-    assert "bug" in said
-
-
 @pytest.mark.parametrize(
     "line",
     [
@@ -102,42 +63,6 @@ async def test_a_bad_answer_leaves_drbd_frozen(tmp_path: Path, line: bytes) -> N
 
     async with await asyncio.start_unix_server(serve, tmp_path / "s"):
         assert (await call(tmp_path / "s"))[0] == 1
-
-
-async def test_it_waits_for_an_actuator_that_is_not_there_yet(tmp_path: Path) -> None:
-    process = await start(tmp_path / "s")
-    await asyncio.sleep(1.0)
-    assert process.returncode is None
-    async with FenceServer(tmp_path / "s", says(4)), asyncio.timeout(10):
-        assert await process.wait() == 4
-
-
-async def test_it_asks_the_next_run_when_the_actuator_is_restarted(tmp_path: Path) -> None:
-    asked = asyncio.Event()
-
-    async def never(environment: Mapping[str, str]) -> tuple[int, str]:
-        asked.set()
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
-
-    async with FenceServer(tmp_path / "s", never):
-        process = await start(tmp_path / "s")
-        async with asyncio.timeout(10):
-            await asked.wait()
-    async with FenceServer(tmp_path / "s", says(4)), asyncio.timeout(10):
-        assert await process.wait() == 4
-
-
-async def test_questions_are_answered_side_by_side(tmp_path: Path) -> None:
-    both = asyncio.Barrier(2)
-
-    async def answer(environment: Mapping[str, str]) -> tuple[int, str]:
-        await both.wait()
-        return 4, ""
-
-    async with FenceServer(tmp_path / "s", answer):
-        results = await asyncio.gather(call(tmp_path / "s"), call(tmp_path / "s"))
-    assert [code for code, _ in results] == [4, 4]
 
 
 async def test_only_root_may_ask(tmp_path: Path) -> None:
