@@ -18,6 +18,7 @@ from sim.kernel import Command, Group, Kernel, Signal, Sleep
 
 T = TypeVar("T")
 TASKS_KEPT = 256
+UNWINDINGS = 100
 
 
 class Turn:
@@ -207,7 +208,10 @@ class Loop:
             for task in self._tasks:
                 if not task.done():
                     with contextlib.suppress(BaseException):
-                        task.get_coro().close()
+                        # Not close(): it leaves asynchronous generators within as running, which
+                        # the collector then complains of.
+                        for _ in range(UNWINDINGS):
+                            task.get_coro().throw(asyncio.CancelledError())
             self._tasks.clear()
             self._ready.clear()
         finally:

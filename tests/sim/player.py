@@ -31,7 +31,7 @@ def play(
     scenario: Scenario,
     seed: int | None = None,
     echo: Callable[[str], None] | None = None,
-    seen: Callable[[Reviewed], None] = lambda _: None,
+    seen: Callable[[Reviewed], None] | None = None,
 ) -> Result:
     """From beginning to end. Raises: BadScenario: it wants what the simulator cannot do."""
     require_verbs(scenario, {*DOING, Upon.verb}, "the simulator")
@@ -48,7 +48,7 @@ def begin(
     plan: WorldPlan,
     *,
     settled: bool,
-    seen: Callable[[Reviewed], None] = lambda _: None,
+    seen: Callable[[Reviewed], None] | None = None,
     enforced: bool = False,
 ) -> World:
     """A world at its time 0. ``seen`` is told of every write to a status, from the first on.
