@@ -108,7 +108,7 @@ def handler_kill(world: World, host: str) -> None:
     world.log.say("scenario", f"handler kill {host}")
     machine = world.hosts[host].machine
     if machine is not None:
-        machine.handler_kills += 1
+        machine.handlers.kill()
 
 
 def libvirt_refuse(world: World, host: str) -> None:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sim.apiserver import SimTransport
+from sim.handlers import SOCKET
 from sim.host import STATE, Machine
-from sim.kernel import Group, Signal
+from sim.kernel import Group
 from sim.loop import Loop
 from sim.ports import Drbd
+from tandem_actuator.adapters.fence_server import FenceServer
 from tandem_actuator.adapters.kube_api import KubeApi
 from tandem_actuator.adapters.libvirt import LibvirtHost
 from tandem_actuator.adapters.network import TapNetwork
@@ -81,14 +83,6 @@ class Crash:
         return bool(due)
 
 
-@dataclass
-class Answer:
-    """What fence_peer will have said."""
-
-    signal: Signal = field(default_factory=Signal)
-    code: int | None = None
-
-
 class Actuator:
     """One run. ``transport``: its way to the API server. ``ended``: told when the program ends by
     itself, and why.
@@ -120,6 +114,7 @@ class Actuator:
         """A program that has ended holds no connection any more."""
         if not self.group.alive:
             self.machine.libvirt.hang_up_on(self.loop.asyncio)
+            self.machine.handlers.sockets.program_ends()
 
     def _outside(self, api: KubeApi, chance: random.Random) -> Outside:
         machine = self.machine
@@ -168,15 +163,8 @@ class Actuator:
         return self.program.units
 
     def begin(self) -> None:
-        self.loop.begin(self.program.run())
+        self.loop.begin(self._run())
 
-    def fence_peer(self, resource: str) -> Answer:
-        """DRBD's question, as it comes through the socket."""
-        answer = Answer()
-
-        async def ask() -> None:
-            answer.code, _ = await self.program.fence_peer({"DRBD_RESOURCE": resource})
-            answer.signal.give()
-
-        self.loop.call_soon(lambda: self.loop.create_task(ask()))
-        return answer
+    async def _run(self) -> None:
+        async with FenceServer(SOCKET, self.program.fence_peer, self.machine.handlers.sockets):
+            await self.program.run()

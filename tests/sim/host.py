@@ -13,9 +13,11 @@ from pathlib import Path
 from sim.disk import Backing
 from sim.drbd import Replica
 from sim.events import Log
+from sim.fence_channel import proc_drbd
 from sim.files import SimFiles
 from sim.guest import Referee, Run
-from sim.kernel import Command, Group, Kernel, Sleep
+from sim.handlers import Handlers
+from sim.kernel import Command, Group, Kernel
 from sim.libvirt import SimulatedLibvirtd
 from sim.pair import Pair
 from sim.watchdog import Hardware, Keepers
@@ -75,7 +77,6 @@ class Machine:
     replicas: dict[str, Replica] = field(default_factory=dict)
     minors: dict[int, str] = field(default_factory=dict)
     runs_started: int = 0
-    handler_kills: int = 0
 
     def __post_init__(self) -> None:
         kernel, chance = self.kernel, self.kernel.random
@@ -85,6 +86,12 @@ class Machine:
         self.hardware = Hardware(kernel, self.group, self.boottime_s, self.reset, chance)
         self.hardware.present = self.host.has_watchdog
         self.keepers = Keepers(kernel, self.group, self.hardware, self.clock, chance)
+        self.handlers = Handlers(kernel, self.group, self.boottime_s, chance, self._devices)
+
+    def _devices(self) -> str:
+        """/proc/drbd."""
+        roles = ((minor, self.replicas[name].role.value) for minor, name in self.minors.items())
+        return proc_drbd(roles)
 
     def boottime_s(self) -> float:
         """CLOCK_BOOTTIME: it goes on while the machine is paused, at the machine's rate."""
@@ -148,7 +155,6 @@ class Host:
     on_reset: Callable[["Host"], None] = lambda host: None
     on_boot: Callable[["Host"], None] = lambda host: None
     on_change: Callable[["Host", Replica], None] = lambda host, replica: None
-    ask_actuator: "Callable[[Machine, str], Generator[Command, bool, int]] | None" = None
 
     def __post_init__(self) -> None:
         self.files = SimFiles(self.kernel.random)
@@ -235,6 +241,5 @@ class Host:
 
     def _handler(self, machine: Machine, name: str) -> Generator[Command, bool, int]:
         """drbdadm starts the fence-peer program, which asks the actuator."""
-        yield Sleep(self.kernel.between(0.03, 0.3))
-        assert self.ask_actuator is not None
-        return (yield from self.ask_actuator(machine, name))
+        minors = [minor for minor, resource in machine.minors.items() if resource == name]
+        return (yield from machine.handlers.ask(name, minors))

@@ -16,7 +16,7 @@ from sim.disk import Backing
 from sim.drbd import Replica
 from sim.events import Log
 from sim.host import Host, Machine
-from sim.kernel import Command, Group, Kernel, Sleep, WaitFor
+from sim.kernel import Command, Group, Kernel, Sleep
 from sim.network import Network
 from sim.pair import Pair
 from sim.referee import Referee
@@ -38,7 +38,6 @@ BOOT_S = (3.0, 8.0)
 SETTLE_LIMIT_S = 120.0
 LOOK_S = 0.25
 HOSTS_FIRST_S = 3.0
-HANDLER_DIED = 20
 CUT_S = 0.5
 """Between the moment at which a guest may run no more and the end of its network."""
 
@@ -99,7 +98,7 @@ class World:
         host = Host(plan.name, plan.site, self.kernel, self.log, self.referee, rate=plan.clock_rate)
         host.has_watchdog = host.watchdog_configured = plan.watchdog != "None"
         host.on_boot, host.on_reset = self._booted, self._was_reset
-        host.on_change, host.ask_actuator = self._drbd_changed, self._ask_actuator
+        host.on_change = self._drbd_changed
         return host
 
     # -- objects
@@ -289,31 +288,6 @@ class World:
         if actuator is None or machine is None or not actuator.group.awake:
             return False
         return machine.libvirt.ready and not machine.libvirt.cannot_kill
-
-    def _ask_actuator(self, machine: Machine, resource: str) -> Generator[Command, bool, int]:
-        """The fence-peer program: it asks again until it is answered, or nobody waits any more."""
-        began_s, kills = self.kernel.now_s, machine.handler_kills
-        replica = machine.replicas[resource]
-        while True:
-            actuator = self.actuator_of(machine.host.name)
-            if actuator is not None:
-                answer = actuator.fence_peer(resource)
-                while answer.code is None and actuator.group.alive:
-                    yield WaitFor(answer.signal, 0.2)
-                    if machine.handler_kills != kills:
-                        return HANDLER_DIED
-                    if not self._worth_waiting(replica, began_s):
-                        return 1
-                if answer.code is not None:
-                    return answer.code
-            if not self._worth_waiting(replica, began_s):
-                return 1
-            yield Sleep(0.2)
-            if machine.handler_kills != kills:
-                return HANDLER_DIED
-
-    def _worth_waiting(self, replica: Replica, began_s: float) -> bool:
-        return self.kernel.now_s - began_s < 6.0 or replica.role.value != "Secondary"
 
     # -- what can be done to it
 
