@@ -34,8 +34,18 @@ def tried(name: str, notices: str) -> dict[str, object]:
     return verdict
 
 
-@pytest.mark.parametrize("mutant", KNOWN, ids=by_name)
-def test_what_is_known_to_notice_does(mutant: Mutant) -> None:
+BY_SCENARIO = [mutant for mutant in KNOWN if "::" not in mutant.dies_by]
+BY_TEST = [mutant for mutant in KNOWN if "::" in mutant.dies_by]
+
+
+@pytest.mark.parametrize("mutant", BY_SCENARIO, ids=by_name)
+def test_its_scenario_notices(mutant: Mutant) -> None:
+    assert tried(mutant.name, mutant.dies_by)["killed_by"] == mutant.dies_by
+
+
+@pytest.mark.mutants
+@pytest.mark.parametrize("mutant", BY_TEST, ids=by_name)
+def test_its_test_notices(mutant: Mutant) -> None:
     assert tried(mutant.name, mutant.dies_by)["killed_by"] == mutant.dies_by
 
 

@@ -26,18 +26,20 @@ class _End:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.arrived = asyncio.StreamReader(LINE_LIMIT_BYTES, loop)
         self.closed = False
+        self._lost = False
 
     async def readline(self) -> bytes:
         return await self.arrived.readline()
 
     def write(self, data: bytes) -> None:
         """It is there at once, unless nobody is."""
-        if not self.closed and not self.other.closed:
+        self._lost = self.other.closed
+        if not self.closed and not self._lost:
             self.other.arrived.feed_data(data)
 
     async def drain(self) -> None:
         await asyncio.sleep(0)
-        if self.other.closed:
+        if self._lost:
             raise BrokenPipeError("the other end is closed")
 
     def close(self) -> None:
