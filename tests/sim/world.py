@@ -4,9 +4,11 @@ The verbs of a scenario are methods here. Called by ``scenario`` and by tests.
 """
 
 import sys
+import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar
 
 from sim.actuator import Actuator, Awaited, Crash
 from sim.apiserver import Api, NewerTransport, Server, SimTransport
@@ -46,15 +48,18 @@ class ProgramEnded(Exception):
     """A program ended that should run for ever."""
 
 
-@dataclass
+@dataclass(eq=False)
 class World:
-    """The running simulation."""
+    """The running simulation. ``living``: who has not been discarded and is not forgotten yet."""
+
+    living: ClassVar["weakref.WeakSet[World]"] = weakref.WeakSet()
 
     plan: WorldPlan
     kernel: Kernel = field(init=False)
     crashes: dict[str, Crash] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.living.add(self)
         self.kernel = Kernel("boot")
         self.log = Log(lambda: self.kernel.now_s)
         self.network = Network()
@@ -228,7 +233,8 @@ class World:
             self.referee.look()
 
     def discard(self) -> None:
-        """It has been looked at. What its programs were doing ends."""
+        """What its programs were doing ends: collected in the middle of it, they would complain."""
+        self.living.discard(self)
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         try:
             for loop in self.kernel.loops:
