@@ -163,6 +163,8 @@ class Discarded(Protocol):
 
     def discard(self) -> None: ...
 
+    def unheard(self) -> list[BaseException]: ...
+
 
 class Kernel:
     """The clock and what is due."""

@@ -182,7 +182,7 @@ class Loop:
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self.asyncio, name=name, context=context)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         if len(self._tasks) >= self._prune_at:
-            self._tasks = [kept for kept in self._tasks if not kept.done()]
+            self._tasks = [t for t in self._tasks if not t.done() or _is_unheard(t)]
             self._prune_at = 2 * len(self._tasks) + TASKS_KEPT
         self._tasks.append(task)
         return task
@@ -223,12 +223,15 @@ class Loop:
     def unheard(self) -> list[BaseException]:
         """What tasks ended with and nobody has fetched: bugs, which a real loop only logs."""
         found = []
-        for task in self._tasks:
-            if task.done() and not task.cancelled() and task._log_traceback:
-                error = task.exception()
-                assert error is not None
-                found.append(error)
+        for task in filter(_is_unheard, self._tasks):
+            error = task.exception()
+            assert error is not None
+            found.append(error)
         return found
+
+
+def _is_unheard(task: "asyncio.Task[Any]") -> bool:
+    return task.done() and not task.cancelled() and bool(task._log_traceback)
 
 
 async def played(program: Generator[Command, bool, T]) -> T:

@@ -79,7 +79,13 @@ def go_on(world: World, scenario: Scenario, echo: Callable[[str], None] | None =
         # A bug in a program, or a state that must not be: as grave as a broken promise.
         world.referee.problems.append(f"a program crashed: {type(error).__name__}: {error}")
         world.log.say("bug", "".join(traceback.format_exception(error)[-3:]).strip())
-    return Result(world.referee.problems + judge.problems, world.log.lines)
+    return Result(world.referee.problems + judge.problems + unheard(world), world.log.lines)
+
+
+def unheard(world: World) -> list[str]:
+    """Exceptions that ended a task of some program, and that nobody there has fetched."""
+    errors = [error for loop in world.kernel.loops for error in loop.unheard()]
+    return [f"a task ended, and nobody heard why: {error!r}" for error in errors]
 
 
 def _run(world: World, scenario: Scenario, judge: Judge) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from sim.logs import logged_into
-from sim.player import Seen, begin
+from sim.player import Seen, begin, unheard
 from sim.verbs import take
 from sim.world import World
 from tandem_scenario.judge import unmet
@@ -59,7 +59,7 @@ def _tried(scenario: Scenario, world: World) -> Outcome:
         outcome.problems.append(
             f"a program crashed: {type(error).__name__}: {error} ({where.name}, {where.lineno})"
         )
-    outcome.problems = world.referee.problems + outcome.problems
+    outcome.problems = world.referee.problems + outcome.problems + unheard(world)
     outcome.simulated_s = world.kernel.now_s - began_s
     outcome.takeovers = world.referee.takeovers
     outcome.starts = sum(len(history.runs) for history in world.referee.histories.values())
