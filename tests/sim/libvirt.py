@@ -67,6 +67,8 @@ class SimulatedLibvirtd:
         self.processes, self.make_guest = ProcessTable(after, chance), make_guest
         self.taps = TapTable(self.processes)
         self.active: dict[str, Active] = {}
+        self._launching: set[str] = set()
+        """Names that are taken by a start whose QEMU is not there yet."""
         self.connections: list[Connection] = []
         self.registrations = self._starts = 0
         self._after, self._chance = after, chance
@@ -108,6 +110,7 @@ class SimulatedLibvirtd:
             self._begin()
         else:
             self._parked.clear()
+            self._launching.clear()
             self._release()
             for connection in self.connections[:]:
                 connection.hang_up(LOST)
@@ -232,7 +235,7 @@ class SimulatedLibvirtd:
                 request.fail(wrong)
             elif guest is None:
                 request.fail("(domain_definition):1: XML error: no name", libvirt.VIR_ERR_XML_ERROR)
-            elif name in self.active:
+            elif name in self.active or name in self._launching:
                 words = f"Requested operation is not valid: domain '{name}' is already active"
                 request.fail(words, libvirt.VIR_ERR_OPERATION_INVALID)
             else:
@@ -244,12 +247,14 @@ class SimulatedLibvirtd:
         name, uuid = (root.findtext(tag, "") for tag in ("name", "uuid"))
         takes_s = self._chance.uniform(*self.start_s) + self.start_takes_s
         self._starts += 1
+        self._launching.add(name)
         domain = Domain(name, uuid, self._starts)
         mark = root.find(f"metadata/{METADATA_TAG}")
         metadata = None if mark is None else ET.tostring(mark, encoding="unicode")
 
         def launch() -> None:
             """QEMU is there, and takes its disks; it waits for libvirt before it executes."""
+            self._launching.discard(name)
             cards = len(root.findall("devices/interface"))
             try:
                 if self.refuses_to_start:
