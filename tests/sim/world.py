@@ -4,7 +4,6 @@ The verbs of a scenario are methods here. Called by ``scenario`` and by tests.
 """
 
 import sys
-import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,9 +49,11 @@ class ProgramEnded(Exception):
 
 @dataclass(eq=False)
 class World:
-    """The running simulation. ``living``: who has not been discarded and is not forgotten yet."""
+    """The running simulation. ``living`` holds them until they are discarded: the collector would
+    end one in the middle of another's step.
+    """
 
-    living: ClassVar["weakref.WeakSet[World]"] = weakref.WeakSet()
+    living: ClassVar[set["World"]] = set()
 
     plan: WorldPlan
     kernel: Kernel = field(init=False)

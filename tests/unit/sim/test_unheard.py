@@ -1,12 +1,14 @@
 """A task that ends with an exception that nobody fetches is a bug, and the world tells it."""
 
 import asyncio
+import gc
 
 import pytest
 
 from sim.kernel import Group, Kernel
 from sim.loop import TASKS_KEPT, Loop
 from sim.player import begin, unheard
+from sim.world import World
 from tandem_scenario.plan import WorldPlan
 
 
@@ -53,3 +55,12 @@ def test_the_world_tells_it() -> None:
     world.kernel.run_until(world.kernel.now_s + 1.0)
     assert unheard(world) == ["a task ended, and nobody heard why: ValueError('a bug')"]
     world.discard()
+
+
+def test_a_world_is_kept_until_it_is_discarded() -> None:
+    """Collected in the middle of another's step, its programs would complain of their end."""
+    begin(WorldPlan(), settled=True)
+    gc.collect()
+    (world,) = World.living
+    world.discard()
+    assert not World.living

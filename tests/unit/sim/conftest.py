@@ -1,0 +1,5 @@
+"""Worlds that a test has begun end with it."""
+
+from sim.ending import last_worlds_end, worlds_end
+
+__all__ = ["last_worlds_end", "worlds_end"]
