@@ -2,7 +2,6 @@
 
 import base64
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +12,17 @@ import yaml
 
 from tandem_examples import ROOT
 from tandem_lab.controlplane import ControlPlane, ControlPlaneError
+from tandem_lab.pods.installation import ADMISSION as ADMISSION_HEADING
+from tandem_lab.pods.installation import PAGE
+from tandem_lab.pods.page import section
+from tandem_lab.policies import remove_policies
 
 pytestmark = pytest.mark.integration
 MANIFESTS = ROOT / "manifests"
 ADMISSION = str(MANIFESTS / "admission")
 CONFIGURATION, FORMER = "tandem-validation", "tandem-admission"
 OWN_CA, CA_OF_BEFORE = "bXkgQ0E=", "YmVmb3Jl"
-COMMANDS = re.compile(r"^\$ (openssl (?:.*\\\n)*.*)$", re.MULTILINE)
-SET_CA = re.compile(r"^\$ (ca=.*?\ndone)$", re.MULTILINE | re.DOTALL)
+OPENSSL, SET_CA = "openssl ", ("ca=", "for hook ")
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +30,9 @@ def applied(api_server: ControlPlane) -> Iterator[ControlPlane]:
     api_server.kubectl("apply", "-k", str(MANIFESTS / "default"))
     api_server.kubectl("apply", "-k", ADMISSION)
     yield api_server
-    # Nobody answers to it here, and other tests delete hosts.
+    # Nobody answers to it here, and other tests delete hosts and write any status.
     api_server.kubectl("delete", "-k", ADMISSION)
+    remove_policies(api_server)
 
 
 def hooks(plane: ControlPlane, name: str = CONFIGURATION) -> list[dict[str, Any]]:
@@ -57,6 +60,12 @@ def with_empty_authorities() -> str:
     for hook in raw["webhooks"]:
         hook["clientConfig"]["caBundle"] = ""
     return yaml.safe_dump(raw)
+
+
+def of_the_page(*beginnings: str) -> list[str]:
+    """The commands about the webhook in docs/installation.md that begin so, word for word."""
+    found = section(PAGE.read_text(), ADMISSION_HEADING)
+    return [command.text for command in found if command.text.startswith(beginnings)]
 
 
 class TestAuthority:
@@ -106,7 +115,7 @@ class TestAuthority:
 
     def test_the_commands_of_the_page_set_it(self, applied: ControlPlane, tmp_path: Path) -> None:
         """The loop in docs/installation.md, word for word, in a shell."""
-        (found,) = SET_CA.findall((ROOT / "docs" / "installation.md").read_text())
+        found = "\n".join(of_the_page(*SET_CA))
         (tmp_path / "ca.crt").write_text("a certificate")
         programs = f"{applied.binaries.kubectl.parent}:{os.environ['PATH']}"
         subprocess.run(
@@ -121,10 +130,7 @@ class TestAuthority:
 
 def test_the_certificate_that_the_page_makes_is_the_services(tmp_path: Path) -> None:
     """Its openssl commands, word for word."""
-    commands = COMMANDS.findall((ROOT / "docs" / "installation.md").read_text())
-    mine = [
-        command for command in commands if "tandem-admission" in command or "tls.csr" in command
-    ]
+    mine = of_the_page(OPENSSL)
     assert len(mine) == 3
     judge = "openssl verify -CAfile ca.crt -purpose sslserver -verify_hostname"
     for command in [*mine, f"{judge} tandem-admission.tandem-system.svc tls.crt"]:

@@ -23,7 +23,7 @@ from tandem_lab.pods.checks import check_rights, logs, memory, scrape
 from tandem_lab.pods.cluster import Cluster
 from tandem_lab.pods.drill import Drill
 from tandem_lab.pods.installation import DEPLOYMENTS, Installation
-from tandem_lab.pods.prepare import NEXT_TAG, TAG, Parts, prepare
+from tandem_lab.pods.prepare import NEXT_TAG, Parts, prepare
 from tandem_lab.settings import LabError
 
 MIB = 1024 * 1024
@@ -106,10 +106,9 @@ def installed(cluster: Cluster, parts: Parts, steps: Steps) -> Iterator[Installa
         cluster.start(parts)
         steps.done("two nodes are Ready")
         installation = Installation(cluster.plane, cluster.directory / "installation")
-        installation.copy_manifests()
-        installation.set_image(TAG)
-        installation.apply()
-        installation.apply_admission()
+        installation.check_out()
+        installation.third_place()
+        installation.admission()
         steps.done("the manifests are applied")
         installation.wait_until_available()
         steps.done("both Deployments are available")

@@ -17,18 +17,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import yaml
-
 from tandem_api.guest import Guest
 from tandem_api.meta import ObjectKey
 from tandem_lab.pods.cluster import Cluster
 from tandem_lab.pods.hosts import Clients, PretendedHost
 from tandem_lab.pods.installation import DEPLOYMENTS, NAMESPACE, Installation
 from tandem_lab.pods.leadership import longest_gap_s, new_leader_s
-from tandem_lab.settings import SOURCE_DIR, LabError
+from tandem_lab.settings import LabError
 
 HOSTS = {"burjassot-1": "burjassot", "tarongers-1": "tarongers"}
-SITES = SOURCE_DIR / "examples/two-sites.yaml"
 GUEST = ObjectKey(namespace="secretaria", name="bancuv3")
 ASSIGNED_TIMEOUT_S = 45.0
 STEADY_TIMEOUT_S = 45.0
@@ -69,19 +66,20 @@ class Drill:
 
     def begin(self) -> None:
         """Sites, hosts with heartbeats, a mirror in sync and a guest that runs."""
-        self._plane.kubectl("apply", "-f", "-", stdin=_fast(SITES.read_text()))
+        self._installation.sites("Fast")
         keys = {name: self._installation.key_for_host(name) for name in HOSTS}
         given = {name: (site, keys[name]) for name, site in HOSTS.items()}
         self.clients = Clients(self.cluster.name, self._plane.admin_kubeconfig(), given)
         self.clients.start()
         self._until(self._sites_are_ready, "both sites Ready")
-        self._plane.kubectl("create", "namespace", GUEST.namespace)
-        self._plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(_objects()))
+        self._installation.first_guest()
         self._until(self._has_authority, "the mirror set up")
         self._mirrored(running="")
         self.clients.call(self._host("burjassot-1").say_in_sync(GUEST, list(HOSTS)))
         guest = self._hosts.until_guest(GUEST, lambda g: bool(assigned(g)), STEADY_TIMEOUT_S)
         self._take(assigned(guest))
+        self._mirrored(running=assigned(guest))
+        self._installation.wait_until_protected()
 
     def end(self) -> None:
         """The hosts fall silent."""
@@ -130,11 +128,9 @@ class Drill:
     # -- upgrade
 
     def upgraded(self, tag: str) -> float:
-        """`kubectl apply -k` with another tag: the longest time without a renewal by a leader."""
+        """In the documented order, to another tag: the longest time without a renewal."""
         began_s = time.monotonic()
-        self._installation.set_image(tag)
-        self._installation.apply()
-        self._installation.upgrade_admission()
+        self._installation.upgrade(tag)
         self._installation.wait_until_available()
         self._until(lambda: self._leader() is not None, "a leader")
         images = [pod["spec"]["containers"][0]["image"] for pod in self.pods("tandem-controller")]
@@ -284,29 +280,3 @@ def _running(guest: Guest) -> bool:
 def _conditions(item: Mapping[str, Any]) -> list[dict[str, str]]:
     status = item.get("status") or {}
     return list(status.get("conditions") or [])
-
-
-def _fast(manifest: str) -> str:
-    """The example's sites, with the quickest failure detector that there is."""
-    documents = list(yaml.safe_load_all(manifest))
-    for document in documents:
-        if document["kind"] == "Site":
-            document["spec"]["profile"] = "Fast"
-    return yaml.safe_dump_all(documents)
-
-
-def _objects() -> list[dict[str, object]]:
-    replicas = [{"host": host, "devices": {"root": "/dev/vg0/bancuv3-root"}} for host in HOSTS]
-    mirror = {"volumes": [{"name": "root", "size": "16Mi"}], "replicas": replicas}
-    guest = {
-        "mirror": GUEST.name,
-        "domain": {"memory": "32Mi", "disks": [{"volume": "root"}]},
-        "placement": {"preferredSite": "burjassot"},
-    }
-    return [_object("Mirror", mirror), _object("Guest", guest)]
-
-
-def _object(kind: str, spec: Mapping[str, object]) -> dict[str, object]:
-    metadata = {"namespace": GUEST.namespace, "name": GUEST.name}
-    api = {"apiVersion": "tandem.dev/v1alpha1", "kind": kind}
-    return {**api, "metadata": metadata, "spec": dict(spec)}

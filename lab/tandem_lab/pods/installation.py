@@ -1,20 +1,24 @@
-"""Install Tandem in the cluster by the steps of docs/installation.md, in their order.
+"""Install Tandem in the cluster by docs/installation.md: its commands, word for word.
 
-The manifests are applied from a copy, since one step writes the image's name into them. Called by
-`make pods` and by the tests.
+They are given in a copy of what a checkout has, since some of them write into it, in a shell where
+the cluster is. Called by `make pods` and by the tests.
 """
 
 from __future__ import annotations
 
-import base64
 import json
+import os
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tandem_lab.controlplane import ControlPlane
+from tandem_lab.controlplane.process import daemon_environment, in_netns
+from tandem_lab.pods import page
+from tandem_lab.pods.page import Command
 from tandem_lab.pods.prepare import IMAGE
 from tandem_lab.settings import SOURCE_DIR
 from tandem_lab.shell import run
@@ -22,51 +26,70 @@ from tandem_lab.shell import run
 NAMESPACE = "tandem-system"
 DEPLOYMENTS = ("tandem-controller", "tandem-admission")
 WEBHOOK = "tandem-validation"
-ADMISSION_NAME = f"tandem-admission.{NAMESPACE}.svc"
-COPIED = ("crds", "manifests")
+PAGE = SOURCE_DIR / "docs/installation.md"
+COPIED = ("crds", "manifests", "examples")
 ROLLOUT_TIMEOUT_S = 90
+COMMANDS_TIMEOUT_S = 150.0
+THIRD_PLACE, ALERTS, ADMISSION = "1. The third place", "Alerts", "The admission webhook"
+KEYS, SITES, GUEST = "2. A key for each host", "4. Sites and hosts", "5. The first guest"
+UPGRADES = "Upgrades"
+SECTIONS = (THIRD_PLACE, ALERTS, ADMISSION, KEYS, SITES, GUEST, UPGRADES)
+"""All that is run here of the page."""
+HOST_OF_THE_PAGE = "burjassot-1"
+WAITS = "kubectl wait guest"
 
 
 class Installation:
-    """One installation, with its manifests in `directory`."""
+    """One installation, from a checkout's files in `directory`."""
 
     def __init__(self, plane: ControlPlane, directory: Path) -> None:
         self._plane = plane
         self._directory = directory
+        self._page = PAGE.read_text()
 
-    def copy_manifests(self) -> None:
-        """A checkout of the manifests, to be edited."""
+    def check_out(self) -> None:
+        """What the page's commands are given in."""
+        shutil.rmtree(self._directory, ignore_errors=True)
         for name in COPIED:
-            shutil.rmtree(self._directory / name, ignore_errors=True)
             shutil.copytree(SOURCE_DIR / name, self._directory / name)
 
-    def set_image(self, tag: str) -> None:
-        """Say which image to run, in the one place for both Deployments."""
+    def third_place(self) -> None:
+        """Controller, rights, policies, lanes, alerts."""
+        self._give(page.section(self._page, THIRD_PLACE))
+        self._give(page.section(self._page, ALERTS))
+
+    def admission(self) -> None:
+        """The webhook: a certificate in a Secret, the manifests, and the CA in them."""
+        found = page.section(self._page, ADMISSION)
+        by_hand = next(n for n, each in enumerate(found) if each.left_out)
+        self._give(found[:by_hand])
+
+    def key_for_host(self, host: str) -> Path:
+        """A kubeconfig by a key that the cluster's own signer certified, with the host's rights."""
+        self._give(page.section(self._page, KEYS), lambda text: text.replace(*_for(host)))
+        return self._directory / f"{host}.kubeconfig"
+
+    def sites(self, profile: str) -> None:
+        """Sites and hosts, of this profile, as somebody would write it into the copied file."""
+        copied, *rest = page.section(self._page, SITES)
+        self._give([copied])
+        path = self._directory / "sites.yaml"
+        path.write_text(with_profile(path.read_text(), profile))
+        self._give(rest)
+
+    def first_guest(self) -> None:
+        """A mirror and a guest, but for the wait until it is protected."""
+        self._give([each for each in self._first_guest() if not each.text.startswith(WAITS)])
+
+    def wait_until_protected(self) -> None:
+        """As the page says to wait for the first guest."""
+        self._give([each for each in self._first_guest() if each.text.startswith(WAITS)])
+
+    def upgrade(self, tag: str) -> None:
+        """In the page's order, with the image's new name in the one place where it stands."""
         path = self._directory / "manifests/image/kustomization.yaml"
         path.write_text(with_image(path.read_text(), IMAGE, tag))
-
-    def apply(self) -> None:
-        """`kubectl apply -k manifests/default`."""
-        self._kubectl("apply", "-k", str(self._directory / "manifests/default"))
-
-    def apply_admission(self) -> None:
-        """The webhook: a certificate in a Secret, the manifests, and the CA in them."""
-        certificate, key = self._directory / "tls.crt", self._directory / "tls.key"
-        self._plane.authority.server([ADMISSION_NAME]).write(certificate, key)
-        self._kubectl(
-            *("-n", NAMESPACE, "create", "secret", "tls", "tandem-admission"),
-            *(f"--cert={certificate}", f"--key={key}"),
-        )
-        self.upgrade_admission()
-        wanted = base64.b64encode(self._plane.ca_certificate).decode()
-        for hook in self.webhooks():
-            patch = {"name": hook["name"], "clientConfig": {"caBundle": wanted}}
-            change = json.dumps({"webhooks": [patch]})
-            self._kubectl("patch", "validatingwebhookconfiguration", WEBHOOK, "-p", change)
-
-    def upgrade_admission(self) -> None:
-        """`kubectl apply -k manifests/admission`, which leaves certificate and CA as they are."""
-        self._kubectl("apply", "-k", str(self._directory / "manifests/admission"))
+        self._give(page.section(self._page, UPGRADES))
 
     def webhooks(self) -> list[dict[str, Any]]:
         """The webhooks, as the API server has them."""
@@ -88,42 +111,33 @@ class Installation:
                 timeout_s=ROLLOUT_TIMEOUT_S + 10.0,
             )
 
-    def key_for_host(self, host: str) -> Path:
-        """A kubeconfig by a key that the cluster's own signer certified, with the host's rights."""
-        key, request = self._directory / f"{host}.key", self._directory / f"{host}.csr"
-        run(
-            [
-                *("openssl", "req", "-new", "-newkey", "ec", "-nodes"),
-                *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", key, "-out", request),
-                *("-subj", f"/O=tandem:hosts/CN=tandem:host:{host}"),
-            ]
-        )
-        certificate = self._signed(f"tandem-{host}", request.read_bytes())
-        rights = (SOURCE_DIR / "manifests/hosts/one-host.yaml").read_text().replace("HOST", host)
-        self._kubectl("apply", "-f", "-", stdin=rights)
-        return self._plane.certificate_kubeconfig(
-            self._directory / f"{host}.kubeconfig", certificate, key.read_bytes()
-        )
+    def _first_guest(self) -> list[Command]:
+        return page.section(self._page, GUEST)
 
-    def _signed(self, name: str, request: bytes) -> bytes:
-        body = {
-            "apiVersion": "certificates.k8s.io/v1",
-            "kind": "CertificateSigningRequest",
-            "metadata": {"name": name},
-            "spec": {
-                "signerName": "kubernetes.io/kube-apiserver-client",
-                "usages": ["client auth"],
-                "request": base64.b64encode(request).decode(),
-            },
+    def _give(
+        self, commands: Sequence[Command], edit: Callable[[str], str] = lambda text: text
+    ) -> None:
+        """To one shell, which ends at the first that fails."""
+        script = "\n".join(edit(each.text) for each in commands if not each.left_out)
+        programs = self._plane.binaries.kubectl.parent
+        environment = {
+            **daemon_environment(),
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "KUBECONFIG": str(self._plane.admin_kubeconfig()),
         }
-        self._kubectl("apply", "-f", "-", stdin=json.dumps(body))
-        self._kubectl("certificate", "approve", name)
-        field = "{.status.certificate}"
-        self._kubectl("wait", f"csr/{name}", f"--for=jsonpath={field}", "--timeout=20s")
-        return base64.b64decode(self._kubectl("get", "csr", name, "-o", f"jsonpath={field}"))
+        run(
+            in_netns(self._plane.netns, ["bash", "-euo", "pipefail", "-c", script]),
+            timeout_s=COMMANDS_TIMEOUT_S,
+            cwd=self._directory,
+            env=environment,
+        )
 
-    def _kubectl(self, *arguments: str, stdin: str = "", timeout_s: float = 60.0) -> str:
-        return self._plane.kubectl(*arguments, stdin=stdin, timeout_s=timeout_s)
+    def _kubectl(self, *arguments: str, timeout_s: float = 60.0) -> str:
+        return self._plane.kubectl(*arguments, timeout_s=timeout_s)
+
+
+def _for(host: str) -> tuple[str, str]:
+    return HOST_OF_THE_PAGE, host
 
 
 def with_image(kustomization: str, new_name: str, tag: str) -> str:
@@ -132,3 +146,12 @@ def with_image(kustomization: str, new_name: str, tag: str) -> str:
     for entry in document["images"]:
         entry.update(newName=new_name, newTag=tag)
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def with_profile(sites: str, profile: str) -> str:
+    """The same sites and hosts, with another failure detector."""
+    documents = list(yaml.safe_load_all(sites))
+    for document in documents:
+        if document["kind"] == "Site":
+            document["spec"]["profile"] = profile
+    return yaml.safe_dump_all(documents)

@@ -1,14 +1,24 @@
 """The parts of the pods' cluster that need no machine."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tandem_lab.pods import cgroups
+from tandem_lab.pods import cgroups, page
 from tandem_lab.pods.configuration import KERNEL_SETTINGS, Folders, boot_script, kubelet_config
 from tandem_lab.pods.images import copied_sources, split_certificates
-from tandem_lab.pods.installation import with_image
+from tandem_lab.pods.installation import (
+    GUEST,
+    HOST_OF_THE_PAGE,
+    PAGE,
+    SECTIONS,
+    SITES,
+    WAITS,
+    with_image,
+    with_profile,
+)
 from tandem_lab.pods.leadership import Seen, longest_gap_s, new_leader_s
 from tandem_lab.pods.network import node_commands
 from tandem_lab.pods.topology import NODES
@@ -39,6 +49,59 @@ class TestImageName:
         assert told["images"] == [
             {"name": "tandem-controller", "newName": "example.org/x", "newTag": "9"}
         ]
+
+
+class TestPage:
+    text = PAGE.read_text()
+
+    def test_prompts_begin_commands_and_other_lines_go_on(self) -> None:
+        blocks = "## A\n```\n$ a \\\n    b\nEND\n$ c\n```\n### B\n```\n# d\n```\n"
+        other = "```\nNAME  AGE\n```\n```yaml\n$ no\n```\n"
+        found = [(each.section, each.where, each.text) for each in page.commands(blocks + other)]
+        third = "the third place"
+        assert found == [
+            ("A", third, "a \\\n    b\nEND"),
+            ("A", third, "c"),
+            ("B", "a host", "d"),
+        ]
+
+    def test_every_command_of_the_third_place_is_run_or_left_out_with_a_reason(self) -> None:
+        """A new section is noticed here before anybody takes it for tried."""
+        told = [each for each in page.commands(self.text) if each.where == "the third place"]
+        forgotten = [each for each in told if each.section not in SECTIONS and not each.left_out]
+        assert forgotten == []
+
+    def test_every_reason_to_leave_one_out_is_about_one(self) -> None:
+        texts = [each.text for each in page.commands(self.text)]
+        unused = [
+            begins for begins in page.LEFT_OUT if not any(t.startswith(begins) for t in texts)
+        ]
+        assert unused == []
+
+    def test_every_section_that_is_run_has_commands(self) -> None:
+        assert all(page.section(self.text, heading) for heading in SECTIONS)
+
+    def test_a_shell_understands_each(self) -> None:
+        for each in page.commands(self.text):
+            subprocess.run(["bash", "-nc", each.text], check=True, timeout=10)
+
+    def test_what_is_edited_between_two_commands_is_a_copy(self) -> None:
+        for heading in (SITES, GUEST):
+            source = SOURCE_DIR / page.section(self.text, heading)[0].text.split()[1]
+            assert source.suffix == ".yaml" and source.exists()
+
+    def test_the_first_guest_is_waited_for(self) -> None:
+        assert page.section(self.text, GUEST)[-1].text.startswith(WAITS)
+
+    def test_the_page_names_the_host_that_others_are_put_for(self) -> None:
+        assert HOST_OF_THE_PAGE in self.text
+
+    def test_only_the_sites_get_a_profile(self) -> None:
+        raws = yaml.safe_load_all(
+            with_profile((SOURCE_DIR / "examples/two-sites.yaml").read_text(), "Fast")
+        )
+        found = [(raw["kind"], raw["spec"].get("profile")) for raw in raws]
+        assert found == [("Site", "Fast"), ("Site", "Fast"), ("Host", None), ("Host", None)]
 
 
 class TestLeadership:
