@@ -94,6 +94,7 @@ def transact(view: View, propose: Proposer) -> Transaction:
     land on the epoch that it was made for, so a later decision cannot be overwritten by it.
     """
     mine: dict[str, float] = {}
+    last = ""
     for _ in range(SWAP_TRIES):
         read = yield ReadMirror()
         if not isinstance(read, MirrorRead):
@@ -117,7 +118,9 @@ def transact(view: View, propose: Proposer) -> Transaction:
             return (yield from _record_won(outcome.mirror, view, fresh.now_s, verdict.force))
         if not isinstance(outcome, SwapLost | SwapUnclear):
             raise UnexpectedOutcome(outcome)
-    return Refusal(Reason.OUTCOME_UNKNOWN, "the swap was lost or unanswered several times")
+        last = outcome.message if isinstance(outcome, SwapUnclear) else "somebody else was quicker"
+    why = f"the swap was lost or unanswered several times; the last time: {last}"
+    return Refusal(Reason.OUTCOME_UNKNOWN, why)
 
 
 def _record_won(mirror: Mirror, view: View, since_s: float, force: bool = False) -> Transaction:

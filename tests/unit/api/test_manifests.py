@@ -27,9 +27,10 @@ ALERT_NAMES = {
     "TandemTakeoverBlocked",
     "TandemControllerAbsent",
     "TandemWatchKeepsDying",
+    "TandemWriteRefused",
 }
-OF_EACH_PROGRAM = {"TandemWatchKeepsDying"}
-"""What a program counts of itself is true whether or not it leads."""
+OF_EACH_PROGRAM = {"TandemWatchKeepsDying", "TandemWriteRefused"}
+"""What a program or the API server counts of itself is true whoever leads."""
 
 
 def rules() -> list[dict[str, Any]]:

@@ -110,13 +110,15 @@ class TestTransaction:
         outside = Outside(
             mirror(earlier),
             drbd(Role.PRIMARY),
-            script={fx.Swap: [fx.SwapUnclear("?")] * procedures.SWAP_TRIES},
+            script={fx.Swap: [fx.SwapUnclear("403: no")] * procedures.SWAP_TRIES},
         )
         known = view(earlier, drbd(Role.PRIMARY))
         finished = play(
             procedures.change_authority(known, rules.adopt, Reason.ADOPTED, "adopted"), outside
         )
         assert (finished.reason, finished.progress) == (Reason.OUTCOME_UNKNOWN, False)
+        # A server's policy that refuses it says why; a person reads it here.
+        assert finished.message.endswith("the last time: 403: no")
         assert not outside.effects(fx.UpdateRecord)
 
     def test_an_impossible_answer_is_a_bug(self) -> None:
