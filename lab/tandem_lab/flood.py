@@ -2,8 +2,8 @@
 
 The flood is a program of its own (``python -m tandem_lab.flood``): it lists the same large
 ConfigMaps over and over on many connections, reads the answers and throws them away. `beats_s`
-measures heartbeats while it does. Called by the benchmark (`bench_flood`); the integration tests
-ask for the lanes alone.
+measures heartbeats while it does. Called by the benchmark (`bench_flood`) and by the integration
+tests.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -32,10 +33,8 @@ FLAGS = ("--max-requests-inflight=12", "--max-mutating-requests-inflight=12")
 the processor that is full, and lanes do not help."""
 LANES_TAKEN_UP_S = 2.0
 NAMESPACE, TENANT = "flood", "tenant"
-PROCESSES = 2
 CONNECTIONS = 20
 """Of each process."""
-MAPS = 3000
 MAP_BYTES = 4000
 BEGUN_S = 3.0
 INTERVAL_S = 0.25
@@ -59,6 +58,18 @@ roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: tenant}}
 subjects:
   - {{kind: User, apiGroup: rbac.authorization.k8s.io, name: {TENANT}}}
 """
+
+
+@dataclass(frozen=True)
+class Flood:
+    """How much there is to list, and how many processes do."""
+
+    maps: int = 3000
+    processes: int = 2
+
+
+GREAT = Flood()
+"""What the benchmark measures with."""
 
 
 @contextmanager
@@ -86,7 +97,7 @@ def remove_lanes(plane: ControlPlane) -> None:
     time.sleep(LANES_TAKEN_UP_S)
 
 
-async def fill(plane: ControlPlane) -> None:
+async def fill(plane: ControlPlane, flood: Flood = GREAT) -> None:
     """What the tenant lists."""
     plane.kubectl("create", "namespace", NAMESPACE)
     plane.kubectl("apply", "-f", "-", stdin=RIGHTS)
@@ -99,15 +110,16 @@ async def fill(plane: ControlPlane) -> None:
             async with slots, session.post(PATH, json=body) as answer:
                 answer.raise_for_status()
 
-        await asyncio.gather(*(one(number) for number in range(MAPS)))
+        await asyncio.gather(*(one(number) for number in range(flood.maps)))
 
 
 @contextmanager
-def flooding(plane: ControlPlane) -> Iterator[None]:
+def flooding(plane: ControlPlane, flood: Flood = GREAT) -> Iterator[None]:
     """It has begun, and goes on until the block ends."""
     kubeconfig = plane.user_kubeconfig(TENANT)
     program = (sys.executable, "-m", "tandem_lab.flood", str(kubeconfig))
-    processes = [subprocess.Popen(program, env=daemon_environment()) for _ in range(PROCESSES)]
+    count = flood.processes
+    processes = [subprocess.Popen(program, env=daemon_environment()) for _ in range(count)]
     try:
         time.sleep(BEGUN_S)
         if any(process.poll() is not None for process in processes):

@@ -1,6 +1,6 @@
 """Each program's requests are in the lane that is meant for them, and nobody else's are.
 
-What the lanes are worth in a flood is measured by `make bench-flood`.
+What the lanes are worth in a flood is held by `test_flood`, and measured by `make bench-flood`.
 """
 
 from collections.abc import Iterator
