@@ -182,6 +182,7 @@ def _mirrors(world: World) -> Iterator[Metric]:
         {
             "mirror_connected": "Whether the replicas are connected.",
             "mirror_in_sync": "Whether both replicas hold the same.",
+            "mirror_resync_stalled": "Whether a resync runs and copies nothing.",
             "mirror_lawful": "Whether its authority came about by the rules.",
             "mirror_redundant": "Whether the loss of either host would cost nothing.",
             "mirror_out_of_sync_bytes": "How much the replicas differ by.",
@@ -194,6 +195,7 @@ def _mirrors(world: World) -> Iterator[Metric]:
             [mirror.metadata.namespace, mirror.metadata.name],
             mirror_connected=mirrors.connected(mirror, world) is True,
             mirror_in_sync=mirrors.in_sync(mirror, world) is True,
+            mirror_resync_stalled=mirrors.resync_stalled(mirror, world) is not None,
             mirror_lawful=doubt(mirror, world) is None,
             mirror_redundant=mirrors.redundancy(mirror, world) is None,
             mirror_out_of_sync_bytes=_out_of_sync_bytes(mirror, world),

@@ -202,7 +202,8 @@ class Marker(Model):
 class ReplicaReport(Model):
     """One replica as its host sees it. Written by that host's actuator alone.
 
-    ``marker`` absent means that the host's durable marker is clear.
+    ``marker`` absent means that the host's durable marker is clear. ``resync_stalled_since``: a
+    resync is under way here, and has copied nothing since then.
     """
 
     instance: str = ""
@@ -214,6 +215,7 @@ class ReplicaReport(Model):
     marker: Marker | None = None
     has_metadata: bool = False
     not_connected_since: str | None = None
+    resync_stalled_since: str | None = None
     volumes: dict[str, VolumeReport] = {}
     reason: Reason | None = None
     message: str = ""

@@ -74,6 +74,7 @@ class Reason(StrEnum):
     FIRST_SYNC = "FirstSync"
     CONNECTING = "Connecting"
     REJOINING = "Rejoining"
+    RESYNC_STALLED = "ResyncStalled"
     PROMOTING = "Promoting"
     DEMOTING = "Demoting"
     STARTING = "Starting"

@@ -52,6 +52,8 @@ FORMS = (
     "watchdog away HOST",
     "watchdog back HOST",
     "fail-disk HOST [NUMBER]",
+    "stall-resync GUEST",
+    "stall-resync GUEST unheard",
     "crash-after-grant HOST",
     "set GUEST running=BOOL",
     "set GUEST failback=POLICY",

@@ -42,7 +42,9 @@ GUARD_INTERVAL_S = 0.1
 REPORT_INTERVAL_S = 0.2
 MIN_TICK_S = 0.02
 FIRST_LOOK_S = 1.5
-SLOW_TO_SHOW = frozenset({Task.REJOIN, Task.ASK_AGAIN, Task.COPY_AGAIN, Task.THAW})
+SLOW_TO_SHOW = frozenset(
+    {Task.REJOIN, Task.ASK_AGAIN, Task.COPY_AGAIN, Task.RESYNC_AGAIN, Task.THAW}
+)
 """Their effect shows later, or never: not to be repeated at once."""
 
 
@@ -278,6 +280,8 @@ class Actuator:
             "%s: %s → %s %s", unit.mirror.key, decision.task, finished.reason, finished.message
         )
         self._note(unit, finished.reason, finished.message)
+        if decision.task is Task.RESYNC_AGAIN and finished.reason is Reason.CONNECTING:
+            unit.renewed_resync()
         if finished.failed or not finished.progress or decision.task in SLOW_TO_SHOW:
             unit.back_off(clock.boottime_s())
         else:
@@ -343,7 +347,7 @@ class Actuator:
         """Deliver what changed since the last delivered report."""
         view = unit.view(self.node)
         now_s = self.ports.clock.boottime_s()
-        replica = replica_report(view, unit.reason, "", unit.link_lost_wall)
+        replica = replica_report(view, unit.reason, "", unit.link_lost_wall, now_s)
         guest = guest_report(view, unit.reason, "", unit.steps)
         shown = unit.mirror.status.replicas.get(self.node.host)
         age_s = now_s - unit.replica_sent_at_s

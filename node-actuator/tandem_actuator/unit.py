@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tandem_actuator.core.authority import held
 from tandem_actuator.core.model import (
@@ -18,8 +18,10 @@ from tandem_actuator.core.model import (
     DrbdView,
     FenceProgress,
     Record,
+    Resync,
     View,
 )
+from tandem_actuator.core.resync import followed
 from tandem_actuator.core.run import has_lapsed, lapse_must_be_judged
 from tandem_api.authority import Authority, Instance
 from tandem_api.guest import Guest, GuestReport
@@ -72,6 +74,7 @@ class Unit:
     link_lost_wall: str | None = None
     in_sync_since_s: float | None = None
     was_behind: bool = False
+    resync: Resync | None = None
     frozen_since_s: float | None = None
     starting: bool = False
     handlers: int = 0
@@ -113,6 +116,7 @@ class Unit:
             link_lost_at_s=self.link_lost_at_s,
             in_sync_since_s=self.in_sync_since_s,
             was_behind=self.was_behind,
+            resync=self.resync,
             frozen_since_s=self.frozen_since_s,
             starting=self.starting,
             handler_running=self.handlers > 0,
@@ -177,6 +181,7 @@ class Unit:
         self.drbd = drbd
         if isinstance(drbd, DrbdUnknown):
             return changed
+        self.resync = followed(self.resync, drbd, now_s, wall)
         in_sync = isinstance(drbd, DrbdState) and drbd.in_sync
         self.in_sync_since_s = (self.in_sync_since_s or now_s) if in_sync else None
         frozen = isinstance(drbd, DrbdState) and drbd.frozen
@@ -242,6 +247,11 @@ class Unit:
         finally:
             self.handlers -= 1
             self.frozen_since_s = None
+
+    def renewed_resync(self) -> None:
+        """This host has connected anew because the resync stood still."""
+        if self.resync is not None:
+            self.resync = replace(self.resync, renewals=self.resync.renewals + 1)
 
     def back_off(self, now_s: float) -> None:
         """After a failure: wait longer each time before the next try."""

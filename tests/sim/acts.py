@@ -7,6 +7,7 @@ of them. Called by ``verbs``.
 from sim.actuator import Crash
 from sim.files import SimFiles
 from sim.network import MANAGEMENT, REPLICATION
+from sim.pair import CopyEnds, Pair
 from sim.world import World
 from tandem_actuator.core.model import Role
 from tandem_api.authority import PROTOCOL, Authority
@@ -101,6 +102,17 @@ def fail_disk(world: World, host: str, number: str = "") -> None:
         names = list(replica.backings)
         chosen = names if not number else names[int(number) - 1 : int(number)]
         replica.fail_disk(chosen)
+
+
+def stall_resync(world: World, guest: str, ends: CopyEnds) -> None:
+    """The next resync of its mirror that comes to an end does not."""
+    world.log.say("scenario", f"stall-resync {guest}")
+    _pair(world, guest).next_copy = ends
+
+
+def _pair(world: World, guest: str) -> Pair:
+    key = world.key(guest)
+    return next(iter(world.hosts.values())).pairs[f"{key.namespace}.{key.name}"]
 
 
 def handler_kill(world: World, host: str) -> None:
@@ -255,6 +267,8 @@ def mend_all(world: World) -> None:
             slow(world, program, "0")
         if ("" if program == CONTROLLER else program) in world.api.watch_lag_s:
             watch_lag(world, program, "0")
+    for plan in world.plan.guests:
+        _pair(world, plan.name).end_stalled()
     world.network.delay_s.clear()
     world.network.slow_way_s.clear()
     world.api_up()

@@ -151,6 +151,8 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
     "disks": (
         (2, lambda d: f"fail-disk {d.host()}"),
         (1, lambda d: f"fail-disk {d.host()} 1"),
+        (1, lambda d: f"stall-resync {d.guest()}"),
+        (1, lambda d: f"stall-resync {d.guest()} unheard"),
     ),
     "people": (
         (1, lambda d: f"set {d.guest()} running=false"),

@@ -7,6 +7,7 @@ the source one latency later, as in DRBD. Called by ``host`` and ``world``.
 
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from itertools import count
 
 from sim.disk import JUST_CREATED, MIRRORED, Direction, better, compare
@@ -24,6 +25,14 @@ COPY_BEGINS_S = (0.05, 0.5)
 AGES_S = 3600.0
 
 
+class CopyEnds(Enum):
+    """8.4 kernels have been seen to miss the end of a copy, until they connect anew."""
+
+    WELL = auto()
+    ON_NEITHER = auto()
+    UNHEARD = auto()
+
+
 @dataclass
 class Side:
     """One end: its host's group, and how much longer it will not notice that the link is dead."""
@@ -39,7 +48,10 @@ class Side:
 
 @dataclass
 class Pair:
-    """Both ends. ``backlog`` holds packets of a connection whose path is dead but not noticed."""
+    """Both ends. ``backlog`` holds packets of a connection whose path is dead but not noticed.
+
+    ``next_copy``: how the next one ends. ``stalled``: what would end those that did not.
+    """
 
     kernel: Kernel
     network: Network
@@ -51,6 +63,8 @@ class Pair:
     arrivals: dict[str, float] = field(default_factory=dict)
     backlog: list[Callable[[], None]] = field(default_factory=list)
     sessions: "count[int]" = field(default_factory=lambda: count(1))
+    next_copy: CopyEnds = CopyEnds.WELL
+    stalled: list[Callable[[], None]] = field(default_factory=list)
     stirred: Signal = field(default_factory=Signal)
 
     def __post_init__(self) -> None:
@@ -367,9 +381,11 @@ class Pair:
         missing = len(source.holds(name) ^ target.holds(name))
         duration_s = self.resync_s if missing else RESYNC_BASE_S
 
+        def same() -> bool:
+            return target.session == session and source.session == session
+
         def finish() -> None:
-            here = target.session == session and source.session == session
-            if not here or target.volumes[name].disk is not Disk.INCONSISTENT:
+            if not same() or target.volumes[name].disk is not Disk.INCONSISTENT:
                 return
             if not attached(source.volumes[name].disk):
                 # There is nothing to copy from any more: it stays as it is, half a copy.
@@ -378,11 +394,23 @@ class Pair:
             if not self.path_up() or source.sync_paused or target.sync_paused:
                 self.kernel.after(0.2, self.sides[target.host].group, finish)
                 return
-            self._copied(name, source, target)
+            ends, self.next_copy = self.next_copy, CopyEnds.WELL
+            if ends is CopyEnds.ON_NEITHER:
+                self.say("a copy stands still at 100 %")
+                self.stalled.append(finish)
+            else:
+                self._copied(name, source, target, heard=ends is CopyEnds.WELL)
 
         self.kernel.after(duration_s, self.sides[target.host].group, finish)
 
-    def _copied(self, name: str, source: Replica, target: Replica) -> None:
+    def end_stalled(self) -> None:
+        """Copies end as they should, also those that stand still."""
+        self.next_copy = CopyEnds.WELL
+        stalled, self.stalled = self.stalled, []
+        for end in stalled:
+            end()
+
+    def _copied(self, name: str, source: Replica, target: Replica, *, heard: bool) -> None:
         """The target is done. The source hears of it by a packet.
 
         What the target, as Primary, has written and sent is not copied over: DRBD locks it.
@@ -403,7 +431,14 @@ class Pair:
             peer.volumes[name].crashed = False
 
         self.say(f"{target.host} is up to date")
-        self.send(target, source_done)
+        if heard:
+            self.send(target, source_done)
+        else:
+            self.say(f"{source.host} misses the end of a copy")
+            session = target.session
+            self.stalled.append(
+                lambda: self.send(target, source_done) if target.session == session else None
+            )
         self.happened(target.host, "Copied")
         target.save()
         volume.crashed = False

@@ -7,6 +7,7 @@ refuses a file that wants it. Called by ``player`` and ``fuzz``.
 from collections.abc import Callable, Mapping
 
 from sim import acts
+from sim.pair import CopyEnds
 from sim.world import World
 from tandem_scenario.scenario import Step
 from tandem_scenario.verbs import Act
@@ -52,6 +53,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "watchdog away": lambda world, host: acts.watchdog(world, host, there=False),
     "watchdog back": lambda world, host: acts.watchdog(world, host, there=True),
     "fail-disk": acts.fail_disk,
+    "stall-resync": lambda world, guest: acts.stall_resync(world, guest, CopyEnds.ON_NEITHER),
+    "stall-resync unheard": lambda world, guest: acts.stall_resync(world, guest, CopyEnds.UNHEARD),
     "crash-after-grant": acts.crash_after_grant,
     "set running": lambda world, guest, on: world.edit(guest, "running", on == "true"),
     "set failback": acts.set_failback,

@@ -96,6 +96,9 @@ def _in_sync(mirror: Mirror, world: World) -> Condition:
         case True:
             return good("InSync", Reason.IN_SYNC)
         case False:
+            stalled = mirrors.resync_stalled(mirror, world)
+            if stalled is not None:
+                return bad("InSync", stalled)
             percent = mirrors.resync_percent(mirror, world)
             how_far = "" if percent is None else f" ({percent} %)"
             message = f"the replicas are not known to hold the same{how_far}"

@@ -66,7 +66,8 @@ def redundancy(mirror: Mirror, world: World) -> Refusal | None:
     if connected(mirror, world) is not True:
         return Refusal(Reason.NOT_CONNECTED, "the replicas are not connected")
     if in_sync(mirror, world) is not True:
-        return Refusal(Reason.RESYNCING, "the replicas are not in sync")
+        resyncing = Refusal(Reason.RESYNCING, "the replicas are not in sync")
+        return resync_stalled(mirror, world) or resyncing
     behind = [r.host for r in mirror.spec.replicas if not authority.may_own(r.host)]
     if authority.mode is not Mode.MIRRORED or behind:
         return Refusal(
@@ -111,6 +112,31 @@ def resync_percent(mirror: Mirror, world: World) -> int | None:
         return None
     total = sum(quantity_bytes(volume.size) for volume in mirror.spec.volumes)
     return max(0, min(99, int(100 * (1 - max(behind) / total))))
+
+
+def resync_stalled(mirror: Mirror, world: World) -> Refusal | None:
+    """Since when a resync copies nothing, by the word of a host; None if none stands still."""
+    said = {
+        host: report.resync_stalled_since
+        for host, report in sorted(reports(mirror, world).items())
+        if report.resync_stalled_since and report.connection == CONNECTED
+    }
+    if not said:
+        return None
+    since = min(said.values())
+    left = max(
+        sum(
+            volume.out_of_sync_bytes or 0
+            for volume in reports(mirror, world)[host].volumes.values()
+        )
+        for host in said
+    )
+    return Refusal(
+        Reason.RESYNC_STALLED,
+        f"the resync has copied nothing since {since}, with {left} bytes to go, as"
+        f" {' and '.join(said)} reports; it is begun again, more and more rarely. If that does not"
+        " help: look for I/O errors in both hosts' kernel logs, and whether somebody has paused it",
+    )
 
 
 def column(mirror: Mirror, world: World) -> str:

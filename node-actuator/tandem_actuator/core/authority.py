@@ -491,6 +491,25 @@ def copy_again(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     A Primary that disconnects writes alone, and DRBD asks nobody. So only as one who may: this is
     said once more, and no swap that was made before can land afterwards.
     """
+    verdict, drbd = _part_as_primary(mirror, facts, request_id), facts.drbd
+    if not isinstance(verdict, Proposal) or not isinstance(drbd, DrbdState):
+        return verdict
+    if not drbd.in_sync or not drbd.out_of_sync_bytes:
+        return Refusal(Reason.STEADY, "no copy was forgotten")
+    return verdict
+
+
+def resync_again(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+    """Rule 9, before an owner parts from its peer because the peer's resync stands still."""
+    verdict, drbd = _part_as_primary(mirror, facts, request_id), facts.drbd
+    if not isinstance(verdict, Proposal) or not isinstance(drbd, DrbdState):
+        return verdict
+    if drbd.peer_up_to_date or not drbd.own_up_to_date:
+        return Refusal(Reason.STEADY, f"{facts.peer} is not being copied to")
+    return verdict
+
+
+def _part_as_primary(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     verdict = affirm(mirror, facts, request_id)
     authority, drbd = mirror.status.authority, facts.drbd
     if isinstance(verdict, Refusal) or authority is None:
@@ -499,8 +518,6 @@ def copy_again(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return Refusal(Reason.STEADY, f"{facts.peer} may still be promoted")
     if not isinstance(drbd, DrbdState) or drbd.role is not Role.PRIMARY:
         return Refusal(Reason.STEADY, "only a Primary that disconnects begins a generation")
-    if not drbd.in_sync or not drbd.out_of_sync_bytes:
-        return Refusal(Reason.STEADY, "no copy was forgotten")
     return verdict
 
 

@@ -6,15 +6,13 @@ reason), or None (not my case). ``loop`` calls ``decide`` after every change and
 Self-fencing is not decided here but in ``run``: it must not wait for a procedure to end.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import procedures
 from tandem_actuator.core.authority import Proposal, Refusal, Settled
+from tandem_actuator.core.decision import Decision, Rule, Start, Stay, Task
 from tandem_actuator.core.diverged import has_diverged, may_discard
-from tandem_actuator.core.effects import Procedure
 from tandem_actuator.core.model import (
     Connection,
     Disk,
@@ -25,53 +23,9 @@ from tandem_actuator.core.model import (
     Role,
     View,
 )
+from tandem_actuator.core.resync import is_to_be_renewed
 from tandem_api.authority import Authority, Mode
 from tandem_api.reasons import Reason
-
-
-class Task(StrEnum):
-    """Names of the procedures, for logs and back-off."""
-
-    NOTE_EPOCH = "note-epoch"
-    BRING_UP = "bring-up"
-    SET_MARKER = "set-marker"
-    CLEAR_MARKER = "clear-marker"
-    FIRST_SYNC = "first-sync"
-    THAW = "thaw-to-discard"
-    ASK_AGAIN = "ask-again"
-    COPY_AGAIN = "copy-again"
-    SHUT_DOWN = "shut-down"
-    PULL_PLUG = "pull-plug"
-    DEMOTE = "demote"
-    RELEASE = "release"
-    REJOIN = "rejoin"
-    ADOPT = "adopt"
-    DEGRADE = "degrade"
-    RESTORE = "restore"
-    START = "claim-and-start"
-
-
-@dataclass(frozen=True)
-class Start:
-    """Run this procedure now."""
-
-    task: Task
-    reason: Reason
-    message: str
-    make: Callable[[], Procedure]
-
-
-@dataclass(frozen=True)
-class Stay:
-    """Do nothing, for this reason."""
-
-    reason: Reason
-    message: str
-
-
-Decision = Start | Stay
-Rule = Callable[[View, float, str], Decision | None]
-
 
 REFUSALS = 2
 """So often a replica that stands alone is connected before it counts as diverged."""
@@ -387,6 +341,22 @@ def _copy_again(view: View, now_s: float, wall: str) -> Decision | None:
     )
 
 
+def _resync_again(view: View, now_s: float, wall: str) -> Decision | None:
+    """It stands still, and DRBD itself never begins it anew while it is connected."""
+    if not is_to_be_renewed(view, now_s):
+        return None
+    if _drbd(view).role is Role.PRIMARY:
+        verdict = rules.resync_again(view.mirror, procedures.facts_of(view), "")
+        if not isinstance(verdict, Proposal):
+            return None
+    return Start(
+        Task.RESYNC_AGAIN,
+        Reason.RESYNC_STALLED,
+        "the resync does not get on: connecting anew, so that it begins again",
+        lambda: procedures.resync_again(view),
+    )
+
+
 def _restore(view: View, now_s: float, wall: str) -> Decision | None:
     verdict = rules.restore(view.mirror, procedures.facts_of(view), "")
     if not isinstance(verdict, Proposal):
@@ -487,6 +457,7 @@ RULES: tuple[Rule, ...] = (
     _unwanted_guest,
     _rejoin,
     _clear_marker,
+    _resync_again,
     _copy_again,
     _restore,
     _start,

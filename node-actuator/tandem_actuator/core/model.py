@@ -191,6 +191,21 @@ class FenceProgress:
 
 
 @dataclass(frozen=True)
+class Resync:
+    """A resync, from the look that found it first until both are in sync.
+
+    ``left_bytes``: the least that it had still to copy; None while it is interrupted.
+    ``moved_at_s``: when that last got less, on CLOCK_BOOTTIME; ``moved_at``: the same, RFC 3339.
+    ``renewals``: how often this host has connected anew because it stood still.
+    """
+
+    left_bytes: int | None
+    moved_at_s: float
+    moved_at: str
+    renewals: int = 0
+
+
+@dataclass(frozen=True)
 class View:
     """Everything a host knows about one mirror and its guest at one moment.
 
@@ -224,6 +239,7 @@ class View:
     link_lost_at_s: float | None = None
     in_sync_since_s: float | None = None
     was_behind: bool = False
+    resync: Resync | None = None
     frozen_since_s: float | None = None
     starting: bool = False
     handler_running: bool = False

@@ -47,6 +47,7 @@ from tandem_actuator.core.effects import (
     UpdateRecord,
 )
 from tandem_actuator.core.model import DrbdState, Metadata, Role, View
+from tandem_actuator.core.resync import may_part
 from tandem_api.guest import ProofKind
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Marker, Mirror
@@ -438,6 +439,22 @@ def copy_again(view: View) -> Procedure:
         return refused(won)
     first = Disconnect(needs_heartbeat=True)
     return (yield from _connect_anew("connected anew, so that DRBD copies", first))
+
+
+def resync_again(view: View) -> Procedure:
+    """Connect anew where a resync stands still, so that DRBD begins it again."""
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
+        return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
+    if not may_part(replace(view, drbd=fresh.drbd)):
+        return Finished(Reason.STEADY, "that resync has ended", progress=False)
+    first = Disconnect()
+    if fresh.drbd.role is Role.PRIMARY:
+        won = yield from transact(view, rules.resync_again)
+        if not isinstance(won, Won):
+            return refused(won)
+        first = Disconnect(needs_heartbeat=True)
+    return (yield from _connect_anew("connected anew, so that the resync begins again", first))
 
 
 def _connect_anew(message: str, first: Disconnect) -> Procedure:

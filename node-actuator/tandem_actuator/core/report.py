@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tandem_actuator.core.model import DomainState, DrbdState, NotConfigured, View
+from tandem_actuator.core.resync import stalled_since
 from tandem_api.guest import STARTING, GuestReport
 from tandem_api.mirror import ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
@@ -14,7 +15,7 @@ REPEAT_INTERVAL_S = 3.0
 
 
 def replica_report(
-    view: View, reason: Reason, message: str, not_connected_since: str | None
+    view: View, reason: Reason, message: str, not_connected_since: str | None, now_s: float
 ) -> ReplicaReport:
     """Mirror.status.replicas[host]. Holds nothing that changes while nothing happens."""
     drbd = view.drbd
@@ -45,6 +46,7 @@ def replica_report(
             "peer_role": drbd.peer_role,
             "suspended": bool(drbd.suspended),
             "not_connected_since": None if drbd.connected else not_connected_since,
+            "resync_stalled_since": stalled_since(view.resync, now_s),
             "volumes": volumes,
         }
     )

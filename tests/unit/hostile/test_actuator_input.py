@@ -105,7 +105,7 @@ def looked_at(cluster: Cluster, drbd: Any, domain: DomainState) -> dict[ObjectKe
         view = unit.view(cluster.node)
         run_permission(view, NOW_S - 60.0, NOW_S)
         decision = decide(view, NOW_S, WALL)
-        replica_report(view, decision.reason, decision.message, WALL)
+        replica_report(view, decision.reason, decision.message, WALL, NOW_S)
         guest_report(view, decision.reason, decision.message, {})
         written(unit, cluster.node.addresses)
         decisions[unit.mirror.key] = (decision.reason, decision.message)

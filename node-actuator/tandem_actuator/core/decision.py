@@ -1,0 +1,54 @@
+"""What may be decided for a mirror: to run a procedure, or to stay, and why. See ``decide``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tandem_actuator.core.effects import Procedure
+from tandem_actuator.core.model import View
+from tandem_api.reasons import Reason
+
+
+class Task(StrEnum):
+    """Names of the procedures, for logs and back-off."""
+
+    NOTE_EPOCH = "note-epoch"
+    BRING_UP = "bring-up"
+    SET_MARKER = "set-marker"
+    CLEAR_MARKER = "clear-marker"
+    FIRST_SYNC = "first-sync"
+    THAW = "thaw-to-discard"
+    ASK_AGAIN = "ask-again"
+    COPY_AGAIN = "copy-again"
+    RESYNC_AGAIN = "resync-again"
+    SHUT_DOWN = "shut-down"
+    PULL_PLUG = "pull-plug"
+    DEMOTE = "demote"
+    RELEASE = "release"
+    REJOIN = "rejoin"
+    ADOPT = "adopt"
+    DEGRADE = "degrade"
+    RESTORE = "restore"
+    START = "claim-and-start"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Run this procedure now."""
+
+    task: Task
+    reason: Reason
+    message: str
+    make: Callable[[], Procedure]
+
+
+@dataclass(frozen=True)
+class Stay:
+    """Do nothing, for this reason."""
+
+    reason: Reason
+    message: str
+
+
+Decision = Start | Stay
+Rule = Callable[[View, float, str], Decision | None]
