@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.drbd import DrbdHost, find_tools
+from tandem_actuator.adapters.drbd import DrbdHost, find_tools, require_proven
 from tandem_actuator.adapters.fence_server import FenceServer
 from tandem_actuator.adapters.identity import new_instance
 from tandem_actuator.adapters.kube_api import KubeApi
@@ -62,6 +62,8 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Actuator, Metrics
 async def _outside(settings: Settings, api: KubeApi) -> Outside:
     clock = SystemClock()
     tools = await find_tools()
+    if not settings.unproven_drbd:
+        require_proven(tools)
     instance = new_instance(settings.host_name)
     log.info("%s on DRBD %s", instance, tools.version)
     ports = Ports(

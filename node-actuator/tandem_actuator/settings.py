@@ -34,6 +34,9 @@ class Settings(settings.BaseSettings):
     fence_peer: Annotated[Path, Field(description="The program DRBD calls.")] = Path(
         "/usr/local/bin/tandem-fence-peer"
     )
+    unproven_drbd: Annotated[
+        bool, Field(description="Run on DRBD 9 too, which is not safe yet: for tests.")
+    ] = False
     libvirt_uri: str = "qemu:///system"
     watchdog_device: Annotated[
         Path | None, Field(description="Watchdog to arm, such as /dev/watchdog0; none if absent.")

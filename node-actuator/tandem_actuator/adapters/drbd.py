@@ -57,6 +57,7 @@ MODULE_VERSION = Path("/sys/module/drbd/version")
 SETUP_84 = (Path("/lib/drbd/drbdsetup-84"), Path("/usr/lib/drbd/drbdsetup-84"))
 
 # drbdmeta dump-md: nothing there; attached at present; not detached before the last power cut.
+PROVEN_MAJOR = 8
 NO_METADATA = "No valid meta data found"
 METADATA_IN_USE = ("is configured", "unclean")
 # drbdsetup: the kernel refused, and its reason is in the text as a number.
@@ -80,6 +81,22 @@ class Tools:
     @property
     def major(self) -> int:
         return int(self.version.split(".")[0])
+
+
+def require_proven(tools: Tools) -> None:
+    """On 9 a Primary that disconnects begins a generation with its next write only: what rests on
+    that could keep the replica that lacks writes.
+
+    Raises:
+        PortError: the kernel's DRBD is another than Tandem is proven on.
+    """
+    if tools.major != PROVEN_MAJOR:
+        raise PortError(
+            f"the kernel has DRBD {tools.version}, and Tandem is safe on {PROVEN_MAJOR}.4 alone: on"
+            f" another it could keep a replica that lacks writes. Remove the module of DRBD"
+            f" {tools.major} (package drbd-dkms or kmod-drbd), so that modprobe finds the kernel's"
+            " own, and boot"
+        )
 
 
 async def find_tools(drbd_dir: Path = DRBD_DIR) -> Tools:
