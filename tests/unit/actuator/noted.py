@@ -12,6 +12,7 @@ from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.core.domain_xml import DomainSettings
 from tandem_actuator.core.model import DomainState, DrbdView, Record
 from tandem_actuator.driver import Driver, Ports
+from tandem_actuator.ports import Clock
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.authority import Authority
 from tandem_api.guest import Guest
@@ -25,22 +26,22 @@ class Noted:
     fail it; ``at`` and ``drbd``: what the API and the kernel say.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.calls: list[str] = []
         self.during: dict[str, Callable[[], None]] = {}
         self.waiting: dict[str, Callable[[], Awaitable[None]]] = {}
-        self.clock = FakeClock()
+        self.clock = cast(FakeClock, clock or FakeClock())
         self.at, self.drbd = mirror(authority()), drbd()
         self.found: DrbdView = self.drbd
         self.domains: dict[str, DomainState] = {}
         self.changed = True
         self.uids: list[str] = []
         self.node = NodeFacts(HERE.node, HERE, DEFAULT)
-        self.node.renewal_sent_at_s = self.clock.now_s
+        self.node.renewal_sent_at_s = self.clock.boottime_s()
         whole = cast(Any, self)
-        ports = Ports(whole, whole, whole, whole, whole, self.clock)
+        self.ports = Ports(whole, whole, whole, whole, whole, self.clock)
         settings = DomainSettings(kvm=True, serial_dir="/tmp")
-        self.driver = Driver(ports, self.node, settings, lambda unit: "text")
+        self.driver = Driver(self.ports, self.node, settings, lambda unit: "text")
         self.unit = Unit(mirror=self.at, record=record(owned_epoch=5))
         self.unit.guest = guest(assignment(HERE.node))
         self.unit.domain = DomainState.ABSENT
@@ -85,6 +86,12 @@ class Noted:
 
     async def promote(self, at: Mirror, *, force: bool) -> None:
         await self._call("promote")
+
+    async def demote(self, at: Mirror) -> None:
+        await self._call("demote")
+
+    async def connect(self, at: Mirror, *, discard_my_data: bool) -> None:
+        await self._call("connect")
 
     async def disconnect(self, at: Mirror) -> None:
         await self._call("disconnect")

@@ -1,0 +1,135 @@
+"""What a host tells of itself: once, again if it was not delivered, and without end of neither."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sim.builders import A, authority, drbd, mirror, record
+from tandem_actuator.core.model import DomainState, Role
+from tandem_actuator.core.report import REPEAT_INTERVAL_S
+from tandem_actuator.loop import REPORT_INTERVAL_S
+from tandem_actuator.ports import ApiGone, ApiUnavailable
+from tandem_actuator.unit import Unit
+from tandem_api.guest import GuestReport
+from tandem_api.host import Host
+from tandem_api.mirror import ReplicaReport
+from tandem_api.reasons import Reason
+
+from .turning import Turning
+
+
+@pytest.fixture
+def host() -> Iterator[Turning]:
+    made = Turning()
+    made.unit.domain = DomainState.RUNNING
+    made.unit.drbd = made.found = drbd(Role.PRIMARY)
+    yield made
+    made.loop.discard()
+
+
+def away() -> None:
+    raise ApiUnavailable("no answer")
+
+
+def other(host: Turning) -> Unit:
+    """Another mirror here, told of after the first."""
+    raw = mirror(authority())
+    named = raw.metadata.model_copy(update={"name": "other", "uid": "uid-other"})
+    found = Unit(mirror=raw.model_copy(update={"metadata": named}), record=record())
+    found.drbd = drbd()
+    host.add(found)
+    return found
+
+
+class TestOfAMirror:
+    def test_it_is_told_once(self, host: Turning) -> None:
+        host.play(host.actuator._report, REPEAT_INTERVAL_S - 0.5)
+        assert host.calls == ["report replica", "report guest"]
+
+    def test_a_change_is_told_soon(self, host: Turning) -> None:
+        host.begin(host.actuator._report)
+        host.run(1.0)
+        host.unit.reason = Reason.RESYNCING
+        host.run(REPORT_INTERVAL_S + 0.05)
+        told = [report for _, report in host.reports if isinstance(report, ReplicaReport)]
+        assert [report.reason for report in told] == [Reason.STEADY, Reason.RESYNCING]
+
+    def test_other_words_alone_are_not_told(self, host: Turning) -> None:
+        """They hold seconds that are left, and would be written five times a second."""
+        host.begin(host.actuator._report)
+        host.unit.message = "9 s left"
+        host.run(1.0)
+        host.unit.message = "8 s left"
+        host.run(1.0)
+        assert [report.message for _, report in host.reports] == ["9 s left", "9 s left"]
+
+    @pytest.mark.parametrize("which", ["report replica", "report guest"])
+    def test_what_was_not_delivered_is_told_again(self, host: Turning, which: str) -> None:
+        host.during[which] = away
+        host.begin(host.actuator._report)
+        host.run(5.0)
+        failed = host.calls.count(which)
+        assert 3 <= failed <= 6
+        host.during.clear()
+        host.run(REPEAT_INTERVAL_S - 1.5)
+        assert host.calls.count(which) == failed + 1
+
+    def test_an_object_that_is_gone_keeps_no_other_from_being_told(self, host: Turning) -> None:
+        def gone() -> None:
+            raise ApiGone("not there")
+
+        other(host)
+        host.during["report replica"] = gone
+        host.play(host.actuator._report, REPORT_INTERVAL_S + 0.1)
+        assert host.calls == 2 * ["report replica"]
+
+    def test_an_api_that_is_away_is_not_asked_for_each_of_them(self, host: Turning) -> None:
+        other(host)
+        host.during["report replica"] = away
+        host.play(host.actuator._report, 10.0)
+        assert host.calls.count("report replica") <= 10
+
+    def test_what_the_api_does_not_show_is_told_again_after_a_while(self, host: Turning) -> None:
+        """A report that the network held back may land after a newer one."""
+        host.play(host.actuator._report, 60.0)
+        assert 2 <= host.calls.count("report replica") <= 20
+        host.unit.mirror = mirror(
+            authority(),
+            replicas={A: host.reports[0][1]},  # type: ignore[dict-item]
+        )
+        assert host.unit.guest is not None
+        told = next(report for _, report in host.reports if isinstance(report, GuestReport))
+        status = host.unit.guest.status.model_copy(update={"hosts": {A: told}})
+        host.unit.guest = host.unit.guest.model_copy(update={"status": status})
+        host.calls.clear()
+        host.run(60.0)
+        assert host.calls == []
+
+
+class TestOfTheHost:
+    def known(self, host: Turning) -> None:
+        raw = {
+            "metadata": {"name": A},
+            "spec": {"site": "a", "replicationAddress": "198.51.100.11", "watchdog": "None"},
+        }
+        me = Host.parse(raw)
+        host.actuator.cluster.hosts[me.key] = me
+
+    def test_it_is_told_once_when_the_object_is_there(self, host: Turning) -> None:
+        host.begin(host.actuator._report_host)
+        host.run(3.0)
+        assert host.calls == []
+        self.known(host)
+        host.run(5.0)
+        assert host.calls == ["report host"]
+
+    def test_it_is_told_again_until_it_was_heard(self, host: Turning) -> None:
+        self.known(host)
+        host.during["report host"] = away
+        host.begin(host.actuator._report_host)
+        host.run(5.0)
+        failed = host.calls.count("report host")
+        assert 3 <= failed <= 6
+        host.during.clear()
+        host.run(5.0)
+        assert host.calls.count("report host") == failed + 1

@@ -1,0 +1,163 @@
+"""What a unit makes of what it observes: since when, until when, and what is forgotten then."""
+
+import pytest
+
+from sim.builders import HERE, assignment, authority, drbd, guest, lost, mirror, record
+from tandem_actuator.core.model import (
+    Connection,
+    DomainState,
+    DrbdUnknown,
+    FenceProgress,
+    NotConfigured,
+)
+from tandem_actuator.unit import NodeFacts, Unit
+from tandem_api.guest import Guest, GuestReport
+from tandem_api.mirror import ReplicaReport
+from tandem_api.timing import DEFAULT
+
+R_S = DEFAULT.self_fence_seconds
+NODE = NodeFacts(HERE.node, HERE, DEFAULT)
+
+
+@pytest.fixture
+def unit() -> Unit:
+    made = Unit(mirror=mirror(authority()), record=record())
+    made.observe_drbd(drbd(), 1.0, "")
+    made.observe_domain(DomainState.RUNNING)
+    made.guest = guest(assignment(HERE.node))
+    return made
+
+
+class TestTheLink:
+    def test_a_look_without_an_answer_says_nothing_of_it(self, unit: Unit) -> None:
+        """Nothing follows from it: neither that it is lost nor that it is not."""
+        unit.observe_drbd(DrbdUnknown("no answer"), 2.0, "")
+        assert (unit.link_lost_at_s, unit.in_sync_since_s) == (None, 1.0)
+        unit.observe_drbd(lost(), 3.0, "wall")
+        unit.observe_drbd(DrbdUnknown("no answer"), 4.0, "")
+        assert (unit.link_lost_at_s, unit.link_lost_wall) == (3.0, "wall")
+
+    @pytest.mark.parametrize("view", [lost(), NotConfigured(2.0)])
+    def test_it_counts_from_the_first_look_that_says_so(
+        self, unit: Unit, view: NotConfigured
+    ) -> None:
+        unit.observe_drbd(view, 2.0, "")
+        unit.observe_drbd(view, 9.0, "")
+        assert unit.link_lost_at_s == 2.0
+
+    def test_and_anew_once_it_was_up(self, unit: Unit) -> None:
+        for view, at_s in ((lost(), 2.0), (drbd(), 3.0), (lost(), 4.0)):
+            unit.observe_drbd(view, at_s, "")
+        assert unit.link_lost_at_s == 4.0
+
+    @pytest.mark.xfail(
+        strict=True,
+        reason="a connection of an unknown name counts as lost, and so the wait of rule 12 begins",
+    )
+    def test_a_connection_that_nobody_knows_is_not_lost(self, unit: Unit) -> None:
+        unit.observe_drbd(drbd(connection=Connection.UNKNOWN), 2.0, "")
+        assert unit.link_lost_at_s is None
+
+
+class TestInSync:
+    def test_it_counts_from_the_first_look_that_says_so(self, unit: Unit) -> None:
+        """The peer knows by now, if that is long enough ago (rule 8)."""
+        unit.observe_drbd(drbd(), 9.0, "")
+        assert unit.in_sync_since_s == 1.0
+        unit.observe_drbd(drbd(resyncing=True), 10.0, "")
+        assert unit.in_sync_since_s is None
+        unit.observe_drbd(drbd(), 11.0, "")
+        assert unit.in_sync_since_s == 11.0
+
+
+class TestAGuestThatHasEnded:
+    def test_its_fence_is_over_and_its_lapses_with_it(self, unit: Unit) -> None:
+        unit.fence, unit.shutdown_sent_at_s = FenceProgress(1.0), 1.0
+        unit.lapse(2.0)
+        unit.observe_domain(DomainState.ABSENT)
+        known = unit.view(NODE)
+        assert known.fence is None
+        assert known.shutdown_sent_at_s is None
+        assert not known.lapsed
+
+    @pytest.mark.parametrize("seen", [DomainState.UNKNOWN, DomainState.PAUSED])
+    def test_only_a_clear_word_says_so(self, unit: Unit, seen: DomainState) -> None:
+        unit.fence = FenceProgress(1.0)
+        unit.lapse(2.0)
+        unit.observe_domain(seen)
+        assert unit.fence is not None
+        assert unit.lapsed
+
+    def test_one_that_is_being_started_has_not(self, unit: Unit) -> None:
+        """libvirt may not list it yet."""
+        unit.starting = True
+        unit.fence = FenceProgress(1.0)
+        unit.lapse(2.0)
+        unit.observe_domain(DomainState.ABSENT)
+        assert unit.fence is not None
+        assert unit.lapsed
+
+    def test_one_whose_object_has_gone_is_known_until_then(self, unit: Unit) -> None:
+        unit.observe_guest(None)
+        assert unit.guest is not None
+        unit.observe_domain(DomainState.ABSENT)
+        assert unit.guest is None
+
+
+class TestAnotherObject:
+    def again(self, named: str) -> Guest:
+        made = guest(assignment(HERE.node))
+        metadata = made.metadata.model_copy(update={"uid": named})
+        return made.model_copy(update={"metadata": metadata})
+
+    def test_a_guest_that_was_made_again_is_told_everything(self, unit: Unit) -> None:
+        unit.sent_guest = GuestReport(instance="i", state="Running")
+        unit.observe_guest(self.again("uid-g"))
+        assert unit.sent_guest is not None
+        unit.observe_guest(self.again("uid-again"))
+        assert unit.sent_guest is None
+
+    def test_so_is_a_mirror_also_if_its_version_is_older(self, unit: Unit) -> None:
+        unit.sent_replica = ReplicaReport(connection="Connected", role="Primary")
+        unit.observe_mirror(unit.mirror)
+        assert unit.sent_replica is not None
+        changes = {"uid": "uid-again", "resource_version": "1"}
+        metadata = unit.mirror.metadata.model_copy(update=changes)
+        again = unit.mirror.model_copy(update={"metadata": metadata})
+        unit.observe_mirror(again)
+        assert unit.mirror == again
+        assert vars(unit)["sent_replica"] is None
+
+    def test_the_steps_of_an_earlier_start_are_not_the_next_ones(self, unit: Unit) -> None:
+        unit.steps = {"authorityWon": "then"}
+        unit.observe_guest(guest(assignment(HERE.node, serial=2)))
+        assert unit.steps != {}
+        unit.observe_domain(DomainState.ABSENT)
+        unit.observe_guest(guest(assignment(HERE.node, serial=3)))
+        assert unit.steps == {}
+
+
+class TestSteady:
+    """Since when the heartbeat has never lapsed, which a start asks of its claim (rule 14)."""
+
+    def renewed(self, *beats: tuple[float, float]) -> float:
+        node = NodeFacts(HERE.node, HERE, DEFAULT)
+        for sent_s, confirmed_s in beats:
+            node.renewed(sent_s, confirmed_s)
+        return node.steady_since_s
+
+    def test_from_the_first_that_was_confirmed(self) -> None:
+        assert self.renewed((10.0, 10.1), (11.0, 11.1), (12.0, 12.1)) == 10.0
+
+    def test_anew_from_one_that_came_after_a_lapse(self) -> None:
+        assert self.renewed((10.0, 10.1), (11.0 + R_S, 11.1 + R_S)) == 11.0 + R_S
+
+    def test_also_if_it_was_sent_before_it(self) -> None:
+        """Between its sending and its answer the one before it ran out."""
+        assert self.renewed((10.0, 10.1), (9.9 + R_S, 10.1 + R_S)) == 9.9 + R_S
+
+
+def test_a_question_that_fails_is_no_question_any_more(unit: Unit) -> None:
+    with pytest.raises(ValueError, match="a bug"), unit.being_asked():
+        raise ValueError("a bug")
+    assert unit.handlers == 0
