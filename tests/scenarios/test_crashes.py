@@ -9,10 +9,11 @@ import os
 
 import pytest
 
+from sim.acts import crash_host
 from sim.faults import scenario
 from sim.trial import trial
 from sim.verbs import do
-from sim.world import World, crash_host
+from sim.world import World
 from tandem_api.authority import Mode
 from tandem_scenario.plan import GuestPlan, WorldPlan
 from tandem_scenario.verbs import parse_act

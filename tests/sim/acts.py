@@ -4,7 +4,10 @@
 of them. Called by ``verbs``.
 """
 
+from collections.abc import Callable
+
 from sim.actuator import Crash
+from sim.ailing import CONTROLLER, heal, remove_damaged
 from sim.files import SimFiles
 from sim.network import MANAGEMENT, REPLICATION
 from sim.pair import CopyEnds, Pair
@@ -17,8 +20,6 @@ from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
-
-CONTROLLER = "controller"
 
 
 def api_restart(world: World) -> None:
@@ -88,10 +89,10 @@ def clock(world: World, host: str, rate: str) -> None:
         machine.set_rate(float(rate))
 
 
-def watchdog(world: World, host: str, *, there: bool) -> None:
-    """Whether it finds one when it boots; one that is armed stays armed until then."""
-    world.log.say("scenario", f"watchdog {'back' if there else 'away'} {host}")
-    world.hosts[host].has_watchdog = there
+def watchdog_away(world: World, host: str) -> None:
+    """It finds none when it boots; one that is armed stays armed until then."""
+    world.log.say("scenario", f"watchdog away {host}")
+    world.hosts[host].has_watchdog = False
 
 
 def fail_disk(world: World, host: str, number: str = "") -> None:
@@ -272,12 +273,14 @@ def mend_all(world: World) -> None:
     world.network.delay_s.clear()
     world.network.slow_way_s.clear()
     world.api_up()
+    heal(world)
     world.one_controller()
     for name, host in world.hosts.items():
         crash = world.crashes.setdefault(name, Crash())
         crash.after, crash.awaited = -1, []
         if host.has_broken_disk:
             world.kill(name)
+        remove_damaged(world, host)
         world.mend_host(name)
 
 
@@ -288,3 +291,19 @@ def confirm_down(world: World, host: str) -> None:
     beat = world.api.server.leases[host]
     spec = obj.spec.model_copy(update={"confirmed_down": beat.instance.split("/")[1]})
     world.api.server.put(obj.model_copy(update={"spec": spec}))
+
+
+def crash_host(world: World, host: str, after: int, *, whole_machine: bool) -> None:
+    """Arrange that this host (or its actuator alone) crashes right after its n-th effect."""
+
+    def power_cycle() -> None:
+        world.referee.done("kill", (host,))
+        world.kernel.after(0.0, world.outside, lambda: world.hosts[host].power_off("crash"))
+        world.kernel.after(6.0, world.outside, lambda: world.start(host))
+
+    def restart() -> None:
+        world.referee.done("actuator kill", (host,))
+        world.kernel.after(0.0, world.outside, lambda: world.actuator_kill(host))
+
+    action: Callable[[], None] = power_cycle if whole_machine else restart
+    world.crashes[host] = Crash(after=after, action=action)

@@ -99,6 +99,7 @@ class Actuator:
         self.name = machine.host.name
         self.group = Group(f"actuator@{self.name}", machine.group)
         self.loop = Loop(machine.kernel, self.group, machine.boottime_s, ended)
+        self.loop.late_s = machine.host.late_s
         machine.runs_started += 1
         self.drbd = Drbd(machine)
         self.group.told.append(self._told)

@@ -27,7 +27,22 @@ MANAGEMENT_PLANE = frozenset(
         "watch lag",
         "watch silent",
         "watch close",
+        "watch expire",
+        "watch lose",
+        "watch double",
         "slow",
+        "slow in",
+        "slow out",
+        "api refuse",
+        "api refuse writes",
+        "api refuse half",
+        "api accept",
+        "api stale",
+        "api fresh",
+        "api compact",
+        "kopf kill",
+        "kopf give-up",
+        "kopf lag",
     }
 )
 LINK_VERBS = frozenset({"cut", "cut in", "cut out", "heal", "delay"})
@@ -40,7 +55,8 @@ STALLS_S = 2.0
 def of_the_management_plane(verb: str, arguments: tuple[str, ...]) -> bool:
     """Whether it touches the API, the controller, or the ways to them, and nothing else."""
     link = verb in LINK_VERBS and arguments[:1] == (MANAGEMENT,)
-    return link or verb in MANAGEMENT_PLANE
+    starved = verb == "starve" and arguments[:1] == ("controller",)
+    return link or starved or verb in MANAGEMENT_PLANE
 
 
 @dataclass

@@ -21,6 +21,8 @@ FAULTS_S = 45.0
 RECOVERY_S = 120.0
 """Within this time after everything was mended, every guest runs and is protected."""
 MEND = "mend all"
+CODES = ("403", "409", "422", "429", "500", "503")
+CALLS = ("open", "look", "start", "shutdown", "destroy")
 Draw = Callable[["Drawing"], str]
 
 
@@ -100,6 +102,11 @@ def _upon(drawing: Drawing, at_s: float) -> Step:
         f"fail-disk {host}",
         f"kill {drawing.host()}",
         "controller kill",
+        f"files unsynced {host}",
+        f"files full {host}",
+        f"api refuse {host} 500",
+        f"libvirt hold {host} start",
+        f"keeper kill {host}",
     )
     effect, most = chance.choice((("Any", 12), ("Any", 12), ("Swap", 2), ("UpdateRecord", 2)))
     upon = Upon(host, effect, chance.randrange(1, most + 1))
@@ -153,6 +160,57 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (1, lambda d: f"fail-disk {d.host()} 1"),
         (1, lambda d: f"stall-resync {d.guest()}"),
         (1, lambda d: f"stall-resync {d.guest()} unheard"),
+    ),
+    "watchdogs": (
+        (2, lambda d: f"keeper kill {d.host()}"),
+        (2, lambda d: f"keeper pause {d.host()}"),
+        (3, lambda d: f"keeper resume {d.host()}"),
+        (1, lambda d: f"keeper starve {d.host()} {d.pick('0.1', '0.5', '2')}"),
+        (1, lambda d: f"keeper starve {d.host()} 0"),
+        (1, lambda d: f"watchdog away {d.host()}"),
+        (1, lambda d: f"watchdog refuse {d.host()} {d.pick('2', '3')}"),
+        (2, lambda d: f"watchdog back {d.host()}"),
+    ),
+    "files": (
+        (1, lambda d: f"files full {d.host()}"),
+        (1, lambda d: f"files full {d.host()} run"),
+        (1, lambda d: f"files read-only {d.host()}"),
+        (1, lambda d: f"files unsynced {d.host()}"),
+        (1, lambda d: f"files unreadable {d.host()}"),
+        (3, lambda d: f"files heal {d.host()}"),
+        (2, lambda d: f"damage-records {d.host()}"),
+    ),
+    "answers": (
+        (2, lambda d: f"api refuse {d.program()} {d.pick(*CODES)}"),
+        (1, lambda d: f"api refuse {d.program()} {d.pick(*CODES)} writes"),
+        (1, lambda d: f"api refuse {d.program()} {d.pick(*CODES)} half"),
+        (3, lambda d: f"api accept {d.program()}"),
+        (1, lambda d: "api stale"),
+        (1, lambda d: "api fresh"),
+        (1, lambda d: "api compact"),
+        (1, lambda d: f"watch expire {d.program()}"),
+        (1, lambda d: f"watch lose {d.program()} {d.pick('20', '100')}"),
+        (1, lambda d: f"watch lose {d.program()} 0"),
+        (1, lambda d: f"watch double {d.program()} {d.pick('0', '50')}"),
+        (1, lambda d: f"slow {d.program()} {d.pick('1', '3')} {d.pick('in', 'out')}"),
+        (1, lambda d: f"slow {d.program()} 0 {d.pick('in', 'out')}"),
+    ),
+    "kopf": (
+        (1, lambda d: "kopf kill"),
+        (1, lambda d: f"kopf give-up {d.pick('Site', 'Host', 'Mirror', 'Guest')}"),
+        (1, lambda d: f"kopf lag {d.pick('2', '10')}"),
+        (1, lambda d: "kopf lag 0"),
+    ),
+    "starved": (
+        (3, lambda d: f"starve {d.program()} {d.pick('0.05', '0.3', '1.5')}"),
+        (2, lambda d: f"starve {d.program()} 0"),
+    ),
+    "libvirt": (
+        (1, lambda d: f"libvirt pause {d.host()}"),
+        (2, lambda d: f"libvirt resume {d.host()}"),
+        (2, lambda d: f"libvirt hold {d.host()} {d.pick(*CALLS)}"),
+        (1, lambda d: f"libvirt late {d.host()} {d.pick(*CALLS)} {d.pick('1', '6')}"),
+        (1, lambda d: f"libvirt events {d.host()} {d.pick('0', '3')}"),
     ),
     "people": (
         (1, lambda d: f"set {d.guest()} running=false"),

@@ -241,6 +241,11 @@ class SimFiles:
         """For tests: no program asks."""
         return self._node(path).mode
 
+    def every(self) -> list[Path]:
+        """All its files, for tests."""
+        found = self._all(self._root, Path("/"))
+        return [path for path, node in found if isinstance(node, _File)]
+
     # -- what can happen to it
 
     def power_cut(self) -> None:
@@ -275,6 +280,11 @@ class SimFiles:
         it back, as it is on Linux.
         """
         self._faults.append(_Fault(operation, number, under, times))
+
+    @property
+    def well(self) -> bool:
+        """Whether every operation works."""
+        return not (self._faults or self.read_only or self.full)
 
     def mend(self) -> None:
         """Every operation works again. What is damaged stays damaged."""

@@ -57,6 +57,8 @@ class Hold:
             before = self.roles.get((host.name, guest), role)
             if now_s - since_s < UNDER_WAY_S or role is before or role is not Role.PRIMARY:
                 continue
+            if not host.prompt:
+                continue  # what was decided before may take longer
             if self._knows_better(host.name, guest):
                 self.broken(f"{host.name} was promoted for {guest} by an authority of the past")
         self._note_roles(guest)
@@ -87,7 +89,7 @@ class Hold:
         since_s = self.went_back.get(run.guest)
         if since_s is None:
             return
-        if run.ordered_s - since_s < UNDER_WAY_S:
+        if run.ordered_s - since_s < UNDER_WAY_S or not self.truth.hosts[run.host].prompt:
             return  # libvirt may take its time, and its machine may have stood still
         if self._knows_better(run.host, run.guest):
             self.broken(f"{run.guest} starts on {run.host} by an authority of the past")

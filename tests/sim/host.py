@@ -85,7 +85,9 @@ class Machine:
         self.run_files = SimFiles(chance, tmpfs=True)
         self.hardware = Hardware(kernel, self.group, self.boottime_s, self.reset, chance)
         self.hardware.present = self.host.has_watchdog
+        self.hardware.smallest_s = self.host.watchdog_smallest_s
         self.keepers = Keepers(kernel, self.group, self.hardware, self.clock, chance)
+        self.keepers.late_s = self.host.keeper_late_s
         self.handlers = Handlers(kernel, self.group, self.boottime_s, chance, self._devices)
 
     def _devices(self) -> str:
@@ -137,7 +139,10 @@ class Machine:
 
 @dataclass
 class Host:
-    """What stays: name, disks, durable records. ``rate``: of its clock against true time."""
+    """What stays: name, disks, durable records. ``rate``: of its clock against true time.
+
+    ``late_s``, ``keeper_late_s``: how starved its actuator is, and the watchdog's keeper.
+    """
 
     name: str
     site: str
@@ -147,6 +152,9 @@ class Host:
     rate: float = 1.0
     has_watchdog: bool = True
     watchdog_configured: bool = True
+    watchdog_smallest_s: int = 1
+    late_s: float = 0.0
+    keeper_late_s: float = 0.0
     boots: int = 0
     machine: Machine | None = None
     write_period_s: float = 0.1
@@ -187,6 +195,19 @@ class Host:
         self.log.say(self.name, "boots")
         self.machine.begin()
         self.on_boot(self)
+
+    @property
+    def prompt(self) -> bool:
+        """Whether its programs get the time that they need."""
+        return not (self.late_s or self.keeper_late_s)
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is the matter with it, but for its disks."""
+        machine = self.machine
+        if machine is None or not (self.prompt and self.files.well and machine.run_files.well):
+            return False
+        return machine.libvirt.well and machine.keepers.awake
 
     @property
     def has_broken_disk(self) -> bool:

@@ -8,6 +8,8 @@ object that vanished while no watch was open is told by nobody. Called by ``cont
 """
 
 import asyncio
+import random
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from typing import Any, TypeVar
@@ -36,14 +38,18 @@ FOR_EVER_S = 1e9
 
 
 class Watchers:
-    """The Watchers port. ``begun``: every beginning, so that a scenario can reach into it."""
+    """The Watchers port. ``begun``: every beginning, so that a scenario can reach into it.
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    ``lag_s``: what a watch has told is passed on up to so much later, in its order.
+    """
+
+    def __init__(self, transport: Transport, chance: random.Random) -> None:
+        self._transport, self.chance = transport, chance
+        self.lag_s = 0.0
         self.begun: list[Watcher] = []
 
     def begin(self, told: Told, opened: Opened) -> "Watcher":
-        made = Watcher(self._transport, told, opened)
+        made = Watcher(self._transport, told, opened, self)
         self.begun.append(made)
         return made
 
@@ -51,8 +57,11 @@ class Watchers:
 class Watcher:
     """One beginning: a task for each kind. One that fails ends all."""
 
-    def __init__(self, transport: Transport, told: Told, opened: Opened) -> None:
-        self._transport, self._told, self._opened = transport, told, opened
+    def __init__(self, transport: Transport, told: Told, opened: Opened, every: Watchers) -> None:
+        self._transport, self._told_now, self._opened = transport, told, opened
+        self._every = every
+        self._passed_on: deque[tuple[str, bool, Raw]] = deque()
+        self._passed_on_until_s = 0.0
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[BaseException | None] = self._loop.create_future()
         self.tasks = {kind.name: self._loop.create_task(self._follow(kind)) for kind in WATCHED}
@@ -65,6 +74,29 @@ class Watcher:
     def give_up(self, kind: str) -> None:
         """kopf's own timer has cancelled this task, and nobody begins another."""
         self.tasks[kind].cancel()
+
+    def die(self) -> None:
+        """kopf ends by an error of its own."""
+        self._end(RuntimeError("kopf has ended"))
+
+    @property
+    def behind(self) -> int:
+        """How much it has heard and not passed on yet."""
+        return len(self._passed_on)
+
+    def _told(self, kind: str, gone: bool, raw: Raw) -> None:
+        lag_s = self._every.lag_s
+        if not lag_s and not self._passed_on:
+            self._told_now(kind, gone, raw)
+            return
+        self._passed_on.append((kind, gone, raw))
+        at_s = self._loop.time() + self._every.chance.uniform(0.0, lag_s)
+        self._passed_on_until_s = max(self._passed_on_until_s, at_s)
+        self._loop.call_at(self._passed_on_until_s, self._pass_on)
+
+    def _pass_on(self) -> None:
+        """What was told first."""
+        self._told_now(*self._passed_on.popleft())
 
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled():

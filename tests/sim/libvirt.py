@@ -156,6 +156,7 @@ class SimulatedLibvirtd:
         self.refuses_to_start, self.start_takes_s = False, 0.0
         self.stuck_calls.clear()
         self.answers_late_s.clear()
+        self.event_s, self.loses_events = EVENT_S, 0.0
         self.processes.mend()
         self.taps.refused, self.taps.hangs = set(), False
         self.ready, self.hanging = True, False
@@ -168,6 +169,12 @@ class SimulatedLibvirtd:
     def forget(self, name: str) -> None:
         """It sees now that a QEMU is gone."""
         del self.active[name]
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is the matter with it."""
+        late = self.answers_late_s or self.event_s != EVENT_S or self.loses_events
+        return self.ready and not (self.hanging or self.stuck_calls or late or self.cannot_kill)
 
     @property
     def listening(self) -> int:

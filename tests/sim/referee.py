@@ -108,7 +108,7 @@ class Referee:
                     if history.answered_s:
                         self.calm.wrote(self.kernel.now_s, run, history.answered_s[-1])
                     continue
-                if run.heard and run not in history.loud and self._awake_s(run) > self.silence_s:
+                if run.heard and run not in history.loud and self._is_loud(run):
                     history.loud.append(run)
                     self._broken(f"{guest} is still heard at {run.host} beside its successor")
                 if run not in history.late and self._awake_s(run) > self.residue_s:
@@ -123,6 +123,10 @@ class Referee:
     def _lives(self, run: Run) -> bool:
         """It executes, and its machine has not only just woken up."""
         return run.group.holder is None and self._awake_s(run) > self.residue_s
+
+    def _is_loud(self, run: Run) -> bool:
+        """Programs that are starved may be late; the watchdog is not: ``residue_s`` stays."""
+        return self._awake_s(run) > self.silence_s and self.truth.hosts[run.host].prompt
 
     def _awake_s(self, run: Run) -> float:
         return self.kernel.now_s - run.group.last_resumed_s

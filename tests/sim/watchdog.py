@@ -168,7 +168,8 @@ class Keepers:
 
     ``starts_in_s``: how long one takes until it listens. ``cannot_start``: none can be started.
     ``torn``, ``room_bytes``: of the connections to it. ``accepts_fail``: so many times.
-    ``backlog``: how many connections may wait.
+    ``backlog``: how many connections may wait. ``late_s``: each turn of the process comes later by
+    up to so much.
     """
 
     def __init__(
@@ -183,12 +184,29 @@ class Keepers:
         self.cannot_start = False
         self.torn, self.room_bytes = 0.0, BUFFER_BYTES
         self.accepts_fail, self.backlog = 0, BACKLOG
+        self._late_s = 0.0
+        self._loop: Loop | None = None
         self.process: Group | None = None
         self.ended_with: list[BaseException | None] = []
         self.started = 0
         self._kernel, self._machine, self._hardware = kernel, machine, hardware
         self._clock, self._chance = clock, chance
         self._listener: _Listener | None = None
+
+    @property
+    def awake(self) -> bool:
+        """Whether nothing holds its process back; one that is not there counts as awake."""
+        return self.process is None or not self.process.paused
+
+    @property
+    def late_s(self) -> float:
+        return self._late_s
+
+    @late_s.setter
+    def late_s(self, late_s: float) -> None:
+        self._late_s = late_s
+        if self._loop is not None:
+            self._loop.late_s = late_s
 
     def seen_by(self, actuator: Group) -> "KeeperSeen":
         """The KeeperProcess port for one run of the actuator."""
@@ -212,6 +230,7 @@ class Keepers:
         self._listener = _Listener(self, process)
         keeper = Keeper(File(self._hardware, process), self._listener, self._clock)
         loop = Loop(self._kernel, process, self._clock.boottime_s, self.ended_with.append)
+        loop.late_s, self._loop = self._late_s, loop
         loop.begin(keeper.run())
 
     def connect(self, actuator: Group) -> End:

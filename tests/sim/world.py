@@ -22,6 +22,7 @@ from sim.network import Network
 from sim.pair import Pair
 from sim.referee import Referee
 from sim.truth import Truth
+from tandem_actuator.ports import PortError
 from tandem_api.guest import Guest
 from tandem_api.host import Host as HostObject
 from tandem_api.meta import ObjectKey
@@ -91,6 +92,7 @@ class World:
         self.backup: Backup | None = None
         self.mended_s = float("-inf")
         self.newer: set[str] = set()
+        self.controller_late_s = self.kopf_lag_s = 0.0
         self.names = Names(
             hosts=tuple(host.name for host in self.plan.hosts),
             sites=self.plan.sites,
@@ -259,7 +261,13 @@ class World:
                 crash = self.crashes.setdefault(name, Crash())
                 ended = partial(self._program_ended, name)
                 way = self._way(name, lambda: machine.group.alive)
-                self.actuators[name] = Actuator(machine, way, crash, ended)
+                try:
+                    self.actuators[name] = Actuator(machine, way, crash, ended)
+                except PortError as error:
+                    self.log.say(name, f"the actuator cannot start: {error}")
+                    again_s = self.kernel.between(*ACTUATOR_RESTART_S)
+                    self._start_actuator_after(machine, again_s)
+                    return
                 self.log.say(name, "the actuator starts")
                 self.actuators[name].begin()
 
@@ -294,7 +302,7 @@ class World:
         actuator, machine = self.actuator_of(host), self.hosts[host].machine
         if actuator is None or machine is None or not actuator.group.awake:
             return False
-        return machine.libvirt.ready and not machine.libvirt.cannot_kill
+        return self.hosts[host].well
 
     # -- what can be done to it
 
@@ -356,6 +364,8 @@ class World:
         ended = partial(self._program_ended, name)
         way = self._way("controller", lambda: True)
         controller = Controller(self.kernel, way, self.log, name, ended, stubborn=stubborn)
+        controller.loop.late_s = self.controller_late_s
+        controller.watchers.lag_s = self.kopf_lag_s
         self.controllers.append(controller)
         controller.begin()
 
@@ -481,19 +491,3 @@ class World:
                 self.actuator_start(name)
             else:
                 self.kernel.resume(actuator.group)
-
-
-def crash_host(world: World, host: str, after: int, *, whole_machine: bool) -> None:
-    """Arrange that this host (or its actuator alone) crashes right after its n-th effect."""
-
-    def power_cycle() -> None:
-        world.referee.done("kill", (host,))
-        world.kernel.after(0.0, world.outside, lambda: world.hosts[host].power_off("crash"))
-        world.kernel.after(6.0, world.outside, lambda: world.start(host))
-
-    def restart() -> None:
-        world.referee.done("actuator kill", (host,))
-        world.kernel.after(0.0, world.outside, lambda: world.actuator_kill(host))
-
-    action: Callable[[], None] = power_cycle if whole_machine else restart
-    world.crashes[host] = Crash(after=after, action=action)

@@ -172,6 +172,9 @@ class Api:
     """How late the watch cache may be that answers reads at version 0."""
     cache_stands_since_s: float | None = None
     heard: Callable[[str, Request, int], None] = lambda *_: None
+    wires: list[Wire] = field(default_factory=list)
+    spoilt: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By host: the shares of its watches' lines that are lost, and that come twice."""
 
     def __post_init__(self) -> None:
         self.network.changed.append(self.stir)
@@ -184,7 +187,10 @@ class Api:
         program: Callable[[], bool] = lambda: True,
         machine: Callable[[], bool] = lambda: True,
     ) -> Wire:
-        return Wire(self, host, program, machine)
+        lost, doubled = self.spoilt.get(host, (0.0, 0.0))
+        made = Wire(self, host, program, machine, lost, doubled)
+        self.wires = [wire for wire in self.wires if wire.alive] + [made]
+        return made
 
     def reachable(self, host: str) -> bool:
         return self.up and (not host or self.network.up(MANAGEMENT, host))
@@ -211,6 +217,13 @@ class Api:
     def streams_of(self, host: str) -> list[Stream]:
         """The watches of the programs there; the controllers' are those of no host."""
         return [stream for name, stream in self.streams if name == host and not stream.over]
+
+    def spoil(self, host: str, lost: float, doubled: float) -> None:
+        """What the watches of the programs there tell, also those that are opened later."""
+        self.spoilt[host] = lost, doubled
+        for wire in self.wires:
+            if wire.host == host:
+                wire.lost_lines, wire.doubled_lines = lost, doubled
 
     def cache_stands(self, stands: bool) -> None:
         """Whether its watch cache hears of nothing; quorum reads do not ask it."""

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+PATIENCE_S = {int(HTTPStatus.TOO_MANY_REQUESTS): 1, int(HTTPStatus.SERVICE_UNAVAILABLE): 1}
+"""For how long a server asks to be left alone, by the code of its answer."""
+
 
 class Failure(Exception):
     """One answer that is no success. ``causes`` name fields."""
@@ -35,6 +38,8 @@ class Failure(Exception):
         }
         if self.causes:
             found["details"] = {"causes": [dict(cause) for cause in self.causes]}
+        if self.code in PATIENCE_S:
+            found["details"] = {"retryAfterSeconds": PATIENCE_S[self.code]}
         return found
 
 
