@@ -48,6 +48,11 @@ class Observed(Protocol):
     def protected(self, guest: str) -> str:
         """As its status says: True, False or Unknown."""
 
+    def idle(self, guest: str) -> str:
+        """Why it is wrong that it does not run; empty if it runs, or if nothing is wrong with it.
+        Only who knows the true state of everything can tell.
+        """
+
     def starts(self, guest: str) -> Sequence[float]:
         """The moments at which it began to run."""
 
@@ -164,6 +169,16 @@ def _well_or_held(observed: Observed, expected: Expectation) -> str:
     return f"{problem}, and no host holds its mirror" if problem else "it is well, or held"
 
 
+def _runs_or_says_why(observed: Observed, expected: Expectation) -> str:
+    """It runs if any host could run it; else its status says what a person can do."""
+    if expected.runs_or_says_why is None:
+        return ""
+    problem = observed.idle(expected.guest)
+    if (not problem) is expected.runs_or_says_why:
+        return ""
+    return problem or f"{expected.guest} runs, or says why it does not"
+
+
 def _stops(observed: Observed, expected: Expectation) -> str:
     if expected.stops is None:
         return ""
@@ -198,5 +213,5 @@ def _gap(observed: Observed, expected: Expectation, slack_s: float) -> str:
     )
 
 
-CHECKS = (_on, _reason, _mode, _protected, _well, _well_or_held, _stops)
+CHECKS = (_on, _reason, _mode, _protected, _well, _well_or_held, _runs_or_says_why, _stops)
 BOUNDS = (_downtime, _gap)

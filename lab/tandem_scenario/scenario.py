@@ -81,6 +81,7 @@ class Expectation:
     protected: bool | None = None
     well: bool | None = None
     well_or_held: bool | None = None
+    runs_or_says_why: bool | None = None
     stops: int | None = None
     downtime_below_s: float | None = None
     longest_gap_below_s: float | None = None
@@ -263,6 +264,7 @@ EXPECTED = (
     "protected",
     "well",
     "wellOrHeld",
+    "runsOrSaysWhy",
     "stops",
     "downtimeBelow",
     "longestGapBelow",
@@ -289,6 +291,7 @@ def _expectation(item: Located, known: Names) -> Expectation:
         protected=fields["protected"].truth() if "protected" in fields else None,
         well=fields["well"].truth() if "well" in fields else None,
         well_or_held=fields["wellOrHeld"].truth() if "wellOrHeld" in fields else None,
+        runs_or_says_why=fields["runsOrSaysWhy"].truth() if "runsOrSaysWhy" in fields else None,
         stops=fields["stops"].whole() if "stops" in fields else None,
         downtime_below_s=_optional_seconds(fields, "downtimeBelow"),
         longest_gap_below_s=_optional_seconds(fields, "longestGapBelow"),

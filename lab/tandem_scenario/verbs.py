@@ -101,10 +101,14 @@ FORMS = (
     "lose-records HOST",
     "damage-records HOST",
     "promote-by-hand HOST GUEST",
+    "break WHAT",
     "mend all",
+    "mend all but broken",
 )
 """Words in capitals stand for a name or value, those in brackets may be left out."""
 
+BREAKABLE = ("disk", "libvirt", "start", "watchdog", "power", "files", "management")
+"""Of each host; what no host has are the replication link and the API."""
 NUMBERS = ("NUMBER", "SECONDS", "RATE", "PERCENT")
 
 
@@ -141,6 +145,9 @@ class Names:
             "PROGRAM": (*self.hosts, "controller"),
             "CODE": ("401", "403", "409", "422", "429", "500", "503"),
             "KIND": ("Site", "Host", "Mirror", "Guest"),
+            "WHAT": tuple(
+                [f"{kind}@{host}" for kind in BREAKABLE for host in self.hosts] + ["link", "api"]
+            ),
             "CALL": ("look", "start", "shutdown", "destroy", "open"),
         }
 

@@ -35,6 +35,7 @@ EXPECTATION_FIELDS = {
     "protected": "protected",
     "well": "well",
     "well_or_held": "wellOrHeld",
+    "runs_or_says_why": "runsOrSaysWhy",
     "stops": "stops",
     "downtime_below_s": "downtimeBelow",
     "longest_gap_below_s": "longestGapBelow",

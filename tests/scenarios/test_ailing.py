@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from sim.apiserver.handler import Request
+from sim.liveness import Kind, verdict
 from sim.logs import logged_into
 from sim.player import begin
 from sim.verbs import do
@@ -259,3 +260,105 @@ def noticed_s(world: World) -> float:
     goes_on(world, 15.0)
     told = [line for line in world.log.lines[seen + 1 :] if line.where == HERE]
     return told[0].at_s + world.log.origin_s - at_s
+
+
+BROKEN = (
+    f"disk@{HERE}",
+    f"libvirt@{HERE}",
+    f"start@{HERE}",
+    f"watchdog@{HERE}",
+    f"power@{HERE}",
+    f"files@{HERE}",
+    f"management@{HERE}",
+    "link",
+    "api",
+)
+
+
+def works(world: World, what: str) -> bool:
+    """Whether that which may be broken for good works now."""
+    host, machine = world.hosts[HERE], world.hosts[HERE].machine
+    return {
+        "disk": not host.has_broken_disk,
+        "libvirt": machine is not None and machine.libvirt.ready,
+        "start": machine is not None and not machine.libvirt.refuses_to_start,
+        "watchdog": host.has_watchdog and (machine is None or machine.hardware.present),
+        "power": machine is not None,
+        "files": host.files.well,
+        "management": world.network.up("management", HERE),
+        "link": world.network.up("replication", HERE, THERE),
+        "api": world.api.up,
+    }[what.partition("@")[0]]
+
+
+class TestForGood:
+    @pytest.mark.parametrize("what", BROKEN)
+    def test_only_mend_all_mends_it(self, world: World, what: str) -> None:
+        assert works(world, what)
+        act(world, f"break {what}")
+        assert not works(world, what)
+        act(world, f"kill {HERE}", f"start {HERE}", f"libvirt up {HERE}", "api up")
+        act(world, "heal management", "heal replication", f"files heal {HERE}")
+        act(world, f"watchdog back {HERE}")
+        goes_on(world, 20.0)
+        act(world, "mend all but broken")
+        goes_on(world, 20.0)
+        assert not works(world, what)
+        act(world, "mend all")
+        goes_on(world, HEALS_WITHIN_S)
+        assert works(world, what)
+        assert str(world.guest("counter").status.protected) == "True"
+        assert world.referee.problems == []
+
+    def test_all_else_is_mended(self, world: World) -> None:
+        act(world, f"break start@{THERE}", f"kill {HERE}", "cut replication", "controller kill")
+        act(world, "mend all but broken")
+        goes_on(world, 60.0)
+        assert world.runs_on("counter") == [HERE]
+
+
+class TestJudge:
+    def test_a_guest_that_runs(self, world: World) -> None:
+        assert verdict(world, "counter").kind is Kind.RAN
+
+    def test_one_that_could(self, world: World) -> None:
+        """It has only just ended, and both hosts are well."""
+        (run,) = world.referee.executing("sim/counter")
+        run.end("crashed")
+        found = verdict(world, "counter")
+        assert found.kind is Kind.WRONG
+        assert f"counter could run on {HERE} or {THERE}" in found.wrong
+
+    def test_one_whose_other_side_wrote_alone(self, world: World) -> None:
+        act(world, "cut replication")
+        goes_on(world, 20.0)
+        act(world, f"break power@{HERE}", "heal replication")
+        goes_on(world, 60.0)
+        found = verdict(world, "counter")
+        assert found.kind is Kind.NAMED
+        assert "spec.override" in found.words
+
+    def test_one_that_nobody_can_run(self, world: World) -> None:
+        act(world, f"break libvirt@{HERE}", f"break power@{THERE}", f"kill {HERE}")
+        act(world, f"start {HERE}")
+        goes_on(world, 60.0)
+        found = verdict(world, "counter")
+        assert found.kind is Kind.TOLD or "no host could run it" in found.wrong
+
+    def test_one_of_which_nothing_can_be_told(self, world: World) -> None:
+        act(world, f"break power@{HERE}", "break api")
+        assert verdict(world, "counter").kind is Kind.UNTOLD
+
+    def test_an_owner_on_the_link_is_not_gone(self, world: World) -> None:
+        act(world, f"cut management {HERE}")
+        (run,) = world.referee.executing("sim/counter")
+        run.end("crashed")
+        assert f"could run on {THERE}" not in verdict(world, "counter").wrong
+
+    def test_a_stale_disk_runs_nothing(self, world: World) -> None:
+        act(world, f"fail-disk {THERE}")
+        goes_on(world, 20.0)
+        (run,) = world.referee.executing("sim/counter")
+        act(world, f"break power@{HERE}")
+        assert not run.executing
+        assert THERE not in verdict(world, "counter").wrong

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sim.faults import KINDS, RECOVERY_S, Choice, scenario
 from sim.fuzz import Totals, fuzz, shortest
+from sim.liveness import Kind
 from sim.player import play
 from sim.trial import Outcome
 from tandem_scenario.located import BadScenario
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "run":
         return max(_run(path, options.seed, options.quiet) for path in options.files)
     if options.command == "show":
-        print(write(scenario(options.seed, Choice(options.mixes, options.within))), end="")
+        print(write(scenario(options.seed, _choice(options))), end="")
         return 0
     return _fuzz(options)
 
@@ -61,7 +62,16 @@ def _parser() -> argparse.ArgumentParser:
             metavar="SECONDS",
             help="after everything was mended, all must be well within these (%(default)g)",
         )
+        command.add_argument(
+            "--lasting",
+            action="store_true",
+            help="some of what is broken is not mended: who can run must, who cannot must say why",
+        )
     return parser
+
+
+def _choice(options: argparse.Namespace) -> Choice:
+    return Choice(options.mixes, options.within, options.lasting)
 
 
 def _range(text: str) -> range:
@@ -97,7 +107,7 @@ def _run(path: Path, seed: int | None, quiet: bool) -> int:
 
 
 def _fuzz(options: argparse.Namespace) -> int:
-    choice = Choice(options.mixes, options.within)
+    choice = _choice(options)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def told(totals: Totals, outcome: Outcome) -> None:
@@ -128,12 +138,24 @@ def _fuzz(options: argparse.Namespace) -> int:
 def _summary(totals: Totals) -> str:
     rate = totals.seeds / totals.wall_s if totals.wall_s else 0.0
     faults = ", ".join(f"{verb} {number}" for verb, number in sorted(totals.faults.items()))
-    return (
+    summary = (
         f"seeds {totals.seeds} ({rate:.1f}/s), simulated hours {totals.simulated_s / 3600:.1f},"
         f" guests started {totals.starts}, takeovers {totals.takeovers},"
         f" longest recovery {totals.slowest_s:.1f} s, failed {len(totals.failed)}\n"
         f"commands: {faults}"
     )
+    return "\n".join([summary, *_lasting(totals)])
+
+
+def _lasting(totals: Totals) -> list[str]:
+    """For each kind of fault that lasted: seeds, and how many guests came to which end."""
+    if not totals.lasting:
+        return []
+    ends = [str(kind) for kind in Kind]
+    rows = [("broken for good", "seeds", *ends)]
+    for kind, counted in sorted(totals.lasting.items()):
+        rows.append((kind, *(str(counted[name]) for name in ("seeds", *ends))))
+    return [f"{row[0]:<16}" + "".join(f"{cell:>8}" for cell in row[1:]) for row in rows]
 
 
 if __name__ == "__main__":

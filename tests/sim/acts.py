@@ -6,9 +6,11 @@ of them. Called by ``verbs``.
 
 from collections.abc import Callable
 
+from sim import lasting
 from sim.actuator import Crash
 from sim.ailing import CONTROLLER, heal, remove_damaged
 from sim.files import SimFiles
+from sim.host import Host
 from sim.network import MANAGEMENT, REPLICATION
 from sim.pair import CopyEnds, Pair
 from sim.world import World
@@ -254,6 +256,12 @@ def mend_all(world: World) -> None:
 
     What was to happen later does not happen any more.
     """
+    lasting.mended(world)
+    mend_all_but_broken(world)
+
+
+def mend_all_but_broken(world: World) -> None:
+    """As ``mend all``, but what was broken for good is."""
     world.mended_s = world.kernel.now_s
     for plan in world.plan.guests:
         if world.find_guest(plan.name) is not None:
@@ -261,8 +269,9 @@ def mend_all(world: World) -> None:
     for site in world.api.server.every(Site):
         if site.spec.maintenance:
             world.maintenance(site.metadata.name, on=False)
-    for link in (MANAGEMENT, REPLICATION):
-        world.heal(link)
+    world.heal(MANAGEMENT)
+    if "link" not in world.broken_for_good:
+        world.heal(REPLICATION)
     for program in (*world.hosts, CONTROLLER):
         if world.network.slow_s.get("" if program == CONTROLLER else program):
             slow(world, program, "0")
@@ -272,16 +281,23 @@ def mend_all(world: World) -> None:
         _pair(world, plan.name).end_stalled()
     world.network.delay_s.clear()
     world.network.slow_way_s.clear()
-    world.api_up()
+    if "api" not in world.broken_for_good:
+        world.api_up()
     heal(world)
     world.one_controller()
-    for name, host in world.hosts.items():
-        crash = world.crashes.setdefault(name, Crash())
-        crash.after, crash.awaited = -1, []
-        if host.has_broken_disk:
-            world.kill(name)
-        remove_damaged(world, host)
-        world.mend_host(name)
+    for host in world.hosts.values():
+        _mend_host(world, host)
+    for what in world.broken_for_good:
+        lasting.broken_again(world, what)
+
+
+def _mend_host(world: World, host: Host) -> None:
+    crash = world.crashes.setdefault(host.name, Crash())
+    crash.after, crash.awaited = -1, []
+    if host.has_broken_disk and "disk" not in host.ails:
+        world.kill(host.name)
+    remove_damaged(world, host)
+    world.mend_host(host.name)
 
 
 def confirm_down(world: World, host: str) -> None:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tandem_api.timing import PROFILES, Profile
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Expectation, Scenario, Step, Upon
 from tandem_scenario.verbs import Names, parse_act
@@ -252,10 +253,13 @@ PACES = (1.0, 0.3, 0.1)
 
 @dataclass(frozen=True)
 class Choice:
-    """Which faults, and within which time all must be well after they were mended."""
+    """Which faults, and within which time all must be well after they were mended. ``lasting``:
+    some are not mended.
+    """
 
     mixes: tuple[str, ...] = tuple(KINDS)
     within_s: float = RECOVERY_S
+    lasting: bool = False
 
 
 EVERYTHING = Choice()
@@ -263,6 +267,11 @@ EVERYTHING = Choice()
 
 def scenario(seed: int, choice: Choice = EVERYTHING) -> Scenario:
     """What this seed stands for."""
+    return _lasting(seed, choice) if choice.lasting else _healing(seed, choice)
+
+
+def _healing(seed: int, choice: Choice) -> Scenario:
+    """At the end everything is mended."""
     chance = random.Random(f"faults {seed}")
     plan = shape(seed % SHAPES)
     names = Names(
@@ -308,3 +317,57 @@ def _expected(steps: list[Step], guest: str) -> Expectation:
     if held:
         return Expectation(line=0, guest=guest, well_or_held=True)
     return Expectation(line=0, guest=guest, well=True)
+
+
+LASTING = ("disk", "libvirt", "start", "watchdog", "power", "files", "management", "link", "api")
+"""What may be broken for good: each seed has the next kind, and perhaps another."""
+ANOTHER = 0.3
+CLEAR = ("restores", "objects", "versions")
+"""Mixes without which the true state says who may run a guest."""
+GRACE_S = 60.0
+SHUTDOWN_S = 20.0
+
+
+def _lasting(seed: int, choice: Choice) -> Scenario:
+    """At the end everything is mended but what is broken for good."""
+    chance = random.Random(f"lasting faults {seed}")
+    plan = shape(seed % SHAPES)
+    names = Names(
+        hosts=HOSTS, sites=SITES, guests=tuple(guest.name for guest in plan.guests), links=LINKS
+    )
+    drawing = Drawing(chance, names)
+    commands = [draw(drawing).strip() for draw in _drawn(chance, choice)]
+    for kind in _kinds_for_good(chance, seed):
+        what = kind if kind in ("link", "api") else f"{kind}@{drawing.host()}"
+        commands.insert(chance.randrange(len(commands) + 1), f"break {what}")
+    at_s, steps, pace = 0.0, list[Step](), chance.choice(PACES)
+    for command in commands:
+        at_s = round(at_s + pace * chance.choice(GAPS_S) * chance.uniform(0.5, 1.5), 2)
+        steps.append(Step(at_s, parse_act(command, names)))
+    mended_s = round(at_s + chance.choice((0.0, 3.0, 15.0)) * chance.uniform(0.3, 1.2), 2)
+    steps.append(Step(mended_s, parse_act(f"{MEND} but broken", names)))
+    timing = PROFILES[Profile(plan.profile)]
+    within_s = timing.lost_after_s + timing.link_wait_s + SHUTDOWN_S + GRACE_S
+    return Scenario(
+        title=f"Faults that last, seed {seed}",
+        description="",
+        world=WorldPlan(plan.hosts, plan.guests, plan.profile, seed),
+        settled=True,
+        lasts_s=round(mended_s + within_s, 2),
+        steps=tuple(steps),
+        expectations=tuple(
+            Expectation(line=0, guest=guest, runs_or_says_why=True) for guest in names.guests
+        ),
+    )
+
+
+def _drawn(chance: random.Random, choice: Choice) -> list[Draw]:
+    table = [entry for mix in choice.mixes if mix not in CLEAR for entry in KINDS[mix]]
+    weights = [weight for weight, _ in table]
+    number = chance.choice((0, 0, 1, 2, 4, 6))
+    return [draw for _, draw in chance.choices(table, weights, k=number)]
+
+
+def _kinds_for_good(chance: random.Random, seed: int) -> list[str]:
+    first = LASTING[(seed + seed // SHAPES) % len(LASTING)]
+    return [first, chance.choice(LASTING)] if chance.random() < ANOTHER else [first]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 
 from sim.faults import EVERYTHING, SHAPES, Choice, scenario
+from sim.lasting import of_host
 from sim.player import begin
 from sim.shrink import shrunk
 from sim.trial import Outcome, trial
@@ -41,6 +42,8 @@ class Totals:
     slowest_s: float = 0.0
     wall_s: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
+    lasting: dict[str, Counter[str]] = field(default_factory=dict)
+    """By kind of what stayed broken: seeds, and what became of their guests."""
 
     def add(self, outcome: Outcome) -> None:
         self.seeds += 1
@@ -48,6 +51,9 @@ class Totals:
         self.takeovers += outcome.takeovers
         self.starts += outcome.starts
         self.faults += outcome.faults
+        for kind in {of_host(what)[0] for what in outcome.broken_for_good}:
+            counted = self.lasting.setdefault(kind, Counter())
+            counted.update(["seeds", *map(str, outcome.verdicts)])
         if outcome.problems:
             self.failed.append(outcome)
         else:

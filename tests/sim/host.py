@@ -113,7 +113,9 @@ class Machine:
             self.kernel.resume(self.group)
 
     def begin(self) -> None:
-        self.libvirt.boot()
+        self.libvirt.refuses_to_start = "start" in self.host.ails
+        if "libvirt" not in self.host.ails:
+            self.libvirt.boot()
 
     def reset(self, why: str) -> None:
         self.host.log.say(self.host.name, f"resets: {why}")
@@ -141,7 +143,8 @@ class Machine:
 class Host:
     """What stays: name, disks, durable records. ``rate``: of its clock against true time.
 
-    ``late_s``, ``keeper_late_s``: how starved its actuator is, and the watchdog's keeper.
+    ``ails``: what is broken for good (``lasting``). ``late_s``, ``keeper_late_s``: how starved its
+    actuator is, and the watchdog's keeper.
     """
 
     name: str
@@ -153,6 +156,7 @@ class Host:
     has_watchdog: bool = True
     watchdog_configured: bool = True
     watchdog_smallest_s: int = 1
+    ails: set[str] = field(default_factory=set)
     late_s: float = 0.0
     keeper_late_s: float = 0.0
     boots: int = 0
@@ -186,7 +190,7 @@ class Host:
         self.boots += 1
         self.files.power_on()
         for backing in self._all_backings():
-            backing.broken = False
+            backing.broken = "disk" in self.ails
         group = Group(self.name, rate=self.rate)
         boot_id = f"{self.name}-boot{self.boots}"
         self.machine = Machine(self, self.kernel, group, boot_id, self.kernel.now_s)
@@ -212,6 +216,11 @@ class Host:
     @property
     def has_broken_disk(self) -> bool:
         return any(backing.broken for backing in self._all_backings())
+
+    def break_disks(self) -> None:
+        """Also those that nothing uses."""
+        for backing in self._all_backings():
+            backing.broken = True
 
     def _all_backings(self) -> Iterable[Backing]:
         return (backing for volumes in self.backings.values() for backing in volumes.values())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from sim.events import Line
+from sim.liveness import verdict
 from sim.logs import logged_into
 from sim.referee import History
 from sim.review import Reviewed
@@ -137,6 +138,9 @@ class Seen:
     def protected(self, guest: str) -> str:
         found = self._world.find_guest(guest)
         return str(found.status.protected) if found is not None else ""
+
+    def idle(self, guest: str) -> str:
+        return verdict(self._world, guest).wrong
 
     def starts(self, guest: str) -> list[float]:
         return sorted(at - self._origin_s for at, _, _ in self._history(guest).runs)

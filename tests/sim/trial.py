@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from sim.liveness import Kind, runs, verdict
 from sim.logs import logged_into
 from sim.player import Seen, begin, unheard
 from sim.verbs import take
@@ -20,6 +21,8 @@ HELD_FOR_S = 15.0
 """What is left alone is watched for so long."""
 UNTIL_HELD_S = 5.0
 """A host that has to leave its mirror alone may look well for so long."""
+RUN_FOR_S = 20.0
+"""Where something stays broken, who has run for so long goes on."""
 
 
 @dataclass
@@ -33,6 +36,9 @@ class Outcome:
     takeovers: int = 0
     starts: int = 0
     recovered_s: float = 0.0
+    broken_for_good: tuple[str, ...] = ()
+    verdicts: list[Kind] = field(default_factory=list)
+    """What became of each guest where something stayed broken."""
 
 
 def trial(scenario: Scenario, world: World | None = None) -> Outcome:
@@ -53,7 +59,10 @@ def _tried(scenario: Scenario, world: World) -> Outcome:
     try:
         with logged_into(world.log):
             _faults(world, scenario, outcome)
-            _recovery(world, scenario, outcome)
+            if any(one.runs_or_says_why for one in scenario.expectations):
+                _lasting(world, scenario, outcome)
+            else:
+                _recovery(world, scenario, outcome)
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         outcome.problems.append(
@@ -95,6 +104,24 @@ def _recovery(world: World, scenario: Scenario, outcome: Outcome) -> None:
         world.run(at_s)
     if not outcome.problems and any(_is_held(seen, one) for one in scenario.expectations):
         world.run(at_s + HELD_FOR_S)
+
+
+def _lasting(world: World, scenario: Scenario, outcome: Outcome) -> None:
+    """Until every guest has run for a while, or the time is over; then each is judged."""
+    began_s = at_s = run_since_s = scenario.steps[-1].at_s
+    guests = [one.guest for one in scenario.expectations]
+    while not world.referee.problems and at_s < scenario.lasts_s:
+        at_s = min(scenario.lasts_s, at_s + LOOK_S)
+        world.run(at_s)
+        if not all(runs(world, str(world.key(guest))) for guest in guests):
+            run_since_s = at_s
+        if at_s - run_since_s >= RUN_FOR_S:
+            break
+    outcome.recovered_s = run_since_s - began_s
+    outcome.broken_for_good = tuple(world.broken_for_good)
+    found = [verdict(world, guest) for guest in guests]
+    outcome.verdicts = [one.kind for one in found]
+    outcome.problems += [one.wrong for one in found if one.wrong]
 
 
 def _is_held(seen: Seen, expectation: Expectation) -> bool:

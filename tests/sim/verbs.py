@@ -6,7 +6,7 @@ refuses a file that wants it. Called by ``player`` and ``fuzz``.
 
 from collections.abc import Callable, Mapping
 
-from sim import acts, ailing
+from sim import acts, ailing, lasting
 from sim.pair import CopyEnds
 from sim.world import World
 from tandem_scenario.scenario import Step
@@ -102,7 +102,9 @@ DOING: Mapping[str, Callable[..., None]] = {
     "lose-records": acts.lose_records,
     "damage-records": ailing.damage_records,
     "promote-by-hand": acts.promote_by_hand,
+    "break": lasting.break_for_good,
     "mend all": acts.mend_all,
+    "mend all but broken": acts.mend_all_but_broken,
 }
 """Verb → what it does, called with the world and the command's arguments."""
 

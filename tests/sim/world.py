@@ -92,6 +92,7 @@ class World:
         self.backup: Backup | None = None
         self.mended_s = float("-inf")
         self.newer: set[str] = set()
+        self.broken_for_good: dict[str, None] = {}
         self.controller_late_s = self.kopf_lag_s = 0.0
         self.names = Names(
             hosts=tuple(host.name for host in self.plan.hosts),
@@ -286,7 +287,7 @@ class World:
             self.kernel.after(delay_s, self.outside, lambda: self._boot_if_off(host))
 
     def _boot_if_off(self, host: Host) -> None:
-        if host.machine is None:
+        if host.machine is None and "power" not in host.ails:
             host.power_on()
 
     def _drbd_changed(self, host: Host, replica: Replica) -> None:
@@ -481,12 +482,13 @@ class World:
         """On, awake, and every program on it well."""
         host = self.hosts[name]
         if host.machine is None:
-            host.power_on()
+            self._boot_if_off(host)
         elif host.machine.group.paused:
             self.resume(name)
         machine, actuator = host.machine, self.actuator_of(name)
         if machine is not None:
-            machine.libvirt.mend()
+            if "libvirt" not in host.ails:
+                machine.libvirt.mend()
             if actuator is None:
                 self.actuator_start(name)
             else:

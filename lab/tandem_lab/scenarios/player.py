@@ -91,6 +91,10 @@ class Seen:
     def protected(self, guest: str) -> str:
         return str(self._stage.statuses.guest(guest).get("protected", ""))
 
+    def idle(self, guest: str) -> str:
+        """The lab cannot look into everything: here it has to run."""
+        return "" if self.runs_on(guest) else f"{guest} runs nowhere"
+
     def starts(self, guest: str) -> list[float]:
         moments = self._stage.runs.starts[self._stage.domains[guest]]
         return [at_s - self._stage.log.origin_s for at_s in moments]

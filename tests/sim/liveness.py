@@ -1,0 +1,133 @@
+"""Whether a guest that does not run could, in truth; and if not, whether somebody is told why.
+
+Looked at when all that heals has healed and the time for it is over. A guest *must* run if some
+host could run it by the rules, without breaking a promise and without a person: every program that
+it needs there works, it is recorded as holding every write and does, and the other host has let go,
+can let go, or is provably gone. If a host has every write and works, but the rules cannot know, a
+person *may* be asked: the status must name the field to set. Else it must say that the guest does
+not run.
+
+Written from the true state, not by the deciding code. Called by ``player.Seen`` and ``trial``.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sim.host import Host
+from sim.network import REPLICATION
+from sim.truth import Truth
+from sim.world import World
+
+WRITES_WITHIN_S = 5.0
+"""A guest that runs has had a write acknowledged within this time."""
+SAYS_NOTHING = ("", "Running", "Starting", "TakingOver", "Moving", "Stopping")
+"""Phases of a guest that somebody will wait for."""
+
+
+class Kind(StrEnum):
+    """What became of a guest."""
+
+    RAN = "ran"
+    NAMED = "named"
+    """It does not run, and the status names what a person can set."""
+    TOLD = "told"
+    """No host could run it, and the status says that it does not run."""
+    UNTOLD = "untold"
+    """No host could run it, and nothing can be told without the API."""
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    kind: Kind
+    words: str = ""
+
+    @property
+    def wrong(self) -> str:
+        return self.words if self.kind is Kind.WRONG else ""
+
+
+def verdict(world: World, name: str) -> Verdict:
+    """``name``: the guest's, as a scenario has it."""
+    guest = str(world.key(name))
+    if runs(world, guest):
+        return Verdict(Kind.RAN)
+    judge = _Judge(world, guest)
+    status = world.guest(name).status
+    told = f"{status.phase} {status.reason}: {status.message}"
+    must = [host for host in world.hosts if judge.must(host)]
+    if must:
+        return Verdict(Kind.WRONG, f"{name} could run on {' or '.join(must)}; it is {told}")
+    if not world.api.up:
+        return Verdict(Kind.UNTOLD)
+    if str(status.phase) not in SAYS_NOTHING and "spec." in status.message:
+        return Verdict(Kind.NAMED, told)
+    may = [host for host in world.hosts if judge.has_all(host) and judge.works(host)]
+    if may:
+        return Verdict(Kind.WRONG, f"{name} needs a word for {' or '.join(may)}; it is {told}")
+    if str(status.phase) in SAYS_NOTHING or not status.message:
+        return Verdict(Kind.WRONG, f"{name} runs nowhere and no host could run it; it is {told}")
+    return Verdict(Kind.TOLD, told)
+
+
+def runs(world: World, guest: str) -> bool:
+    """In one place, and its writes are acknowledged."""
+    found = world.referee.executing(guest)
+    answered_s = world.referee.histories[guest].answered_s
+    last_s = answered_s[-1] if answered_s else float("-inf")
+    return len(found) == 1 and world.kernel.now_s - last_s < WRITES_WITHIN_S
+
+
+class _Judge:
+    """Of one guest that does not run."""
+
+    def __init__(self, world: World, guest: str) -> None:
+        self.world, self.guest = world, guest
+        self.truth: Truth = world.referee.truth
+
+    def works(self, name: str) -> bool:
+        """Whether every part of a host is well that starting a guest needs."""
+        host, machine = self.world.hosts[name], self.world.hosts[name].machine
+        if machine is None or not machine.group.awake or self.world.actuator_of(name) is None:
+            return False
+        libvirt, hardware = machine.libvirt, machine.hardware
+        armed = hardware.counting and hardware.holder is not None
+        return (
+            host.well
+            and not libvirt.refuses_to_start
+            and (armed or not host.watchdog_configured)
+            and self.world.api.reachable(name)
+        )
+
+    def has_all(self, name: str) -> bool:
+        """Whether its own disks hold every acknowledged write, and can be read."""
+        host = self.world.hosts[name]
+        acknowledged = self.world.referee.histories[self.guest].acknowledged
+        return all(
+            backing.has_metadata
+            and backing.consistent
+            and not backing.broken
+            and acknowledged.get(volume, set()) <= backing.data
+            for volume, backing in self.truth.backings(host, self.guest).items()
+        )
+
+    def must(self, name: str) -> bool:
+        """Whether the rules let it run there without a person."""
+        host, authority = self.world.hosts[name], self.truth.authority(self.guest)
+        if authority is None or not (self.works(name) and self.has_all(name)):
+            return False
+        if not self.truth.may_be_promoted(host, self.guest) or self.truth.held(host, self.guest):
+            return False
+        if authority.owner in ("", name):
+            return True
+        return self._lets_go(self.world.hosts[authority.owner], host)
+
+    def _lets_go(self, owner: Host, taker: Host) -> bool:
+        """Whether the owner can be asked to, or is provably gone."""
+        if owner.machine is not None and self.world.api.reachable(owner.name):
+            return owner.machine.libvirt.well
+        link = self.world.network.up(REPLICATION, owner.name, taker.name)
+        if owner.machine is not None and link:
+            return False  # it lives on the link
+        beat = self.world.api.server.leases.get(owner.name)
+        return beat is not None and beat.watchdog_armed
