@@ -62,7 +62,7 @@ class Controller:
         self.loop = Loop(kernel, self.group, lambda: kernel.now_s, ended)
         way, chance = transport(self.group), random.Random(kernel.random.getrandbits(64))
         client = KubeClient(way, "tandem-controller", wall=log.moment, chance=chance)
-        self.watchers = Watchers(way, random.Random(kernel.random.getrandbits(64)))
+        self.watchers = Watchers(way, random.Random(f"kopf of {name}"))
         self._outside = Outside(
             identity=name,
             api=KubeApi(client),
