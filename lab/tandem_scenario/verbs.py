@@ -102,6 +102,7 @@ FORMS = (
     "damage-records HOST",
     "promote-by-hand HOST GUEST",
     "break WHAT",
+    "obey GUEST",
     "mend all",
     "mend all but broken",
 )

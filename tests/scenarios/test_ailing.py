@@ -1,13 +1,18 @@
 """Each fault of a part reaches the program that it is meant for, and ``mend all`` heals it."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from sim import faults
+from sim.__main__ import main
 from sim.apiserver.handler import Request
 from sim.liveness import Kind, verdict
 from sim.logs import logged_into
+from sim.person import orders
 from sim.player import begin
+from sim.trial import trial
 from sim.verbs import do
 from sim.world import World
 from tandem_kube import LEASES
@@ -362,3 +367,47 @@ class TestJudge:
         act(world, f"break power@{HERE}")
         assert not run.executing
         assert THERE not in verdict(world, "counter").wrong
+
+
+class TestPerson:
+    def test_an_override_is_given_as_printed(self, world: World) -> None:
+        act(world, "cut replication")
+        goes_on(world, 20.0)
+        act(world, f"break power@{HERE}", "heal replication")
+        goes_on(world, 60.0)
+        act(world, "obey counter")
+        assert [order.split()[:2] for order in world.obeyed["counter"]] == [["override", THERE]]
+        goes_on(world, 60.0)
+        assert world.runs_on("counter") == [THERE]
+
+    def test_what_was_done_is_not_asked_for_again(self, world: World) -> None:
+        act(world, "cut replication")
+        goes_on(world, 20.0)
+        act(world, f"break power@{HERE}", "heal replication")
+        goes_on(world, 60.0)
+        world.obeyed["counter"] = orders(world, "counter")
+        assert world.obeyed["counter"]
+        assert "counter was obeyed" in verdict(world, "counter").wrong
+
+    def test_nothing_is_done_where_nothing_is_asked(self, world: World) -> None:
+        act(world, "obey counter")
+        assert not world.obeyed
+
+
+def test_faults_that_last_are_one_result(capsys: pytest.CaptureFixture[str]) -> None:
+    """And they are told by kind."""
+    choice = faults.Choice(lasting=True)
+    one, two = (trial(faults.scenario(5, choice)) for _ in range(2))
+    assert one == two
+    assert one.broken_for_good
+    main(["fuzz", "--lasting", "--seeds", "4..5", "--jobs", "1", "--keep-going"])
+    told = capsys.readouterr().out
+    assert re.search(r"^broken for good +seeds +ran +named +told +untold +wrong$", told, re.M)
+    assert all(re.search(rf"^{kind}(@| )", told, re.M) for kind in (kinds(4) | kinds(5)))
+
+
+def kinds(seed: int) -> set[str]:
+    """What this seed breaks for good."""
+    steps = faults.scenario(seed, faults.Choice(lasting=True)).steps
+    found = (step.act.arguments[0] for step in steps if step.act.verb == "break")
+    return {what.partition("@")[0] for what in found}

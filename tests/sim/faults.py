@@ -329,7 +329,9 @@ SHUTDOWN_S = 20.0
 
 
 def _lasting(seed: int, choice: Choice) -> Scenario:
-    """At the end everything is mended but what is broken for good."""
+    """Everything is mended but what is broken for good; a person does what they are told; twice
+    there is time for all to come right.
+    """
     chance = random.Random(f"lasting faults {seed}")
     plan = shape(seed % SHAPES)
     names = Names(
@@ -348,15 +350,19 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     steps.append(Step(mended_s, parse_act(f"{MEND} but broken", names)))
     timing = PROFILES[Profile(plan.profile)]
     within_s = timing.lost_after_s + timing.link_wait_s + SHUTDOWN_S + GRACE_S
+    judged_s = round(mended_s + within_s, 2)
+    steps += [Step(judged_s, parse_act(f"obey {guest}", names)) for guest in names.guests]
     return Scenario(
         title=f"Faults that last, seed {seed}",
         description="",
         world=WorldPlan(plan.hosts, plan.guests, plan.profile, seed),
         settled=True,
-        lasts_s=round(mended_s + within_s, 2),
+        lasts_s=round(judged_s + within_s, 2),
         steps=tuple(steps),
         expectations=tuple(
-            Expectation(line=0, guest=guest, runs_or_says_why=True) for guest in names.guests
+            Expectation(line=0, guest=guest, at_s=at_s, runs_or_says_why=True)
+            for guest in names.guests
+            for at_s in (judged_s, None)
         ),
     )
 

@@ -5,7 +5,7 @@ host could run it by the rules, without breaking a promise and without a person:
 it needs there works, it is recorded as holding every write and does, and the other host has let go,
 can let go, or is provably gone. If a host has every write and works, but the rules cannot know, a
 person *may* be asked: the status must name the field to set. Else it must say that the guest does
-not run.
+not run. What a person has done as they were told must not be asked for again.
 
 Written from the true state, not by the deciding code. Called by ``player.Seen`` and ``trial``.
 """
@@ -13,6 +13,7 @@ Written from the true state, not by the deciding code. Called by ``player.Seen``
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sim import person
 from sim.host import Host
 from sim.network import REPLICATION
 from sim.truth import Truth
@@ -60,6 +61,9 @@ def verdict(world: World, name: str) -> Verdict:
         return Verdict(Kind.WRONG, f"{name} could run on {' or '.join(must)}; it is {told}")
     if not world.api.up:
         return Verdict(Kind.UNTOLD)
+    done = world.obeyed.get(name, [])
+    if any(order in done for order in person.orders(world, name)):
+        return Verdict(Kind.WRONG, f"{name} was obeyed ({', '.join(done)}) and is {told}")
     if str(status.phase) not in SAYS_NOTHING and "spec." in status.message:
         return Verdict(Kind.NAMED, told)
     may = [host for host in world.hosts if judge.has_all(host) and judge.works(host)]

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from tandem_scenario.scenario import Scenario, Step
 
+MEND = "mend all"
 Fails = Callable[[Scenario], bool]
 
 
 def shrunk(scenario: Scenario, fails: Fails) -> Scenario:
-    """``fails`` says whether a candidate still fails the same way. The last step is kept: it is
-    what mends everything.
+    """``fails`` says whether a candidate still fails the same way. What mends is kept, and what
+    comes after it.
     """
     smaller = True
     while smaller:
@@ -27,17 +28,23 @@ def shrunk(scenario: Scenario, fails: Fails) -> Scenario:
 
 def _candidates(scenario: Scenario) -> Iterator[Scenario]:
     steps = scenario.steps
-    faults = len(steps) - 1
+    faults = _faults(steps)
     size = (faults + 1) // 2
     while size >= 1:
         for first in range(0, faults, size):
             yield _with(scenario, steps[:first] + steps[first + size : faults] + steps[faults:])
         size //= 2
-    for number, step in enumerate(steps):
+    for number, step in enumerate(steps[: faults + 1]):
         for at_s in _simpler(step.at_s):
             moved = _moved(steps, number, at_s)
-            if moved[-1].act == steps[-1].act:
+            if [one.act for one in moved[faults:]] == [one.act for one in steps[faults:]]:
                 yield _with(scenario, moved)
+
+
+def _faults(steps: tuple[Step, ...]) -> int:
+    """How many come before what mends, which is the last step if there is none."""
+    mending = (number for number, step in enumerate(steps) if step.act.verb.startswith(MEND))
+    return next(mending, len(steps) - 1)
 
 
 def _simpler(at_s: float) -> Iterator[float]:

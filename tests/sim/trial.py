@@ -8,7 +8,7 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from sim.liveness import Kind, runs, verdict
+from sim.liveness import Kind, Verdict, runs, verdict
 from sim.logs import logged_into
 from sim.player import Seen, begin, unheard
 from sim.verbs import take
@@ -17,6 +17,7 @@ from tandem_scenario.judge import unmet
 from tandem_scenario.scenario import Expectation, Scenario
 
 LOOK_S = 0.5
+OBEY = "obey"
 HELD_FOR_S = 15.0
 """What is left alone is watched for so long."""
 UNTIL_HELD_S = 5.0
@@ -81,7 +82,7 @@ def _faults(world: World, scenario: Scenario, outcome: Outcome) -> None:
         if step.at_s > at_s:  # between two steps at one moment nothing happens, as in ``player``
             world.run(step.at_s)
         at_s = step.at_s
-        if world.referee.problems:
+        if world.referee.problems or step.act.verb == OBEY:
             return
         take(world, step)
         outcome.faults[step.act.verb] += 1
@@ -107,21 +108,38 @@ def _recovery(world: World, scenario: Scenario, outcome: Outcome) -> None:
 
 
 def _lasting(world: World, scenario: Scenario, outcome: Outcome) -> None:
-    """Until every guest has run for a while, or the time is over; then each is judged."""
-    began_s = at_s = run_since_s = scenario.steps[-1].at_s
-    guests = [one.guest for one in scenario.expectations]
-    while not world.referee.problems and at_s < scenario.lasts_s:
-        at_s = min(scenario.lasts_s, at_s + LOOK_S)
+    """What stays broken is judged twice: before, and after a person has done what they are told."""
+    guests = list(dict.fromkeys(one.guest for one in scenario.expectations))
+    orders = [step for step in scenario.steps if step.act.verb == OBEY]
+    mended_s = max(step.at_s for step in scenario.steps if step.act.verb != OBEY)
+    judged_s = [step.at_s for step in orders[:1]]
+    outcome.broken_for_good = tuple(world.broken_for_good)
+    began_s = mended_s
+    for until_s in (*judged_s, scenario.lasts_s):
+        outcome.recovered_s = _until_all_run(world, guests, began_s, until_s) - mended_s
+        found = [verdict(world, guest) for guest in guests]
+        outcome.verdicts = outcome.verdicts or [one.kind for one in found]
+        outcome.problems += [one.wrong for one in found if one.wrong]
+        if outcome.problems or world.referee.problems or not _named(found):
+            return
+        for step in orders:
+            take(world, step)
+        began_s = until_s
+
+
+def _named(found: list[Verdict]) -> bool:
+    return any(one.kind is Kind.NAMED for one in found)
+
+
+def _until_all_run(world: World, guests: list[str], began_s: float, until_s: float) -> float:
+    """Goes on until every guest has run for a while, or the time is over. → since when they run."""
+    at_s = run_since_s = began_s
+    while not world.referee.problems and at_s < until_s and at_s - run_since_s < RUN_FOR_S:
+        at_s = min(until_s, at_s + LOOK_S)
         world.run(at_s)
         if not all(runs(world, str(world.key(guest))) for guest in guests):
             run_since_s = at_s
-        if at_s - run_since_s >= RUN_FOR_S:
-            break
-    outcome.recovered_s = run_since_s - began_s
-    outcome.broken_for_good = tuple(world.broken_for_good)
-    found = [verdict(world, guest) for guest in guests]
-    outcome.verdicts = [one.kind for one in found]
-    outcome.problems += [one.wrong for one in found if one.wrong]
+    return run_since_s
 
 
 def _is_held(seen: Seen, expectation: Expectation) -> bool:

@@ -6,7 +6,7 @@ refuses a file that wants it. Called by ``player`` and ``fuzz``.
 
 from collections.abc import Callable, Mapping
 
-from sim import acts, ailing, lasting
+from sim import acts, ailing, lasting, person
 from sim.pair import CopyEnds
 from sim.world import World
 from tandem_scenario.scenario import Step
@@ -103,6 +103,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "damage-records": ailing.damage_records,
     "promote-by-hand": acts.promote_by_hand,
     "break": lasting.break_for_good,
+    "obey": person.obey,
     "mend all": acts.mend_all,
     "mend all but broken": acts.mend_all_but_broken,
 }

@@ -93,6 +93,7 @@ class World:
         self.mended_s = float("-inf")
         self.newer: set[str] = set()
         self.broken_for_good: dict[str, None] = {}
+        self.obeyed: dict[str, list[str]] = {}
         self.controller_late_s = self.kopf_lag_s = 0.0
         self.names = Names(
             hosts=tuple(host.name for host in self.plan.hosts),

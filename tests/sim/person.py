@@ -1,0 +1,58 @@
+"""A person who does what a guest's status says, to the letter, and gives no word that is not true.
+
+Called by ``verbs``; ``liveness`` asks what was done.
+"""
+
+import re
+
+from sim.world import World
+from tandem_api.host import Host as HostObject
+from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror
+
+OVERRIDE = re.compile(r"spec\.override: \{host: (\S+), epoch: (\d+), acceptDataLoss: true, by: ")
+OFF = re.compile(r"If it is powered off, say so: set spec\.confirmedDown to (\S+) on host (\S+)")
+UNARMED = re.compile(
+    r"(\S+) requires a watchdog and has none armed; set spec\.watchdog to Optional"
+)
+
+
+def obey(world: World, guest: str) -> None:
+    """What the status asks for, if it asks for anything and it is true what they would say."""
+    for order in orders(world, guest):
+        world.log.say("scenario", f"a person does as {guest} says: {order}")
+        world.obeyed.setdefault(guest, []).append(order)
+        what, *words = order.split()
+        if what == "override":
+            _override(world, guest, *words)
+        elif what == "confirmedDown":
+            _edit_host(world, words[1], "confirmedDown", words[0])
+        else:
+            _edit_host(world, words[0], "watchdog", "Optional")
+
+
+def orders(world: World, guest: str) -> list[str]:
+    """What its message asks for, in short."""
+    found = world.find_guest(guest)
+    message = found.status.message if found is not None else ""
+    asked = [f"override {host} {epoch}" for host, epoch in OVERRIDE.findall(message)]
+    asked += [
+        f"confirmedDown {boot} {host}"
+        for boot, host in OFF.findall(message)
+        if host in world.hosts and world.hosts[host].machine is None
+    ]
+    return asked + [f"watchdog {host}" for host in UNARMED.findall(message)]
+
+
+def _override(world: World, guest: str, host: str, epoch: str) -> None:
+    raw = world.mirror(guest).model_dump(mode="json", by_alias=True, exclude_none=True)
+    order = {"host": host, "epoch": int(epoch), "acceptDataLoss": True, "by": "a person"}
+    raw["spec"]["override"] = order
+    world.api.server.put(Mirror.parse(raw))
+
+
+def _edit_host(world: World, host: str, field: str, value: str) -> None:
+    obj = world.api.server.get(HostObject, ObjectKey(namespace="", name=host))
+    raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"][field] = value
+    world.api.server.put(HostObject.parse(raw))
