@@ -15,7 +15,9 @@ from tandem_controller.health import HealthServer
 from tandem_controller.kube import KubeApi
 from tandem_controller.lead import Leadership
 from tandem_controller.metrics import Metrics
-from tandem_controller.program import Elect, Outside, Program, program
+from tandem_controller.planning import ThreadPlanner
+from tandem_controller.ports import Outside
+from tandem_controller.program import Elect, Program, program
 from tandem_controller.settings import Settings
 from tandem_kube import KubeClient
 
@@ -46,6 +48,7 @@ async def assembled(
         watchers=KopfWatchers(client.connection),
         clock=SystemClock(),
         chance=random.SystemRandom(),
+        planner=ThreadPlanner(),
     )
     made = program(outside, metrics, elect)
     health = HealthServer(metrics.registry, made.controller.unhealthy, made.controller.unready)

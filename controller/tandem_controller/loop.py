@@ -1,7 +1,8 @@
 """The controller's loops: read the Leases, keep the store true, plan, and have it carried out.
 
 Every loop runs at its own pace; changes only wake the planner. The Leases are read by followers
-too, so that a new leader knows at once how long every host has been silent.
+too, so that a new leader knows at once how long every host has been silent; and they are read while
+a plan is made, however long that takes.
 
 Called by ``assembly``.
 """
@@ -17,11 +18,10 @@ from tandem_controller.decide.gist import gist, plan_is_due
 from tandem_controller.decide.leases import LeaseTracker
 from tandem_controller.decide.links import observe_links
 from tandem_controller.decide.model import Blocked, Decision, Plan, Snapshot
-from tandem_controller.decide.plan import plan as make_plan
 from tandem_controller.execute import Executor
 from tandem_controller.lead import Leadership
 from tandem_controller.metrics import Metrics
-from tandem_controller.ports import KINDS, Api, ApiError, Clock, Watched
+from tandem_controller.ports import KINDS, ApiError, Outside, Watched
 from tandem_controller.store import Store, version_of
 
 log = logging.getLogger(__name__)
@@ -42,17 +42,17 @@ class Controller:
 
     def __init__(
         self,
-        api: Api,
+        outside: Outside,
         store: Store,
         leadership: Leadership,
         executor: Executor,
         metrics: Metrics,
         wake: asyncio.Event,
         watched: Watched,
-        clock: Clock,
     ) -> None:
-        self._now_s, self._wall = clock.monotonic_s, clock.wall
-        self._api, self._store, self._metrics, self._watched = api, store, metrics, watched
+        self._now_s, self._wall = outside.clock.monotonic_s, outside.clock.wall
+        self._api, self._planner = outside.api, outside.planner
+        self._store, self._metrics, self._watched = store, metrics, watched
         self._leadership, self._executor, self._wake = leadership, executor, wake
         self._leases = LeaseTracker()
         self._links: dict[tuple[ObjectKey, str], float] = {}
@@ -153,7 +153,7 @@ class Controller:
         now = gist(snapshot, self._store.generation)
         if not plan_is_due(self._planned, self._planned_s, now, snapshot.now_s):
             return
-        plan = make_plan(snapshot)
+        plan = await self._planner.plan(snapshot)
         self._took_s = self._now_s() - snapshot.now_s
         self._metrics.planned(self._took_s)
         self._note(plan)

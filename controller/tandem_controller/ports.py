@@ -5,7 +5,9 @@ named here. Nothing is retried behind a caller's back.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tandem_api.authority import Authority
@@ -13,6 +15,7 @@ from tandem_api.lease import Heartbeat
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Claimant, Mirror
 from tandem_controller.decide.election import Seen
+from tandem_controller.decide.model import Plan, Snapshot
 
 Raw = dict[str, Any]
 """An object as the API gives it."""
@@ -33,7 +36,14 @@ class ApiRefused(ApiError):
 
 
 class ApiUnavailable(ApiError):
-    """No usable answer. Whether a write took effect is unknown."""
+    """No usable answer. Whether a write took effect is unknown.
+
+    ``retry_after_s``: for how long the server asks to be left alone; 0 if it says nothing.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Clock(Protocol):
@@ -45,6 +55,14 @@ class Clock(Protocol):
 
     def wall(self) -> str:
         """RFC 3339 with milliseconds, for people only."""
+        ...
+
+
+class Planner(Protocol):
+    """Makes plans, beside whatever else the replica does meanwhile."""
+
+    async def plan(self, snapshot: Snapshot) -> Plan:
+        """What ``decide.plan`` makes of it. However long it takes, the loop turns on."""
         ...
 
 
@@ -150,3 +168,15 @@ class Api(Protocol):
     ) -> None:
         """Record an event about an object."""
         ...
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What one replica reaches. ``identity``: its name in the election."""
+
+    identity: str
+    api: Api
+    watchers: Watchers
+    clock: Clock
+    chance: random.Random
+    planner: Planner

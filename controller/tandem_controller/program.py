@@ -4,7 +4,6 @@ Knows no adapter: ``assembly`` gives it the real parts, the simulator its own.
 """
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,23 +13,12 @@ from tandem_controller.execute import Executor
 from tandem_controller.lead import Leadership
 from tandem_controller.loop import Controller
 from tandem_controller.metrics import Metrics
-from tandem_controller.ports import Api, Clock, Watchers
+from tandem_controller.ports import Api, Clock, Outside
 from tandem_controller.store import Store
 from tandem_controller.watching import Watching
 
 WATCHES_EXIT_TIMEOUT_S = 5.0
 Elect = Callable[[Api, str, Clock], Leadership]
-
-
-@dataclass(frozen=True)
-class Outside:
-    """What one replica reaches. ``identity``: its name in the election."""
-
-    identity: str
-    api: Api
-    watchers: Watchers
-    clock: Clock
-    chance: random.Random
 
 
 @dataclass
@@ -80,5 +68,5 @@ def program(outside: Outside, metrics: Metrics, elect: Elect = Leadership) -> Pr
     leadership = elect(api, outside.identity, clock)
     executor = Executor(api, store, leadership.leads, metrics, events, clock, outside.chance)
     watching = Watching(store, outside.watchers, metrics, clock)
-    controller = Controller(api, store, leadership, executor, metrics, wake, watching, clock)
+    controller = Controller(outside, store, leadership, executor, metrics, wake, watching)
     return Program(store, watching, leadership, events, controller, metrics)

@@ -50,6 +50,7 @@ FORMS = (
     "kopf kill",
     "kopf give-up KIND",
     "kopf lag SECONDS",
+    "plan slow SECONDS",
     "actuator kill HOST",
     "actuator stop HOST",
     "actuator start HOST",

@@ -60,6 +60,12 @@ def delay(world: World, link: str, host: str, milliseconds: str) -> None:
     world.network.delay_s[(link, host)] = int(milliseconds) / 1000
 
 
+def plan_slow(world: World, seconds: str) -> None:
+    """Also for what starts later."""
+    world.log.say("scenario", f"plan slow {seconds}")
+    world.planner.takes_s = float(seconds)
+
+
 def watch_lag(world: World, program: str, seconds: str) -> None:
     """Also for what starts later."""
     world.log.say("scenario", f"watch lag {program} {seconds}")
@@ -284,6 +290,7 @@ def mend_all_but_broken(world: World) -> None:
     if "api" not in world.broken_for_good:
         world.api_up()
     heal(world)
+    world.planner.takes_s = 0.0
     world.one_controller()
     for host in world.hosts.values():
         _mend_host(world, host)

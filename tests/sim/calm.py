@@ -24,6 +24,7 @@ MANAGEMENT_PLANE = frozenset(
         "controller pause",
         "controller resume",
         "controller second",
+        "plan slow",
         "watch lag",
         "watch silent",
         "watch close",

@@ -14,10 +14,13 @@ from sim.events import Log
 from sim.kernel import Group, Kernel
 from sim.kopf import Watchers
 from sim.loop import Loop
+from tandem_controller.decide.model import Plan, Snapshot
+from tandem_controller.decide.plan import plan as make_plan
 from tandem_controller.kube import KubeApi
 from tandem_controller.lead import Leadership
 from tandem_controller.metrics import Metrics
-from tandem_controller.program import Outside, program
+from tandem_controller.ports import Outside
+from tandem_controller.program import program
 from tandem_kube import KubeClient
 
 Way = Callable[[Group], SimTransport]
@@ -37,6 +40,18 @@ class Clock:
         return self.log.wall()
 
 
+@dataclass
+class Planner:
+    """The product's plan, which takes its time: everything else goes on meanwhile."""
+
+    takes_s: float = 0.0
+
+    async def plan(self, snapshot: Snapshot) -> Plan:
+        if self.takes_s:
+            await asyncio.sleep(self.takes_s)
+        return make_plan(snapshot)
+
+
 class Stubborn(Leadership):
     """Believes that it leads, whatever the election says."""
 
@@ -54,6 +69,7 @@ class Controller:
         log: Log,
         name: str,
         ended: Callable[[BaseException | None], None],
+        planner: Planner,
         *,
         stubborn: bool = False,
     ) -> None:
@@ -69,6 +85,7 @@ class Controller:
             watchers=self.watchers,
             clock=Clock(kernel, log),
             chance=chance,
+            planner=planner,
         )
         self._elect = Stubborn if stubborn else Leadership
 

@@ -25,6 +25,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "slow": acts.slow,
     "slow in": lambda world, program, seconds: acts.slow_way(world, program, "in", seconds),
     "slow out": lambda world, program, seconds: acts.slow_way(world, program, "out", seconds),
+    "plan slow": acts.plan_slow,
     "watch lag": acts.watch_lag,
     "watch silent": acts.watch_silent,
     "watch close": acts.watch_close,

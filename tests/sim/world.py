@@ -12,7 +12,7 @@ from typing import ClassVar
 from sim.actuator import Actuator, Awaited, Crash
 from sim.apiserver import Api, NewerTransport, Server, SimTransport
 from sim.apiserver.store import Backup
-from sim.controller import Controller
+from sim.controller import Controller, Planner
 from sim.disk import Backing
 from sim.drbd import Replica
 from sim.events import Log
@@ -88,6 +88,7 @@ class World:
         self.referee.see(Truth(self.api.server, self.network, self.hosts, self._programs_well))
         self.outside = Group("outside")
         self.controllers: list[Controller] = []
+        self.planner = Planner()
         self.controllers_started = 0
         self.backup: Backup | None = None
         self.mended_s = float("-inf")
@@ -365,11 +366,11 @@ class World:
         name = f"controller-{self.controllers_started}"
         ended = partial(self._program_ended, name)
         way = self._way("controller", lambda: True)
-        controller = Controller(self.kernel, way, self.log, name, ended, stubborn=stubborn)
-        controller.loop.late_s = self.controller_late_s
-        controller.watchers.lag_s = self.kopf_lag_s
-        self.controllers.append(controller)
-        controller.begin()
+        one = Controller(self.kernel, way, self.log, name, ended, self.planner, stubborn=stubborn)
+        one.loop.late_s = self.controller_late_s
+        one.watchers.lag_s = self.kopf_lag_s
+        self.controllers.append(one)
+        one.begin()
 
     def controller_pause(self) -> None:
         """The oldest one stands still, whatever it was about to write."""
