@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 from sim.__main__ import main
+from sim.known import KNOWN_TO_FAIL
 from sim.player import play
 from sim.verbs import DOING
 from tandem_actuator.core.effects import Effect
@@ -28,8 +29,6 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 SEEDS = range(1, 1 + int(os.environ.get("TANDEM_SEEDS", "1")))
 FILES = sorted(HERE.glob("*/scenario.yaml"))
-KNOWN_TO_FAIL: dict[str, str] = {}
-"""Scenario → why it fails, for what is found and not mended yet."""
 
 
 def test_there_are_scenarios() -> None:

@@ -124,7 +124,10 @@ class _Judge:
             return False
         if authority.owner in ("", name):
             return True
-        return self._lets_go(self.world.hosts[authority.owner], host)
+        owner = self.world.hosts[authority.owner]
+        if owner.machine is not None and owner.machine.boot_id not in authority.owner_instance:
+            return self.world.api.reachable(owner.name)  # its heartbeat tells of another boot
+        return self._lets_go(owner, host)
 
     def _lets_go(self, owner: Host, taker: Host) -> bool:
         """Whether the owner can be asked to, or is provably gone."""

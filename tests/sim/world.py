@@ -266,7 +266,7 @@ class World:
                 way = self._way(name, lambda: machine.group.alive)
                 try:
                     self.actuators[name] = Actuator(machine, way, crash, ended)
-                except PortError as error:
+                except (PortError, OSError) as error:
                     self.log.say(name, f"the actuator cannot start: {error}")
                     again_s = self.kernel.between(*ACTUATOR_RESTART_S)
                     self._start_actuator_after(machine, again_s)
