@@ -18,8 +18,14 @@ from typing import Any
 import kopf
 from pydantic import ValidationError
 
+from tandem_api.guest import Domain, Guest
 from tandem_api.meta import GROUP, VERSION, Problem, Resource
-from tandem_api.validation import change_problems, parse_problems, use_problems
+from tandem_api.validation import (
+    change_problems,
+    hardware_problems,
+    parse_problems,
+    use_problems,
+)
 from tandem_controller.handlers import OPERATOR, Login, connection_info, settings
 from tandem_controller.settings import Settings
 from tandem_controller.store import TYPES
@@ -47,7 +53,8 @@ class Admission:
             return
         problems = parse_problems(TYPES[kind], new)
         if not problems:
-            problems = change_problems(TYPES[kind].parse(new))
+            each = TYPES[kind].parse(new)
+            problems = [*change_problems(each), *_hardware(each, old)]
         _refuse(kind, new, str(user.get("username", "")), problems)
 
     async def deletion(self, kind: str, old: Raw, user: Raw) -> None:
@@ -68,6 +75,23 @@ class Admission:
             others = (_parsed(needed_by, raw) for raw in listing.items)
             problems = use_problems(each, [other for other in others if other is not None])
         _refuse(kind, old, str(user.get("username", "")), problems)
+
+
+def _hardware(each: Resource, old: Raw | None) -> Sequence[Problem]:
+    """Only if that is what was written: what was stored before a check was can still be stopped."""
+    if not isinstance(each, Guest):
+        return ()
+    before = (old or {}).get("spec", {}).get("domain")
+    if before is not None and each.spec.domain.wire() == _domain(before):
+        return ()
+    return hardware_problems(each)
+
+
+def _domain(raw: Raw) -> dict[str, object] | None:
+    try:
+        return Domain.model_validate(raw).wire()
+    except ValidationError:
+        return None
 
 
 def _key(raw: Raw) -> str:

@@ -47,6 +47,7 @@ LIST_KEYS: Mapping[str, Mapping[str, str]] = {
     },
     "Guest": {
         "spec.domain.disks": "volume",
+        "spec.domain.cdroms": "source",
         "spec.domain.networks": "mac",
         "status.conditions": "type",
     },
@@ -173,6 +174,11 @@ MIRROR_RULES: Mapping[str, tuple[Rule, ...]] = {
     ),
 }
 
+_DIFFERENT_BOOT = Rule(
+    "self.all(a, !has(a.boot) || self.exists_one(b, has(b.boot) && b.boot == a.boot))",
+    guest.SAME_BOOT,
+)
+
 GUEST_RULES: Mapping[str, tuple[Rule, ...]] = {
     "": (
         Rule(
@@ -189,22 +195,46 @@ GUEST_RULES: Mapping[str, tuple[Rule, ...]] = {
     "spec.domain": (
         Rule(
             "self.firmware != 'UEFI' || self.disks.all(d, d.bus != 'ide')",
-            "ide needs firmware BIOS; use sata or virtio",
+            guest.NO_IDE,
             field=".disks",
         ),
+        Rule(
+            "self.firmware != 'UEFI' || !has(self.cdroms) || self.cdroms.all(d, d.bus != 'ide')",
+            guest.NO_IDE,
+            field=".cdroms",
+        ),
+        Rule(
+            "self.firmware == 'UEFI' || self.disks.filter(d, d.bus == 'ide').size()"
+            " + (has(self.cdroms) ? self.cdroms.filter(d, d.bus == 'ide').size() : 0)"
+            f" <= {guest.IDE_MAX}",
+            guest.TOO_MANY_IDE,
+            field=".disks",
+        ),
+        *(
+            Rule(
+                f"!has(self.{later}) || self.{later}.all(a, !has(a.boot) ||"
+                f" !self.{earlier}.exists(b, has(b.boot) && b.boot == a.boot))",
+                guest.SAME_BOOT,
+                field=f".{later}",
+            )
+            for earlier, later in (("disks", "cdroms"), ("disks", "networks"))
+        ),
+        Rule(
+            "!has(self.cdroms) || !has(self.networks) || self.networks.all(a, !has(a.boot)"
+            " || !self.cdroms.exists(b, has(b.boot) && b.boot == a.boot))",
+            guest.SAME_BOOT,
+            field=".networks",
+        ),
     ),
+    "spec.domain.cdroms": (_DIFFERENT_BOOT,),
     "spec.domain.networks": (
+        _DIFFERENT_BOOT,
         Rule(
             "self.all(a, self.exists_one(b, b.mac.lowerAscii() == a.mac.lowerAscii()))",
             guest.SAME_MAC,
         ),
     ),
-    "spec.domain.disks": (
-        Rule(
-            "self.all(a, !has(a.boot) || self.exists_one(b, has(b.boot) && b.boot == a.boot))",
-            guest.SAME_BOOT,
-        ),
-    ),
+    "spec.domain.disks": (_DIFFERENT_BOOT,),
 }
 
 HOST_RULES: Mapping[str, tuple[Rule, ...]] = {

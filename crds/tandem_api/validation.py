@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from tandem_api.guest import Guest
+from tandem_api.guest import NETWORK_MODELS, Guest
 from tandem_api.host import Host
 from tandem_api.meta import GROUP, ObjectKey, Problem, Resource, quantity_bytes
 from tandem_api.mirror import PORT_CHANGED, VOLUMES_CHANGED, Accepted, Mirror
@@ -28,6 +28,7 @@ __all__ = [
     "change_problems",
     "deletion_problems",
     "guest_problems",
+    "hardware_problems",
     "host_problems",
     "mirror_problems",
     "parse_problems",
@@ -356,11 +357,10 @@ def _users(each: Resource, others: Iterable[Resource]) -> Iterator[str]:
 
 def guest_problems(guest: Guest, catalogue: Catalogue) -> list[Problem]:
     """What is wrong with a guest among the others."""
-    template = guest.spec.domain.template
     found = [
         *_mirror_change(guest),
         *_claimed_macs(guest, catalogue),
-        *(template_problems(template) if template else ()),
+        *hardware_problems(guest),
     ]
     key = _mirror_key(guest)
     mirror = catalogue.mirrors.get(key)
@@ -370,10 +370,16 @@ def guest_problems(guest: Guest, catalogue: Catalogue) -> list[Problem]:
     return [
         *_claimed_mirror(guest, catalogue),
         *_disks(guest, mirror),
+        *_cdroms(guest, mirror, catalogue),
         *_preferred_site(guest, mirror, catalogue),
         *_capacity(guest, mirror, catalogue),
         *found,
     ]
+
+
+def hardware_problems(guest: Guest) -> list[Problem]:
+    """What is wrong with its hardware by itself, beyond what its type checks."""
+    return [*_network_models(guest), *template_problems(guest.spec.domain)]
 
 
 def _no_mirror(guest: Guest, catalogue: Catalogue) -> Problem:
@@ -423,6 +429,30 @@ def _disks(guest: Guest, mirror: Mirror) -> Iterator[Problem]:
                 f"spec.domain.disks[{index}].volume",
                 f"mirror {mirror.key} has no volume {disk.volume}, only {', '.join(names)};"
                 " name one of them, or add it to the mirror",
+            )
+
+
+def _cdroms(guest: Guest, mirror: Mirror, catalogue: Catalogue) -> Iterator[Problem]:
+    """A drive that reads a mirror's disk would see it change, or the wrong half of it."""
+    hosts = [replica.host for replica in mirror.spec.replicas]
+    for index, drive in enumerate(guest.spec.domain.cdroms):
+        owners = [o for h in hosts for o in catalogue.mirrors_by_device.get((h, drive.source), ())]
+        if owners or drive.source.startswith("/dev/drbd"):
+            whose = f"of mirror {owners[0].key}" if owners else "of a mirror"
+            yield Problem(
+                f"spec.domain.cdroms[{index}].source",
+                f"{drive.source} is a disk {whose}; name an image or a drive",
+            )
+
+
+def _network_models(guest: Guest) -> Iterator[Problem]:
+    for index, network in enumerate(guest.spec.domain.networks):
+        if network.model not in NETWORK_MODELS:
+            close = difflib.get_close_matches(network.model, NETWORK_MODELS, n=1)
+            advice = f"did you mean {close[0]}?" if close else "use virtio, e1000e or rtl8139"
+            yield Problem(
+                f"spec.domain.networks[{index}].model",
+                f"{network.model} is no card that QEMU has; {advice}",
             )
 
 

@@ -271,8 +271,12 @@ def largest_guest(bus: str) -> Raw:
                     {"volume": name(n), "boot": n + 1, "bus": bus}
                     for n in range(domain["disks"]["maxItems"])
                 ],
+                "cdroms": [
+                    {"source": path_of(n), "bus": bus if bus != "virtio" else "scsi"}
+                    for n in range(domain["cdroms"]["maxItems"])
+                ],
                 "networks": [
-                    {"bridge": "b" * 15, "mac": f"52:54:00:0B:A2:{n:02X}", "model": "m" * 20}
+                    {"bridge": "b" * 15, "mac": f"52:54:00:0B:A2:{n:02X}", "model": "m" * 40}
                     for n in range(domain["networks"]["maxItems"])
                 ],
                 "template": f"<domain>{' ' * (domain['template']['maxLength'] - 17)}</domain>",

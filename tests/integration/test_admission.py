@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import kopf
 import pytest
 
 from integration.identities import Clients, Scene, clients_of, scene_in
 from tandem_api.authority import Mode
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
+from tandem_controller.admission import Admission as Judge
 from tandem_hostile import A, B, mirror
 from tandem_kube import GUESTS, HOSTS, MIRRORS, SITES, Forbidden, Invalid, KubeError
 from tandem_kube.kinds import Kind
@@ -79,6 +81,25 @@ async def test_people_are_told_at_once_what_cannot_be(scene: Scene) -> None:
     said = await edit(scene, GUESTS, {"mirror": "other"})
     assert "spec.mirror: cannot change from g to other before the guest has stopped" in said
     assert await edit(scene, GUESTS, {"priority": 7}) == ""
+    tpm = "<domain><devices><tpm model='tpm-crb'/></devices></domain>"
+    said = await edit(scene, GUESTS, {"domain": {"template": tpm}})
+    assert "spec.domain.template: has a TPM, whose state lies on one host" in said
+
+
+async def test_what_was_stored_before_a_check_was_can_still_be_stopped(scene: Scene) -> None:
+    spec = {
+        "mirror": "g",
+        "domain": {
+            "memory": "1Gi",
+            "disks": [{"volume": "root"}],
+            "template": "<domain><devices><tpm model='tpm-crb'/></devices></domain>",
+        },
+    }
+    old = {"metadata": {"name": "g", "namespace": "n"}, "spec": spec}
+    judge = Judge(scene.clients.admin)
+    with pytest.raises(kopf.AdmissionError, match="has a TPM"):
+        judge.spec("Guest", None, old, {})
+    judge.spec("Guest", old, {**old, "spec": {**spec, "running": False}}, {})
 
 
 def key(name: str) -> ObjectKey:

@@ -89,7 +89,7 @@ class Connection:
 
         return str(await self._ask_about(domain, "metadata", work))
 
-    async def create(self, xml: str) -> None:
+    async def create(self, xml: str, *, fresh_variables: bool = False) -> None:
         await self._ask("create", self.daemon.starting(xml))
 
     async def lookup(self, name: str) -> Domain:

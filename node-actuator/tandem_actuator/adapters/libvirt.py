@@ -32,7 +32,7 @@ from tandem_actuator.adapters.slots import Slots
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DomainState
 from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
-from tandem_api.guest import Guest
+from tandem_api.guest import Firmware, Guest
 
 log = logging.getLogger(__name__)
 
@@ -158,10 +158,11 @@ class LibvirtHost:
         if name in self._starting:
             raise CommandFailed(f"{name} is being started already")
         self._starting.add(name)
+        fresh = guest.spec.domain.firmware is Firmware.UEFI
 
         async def create(connection: LibvirtConnection) -> None:
             try:
-                await connection.create(xml)
+                await connection.create(xml, fresh_variables=fresh)
             finally:
                 self._starting.discard(name)
 

@@ -92,8 +92,9 @@ class RealConnection:
         kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
         return str(await _call(lambda: found.metadata(kind, TANDEM_XMLNS, 0)))
 
-    async def create(self, xml: str) -> None:
-        await _call(lambda: self._connection.createXML(xml, 0))
+    async def create(self, xml: str, *, fresh_variables: bool = False) -> None:
+        flags = libvirt.VIR_DOMAIN_START_RESET_NVRAM if fresh_variables else 0
+        await _call(lambda: self._connection.createXML(xml, flags))
 
     async def lookup(self, name: str) -> Domain:
         return _domain(await _call(lambda: self._connection.lookupByName(name)))

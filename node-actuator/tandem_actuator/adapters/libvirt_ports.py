@@ -50,8 +50,8 @@ class LibvirtConnection(Protocol):
         """The element of Tandem's that the domain carries."""
         ...
 
-    async def create(self, xml: str) -> None:
-        """Start a transient domain."""
+    async def create(self, xml: str, *, fresh_variables: bool = False) -> None:
+        """Start a transient domain; ``fresh_variables``: its UEFI has none of an earlier start."""
         ...
 
     async def lookup(self, name: str) -> Domain: ...

@@ -8,13 +8,13 @@ Called by ``driver`` before a start; ``domain_name`` is used wherever a domain i
 
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tandem_api.guest import Disk, DiskBus, Firmware, Guest, Network
+from tandem_api.guest import Cdrom, Disk, Domain, Firmware, Guest, Network
 from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import Mirror
-from tandem_api.templates import MAX_DEPTH, deeper_than
+from tandem_api.templates import needs_usb, parsed, template_problems, usb_controllers
 
 TANDEM_XMLNS = "https://tandem.dev/xmlns/domain/1"
 QEMU_XMLNS = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -24,19 +24,10 @@ METADATA_PREFIX = "tandem"
 # Seed of the domains' uuids: they follow from the guest's uid, so a guest has the same everywhere.
 _UUID_SEED = uuid.uuid5(uuid.NAMESPACE_URL, TANDEM_XMLNS)
 
-TARGET_PREFIX: Mapping[DiskBus, str] = {
-    DiskBus.VIRTIO: "vd",
-    DiskBus.SCSI: "sd",
-    DiskBus.SATA: "sd",
-    DiskBus.IDE: "hd",
-}
+TARGET_PREFIX: Mapping[str, str] = {"virtio": "vd", "scsi": "sd", "sata": "sd", "ide": "hd"}
 # virtio-blk shows at most this much of a serial number to the guest.
 DISK_SERIAL_MAX = 20
 
-REFUSED_DEVICES: Mapping[str, str] = {
-    "disk": "disks come from spec.domain.disks",
-    "interface": "networks come from spec.domain.networks",
-}
 FROM_FIELDS = (
     "name", "uuid", "memory", "currentMemory", "maxMemory", "vcpu", "vcpus",
     "on_poweroff", "on_reboot", "on_crash",
@@ -84,45 +75,29 @@ def render(guest: Guest, mirror: Mirror, settings: DomainSettings) -> str:
         DomainXmlError: the template cannot be read or says what only fields may say, a disk's
             volume has no device.
     """
-    domain = _template(guest.spec.domain.template)
+    spec = guest.spec.domain
+    problems = template_problems(spec)
+    if problems:
+        raise DomainXmlError("; ".join(map(str, problems)))
+    domain = parsed(spec.template) if spec.template else ET.Element("domain")
     for tag in FROM_FIELDS:
         _remove(domain, tag)
     domain.set("type", "kvm" if settings.kvm else "qemu")
     _identity(domain, guest)
     _hardware(domain, guest, settings)
     devices = _child(domain, "devices")
-    for index, disk in enumerate(guest.spec.domain.disks):
-        devices.append(_disk(disk, _target(guest, index), _device(disk, mirror), guest))
-    for network in guest.spec.domain.networks:
-        devices.append(_interface(network))
-    _default_devices(devices, guest, settings)
+    orders, targets = _boot_orders(spec), _targets(spec)
+    for disk in spec.disks:
+        devices.append(_disk(disk, targets.pop(0), _device(disk, mirror), orders.pop(0)))
+    for drive in spec.cdroms:
+        devices.append(_cdrom(drive, targets.pop(0), orders.pop(0)))
+    for network in spec.networks:
+        devices.append(_interface(network, orders.pop(0)))
+    _default_devices(domain, devices, guest, settings)
     if not settings.kvm:
         _quick_start_without_kvm(domain)
     ET.indent(domain)
     return ET.tostring(domain, encoding="unicode") + "\n"
-
-
-def _template(text: str | None) -> ET.Element:
-    if not text:
-        return ET.Element("domain")
-    where = "spec.domain.template"
-    if "<!DOCTYPE" in text:
-        # Without one there are no entities, hence none that grow or that name a file.
-        raise DomainXmlError(f"{where}: has a DOCTYPE; remove it")
-    try:
-        domain = ET.fromstring(text)
-    except (ET.ParseError, ValueError) as error:
-        raise DomainXmlError(f"{where}: not readable as XML: {error}") from error
-    if domain.tag != "domain":
-        raise DomainXmlError(f"{where}: its root is <{domain.tag}>; make it <domain>")
-    if deeper_than(domain, MAX_DEPTH):
-        raise DomainXmlError(f"{where}: is nested more than {MAX_DEPTH} deep; make it flatter")
-    for tag, instead in REFUSED_DEVICES.items():
-        if domain.find(f"devices/{tag}") is not None:
-            raise DomainXmlError(f"{where}: has <{tag}>; remove it: {instead}")
-    if domain.find(f"{{{QEMU_XMLNS}}}commandline") is not None:
-        raise DomainXmlError(f"{where}: has <qemu:commandline>; remove it: it could open any disk")
-    return domain
 
 
 def _identity(domain: ET.Element, guest: Guest) -> None:
@@ -173,15 +148,33 @@ def _device(disk: Disk, mirror: Mirror) -> str:
     return device_path(numbers.minors[disk.volume])
 
 
-def _target(guest: Guest, index: int) -> str:
-    """vda, vdb, … by bus; disks of one prefix share the letters."""
-    disks = guest.spec.domain.disks
-    prefix = TARGET_PREFIX[disks[index].bus]
-    position = sum(TARGET_PREFIX[disk.bus] == prefix for disk in disks[:index])
-    return prefix + chr(ord("a") + position)
+def _buses(spec: Domain) -> list[str]:
+    return [*(str(disk.bus) for disk in spec.disks), *(str(drive.bus) for drive in spec.cdroms)]
 
 
-def _disk(disk: Disk, target: str, device: str, guest: Guest) -> ET.Element:
+def _targets(spec: Domain) -> list[str]:
+    """vda, vdb, … by bus, for each disk and then each drive; one prefix shares the letters."""
+    found: list[str] = []
+    for bus in _buses(spec):
+        prefix = TARGET_PREFIX[bus]
+        position = sum(name.startswith(prefix) for name in found)
+        found.append(prefix + chr(ord("a") + position))
+    return found
+
+
+def _boot_orders(spec: Domain) -> list[int | None]:
+    """For each disk, each drive, each card: as given; if none has one, the first disk boots."""
+    given = [
+        *(disk.boot for disk in spec.disks),
+        *(drive.boot for drive in spec.cdroms),
+        *(network.boot for network in spec.networks),
+    ]
+    if not any(given):
+        given[0] = 1
+    return given
+
+
+def _disk(disk: Disk, target: str, device: str, order: int | None) -> ET.Element:
     """Cache none, so that what the guest was told is written is written on both sites."""
     element = ET.Element("disk", type="block", device="disk")
     ET.SubElement(element, "driver", name="qemu", type="raw", cache="none", io="native")
@@ -189,36 +182,47 @@ def _disk(disk: Disk, target: str, device: str, guest: Guest) -> ET.Element:
     ET.SubElement(element, "target", dev=target, bus=disk.bus.value)
     if len(disk.volume) <= DISK_SERIAL_MAX:
         ET.SubElement(element, "serial").text = disk.volume
-    order = _boot_order(disk, guest.spec.domain.disks)
-    if order is not None:
-        ET.SubElement(element, "boot", order=str(order))
+    _boots(element, order)
     return element
 
 
-def _boot_order(disk: Disk, disks: Iterable[Disk]) -> int | None:
-    """As given; if no disk has one, the first disk boots."""
-    known = list(disks)
-    if any(other.boot is not None for other in known):
-        return disk.boot
-    return 1 if disk is known[0] else None
+def _cdrom(drive: Cdrom, target: str, order: int | None) -> ET.Element:
+    """Let go of where it is missing: an image must not keep a guest from being taken over."""
+    kind, attribute = ("block", "dev") if drive.source.startswith("/dev/") else ("file", "file")
+    element = ET.Element("disk", type=kind, device="cdrom")
+    ET.SubElement(element, "driver", name="qemu", type="raw")
+    ET.SubElement(element, "source", {attribute: drive.source, "startupPolicy": "optional"})
+    ET.SubElement(element, "target", dev=target, bus=drive.bus.value)
+    ET.SubElement(element, "readonly")
+    _boots(element, order)
+    return element
 
 
-def _interface(network: Network) -> ET.Element:
+def _interface(network: Network, order: int | None) -> ET.Element:
     element = ET.Element("interface", type="bridge")
     ET.SubElement(element, "mac", address=network.mac.lower())
     ET.SubElement(element, "source", bridge=network.bridge)
     ET.SubElement(element, "model", type=network.model)
+    _boots(element, order)
     return element
 
 
-def _default_devices(devices: ET.Element, guest: Guest, settings: DomainSettings) -> None:
+def _boots(element: ET.Element, order: int | None) -> None:
+    if order is not None:
+        ET.SubElement(element, "boot", order=str(order))
+
+
+def _default_devices(
+    domain: ET.Element, devices: ET.Element, guest: Guest, settings: DomainSettings
+) -> None:
     """What every guest has unless its template says otherwise; nothing that only costs time."""
-    buses = {disk.bus for disk in guest.spec.domain.disks}
+    spec = guest.spec.domain
     kinds = {element.get("type") for element in devices.findall("controller")}
-    if DiskBus.SCSI in buses and "scsi" not in kinds:
+    if "scsi" in _buses(spec) and "scsi" not in kinds:
         ET.SubElement(devices, "controller", type="scsi", model="virtio-scsi")
-    if "usb" not in kinds:
-        ET.SubElement(devices, "controller", type="usb", model="none")
+    if not usb_controllers(domain):
+        model = "qemu-xhci" if needs_usb(domain) else "none"
+        ET.SubElement(devices, "controller", type="usb", model=model)
     if devices.find("memballoon") is None:
         ET.SubElement(devices, "memballoon", model="none")
     if devices.find("serial") is None and devices.find("console") is None:

@@ -130,6 +130,54 @@ def test_targets_are_counted_by_their_letters() -> None:
     assert models["scsi"] == "virtio-scsi"
 
 
+def test_an_image_is_read_only_and_let_go_of_where_it_is_missing() -> None:
+    drives = [{"source": "/srv/iso/a.iso", "boot": 2}, {"source": "/dev/sr0", "bus": "scsi"}]
+    xml = domain(guest(cdroms=drives))
+    file, device = (each for each in xml.iterfind("devices/disk") if each.get("device") == "cdrom")
+    assert file.find("readonly") is not None and device.find("readonly") is not None
+    sources = [each.find("source") for each in (file, device)]
+    assert [source.attrib for source in sources if source is not None] == [
+        {"file": "/srv/iso/a.iso", "startupPolicy": "optional"},
+        {"dev": "/dev/sr0", "startupPolicy": "optional"},
+    ]
+    assert [each.get("type") for each in (file, device)] == ["file", "block"]
+    targets = [each.get("dev") for each in xml.iterfind("devices/disk/target")]
+    assert targets == ["vda", "vdb", "sda", "sdb"]
+    assert [c.get("type") for c in xml.iterfind("devices/controller")] == ["scsi", "usb"]
+
+
+def test_a_blank_disk_can_be_installed_from_the_network() -> None:
+    cards = [{"bridge": "br0", "mac": "52:54:00:77:42:00", "boot": 2}]
+    xml = domain(guest(disks=[{"volume": "root", "boot": 1}], networks=cards))
+    orders = [b.get("order") for b in xml.iterfind("devices/*/boot")]
+    assert orders == ["1", "2"]
+    assert xml.find("devices/interface/boot") is not None
+
+
+def test_the_first_disk_does_not_boot_if_an_image_shall() -> None:
+    xml = domain(guest(disks=[{"volume": "root"}], cdroms=[{"source": "/a.iso", "boot": 5}]))
+    assert [b.get("order") for b in xml.iterfind("devices/disk/boot")] == ["5"]
+
+
+@pytest.mark.parametrize(
+    ("template", "models"),
+    [
+        ("<sound model='ich9'/>", ["none"]),
+        ("<input type='tablet' bus='usb'/>", ["qemu-xhci"]),
+        ("<input type='tablet'/>", ["qemu-xhci"]),
+        ("<input type='mouse' bus='ps2'/>", ["none"]),
+        ("<hub type='usb'/>", ["qemu-xhci"]),
+        ("<redirdev bus='usb' type='spicevmc'/>", ["qemu-xhci"]),
+        ("<controller type='usb' model='ehci'/><input type='tablet' bus='usb'/>", ["ehci"]),
+    ],
+)
+def test_there_is_usb_for_what_needs_it(template: str, models: list[str]) -> None:
+    xml = domain(guest(template=f"<domain><devices>{template}</devices></domain>"))
+    assert [
+        c.get("model") for c in xml.iterfind("devices/controller") if c.get("type") == "usb"
+    ] == models
+
+
 def test_firmware() -> None:
     system = domain(guest(firmware="UEFI")).find("os")
     assert system is not None
@@ -183,12 +231,12 @@ def test_a_template_cannot_claim_to_be_another_guest() -> None:
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        ("<domain>", "not readable"),
-        ("<network/>", "root is <network>"),
+        ("<domain>", "no valid XML"),
+        ("<network/>", "starts with <network>"),
         ("<domain><devices><disk/></devices></domain>", r"spec\.domain\.disks"),
         ("<domain><devices><interface/></devices></domain>", r"spec\.domain\.networks"),
         (f"<domain><q:commandline xmlns:q='{QEMU_XMLNS}'/></domain>", "commandline"),
-        ("<!DOCTYPE d [<!ENTITY a 'b'>]><domain><title>&a;</title></domain>", "DOCTYPE"),
+        ("<!DOCTYPE d [<!ENTITY a 'b'>]><domain><title>&a;</title></domain>", "document type"),
     ],
 )
 def test_templates_that_are_refused(template: str, words: str) -> None:
