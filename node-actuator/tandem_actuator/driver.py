@@ -188,8 +188,8 @@ class Driver:
             case fx.Configure():
                 if await drbd.configure(mirror, self.resource_text(unit)):
                     await drbd.adjust(mirror)
-            case fx.CreateMetadata():
-                await drbd.create_metadata(mirror)
+            case fx.CreateMetadata(volumes):
+                await drbd.create_metadata(mirror, volumes)
             case fx.Attach():
                 await drbd.attach(mirror)
             case fx.Connect(discard_my_data):

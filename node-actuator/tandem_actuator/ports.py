@@ -174,16 +174,16 @@ class Drbd(Protocol):
         """Apply a changed file to a configured resource: options only, no connect or attach."""
         ...
 
-    async def metadata(self, mirror: Mirror) -> Metadata:
-        """Whether the backing devices carry metadata: PRESENT or ABSENT only if all agree.
+    async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
+        """Whether the backing device of each volume carries metadata.
 
         Raises:
             CommandFailed: a device cannot be read; the message says why.
         """
         ...
 
-    async def create_metadata(self, mirror: Mirror) -> None:
-        """``create-md`` on every volume, refusing (CommandFailed) devices that hold other data."""
+    async def create_metadata(self, mirror: Mirror, volumes: Collection[str]) -> None:
+        """``create-md`` on these, refusing (CommandFailed) devices that hold other data."""
         ...
 
     async def attach(self, mirror: Mirror) -> None:

@@ -85,7 +85,7 @@ class Pair:
         """New, attached and connected at both ends, and declared in sync."""
         for site in (self.a, self.b):
             await site.drbd.configure(self.mirror, self.text)
-            await site.drbd.create_metadata(self.mirror)
+            await site.drbd.create_metadata(self.mirror, self.mirror.volume_names)
             await site.drbd.attach(self.mirror)
         for site in (self.a, self.b):
             await site.drbd.connect(self.mirror, discard_my_data=False)

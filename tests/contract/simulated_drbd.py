@@ -47,12 +47,11 @@ class SimulatedDrbd:
     async def adjust(self, mirror: Mirror) -> None:
         """There are no options here."""
 
-    async def metadata(self, mirror: Mirror) -> Metadata:
-        present = all(backing.has_metadata for backing in self.node.backings.values())
-        return Metadata.PRESENT if present else Metadata.ABSENT
+    async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
+        return {name: backing.metadata for name, backing in self.node.backings.items()}
 
-    async def create_metadata(self, mirror: Mirror) -> None:
-        for backing in self.node.backings.values():
+    async def create_metadata(self, mirror: Mirror, volumes: Collection[str]) -> None:
+        for backing in (self.node.backings[name] for name in volumes):
             if backing.has_metadata:
                 raise CommandFailed("the device holds other data")
             backing.create()

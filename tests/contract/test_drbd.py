@@ -37,19 +37,22 @@ async def test_configure_refuses_what_is_not_this_mirror(pair: Pair, text: str) 
 async def test_metadata_is_made_once(pair: Pair) -> None:
     drbd, mirror = pair.a.drbd, pair.mirror
     await drbd.configure(mirror, pair.text)
-    assert await drbd.metadata(mirror) is Metadata.ABSENT
-    await drbd.create_metadata(mirror)
-    assert await drbd.metadata(mirror) is Metadata.PRESENT
+    root, data = mirror.volume_names
+    absent, present = Metadata.ABSENT, Metadata.PRESENT
+    assert await drbd.metadata(mirror) == {root: absent, data: absent}
+    await drbd.create_metadata(mirror, [data])
+    assert await drbd.metadata(mirror) == {root: absent, data: present}
+    await drbd.create_metadata(mirror, [root])
     with pytest.raises(CommandFailed):
-        await drbd.create_metadata(mirror)
+        await drbd.create_metadata(mirror, [root])
     await drbd.attach(mirror)
-    assert await drbd.metadata(mirror) is Metadata.PRESENT
+    assert await drbd.metadata(mirror) == {root: present, data: present}
 
 
 async def test_attach_does_not_connect_and_may_be_repeated(pair: Pair) -> None:
     drbd, mirror = pair.a.drbd, pair.mirror
     await drbd.configure(mirror, pair.text)
-    await drbd.create_metadata(mirror)
+    await drbd.create_metadata(mirror, mirror.volume_names)
     for _ in range(2):
         await drbd.attach(mirror)
         state = await pair.until(pair.a, lambda s: True)
@@ -97,7 +100,7 @@ async def test_an_open_device_is_not_demoted(pair: Pair) -> None:
 
 async def test_an_inconsistent_replica_is_not_promoted(pair: Pair) -> None:
     await pair.a.drbd.configure(pair.mirror, pair.text)
-    await pair.a.drbd.create_metadata(pair.mirror)
+    await pair.a.drbd.create_metadata(pair.mirror, pair.mirror.volume_names)
     await pair.a.drbd.attach(pair.mirror)
     with pytest.raises(CommandFailed):
         await pair.a.drbd.promote(pair.mirror, force=False)

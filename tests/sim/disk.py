@@ -8,7 +8,7 @@ them alone (``compare``), as in DRBD 8.4. Called by ``drbd``.
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from tandem_actuator.core.model import Disk
+from tandem_actuator.core.model import Disk, Metadata
 
 ORDER = (
     Disk.DISKLESS,
@@ -47,6 +47,13 @@ class Backing:
     peer_outdated: bool = False
     crashed_primary: bool = False
     broken: bool = False
+
+    @property
+    def metadata(self) -> Metadata:
+        """What looking for it finds."""
+        if self.broken:
+            return Metadata.UNKNOWN
+        return Metadata.PRESENT if self.has_metadata else Metadata.ABSENT
 
     def create(self) -> None:
         """``create-md``: a replica without a past."""

@@ -55,18 +55,16 @@ class Drbd:
     async def adjust(self, mirror: Mirror) -> None:
         await self._command()
 
-    async def metadata(self, mirror: Mirror) -> Metadata:
+    async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
         await self._command()
-        backings = self.machine.replica_of(mirror).backings.values()
-        present = {backing.has_metadata for backing in backings}
-        if any(backing.broken for backing in backings) or len(present) != 1:
-            return Metadata.UNKNOWN
-        return Metadata.PRESENT if present == {True} else Metadata.ABSENT
+        backings = self.machine.replica_of(mirror).backings
+        return {name: backing.metadata for name, backing in backings.items()}
 
-    async def create_metadata(self, mirror: Mirror) -> None:
+    async def create_metadata(self, mirror: Mirror, volumes: Collection[str]) -> None:
         await self._command()
-        for backing in self.machine.replica_of(mirror).backings.values():
-            backing.create()
+        backings = self.machine.replica_of(mirror).backings
+        for name in volumes:
+            backings[name].create()
 
     async def attach(self, mirror: Mirror) -> None:
         await self._command()

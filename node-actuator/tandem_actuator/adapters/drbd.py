@@ -220,11 +220,11 @@ class DrbdHost:
 
     # --- metadata
 
-    async def metadata(self, mirror: Mirror) -> Metadata:
-        found: set[Metadata] = set()
-        for number in range(len(mirror.volume_names)):
-            found.add(await self._metadata_of(f"{mirror.drbd_name}/{number}"))
-        return found.pop() if len(found) == 1 else Metadata.UNKNOWN
+    async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
+        return {
+            name: await self._metadata_of(f"{mirror.drbd_name}/{number}")
+            for number, name in enumerate(mirror.volume_names)
+        }
 
     async def _metadata_of(self, volume: str) -> Metadata:
         """ABSENT only if drbdmeta says so in words: exit codes do not tell it from failures."""
@@ -239,20 +239,22 @@ class DrbdHost:
         words = answer.words or f"dump-md ended with {answer.code}"
         raise CommandFailed(f"{volume}: metadata not readable: {words}")
 
-    async def create_metadata(self, mirror: Mirror) -> None:
+    async def create_metadata(self, mirror: Mirror, volumes: Collection[str]) -> None:
         """Without a terminal drbdmeta cancels where it would ask; what it knows not, blkid may."""
         numbers = mirror.status.device_numbers
         if numbers is None:
             raise CommandFailed(f"{mirror.drbd_name} has no device numbers yet")
         wanted = mirror.spec.initial_data is InitialData.IDENTICAL
-        for number in () if wanted else range(len(mirror.volume_names)):
-            volume = f"{mirror.drbd_name}/{number}"
+        numbered = [n for n, name in enumerate(mirror.volume_names) if name in volumes]
+        names = [f"{mirror.drbd_name}/{number}" for number in numbered]
+        for volume in () if wanted else names:
             device = (await self._adm("sh-ll-dev", volume)).check().stdout.strip()
             await _refuse_foreign_data(device)
         peers = () if self.tools.major == 8 else ("--max-peers=1",)
         force = ("--force",) if wanted else ()
-        command = ("create-md", *peers, *force, mirror.drbd_name)
-        (await self._adm(*command, timeout_s=METADATA_TIMEOUT_S)).check()
+        for volume in names:
+            command = ("create-md", *peers, *force, volume)
+            (await self._adm(*command, timeout_s=METADATA_TIMEOUT_S)).check()
 
     # --- bringing up, connecting
 

@@ -6,7 +6,7 @@ that is never resumed. ``loop`` performs effects on the real parts, the simulato
 All effects speak of the one mirror (and its guest) that the procedure was started for.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -77,7 +77,9 @@ class InspectMetadata:
 
 @dataclass(frozen=True)
 class CreateMetadata:
-    """→ Done | Failed"""
+    """On these volumes. → Done | Failed"""
+
+    volumes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,9 @@ class SwapUnclear:
 
 @dataclass(frozen=True)
 class MetadataRead:
-    metadata: Metadata
+    """By volume."""
+
+    metadata: Mapping[str, Metadata]
 
 
 @dataclass(frozen=True)

@@ -196,32 +196,42 @@ def bring_up(view: View, wall: str) -> Procedure:
 def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
     """Metadata is made only where no data can be: the mirror was never in sync, this disk new."""
     found = yield InspectMetadata()
-    if isinstance(found, MetadataRead) and found.metadata is Metadata.PRESENT:
-        return None
     if isinstance(found, Failed):
         return _failed("looking at the backing devices", found)
-    if not isinstance(found, MetadataRead) or found.metadata is Metadata.UNKNOWN:
+    if not isinstance(found, MetadataRead) or Metadata.UNKNOWN in found.metadata.values():
         return Finished(
             Reason.UNKNOWN_STATE,
             "whether the backing devices carry DRBD metadata is not known",
             progress=False,
             failed=True,
         )
+    missing = tuple(name for name, seen in found.metadata.items() if seen is Metadata.ABSENT)
+    if not missing:
+        return None
     read = yield ReadMirror()
     if not isinstance(read, MirrorRead):
         return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
     authority = read.mirror.status.authority
     if authority is None or authority.initialised or view.record.attached:
-        return Finished(
-            Reason.METADATA_MISSING,
-            f"the backing device on {view.host} has no DRBD metadata although the mirror has been"
-            " in use: wrong or replaced disk? To give it a new, empty replica run: drbdadm"
-            f" create-md {view.mirror.drbd_name}",
-            progress=False,
-            failed=True,
-        )
-    made = yield CreateMetadata()
+        message = _metadata_missing(view, missing)
+        return Finished(Reason.METADATA_MISSING, message, progress=False, failed=True)
+    made = yield CreateMetadata(missing)
     return _failed("create-md", made) if isinstance(made, Failed) else None
+
+
+def _metadata_missing(view: View, missing: Sequence[str]) -> str:
+    """Each volume by its own name: another's metadata is all that knows of its data."""
+    mirror, names = view.mirror, view.mirror.volume_names
+    replica = mirror.replica_on(view.host)
+    paths = replica.devices if replica else {}
+    told = " and ".join(f"{name} ({paths.get(name, 'no device')})" for name in missing)
+    commands = " && ".join(
+        f"drbdadm create-md {mirror.drbd_name}/{names.index(n)}" for n in missing
+    )
+    return (
+        f"volume {told} has no DRBD metadata on {view.host} although the mirror has been in use:"
+        f" wrong or replaced disk? To give it a new, empty replica run on {view.host}: {commands}"
+    )
 
 
 def first_sync(view: View, blank: Sequence[str]) -> Procedure:

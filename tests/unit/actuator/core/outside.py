@@ -1,6 +1,6 @@
 """Everything outside a procedure, scripted: it answers effects, and notes which there were."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sim.builders import record
@@ -18,7 +18,7 @@ class Outside:
     at: Mirror
     drbd: DrbdView
     beat: Heartbeat | None = None
-    metadata: Metadata = Metadata.PRESENT
+    metadata: Mapping[str, Metadata] = field(default_factory=lambda: {"root": Metadata.PRESENT})
     script: dict[type, list[fx.Outcome]] = field(default_factory=dict)
     done: list[fx.Effect] = field(default_factory=list)
     reads: int = 0

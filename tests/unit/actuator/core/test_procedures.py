@@ -261,7 +261,7 @@ class TestClaimAndStart:
 
 class TestBringUp:
     def run(self, outside: Outside, **changes: object) -> fx.Finished:
-        known = view(authority(""), NotConfigured(1.0), **changes)  # type: ignore[arg-type]
+        known = replace(view(authority(""), NotConfigured(1.0)), **changes)  # type: ignore[arg-type]
         return play(procedures.bring_up(known, "now"), outside)
 
     def test_a_current_replica(self) -> None:
@@ -306,7 +306,7 @@ class TestBringUp:
 
     def test_metadata_is_made_on_new_disks_of_a_new_mirror(self) -> None:
         new = mirror(authority("", eligible={A: NEW, B: NEW}))
-        outside = Outside(new, drbd(disk=Disk.INCONSISTENT), metadata=Metadata.ABSENT)
+        outside = Outside(new, drbd(disk=Disk.INCONSISTENT), metadata={"root": Metadata.ABSENT})
         self.run(outside, record=record(attached=False))
         assert outside.names[:4] == [
             "Configure",
@@ -320,14 +320,33 @@ class TestBringUp:
         [(authority(""), False), (authority("", eligible={A: NEW, B: NEW}), True), (None, False)],
     )
     def test_and_nowhere_else(self, held_by: Authority | None, attached: bool) -> None:
-        outside = Outside(mirror(held_by), drbd(), metadata=Metadata.ABSENT)
+        outside = Outside(mirror(held_by), drbd(), metadata={"root": Metadata.ABSENT})
         finished = self.run(outside, record=record(attached=attached, max_epoch=0))
         assert finished.reason is Reason.METADATA_MISSING
         assert not outside.effects(fx.CreateMetadata)
         assert not outside.effects(fx.Attach)
 
+    def test_the_volume_that_lacks_it_is_named_with_the_command_for_it_alone(self) -> None:
+        held = mirror(authority(""), volumes=("root", "data"))
+        found = {"root": Metadata.PRESENT, "data": Metadata.ABSENT}
+        outside = Outside(held, drbd(), metadata=found)
+        finished = self.run(outside, mirror=held)
+        assert finished.reason is Reason.METADATA_MISSING
+        assert finished.message == (
+            f"volume data (/dev/vg0/m-data) has no DRBD metadata on {A} although the mirror has been"
+            " in use: wrong or replaced disk? To give it a new, empty replica run on"
+            f" {A}: drbdadm create-md {held.drbd_name}/1"
+        )
+
+    def test_it_is_made_where_a_crash_left_it_out(self) -> None:
+        held = mirror(authority("", eligible={A: NEW, B: NEW}), volumes=("root", "data"))
+        found = {"root": Metadata.PRESENT, "data": Metadata.ABSENT}
+        outside = Outside(held, drbd(disk=Disk.INCONSISTENT), metadata=found)
+        self.run(outside, mirror=held, record=record(attached=False))
+        assert outside.effects(fx.CreateMetadata) == [fx.CreateMetadata(("data",))]
+
     def test_unknown_metadata_stops_it(self) -> None:
-        outside = Outside(mirror(authority("")), drbd(), metadata=Metadata.UNKNOWN)
+        outside = Outside(mirror(authority("")), drbd(), metadata={"root": Metadata.UNKNOWN})
         assert self.run(outside).reason is Reason.UNKNOWN_STATE
         assert not outside.effects(fx.Attach)
 
