@@ -1,6 +1,8 @@
 """Guest: one virtual machine on one mirror."""
 
+import hashlib
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -172,6 +174,11 @@ class Domain(Model):
             raise InvalidFields(problems)
         return self
 
+    @property
+    def fingerprint(self) -> str:
+        """Of what differs from the defaults, so that a new field does not change all of them."""
+        return _fingerprint(self)
+
     def problems(self) -> list[Problem]:
         """What contradicts itself within this hardware; empty if nothing does."""
         volumes = [disk.volume for disk in self.disks]
@@ -209,6 +216,13 @@ class Domain(Model):
                 found.append(Problem(field, f"{SAME_BOOT}: {number} is"))
             seen.update([number] if number is not None else ())
         return found
+
+
+@lru_cache(maxsize=8192)
+def _fingerprint(domain: Domain) -> str:
+    """Asked for in every plan, and the objects are the same in most."""
+    said = domain.model_dump_json(by_alias=True, exclude_defaults=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 class Placement(Model):
@@ -304,8 +318,22 @@ UNKNOWN = "Unknown"
 """How a host reports a guest of which libvirt does not tell, and which it is not starting."""
 
 
+class HardwareReport(Model):
+    """What a host found as it tried whether it could start this hardware.
+
+    ``fingerprint``: which (``Domain.fingerprint``); empty: none yet. ``problems``: what keeps it
+    from being started there as it is meant, each with its field.
+    """
+
+    fingerprint: str = ""
+    problems: tuple[str, ...] = ()
+
+
 class GuestReport(Model):
-    """The guest as one host sees it. Written by that host's actuator alone."""
+    """The guest as one host sees it. Written by that host's actuator alone.
+
+    No ``hardware``: an actuator that does not know of it.
+    """
 
     instance: str = ""
     state: str = ""
@@ -314,6 +342,7 @@ class GuestReport(Model):
     reason: Reason | None = None
     message: str = ""
     steps: dict[str, str] = {}
+    hardware: HardwareReport | None = None
 
 
 class Takeover(Model):

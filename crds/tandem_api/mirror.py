@@ -190,6 +190,10 @@ class VolumeReport(Model):
     disk: str = ""
     peer_disk: str = ""
     out_of_sync_bytes: int | None = None
+    device_bytes: Annotated[
+        int | None,
+        Field(description="Size of the backing device, with DRBD's metadata at its end."),
+    ] = None
 
 
 class Marker(Model):

@@ -19,6 +19,7 @@ from tandem_actuator.adapters.lockfile import HostLock
 from tandem_actuator.adapters.network import TapNetwork
 from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.permit import PermitFile
+from tandem_actuator.adapters.premises import LocalPremises
 from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.adapters.watchdog_keeper import UnixKeeper
 from tandem_actuator.core.domain_xml import DomainSettings
@@ -73,6 +74,7 @@ async def _outside(settings: Settings, api: KubeApi) -> Outside:
         network=TapNetwork(LinuxProcesses(), LinuxTaps()),
         records=FileRecords(settings.state_dir / "mirrors"),
         clock=clock,
+        premises=LocalPremises(RealLibvirtd(settings.libvirt_uri)),
     )
     return Outside(
         instance=instance,

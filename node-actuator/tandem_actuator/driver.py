@@ -29,7 +29,9 @@ from tandem_actuator.ports import (
     Libvirt,
     Network,
     PortError,
+    Premises,
     Records,
+    Unseen,
 )
 from tandem_actuator.unit import NodeFacts, Unit
 
@@ -46,6 +48,7 @@ class Ports:
     network: Network
     records: Records
     clock: Clock
+    premises: Premises = field(default_factory=Unseen)
     chance: random.Random = field(default_factory=random.SystemRandom)
     """For request ids and jitter: whoever gives it a seed gets the same run again."""
 

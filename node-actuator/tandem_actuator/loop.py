@@ -29,6 +29,7 @@ from tandem_actuator.core.run import (
 )
 from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.heartbeat import Heart
+from tandem_actuator.inspection import Inspection
 from tandem_actuator.metrics import Metrics
 from tandem_actuator.ports import ApiGone, ObjectCache, Permits, PortError, Watchdog
 from tandem_actuator.unit import NodeFacts, Unit
@@ -95,6 +96,9 @@ class Actuator:
             self._watch_domain_events,
             self._watch_domains,
             self._report,
+            Inspection(
+                self.node.host, self.ports.premises, self.driver.domain_settings, lambda: self.units
+            ).run,
             self._report_host,
         )
         self.cluster.recall()
@@ -347,8 +351,10 @@ class Actuator:
         """Deliver what changed since the last delivered report."""
         view = unit.view(self.node)
         now_s = self.ports.clock.boottime_s()
-        replica = replica_report(view, unit.reason, "", unit.link_lost_wall, now_s)
-        guest = guest_report(view, unit.reason, "", unit.steps)
+        replica = replica_report(
+            view, unit.reason, "", unit.link_lost_wall, now_s, unit.device_bytes
+        )
+        guest = guest_report(view, unit.reason, "", unit.steps, unit.hardware)
         shown = unit.mirror.status.replicas.get(self.node.host)
         age_s = now_s - unit.replica_sent_at_s
         if replica_report_is_due(replica, unit.sent_replica, shown, age_s):

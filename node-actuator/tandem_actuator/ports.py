@@ -259,6 +259,41 @@ class Libvirt(Protocol):
         ...
 
 
+class Premises(Protocol):
+    """What a guest needs of this host besides DRBD: looked at, and nothing is changed by it."""
+
+    async def refusal(self, xml: str) -> str:
+        """Why libvirt does not take such a domain, in its words; empty if it does.
+
+        It is defined with validation and undefined again, so it must bear a name of its own.
+
+        Raises:
+            PortError: libvirt does not answer.
+        """
+        ...
+
+    async def missing(self, paths: Collection[str]) -> Collection[str]:
+        """Those that are not there. Raises: PortError, it cannot be told in time."""
+        ...
+
+    async def device_bytes(self, paths: Collection[str]) -> Mapping[str, int]:
+        """The sizes of block devices; what cannot be measured is left out."""
+        ...
+
+
+class Unseen:
+    """The Premises of which nothing is known."""
+
+    async def refusal(self, xml: str) -> str:
+        raise PortError("libvirt is not asked here")
+
+    async def missing(self, paths: Collection[str]) -> Collection[str]:
+        raise PortError("nobody looks here")
+
+    async def device_bytes(self, paths: Collection[str]) -> Mapping[str, int]:
+        return {}
+
+
 class Network(Protocol):
     """The guests' cards on this host."""
 

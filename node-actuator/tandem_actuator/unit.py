@@ -24,7 +24,7 @@ from tandem_actuator.core.model import (
 from tandem_actuator.core.resync import followed
 from tandem_actuator.core.run import has_lapsed, lapse_must_be_judged
 from tandem_api.authority import Authority, Instance
-from tandem_api.guest import Guest, GuestReport
+from tandem_api.guest import Guest, GuestReport, HardwareReport
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
@@ -96,6 +96,8 @@ class Unit:
     guest_sent_at_s: float = 0.0
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     worker: asyncio.Task[None] | None = None
+    hardware: HardwareReport = field(default_factory=HardwareReport)
+    device_bytes: Mapping[str, int] = field(default_factory=dict)
 
     def view(self, node: NodeFacts) -> View:
         """Everything known now, frozen."""

@@ -21,6 +21,7 @@ from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
 from tandem_actuator.adapters.linux_processes import LinuxProcesses
 from tandem_actuator.adapters.linux_taps import LinuxTaps
 from tandem_actuator.adapters.network import TapNetwork
+from tandem_actuator.adapters.premises import LocalPremises
 from tandem_actuator.adapters.watchdog import Device
 from tandem_actuator.ports import DrbdEvent, WatchdogInfo
 
@@ -114,6 +115,7 @@ async def serve(port: int, drbd_dir: Path) -> None:
         "network": TapNetwork(LinuxProcesses(), LinuxTaps()),
         "events": events,
         "fence": fence,
+        "premises": LocalPremises(RealLibvirtd("qemu:///system")),
         "watchdog": Watchdog(Path("/dev/watchdog1")),
     }
 

@@ -1,6 +1,7 @@
 """What passes the checks, and a real libvirtd with its own schema: it takes every one of them."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,14 @@ from typing import Any
 import pytest
 
 from tandem_actuator.core.domain_xml import DomainSettings, domain_name, render
+from tandem_actuator.core.hardware import BRIDGES, for_trial
+from tandem_api.mirror import Mirror, ReplicaReport, VolumeReport
+from tandem_controller.decide.sizes import measured, refusal
 from tandem_domains import GOOD, NEEDS_FIRMWARE, Raw, guest, hardware, mirror
 from tandem_lab.lab import Lab
 from tandem_lab.site_host import SiteHost
 
+from .drbd_pairs import VOLUMES, lab_pair
 from .remote_ports import RemotePort
 
 pytestmark = pytest.mark.lab
@@ -102,3 +107,61 @@ async def test_an_image_that_is_missing_is_let_go(host: SiteHost, contract_lab: 
         "-",
         "-",
     ]
+
+
+async def test_a_host_tries_hardware_without_a_trace(host: SiteHost, contract_lab: Lab) -> None:
+    premises: Any = RemotePort(host, contract_lab.settings, "premises")
+    for domain in (GOOD["everything-said"], NEEDS_FIRMWARE["uefi"]):
+        assert await premises.refusal(for_trial(render(guest(domain), mirror(), SETTINGS))) == ""
+    wrong = hardware("<os><type machine='pc-q35-99.9'>hvm</type></os>")
+    said = await premises.refusal(for_trial(render(guest(wrong), mirror(), SETTINGS)))
+    assert "pc-q35-99.9" in said
+    assert "tandem-trial" not in host.shell("virsh -q list --all --name")
+
+
+async def test_a_host_looks_for_files_and_bridges(host: SiteHost, contract_lab: Lab) -> None:
+    premises: Any = RemotePort(host, contract_lab.settings, "premises")
+    host.shell("head -c 9 /dev/zero >/site/here.iso; ip link add br-here type bridge")
+    paths = ["/site/here.iso", "/site/gone.iso", BRIDGES.format("br-here"), BRIDGES.format("lo")]
+    assert await premises.missing(paths) == ["/site/gone.iso", BRIDGES.format("lo")]
+
+
+async def test_devices_are_grown_as_the_message_says(contract_lab: Lab) -> None:
+    """Word for word, on both hosts, under a mirror that is in use."""
+    pair = lab_pair(contract_lab, "grown", 200)
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    hosts = {host.name: host for host in contract_lab.hosts[:2]}
+    first, second = hosts.values()
+    volumes = tuple(v.model_copy(update={"size": "40Mi"}) for v in pair.mirror.spec.volumes)
+    wanted = pair.mirror.model_copy(
+        update={"spec": pair.mirror.spec.model_copy(update={"volumes": volumes})}
+    )
+    for _ in VOLUMES:
+        found = refusal(wanted, measured(wanted, await reports(wanted, contract_lab)))
+        assert found is not None
+        orders = re.findall(r"(lvextend -L \d+m \S+) on (\S+?)(?:,| and)", found.message)
+        assert sorted(name for _, name in orders) == sorted(hosts)
+        for order, name in orders:
+            hosts[name].shell(order)
+        (resize,) = re.findall(r"drbdadm resize \S+", found.message)
+        first.shell(resize)
+    await pair.until(pair.b, lambda state: state.in_sync)
+    assert refusal(wanted, measured(wanted, await reports(wanted, contract_lab))) is None
+    for host in (first, second):
+        for minor in (200, 201):
+            assert int(host.shell(f"cat /sys/block/drbd{minor}/size")) * 512 >= 40 * 2**20
+
+
+async def reports(wanted: Mirror, lab: Lab) -> dict[str, ReplicaReport]:
+    """As the two hosts measure their devices."""
+    found = {}
+    for host in lab.hosts[:2]:
+        premises: Any = RemotePort(host, lab.settings, "premises")
+        replica = wanted.replica_on(host.name)
+        assert replica is not None
+        sizes = await premises.device_bytes(list(replica.devices.values()))
+        assert set(sizes) == set(replica.devices.values())
+        volumes = {v: VolumeReport(device_bytes=sizes[p]) for v, p in replica.devices.items()}
+        found[host.name] = ReplicaReport(volumes=volumes)
+    return found

@@ -112,6 +112,20 @@ class TestLibvirtConnection:
         with pytest.raises(LibvirtError):
             await connection.create("<domain/>")
 
+    async def test_what_is_tried_is_not_there_afterwards(
+        self, connection: LibvirtConnection
+    ) -> None:
+        await connection.validate(OURS)
+        assert await ours(connection) == []
+        with pytest.raises(LibvirtError, match="Domain not found"):
+            await connection.lookup("ns.g")
+
+    async def test_what_is_no_domain_does_not_pass_a_trial(
+        self, connection: LibvirtConnection
+    ) -> None:
+        with pytest.raises(LibvirtError):
+            await connection.validate("<domain/>")
+
     async def test_events_name_the_domain_until_they_are_not_wanted(
         self, connection: LibvirtConnection
     ) -> None:

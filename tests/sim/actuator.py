@@ -15,7 +15,7 @@ from sim.handlers import SOCKET
 from sim.host import STATE, Machine
 from sim.kernel import Group
 from sim.loop import Loop
-from sim.ports import Drbd
+from sim.ports import Drbd, Premises
 from tandem_actuator.adapters.fence_server import FenceServer
 from tandem_actuator.adapters.kube_api import KubeApi
 from tandem_actuator.adapters.libvirt import LibvirtHost
@@ -129,6 +129,7 @@ class Actuator:
             network=TapNetwork(machine.libvirt.processes, machine.libvirt.taps),
             records=FileRecords(STATE, machine.host.files),
             clock=machine.clock,
+            premises=Premises(),
             chance=chance,
         )
         configured = machine.host.watchdog_configured

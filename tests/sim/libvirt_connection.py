@@ -92,6 +92,15 @@ class Connection:
     async def create(self, xml: str, *, fresh_variables: bool = False) -> None:
         await self._ask("create", self.daemon.starting(xml))
 
+    async def validate(self, xml: str) -> None:
+        def work(request: Request) -> None:
+            if "<name>" in xml:
+                request.answer(None)
+            else:
+                request.fail("XML error: a domain without a name", libvirt.VIR_ERR_XML_ERROR)
+
+        await self._ask("validate", work)
+
     async def lookup(self, name: str) -> Domain:
         def work(request: Request) -> None:
             active = self.daemon.active.get(name)

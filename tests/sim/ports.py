@@ -19,6 +19,24 @@ from tandem_api.mirror import Mirror
 COMMAND_S = (0.03, 0.15)
 QUERY_S = (0.002, 0.02)
 EVENT_S = (0.005, 0.05)
+DEVICE_BYTES = 2**50
+
+
+@dataclass
+class Premises:
+    """A host that lacks nothing. It draws nothing, so that who looks changes no run."""
+
+    refuses: str = ""
+    lacks: frozenset[str] = frozenset()
+
+    async def refusal(self, xml: str) -> str:
+        return self.refuses
+
+    async def missing(self, paths: Collection[str]) -> Collection[str]:
+        return [path for path in paths if path in self.lacks]
+
+    async def device_bytes(self, paths: Collection[str]) -> Mapping[str, int]:
+        return dict.fromkeys(paths, DEVICE_BYTES)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from tandem_api.authority import Instance
 from tandem_api.guest import (
     ABSENT,
     Assignment,
+    Firmware,
     Guest,
     GuestReport,
     GuestStatus,
@@ -56,7 +57,7 @@ def guest_status(guest: Guest, world: World, decision: Decision) -> GuestStatus:
     protection = _protection(case, where) if case else _no_mirror(guest)
     conditions = (
         _running(phase, reason, message),
-        judged("Protected", protection, Reason.PROTECTED, "the other host can take it over"),
+        judged("Protected", protection, Reason.PROTECTED, _as_protected(guest)),
         _placed(case, where),
         spec_valid(world, guest),
     )
@@ -206,7 +207,11 @@ def _protection(case: Case, where: str) -> Refusal | None:
     target = case.mirror.peer_of(here)
     other = case.view(target)
     late = other is not None and other.freshness in (Freshness.LATE, Freshness.UNKNOWN)
-    refusal = (None if late else unfit(other, target)) or unusable_replica(case, target)
+    refusal = (
+        (None if late else unfit(other, target))
+        or unusable_replica(case, target)
+        or _hardware(case.guest, (target, here))
+    )
     if refusal is not None:
         return refusal
     if case.guest.spec.failover.policy is Policy.MANUAL:
@@ -217,6 +222,28 @@ def _protection(case: Case, where: str) -> Refusal | None:
             Reason.WATCHDOG_NOT_ARMED,
             f"{here} has no watchdog armed, so its silence would not prove that it stopped",
         )
+    return None
+
+
+def _as_protected(guest: Guest) -> str:
+    """What a takeover does not bring along is said before there is one."""
+    lost = "; its UEFI variables begin anew there, as at every start"
+    uefi = guest.spec.domain.firmware is Firmware.UEFI
+    return f"the other host can take it over{lost if uefi else ''}"
+
+
+def _hardware(guest: Guest, hosts: tuple[str, ...]) -> Refusal | None:
+    """Why the guest would not start there as it is meant, by the hosts' own look ahead."""
+    reports = {host: guest.status.hosts.get(host) for host in hosts}
+    # An actuator that does not look ahead yet tells nothing.
+    tried = {host: report.hardware for host, report in reports.items() if report}
+    wanted = guest.spec.domain.fingerprint
+    for host, found in tried.items():
+        if found is not None and found.fingerprint != wanted:
+            message = f"{host} has not tried yet whether it can start spec.domain"
+            return Refusal(Reason.HARDWARE_UNCHECKED, message)
+        if found is not None and found.problems:
+            return Refusal(Reason.HARDWARE_REFUSED, "; ".join(found.problems))
     return None
 
 

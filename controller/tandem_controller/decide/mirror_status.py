@@ -8,7 +8,7 @@ from tandem_api.authority import Mode
 from tandem_api.meta import Condition
 from tandem_api.mirror import Accepted, Mirror, MirrorStatus
 from tandem_api.reasons import Reason
-from tandem_controller.decide import mirrors
+from tandem_controller.decide import mirrors, sizes
 from tandem_controller.decide.claimants import Assignments, kept
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped, unknown
 from tandem_controller.decide.lawful import doubt
@@ -30,6 +30,7 @@ def mirror_status(
         _in_sync(mirror, world),
         judged("Redundant", obstacle, Reason.IN_SYNC),
         _consistent(mirror, world),
+        _sized(mirror, world),
         judged("Lawful", doubt(mirror, world), Reason.STEADY),
         spec_valid(world, mirror),
     )
@@ -108,6 +109,14 @@ def _in_sync(mirror: Mirror, world: World) -> Condition:
 
 
 _NOBODY_CAN_TELL = "no host that can be asked has reported"
+
+
+def _sized(mirror: Mirror, world: World) -> Condition:
+    """Whether each device holds what its volume says, and none is larger for nothing."""
+    known = sizes.measured(mirror, mirrors.reports(mirror, world))
+    if not known:
+        return unknown("Sized", Reason.UNKNOWN_STATE, "no host that can be asked has measured it")
+    return judged("Sized", sizes.refusal(mirror, known), Reason.LARGE_ENOUGH)
 
 
 def _consistent(mirror: Mirror, world: World) -> Condition:

@@ -96,6 +96,13 @@ class RealConnection:
         flags = libvirt.VIR_DOMAIN_START_RESET_NVRAM if fresh_variables else 0
         await _call(lambda: self._connection.createXML(xml, flags))
 
+    async def validate(self, xml: str) -> None:
+        def work() -> None:
+            kind = libvirt.VIR_DOMAIN_DEFINE_VALIDATE
+            self._connection.defineXMLFlags(xml, kind).undefine()
+
+        await _call(work)
+
     async def lookup(self, name: str) -> Domain:
         return _domain(await _call(lambda: self._connection.lookupByName(name)))
 

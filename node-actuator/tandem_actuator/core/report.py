@@ -1,10 +1,11 @@
 """What a host says about a replica and a guest, and when: the parts that it alone writes."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from tandem_actuator.core.model import DomainState, DrbdState, NotConfigured, View
 from tandem_actuator.core.resync import stalled_since
-from tandem_api.guest import STARTING, GuestReport
+from tandem_api.guest import STARTING, GuestReport, HardwareReport
 from tandem_api.mirror import ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
 
@@ -15,7 +16,12 @@ REPEAT_INTERVAL_S = 3.0
 
 
 def replica_report(
-    view: View, reason: Reason, message: str, not_connected_since: str | None, now_s: float
+    view: View,
+    reason: Reason,
+    message: str,
+    not_connected_since: str | None,
+    now_s: float,
+    device_bytes: Mapping[str, int] = MappingProxyType({}),
 ) -> ReplicaReport:
     """Mirror.status.replicas[host]. Holds nothing that changes while nothing happens."""
     drbd = view.drbd
@@ -35,6 +41,7 @@ def replica_report(
             disk=volume.disk,
             peer_disk=volume.peer_disk,
             out_of_sync_bytes=volume.out_of_sync_bytes,
+            device_bytes=device_bytes.get(name),
         )
         for name, volume in drbd.volumes.items()
     }
@@ -94,7 +101,11 @@ def _without_bytes(report: ReplicaReport) -> ReplicaReport:
 
 
 def guest_report(
-    view: View, reason: Reason, message: str, steps: Mapping[str, str]
+    view: View,
+    reason: Reason,
+    message: str,
+    steps: Mapping[str, str],
+    hardware: HardwareReport | None = None,
 ) -> GuestReport | None:
     """Guest.status.hosts[host], or None if there is no guest to speak of.
 
@@ -114,4 +125,5 @@ def guest_report(
         reason=reason,
         message=message,
         steps=dict(steps),
+        hardware=hardware,
     )

@@ -261,7 +261,10 @@ class TestClaimAndStart:
 
 class TestBringUp:
     def run(self, outside: Outside, **changes: object) -> fx.Finished:
-        known = replace(view(authority(""), NotConfigured(1.0)), **changes)  # type: ignore[arg-type]
+        known = replace(
+            view(authority(""), NotConfigured(1.0)),
+            **changes,  # type: ignore[arg-type]
+        )
         return play(procedures.bring_up(known, "now"), outside)
 
     def test_a_current_replica(self) -> None:
@@ -333,8 +336,8 @@ class TestBringUp:
         finished = self.run(outside, mirror=held)
         assert finished.reason is Reason.METADATA_MISSING
         assert finished.message == (
-            f"volume data (/dev/vg0/m-data) has no DRBD metadata on {A} although the mirror has been"
-            " in use: wrong or replaced disk? To give it a new, empty replica run on"
+            f"volume data (/dev/vg0/m-data) has no DRBD metadata on {A} although the mirror has"
+            " been in use: wrong or replaced disk? To give it a new, empty replica run on"
             f" {A}: drbdadm create-md {held.drbd_name}/1"
         )
 
