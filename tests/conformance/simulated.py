@@ -52,9 +52,15 @@ class Simulated:
     """One sequence on simulated DRBD."""
 
     def __init__(
-        self, seed: int = 1, *, volumes: Sequence[str] = (VOLUME,), blank: bool = False
+        self,
+        seed: int = 1,
+        *,
+        volumes: Sequence[str] = (VOLUME,),
+        blank: bool = False,
+        asynchronous: bool = False,
     ) -> None:
-        """``blank``: the disks have no metadata yet."""
+        """``blank``: the disks have no metadata yet. ``asynchronous``: protocol A."""
+        self.asynchronous = asynchronous
         self.kernel, self.network = Kernel(seed), Network()
         self.pair = Pair(self.kernel, self.network, detection_s=1.5, resync_s=0.3)
         self.nodes = {side: Node(side, {v: Backing() for v in volumes}) for side in SIDES}
@@ -204,6 +210,7 @@ class Simulated:
         replica = Replica(
             host=node.name,
             backings=node.backings,
+            asynchronous=self.asynchronous,
             wire=self.pair,
             ask_handler=lambda replica: self._handler(node),
             start_handler=lambda replica: self._link_loss(node, replica),

@@ -9,6 +9,7 @@ import pytest
 
 from integration.conftest import api_server as api_server
 from integration.conftest import kinds as kinds
+from tandem_api.mirror import Protocol
 from tandem_kube import KubeClient
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
@@ -43,13 +44,15 @@ def contract_lab() -> Iterator[Lab]:
 
 @pytest.fixture(params=["simulated", pytest.param("lab", marks=pytest.mark.lab)])
 async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
-    """A mirror that nothing has been done for yet."""
+    """A mirror that nothing has been done for yet; of another protocol, if a mark says so."""
+    marked = request.node.get_closest_marker("replication")
+    protocol = Protocol(marked.args[0]) if marked else Protocol.C
     if request.param == "simulated":
-        yield simulated_pair()
+        yield simulated_pair(protocol)
         return
     lab: Lab = request.getfixturevalue("contract_lab")
     number = next(_mirror_numbers)
-    made = lab_pair(lab, f"m{number}", 10 * number)
+    made = lab_pair(lab, f"m{number}", 10 * number, protocol)
     for site in (made.a, made.b):
         await site.fence_answers(1)
         await site.times_asked()

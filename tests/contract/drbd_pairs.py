@@ -11,6 +11,7 @@ from tandem_actuator.core import resource_file
 from tandem_actuator.core.model import DrbdState, DrbdView
 from tandem_actuator.ports import Drbd
 from tandem_api.mirror import Mirror
+from tandem_api.mirror import Protocol as MirrorProtocol
 from tandem_api.timing import DEFAULT, drbd_timers
 from tandem_lab.lab import Lab
 from tandem_lab.site_host import SiteHost
@@ -96,13 +97,16 @@ class Pair:
         await self.until(self.b, lambda s: s.in_sync)
 
 
-def make_mirror(name: str, minor: int, hosts: tuple[str, str]) -> Mirror:
+def make_mirror(
+    name: str, minor: int, hosts: tuple[str, str], protocol: MirrorProtocol = MirrorProtocol.C
+) -> Mirror:
     """Two volumes of 32 MiB."""
     devices = {volume: f"/dev/vg0/{name}-{volume}" for volume in VOLUMES}
     return Mirror.parse(
         {
             "metadata": {"namespace": "contract", "name": name},
             "spec": {
+                "protocol": protocol,
                 "volumes": [{"name": volume, "size": "32Mi"} for volume in VOLUMES],
                 "replicas": [{"host": host, "devices": devices} for host in hosts],
             },
@@ -152,9 +156,10 @@ class SimulatedSite:
         self.drbd.hold_open(held)
 
 
-def simulated_pair() -> Pair:
-    both = Simulated(volumes=VOLUMES, blank=True)
-    mirror = make_mirror("m1", 10, ("host-a", "host-b"))
+def simulated_pair(protocol: MirrorProtocol = MirrorProtocol.C) -> Pair:
+    asynchronous = protocol is MirrorProtocol.A
+    both = Simulated(volumes=VOLUMES, blank=True, asynchronous=asynchronous)
+    mirror = make_mirror("m1", 10, ("host-a", "host-b"), protocol)
     text = resource_text(mirror, {"host-a": "192.0.2.1", "host-b": "192.0.2.2"})
 
     async def cut() -> None:
@@ -192,12 +197,12 @@ class LabSite:
         await asyncio.to_thread(self.host.shell, opened if held else closed)
 
 
-def lab_pair(lab: Lab, name: str, minor: int) -> Pair:
+def lab_pair(lab: Lab, name: str, minor: int, protocol: MirrorProtocol = MirrorProtocol.C) -> Pair:
     first, second = lab.hosts[:2]
     for host in (first, second):
         for volume in VOLUMES:
             host.create_volume(f"{name}-{volume}", "32M")
-    mirror = make_mirror(name, minor, (first.name, second.name))
+    mirror = make_mirror(name, minor, (first.name, second.name), protocol)
     addresses = {host.name: REPLICATION.address(host.spec) for host in (first, second)}
     link = lab.link(REPLICATION.name)
 

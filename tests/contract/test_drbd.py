@@ -241,3 +241,51 @@ async def test_the_loser_of_a_split_brain_rejoins_by_discarding_its_data(pair: P
 
 async def test_versions_name_both_parts(pair: Pair) -> None:
     assert set(await pair.a.drbd.versions()) == {"drbd", "drbd-utils"}
+
+
+@pytest.mark.replication("A")
+async def test_an_asynchronous_primary_that_loses_the_link_asks_and_goes_on(pair: Pair) -> None:
+    """DRBD does not freeze with protocol A: acknowledged writes may be missing there anyway."""
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.cut()
+    await pair.until(pair.a, lambda s: not s.connected)
+    await pair.until_asked(pair.a)
+    await pair.a.write()
+    state = await pair.until(pair.a, lambda s: s.volumes["root"].out_of_sync_bytes > 0)
+    assert not state.suspended
+    await pair.heal()
+    await pair.until(pair.a, lambda s: s.in_sync)
+    await pair.until(pair.b, lambda s: s.in_sync)
+
+
+@pytest.mark.replication("A")
+async def test_an_asynchronous_primary_is_told_that_its_peer_is_out(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.a.fence_answers(4)
+    await pair.cut()
+    await pair.until_asked(pair.a)
+    state = await pair.until(
+        pair.a, lambda s: {v.peer_disk for v in s.volumes.values()} == {Disk.OUTDATED}
+    )
+    assert not state.suspended
+
+
+@pytest.mark.replication("A")
+async def test_an_asynchronous_promotion_alone_asks_too(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.cut()
+    await pair.until(pair.b, lambda s: not s.connected)
+    with pytest.raises(CommandFailed):
+        await pair.b.drbd.promote(pair.mirror, force=False)
+    await pair.b.fence_answers(4)
+    await pair.b.drbd.promote(pair.mirror, force=False)
+
+
+@pytest.mark.replication("B")
+async def test_protocol_b_freezes_as_c_does(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.cut()
+    await pair.until(pair.a, lambda s: bool(s.suspended))

@@ -49,7 +49,8 @@ class Wire(Protocol):
 class Replica:
     """One resource on one host. ``session`` is 0 without a connection.
 
-    ``asynchronous``: protocol A. ``fencing`` and ``no_data``: why I/O is suspended, if it is.
+    ``asynchronous``: protocol A with ``fencing resource-only``: it asks, and does not freeze.
+    ``fencing`` and ``no_data``: why I/O is suspended, if it is.
     ``deciding``: a promotion waits for the handler; no handshake begins meanwhile.
     """
 
@@ -136,7 +137,8 @@ class Replica:
                 if volume.peer_disk not in (Disk.INCONSISTENT, Disk.OUTDATED):
                     volume.peer_disk = Disk.UNKNOWN
         after = self._moment()
-        self.fencing |= after.must_ask and not before.must_ask
+        asks = after.must_ask and not before.must_ask
+        self.fencing |= asks and not self.asynchronous
         self.no_data |= after.without_data and not before.without_data
         self.save()
         self._thaw(before)

@@ -195,6 +195,25 @@ def _local_copy_unusable(facts: Facts, *, overridden: bool) -> Refusal | None:
     return None
 
 
+def _not_received(mirror: Mirror, authority: Authority, facts: Facts) -> Refusal | None:
+    """With protocol A, what the last owner wrote last may be on its way, or lost with the link.
+
+    Its being Secondary is told by DRBD in the same stream, behind all that it wrote.
+    """
+    last = max(authority.fenced, key=lambda host: authority.fenced[host].epoch, default="")
+    complete = last in ("", facts.host) or _overridden_for(authority, facts)
+    if mirror.spec.protocol is not Protocol.A or complete:
+        return None
+    if isinstance(facts.drbd, DrbdState) and facts.drbd.in_sync:
+        return None
+    return Refusal(
+        Reason.PROTOCOL_NOT_SYNCHRONOUS,
+        f"with protocol A {facts.host} may lack what {last} wrote last. It can be started here as"
+        f" soon as both are connected and in sync. Without that: on {last}, or with spec.override"
+        " on the mirror, which gives those writes up",
+    )
+
+
 def _peer_may_run(
     mirror: Mirror,
     authority: Authority,
@@ -203,8 +222,10 @@ def _peer_may_run(
     heartbeat: Heartbeat | None,
 ) -> Refusal | None:
     """Rules 12 and 13 from the taker's side: is the proof about exactly this owner, still?"""
-    if authority.owner in ("", facts.host):
+    if authority.owner == facts.host:
         return None
+    if authority.owner == "":
+        return _not_received(mirror, authority, facts)
     proof = assignment.proof
     if proof is None or proof.kind in (ProofKind.UNOWNED, ProofKind.SAME_HOST):
         return Refusal(Reason.PEER_OWNS, f"waiting for {facts.peer} to stop and release it")

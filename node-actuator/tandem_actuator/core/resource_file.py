@@ -68,7 +68,7 @@ def render(
     if '"' in fence_peer or "\n" in fence_peer:
         raise ValueError(f"fence-peer command {fence_peer!r} cannot be quoted")
     new = version_major >= 9
-    fencing = ["fencing resource-and-stonith;"]
+    fencing = [f"fencing {_fencing(mirror.spec.protocol)};"]
     lines = [
         f"# {mirror.key}, written by the Tandem node actuator. Do not edit: it is replaced.",
         f'resource "{mirror.drbd_name}" {{',
@@ -81,6 +81,13 @@ def render(
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _fencing(protocol: Protocol) -> str:
+    """DRBD refuses to freeze with protocol A (its error 154): what it has acknowledged may be
+    missing at the peer anyway. The handler is called all the same.
+    """
+    return "resource-only" if protocol is Protocol.A else "resource-and-stonith"
 
 
 def _no_auto_promote(new: bool) -> Block:
