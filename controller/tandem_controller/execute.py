@@ -2,6 +2,7 @@
 
 Urgent writes first, a bounded number at a time; leadership is checked right before each. What
 fails is not retried here: the answer is noted, and the next plan is made from what is true then.
+Only an assignment is sent again, after a pause. A server that asks to be left alone is (``pace``).
 Every write that changed something is logged in one line, counted, and told as events.
 
 Called by ``loop``. It decides nothing but whether it still leads.
@@ -34,6 +35,7 @@ from tandem_controller.decide.model import (
 from tandem_controller.decide.override import Grant, override, owner_is_as_judged
 from tandem_controller.events import EventQueue
 from tandem_controller.metrics import Metrics
+from tandem_controller.pace import Pace, subject
 from tandem_controller.ports import (
     Api,
     ApiConflict,
@@ -53,6 +55,10 @@ PLAN_LIFE_S = 6.0
 """How old the facts may be on which an assignment rests when it is sent once more."""
 
 
+class NotSent(Exception):
+    """Nothing was sent: somebody else leads, or the time for it is over."""
+
+
 class Executor:
     """Writes plans. ``leads`` says whether this replica may."""
 
@@ -67,6 +73,7 @@ class Executor:
         chance: random.Random,
     ) -> None:
         self._now_s, self._chance = clock.monotonic_s, chance
+        self._pace = Pace(chance)
         self._api, self._store, self._leads = api, store, leads
         self._metrics, self._events = metrics, events
         self._slots = asyncio.Semaphore(CONCURRENCY)
@@ -80,8 +87,9 @@ class Executor:
         must not wait for hundreds of them when a site has just been lost.
         """
         urgent = await self._all(plan.urgent, plan.world, float("inf"))
-        end_s = self._now_s() + STATUS_BUDGET_S
-        return await self._all(plan.statuses, plan.world, end_s) and urgent
+        now_s = self._now_s()
+        statuses = self._pace.in_turn(plan.statuses, now_s)
+        return await self._all(statuses, plan.world, now_s + STATUS_BUDGET_S) and urgent
 
     def _request_id(self) -> str:
         """One that nobody else has."""
@@ -91,48 +99,66 @@ class Executor:
         return all(await asyncio.gather(*(self._write(write, world, end_s) for write in writes)))
 
     async def _write(self, write: Write, world: World, end_s: float) -> bool:
-        async with self._slots:
-            if not self._leads() or self._now_s() > end_s:
-                return False
-            kind, obj_key = _subject(write)
-            self.wrote_s = self._now_s()
-            try:
-                await self._insist(write, world)
-            except ApiConflict as error:
-                log.info("%s=%s write=%s conflict: %s", kind, obj_key, _name(write), error)
-                await self._reread(kind, obj_key)
-                if isinstance(write, WriteAssignment) and write.claimant is not None:
-                    await self._reread("Mirror", write.claimant.mirror.key)
-                return False
-            except ApiRefused as error:
-                log.error("%s=%s write=%s refused: %s", kind, obj_key, _name(write), error)
-                return True  # To try again at once is no use.
-            except ApiError as error:
-                log.warning("%s=%s write=%s failed: %s", kind, obj_key, _name(write), error)
-                return False
-            return True
+        kind, obj_key = subject(write)
+        try:
+            await self._insist(write, world, end_s)
+        except NotSent:
+            return False
+        except ApiConflict as error:
+            log.info("%s=%s write=%s conflict: %s", kind, obj_key, _name(write), error)
+            await self._reread(kind, obj_key)
+            if isinstance(write, WriteAssignment) and write.claimant is not None:
+                await self._reread("Mirror", write.claimant.mirror.key)
+            return False
+        except ApiRefused as error:
+            log.error("%s=%s write=%s refused: %s", kind, obj_key, _name(write), error)
+            self._metrics.write_refused(kind)
+            self._pace.refused(write, self._now_s())
+            return True  # To try again at once is no use.
+        except ApiError as error:
+            log.warning("%s=%s write=%s failed: %s", kind, obj_key, _name(write), error)
+            self._pace.failed(write)
+            return False
+        self._pace.succeeded(write)
+        return True
 
-    async def _insist(self, write: Write, world: World) -> None:
+    async def _insist(self, write: Write, world: World, end_s: float) -> None:
         """An assignment that got no answer is sent again, as long as its plan is young.
 
         It carries the guest's version, so it cannot take effect twice. Without this a moment's
         overload, just when many guests are taken over, would cost the rest another lease's wait.
+        While it pauses, others have its slot.
         """
-        unclear = False
+        tries = 0
         while True:
             try:
-                return await self._perform(write, world)
+                return await self._send(write, world, end_s)
             except ApiUnavailable as error:
-                age_s = self._now_s() - world.snapshot.now_s
+                pause_s = self._pace.pause_s(error, tries, self._now_s())
+                age_s = self._now_s() + pause_s - world.snapshot.now_s
                 again = isinstance(write, WriteAssignment) and age_s < PLAN_LIFE_S
                 if not again or not self._leads():
                     raise
-                unclear = True
-                log.info("%s=%s write=%s again: %s", *_subject(write), _name(write), error)
+                tries += 1
+                log.info("%s=%s write=%s again: %s", *subject(write), _name(write), error)
+                await asyncio.sleep(pause_s)
             except ApiConflict:
-                if unclear and isinstance(write, WriteAssignment) and await self._landed(write):
+                if tries and isinstance(write, WriteAssignment) and await self._landed(write):
                     return None
                 raise
+
+    async def _send(self, write: Write, world: World, end_s: float) -> None:
+        """One request, in a slot, unless it is too late for it or somebody else leads."""
+        left_alone_s = self._pace.left_alone_s(self._now_s())
+        if self._now_s() + left_alone_s > end_s:
+            raise NotSent
+        if left_alone_s:
+            await asyncio.sleep(left_alone_s)
+        async with self._slots:
+            if not self._leads() or self._now_s() > end_s:
+                raise NotSent
+            self.wrote_s = self._now_s()
+            await self._perform(write, world)
 
     async def _landed(self, write: WriteAssignment) -> bool:
         """Whether an assignment whose answer was lost is there after all."""
@@ -263,15 +289,3 @@ def _assignment_in(raw: Raw) -> Assignment | None:
 
 def _name(write: Write) -> str:
     return type(write).__name__
-
-
-def _subject(write: Write) -> tuple[str, ObjectKey]:
-    match write:
-        case WriteAssignment() | WriteFinalizers():
-            return "Guest", write.guest.key
-        case SetUpMirror() | SwapAuthority() | WriteClaimant():
-            return "Mirror", write.mirror.key
-        case WriteStatus():
-            return write.kind, write.key
-        case _:
-            assert_never(write)

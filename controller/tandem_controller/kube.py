@@ -23,6 +23,7 @@ from tandem_kube import (
     KubeClient,
     KubeError,
     NotFound,
+    Unavailable,
 )
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class KubeApi:
         except NotFound:
             return None
         except KubeError as error:
-            raise ApiUnavailable(str(error)) from error
+            raise _unavailable(error) from error
 
     async def read_mirror(self, key: ObjectKey) -> Mirror:
         return await _answered(self._client.fetch(MIRRORS, key))
@@ -102,7 +103,7 @@ class KubeApi:
         except NotFound:
             return Seen("", None)
         except KubeError as error:
-            raise ApiUnavailable(str(error)) from error
+            raise _unavailable(error) from error
         spec = lease.get("spec") or {}
         holder, transitions = spec.get("holderIdentity") or "", spec.get("leaseTransitions") or 0
         return Seen(holder, lease["metadata"]["resourceVersion"], transitions)
@@ -143,4 +144,9 @@ async def _answered(call: Awaitable[T]) -> T:
     except (Invalid, Forbidden, ValidationError) as error:
         raise ApiRefused(str(error)) from error
     except KubeError as error:
-        raise ApiUnavailable(str(error)) from error
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: KubeError) -> ApiUnavailable:
+    retry_after_s = error.retry_after_s if isinstance(error, Unavailable) else 0.0
+    return ApiUnavailable(str(error), retry_after_s)

@@ -54,6 +54,12 @@ class Metrics:
         self._writes = Counter(
             "tandem_status_writes_total", "Statuses written.", ["kind"], registry=self.registry
         )
+        self._refused_writes = Counter(
+            "tandem_writes_refused_total",
+            "Writes of the controller that the API server refused, by kind.",
+            ["kind"],
+            registry=self.registry,
+        )
         self._watches = Counter(
             "tandem_watch_restarts_total",
             "Watches of the API that had to be begun anew, by kind and why.",
@@ -78,6 +84,9 @@ class Metrics:
 
     def status_written(self, kind: str) -> None:
         self._writes.labels(kind).inc()
+
+    def write_refused(self, kind: str) -> None:
+        self._refused_writes.labels(kind).inc()
 
     def assigned(self, assignment: Assignment) -> None:
         """An assignment was written."""

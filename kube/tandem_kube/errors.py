@@ -43,7 +43,14 @@ class Expired(KubeError):
 
 
 class Unavailable(KubeError):
-    """No usable answer: refused, cut, timed out, overloaded. A write may have taken effect."""
+    """No usable answer: refused, cut, timed out, overloaded. A write may have taken effect.
+
+    ``retry_after_s``: for how long the server asks to be left alone; 0 if it does not say.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Stalled(Unavailable):
@@ -75,8 +82,11 @@ _BY_STATUS: Mapping[int, type[KubeError]] = {
 }
 
 
-def error_of(status: int, body: Mapping[str, Any], *, json_patch: bool = False) -> KubeError:
-    """The error that a response stands for. ``body`` is the Status object, or empty.
+def error_of(
+    status: int, body: Mapping[str, Any], *, json_patch: bool = False, retry_after: str = ""
+) -> KubeError:
+    """The error that a response stands for. ``body`` is the Status object, or empty;
+    ``retry_after`` is the header of that name.
 
     A failing ``test`` of a JSON patch answers 422 like refused content does. Only the latter
     names a field, so a 422 without one, to a JSON patch, is a precondition that did not hold.
@@ -90,8 +100,19 @@ def error_of(status: int, body: Mapping[str, Any], *, json_patch: bool = False) 
     if status in _BY_STATUS:
         return _BY_STATUS[status](message)
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Unavailable(message)
+        return Unavailable(message, _retry_after_s(body, retry_after))
     return Invalid(message)
+
+
+def _retry_after_s(body: Mapping[str, Any], header: str) -> float:
+    """Seconds. A date instead of a number is not looked at: clocks may differ."""
+    details = body.get("details")
+    said = header or (details.get("retryAfterSeconds") if isinstance(details, Mapping) else None)
+    try:
+        seconds = float(said or 0)
+    except (TypeError, ValueError):
+        return 0.0
+    return seconds if 0 < seconds < float("inf") else 0.0
 
 
 # In place of a field, where the server only adds that it left rules unchecked because of the rest.

@@ -155,7 +155,12 @@ class HttpTransport:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unavailable(method, path, error) from error
         if response.status >= 400:
-            raise error_of(response.status, _lenient(data), json_patch=content_type == JSON_PATCH)
+            raise error_of(
+                response.status,
+                _lenient(data),
+                json_patch=content_type == JSON_PATCH,
+                retry_after=response.headers.get("Retry-After", ""),
+            )
         return _strict(method, path, data)
 
     @asynccontextmanager

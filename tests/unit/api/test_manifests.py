@@ -26,10 +26,12 @@ ALERT_NAMES = {
     "TandemGuestDown",
     "TandemTakeoverBlocked",
     "TandemControllerAbsent",
+    "TandemResyncStalled",
     "TandemWatchKeepsDying",
     "TandemWriteRefused",
+    "TandemControllerRefused",
 }
-OF_EACH_PROGRAM = {"TandemWatchKeepsDying", "TandemWriteRefused"}
+OF_EACH_PROGRAM = {"TandemWatchKeepsDying", "TandemWriteRefused", "TandemControllerRefused"}
 """What a program or the API server counts of itself is true whoever leads."""
 
 

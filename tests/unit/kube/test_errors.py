@@ -60,3 +60,27 @@ def test_causes_name_the_fields() -> None:
 
 def test_an_answer_without_a_body_still_says_what_it_was() -> None:
     assert str(error_of(503, {})) == "503: no explanation"
+
+
+@pytest.mark.parametrize(
+    ("header", "details", "expected"),
+    [
+        ("2", None, 2.0),
+        ("", {"retryAfterSeconds": 3}, 3.0),
+        ("2", {"retryAfterSeconds": 3}, 2.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None, 0.0),
+        ("-1", None, 0.0),
+        ("inf", None, 0.0),
+        ("nan", None, 0.0),
+        ("", {"retryAfterSeconds": "soon"}, 0.0),
+        ("", {"retryAfterSeconds": [1]}, 0.0),
+        ("", "nonsense", 0.0),
+    ],
+)
+def test_how_long_the_server_asks_to_be_left_alone(
+    header: str, details: Any, expected: float
+) -> None:
+    for status in (429, 503):
+        error = error_of(status, {"details": details}, retry_after=header)
+        assert isinstance(error, Unavailable)
+        assert error.retry_after_s == expected
