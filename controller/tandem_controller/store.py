@@ -163,7 +163,7 @@ def _entry(kind: str, key: ObjectKey, raw: Raw, known: Entry | None) -> Entry:
 
 
 def _unreadable(kind: str, key: ObjectKey, raw: Raw, problems: tuple[Problem, ...]) -> Unreadable:
-    metadata = raw["metadata"]
+    metadata, minors = raw["metadata"], _in(raw, "status", "deviceNumbers", "minors")
     return Unreadable(
         kind=kind,
         key=key,
@@ -171,7 +171,25 @@ def _unreadable(kind: str, key: ObjectKey, raw: Raw, problems: tuple[Problem, ..
         generation=metadata.get("generation", 0),
         problems=problems,
         conditions=_conditions(raw),
+        ports=_numbers([_in(raw, "spec", "port"), _in(raw, "status", "deviceNumbers", "port")]),
+        minors=_numbers(minors.values() if isinstance(minors, Mapping) else ()),
     )
+
+
+def _in(raw: Any, *path: str) -> Any:
+    """What is there, or None."""
+    for name in path:
+        raw = raw.get(name) if isinstance(raw, Mapping) else None
+    return raw
+
+
+def _numbers(values: Iterable[Any]) -> frozenset[int]:
+    """Those that are numbers, also where somebody has written them as text."""
+    found = set()
+    for value in values:
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            found.add(int(value))
+    return frozenset(found)
 
 
 def _conditions(raw: Raw) -> tuple[Condition, ...]:

@@ -43,7 +43,11 @@ class Freshness(StrEnum):
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An object that is there and does not parse: only what names it, and why."""
+    """An object that is there and does not parse: only what names it, and why.
+
+    ``ports``, ``minors``: what a mirror has of DRBD's numbers, as far as that can be read. Its
+    devices may be up on hosts, so nobody else is given them.
+    """
 
     kind: str
     key: ObjectKey
@@ -51,6 +55,8 @@ class Unreadable:
     generation: int
     problems: tuple[Problem, ...]
     conditions: tuple[Condition, ...] = ()
+    ports: frozenset[int] = frozenset()
+    minors: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

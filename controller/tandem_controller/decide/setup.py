@@ -1,6 +1,7 @@
 """Setting a mirror up: the device numbers it gets, and its first authority.
 
-Numbers are unique over all mirrors, the same on both hosts, and never change once written. They
+Numbers are unique over all mirrors, those that cannot be read included, the same on both hosts, and
+never change once written. They
 and the authority are one write, with the mirror's uid and version as its precondition. Called by
 ``plan``.
 """
@@ -19,9 +20,10 @@ LAST_PORT = 65535
 
 def set_up(world: World) -> Iterator[SetUpMirror]:
     """What has to be written for mirrors that are valid and lack something."""
-    mirrors = world.snapshot.mirrors
-    ports = set(_ports(mirrors))
+    mirrors, unreadable = world.snapshot.mirrors, world.snapshot.unreadable
+    ports = set(_ports(mirrors)).union(*(each.ports for each in unreadable))
     minors = {minor for mirror in mirrors for minor in _minors(mirror)}
+    minors = minors.union(*(each.minors for each in unreadable))
     for mirror in sorted(mirrors, key=lambda each: str(each.key)):
         if world.problems_of(mirror) or mirror.metadata.deletion_timestamp is not None:
             continue
