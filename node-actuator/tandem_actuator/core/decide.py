@@ -6,25 +6,31 @@ reason), or None (not my case). ``loop`` calls ``decide`` after every change and
 Self-fencing is not decided here but in ``run``: it must not wait for a procedure to end.
 """
 
-from dataclasses import replace
-
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import procedures
-from tandem_actuator.core.authority import Proposal, Refusal, Settled
-from tandem_actuator.core.decision import Decision, Rule, Start, Stay, Task
+from tandem_actuator.core.authority import Proposal, Settled
+from tandem_actuator.core.decision import (
+    Decision,
+    Rule,
+    Start,
+    Stay,
+    Task,
+    authority_of,
+    drbd_of,
+)
 from tandem_actuator.core.diverged import has_diverged, may_discard
+from tandem_actuator.core.guest_rules import let_go, start, unwanted_guest
 from tandem_actuator.core.model import (
     Connection,
     Disk,
     DomainState,
-    DrbdState,
     DrbdUnknown,
     NotConfigured,
     Role,
     View,
 )
 from tandem_actuator.core.resync import is_to_be_renewed
-from tandem_api.authority import Authority, Mode
+from tandem_api.authority import Mode
 from tandem_api.reasons import Reason
 
 REFUSALS = 2
@@ -60,7 +66,7 @@ def _not_set_up(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _epoch_behind(view: View, now_s: float, wall: str) -> Decision | None:
-    authority = _authority(view)
+    authority = authority_of(view)
     if authority.epoch <= view.record.max_epoch:
         return None
     return Start(
@@ -85,7 +91,7 @@ def _not_configured(view: View, now_s: float, wall: str) -> Decision | None:
 
 def _half_brought_up(view: View, now_s: float, wall: str) -> Decision | None:
     """A crash between attach and connect leaves a diskless or unconnected resource."""
-    drbd = _drbd(view)
+    drbd = drbd_of(view)
     if drbd.role is Role.PRIMARY or view.guest_may_run:
         return None
     never_attached = all(v.disk is Disk.DISKLESS for v in drbd.volumes.values())
@@ -106,7 +112,7 @@ def _marker_needed(view: View, now_s: float, wall: str) -> Decision | None:
     """Rule 8 on a resource that is already up: an I/O error, a detach, or an interrupted attach."""
     if view.record.marker:
         return None
-    drbd = _drbd(view)
+    drbd = drbd_of(view)
     bad = {Disk.FAILED, Disk.DISKLESS, Disk.DETACHING, Disk.INCONSISTENT, Disk.OUTDATED}
     found = {v.disk for v in drbd.volumes.values()} & bad
     if view.was_behind and drbd.role is Role.SECONDARY:
@@ -131,9 +137,9 @@ def _diverged(view: View, now_s: float, wall: str) -> Decision | None:
     It is noted at once, since the authority's later epochs do not tell it any more. Who is in sync
     has nothing that the peer lacks.
     """
-    authority = _authority(view)
+    authority = authority_of(view)
     followed = authority.epoch > view.record.owned_epoch or authority.may_own(view.host)
-    known = has_diverged(view.record) or _drbd(view).in_sync
+    known = has_diverged(view.record) or drbd_of(view).in_sync
     if authority.owner != view.peer or followed or known:
         return None
     return Start(
@@ -145,7 +151,7 @@ def _diverged(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _first_sync(view: View, now_s: float, wall: str) -> Decision | None:
-    authority, drbd = _authority(view), _drbd(view)
+    authority, drbd = authority_of(view), drbd_of(view)
     if authority.initialised:
         return None
     blank = [name for name, volume in drbd.volumes.items() if volume.blank]
@@ -166,7 +172,7 @@ def _taken_over(view: View, now_s: float, wall: str) -> Decision | None:
 
     Dead means that SIGKILL was delivered: a guest that still executes would hear of that write.
     """
-    authority, drbd = _authority(view), _drbd(view)
+    authority, drbd = authority_of(view), drbd_of(view)
     if authority.owner != view.peer or authority.may_own(view.host):
         return None
     killed = view.fence is not None and view.fence.killed
@@ -182,7 +188,7 @@ def _taken_over(view: View, now_s: float, wall: str) -> Decision | None:
 
 def _ask_again(view: View, now_s: float, wall: str) -> Decision | None:
     """Frozen, the owner, and nobody is asking any more: DRBD itself never retries."""
-    authority = _authority(view)
+    authority = authority_of(view)
     mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
     if not mine or view.frozen_since_s is None or view.handler_running or view.fence is not None:
         return None
@@ -199,7 +205,7 @@ def _ask_again(view: View, now_s: float, wall: str) -> Decision | None:
 
 def _foreign_primary(view: View, now_s: float, wall: str) -> Decision | None:
     """Something else promoted this device. Nothing of Tandem's is running on it."""
-    if _drbd(view).role is not Role.PRIMARY or view.guest_may_run or view.record.owned_epoch:
+    if drbd_of(view).role is not Role.PRIMARY or view.guest_may_run or view.record.owned_epoch:
         return None
     return Stay(
         Reason.FOREIGN_PRIMARY,
@@ -208,39 +214,8 @@ def _foreign_primary(view: View, now_s: float, wall: str) -> Decision | None:
     )
 
 
-def _unwanted_guest(view: View, now_s: float, wall: str) -> Decision | None:
-    """Stop a guest that is assigned elsewhere or nowhere: ask, wait, pull the plug."""
-    guest = view.guest
-    if not view.guest_may_run or guest is None:
-        return None
-    assignment = guest.status.assignment
-    if assignment is None or assignment.host == view.host:
-        return None
-    where = f"to {assignment.host}" if assignment.host else "nowhere"
-    if assignment.host and assignment.proof is not None:
-        # A takeover from this very host: it runs here and so can answer. Its own lease and the
-        # run predicate decide; a planned move comes without a proof.
-        return Stay(Reason.STEADY, f"assigned {where} by a takeover that has not happened")
-    if view.shutdown_sent_at_s is None:
-        return Start(
-            Task.SHUT_DOWN,
-            Reason.STOPPING,
-            f"the guest is assigned {where}: asking it to stop",
-            lambda: procedures.shut_down(view),
-        )
-    left_s = view.shutdown_sent_at_s + guest.spec.shutdown_timeout_seconds - now_s
-    if left_s > 0:
-        return Stay(Reason.STOPPING, "the guest was asked to stop")
-    return Start(
-        Task.PULL_PLUG,
-        Reason.DESTROYING,
-        f"the guest did not stop within {guest.spec.shutdown_timeout_seconds} s",
-        lambda: procedures.pull_plug(view, Reason.DESTROYING, "pulled the plug"),
-    )
-
-
 def _adopt(view: View, now_s: float, wall: str) -> Decision | None:
-    authority = _authority(view)
+    authority = authority_of(view)
     mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
     # Without a new heartbeat a taker finds nothing new: its claim may come after this swap too.
     if mine and view.lapsed and view.heard_since_lapse and view.fence is None:
@@ -266,7 +241,7 @@ def _adopt(view: View, now_s: float, wall: str) -> Decision | None:
 
 def _degrade(view: View, now_s: float, wall: str) -> Decision | None:
     """The owner says Standalone where DRBD goes on alone without asking."""
-    authority, drbd = _authority(view), _drbd(view)
+    authority, drbd = authority_of(view), drbd_of(view)
     if authority.mode is not Mode.MIRRORED or drbd.role is not Role.PRIMARY or drbd.suspended:
         return None
     verdict = rules.degrade(view.mirror, procedures.facts_of(view), "")
@@ -283,13 +258,13 @@ def _degrade(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _rejoin(view: View, now_s: float, wall: str) -> Decision | None:
-    authority, drbd = _authority(view), _drbd(view)
+    authority, drbd = authority_of(view), drbd_of(view)
     if drbd.connection is not Connection.STANDALONE:
         return None
     if drbd.role is Role.PRIMARY and authority.owner != view.host:
         # Claimed and promoted, but taken over before its guest was started: nothing holds it.
         stay = Stay(Reason.SPLIT_BRAIN, "Primary without authority: not connecting")
-        return _let_go(view, now_s, wall) or stay
+        return let_go(view, now_s, wall) or stay
     discard = may_discard(authority, view) and authority.mode is Mode.STANDALONE
     if view.failures >= REFUSALS and not discard and has_diverged(view.record):
         return Stay(
@@ -313,7 +288,7 @@ def _clear_marker(view: View, now_s: float, wall: str) -> Decision | None:
     the source goes on alone without asking anybody; by the time this is cleared, either both
     know, or this side knows that the link is gone.
     """
-    if not view.record.marker or not _drbd(view).in_sync or view.in_sync_since_s is None:
+    if not view.record.marker or not drbd_of(view).in_sync or view.in_sync_since_s is None:
         return None
     if now_s - view.in_sync_since_s < view.timing.link_detection_seconds:
         return Stay(Reason.NOT_YET_IN_SYNC, "in sync; making sure that both sides know")
@@ -336,7 +311,7 @@ def _copy_again(view: View, now_s: float, wall: str) -> Decision | None:
     return Start(
         Task.COPY_AGAIN,
         Reason.NOT_YET_IN_SYNC,
-        f"{rules.not_copied(_drbd(view))}: connecting them anew, so that it copies",
+        f"{rules.not_copied(drbd_of(view))}: connecting them anew, so that it copies",
         lambda: procedures.copy_again(view),
     )
 
@@ -345,7 +320,7 @@ def _resync_again(view: View, now_s: float, wall: str) -> Decision | None:
     """It stands still, and DRBD itself never begins it anew while it is connected."""
     if not is_to_be_renewed(view, now_s):
         return None
-    if _drbd(view).role is Role.PRIMARY:
+    if drbd_of(view).role is Role.PRIMARY:
         verdict = rules.resync_again(view.mirror, procedures.facts_of(view), "")
         if not isinstance(verdict, Proposal):
             return None
@@ -361,7 +336,7 @@ def _restore(view: View, now_s: float, wall: str) -> Decision | None:
     verdict = rules.restore(view.mirror, procedures.facts_of(view), "")
     if not isinstance(verdict, Proposal):
         return None
-    authority = _authority(view)
+    authority = authority_of(view)
     first = view.mirror.spec.replicas[0].host == view.host
     if not authority.owner and not first:
         return None
@@ -371,72 +346,6 @@ def _restore(view: View, now_s: float, wall: str) -> Decision | None:
         "in sync again: back to Mirrored",
         lambda: procedures.change_authority(view, rules.restore, Reason.IN_SYNC, "mirrored"),
     )
-
-
-def _start(view: View, now_s: float, wall: str) -> Decision | None:
-    """Run the guest here if it is assigned here. A first look at what is known saves the reads."""
-    guest = view.guest
-    assignment = guest.status.assignment if guest else None
-    if guest is None or assignment is None or assignment.host != view.host:
-        return None
-    if view.guest_may_run:
-        return Stay(Reason.RUNNING, "running")
-    if view.fence is not None:
-        return Stay(Reason.SELF_FENCING, "stopping what ran here comes first")
-    if view.watchdog_required and not view.watchdog_armed:
-        return Stay(
-            Reason.WATCHDOG_NOT_ARMED,
-            f"{view.host} requires a watchdog and has none armed; set spec.watchdog to Optional to"
-            " run guests without (a takeover from it then needs other proof)",
-        )
-    facts = procedures.facts_of(view)
-    glance = replace(facts, now_s=now_s)
-    verdict = rules.claim(view.mirror, glance, assignment, None, "")
-    if isinstance(verdict, Refusal):
-        return Stay(verdict.reason, verdict.message)
-    return Start(
-        Task.START,
-        Reason.STARTING,
-        f"assigned to {view.host} ({assignment.reason}): claiming and starting",
-        lambda: procedures.claim_and_start(view),
-    )
-
-
-def _let_go(view: View, now_s: float, wall: str) -> Decision | None:
-    """Not wanted here and not running: Secondary, then release."""
-    assignment = view.guest.status.assignment if view.guest else None
-    if view.guest_may_run or (assignment is not None and assignment.host == view.host):
-        return None
-    if view.guest is None or assignment is None:
-        return None  # an object that is not there is no order to stop anything
-    drbd = _drbd(view)
-    if drbd.role is Role.PRIMARY and view.record.owned_epoch:
-        return Start(
-            Task.DEMOTE, Reason.DEMOTING, "not in use here", lambda: procedures.demote(view)
-        )
-    verdict = rules.release(view.mirror, procedures.facts_of(view), "")
-    if not isinstance(verdict, Proposal):
-        return None
-    return Start(
-        Task.RELEASE,
-        Reason.RELEASING,
-        "stopped here: releasing it",
-        lambda: procedures.change_authority(view, rules.release, Reason.RELEASED, "released"),
-    )
-
-
-def _authority(view: View) -> Authority:
-    """The mirror's authority; ``_not_set_up`` has dealt with there being none."""
-    authority = view.mirror.status.authority
-    assert authority is not None
-    return authority
-
-
-def _drbd(view: View) -> DrbdState:
-    """The DRBD state; earlier rules have dealt with the other cases."""
-    if not isinstance(view.drbd, DrbdState):
-        raise AssertionError("rules before this one return if DRBD's state is not known")
-    return view.drbd
 
 
 RULES: tuple[Rule, ...] = (
@@ -454,14 +363,14 @@ RULES: tuple[Rule, ...] = (
     _adopt,
     _ask_again,
     _degrade,
-    _unwanted_guest,
+    unwanted_guest,
     _rejoin,
     _clear_marker,
     _resync_again,
     _copy_again,
     _restore,
-    _start,
-    _let_go,
+    start,
+    let_go,
 )
 
 __all__ = ["RULES", "Decision", "Settled", "Start", "Stay", "Task", "decide"]

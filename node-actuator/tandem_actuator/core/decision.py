@@ -1,11 +1,15 @@
-"""What may be decided for a mirror: to run a procedure, or to stay, and why. See ``decide``."""
+"""What may be decided for a mirror: to run a procedure, or to stay, and why. See ``decide``.
+
+Values, and two looks at a view that most rules take.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from tandem_actuator.core.effects import Procedure
-from tandem_actuator.core.model import View
+from tandem_actuator.core.model import DrbdState, View
+from tandem_api.authority import Authority
 from tandem_api.reasons import Reason
 
 
@@ -52,3 +56,17 @@ class Stay:
 
 Decision = Start | Stay
 Rule = Callable[[View, float, str], Decision | None]
+
+
+def authority_of(view: View) -> Authority:
+    """The mirror's authority; ``_not_set_up`` has dealt with there being none."""
+    authority = view.mirror.status.authority
+    assert authority is not None
+    return authority
+
+
+def drbd_of(view: View) -> DrbdState:
+    """The DRBD state; earlier rules have dealt with the other cases."""
+    if not isinstance(view.drbd, DrbdState):
+        raise AssertionError("rules before this one return if DRBD's state is not known")
+    return view.drbd
