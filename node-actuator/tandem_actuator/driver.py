@@ -181,6 +181,8 @@ class Driver:
         try:
             if await self._act_on_drbd(unit, effect) or await self._act_on_guest(unit, effect):
                 return fx.Done()
+        except KilledNotGone as error:
+            return fx.Failed(str(error), killed=True)
         except PortError as error:
             return fx.Failed(str(error))
         raise AssertionError(f"no action for {effect}")
@@ -232,8 +234,10 @@ class Driver:
             case fx.StartGuest(claimed_at_s):
                 await self._start(unit, claimed_at_s)
             case fx.ShutDownGuest():
+                # Its time begins with the first try: libvirt may refuse every one.
+                unit.shutdown_sent_at_s = unit.shutdown_sent_at_s or self.ports.clock.boottime_s()
                 await libvirt.shutdown(name)
-                unit.shutdown_sent_at_s = self.ports.clock.boottime_s()
+                unit.shutdown_heard = True
             case fx.DestroyGuest():
                 await self._destroy(unit, name)
             case fx.CutNetwork():

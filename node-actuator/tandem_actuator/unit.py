@@ -79,6 +79,7 @@ class Unit:
     starting: bool = False
     handlers: int = 0
     shutdown_sent_at_s: float | None = None
+    shutdown_heard: bool = False
     fence: FenceProgress | None = None
     fence_task: asyncio.Task[None] | None = None
     lapses: int = 0
@@ -123,6 +124,7 @@ class Unit:
             starting=self.starting,
             handler_running=self.handlers > 0,
             shutdown_sent_at_s=self.shutdown_sent_at_s,
+            shutdown_heard=self.shutdown_heard,
             fence=self.fence,
             failures=self.failures,
             lapsed=self.lapsed,
@@ -201,7 +203,7 @@ class Unit:
         if domain is DomainState.ABSENT and not self.starting:
             self.fence = None
             self.affirmed = self.lapses
-            self.shutdown_sent_at_s = None
+            self.shutdown_sent_at_s, self.shutdown_heard = None, False
             if self.guest_gone:
                 self.guest = None
         return changed

@@ -8,7 +8,7 @@ Self-fencing is not decided here but in ``run``: it must not wait for a procedur
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import procedures
-from tandem_actuator.core.authority import Proposal, Settled
+from tandem_actuator.core.authority import Proposal, Refusal, Settled
 from tandem_actuator.core.decision import (
     Decision,
     Rule,
@@ -19,11 +19,17 @@ from tandem_actuator.core.decision import (
     drbd_of,
 )
 from tandem_actuator.core.diverged import has_diverged, may_discard
-from tandem_actuator.core.guest_rules import let_go, start, unwanted_guest
+from tandem_actuator.core.guest_rules import (
+    let_go,
+    overdue_guest,
+    start,
+    stopping_guest,
+    untold_guest,
+    unwanted_guest,
+)
 from tandem_actuator.core.model import (
     Connection,
     Disk,
-    DomainState,
     DrbdUnknown,
     NotConfigured,
     Role,
@@ -78,10 +84,9 @@ def _epoch_behind(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _unknown(view: View, now_s: float, wall: str) -> Decision | None:
+    """What libvirt does not tell holds up only what concerns the guest."""
     if isinstance(view.drbd, DrbdUnknown):
         return Stay(Reason.UNKNOWN_STATE, f"DRBD does not tell its state: {view.drbd.message}")
-    if view.domain is DomainState.UNKNOWN:
-        return Stay(Reason.UNKNOWN_STATE, "libvirt does not tell the guest's state")
     return None
 
 
@@ -187,13 +192,18 @@ def _taken_over(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _ask_again(view: View, now_s: float, wall: str) -> Decision | None:
-    """Frozen, the owner, and nobody is asking any more: DRBD itself never retries."""
+    """Frozen, the owner, and nobody is asking any more: DRBD itself never retries.
+
+    Not where it would be refused, as without an own disk: what comes after it must have its turn.
+    """
     authority = authority_of(view)
     mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
     if not mine or view.frozen_since_s is None or view.handler_running or view.fence is not None:
         return None
     patience_s = view.mirror.spec.link_loss_holdoff_seconds + ASK_AGAIN_AFTER_S
     if now_s - view.frozen_since_s < patience_s:
+        return None
+    if isinstance(rules.grant_link_loss(view.mirror, procedures.facts_of(view), ""), Refusal):
         return None
     return Start(
         Task.ASK_AGAIN,
@@ -360,10 +370,12 @@ RULES: tuple[Rule, ...] = (
     _first_sync,
     _taken_over,
     _foreign_primary,
+    overdue_guest,
     _adopt,
-    _ask_again,
     _degrade,
     unwanted_guest,
+    _ask_again,
+    stopping_guest,
     _rejoin,
     _clear_marker,
     _resync_again,
@@ -371,6 +383,7 @@ RULES: tuple[Rule, ...] = (
     _restore,
     start,
     let_go,
+    untold_guest,
 )
 
 __all__ = ["RULES", "Decision", "Settled", "Start", "Stay", "Task", "decide"]

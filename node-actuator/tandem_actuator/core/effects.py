@@ -247,9 +247,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """It was refused or failed; the message is for people."""
+    """It was refused or failed; the message is for people.
+
+    ``killed``: the guest executes nothing any more, but the kernel still holds its process.
+    """
 
     message: str
+    killed: bool = False
 
 
 Outcome = (

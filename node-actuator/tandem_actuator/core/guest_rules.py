@@ -9,39 +9,82 @@ from tandem_actuator.core import authority as rules
 from tandem_actuator.core import procedures
 from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import Decision, Start, Stay, Task, drbd_of
-from tandem_actuator.core.model import Role, View
+from tandem_actuator.core.model import DomainState, DrbdState, Role, View
 from tandem_api.reasons import Reason
 
+DATA_AWAY_AFTER_S = 10.0
+"""A link that comes back within this time gives a guest its data back: it need not be stopped."""
+UNTOLD = Stay(Reason.UNKNOWN_STATE, "libvirt does not tell the guest's state")
 
-def unwanted_guest(view: View, now_s: float, wall: str) -> Decision | None:
-    """Stop a guest that is assigned elsewhere or nowhere: ask, wait, pull the plug."""
-    guest = view.guest
-    if not view.guest_may_run or guest is None:
+
+def overdue_guest(view: View, now_s: float, wall: str) -> Decision | None:
+    """Pull the plug of a guest that had its time to stop, or cannot use it.
+
+    Before all that asks the API: whoever cannot be reached holds this up no longer. The time begins
+    with the first try, whatever libvirt answered.
+    """
+    if _unwanted_at(view) is None or view.domain is DomainState.UNKNOWN:
         return None
-    assignment = guest.status.assignment
-    if assignment is None or assignment.host == view.host:
-        return None
-    where = f"to {assignment.host}" if assignment.host else "nowhere"
-    if assignment.host and assignment.proof is not None:
-        # A takeover from this very host: it runs here and so can answer. Its own lease and the
-        # run predicate decide; a planned move comes without a proof.
-        return Stay(Reason.STEADY, f"assigned {where} by a takeover that has not happened")
-    if view.shutdown_sent_at_s is None:
+    assert view.guest is not None
+    if data_is_away(view, now_s):
         return Start(
-            Task.SHUT_DOWN,
-            Reason.STOPPING,
-            f"the guest is assigned {where}: asking it to stop",
-            lambda: procedures.shut_down(view),
+            Task.PULL_PLUG,
+            Reason.DESTROYING,
+            "the guest shall stop, and has no disk to do it with: pulling the plug",
+            lambda: procedures.pull_plug_without_data(view),
         )
-    left_s = view.shutdown_sent_at_s + guest.spec.shutdown_timeout_seconds - now_s
-    if left_s > 0:
-        return Stay(Reason.STOPPING, "the guest was asked to stop")
+    timeout_s = view.guest.spec.shutdown_timeout_seconds
+    if view.shutdown_sent_at_s is None or now_s - view.shutdown_sent_at_s < timeout_s:
+        return None
     return Start(
         Task.PULL_PLUG,
         Reason.DESTROYING,
-        f"the guest did not stop within {guest.spec.shutdown_timeout_seconds} s",
+        f"the guest did not stop within {timeout_s} s",
         lambda: procedures.pull_plug(view, Reason.DESTROYING, "pulled the plug"),
     )
+
+
+def unwanted_guest(view: View, now_s: float, wall: str) -> Decision | None:
+    """Ask a guest to stop that is assigned elsewhere or nowhere, until libvirt takes it."""
+    where = _unwanted_at(view)
+    if where is None or view.shutdown_heard or view.domain is DomainState.UNKNOWN:
+        return None
+    return Start(
+        Task.SHUT_DOWN,
+        Reason.STOPPING,
+        f"the guest is assigned {where}: asking it to stop",
+        lambda: procedures.shut_down(view),
+    )
+
+
+def stopping_guest(view: View, now_s: float, wall: str) -> Decision | None:
+    """Nothing else is done about a guest that was asked to stop, or that shall be taken over."""
+    assignment = view.guest.status.assignment if view.guest else None
+    if not view.guest_may_run or assignment is None or assignment.host == view.host:
+        return None
+    if assignment.host and assignment.proof is not None:
+        # A takeover from this very host: it runs here and so can answer. Its own lease and the
+        # run predicate decide; a planned move comes without a proof.
+        where = f"to {assignment.host}"
+        return Stay(Reason.STEADY, f"assigned {where} by a takeover that has not happened")
+    return Stay(Reason.STOPPING, "the guest was asked to stop") if view.shutdown_heard else None
+
+
+def _unwanted_at(view: View) -> str | None:
+    """Where a guest that may run here is assigned, in words; None if it may stay."""
+    assignment = view.guest.status.assignment if view.guest else None
+    if not view.guest_may_run or assignment is None or assignment.host == view.host:
+        return None
+    if assignment.host and assignment.proof is not None:
+        return None
+    return f"to {assignment.host}" if assignment.host else "nowhere"
+
+
+def data_is_away(view: View, now_s: float) -> bool:
+    """Whether a guest here has stood still for a while for want of its data."""
+    since_s = view.frozen_since_s
+    away = isinstance(view.drbd, DrbdState) and view.drbd.without_data
+    return away and since_s is not None and now_s - since_s >= DATA_AWAY_AFTER_S
 
 
 def start(view: View, now_s: float, wall: str) -> Decision | None:
@@ -50,6 +93,8 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
     assignment = guest.status.assignment if guest else None
     if guest is None or assignment is None or assignment.host != view.host:
         return None
+    if view.domain is DomainState.UNKNOWN and not view.starting:
+        return UNTOLD
     if view.guest_may_run:
         return Stay(Reason.RUNNING, "running")
     if view.fence is not None:
@@ -94,3 +139,8 @@ def let_go(view: View, now_s: float, wall: str) -> Decision | None:
         "stopped here: releasing it",
         lambda: procedures.change_authority(view, rules.release, Reason.RELEASED, "released"),
     )
+
+
+def untold_guest(view: View, now_s: float, wall: str) -> Decision | None:
+    """Last: nothing was held up by it, and people should hear of it."""
+    return UNTOLD if view.domain is DomainState.UNKNOWN and not view.starting else None

@@ -93,6 +93,11 @@ class DrbdState:
         return self.role is Role.PRIMARY and bool(self.suspended) and not self.connected
 
     @property
+    def without_data(self) -> bool:
+        """Frozen, and its own disk is of no use either: only the peer can end that."""
+        return self.frozen and not self.own_up_to_date
+
+    @property
     def own_up_to_date(self) -> bool:
         return bool(self.volumes) and all(v.disk is Disk.UP_TO_DATE for v in self.volumes.values())
 
@@ -215,6 +220,8 @@ class View:
     told that this replica lagged behind, even if it does no more. ``frozen_since_s``: since when
     every look found a Primary whose writes are suspended without a peer, counted anew after each
     question of DRBD's.
+    ``shutdown_sent_at_s``: when the guest was first asked to stop, ``shutdown_heard``: libvirt has
+    taken that.
     ``lapsed``: the run predicate was false for some time, and since then this host has not made a
     swap that says that it is still the owner. ``heard_since_lapse``: a heartbeat has been confirmed
     since the last lapse.
@@ -244,6 +251,7 @@ class View:
     starting: bool = False
     handler_running: bool = False
     shutdown_sent_at_s: float | None = None
+    shutdown_heard: bool = False
     fence: FenceProgress | None = None
     failures: int = 0
     lapsed: bool = False

@@ -353,6 +353,35 @@ def pull_plug(view: View, reason: Reason, message: str) -> Procedure:
     return (yield from _sequence(reason, message, ("destroy", DestroyGuest())))
 
 
+def pull_plug_without_data(view: View) -> Procedure:
+    """Stop a guest that cannot be asked, its disk being away, unless its mirror is held.
+
+    What it has in flight would hold its process for ever, so that is let go with an error once it
+    was killed: not before, since on another volume it may be carried out. Only by the owner, as
+    whoever else goes on may not be joined by a second writer.
+    """
+    read = yield ReadMirror()
+    if not isinstance(read, MirrorRead):
+        return Finished(Reason.API_UNREACHABLE, words(read), progress=False)
+    hold = rules.held(read.mirror, read.record)
+    if hold:
+        return refused(hold)
+    killed = yield DestroyGuest()
+    if not isinstance(killed, Failed):
+        return Finished(Reason.DESTROYING, "pulled the plug", progress=True)
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead):
+        raise UnexpectedOutcome(fresh)
+    authority = read.mirror.status.authority
+    mine = authority is not None and authority.owner == view.host
+    stuck = isinstance(fresh.drbd, DrbdState) and fresh.drbd.without_data
+    if not (killed.killed and mine and stuck):
+        return _failed("destroy", killed)
+    let_go = ("let its last writes go", ResumeIo())
+    again = ("destroy", DestroyGuest())
+    return (yield from _sequence(Reason.DESTROYING, "pulled the plug", let_go, again))
+
+
 def demote(view: View) -> Procedure:
     """Make the device Secondary once nothing holds it."""
     return (yield from _sequence(Reason.DEMOTING, "device is Secondary", ("demote", Demote())))

@@ -227,7 +227,7 @@ class TestGuest:
     def test_a_planned_move_stops_it(self) -> None:
         moving = running(authority(), drbd(Role.PRIMARY), assigned=assignment(B))
         assert task(at(moving)) is Task.SHUT_DOWN
-        asked = replace(moving, shutdown_sent_at_s=NOW - 29)
+        asked = replace(moving, shutdown_sent_at_s=NOW - 29, shutdown_heard=True)
         assert stays(at(asked)) is Reason.STOPPING
         assert task(at(replace(asked, shutdown_sent_at_s=NOW - 30))) is Task.PULL_PLUG
 

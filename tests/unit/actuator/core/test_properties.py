@@ -292,6 +292,8 @@ views = st.builds(
     starting=st.booleans(),
     handler_running=st.booleans(),
     shutdown_sent_at_s=st.none() | st.floats(900.0, 1000.0),
+    shutdown_heard=st.booleans(),
+    frozen_since_s=st.none() | st.floats(900.0, 1000.0),
 )
 
 

@@ -1,0 +1,160 @@
+"""How a guest that shall not run here is stopped, also where it cannot be asked."""
+
+from dataclasses import replace
+
+import pytest
+
+from sim.builders import (
+    HERE,
+    A,
+    B,
+    assignment,
+    authority,
+    drbd,
+    frozen,
+    mirror,
+    record,
+    standalone,
+    view,
+)
+from tandem_actuator.core import effects as fx
+from tandem_actuator.core import procedures
+from tandem_actuator.core.decide import Decision, Start, Stay, Task, decide
+from tandem_actuator.core.guest_rules import DATA_AWAY_AFTER_S
+from tandem_actuator.core.model import Connection, Disk, DomainState, DrbdState, Role, View
+from tandem_api.authority import Authority
+from tandem_api.mirror import Marker
+from tandem_api.reasons import Reason
+
+from .outside import Outside, play
+
+NOW = 1000.0
+LONG_AGO = NOW - DATA_AWAY_AFTER_S
+WITHOUT_DATA = replace(frozen(), volumes=drbd(disk=Disk.DISKLESS).volumes)
+MARKED = record(owned_epoch=5, marker=Marker(reason=Reason.LOCAL_DISK_FAILED))
+HELD_BY_THE_KERNEL = fx.Failed("killed, and the kernel holds it", killed=True)
+
+
+def at(known: View) -> Decision:
+    return decide(known, NOW, "2026-01-01T00:00:00Z")
+
+
+def task(decision: Decision) -> Task:
+    assert isinstance(decision, Start), decision
+    return decision.task
+
+
+def stays(decision: Decision) -> Reason:
+    assert isinstance(decision, Stay), decision
+    return decision.reason
+
+
+def running(state: DrbdState, *, assigned: str = "", **changes: object) -> View:
+    known = view(authority(), state, assigned=assignment(assigned), domain=DomainState.RUNNING)
+    return replace(known, **changes)  # type: ignore[arg-type]
+
+
+class TestWhatLibvirtAnswers:
+    """A suspended guest, or one whose monitor hangs, refuses every shutdown."""
+
+    def test_a_shutdown_that_was_not_taken_is_tried_again(self) -> None:
+        tried = running(drbd(Role.PRIMARY), shutdown_sent_at_s=NOW - 29)
+        assert task(at(tried)) is Task.SHUT_DOWN
+        assert stays(at(replace(tried, shutdown_heard=True))) is Reason.STOPPING
+
+    @pytest.mark.parametrize("heard", [True, False])
+    def test_its_time_begins_with_the_first_try(self, heard: bool) -> None:
+        over = running(drbd(Role.PRIMARY), shutdown_sent_at_s=NOW - 30, shutdown_heard=heard)
+        assert task(at(over)) is Task.PULL_PLUG
+
+    def test_the_plug_does_not_wait_for_a_swap_that_may_never_be_answered(self) -> None:
+        over = running(drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT), shutdown_sent_at_s=NOW - 30)
+        assert task(at(over)) is Task.PULL_PLUG
+        assert task(at(replace(over, shutdown_sent_at_s=NOW - 29))) is Task.DEGRADE
+
+
+class TestLibvirtDoesNotTell:
+    def untold(self, state: DrbdState, held_by: Authority, **changes: object) -> View:
+        known = view(held_by, state, domain=DomainState.UNKNOWN)
+        return replace(known, **changes)  # type: ignore[arg-type]
+
+    def test_a_frozen_owner_asks_again(self) -> None:
+        known = self.untold(frozen(), authority(), frozen_since_s=NOW - 60)
+        assert task(at(known)) is Task.ASK_AGAIN
+
+    def test_a_replica_that_stands_alone_connects(self) -> None:
+        known = self.untold(drbd(Role.SECONDARY, Connection.STANDALONE), authority(B))
+        assert task(at(known)) is Task.REJOIN
+
+    def test_an_owner_goes_back_to_mirrored(self) -> None:
+        assert task(at(self.untold(drbd(Role.PRIMARY), standalone()))) is Task.RESTORE
+
+    def test_nothing_is_started(self) -> None:
+        assert stays(at(self.untold(drbd(), authority("")))) is Reason.UNKNOWN_STATE
+
+    def test_nor_stopped_nor_let_go_while_it_may_run(self) -> None:
+        unwanted = replace(
+            running(drbd(Role.PRIMARY), shutdown_sent_at_s=NOW - 60),
+            domain=DomainState.UNKNOWN,
+            record=record(owned_epoch=5, started_boot_id=HERE.boot_id),
+        )
+        assert stays(at(unwanted)) is Reason.UNKNOWN_STATE
+
+    def test_people_hear_of_it(self) -> None:
+        assert stays(at(self.untold(drbd(), authority(B)))) is Reason.UNKNOWN_STATE
+
+
+class TestWithoutData:
+    """Neither its own disk nor the peer's: the guest stands still, and cannot shut down either."""
+
+    def test_it_is_not_asked_for_leave_that_would_be_refused(self) -> None:
+        wanted = running(WITHOUT_DATA, assigned=A, record=MARKED, frozen_since_s=NOW - 60)
+        assert isinstance(at(wanted), Stay)
+
+    def test_the_plug_is_pulled_at_once(self) -> None:
+        known = running(WITHOUT_DATA, record=MARKED, frozen_since_s=LONG_AGO)
+        assert task(at(known)) is Task.PULL_PLUG
+
+    def test_but_a_link_that_blinks_is_waited_for(self) -> None:
+        known = running(WITHOUT_DATA, record=MARKED, frozen_since_s=LONG_AGO + 0.1)
+        assert task(at(known)) is Task.SHUT_DOWN
+
+    def test_a_frozen_guest_with_its_own_disk_is_asked(self) -> None:
+        assert task(at(running(frozen(), frozen_since_s=LONG_AGO))) is Task.SHUT_DOWN
+
+    def play(self, outside: Outside) -> fx.Finished:
+        return play(procedures.pull_plug_without_data(running(WITHOUT_DATA)), outside)
+
+    def test_what_is_in_flight_is_let_go_once_it_was_killed(self) -> None:
+        script: dict[type, list[fx.Outcome]] = {fx.DestroyGuest: [HELD_BY_THE_KERNEL]}
+        outside = Outside(mirror(authority()), WITHOUT_DATA, script=script)
+        assert self.play(outside).reason is Reason.DESTROYING
+        assert outside.names == [
+            "ReadMirror",
+            "DestroyGuest",
+            "QueryDrbd",
+            "ResumeIo",
+            "DestroyGuest",
+        ]
+
+    @pytest.mark.parametrize(
+        ("answer", "held_by", "state"),
+        [
+            (fx.Failed("libvirt hangs"), authority(), WITHOUT_DATA),
+            (HELD_BY_THE_KERNEL, authority(B), WITHOUT_DATA),
+            (HELD_BY_THE_KERNEL, authority(), frozen()),
+            (HELD_BY_THE_KERNEL, authority(), drbd(Role.PRIMARY, disk=Disk.DISKLESS)),
+        ],
+        ids=["not killed", "another owner", "a disk", "the link is back"],
+    )
+    def test_and_not_else(self, answer: fx.Outcome, held_by: Authority, state: DrbdState) -> None:
+        outside = Outside(mirror(held_by), state, script={fx.DestroyGuest: [answer]})
+        assert self.play(outside).failed
+        assert not outside.effects(fx.ResumeIo)
+
+    def test_nothing_is_done_unread_or_to_what_is_held(self) -> None:
+        past = fx.MirrorRead(mirror(authority(epoch=4)), "r1", record())
+        for read in (past, fx.Unreachable("away")):
+            outside = Outside(mirror(authority()), WITHOUT_DATA, script={fx.ReadMirror: [read]})
+            self.play(outside)
+            assert outside.names == ["ReadMirror"]
