@@ -77,6 +77,7 @@ class Reason(StrEnum):
     RESYNC_STALLED = "ResyncStalled"
     PROMOTING = "Promoting"
     DEMOTING = "Demoting"
+    DATA_UNREACHABLE = "DataUnreachable"
     STARTING = "Starting"
     STOPPING = "Stopping"
     DESTROYING = "Destroying"

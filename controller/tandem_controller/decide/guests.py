@@ -13,7 +13,7 @@ from tandem_api.guest import Assignment, FencingProof, Guest, Policy, ProofKind
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_controller.decide import moves, placement
-from tandem_controller.decide.hosts import silence, unfit
+from tandem_controller.decide.hosts import rebooted, silence, unfit
 from tandem_controller.decide.model import (
     Assign,
     Blocked,
@@ -25,7 +25,7 @@ from tandem_controller.decide.model import (
     Refusal,
     World,
 )
-from tandem_controller.decide.takeover import fencing_proof, rebooted, takeover
+from tandem_controller.decide.takeover import fencing_proof, takeover
 
 
 class Situation(StrEnum):
@@ -241,13 +241,14 @@ def _owner_rebooted(case: Case) -> Decision:
     """What ran there is gone. It starts there again, unless only the other one can start it."""
     owner, target = case.authority.owner, case.mirror.peer_of(case.authority.owner)
     refusal = unfit(case.view(owner), owner) or placement.unusable_replica(case, owner)
-    if refusal is None and case.assigned != target:
+    soon = refusal is None or refusal.reason is Reason.MIRROR_NOT_READY
+    if soon and case.assigned != target:
         return _start_again(case)
     proof = takeover(case, target)
     if isinstance(proof, FencingProof):
         why = refusal.message if refusal else f"{target} was chosen meanwhile"
         return _take(case, target, proof, f"{owner} has rebooted; {why}")
-    if refusal is None:
+    if soon or refusal is None:
         return _start_again(case)
     message = f"{owner} has rebooted and cannot start it: {refusal.message}. {proof.message}"
     return Blocked(refusal.reason, message, takeover=True)

@@ -3,6 +3,7 @@
 Turns the lease counts into ``HostView``. Called by ``plan``; ``unfit`` by every placement rule.
 """
 
+from tandem_api.authority import Instance
 from tandem_api.host import Host, WatchdogPolicy
 from tandem_api.meta import Problem
 from tandem_api.reasons import Reason
@@ -89,3 +90,11 @@ def silence(view: HostView) -> str:
             return f"{view.name} has never sent a heartbeat"
         case Freshness.UNKNOWN:
             return f"{view.name}'s heartbeat has not been watched for long enough yet"
+
+
+def rebooted(view: HostView, instance: str) -> bool:
+    """Whether the host's heartbeat comes from another boot than that instance's."""
+    if view.heartbeat is None:
+        return False
+    now = Instance.parse(view.heartbeat.instance)
+    return now is not None and Instance.parse(instance) is not None and not now.same_boot(instance)

@@ -1,13 +1,15 @@
 """What the two hosts' reports on a mirror come to: connected, in sync, redundant.
 
-A report of a host whose heartbeat is not fresh may be old and is left out: what a dead host said
-last is not how things are. Called by ``moves`` and by the statuses of mirrors and guests.
+A report of a host whose heartbeat is not fresh may be old and is left out, and so is one from
+before its last boot: what a dead host said last is not how things are. Called by ``moves`` and by
+the statuses of mirrors and guests.
 """
 
 from tandem_api.authority import Mode
 from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
+from tandem_controller.decide.hosts import rebooted
 from tandem_controller.decide.model import CONNECTED, Freshness, Refusal, World
 
 UP_TO_DATE = "UpToDate"
@@ -20,7 +22,9 @@ def reports(mirror: Mirror, world: World) -> dict[str, ReplicaReport]:
     return {
         host: report
         for host, report in mirror.status.replicas.items()
-        if host in world.hosts and world.hosts[host].freshness in KNOWN_STATES
+        if host in world.hosts
+        and world.hosts[host].freshness in KNOWN_STATES
+        and not rebooted(world.hosts[host], report.instance)
     }
 
 
@@ -84,6 +88,12 @@ def failed_volumes(report: ReplicaReport | None) -> tuple[str, ...]:
         return ()
     gone = ("Diskless", "Failed", "Detaching")
     return tuple(name for name, v in sorted(report.volumes.items()) if v.disk in gone)
+
+
+def data_is_away(mirror: Mirror, host: str, world: World) -> bool:
+    """Whether this host says that its guest stands still, having neither its disk nor the link."""
+    report = reports(mirror, world).get(host)
+    return report is not None and report.reason is Reason.DATA_UNREACHABLE
 
 
 def incomplete(mirror: Mirror, host: str, world: World) -> Refusal | None:

@@ -22,6 +22,8 @@ from tandem_controller.decide.leases import LeaseTracker
 
 CONNECTED = "Connected"
 """How an actuator reports a connected replica."""
+NOT_UP = ("", "Unknown", "NotConfigured")
+"""How it reports one whose state the kernel does not tell."""
 
 
 class Freshness(StrEnum):

@@ -1,5 +1,7 @@
 """Planned moves: off a failed disk, out of a site in maintenance, back to the preferred site.
 
+A guest that stands still for want of any data is moved too, or people hear why it cannot be.
+
 A move needs no proof: the assignment names the other host, the old one stops the guest, releases
 the mirror, and only then the other may claim it. So a move is only ordered while nothing can be
 lost by it: the mirror redundant, or all of it at the target; the target ready. Called by
@@ -11,18 +13,27 @@ from dataclasses import replace
 from tandem_api.authority import Mode
 from tandem_api.guest import Policy
 from tandem_api.meta import condition
+from tandem_api.mirror import Protocol
 from tandem_api.reasons import Reason
+from tandem_controller.decide import mirrors
 from tandem_controller.decide.conditions import moment
 from tandem_controller.decide.hosts import unfit
 from tandem_controller.decide.mirrors import failed_volumes, incomplete, redundancy
-from tandem_controller.decide.model import Assign, Case, Keep, Refusal
-from tandem_controller.decide.placement import no_room, preferred_host, unusable_replica
+from tandem_controller.decide.model import Assign, Blocked, Case, Keep, Refusal
+from tandem_controller.decide.placement import (
+    no_room,
+    override_hint,
+    preferred_host,
+    unusable_replica,
+)
 
 
-def move(case: Case) -> Assign | Keep | None:
+def move(case: Case) -> Assign | Keep | Blocked | None:
     """A move that is due from the owner's host; Keep if it must wait; None if none is wanted."""
     owner = case.authority.owner
     target = case.mirror.peer_of(owner)
+    if mirrors.data_is_away(case.mirror, owner, case.world):
+        return _off_no_data(case, owner, target)
     wanted = (
         _disk_failed(case, owner, target)
         or _maintenance(case, owner)
@@ -34,6 +45,43 @@ def move(case: Case) -> Assign | Keep | None:
     if obstacle is None:
         return replace(wanted, message=f"It moves from {owner} to {target}: {wanted.message}")
     return Keep(wanted.reason, f"It stays on {owner} although {wanted.message}: {obstacle.message}")
+
+
+def _off_no_data(case: Case, owner: str, target: str) -> Assign | Blocked:
+    """It writes nothing, so every acknowledged write is at the target, unless the owner was alone.
+
+    No connection is needed: the owner stops what stands still, and releases only what was Mirrored.
+    """
+    why = f"{owner} has neither its own disk nor the link to {target}"
+    obstacle = _manual(case) or _not_ready(case, target) or _invalid(case) or _lacks(case, target)
+    if obstacle is None:
+        return Assign(target, Reason.LOCAL_DISK_FAILED, f"It moves from {owner} to {target}: {why}")
+    return Blocked(
+        Reason.DATA_UNREACHABLE,
+        f"It stands still: {why}. Bring one of them back. It is not moved to {target}:"
+        f" {obstacle.message}",
+    )
+
+
+def _manual(case: Case) -> Refusal | None:
+    if case.guest.spec.failover.policy is Policy.AUTOMATIC:
+        return None
+    return Refusal(
+        Reason.FAILOVER_MANUAL,
+        "failover is Manual: set spec.failover.policy to Automatic to have it moved",
+    )
+
+
+def _lacks(case: Case, target: str) -> Refusal | None:
+    authority, protocol = case.authority, case.mirror.spec.protocol
+    if authority.mode is Mode.MIRRORED and authority.may_own(target) and protocol is Protocol.C:
+        return None
+    return Refusal(
+        Reason.NOT_ELIGIBLE,
+        f"it may lack acknowledged writes ({authority.mode} at epoch {authority.epoch}, protocol"
+        f" {protocol}). To give those up set spec.running to false, once it has stopped set on the"
+        f" mirror {override_hint(target, authority.epoch)}, and then spec.running to true",
+    )
 
 
 def _not_ready(case: Case, target: str) -> Refusal | None:

@@ -14,9 +14,10 @@ from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror, OverrideRequest, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
+from tandem_controller.decide.hosts import rebooted
 from tandem_controller.decide.mirrors import redundancy
 from tandem_controller.decide.model import CONNECTED, HostView, Refusal, World
-from tandem_controller.decide.takeover import fencing_proof, rebooted
+from tandem_controller.decide.takeover import fencing_proof
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ Called by ``guests``, ``moves`` and the statuses. Never looks at where the guest
 from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
-from tandem_controller.decide.hosts import unfit
+from tandem_controller.decide.hosts import rebooted, unfit
 from tandem_controller.decide.mirrors import in_sync
-from tandem_controller.decide.model import Case, Freshness, HostView, Keep, Refusal
+from tandem_controller.decide.model import NOT_UP, Case, Freshness, HostView, Keep, Refusal
 
 
 def preferred_host(case: Case) -> str:
@@ -87,17 +87,49 @@ def _cannot_start(case: Case, host: str) -> Refusal | None:
 
 def unusable_replica(case: Case, host: str) -> Refusal | None:
     """Why the host's own word rules its replica out, unless a person has overridden that."""
-    report: ReplicaReport | None = case.report(host)
+    report, view = case.report(host), case.view(host)
     override = case.authority.override
+    overridden = override is not None and override.host == host
     if report is None:
         return Refusal(Reason.MIRROR_NOT_READY, f"{host} has not reported on its replica yet")
-    if report.marker and not (override and override.host == host):
+    if report.marker and not overridden:
         return Refusal(
             Reason.MARKED_STALE,
             f"{host}'s replica is marked as possibly stale ({report.marker.reason}); it must be in"
             " sync with the other once before it can be promoted",
         )
-    return None
+    if view is not None and rebooted(view, report.instance):
+        return Refusal(
+            Reason.MIRROR_NOT_READY, f"{host} has not reported on its replica since it booted"
+        )
+    return _unusable_disk(case, host, report, USABLE | OVERRIDABLE if overridden else USABLE)
+
+
+USABLE = frozenset({"UpToDate", "Consistent"})
+OVERRIDABLE = frozenset({"Outdated"})
+CANNOT_BRING_UP = (Reason.EFFECT_FAILED, Reason.METADATA_MISSING, Reason.UNKNOWN_STATE)
+"""What a host says of a replica that it tried to bring up in vain."""
+
+
+def _unusable_disk(
+    case: Case, host: str, report: ReplicaReport, usable: frozenset[str]
+) -> Refusal | None:
+    """Rule 6: every volume's disk must be there to be promoted.
+
+    A host that could not bring its replica up tells no disks, and why in its message.
+    """
+    if report.connection in NOT_UP:
+        stuck = report.reason in CANNOT_BRING_UP
+        why = report.message if stuck else "it is being brought up"
+        reason = Reason.DISK_NOT_USABLE if stuck else Reason.MIRROR_NOT_READY
+        return Refusal(reason, f"{host}'s replica is not up: {why}")
+    states = {name: volume.disk for name, volume in sorted(report.volumes.items())}
+    for volume in case.mirror.spec.volumes:
+        states.setdefault(volume.name, "not there")
+    bad = [f"{name} is {disk or 'unknown'}" for name, disk in states.items() if disk not in usable]
+    if not bad:
+        return None
+    return Refusal(Reason.DISK_NOT_USABLE, f"{host}'s replica is of no use: {', '.join(bad)}")
 
 
 def no_room(case: Case, host: str) -> Refusal | None:
@@ -114,3 +146,9 @@ def no_room(case: Case, host: str) -> Refusal | None:
         f"{host} has no room for another {case.guest.spec.domain.memory}: its {capacity} are"
         " promised to other guests",
     )
+
+
+def override_hint(host: str, epoch: int) -> str:
+    """What a person has to write to give a mirror to a host that may lack writes."""
+    order = f"host: {host}, epoch: {epoch}, acceptDataLoss: true, by: <your user name>"
+    return f"spec.override: {{{order}}}"

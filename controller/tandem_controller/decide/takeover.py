@@ -14,9 +14,9 @@ from tandem_api.authority import Authority, Instance, Mode
 from tandem_api.guest import FencingProof, Policy, ProofKind
 from tandem_api.mirror import Protocol, ReplicaReport
 from tandem_api.reasons import Reason
-from tandem_controller.decide.hosts import silence, unfit
-from tandem_controller.decide.model import CONNECTED, Case, Freshness, HostView, Refusal
-from tandem_controller.decide.placement import no_room, unusable_replica
+from tandem_controller.decide.hosts import rebooted, silence, unfit
+from tandem_controller.decide.model import CONNECTED, NOT_UP, Case, Freshness, HostView, Refusal
+from tandem_controller.decide.placement import no_room, override_hint, unusable_replica
 
 
 def takeover(case: Case, target: str) -> FencingProof | Refusal:
@@ -64,12 +64,6 @@ def _owner_wrote_alone(case: Case, target: str) -> Refusal | None:
     )
 
 
-def override_hint(host: str, epoch: int) -> str:
-    """What a person has to write to give a mirror to a host that may lack writes."""
-    order = f"host: {host}, epoch: {epoch}, acceptDataLoss: true, by: <your user name>"
-    return f"spec.override: {{{order}}}"
-
-
 def _eligible(case: Case, target: str) -> Refusal | None:
     if case.authority.may_own(target):
         return None
@@ -105,7 +99,7 @@ def _target_fit(case: Case, target: str) -> Refusal | None:
 def _link_down(case: Case, target: str) -> Refusal | None:
     """The link is the second heartbeat: while it lives, so does the owner."""
     report, owner = case.report(target), case.authority.owner
-    if report is None or report.connection in ("", "Unknown", "NotConfigured"):
+    if report is None or report.connection in NOT_UP:
         return Refusal(
             Reason.MIRROR_NOT_READY, f"Not taking over from {owner}: {target}'s replica is not up"
         )
@@ -220,14 +214,6 @@ def _proof(kind: ProofKind, authority: Authority, host: str, view: HostView | No
         lease_version=heartbeat.version if heartbeat else "",
         watchdog=heartbeat.watchdog_armed if heartbeat else False,
     )
-
-
-def rebooted(view: HostView, instance: str) -> bool:
-    """Whether the host's heartbeat comes from another boot than that instance's."""
-    if view.heartbeat is None:
-        return False
-    now = Instance.parse(view.heartbeat.instance)
-    return now is not None and Instance.parse(instance) is not None and not now.same_boot(instance)
 
 
 def _confirmed_down(view: HostView, instance: str) -> bool:

@@ -545,8 +545,8 @@ def _part_as_primary(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
 def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     """Give it up after guest and device were stopped here, so that the peer may claim at once.
 
-    Only in Mirrored: then every acknowledged write is on both disks. A Standalone owner keeps
-    what only it has.
+    Only in Mirrored: then every acknowledged write is at the peer, also without a connection or an
+    own disk, if the protocol is C. A Standalone owner keeps what only it has.
     """
     authority = mirror.status.authority
     hold = held(mirror, facts.record)
@@ -560,6 +560,12 @@ def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return Refusal(
             Reason.NOT_YET_IN_SYNC,
             f"{facts.host} keeps ownership: it has writes that {facts.peer} lacks",
+        )
+    if mirror.spec.protocol is not Protocol.C and not facts.drbd.in_sync:
+        return Refusal(
+            Reason.PROTOCOL_NOT_SYNCHRONOUS,
+            f"{facts.host} keeps ownership: with protocol {mirror.spec.protocol} {facts.peer} may"
+            " lack what it wrote last",
         )
     fenced = Fenced(instance=authority.owner_instance, epoch=authority.epoch)
     return Proposal(

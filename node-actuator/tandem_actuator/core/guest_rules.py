@@ -93,6 +93,12 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
     assignment = guest.status.assignment if guest else None
     if guest is None or assignment is None or assignment.host != view.host:
         return None
+    if view.guest_may_run and data_is_away(view, now_s):
+        return Stay(
+            Reason.DATA_UNREACHABLE,
+            f"the guest stands still: {view.host} has neither its own disk nor the link to"
+            f" {view.peer}",
+        )
     if view.domain is DomainState.UNKNOWN and not view.starting:
         return UNTOLD
     if view.guest_may_run:

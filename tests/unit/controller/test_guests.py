@@ -1,5 +1,7 @@
 """Where a guest is put while its host can be asked: placement, moves, reboots, stops."""
 
+from typing import Any
+
 import pytest
 
 from tandem_api.guest import ProofKind
@@ -21,6 +23,7 @@ from .scenes import (
     moving,
     only,
     owned_by,
+    replica,
 )
 
 
@@ -283,6 +286,41 @@ def test_a_rebooted_owner_that_cannot_be_replaced_either_is_told() -> None:
     assert isinstance(decision, Blocked)
     assert "possibly stale" in decision.message
     assert "would lose those writes" in decision.message
+
+
+@pytest.mark.parametrize(
+    "replica_of_a",
+    [
+        replica(A, volumes={"root": {"disk": "Diskless"}}),
+        replica(A, volumes={}),
+        replica(A, connection="NotConfigured", reason="EffectFailed", message="attach: no device"),
+        replica(A, connection="Unknown", reason="UnknownState", message="no answer"),
+    ],
+    ids=["a dead disk", "no disk", "it cannot be brought up", "DRBD does not tell"],
+)
+def test_a_rebooted_owner_without_a_usable_disk_is_replaced(replica_of_a: dict[str, Any]) -> None:
+    scene = rebooted()
+    scene.replicas[A] = {**replica_of_a, "instance": instance(A, boot="newer")}
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+    assert decision.proof is not None
+    assert decision.proof.kind is ProofKind.REBOOTED
+
+
+@pytest.mark.parametrize(
+    "replica_of_a",
+    [
+        replica(A, volumes={"root": {"disk": "Diskless"}}),
+        replica(A, connection="NotConfigured", reason="BringingUp") | {"boot": "newer"},
+    ],
+    ids=["what it said before its boot", "it is being brought up"],
+)
+def test_a_rebooted_owner_is_waited_for_while_it_comes_up(replica_of_a: dict[str, Any]) -> None:
+    scene = rebooted()
+    boot = replica_of_a.pop("boot", "boot")
+    scene.replicas[A] = {**replica_of_a, "instance": instance(A, boot=boot)}
+    assert isinstance(scene.decide(), Keep)
 
 
 def test_a_takeover_under_way_gets_a_new_proof_when_the_owner_has_rebooted() -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from tandem_api.guest import ProofKind
 from tandem_api.reasons import Reason
-from tandem_controller.decide.model import Assign, Keep
+from tandem_controller.decide.model import Assign, Blocked, Keep
 
-from .scenes import A, B, Scene, assigned, moving, only, owned_by, replica, report
+from .scenes import A, B, Scene, assigned, instance, moving, only, owned_by, replica, report
 
 
 def test_maintenance_moves_a_guest_whose_mirror_is_redundant() -> None:
@@ -20,7 +20,7 @@ def test_maintenance_moves_a_guest_whose_mirror_is_redundant() -> None:
     ("change", "says"),
     [
         (lambda s: s.unlinked(A), "not connected"),
-        (lambda s: s.replicas[B]["volumes"]["root"].update(disk="Inconsistent"), "not in sync"),
+        (lambda s: s.replicas[B]["volumes"]["root"].update(disk="Inconsistent"), "Inconsistent"),
         (lambda s: s.authority.update(mode="Standalone", eligible=only(A)), "Standalone"),
         (lambda s: s.silent(B, 4), "has sent no heartbeat"),
         (lambda s: s.replicas[B].update(marker={"reason": "LocalDiskFailed"}), "possibly stale"),
@@ -106,8 +106,8 @@ def test_a_guest_moves_off_a_failed_disk_to_where_all_its_data_is() -> None:
     ("change", "says"),
     [
         (lambda s: s.unlinked(B), "not connected"),
-        (lambda s: s.replicas[B]["volumes"]["root"].update(disk="Inconsistent"), "not up to date"),
-        (lambda s: s.replicas[B]["volumes"].clear(), "not up to date"),
+        (lambda s: s.replicas[B]["volumes"]["root"].update(disk="Inconsistent"), "Inconsistent"),
+        (lambda s: s.replicas[B]["volumes"].clear(), "root is not there"),
         (
             lambda s: s.authority.update(mode="Standalone", eligible=only(A)),
             "may lack acknowledged",
@@ -181,3 +181,49 @@ def test_no_failback_into_maintenance() -> None:
     scene = at_b("Automatic", "2024-05-01T09:00:00Z")
     scene.sites["burjassot"] = {"maintenance": True}
     assert isinstance(scene.decide(), Keep)
+
+
+# -- neither its disk nor the link
+
+
+def without_data() -> Scene:
+    """The owner stands still: its disk has failed, and then the link was lost."""
+    scene = without_disk().unlinked(B)
+    scene.replicas[A].update(connection="Connecting", reason="DataUnreachable", suspended=True)
+    return scene
+
+
+def test_a_guest_that_stands_still_moves_to_where_every_write_is() -> None:
+    decision = without_data().decide()
+    assert isinstance(decision, Assign)
+    assert (decision.host, decision.reason, decision.proof) == (B, Reason.LOCAL_DISK_FAILED, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s.authority.update(mode="Standalone", eligible=only(A)), "spec.override: {host"),
+        (lambda s: s.authority.update(eligible=only(A)), "may lack acknowledged"),
+        (lambda s: s.mirror.update(protocol="A"), "protocol A"),
+        (lambda s: s.silent(B, 4), "has sent no heartbeat"),
+        (lambda s: s.replicas[B]["volumes"]["root"].update(disk="Inconsistent"), "Inconsistent"),
+        (lambda s: s.replicas[B].update(marker={"reason": "LocalDiskFailed"}), "possibly stale"),
+        (lambda s: s.guest.update(failover={"policy": "Manual"}), "failover is Manual"),
+    ],
+)
+def test_or_people_hear_why_not_and_what_they_can_do(change: object, says: str) -> None:
+    scene = without_data()
+    assert callable(change)
+    change(scene)
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert decision.reason is Reason.DATA_UNREACHABLE
+    assert says in decision.message
+    assert "Bring one of them back" in decision.message
+
+
+def test_what_it_said_before_it_booted_moves_nothing() -> None:
+    scene = without_data()
+    scene.replicas[A]["instance"] = instance(A, boot="older")
+    assert not isinstance(scene.decide(), Blocked)
+    assert not (isinstance(decision := scene.decide(), Assign) and decision.host == B)

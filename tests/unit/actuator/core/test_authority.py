@@ -572,3 +572,10 @@ class TestRelease:
     def test_standalone_is_kept(self) -> None:
         verdict = rules.release(mirror(standalone()), facts(lost()), "r")
         assert reason(verdict) is Reason.NOT_YET_IN_SYNC
+
+    def test_without_a_connection_only_with_protocol_c(self) -> None:
+        proposed(rules.release(mirror(authority()), facts(lost(Disk.DISKLESS)), "r"))
+        asynchronous = mirror(authority(), protocol=Protocol.A)
+        verdict = rules.release(asynchronous, facts(lost()), "r")
+        assert reason(verdict) is Reason.PROTOCOL_NOT_SYNCHRONOUS
+        proposed(rules.release(asynchronous, facts(drbd()), "r"))

@@ -107,9 +107,10 @@ class TestLibvirtDoesNotTell:
 class TestWithoutData:
     """Neither its own disk nor the peer's: the guest stands still, and cannot shut down either."""
 
-    def test_it_is_not_asked_for_leave_that_would_be_refused(self) -> None:
-        wanted = running(WITHOUT_DATA, assigned=A, record=MARKED, frozen_since_s=NOW - 60)
-        assert isinstance(at(wanted), Stay)
+    def test_it_says_so_and_asks_for_no_leave_that_would_be_refused(self) -> None:
+        wanted = running(WITHOUT_DATA, assigned=A, record=MARKED, frozen_since_s=LONG_AGO)
+        assert stays(at(wanted)) is Reason.DATA_UNREACHABLE
+        assert stays(at(replace(wanted, frozen_since_s=NOW))) is Reason.RUNNING
 
     def test_the_plug_is_pulled_at_once(self) -> None:
         known = running(WITHOUT_DATA, record=MARKED, frozen_since_s=LONG_AGO)
