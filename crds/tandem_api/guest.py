@@ -332,7 +332,8 @@ class HardwareReport(Model):
 class GuestReport(Model):
     """The guest as one host sees it. Written by that host's actuator alone.
 
-    No ``hardware``: an actuator that does not know of it.
+    ``refused_start``: why it could not be started here, tried several times. It is forgotten once
+    the guest was edited or is assigned here again, or this host's libvirt or actuator restarted.
     """
 
     instance: str = ""
@@ -342,7 +343,7 @@ class GuestReport(Model):
     reason: Reason | None = None
     message: str = ""
     steps: dict[str, str] = {}
-    hardware: HardwareReport | None = None
+    refused_start: str = ""
 
 
 class Takeover(Model):

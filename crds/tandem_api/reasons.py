@@ -83,6 +83,7 @@ class Reason(StrEnum):
     DESTROYING = "Destroying"
     RELEASING = "Releasing"
     START_FAILED = "StartFailed"
+    START_REFUSED = "StartRefused"
     EFFECT_FAILED = "EffectFailed"
     RUN_CONFIRMED_BY_LEASE = "RunConfirmedByLease"
     RUN_CONFIRMED_BY_PEER = "RunConfirmedByPeer"

@@ -24,6 +24,7 @@ from tandem_actuator.ports import (
     ApiGone,
     ApiUnavailable,
     Clock,
+    CommandFailed,
     Drbd,
     KilledNotGone,
     Libvirt,
@@ -36,6 +37,10 @@ from tandem_actuator.ports import (
 from tandem_actuator.unit import NodeFacts, Unit
 
 log = logging.getLogger(__name__)
+
+
+class StartRefused(PortError):
+    """libvirt does not start this guest here, or it cannot be described to it."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,8 @@ class Driver:
         try:
             if await self._act_on_drbd(unit, effect) or await self._act_on_guest(unit, effect):
                 return fx.Done()
+        except StartRefused as error:
+            return fx.Failed(str(error), refused=True)
         except KilledNotGone as error:
             return fx.Failed(str(error), killed=True)
         except PortError as error:
@@ -268,12 +275,14 @@ class Driver:
         try:
             xml = render_domain(guest, unit.mirror, self.domain_settings)
         except DomainXmlError as error:
-            raise PortError(str(error)) from error
+            raise StartRefused(str(error)) from error
         unit.starting = True  # from here on it may run: the guard and the watchdog must know
         self.on_starting()
         try:
             await self.ports.libvirt.start(guest, xml)
             unit.observe_domain(DomainState.RUNNING)
+        except CommandFailed as error:
+            raise StartRefused(str(error)) from error
         finally:
             unit.starting = False
         unit.steps["domainStarted"] = self.ports.clock.wall()

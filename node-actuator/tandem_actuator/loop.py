@@ -140,6 +140,9 @@ class Actuator:
     async def _observe_domains(self) -> None:
         try:
             states = await self.ports.libvirt.states()
+            if not self._libvirt_known:
+                for unit in self.units:
+                    unit.refusals = None  # it was away, and may start now what it refused
             self._libvirt_known = True
         except PortError as error:
             if self._libvirt_known:
@@ -286,6 +289,8 @@ class Actuator:
         self._note(unit, finished.reason, finished.message)
         if decision.task is Task.RESYNC_AGAIN and finished.reason is Reason.CONNECTING:
             unit.renewed_resync()
+        if finished.reason is Reason.START_REFUSED:
+            unit.start_refused(finished.message, clock.boottime_s())
         if finished.failed or not finished.progress or decision.task in SLOW_TO_SHOW:
             unit.back_off(clock.boottime_s())
         else:

@@ -18,6 +18,7 @@ from tandem_actuator.core.model import (
     DrbdView,
     FenceProgress,
     Record,
+    Refusals,
     Resync,
     View,
 )
@@ -87,6 +88,7 @@ class Unit:
     affirmed: int = 0
     promoting: bool = False
     failures: int = 0
+    refusals: Refusals | None = None
     not_before_s: float = 0.0
     reason: Reason = Reason.STEADY
     message: str = ""
@@ -127,6 +129,7 @@ class Unit:
             shutdown_heard=self.shutdown_heard,
             fence=self.fence,
             failures=self.failures,
+            refusals=self.refusals,
             lapsed=self.lapsed,
             heard_since_lapse=self._heard_since_lapse(node),
         )
@@ -199,6 +202,8 @@ class Unit:
     def observe_domain(self, domain: DomainState) -> bool:
         """Take in the domain's state; True if it is another."""
         changed = domain is not self.domain
+        if domain is DomainState.RUNNING:
+            self.refusals = None
         self.domain = domain
         if domain is DomainState.ABSENT and not self.starting:
             self.fence = None
@@ -215,6 +220,8 @@ class Unit:
             self.sent_guest = None  # this object was told nothing yet
         if _serial(guest) != _serial(self.guest) and not self.domain.may_run:
             self.steps = {}  # those were an earlier start's
+        if _edited(guest, self.guest):
+            self.refusals = None
         if guest is not None or not self.may_run:
             self.guest = guest
         self.wake.set()
@@ -257,6 +264,12 @@ class Unit:
         if self.resync is not None:
             self.resync = replace(self.resync, renewals=self.resync.renewals + 1)
 
+    def start_refused(self, why: str, now_s: float) -> None:
+        """A round of tries to start the guest here has failed."""
+        serial, known = _serial(self.guest), self.refusals
+        rounds = known.rounds if known and known.serial == serial else 0
+        self.refusals = Refusals(rounds + 1, serial, now_s, why)
+
     def back_off(self, now_s: float) -> None:
         """After a failure: wait longer each time before the next try."""
         self.failures += 1
@@ -285,6 +298,12 @@ def match_guests(units: Iterable[Unit], guests: Iterable[Guest]) -> None:
         else:
             free = (guest for guest in claimants if guest.key not in busy)
             unit.observe_guest(min(free, key=precedence, default=None))
+
+
+def _edited(new: Guest | None, old: Guest | None) -> bool:
+    if new is None or old is None or new.metadata.uid != old.metadata.uid:
+        return True
+    return new.metadata.generation != old.metadata.generation
 
 
 def _serial(guest: Guest | None) -> int:

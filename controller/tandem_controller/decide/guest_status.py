@@ -36,6 +36,7 @@ from tandem_controller.decide.placement import preferred_host, unusable_replica
 
 FAILURES = (
     Reason.START_FAILED,
+    Reason.START_REFUSED,
     Reason.EFFECT_FAILED,
     Reason.METADATA_MISSING,
     Reason.FOREIGN_PRIMARY,
@@ -172,6 +173,8 @@ def _why(
 ) -> tuple[str, str]:
     """The decision's reason, or that of the host which cannot get on with it."""
     if isinstance(decision, Keep | Blocked) and phase in (Phase.BLOCKED, Phase.UNKNOWN):
+        return decision.reason, decision.message
+    if decision.reason is Reason.START_REFUSED and isinstance(decision, Keep):
         return decision.reason, decision.message
     report = guest.status.hosts.get(assignment.host) if assignment else None
     waiting = phase in (Phase.STARTING, Phase.TAKING_OVER, Phase.MOVING, Phase.FAILED)

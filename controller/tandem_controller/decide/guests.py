@@ -151,9 +151,11 @@ def _unowned(case: Case) -> Decision:
     assignment = case.guest.status.assignment
     choice = placement.choose(case)
     if assignment is not None and assignment.host:
-        kept = _keep_assigned(case, assignment, choice)
+        better = _better_than(case, assignment.host)
+        kept = None if better else _keep_assigned(case, assignment, choice)
         if kept is not None:
             return kept
+        choice = better or choice
     undecided = placement.worth_waiting_for(case)
     if undecided is not None:
         return Keep(Reason.WAITING_FOR_LEASE, f"{silence(undecided)}; waiting to see if it does")
@@ -178,15 +180,32 @@ def _keep_assigned(case: Case, assignment: Assignment, choice: str | Refusal) ->
     eligible = case.authority.may_own(assignment.host)
     not_gone = view is not None and view.freshness is not Freshness.LOST
     usable = eligible and placement.unusable_replica(case, assignment.host) is None
-    if usable and not_gone and unfit(view, assignment.host) is None:
+    unready = unfit(view, assignment.host)
+    if assignment.reason in moves.ANYWHERE:
+        unready = placement.unless_maintenance(unready)
+    if usable and not_gone and unready is None:
         return Keep(assignment.reason, assignment.message)
     if usable and view is not None and not view.fresh and not_gone:
         return Keep(Reason.WAITING_FOR_LEASE, f"{silence(view)}; waiting for it to start the guest")
     return None if isinstance(choice, str) else Blocked(choice.reason, choice.message)
 
 
+def _better_than(case: Case, host: str) -> str:
+    """Another host, also one in maintenance, if libvirt is silent on this one; empty if none."""
+    if placement.libvirt_silent(case, host) is None:
+        return ""
+    other = placement.choose(case, last_resort=True)
+    if isinstance(other, Refusal) or placement.cannot_run(case, other) is not None:
+        return ""
+    return other
+
+
 def _why_not(case: Case, host: str) -> str:
-    refusal = unfit(case.view(host), host) or placement.unusable_replica(case, host)
+    refusal = (
+        unfit(case.view(host), host)
+        or placement.unusable_replica(case, host)
+        or placement.libvirt_silent(case, host)
+    )
     return refusal.message if refusal else f"{host} may lack acknowledged writes"
 
 
@@ -242,7 +261,7 @@ def _owner_rebooted(case: Case) -> Decision:
     owner, target = case.authority.owner, case.mirror.peer_of(case.authority.owner)
     refusal = unfit(case.view(owner), owner) or placement.unusable_replica(case, owner)
     soon = refusal is None or refusal.reason is Reason.MIRROR_NOT_READY
-    if soon and case.assigned != target:
+    if soon and (case.assigned != target or placement.cannot_run(case, target) is not None):
         return _start_again(case)
     proof = takeover(case, target)
     if isinstance(proof, FencingProof):

@@ -11,7 +11,7 @@ lost by it: the mirror redundant, or all of it at the target; the target ready. 
 from dataclasses import replace
 
 from tandem_api.authority import Mode
-from tandem_api.guest import Policy
+from tandem_api.guest import ABSENT, Policy
 from tandem_api.meta import condition
 from tandem_api.mirror import Protocol
 from tandem_api.reasons import Reason
@@ -21,11 +21,20 @@ from tandem_controller.decide.hosts import unfit
 from tandem_controller.decide.mirrors import failed_volumes, incomplete, redundancy
 from tandem_controller.decide.model import Assign, Blocked, Case, Keep, Refusal
 from tandem_controller.decide.placement import (
+    cannot_run,
+    libvirt_silent,
     no_room,
     override_hint,
     preferred_host,
+    refused_before,
+    unless_maintenance,
     unusable_replica,
 )
+
+TURN_S = 300.0
+"""So long a guest that neither host could start stays at one before the other tries again."""
+ANYWHERE = (Reason.START_REFUSED, Reason.HOST_NOT_READY)
+"""Moves to where it can run at all, also into maintenance."""
 
 
 def move(case: Case) -> Assign | Keep | Blocked | None:
@@ -34,6 +43,9 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     target = case.mirror.peer_of(owner)
     if mirrors.data_is_away(case.mirror, owner, case.world):
         return _off_no_data(case, owner, target)
+    refused = _refused(case, owner, target)
+    if refused is not None:
+        return refused
     wanted = (
         _disk_failed(case, owner, target)
         or _maintenance(case, owner)
@@ -86,7 +98,39 @@ def _lacks(case: Case, target: str) -> Refusal | None:
 
 def _not_ready(case: Case, target: str) -> Refusal | None:
     return (
-        unfit(case.view(target), target) or no_room(case, target) or unusable_replica(case, target)
+        unfit(case.view(target), target)
+        or no_room(case, target)
+        or unusable_replica(case, target)
+        or cannot_run(case, target)
+    )
+
+
+def _refused(case: Case, owner: str, target: str) -> Assign | Keep | None:
+    """The owner's host says that it cannot start it: to the other one, if that may be able to.
+
+    If both cannot, they take turns, rarely: either may have been mended.
+    """
+    assignment, report = case.guest.status.assignment, case.guest.status.hosts.get(owner)
+    if assignment is None or report is None or report.reason is not Reason.START_REFUSED:
+        return None
+    if report.assignment_serial != assignment.serial or report.state != ABSENT:
+        return None
+    obstacle = (
+        unless_maintenance(unfit(case.view(target), target))
+        or no_room(case, target)
+        or unusable_replica(case, target)
+        or libvirt_silent(case, target)
+        or redundancy(case.mirror, case.world)
+    )
+    both = refused_before(case, target)
+    if both is not None and _elapsed_s(assignment.since, case.world.wall) < TURN_S:
+        obstacle = both
+    if obstacle is None:
+        message = f"It moves from {owner} to {target}: {report.refused_start}"
+        return Assign(target, Reason.START_REFUSED, message)
+    return Keep(
+        Reason.START_REFUSED,
+        f"{report.message or report.refused_start}. It does not go to {target}: {obstacle.message}",
     )
 
 
@@ -112,7 +156,10 @@ def cannot_go_on(case: Case, target: str) -> Refusal | None:
         return Refusal(
             Reason.RESYNCING, f"{target} no longer has every write (epoch {authority.epoch})"
         )
-    return unfit(case.view(target), target) or unusable_replica(case, target)
+    refusal = unfit(case.view(target), target) or unusable_replica(case, target)
+    if case.guest.status.assignment and case.guest.status.assignment.reason in ANYWHERE:
+        refusal = unless_maintenance(refusal)
+    return refusal or libvirt_silent(case, target)
 
 
 def _disk_failed(case: Case, owner: str, target: str) -> Assign | Keep | None:

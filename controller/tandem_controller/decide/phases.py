@@ -39,7 +39,7 @@ TAKEOVER_PROOFS = (
     ProofKind.REBOOTED,
     ProofKind.PERSON,
 )
-MOVES = (Reason.MAINTENANCE, Reason.FAILBACK, Reason.LOCAL_DISK_FAILED)
+MOVES = (Reason.MAINTENANCE, Reason.FAILBACK, Reason.LOCAL_DISK_FAILED, Reason.START_REFUSED)
 
 
 def is_takeover(proof: FencingProof | None) -> bool:

@@ -3,6 +3,7 @@
 Called by ``guests``, ``moves`` and the statuses. Never looks at where the guest runs now.
 """
 
+from tandem_api.guest import UNKNOWN
 from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
@@ -27,15 +28,56 @@ def _site_priority(view: HostView) -> int:
     return view.site.spec.priority if view.site else 0
 
 
-def choose(case: Case) -> str | Refusal:
-    """The best host that may start the guest, none owning the mirror; or why there is none."""
+def choose(case: Case, *, last_resort: bool = False) -> str | Refusal:
+    """The best host that may start the guest, none owning the mirror; or why there is none.
+
+    ``last_resort``: a host in maintenance will do, as where it was cannot have it.
+    """
     refusals = {host: _cannot_start(case, host) for host in case.replicas}
+    if last_resort:
+        refusals = {h: unless_maintenance(refusal) for h, refusal in refusals.items()}
     fit = [host for host, refusal in refusals.items() if refusal is None]
     if fit:
         return min(fit, key=lambda host: _rank(case, host))
     sentences = "; ".join(refusal.message for refusal in refusals.values() if refusal)
     first = next(refusal for refusal in refusals.values() if refusal)
     return Refusal(first.reason, f"No host can start it: {sentences}")
+
+
+def unless_maintenance(refusal: Refusal | None) -> Refusal | None:
+    """Maintenance keeps a guest from being put somewhere, not from staying up."""
+    return None if refusal is not None and refusal.reason is Reason.MAINTENANCE else refusal
+
+
+def libvirt_silent(case: Case, host: str) -> Refusal | None:
+    """Why nothing can be started there now, as the host says, or None."""
+    report, view = case.guest.status.hosts.get(host), case.view(host)
+    if report is None or view is None or rebooted(view, report.instance):
+        return None
+    if report.state != UNKNOWN:
+        return None
+    return Refusal(
+        Reason.HOST_NOT_READY, f"libvirt does not answer on {host}: look at libvirtd there"
+    )
+
+
+def refused_before(case: Case, host: str) -> Refusal | None:
+    """Why this host is known not to be able to start it, or None."""
+    report, view = case.guest.status.hosts.get(host), case.view(host)
+    if report is None or view is None or rebooted(view, report.instance):
+        return None
+    if not report.refused_start:
+        return None
+    return Refusal(
+        Reason.START_REFUSED,
+        f"{host} could not start it: {report.refused_start}. Once that is mended, restart"
+        f" tandem-actuator on {host} or edit the guest",
+    )
+
+
+def cannot_run(case: Case, host: str) -> Refusal | None:
+    """What speaks against this host if there is another."""
+    return libvirt_silent(case, host) or refused_before(case, host)
 
 
 def worth_waiting_for(case: Case) -> HostView | None:
@@ -64,11 +106,12 @@ def preferred_but_nearly_ready(case: Case) -> Keep | None:
     )
 
 
-def _rank(case: Case, host: str) -> tuple[bool, int, int, str]:
-    """Preferred first, then the higher site priority, then fewer guests."""
+def _rank(case: Case, host: str) -> tuple[bool, bool, int, int, str]:
+    """Not known to be unable, then preferred, then the higher priority, then fewer guests."""
     view = case.view(host)
     assert view is not None
     return (
+        cannot_run(case, host) is not None,
         host != preferred_host(case),
         -_site_priority(view),
         case.world.load(host).guests,

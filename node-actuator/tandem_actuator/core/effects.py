@@ -250,10 +250,12 @@ class Failed:
     """It was refused or failed; the message is for people.
 
     ``killed``: the guest executes nothing any more, but the kernel still holds its process.
+    ``refused``: libvirt did not start the guest. It may the next time, or never.
     """
 
     message: str
     killed: bool = False
+    refused: bool = False
 
 
 Outcome = (

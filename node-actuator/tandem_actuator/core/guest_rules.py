@@ -12,6 +12,9 @@ from tandem_actuator.core.decision import Decision, Start, Stay, Task, drbd_of
 from tandem_actuator.core.model import DomainState, DrbdState, Role, View
 from tandem_api.reasons import Reason
 
+REFUSED_PAUSE_S = 60.0
+REFUSED_PAUSE_MAX_S = 600.0
+"""How long a host that could not start a guest rests before its next round of tries, doubled."""
 DATA_AWAY_AFTER_S = 10.0
 """A link that comes back within this time gives a guest its data back: it need not be stopped."""
 UNTOLD = Stay(Reason.UNKNOWN_STATE, "libvirt does not tell the guest's state")
@@ -103,14 +106,9 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
         return UNTOLD
     if view.guest_may_run:
         return Stay(Reason.RUNNING, "running")
-    if view.fence is not None:
-        return Stay(Reason.SELF_FENCING, "stopping what ran here comes first")
-    if view.watchdog_required and not view.watchdog_armed:
-        return Stay(
-            Reason.WATCHDOG_NOT_ARMED,
-            f"{view.host} requires a watchdog and has none armed; set spec.watchdog to Optional to"
-            " run guests without (a takeover from it then needs other proof)",
-        )
+    obstacle = _not_now(view) or _resting(view, now_s)
+    if obstacle is not None:
+        return obstacle
     facts = procedures.facts_of(view)
     glance = replace(facts, now_s=now_s)
     verdict = rules.claim(view.mirror, glance, assignment, None, "")
@@ -121,6 +119,34 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
         Reason.STARTING,
         f"assigned to {view.host} ({assignment.reason}): claiming and starting",
         lambda: procedures.claim_and_start(view),
+    )
+
+
+def _not_now(view: View) -> Stay | None:
+    if view.fence is not None:
+        return Stay(Reason.SELF_FENCING, "stopping what ran here comes first")
+    if view.watchdog_required and not view.watchdog_armed:
+        return Stay(
+            Reason.WATCHDOG_NOT_ARMED,
+            f"{view.host} requires a watchdog and has none armed; set spec.watchdog to Optional to"
+            " run guests without (a takeover from it then needs other proof)",
+        )
+    return None
+
+
+def _resting(view: View, now_s: float) -> Stay | None:
+    """Each round of tries needs a claim, and so an epoch: they come ever more seldom."""
+    assignment = view.guest.status.assignment if view.guest else None
+    if view.refusals is None or assignment is None or view.refusals.serial != assignment.serial:
+        return None
+    pause_s = min(REFUSED_PAUSE_S * 2 ** (view.refusals.rounds - 1), REFUSED_PAUSE_MAX_S)
+    if now_s - view.refusals.at_s >= pause_s:
+        return None
+    return Stay(
+        Reason.START_REFUSED,
+        f"{view.host} cannot start it: {view.refusals.why}. Correct the guest's spec or the host."
+        f" It is tried again {pause_s:g} s after the last time, and at once if the spec is edited"
+        " or tandem-actuator is restarted there",
     )
 
 

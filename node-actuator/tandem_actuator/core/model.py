@@ -211,6 +211,18 @@ class Resync:
 
 
 @dataclass(frozen=True)
+class Refusals:
+    """Starts of a guest that failed here in a row, by one order (``serial``): how many rounds of
+    tries, the last of them when and why.
+    """
+
+    rounds: int
+    serial: int
+    at_s: float
+    why: str
+
+
+@dataclass(frozen=True)
 class View:
     """Everything a host knows about one mirror and its guest at one moment.
 
@@ -225,7 +237,7 @@ class View:
     ``lapsed``: the run predicate was false for some time, and since then this host has not made a
     swap that says that it is still the owner. ``heard_since_lapse``: a heartbeat has been confirmed
     since the last lapse.
-    ``failures``: how often in a row what was tried did not help.
+    ``failures``: how often in a row what was tried did not help. ``refusals``: of its starts here.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
     ``mirror`` and ``guest`` come from a watch and may be stale; whatever is irreversible starts
     with a quorum read.
@@ -254,6 +266,7 @@ class View:
     shutdown_heard: bool = False
     fence: FenceProgress | None = None
     failures: int = 0
+    refusals: Refusals | None = None
     lapsed: bool = False
     heard_since_lapse: bool = False
 

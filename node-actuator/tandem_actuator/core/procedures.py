@@ -45,6 +45,7 @@ from tandem_actuator.core.effects import (
     Swapped,
     SwapUnclear,
     UpdateRecord,
+    Wait,
 )
 from tandem_actuator.core.model import DrbdState, Metadata, Role, View
 from tandem_actuator.core.resync import may_part
@@ -54,6 +55,8 @@ from tandem_api.mirror import Marker, Mirror
 from tandem_api.reasons import Reason
 
 SWAP_TRIES = 4
+START_PAUSES_S = (1.0, 3.0)
+"""Between tries to start a guest on one claim."""
 
 
 class UnexpectedOutcome(Exception):
@@ -293,7 +296,10 @@ def note_epoch(view: View) -> Procedure:
 
 
 def claim_and_start(view: View) -> Procedure:
-    """Become owner, then Primary, then start the guest (rules 6 and 14)."""
+    """Become owner, then Primary, then start the guest (rules 6 and 14).
+
+    One claim is good for several tries: whether it still is, the driver asks before each.
+    """
     assignment = view.guest.status.assignment if view.guest else None
     heartbeat: Heartbeat | None = None
     if assignment and assignment.proof and assignment.proof.kind in _NEEDS_HEARTBEAT:
@@ -317,10 +323,26 @@ def claim_and_start(view: View) -> Procedure:
     stored = yield UpdateRecord(started_boot_id=view.instance.boot_id)
     if isinstance(stored, Failed):
         return _failed("the durable record", stored)
-    started = yield StartGuest(won.since_s)
+    started = yield from _tried(won.since_s)
     if isinstance(started, Failed):
-        return Finished(Reason.START_FAILED, started.message, progress=True, failed=True)
+        return _not_started(started)
     return Finished(Reason.STARTING, "guest started", progress=True)
+
+
+def _tried(claimed_at_s: float) -> Generator[Effect, Outcome, Outcome]:
+    """The last of so many tries to start the guest."""
+    started = yield StartGuest(claimed_at_s)
+    for pause_s in START_PAUSES_S:
+        if not (isinstance(started, Failed) and started.refused):
+            break
+        yield Wait(pause_s)
+        started = yield StartGuest(claimed_at_s)
+    return started
+
+
+def _not_started(failed: Failed) -> Finished:
+    reason = Reason.START_REFUSED if failed.refused else Reason.START_FAILED
+    return Finished(reason, failed.message, progress=True, failed=True)
 
 
 _NEEDS_HEARTBEAT = {ProofKind.LEASE_LOST, ProofKind.REBOOTED}

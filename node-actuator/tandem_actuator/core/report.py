@@ -125,5 +125,5 @@ def guest_report(
         reason=reason,
         message=message,
         steps=dict(steps),
-        hardware=hardware,
+        refused_start=view.refusals.why if view.refusals else "",
     )

@@ -1,0 +1,56 @@
+"""What a host remembers of starts that were refused, and until when."""
+
+from tandem_actuator.core.model import DomainState, Record
+from tandem_actuator.unit import Unit
+from tandem_api.guest import Guest
+from tandem_api.mirror import Mirror
+from tandem_hostile import guest, mirror
+
+
+def refused(times: int = 1) -> Unit:
+    unit = Unit(mirror=Mirror.parse(mirror("g")), record=Record(uid="uid-g"))
+    unit.observe_guest(Guest.parse(guest("g")))
+    for at_s in range(times):
+        unit.start_refused("no bridge", float(at_s))
+    return unit
+
+
+def rounds(unit: Unit) -> int:
+    return unit.refusals.rounds if unit.refusals else 0
+
+
+def test_rounds_are_counted() -> None:
+    assert rounds(refused(3)) == 3
+
+
+def test_one_that_runs_is_not_refused() -> None:
+    unit = refused()
+    unit.observe_domain(DomainState.RUNNING)
+    assert rounds(unit) == 0
+
+
+def test_a_start_whose_end_is_not_known_yet_changes_nothing() -> None:
+    unit = refused()
+    unit.observe_domain(DomainState.UNKNOWN)
+    unit.observe_domain(DomainState.ABSENT)
+    assert rounds(unit) == 1
+
+
+def test_an_edited_guest_is_another() -> None:
+    unit = refused()
+    raw = guest("g")
+    unit.observe_guest(Guest.parse(raw))
+    assert rounds(unit) == 1
+    raw["metadata"]["generation"] = 7
+    unit.observe_guest(Guest.parse(raw))
+    assert rounds(unit) == 0
+
+
+def test_another_order_counts_anew() -> None:
+    unit = refused(2)
+    raw = guest("g")
+    raw["status"] = {"assignment": {"host": "x", "serial": 99, "reason": "Failback"}}
+    unit.observe_guest(Guest.parse(raw))
+    assert rounds(unit) == 2
+    unit.start_refused("no bridge", 9.0)
+    assert rounds(unit) == 1

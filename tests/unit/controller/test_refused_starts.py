@@ -1,0 +1,166 @@
+"""Hosts that cannot start a guest: looked at before it goes there, and left if it did."""
+
+from typing import Any
+
+import pytest
+
+from tandem_api.reasons import Reason
+from tandem_controller.decide.guests import decide
+from tandem_controller.decide.model import Assign, Keep
+from tandem_controller.decide.phases import Phase
+from tandem_controller.decide.plan import plan
+
+from .scenes import A, B, Scene, assigned, instance, moving, only, owned_by, replica, report
+
+WHY = "libvirt: no bridge br-users"
+
+
+def silent_libvirt(host: str, **more: Any) -> dict[str, Any]:
+    return report(host, "Unknown", reason="UnknownState", **more)
+
+
+def refuses(host: str, **more: Any) -> dict[str, Any]:
+    """It was tried there and is not any more, or rests."""
+    return report(host, "Absent", refusedStart=WHY, **more)
+
+
+def resting() -> Scene:
+    """Assigned to A, which owns the mirror and cannot start it."""
+    scene = Scene()
+    message = f"{A} cannot start it: {WHY}"
+    scene.reports = {A: {**refuses(A), "reason": "StartRefused", "message": message}}
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [(silent_libvirt(B), "libvirt does not answer"), (refuses(B), "could not start it")],
+)
+def test_nothing_is_moved_to_where_it_cannot_start(said: dict[str, Any], says: str) -> None:
+    scene = moving()
+    scene.reports[B] = said
+    decision = scene.decide()
+    assert isinstance(decision, Keep)
+    assert says in decision.message
+
+
+def test_what_a_host_said_before_it_booted_keeps_nothing_away() -> None:
+    scene = moving()
+    scene.reports[B] = {**refuses(B), "instance": instance(B, boot="older")}
+    assert isinstance(scene.decide(), Assign)
+
+
+def test_a_move_is_taken_back_if_libvirt_is_silent_there_but_not_for_an_old_refusal() -> None:
+    scene = moving()
+    scene.assignment = assigned(B, "Maintenance")
+    scene.reports[B] = refuses(B)
+    assert isinstance(scene.decide(), Keep)
+    scene.reports[B] = silent_libvirt(B)
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == A
+
+
+class TestRefusedWhereItIs:
+    def test_it_goes_to_the_other_side(self) -> None:
+        decision = resting().decide()
+        assert isinstance(decision, Assign)
+        assert (decision.host, decision.reason, decision.proof) == (B, Reason.START_REFUSED, None)
+
+    def test_also_into_maintenance(self) -> None:
+        """It was moved out of there and could not run: being up comes first."""
+        scene = resting()
+        scene.sites["tarongers"] = {"maintenance": True}
+        assert isinstance(scene.decide(), Assign)
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            (lambda s: s.authority.update(mode="Standalone", eligible=only(A)), "Standalone"),
+            (lambda s: s.unlinked(B), "not connected"),
+            (lambda s: s.silent(B, 4), "has sent no heartbeat"),
+            (lambda s: s.reports.update({B: silent_libvirt(B)}), "libvirt does not answer"),
+        ],
+    )
+    def test_unless_that_would_be_worse(self, change: object, says: str) -> None:
+        scene = resting()
+        assert callable(change)
+        change(scene)
+        decision = scene.decide()
+        assert isinstance(decision, Keep)
+        assert decision.reason is Reason.START_REFUSED
+        assert WHY in decision.message
+        assert says in decision.message
+
+    def test_an_earlier_orders_refusal_moves_nothing(self) -> None:
+        scene = resting()
+        scene.assignment = assigned(A, serial=4)
+        assert scene.decide() == Keep(Reason.RUNNING, f"It belongs on {A}")
+
+    def test_if_both_refuse_they_take_turns_rarely(self) -> None:
+        scene = resting()
+        scene.reports[B] = refuses(B)
+        assert isinstance(scene.decide(), Assign)  # assigned an hour ago
+        scene.assignment = assigned(A, since="2024-05-01T09:58:00Z")
+        decision = scene.decide()
+        assert isinstance(decision, Keep)
+        assert B in decision.message
+
+    def test_people_see_it_failed_and_why(self) -> None:
+        scene = resting().unlinked(B)
+        (write,) = (w for w in plan(scene.snapshot()).statuses if w.kind == "Guest")
+        assert write.patch["phase"] == Phase.FAILED
+        assert write.patch["reason"] == Reason.START_REFUSED
+
+
+class TestUnowned:
+    def unowned(self, host: str) -> Scene:
+        scene = Scene().unowned()
+        scene.assignment = assigned(host)
+        return scene
+
+    def test_one_that_can_start_it_comes_first(self) -> None:
+        scene = Scene().unowned()
+        scene.assignment = None
+        first = scene.decide()
+        assert isinstance(first, Assign)
+        scene.reports = {first.host: refuses(first.host)}
+        second = scene.decide()
+        assert isinstance(second, Assign)
+        assert second.host != first.host
+
+    def test_a_host_whose_libvirt_went_silent_is_left(self) -> None:
+        scene = self.unowned(B)
+        scene.reports = {B: silent_libvirt(B)}
+        decision = scene.decide()
+        assert isinstance(decision, Assign)
+        assert decision.host == A
+        assert "libvirt does not answer" in decision.message
+
+    def test_also_for_one_in_maintenance_and_it_stays_there(self) -> None:
+        scene = self.unowned(B)
+        scene.sites["burjassot"] = {"maintenance": True}
+        scene.reports = {B: silent_libvirt(B)}
+        decision = scene.decide()
+        assert isinstance(decision, Assign)
+        assert decision.host == A
+        scene.assignment = assigned(A, decision.reason)
+        assert isinstance(scene.decide(), Keep)
+
+    def test_but_not_if_neither_answers(self) -> None:
+        scene = self.unowned(B)
+        scene.reports = {host: silent_libvirt(host) for host in (A, B)}
+        assert isinstance(scene.decide(), Keep)
+
+
+def test_a_rebooted_owner_is_not_replaced_by_one_that_cannot_start_it() -> None:
+    scene = Scene()
+    scene.beats[A].boot = "newer"
+    scene.replicas[A] = {**replica(A), "instance": instance(A, boot="newer")}
+    proof = {"kind": "LeaseLost", "host": A, "instance": instance(A), "atEpoch": 7}
+    scene.assignment = assigned(B, "LeaseLost", proof=proof)
+    scene.authority = owned_by(A)
+    scene.reports = {B: silent_libvirt(B)}
+    decision = decide(scene.parsed_guest(), scene.world())
+    assert isinstance(decision, Assign)
+    assert decision.host == A
