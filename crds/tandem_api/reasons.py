@@ -138,3 +138,4 @@ class Reason(StrEnum):
     DELETING = "Deleting"
     OVERRIDE_STALE = "OverrideStale"
     OVERRIDE_WAITING = "OverrideWaiting"
+    OVERRIDE_REFUSED = "OverrideRefused"

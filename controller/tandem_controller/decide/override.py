@@ -14,6 +14,7 @@ from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror, OverrideRequest, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
+from tandem_controller.decide.copies import worse
 from tandem_controller.decide.hosts import rebooted
 from tandem_controller.decide.mirrors import redundancy
 from tandem_controller.decide.model import CONNECTED, HostView, Refusal, World
@@ -41,6 +42,17 @@ def override(mirror: Mirror, world: World) -> Grant | Refusal | None:
         return Refusal(Reason.OVERRIDE_WAITING, "spec.override.acceptDataLoss is false")
     if order.epoch != authority.epoch:
         return _stale(mirror, world, order, authority)
+    refused = _too_new_or_unused(authority) or worse(mirror, order, world)
+    if refused is not None:
+        return refused
+    ground = _owner_stopped(mirror, world, authority)
+    if isinstance(ground, Refusal):
+        return Refusal(ground.reason, f"Waiting to carry out spec.override: {ground.message}")
+    new = _overridden(authority, order, mirror.peer_of(order.host))
+    return Grant(new, f"{order.by} gave it to {order.host}: {ground}")
+
+
+def _too_new_or_unused(authority: Authority) -> Refusal | None:
     if authority.min_protocol > PROTOCOL:
         return Refusal(
             Reason.OVERRIDE_WAITING,
@@ -53,11 +65,7 @@ def override(mirror: Mirror, world: World) -> Grant | Refusal | None:
             "the replicas were never in sync, so neither has anything that the other lacks; remove"
             " spec.override, and let both hosts bring it up",
         )
-    ground = _owner_stopped(mirror, world, authority)
-    if isinstance(ground, Refusal):
-        return Refusal(ground.reason, f"Waiting to carry out spec.override: {ground.message}")
-    new = _overridden(authority, order, mirror.peer_of(order.host))
-    return Grant(new, f"{order.by} gave it to {order.host}: {ground}")
+    return None
 
 
 def owner_is_as_judged(mirror: Mirror, world: World, heartbeats: Iterable[Heartbeat]) -> bool:

@@ -262,7 +262,7 @@ def _mirror_notices(mirror: Mirror, new: Model) -> tuple[Notice, ...]:
     old, status = mirror.status, new
     assert isinstance(status, type(old))
     notices = transitions(old.conditions, status.conditions)
-    told = (Reason.OVERRIDE_STALE, Reason.OVERRIDE_WAITING)
+    told = (Reason.OVERRIDE_STALE, Reason.OVERRIDE_WAITING, Reason.OVERRIDE_REFUSED)
     if status.reason in told and status.reason != old.reason:
         return (*notices, Notice(True, status.reason, status.message))
     return notices

@@ -14,9 +14,10 @@ from tandem_api.authority import Authority, Instance, Mode
 from tandem_api.guest import FencingProof, Policy, ProofKind
 from tandem_api.mirror import Protocol, ReplicaReport
 from tandem_api.reasons import Reason
+from tandem_controller.decide.copies import advice
 from tandem_controller.decide.hosts import rebooted, silence, unfit
 from tandem_controller.decide.model import CONNECTED, NOT_UP, Case, Freshness, HostView, Refusal
-from tandem_controller.decide.placement import no_room, override_hint, unusable_replica
+from tandem_controller.decide.placement import no_room, unusable_replica
 
 
 def takeover(case: Case, target: str) -> FencingProof | Refusal:
@@ -59,8 +60,7 @@ def _owner_wrote_alone(case: Case, target: str) -> Refusal | None:
         Reason.PEER_HOLDS_STANDALONE,
         f"Refused: {authority.owner} was allowed to write alone"
         f"{f' since {since}' if since else ''} (epoch {authority.epoch}); starting on {target}"
-        " would lose those writes. To accept that, set on the mirror: "
-        + override_hint(target, authority.epoch),
+        f" would lose those writes. {advice(case.mirror, target, case.world)}",
     )
 
 
@@ -72,7 +72,7 @@ def _eligible(case: Case, target: str) -> Refusal | None:
     return Refusal(
         Reason.NOT_ELIGIBLE,
         f"Refused: {target} may lack acknowledged writes ({why} at epoch {case.authority.epoch}),"
-        f" and {_owner_silence(case)}",
+        f" and {_owner_silence(case)}. {advice(case.mirror, target, case.world)}",
     )
 
 
@@ -82,8 +82,8 @@ def _synchronous(case: Case, target: str) -> Refusal | None:
         return None
     return Refusal(
         Reason.PROTOCOL_NOT_SYNCHRONOUS,
-        f"Refused: with protocol {protocol} {target} may lack acknowledged writes. To accept that,"
-        f" set on the mirror: {override_hint(target, case.authority.epoch)}",
+        f"Refused: with protocol {protocol} {target} may lack acknowledged writes."
+        f" {advice(case.mirror, target, case.world)}",
     )
 
 

@@ -155,7 +155,7 @@ def _peer_wrote_alone(authority: Authority, facts: Facts) -> Refusal:
     return Refusal(
         Reason.PEER_HOLDS_STANDALONE,
         f"{facts.peer} was allowed to write alone (epoch {authority.epoch}); starting here would"
-        " lose those writes. To accept that, set spec.override on the mirror",
+        f" lose those writes. Bring {facts.peer} back; see the guest's message",
     )
 
 

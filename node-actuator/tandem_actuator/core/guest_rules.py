@@ -6,7 +6,7 @@ Each is a rule as ``decide`` describes it; their place among the others is in it
 from dataclasses import replace
 
 from tandem_actuator.core import authority as rules
-from tandem_actuator.core import procedures
+from tandem_actuator.core import procedures, stopping
 from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import Decision, Start, Stay, Task, drbd_of
 from tandem_actuator.core.model import DomainState, DrbdState, Role, View
@@ -34,7 +34,7 @@ def overdue_guest(view: View, now_s: float, wall: str) -> Decision | None:
             Task.PULL_PLUG,
             Reason.DESTROYING,
             "the guest shall stop, and has no disk to do it with: pulling the plug",
-            lambda: procedures.pull_plug_without_data(view),
+            lambda: stopping.pull_plug_without_data(view),
         )
     timeout_s = view.guest.spec.shutdown_timeout_seconds
     if view.shutdown_sent_at_s is None or now_s - view.shutdown_sent_at_s < timeout_s:
@@ -43,7 +43,7 @@ def overdue_guest(view: View, now_s: float, wall: str) -> Decision | None:
         Task.PULL_PLUG,
         Reason.DESTROYING,
         f"the guest did not stop within {timeout_s} s",
-        lambda: procedures.pull_plug(view, Reason.DESTROYING, "pulled the plug"),
+        lambda: stopping.pull_plug(view, Reason.DESTROYING, "pulled the plug"),
     )
 
 
@@ -56,7 +56,7 @@ def unwanted_guest(view: View, now_s: float, wall: str) -> Decision | None:
         Task.SHUT_DOWN,
         Reason.STOPPING,
         f"the guest is assigned {where}: asking it to stop",
-        lambda: procedures.shut_down(view),
+        lambda: stopping.shut_down(view),
     )
 
 

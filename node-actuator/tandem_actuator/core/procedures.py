@@ -37,7 +37,6 @@ from tandem_actuator.core.effects import (
     ReadHeartbeat,
     ReadMirror,
     ResumeIo,
-    ShutDownGuest,
     SkipFirstSync,
     StartGuest,
     Swap,
@@ -148,17 +147,17 @@ def refused(refusal: Refusal) -> Finished:
     return Finished(refusal.reason, refusal.message, progress=False)
 
 
-def _failed(what: str, outcome: Failed) -> Finished:
+def failed(what: str, outcome: Failed) -> Finished:
     message = f"{what}: {outcome.message}"
     return Finished(Reason.EFFECT_FAILED, message, progress=True, failed=True)
 
 
-def _sequence(reason: Reason, message: str, *steps: tuple[str, Effect]) -> Procedure:
+def sequence(reason: Reason, message: str, *steps: tuple[str, Effect]) -> Procedure:
     """Effects one after another; the first that fails ends it."""
     for what, effect in steps:
         outcome = yield effect
         if isinstance(outcome, Failed):
-            return _failed(what, outcome)
+            return failed(what, outcome)
     return Finished(reason, message, progress=True)
 
 
@@ -170,13 +169,13 @@ def bring_up(view: View, wall: str) -> Procedure:
     """
     outcome = yield Configure()
     if isinstance(outcome, Failed):
-        return _failed("writing the resource file", outcome)
+        return failed("writing the resource file", outcome)
     refusal = yield from _ensure_metadata(view)
     if refusal:
         return refusal
     outcome = yield Attach()
     if isinstance(outcome, Failed):
-        return _failed("attaching the disks", outcome)
+        return failed("attaching the disks", outcome)
     fresh = yield QueryDrbd()
     if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=True)
@@ -190,9 +189,9 @@ def bring_up(view: View, wall: str) -> Procedure:
     marker = Marker(reason=stale, since=wall) if stale else KEEP
     stored = yield UpdateRecord(attached=True, marker=marker)
     if isinstance(stored, Failed):
-        return _failed("the durable record", stored)
+        return failed("the durable record", stored)
     return (
-        yield from _sequence(Reason.CONNECTING, "connecting to the peer", ("connect", Connect()))
+        yield from sequence(Reason.CONNECTING, "connecting to the peer", ("connect", Connect()))
     )
 
 
@@ -200,8 +199,8 @@ def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
     """Metadata is made only where no data can be: the mirror was never in sync, this disk new."""
     found = yield InspectMetadata()
     if isinstance(found, Failed):
-        return _failed("looking at the backing devices", found)
-    if not isinstance(found, MetadataRead) or Metadata.UNKNOWN in found.metadata.values():
+        return failed("looking at the backing devices", found)
+    if not isinstance(found, MetadataRead) or found.metadata is Metadata.UNKNOWN:
         return Finished(
             Reason.UNKNOWN_STATE,
             "whether the backing devices carry DRBD metadata is not known",
@@ -216,10 +215,16 @@ def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
         return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
     authority = read.mirror.status.authority
     if authority is None or authority.initialised or view.record.attached:
-        message = _metadata_missing(view, missing)
-        return Finished(Reason.METADATA_MISSING, message, progress=False, failed=True)
-    made = yield CreateMetadata(missing)
-    return _failed("create-md", made) if isinstance(made, Failed) else None
+        return Finished(
+            Reason.METADATA_MISSING,
+            f"the backing device on {view.host} has no DRBD metadata although the mirror has been"
+            " in use: wrong or replaced disk? To give it a new, empty replica run: drbdadm"
+            f" create-md {view.mirror.drbd_name}",
+            progress=False,
+            failed=True,
+        )
+    made = yield CreateMetadata()
+    return failed("create-md", made) if isinstance(made, Failed) else None
 
 
 def _metadata_missing(view: View, missing: Sequence[str]) -> str:
@@ -250,14 +255,14 @@ def first_sync(view: View, blank: Sequence[str]) -> Procedure:
     if authority is None or authority.initialised:
         return Finished(Reason.STEADY, "the mirror has been in use", progress=False)
     step = ("first sync", SkipFirstSync(tuple(blank)))
-    return (yield from _sequence(Reason.FIRST_SYNC, "declared both new replicas equal", step))
+    return (yield from sequence(Reason.FIRST_SYNC, "declared both new replicas equal", step))
 
 
 def set_marker(view: View, reason: Reason, wall: str) -> Procedure:
     """Rule 8: this replica must not be promoted until it was in sync again."""
     marker = Marker(reason=reason, since=wall)
     return (
-        yield from _sequence(
+        yield from sequence(
             reason,
             "marked this replica as possibly stale",
             ("the durable record", UpdateRecord(marker=marker)),
@@ -275,7 +280,7 @@ def clear_marker(view: View) -> Procedure:
     if fresh.drbd.out_of_sync_bytes:
         return Finished(Reason.NOT_YET_IN_SYNC, rules.not_copied(fresh.drbd), progress=False)
     return (
-        yield from _sequence(
+        yield from sequence(
             Reason.IN_SYNC,
             "in sync: the marker is cleared",
             ("the durable record", UpdateRecord(marker=None)),
@@ -289,7 +294,7 @@ def note_epoch(view: View) -> Procedure:
     assert authority is not None
     update = UpdateRecord(epoch=authority.epoch, incarnation=authority.incarnation)
     return (
-        yield from _sequence(
+        yield from sequence(
             Reason.STEADY, f"noted epoch {authority.epoch}", ("the durable record", update)
         )
     )
@@ -319,10 +324,10 @@ def claim_and_start(view: View) -> Procedure:
     if not (isinstance(view.drbd, DrbdState) and view.drbd.role is Role.PRIMARY):
         outcome = yield Promote(force=won.force)
         if isinstance(outcome, Failed):
-            return _failed("promote", outcome)
+            return failed("promote", outcome)
     stored = yield UpdateRecord(started_boot_id=view.instance.boot_id)
     if isinstance(stored, Failed):
-        return _failed("the durable record", stored)
+        return failed("the durable record", stored)
     started = yield from _tried(won.since_s)
     if isinstance(started, Failed):
         return _not_started(started)
@@ -354,59 +359,9 @@ def change_authority(view: View, propose: Proposer, reason: Reason, message: str
     return refused(won) if isinstance(won, Refusal) else Finished(reason, message, progress=True)
 
 
-def shut_down(view: View) -> Procedure:
-    """Ask the guest to stop, unless its mirror turns out to be held.
-
-    The order comes with the guest's watch. After a restore of the API it may be from the past and
-    ahead of the mirror's, and only the mirror tells.
-    """
-    read = yield ReadMirror()
-    if not isinstance(read, MirrorRead):
-        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
-    hold = rules.held(read.mirror, read.record)
-    if hold:
-        return refused(hold)
-    step = ("shut down", ShutDownGuest())
-    return (yield from _sequence(Reason.STOPPING, "asked the guest to shut down", step))
-
-
-def pull_plug(view: View, reason: Reason, message: str) -> Procedure:
-    """Stop the guest without asking it."""
-    return (yield from _sequence(reason, message, ("destroy", DestroyGuest())))
-
-
-def pull_plug_without_data(view: View) -> Procedure:
-    """Stop a guest that cannot be asked, its disk being away, unless its mirror is held.
-
-    What it has in flight would hold its process for ever, so that is let go with an error once it
-    was killed: not before, since on another volume it may be carried out. Only by the owner, as
-    whoever else goes on may not be joined by a second writer.
-    """
-    read = yield ReadMirror()
-    if not isinstance(read, MirrorRead):
-        return Finished(Reason.API_UNREACHABLE, words(read), progress=False)
-    hold = rules.held(read.mirror, read.record)
-    if hold:
-        return refused(hold)
-    killed = yield DestroyGuest()
-    if not isinstance(killed, Failed):
-        return Finished(Reason.DESTROYING, "pulled the plug", progress=True)
-    fresh = yield QueryDrbd()
-    if not isinstance(fresh, DrbdRead):
-        raise UnexpectedOutcome(fresh)
-    authority = read.mirror.status.authority
-    mine = authority is not None and authority.owner == view.host
-    stuck = isinstance(fresh.drbd, DrbdState) and fresh.drbd.without_data
-    if not (killed.killed and mine and stuck):
-        return _failed("destroy", killed)
-    let_go = ("let its last writes go", ResumeIo())
-    again = ("destroy", DestroyGuest())
-    return (yield from _sequence(Reason.DESTROYING, "pulled the plug", let_go, again))
-
-
 def demote(view: View) -> Procedure:
     """Make the device Secondary once nothing holds it."""
-    return (yield from _sequence(Reason.DEMOTING, "device is Secondary", ("demote", Demote())))
+    return (yield from sequence(Reason.DEMOTING, "device is Secondary", ("demote", Demote())))
 
 
 def fence(view: View) -> Procedure:
@@ -436,9 +391,9 @@ def rejoin(view: View, *, discard: bool) -> Procedure:
             return Finished(Reason.SPLIT_BRAIN, why, progress=False)
         stored = yield UpdateRecord(marker=Marker(reason=Reason.REJOINING))
         if isinstance(stored, Failed):
-            return _failed("the durable record", stored)
+            return failed("the durable record", stored)
     return (
-        yield from _sequence(
+        yield from sequence(
             Reason.REJOINING,
             "connecting to the peer" + (", discarding what only this side has" if discard else ""),
             ("connect", Connect(discard_my_data=discard)),
@@ -461,9 +416,9 @@ def thaw_to_discard(view: View) -> Procedure:
         return Finished(Reason.STEADY, "the authority does not allow to thaw", progress=False)
     stored = yield UpdateRecord(epoch=authority.epoch, marker=Marker(reason=Reason.TAKEN_OVER))
     if isinstance(stored, Failed):
-        return _failed("the durable record", stored)
+        return failed("the durable record", stored)
     return (
-        yield from _sequence(
+        yield from sequence(
             Reason.REJOINING,
             "thawed the dead guest's device",
             ("cut network", CutNetwork()),
@@ -520,7 +475,7 @@ def resync_again(view: View) -> Procedure:
 
 def _connect_anew(message: str, first: Disconnect) -> Procedure:
     return (
-        yield from _sequence(
+        yield from sequence(
             Reason.CONNECTING, message, ("disconnect", first), ("connect", Connect())
         )
     )

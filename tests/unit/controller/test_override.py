@@ -9,7 +9,7 @@ from tandem_api.lease import Heartbeat
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_controller.decide.links import observe_links
-from tandem_controller.decide.model import Refusal
+from tandem_controller.decide.model import Blocked, Refusal
 from tandem_controller.decide.override import Grant, override, owner_is_as_judged
 
 from .scenes import (
@@ -43,6 +43,11 @@ def ordered(epoch: int = 7, host: str = B) -> Scene:
         "by": "maria",
     }
     scene.link_down_since_s = {B: NOW_S - DEFAULT.link_wait_s}
+    return scene
+
+
+def dead_disk(scene: Scene, host: str) -> Scene:
+    scene.replicas[host]["volumes"]["root"].update(disk="Diskless")
     return scene
 
 
@@ -98,7 +103,7 @@ def test_it_is_carried_out_once() -> None:
         ),
         (lambda s: s.silent(B), f"{B} must report that it is not connected"),
         (
-            lambda s: s.silent(A, 0.5),
+            lambda s: dead_disk(s.silent(A, 0.5), A),
             f"guest {KEY} is assigned to {A}, which sends its heartbeat",
         ),
     ],
@@ -114,8 +119,8 @@ def test_it_waits_until_the_owner_has_surely_stopped(change: object, says: str) 
 
 
 def living_owner() -> Scene:
-    """A sends its heartbeat, and was told to run the guest no more."""
-    scene = ordered().silent(A, 0.5)
+    """A sends its heartbeat, and was told to run the guest no more. Its disk is dead."""
+    scene = dead_disk(ordered().silent(A, 0.5), A)
     scene.assignment = assigned("", "NotRequested")
     scene.reports[A] = report(A, "Absent")
     return scene
@@ -135,7 +140,7 @@ def living_owner() -> Scene:
 def test_a_living_owner_must_say_that_the_guest_has_stopped(said: dict[str, Any] | None) -> None:
     """Its role may have been reported before a start that is still under way."""
     scene = living_owner()
-    scene.replicas[A] = replica(A)
+    scene.replicas[A] = replica(A, volumes={"root": {"disk": "Diskless"}})
     scene.reports = {} if said is None else {A: said}
     got = decide(scene)
     assert isinstance(got, Refusal)
@@ -147,14 +152,14 @@ def test_on_a_secondary_no_guest_runs_whether_libvirt_tells_or_not() -> None:
     scene = living_owner()
     scene.reports[A] = report(A, "Unknown")
     assert isinstance(decide(scene), Refusal)
-    scene.replicas[A] = replica(A)
+    scene.replicas[A] = replica(A, volumes={"root": {"disk": "Diskless"}})
     assert isinstance(decide(scene), Grant)
 
 
 def test_a_guest_that_was_last_on_another_mirror_is_not_waited_for() -> None:
     """It has stopped, and now names a mirror that another guest is on: no host speaks of it."""
     scene = living_owner()
-    scene.replicas[A] = replica(A)
+    scene.replicas[A] = replica(A, volumes={"root": {"disk": "Diskless"}})
     last = assigned("", "NotRequested", mirror="old")
     rival = guest("rival", mirror=KEY.name, status={"assignment": last})
     scene.more.append(rival)
@@ -166,13 +171,13 @@ def test_a_living_owner_must_say_that_it_is_secondary() -> None:
     got = decide(scene)
     assert isinstance(got, Refusal)
     assert f"{A} sends its heartbeat and is Primary; stop it first" in got.message
-    scene.replicas[A] = replica(A)
+    scene.replicas[A] = replica(A, volumes={"root": {"disk": "Diskless"}})
     assert isinstance(decide(scene), Grant)
 
 
 def test_what_an_earlier_run_reported_is_not_believed() -> None:
     scene = living_owner()
-    scene.replicas[A] = replica(A)
+    scene.replicas[A] = replica(A, volumes={"root": {"disk": "Diskless"}})
     scene.beats[A].run = "newer"
     assert isinstance(decide(scene), Refusal)
 
@@ -259,3 +264,100 @@ def test_the_first_report_counts_and_a_connection_starts_again() -> None:
     assert observe_links(seen, [down], 9.0) == seen
     up.replicas[B] = replica(B)
     assert observe_links(seen, [up.parsed_mirror()], 10.0) == {}
+
+
+# -- the better copy
+
+
+def test_the_better_copy_is_not_thrown_away_while_it_is_there() -> None:
+    got = decide(ordered().silent(A, 0.5))
+    assert isinstance(got, Refusal)
+    assert got.reason is Reason.OVERRIDE_REFUSED
+    assert f"{A} is there with every acknowledged write" in got.message
+    assert "power burjassot-1 off first" in got.message
+
+
+def test_nor_that_of_the_only_host_that_may_own_it() -> None:
+    scene = ordered()
+    scene.beats[A].silent_s = 0.5
+    scene.authority = owned_by("", eligible=only(A))
+    got = decide(scene)
+    assert isinstance(got, Refusal)
+    assert got.reason is Reason.OVERRIDE_REFUSED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.silent(A),
+        lambda s: dead_disk(s, A),
+        lambda s: s.replicas[A].update(connection="Unknown"),
+        lambda s: s.replicas[A].update(instance=instance(A, boot="older")),
+        lambda s: s.authority.update(mode="Mirrored", eligible=owned_by(A)["eligible"]),
+    ],
+    ids=["silent", "a dead disk", "DRBD does not tell", "old word", "both have everything"],
+)
+def test_it_may_be_given_up_where_it_is_not_there(change: object) -> None:
+    scene = living_owner()
+    scene.replicas[A] = replica(A, connected=False)
+    assert callable(change)
+    change(scene)
+    got = decide(scene)
+    assert not (isinstance(got, Refusal) and got.reason is Reason.OVERRIDE_REFUSED)
+
+
+def test_a_copy_that_cannot_be_read_is_nothing_to_go_on_with() -> None:
+    got = decide(dead_disk(ordered(), B))
+    assert isinstance(got, Refusal)
+    assert got.reason is Reason.OVERRIDE_REFUSED
+    assert "no copy that can be read" in got.message
+
+
+class TestAdvice:
+    """What a person reads out of the message is never the worse copy."""
+
+    def message(self, *, owner_is_back: bool, dead: tuple[str, ...]) -> str:
+        scene = ordered()
+        del scene.mirror["override"]
+        if owner_is_back:
+            scene.beats[A].silent_s, scene.beats[A].boot = 0.5, "newer"
+            scene.replicas[A] = replica(A, connected=False, marker={"reason": "LocalDiskFailed"})
+            scene.replicas[A]["instance"] = instance(A, boot="newer")
+        for host in dead:
+            dead_disk(scene, host)
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        return decision.message
+
+    def test_the_owner_is_lost(self) -> None:
+        assert f"spec.override: {{host: {B}," in self.message(owner_is_back=False, dead=())
+
+    def test_the_owner_is_back_and_the_other_disk_is_dead(self) -> None:
+        message = self.message(owner_is_back=True, dead=(B,))
+        assert f"spec.override: {{host: {A}," in message
+        assert f"host: {B}" not in message
+
+    @pytest.mark.parametrize(
+        ("owner_is_back", "dead", "says"),
+        [
+            (True, (), "Bring the replication link back"),
+            (True, (A, B), f"Bring {A} back"),
+            (False, (B,), f"Bring {A} back"),
+        ],
+    )
+    def test_nothing_is_to_be_given_up(
+        self, owner_is_back: bool, dead: tuple[str, ...], says: str
+    ) -> None:
+        message = self.message(owner_is_back=owner_is_back, dead=dead)
+        assert says in message
+        assert "spec.override" not in message
+
+    def test_what_it_says_works(self) -> None:
+        """The order to go on with the rebooted owner's copy is carried out."""
+        scene = dead_disk(ordered(host=A), B)
+        scene.beats[A].silent_s, scene.beats[A].boot = 0.5, "newer"
+        scene.replicas[A] = replica(A, connected=False, marker={"reason": "LocalDiskFailed"})
+        scene.replicas[A]["instance"] = instance(A, boot="newer")
+        got = decide(scene)
+        assert isinstance(got, Grant)
+        assert got.authority.may_own(A)

@@ -21,7 +21,7 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import handler, procedures
+from tandem_actuator.core import handler, procedures, stopping
 from tandem_actuator.core.handler import exit_code
 from tandem_actuator.core.model import (
     Connection,
@@ -416,7 +416,7 @@ def test_no_guest_is_stopped_unread_or_by_an_order_of_the_past() -> None:
     past = fx.MirrorRead(mirror(authority(B, epoch=4)), "r1", known.record)
     for read in (past, fx.Unreachable("away")):
         outside = Outside(known.mirror, known.drbd, script={fx.ReadMirror: [read]})
-        play(procedures.shut_down(known), outside)
+        play(stopping.shut_down(known), outside)
         assert outside.names == ["ReadMirror"]
 
 

@@ -18,7 +18,7 @@ from sim.builders import (
     view,
 )
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import procedures
+from tandem_actuator.core import stopping
 from tandem_actuator.core.decide import Decision, Start, Stay, Task, decide
 from tandem_actuator.core.guest_rules import DATA_AWAY_AFTER_S
 from tandem_actuator.core.model import Connection, Disk, DomainState, DrbdState, Role, View
@@ -124,7 +124,7 @@ class TestWithoutData:
         assert task(at(running(frozen(), frozen_since_s=LONG_AGO))) is Task.SHUT_DOWN
 
     def play(self, outside: Outside) -> fx.Finished:
-        return play(procedures.pull_plug_without_data(running(WITHOUT_DATA)), outside)
+        return play(stopping.pull_plug_without_data(running(WITHOUT_DATA)), outside)
 
     def test_what_is_in_flight_is_let_go_once_it_was_killed(self) -> None:
         script: dict[type, list[fx.Outcome]] = {fx.DestroyGuest: [HELD_BY_THE_KERNEL]}

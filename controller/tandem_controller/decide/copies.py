@@ -1,0 +1,75 @@
+"""Which copy of a mirror is the better one, and which could be gone on with: for overrides.
+
+What people are advised to give up, and what they may give up, is decided here alone. Pure. Called
+by ``override`` and by what says why a guest is not started.
+"""
+
+from tandem_api.authority import Mode
+from tandem_api.mirror import Mirror, OverrideRequest
+from tandem_api.reasons import Reason
+from tandem_controller.decide.hosts import rebooted
+from tandem_controller.decide.model import NOT_UP, Refusal, World
+from tandem_controller.decide.placement import override_hint
+
+READABLE = frozenset({"UpToDate", "Consistent", "Outdated"})
+"""Disks that hold some state of the whole volume, if perhaps an old one."""
+
+
+def better(mirror: Mirror) -> str:
+    """The host that alone has every acknowledged write, as the authority says; empty if none."""
+    authority = mirror.status.authority
+    if authority is None or not authority.initialised:
+        return ""
+    if authority.mode is Mode.STANDALONE:
+        return authority.owner
+    able = [replica.host for replica in mirror.spec.replicas if authority.may_own(replica.host)]
+    return able[0] if len(able) == 1 else ""
+
+
+def reachable(mirror: Mirror, host: str, world: World) -> bool:
+    """Whether this host is heard and says that its copy can be read."""
+    view, report = world.hosts.get(host), mirror.status.replicas.get(host)
+    if view is None or report is None or not view.fresh or rebooted(view, report.instance):
+        return False
+    if report.connection in NOT_UP:
+        return False
+    names = {volume.name for volume in mirror.spec.volumes}
+    readable = {name for name, volume in report.volumes.items() if volume.disk in READABLE}
+    return names <= readable
+
+
+def advice(mirror: Mirror, target: str, world: World) -> str:
+    """What a person can do if ``target`` may lack writes; never to give up the better copy."""
+    authority, owner = mirror.status.authority, mirror.peer_of(target)
+    assert authority is not None
+    here, there = (reachable(mirror, host, world) for host in (target, owner))
+    if here and there:
+        return "Bring the replication link back: then they find out by themselves who is current"
+    if here:
+        return f"To accept that, set on the mirror: {override_hint(target, authority.epoch)}"
+    if there:
+        return (
+            f"{target} is not there. To go on with what {owner} has, whatever {target} wrote, set"
+            f" on the mirror: {override_hint(owner, authority.epoch)}"
+        )
+    return f"Bring {owner} back"
+
+
+def worse(mirror: Mirror, order: OverrideRequest, world: World) -> Refusal | None:
+    """Why a person's order would throw the better copy away, although that is there; or None."""
+    best = better(mirror)
+    if best not in ("", order.host) and reachable(mirror, best, world):
+        return Refusal(
+            Reason.OVERRIDE_REFUSED,
+            f"{best} is there with every acknowledged write, which {order.host} may lack. Remove"
+            f" spec.override, and start the guest on {best}; or, if those writes shall go, power"
+            f" {best} off first",
+        )
+    view, report = world.hosts.get(order.host), mirror.status.replicas.get(order.host)
+    known = view is not None and view.fresh and report is not None and bool(report.volumes)
+    if known and not reachable(mirror, order.host, world):
+        return Refusal(
+            Reason.OVERRIDE_REFUSED,
+            f"{order.host} has no copy that can be read, so there is nothing to go on with there",
+        )
+    return None
