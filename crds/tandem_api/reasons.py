@@ -78,6 +78,7 @@ class Reason(StrEnum):
     PROMOTING = "Promoting"
     DEMOTING = "Demoting"
     DATA_UNREACHABLE = "DataUnreachable"
+    GUEST_PAUSED = "GuestPaused"
     STARTING = "Starting"
     STOPPING = "Stopping"
     DESTROYING = "Destroying"

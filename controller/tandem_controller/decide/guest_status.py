@@ -33,14 +33,24 @@ from tandem_controller.decide.model import (
 )
 from tandem_controller.decide.phases import MOVES, Phase, is_takeover
 from tandem_controller.decide.placement import preferred_host, unusable_replica
+from tandem_controller.decide.takeover import proven_to_have_stopped, stop_unproven
 
 FAILURES = (
     Reason.START_FAILED,
     Reason.START_REFUSED,
+    Reason.GUEST_PAUSED,
     Reason.EFFECT_FAILED,
     Reason.METADATA_MISSING,
     Reason.FOREIGN_PRIMARY,
     Reason.SPLIT_BRAIN,
+)
+TRIES = (
+    Reason.STARTING,
+    Reason.BRINGING_UP,
+    Reason.CONNECTING,
+    Reason.DEMOTING,
+    Reason.RELEASING,
+    Reason.REJOINING,
 )
 STEPS = ("authorityWon", "promoted", "domainStarted")
 RUNNING = "Running"
@@ -52,7 +62,7 @@ def guest_status(guest: Guest, world: World, decision: Decision) -> GuestStatus:
     assignment = assignment_after(guest, world, decision)
     case = case_of(guest, world)
     phase = guest_phase(guest, assignment, case, decision, world)
-    reason, message = _why(guest, assignment, phase, decision)
+    reason, message = _why(guest, assignment, case, phase, decision)
     where = assignment.host if assignment else ""
     view = world.hosts.get(where)
     protection = _protection(case, where) if case else _no_mirror(guest)
@@ -135,7 +145,7 @@ def _stopping(guest: Guest, assignment: Assignment, case: Case | None) -> Phase:
         view = case.view(host) if case else None
         owner = case.authority.owner if case else ""
         if view is not None and view.freshness in (Freshness.LOST, Freshness.NEVER):
-            if owner == host:
+            if case is not None and owner == host and not proven_to_have_stopped(case):
                 return Phase.UNKNOWN
             continue
         if not has_stopped(report, assignment):
@@ -154,11 +164,18 @@ def _assigned_phase(guest: Guest, assignment: Assignment, case: Case | None, wor
         return Phase.UNKNOWN
     if case is not None and report is not None and runs(report, view, case.authority.owner):
         return Phase.RUNNING
-    if report is not None and report.reason in FAILURES:
+    if report is not None and _has_failed(guest, assignment, report):
         return Phase.FAILED
     if assignment.reason in MOVES:
         return Phase.MOVING
     return Phase.TAKING_OVER if is_takeover(assignment.proof) else Phase.STARTING
+
+
+def _has_failed(guest: Guest, assignment: Assignment, report: GuestReport) -> bool:
+    """Whether its host cannot get on with it. Another try of the same order is no news yet."""
+    same = report.assignment_serial == assignment.serial
+    tries_again = same and guest.status.phase == Phase.FAILED and report.reason in TRIES
+    return report.reason in FAILURES or tries_again
 
 
 def runs(report: GuestReport, view: HostView, owner: str) -> bool:
@@ -169,9 +186,15 @@ def runs(report: GuestReport, view: HostView, owner: str) -> bool:
 
 
 def _why(
-    guest: Guest, assignment: Assignment | None, phase: Phase, decision: Decision
+    guest: Guest,
+    assignment: Assignment | None,
+    case: Case | None,
+    phase: Phase,
+    decision: Decision,
 ) -> tuple[str, str]:
     """The decision's reason, or that of the host which cannot get on with it."""
+    if phase is Phase.UNKNOWN and case is not None and assignment and not assignment.host:
+        return decision.reason, f"{decision.message}, but {stop_unproven(case)}"
     if isinstance(decision, Keep | Blocked) and phase in (Phase.BLOCKED, Phase.UNKNOWN):
         return decision.reason, decision.message
     if decision.reason is Reason.START_REFUSED and isinstance(decision, Keep):

@@ -48,6 +48,7 @@ def _both_up_to_date(mirror: Mirror, report: ReplicaReport) -> bool:
         return False
     return all(
         (volume.disk, volume.peer_disk) == (UP_TO_DATE, UP_TO_DATE)
+        and not volume.out_of_sync_bytes  # DRBD calls them current, and knows that they differ
         for volume in report.volumes.values()
     )
 
@@ -105,7 +106,8 @@ def incomplete(mirror: Mirror, host: str, world: World) -> Refusal | None:
         return Refusal(Reason.NOT_CONNECTED, "the replicas are not connected")
     report = reports(mirror, world).get(host)
     names = {volume.name for volume in mirror.spec.volumes}
-    good = {name for name, v in report.volumes.items() if v.disk == UP_TO_DATE} if report else set()
+    volumes = report.volumes.items() if report else ()
+    good = {n for n, v in volumes if v.disk == UP_TO_DATE and not v.out_of_sync_bytes}
     if names <= good:
         return None
     return Refusal(Reason.RESYNCING, f"{host}'s replica is not up to date")

@@ -60,6 +60,7 @@ from tandem_controller.decide.model import (
 from tandem_controller.decide.override import Grant, override
 from tandem_controller.decide.setup import set_up
 from tandem_controller.decide.site_status import host_status, site_status
+from tandem_controller.decide.takeover import proven_to_have_stopped
 
 
 def plan(snapshot: Snapshot) -> Plan:
@@ -187,7 +188,9 @@ def _may_go(guest: Guest, world: World) -> bool:
         view = world.hosts.get(host)
         # A lost host that owns nothing has stopped: somebody else was let have the mirror.
         gone = view is None or view.freshness in (Freshness.LOST, Freshness.NEVER)
-        if not (gone and host != owner) and not has_stopped(report, assignment):
+        if gone and (host != owner or (case and proven_to_have_stopped(case))):
+            continue
+        if not has_stopped(report, assignment):
             return False
     return not owner or _keeps_it(owner, guest, world)
 

@@ -173,6 +173,22 @@ def fencing_proof(authority: Authority, host: str, view: HostView | None) -> Fen
     return _by_lease(authority, view)
 
 
+def proven_to_have_stopped(case: Case) -> bool:
+    """Whether the owner's instance has certainly stopped, without any wait that a taker counts."""
+    owner = case.authority.owner
+    proof = fencing_proof(case.authority, owner, case.view(owner))
+    return isinstance(proof, FencingProof) and proof.kind is not ProofKind.LEASE_LOST
+
+
+def stop_unproven(case: Case) -> str:
+    """What to tell of an owner that is lost and was told to stop its guest."""
+    owner = case.authority.owner
+    view = case.view(owner)
+    if view is None:
+        return f"there is no host {owner}, so nothing proves that it has stopped"
+    return _needs_proof(case.authority, view, f"{silence(view)}, so it has not been told").message
+
+
 def _fenced(authority: Authority, host: str) -> bool:
     """Whether the owner's instance itself said that it has stopped everything."""
     record = authority.fenced.get(host)

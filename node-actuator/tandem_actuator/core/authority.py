@@ -461,7 +461,8 @@ def degrade(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     """Say Standalone as soon as the peer's disk is not current, although DRBD asked nobody.
 
     DRBD freezes and asks only when a connected, current peer is lost. When the peer's disk fails
-    or is being resynchronised, it goes on alone without a word.
+    or is being resynchronised, it goes on alone without a word. And it may call both current and
+    know, as after a verification, that they differ: then the peer is copied to once more.
     """
     authority = mirror.status.authority
     hold = held(mirror, facts.record)
@@ -471,7 +472,10 @@ def degrade(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
     if authority.mode is not Mode.MIRRORED:
         return Settled(authority)
-    if not isinstance(facts.drbd, DrbdState) or facts.drbd.in_sync or not facts.drbd.own_up_to_date:
+    drbd = facts.drbd
+    if not isinstance(drbd, DrbdState) or not drbd.own_up_to_date:
+        return Refusal(Reason.STEADY, "nothing to say")
+    if drbd.in_sync and not drbd.out_of_sync_bytes:
         return Refusal(Reason.STEADY, "nothing to say")
     return Proposal(_standalone(authority, facts, request_id, Reason.PEER_DISK_NOT_UP_TO_DATE))
 

@@ -257,6 +257,8 @@ def _degrade(view: View, now_s: float, wall: str) -> Decision | None:
     verdict = rules.degrade(view.mirror, procedures.facts_of(view), "")
     if not isinstance(verdict, Proposal):
         return None
+    if drbd.in_sync and now_s - (view.in_sync_since_s or now_s) < COPY_FORGOTTEN_AFTER_S:
+        return None
     return Start(
         Task.DEGRADE,
         Reason.PEER_DISK_NOT_UP_TO_DATE,

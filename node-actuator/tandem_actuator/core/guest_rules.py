@@ -9,6 +9,7 @@ from tandem_actuator.core import authority as rules
 from tandem_actuator.core import procedures, stopping
 from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import Decision, Start, Stay, Task, drbd_of
+from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DomainState, DrbdState, Role, View
 from tandem_api.reasons import Reason
 
@@ -104,6 +105,12 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
         )
     if view.domain is DomainState.UNKNOWN and not view.starting:
         return UNTOLD
+    if view.domain is DomainState.PAUSED and not view.starting:
+        return Stay(
+            Reason.GUEST_PAUSED,
+            f"libvirt says that the guest is paused on {view.host}: somebody suspended it, or QEMU"
+            f" did on an error of its disk. Look why, then: virsh resume {domain_name(guest)}",
+        )
     if view.guest_may_run:
         return Stay(Reason.RUNNING, "running")
     obstacle = _not_now(view) or _resting(view, now_s)

@@ -18,6 +18,8 @@ from tandem_api.timing import DEFAULT
 
 from .outside import Outside, play
 
+NOW = 1000.0
+
 
 def test_a_marker_stays() -> None:
     known = view(authority(B), drbd())
@@ -131,3 +133,16 @@ def test_a_guest_that_lives_on_the_link_keeps_it(
     """LEFT is a look at a connected, Secondary peer: on the link it may run throughout."""
     known = view(standalone(), LEFT, domain=DomainState.RUNNING, **changes)
     assert may_lose_link(known, sent_at_s, 1000.0) is may
+
+
+def test_an_owner_says_that_the_other_side_differs_before_anything_depends_on_it() -> None:
+    """In Mirrored, as after a verification: then it is copied again, which needs Standalone."""
+    differs = drbd(Role.PRIMARY, out_of_sync_bytes=4096)
+    known = view(authority(), differs, domain=DomainState.RUNNING, in_sync_since_s=NOW - 60)
+    decision = decide(known, NOW, "now")
+    assert isinstance(decision, Start)
+    assert decision.task is Task.DEGRADE
+    early = replace(known, in_sync_since_s=NOW - COPY_FORGOTTEN_AFTER_S + 0.1)
+    assert not isinstance(decide(early, NOW, "now"), Start)
+    same = replace(known, drbd=drbd(Role.PRIMARY))
+    assert not isinstance(decide(same, NOW, "now"), Start)

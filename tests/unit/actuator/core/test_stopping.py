@@ -159,3 +159,11 @@ class TestWithoutData:
             outside = Outside(mirror(authority()), WITHOUT_DATA, script={fx.ReadMirror: [read]})
             self.play(outside)
             assert outside.names == ["ReadMirror"]
+
+
+def test_a_paused_guest_does_not_run() -> None:
+    paused = replace(running(drbd(Role.PRIMARY), assigned=A), domain=DomainState.PAUSED)
+    decision = at(paused)
+    assert stays(decision) is Reason.GUEST_PAUSED
+    assert "virsh resume ns.g" in decision.message
+    assert stays(at(replace(paused, starting=True))) is Reason.RUNNING

@@ -1,0 +1,123 @@
+"""What hosts say of guests and replicas, and what people are shown of it."""
+
+from typing import Any
+
+import pytest
+
+from tandem_api.guest import GuestStatus
+from tandem_api.meta import FINALIZER, condition
+from tandem_api.reasons import Reason
+from tandem_controller.decide.guest_status import guest_status
+from tandem_controller.decide.guests import decide
+from tandem_controller.decide.mirrors import in_sync, redundancy
+from tandem_controller.decide.model import Keep, WriteFinalizers
+from tandem_controller.decide.phases import Phase
+
+from .scenes import A, B, Scene, assigned, instance, moving, report
+
+
+def status_of(scene: Scene) -> GuestStatus:
+    guest, world = scene.parsed_guest(), scene.world()
+    return guest_status(guest, world, decide(guest, world))
+
+
+class TestReplicasThatAreKnownToDiffer:
+    """DRBD calls both current and has bits for what one lacks, as after a verification."""
+
+    def differing(self, host: str) -> Scene:
+        scene = moving()
+        scene.replicas[host]["volumes"]["root"]["outOfSyncBytes"] = 4096
+        return scene
+
+    @pytest.mark.parametrize("host", [A, B])
+    def test_are_not_in_sync(self, host: str) -> None:
+        scene = self.differing(host)
+        assert in_sync(scene.parsed_mirror(), scene.world()) is False
+        refusal = redundancy(scene.parsed_mirror(), scene.world())
+        assert refusal is not None
+        assert refusal.reason is Reason.RESYNCING
+        assert status_of(scene).protected == "False"
+
+    def test_are_not_moved_onto(self) -> None:
+        assert isinstance(self.differing(A).decide(), Keep)
+
+    def test_not_off_a_failed_disk_either(self) -> None:
+        scene = self.differing(B)
+        scene.sites = {"burjassot": {}, "tarongers": {}}
+        scene.replicas[A]["volumes"]["root"].update(disk="Diskless")
+        assert isinstance(scene.decide(), Keep)
+
+
+class TestPaused:
+    def paused(self) -> Scene:
+        scene = Scene()
+        message = f"libvirt says that the guest is paused on {A}"
+        scene.reports = {A: {**report(A, "Paused"), "reason": "GuestPaused", "message": message}}
+        return scene
+
+    def test_it_has_failed_and_why_is_said(self) -> None:
+        status = status_of(self.paused())
+        assert (status.phase, status.reason) == (Phase.FAILED, Reason.GUEST_PAUSED)
+        assert "is paused" in status.message
+        running = condition(status.conditions, "Running")
+        assert running is not None
+        assert (running.status, running.reason) == ("False", Reason.GUEST_PAUSED)
+
+
+class TestTriesAgain:
+    @pytest.mark.parametrize(
+        ("before", "serial", "phase"),
+        [
+            ("Failed", 3, Phase.FAILED),
+            ("Starting", 3, Phase.STARTING),
+            ("Failed", 2, Phase.STARTING),
+        ],
+        ids=["a try after a failure", "a first try", "an earlier order's"],
+    )
+    def test_a_phase_does_not_flap(self, before: str, serial: int, phase: Phase) -> None:
+        scene = Scene(reports={A: report(A, "Absent", serial=serial, reason="Starting")})
+        scene.status = {"phase": before}
+        assert status_of(scene).phase == phase
+
+
+class TestDeletedBesideALostHost:
+    """The owner's host is lost, failover was Manual, and the guest is deleted."""
+
+    def deleted(self, **of_host: Any) -> Scene:
+        scene = Scene().lost()
+        scene.guest["failover"] = {"policy": "Manual"}
+        scene.metadata = {
+            "finalizers": [FINALIZER],
+            "deletionTimestamp": "2024-05-01T09:59:00Z",
+        }
+        scene.assignment = assigned("", "Deleting", serial=4)
+        scene.reports = {A: report(A, serial=3), B: report(B, "Absent", serial=4)}
+        scene.hosts[A] = of_host
+        return scene
+
+    def gone(self, scene: Scene) -> bool:
+        return any(
+            isinstance(write, WriteFinalizers) and FINALIZER not in write.finalizers
+            for write in scene.plan().urgent
+        )
+
+    def test_it_stays_while_nothing_proves_that_it_has_stopped(self) -> None:
+        scene = self.deleted()
+        assert not self.gone(scene)
+        status = status_of(scene)
+        assert status.phase == Phase.UNKNOWN
+        assert "spec.confirmedDown to boot" in status.message
+
+    def test_and_goes_once_a_person_says_so_as_the_message_asks(self) -> None:
+        scene = self.deleted(confirmedDown="boot")
+        assert self.gone(scene)
+        assert status_of(scene).phase == Phase.STOPPED
+
+    def test_or_the_host_itself_has_said_so(self) -> None:
+        scene = self.deleted()
+        assert scene.authority is not None
+        scene.authority["fenced"] = {A: {"instance": instance(A), "epoch": 7}}
+        assert self.gone(scene)
+
+    def test_a_word_about_another_boot_is_none(self) -> None:
+        assert not self.gone(self.deleted(confirmedDown="older"))
