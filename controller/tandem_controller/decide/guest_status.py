@@ -227,6 +227,10 @@ def _no_mirror(guest: Guest) -> Refusal:
 def _protection(case: Case, where: str) -> Refusal | None:
     """Why no other host could take it over now, without loss, or None if one could."""
     here = case.authority.owner or where
+    problems = case.world.problems_of(case.guest)
+    if problems:
+        # It goes on as it was started. The other host would have to start it as it is written.
+        return Refusal(Reason.SPEC_INVALID, f"the other host could not start it: {problems[0]}")
     refusal = mirrors.redundancy(case.mirror, case.world)
     if refusal is not None or not here:
         return refusal

@@ -64,6 +64,21 @@ class TestPaused:
         assert (running.status, running.reason) == ("False", Reason.GUEST_PAUSED)
 
 
+class TestABadEdit:
+    """It goes on as it was started, but nobody could start it as it is written now."""
+
+    def test_protects_nothing_and_stops_nothing(self) -> None:
+        scene = Scene()
+        scene.guest["domain"] = {"memory": "1Gi", "disks": [{"volume": "no-such-volume"}]}
+        assert scene.world().problems_of(scene.parsed_guest())
+        status = status_of(scene)
+        assert (status.phase, status.protected) == (Phase.RUNNING, "False")
+        protected = condition(status.conditions, "Protected")
+        assert protected is not None
+        assert protected.reason == Reason.SPEC_INVALID
+        assert "no-such-volume" in protected.message
+
+
 class TestTriesAgain:
     @pytest.mark.parametrize(
         ("before", "serial", "phase"),
