@@ -17,6 +17,7 @@ from tandem_api.mirror import Protocol
 from tandem_api.reasons import Reason
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.conditions import moment
+from tandem_controller.decide.copies import reachable
 from tandem_controller.decide.hosts import unfit
 from tandem_controller.decide.mirrors import failed_volumes, incomplete, redundancy
 from tandem_controller.decide.model import Assign, Blocked, Case, Keep, Refusal
@@ -66,6 +67,8 @@ def _off_no_data(case: Case, owner: str, target: str) -> Assign | Blocked:
     """
     why = f"{owner} has neither its own disk nor the link to {target}"
     obstacle = _manual(case) or _not_ready(case, target) or _invalid(case) or _lacks(case, target)
+    if ordered(case, target):
+        why, obstacle = f"{why}, and spec.override gives it to {target}", None
     if obstacle is None:
         return Assign(target, Reason.LOCAL_DISK_FAILED, f"It moves from {owner} to {target}: {why}")
     return Blocked(
@@ -91,8 +94,21 @@ def _lacks(case: Case, target: str) -> Refusal | None:
     return Refusal(
         Reason.NOT_ELIGIBLE,
         f"it may lack acknowledged writes ({authority.mode} at epoch {authority.epoch}, protocol"
-        f" {protocol}). To give those up set spec.running to false, once it has stopped set on the"
-        f" mirror {override_hint(target, authority.epoch)}, and then spec.running to true",
+        f" {protocol}). To give those up set on the mirror:"
+        f" {override_hint(target, authority.epoch)}",
+    )
+
+
+def ordered(case: Case, target: str) -> bool:
+    """Whether a person has given the mirror to this host, and its owner's copy is of no use: then
+    the owner stops, as the order waits for that.
+    """
+    order = case.mirror.spec.override
+    return (
+        order is not None
+        and order.accept_data_loss
+        and (order.host, order.epoch) == (target, case.authority.epoch)
+        and not reachable(case.mirror, case.authority.owner, case.world)
     )
 
 
@@ -152,6 +168,8 @@ def cannot_go_on(case: Case, target: str) -> Refusal | None:
     While the old host stops, less is needed than to begin: it keeps the mirror until it released.
     """
     authority = case.authority
+    if ordered(case, target):
+        return unfit(case.view(target), target)
     if authority.mode is not Mode.MIRRORED or not authority.may_own(target):
         return Refusal(
             Reason.RESYNCING, f"{target} no longer has every write (epoch {authority.epoch})"

@@ -222,6 +222,43 @@ def test_or_people_hear_why_not_and_what_they_can_do(change: object, says: str) 
     assert "Bring one of them back" in decision.message
 
 
+def overridden() -> Scene:
+    """The owner wrote alone before its disk failed; a person gives up what only it has."""
+    scene = without_data()
+    scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+    order = {"host": B, "epoch": 7, "acceptDataLoss": True, "by": "maria"}
+    scene.mirror["override"] = order
+    return scene
+
+
+def test_a_persons_order_is_carried_out_as_the_message_says() -> None:
+    """The guest stands still, so nobody has to stop it first: it is told to go there at once."""
+    scene = overridden()
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+    scene.assignment = assigned(B, decision.reason)
+    scene.replicas[A].update(reason="Steady", role="Secondary")
+    assert isinstance(scene.decide(), Keep)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.mirror["override"].update(epoch=6),
+        lambda s: s.mirror["override"].update(host=A),
+        lambda s: s.replicas[A]["volumes"]["root"].update(disk="UpToDate"),
+    ],
+    ids=["another epoch", "another host", "its copy is there"],
+)
+def test_no_other_order_stops_it(change: object) -> None:
+    scene = overridden()
+    assert callable(change)
+    change(scene)
+    decision = scene.decide()
+    assert not (isinstance(decision, Assign) and decision.host == B)
+
+
 def test_what_it_said_before_it_booted_moves_nothing() -> None:
     scene = without_data()
     scene.replicas[A]["instance"] = instance(A, boot="older")
