@@ -48,7 +48,7 @@ class TestStart:
     async def test_one_that_failed_is_over(self, host: Noted) -> None:
         host.during["start"] = lambda: fail(CommandFailed("no memory"))
         outcome = await host.driver.perform(host.unit, fx.StartGuest(1000.0))
-        assert outcome == fx.Failed("no memory")
+        assert outcome == fx.Failed("no memory", refused=True)
         assert (host.unit.domain, host.unit.starting) == (DomainState.ABSENT, False)
 
     @pytest.mark.parametrize(
@@ -227,4 +227,4 @@ class TestDestroy:
     async def test_when_it_was_asked_to_stop_is_known(self, host: Noted) -> None:
         host.during["shutdown"] = lambda: host.clock.advance(1.0)
         await host.driver.perform(host.unit, fx.ShutDownGuest())
-        assert host.unit.shutdown_sent_at_s == 1001.0
+        assert host.unit.shutdown_sent_at_s == 1000.0
