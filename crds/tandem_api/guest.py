@@ -334,6 +334,8 @@ class GuestReport(Model):
 
     ``refused_start``: why it could not be started here, tried several times. It is forgotten once
     the guest was edited or is assigned here again, or this host's libvirt or actuator restarted.
+
+    No ``hardware``: an actuator that does not know of it.
     """
 
     instance: str = ""
@@ -344,6 +346,7 @@ class GuestReport(Model):
     message: str = ""
     steps: dict[str, str] = {}
     refused_start: str = ""
+    hardware: HardwareReport | None = None
 
 
 class Takeover(Model):

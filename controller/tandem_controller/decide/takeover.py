@@ -123,7 +123,11 @@ def _gone_though_connected(case: Case, report: ReplicaReport) -> bool:
 
 
 def _no_marker(case: Case, target: str) -> Refusal | None:
-    return unusable_replica(case, target)
+    refusal = unusable_replica(case, target)
+    if refusal is None or refusal.reason is not Reason.MARKED_STALE:
+        return refusal
+    what_to_do = advice(case.mirror, target, case.world)
+    return Refusal(refusal.reason, f"{_owner_silence(case)}, and {refusal.message}. {what_to_do}")
 
 
 def _stopped(case: Case, target: str) -> Refusal | None:

@@ -200,7 +200,7 @@ def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
     found = yield InspectMetadata()
     if isinstance(found, Failed):
         return failed("looking at the backing devices", found)
-    if not isinstance(found, MetadataRead) or found.metadata is Metadata.UNKNOWN:
+    if not isinstance(found, MetadataRead) or Metadata.UNKNOWN in found.metadata.values():
         return Finished(
             Reason.UNKNOWN_STATE,
             "whether the backing devices carry DRBD metadata is not known",
@@ -215,15 +215,9 @@ def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
         return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
     authority = read.mirror.status.authority
     if authority is None or authority.initialised or view.record.attached:
-        return Finished(
-            Reason.METADATA_MISSING,
-            f"the backing device on {view.host} has no DRBD metadata although the mirror has been"
-            " in use: wrong or replaced disk? To give it a new, empty replica run: drbdadm"
-            f" create-md {view.mirror.drbd_name}",
-            progress=False,
-            failed=True,
-        )
-    made = yield CreateMetadata()
+        message = _metadata_missing(view, missing)
+        return Finished(Reason.METADATA_MISSING, message, progress=False, failed=True)
+    made = yield CreateMetadata(missing)
     return failed("create-md", made) if isinstance(made, Failed) else None
 
 

@@ -126,4 +126,5 @@ def guest_report(
         message=message,
         steps=dict(steps),
         refused_start=view.refusals.why if view.refusals else "",
+        hardware=hardware,
     )
