@@ -20,6 +20,7 @@ from tandem_actuator.core.decision import (
 )
 from tandem_actuator.core.diverged import has_diverged, may_discard
 from tandem_actuator.core.guest_rules import (
+    UNTOLD,
     let_go,
     overdue_guest,
     start,
@@ -30,6 +31,7 @@ from tandem_actuator.core.guest_rules import (
 from tandem_actuator.core.model import (
     Connection,
     Disk,
+    DomainState,
     DrbdUnknown,
     NotConfigured,
     Role,
@@ -41,6 +43,8 @@ from tandem_api.reasons import Reason
 
 REFUSALS = 2
 """So often a replica that stands alone is connected before it counts as diverged."""
+LIBVIRT_COMES_S = 15.0
+"""So long after a boot libvirtd may just be coming up."""
 ASK_AGAIN_AFTER_S = 3.0
 """DRBD's own question takes a moment to get here: kernel, drbdadm, fence-peer, socket."""
 COPY_FORGOTTEN_AFTER_S = 5.0
@@ -84,9 +88,17 @@ def _epoch_behind(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _unknown(view: View, now_s: float, wall: str) -> Decision | None:
-    """What libvirt does not tell holds up only what concerns the guest."""
+    """What libvirt does not tell holds up only what concerns the guest.
+
+    But a host that has just booted waits a while for it, so as not to be current before it can
+    start anything.
+    """
     if isinstance(view.drbd, DrbdUnknown):
         return Stay(Reason.UNKNOWN_STATE, f"DRBD does not tell its state: {view.drbd.message}")
+    since_s = view.link_lost_at_s
+    new = isinstance(view.drbd, NotConfigured) and since_s is not None
+    if new and view.domain is DomainState.UNKNOWN and now_s - (since_s or 0.0) < LIBVIRT_COMES_S:
+        return UNTOLD
     return None
 
 

@@ -329,13 +329,21 @@ def claim_and_start(view: View) -> Procedure:
 
 
 def _tried(claimed_at_s: float) -> Generator[Effect, Outcome, Outcome]:
-    """The last of so many tries to start the guest."""
+    """The last of so many tries to start the guest.
+
+    Refused by libvirt only where the device is still Primary: a fence that ends late demotes it.
+    """
     started = yield StartGuest(claimed_at_s)
-    for pause_s in START_PAUSES_S:
+    for pause_s in (*START_PAUSES_S, None):
         if not (isinstance(started, Failed) and started.refused):
-            break
-        yield Wait(pause_s)
-        started = yield StartGuest(claimed_at_s)
+            return started
+        fresh = yield QueryDrbd()
+        drbd = fresh.drbd if isinstance(fresh, DrbdRead) else None
+        if not (isinstance(drbd, DrbdState) and drbd.role is Role.PRIMARY):
+            return replace(started, refused=False)
+        if pause_s is not None:
+            yield Wait(pause_s)
+            started = yield StartGuest(claimed_at_s)
     return started
 
 

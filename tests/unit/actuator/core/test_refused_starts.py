@@ -9,7 +9,7 @@ from tandem_actuator.core import effects as fx
 from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import Decision, Start, Stay, Task, decide
 from tandem_actuator.core.guest_rules import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_S
-from tandem_actuator.core.model import Refusals, View
+from tandem_actuator.core.model import Refusals, Role, View
 from tandem_actuator.core.report import guest_report
 from tandem_api.reasons import Reason
 
@@ -31,7 +31,11 @@ def refused(rounds: int, ago_s: float, *, serial: int = 1) -> View:
 
 class TestOneClaim:
     def start(self, *answers: fx.Outcome) -> tuple[fx.Finished, Outside]:
-        outside = Outside(mirror(authority("")), drbd(), script={fx.StartGuest: list(answers)})
+        script: dict[type, list[fx.Outcome]] = {
+            fx.StartGuest: list(answers),
+            fx.QueryDrbd: [fx.DrbdRead(drbd(), 1000.0, None)],
+        }
+        outside = Outside(mirror(authority("")), drbd(Role.PRIMARY), script=script)
         return play(procedures.claim_and_start(view(authority(""), drbd())), outside), outside
 
     def test_is_good_for_three_tries(self) -> None:
@@ -44,7 +48,14 @@ class TestOneClaim:
     def test_until_one_works(self) -> None:
         finished, outside = self.start(REFUSED, fx.Done())
         assert finished.reason is Reason.STARTING
-        assert outside.names[-3:] == ["StartGuest", "Wait", "StartGuest"]
+        assert outside.names[-4:] == ["StartGuest", "QueryDrbd", "Wait", "StartGuest"]
+
+    def test_but_not_once_the_device_was_demoted_beneath_it(self) -> None:
+        """As by a fence of the last run that ended late: it must be promoted again."""
+        outside = Outside(mirror(authority("")), drbd(), script={fx.StartGuest: [REFUSED]})
+        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        assert finished.reason is Reason.START_FAILED
+        assert outside.names.count("StartGuest") == 1
 
     def test_but_no_more_once_it_may_be_worth_nothing(self) -> None:
         """Not libvirt refused it: the heartbeat has lapsed, or nobody knows how it ended."""

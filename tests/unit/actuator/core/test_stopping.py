@@ -19,9 +19,17 @@ from sim.builders import (
 )
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import stopping
-from tandem_actuator.core.decide import Decision, Start, Stay, Task, decide
+from tandem_actuator.core.decide import LIBVIRT_COMES_S, Decision, Start, Stay, Task, decide
 from tandem_actuator.core.guest_rules import DATA_AWAY_AFTER_S
-from tandem_actuator.core.model import Connection, Disk, DomainState, DrbdState, Role, View
+from tandem_actuator.core.model import (
+    Connection,
+    Disk,
+    DomainState,
+    DrbdState,
+    NotConfigured,
+    Role,
+    View,
+)
 from tandem_api.authority import Authority
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
@@ -99,6 +107,14 @@ class TestLibvirtDoesNotTell:
             record=record(owned_epoch=5, started_boot_id=HERE.boot_id),
         )
         assert stays(at(unwanted)) is Reason.UNKNOWN_STATE
+
+    def test_a_host_that_has_just_booted_waits_a_while_for_it(self) -> None:
+        new = replace(self.untold(drbd(), authority(B)), drbd=NotConfigured(NOW))
+        assert (
+            stays(at(replace(new, link_lost_at_s=NOW - LIBVIRT_COMES_S + 0.1)))
+            is Reason.UNKNOWN_STATE
+        )
+        assert task(at(replace(new, link_lost_at_s=NOW - LIBVIRT_COMES_S))) is Task.BRING_UP
 
     def test_people_hear_of_it(self) -> None:
         assert stays(at(self.untold(drbd(), authority(B)))) is Reason.UNKNOWN_STATE
