@@ -16,6 +16,7 @@ from tandem_controller.ports import KINDS, ApiUnavailable, Outside
 from tandem_controller.store import Store
 
 from .bench import STARTED_S, Bench, raw
+from .scenes import B, Scene
 
 
 class Executor:
@@ -215,3 +216,20 @@ class TestTurns:
         assert host.controller.unhealthy()
         host.written.wrote_s = host.monotonic_s()
         assert host.controller.unhealthy() == ""
+
+
+def test_a_link_is_not_counted_as_down_while_the_server_cannot_be_asked(host: Host) -> None:
+    """Its host may have said meanwhile that it is up."""
+    host.store.replace("Mirror", [ordered_mirror()])
+    host.result(host.controller.read_leases_once(), 0.1)
+    assert host.controller._snapshot().link_down_since_s != {}
+    host.run(10.0)
+    assert host.controller._snapshot().link_down_since_s == {}
+
+
+def ordered_mirror() -> dict[str, Any]:
+    """A person gives it to B, which sees its link down."""
+    scene = Scene()
+    scene.mirror = {"override": {"host": B, "epoch": 5, "acceptDataLoss": True, "by": "ana"}}
+    found = scene.unlinked().parsed_mirror().wire()
+    return {**found, "kind": "Mirror"}
