@@ -233,3 +233,19 @@ def ordered_mirror() -> dict[str, Any]:
     scene.mirror = {"override": {"host": B, "epoch": 5, "acceptDataLoss": True, "by": "ana"}}
     found = scene.unlinked().parsed_mirror().wire()
     return {**found, "kind": "Mirror"}
+
+
+def test_that_a_host_has_fallen_silent_is_planned_for_at_once(host: Host) -> None:
+    """Nothing else changes then: only time has passed."""
+    host.beat("1")
+
+    async def steady() -> None:
+        await asyncio.gather(host.controller._turn(), host.controller._read_leases())
+
+    host.play(steady(), 1.0)
+    host.beat("2")
+    host.run(1.0)
+    since_s = host.controller._leases.counts["a"].since_s
+    host.run(since_s + DEFAULT.lost_after_s + 2 * TICK_S + 0.1 - host.monotonic_s())
+    lost_s = since_s + DEFAULT.lost_after_s
+    assert [at_s for at_s in host.written.plans if at_s >= lost_s] != []
