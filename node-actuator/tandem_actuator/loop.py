@@ -22,6 +22,7 @@ from tandem_actuator.core.report import (
 )
 from tandem_actuator.core.run import (
     IDLE_INTERVAL_S,
+    Judgement,
     judge,
     lapse_must_be_judged,
     look_again_in_s,
@@ -80,6 +81,7 @@ class Actuator:
         self._libvirt_known = False
         driver.on_starting = self.guard_once
         self.heart.before_confirm = self._see_lapse
+        self.heart.watchdog_s = lambda: watchdog.timeout_s
 
     @property
     def units(self) -> list[Unit]:
@@ -202,12 +204,9 @@ class Actuator:
 
     def guard_once(self) -> None:
         """Judge every guest that may run here; feed the watchdog as far as all of them allow."""
-        now_s = self.ports.clock.boottime_s()
-        units = {unit.mirror.key: unit for unit in self.units}
-        views = (unit.view(self.node) for unit in units.values())
-        judgement = judge(views, self.node.renewal_sent_at_s, now_s)
+        judgement, now_s = self._judge(), self.ports.clock.boottime_s()
         for key in judgement.fence if self.node.guarding else ():
-            unit = units[key]
+            unit = self.cluster.units[key]
             if unit.fence_task is None or unit.fence_task.done():
                 judged_by_s = self.node.renewal_sent_at_s
                 unit.fence_task = asyncio.create_task(self._fence(unit, judged_by_s))
@@ -215,20 +214,44 @@ class Actuator:
             self.watchdog.feed_until(judgement.feed_until_s)
             self.metrics.watchdog_fed(now_s)
 
+    def _judge(self) -> Judgement:
+        now_s = self.ports.clock.boottime_s()
+        views = (unit.view(self.node) for unit in self.units)
+        return judge(views, self.node.renewal_sent_at_s, now_s)
+
     async def _keep_armed(self) -> None:
-        """Arm the watchdog, with the timeout in force, and say whether it is."""
-        timeout_s = 0
+        """Arm the watchdog, with the timeout in force, and say whether it is.
+
+        A shorter one is set as soon as it is wanted, a longer one once a heartbeat that says so is
+        confirmed. One that is refused is tried again, also while the old one is in force.
+        """
+        asked_s, said = 0, ""
         while self.watchdog_wanted:
-            wanted_s = self.node.timing.watchdog_seconds
-            if not self.watchdog.armed or timeout_s != wanted_s:
-                try:
-                    await self.watchdog.arm(wanted_s)
-                    timeout_s = wanted_s
+            wanted_s = min(self.heart.wanted().watchdog_seconds, self.node.timing.watchdog_seconds)
+            if not self.watchdog.armed or asked_s != wanted_s:
+                words = await self._arm(wanted_s)
+                asked_s = 0 if words else wanted_s
+                if words and words != said:
+                    log.error("watchdog: %s; %s", words, self._watchdog_state())
+                elif not words:
                     log.info("watchdog armed: %d s", wanted_s)
-                except PortError as error:
-                    log.error("watchdog not armed: %s", error)
+                said = words
             self.node.watchdog_armed = self.watchdog.armed
             await asyncio.sleep(0.5)
+
+    async def _arm(self, timeout_s: int) -> str:
+        """What speaks against it. A keeper that was just started has nobody's deadline yet: it is
+        told what is known at this moment, since the first looks may take longer than the timeout.
+        """
+        try:
+            await self.watchdog.arm(timeout_s, self._judge().feed_until_s)
+        except PortError as error:
+            return str(error)
+        return ""
+
+    def _watchdog_state(self) -> str:
+        in_force_s = self.watchdog.timeout_s
+        return "not armed" if in_force_s is None else f"{in_force_s} s stay in force"
 
     async def _fence(self, unit: Unit, renewal_sent_at_s: float | None) -> None:
         """Fence, after one more look: it must not be an old look alone that stops a guest.
