@@ -21,6 +21,7 @@ from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.permit import PermitFile
 from tandem_actuator.adapters.premises import LocalPremises
 from tandem_actuator.adapters.records import FileRecords
+from tandem_actuator.adapters.threads import Stores
 from tandem_actuator.adapters.watchdog_keeper import UnixKeeper
 from tandem_actuator.core.domain_xml import DomainSettings
 from tandem_actuator.driver import Ports
@@ -35,6 +36,8 @@ from tandem_kube.client import KubeClient
 log = logging.getLogger(__name__)
 
 KVM = Path("/dev/kvm")
+STORES_AT_A_TIME = 16
+"""Disks sync several files in hardly more time than one; a mass takeover has many."""
 SOCKET = "actuator.sock"
 
 
@@ -75,6 +78,7 @@ async def _outside(settings: Settings, api: KubeApi) -> Outside:
         records=FileRecords(settings.state_dir / "mirrors"),
         clock=clock,
         premises=LocalPremises(RealLibvirtd(settings.libvirt_uri)),
+        off_loop=Stores(STORES_AT_A_TIME).run,
     )
     return Outside(
         instance=instance,

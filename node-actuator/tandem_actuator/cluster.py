@@ -153,14 +153,24 @@ class Cluster:
         self._guests_changed()
 
     def _adopt_mirror(self, key: ObjectKey, mirror: Mirror) -> None:
-        try:
-            record = self.records.load(mirror.drbd_name)
-        except PortError as error:
-            log.error("%s: not touched: its durable record is unreadable: %s", key, error)
-            return
-        unit = Unit(mirror=mirror, record=record or Record(uid=mirror.metadata.uid))
+        unit = Unit(mirror=mirror, record=self._record(mirror))
+        if unit.record.unreadable:
+            log.error("%s: held: %s", key, unit.record.unreadable)
         self.units[key] = unit
         self.on_unit(unit)
+
+    def read_record_again(self, unit: Unit) -> None:
+        """One that could not be read: it may have been a moment's fault, or is mended."""
+        if unit.record.unreadable:
+            unit.record = self._record(unit.mirror)
+
+    def _record(self, mirror: Mirror) -> Record:
+        """Unreadable is not absent: the guest may run here, and is guarded."""
+        uid = mirror.metadata.uid
+        try:
+            return self.records.load(mirror.drbd_name) or Record(uid=uid)
+        except PortError as error:
+            return Record(uid=uid, unreadable=str(error))
 
     def _wake_all(self) -> None:
         for unit in self.units.values():

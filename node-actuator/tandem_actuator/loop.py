@@ -286,6 +286,7 @@ class Actuator:
         """One unit's loop: look, decide, act, again."""
         while True:
             unit.wake.clear()
+            self.cluster.read_record_again(unit)
             await self.driver.query_drbd(unit)
             progressed = await self._decide(unit)
             if not progressed:

@@ -62,7 +62,11 @@ class NodeFacts:
 
 @dataclass
 class Unit:
-    """One mirror with a replica on this host."""
+    """One mirror with a replica on this host.
+
+    ``record_unsure``: a store of the record failed, so the disk may have the one or the other.
+    ``behinds``: how many events told that the local disk was behind.
+    """
 
     mirror: Mirror
     record: Record
@@ -75,6 +79,9 @@ class Unit:
     in_sync_since_s: float | None = None
     was_behind: bool = False
     resync: Resync | None = None
+    behinds: int = 0
+    record_unsure: bool = False
+    record_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     frozen_since_s: float | None = None
     starting: bool = False
     handlers: int = 0
@@ -223,6 +230,7 @@ class Unit:
             self.link_lost_at_s = self.link_lost_wall = None
         if was_behind:
             self.was_behind = True
+            self.behinds += 1
             self.in_sync_since_s = None
         self.wake.set()
 

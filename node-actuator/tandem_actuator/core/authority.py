@@ -77,6 +77,14 @@ def held(mirror: Mirror, record: Record) -> Refusal | None:
     """Rule 2: why this mirror must not be touched, or None."""
     authority = mirror.status.authority
     name = mirror.key
+    if record.unreadable:
+        return Refusal(
+            Reason.HOLD_RECORD_UNREADABLE,
+            f"{record.unreadable}. What runs here goes on, and nothing else is touched. If it is"
+            " newer, upgrade tandem-actuator. If it is damaged and no guest runs here, stop"
+            f" tandem-actuator, run: tandem-actuator forget {mirror.drbd_name} and start it again:"
+            " this replica is then copied from the other",
+        )
     if record.uid != mirror.metadata.uid:
         return Refusal(
             Reason.HOLD_IDENTITY_CHANGED,

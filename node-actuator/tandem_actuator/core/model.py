@@ -166,7 +166,8 @@ class Record:
     authority that made it the owner, 0 if never. ``marker``: why its replica must not be promoted.
     ``attached``: whether this replica was ever part of the mirror, so that metadata that is
     missing later is a fault and not a new disk. ``started_boot_id``: the boot on which a guest was
-    last started here, noted before it is: on any other boot, none can be running.
+    last started here, noted before it is: on any other boot, none can be running. ``unreadable``:
+    why its file cannot be read; then nothing else in here is known.
     """
 
     uid: str
@@ -176,6 +177,7 @@ class Record:
     marker: Marker | None = None
     attached: bool = False
     started_boot_id: str = ""
+    unreadable: str = ""
 
 
 @dataclass(frozen=True)
@@ -258,10 +260,12 @@ class View:
         """Whether the guest may be executing here.
 
         A start that is under way counts. If libvirt does not tell, what this boot's record tells
-        counts: a guest that was never started on this boot is not running on it.
+        counts: a guest that was never started on this boot is not running on it, unless the record
+        cannot be read.
         """
         if self.starting:
             return True
         if self.domain is DomainState.UNKNOWN:
-            return self.record.started_boot_id == self.instance.boot_id
+            here = self.record.started_boot_id == self.instance.boot_id
+            return here or bool(self.record.unreadable)
         return self.domain is not DomainState.ABSENT
