@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from tandem_actuator.adapters.clock import SystemClock
@@ -52,15 +52,19 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Actuator, Metrics
     for directory in (settings.run_dir, settings.serial_dir):
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     with HostLock(settings.run_dir / "actuator.lock"):
-        client = await KubeClient.load(settings.kubeconfig, component="tandem-actuator")
-        try:
+        async with AsyncExitStack() as clients:
+            client, heart = [await _client(settings, clients) for _ in range(2)]
             metrics = Metrics()
-            api = KubeApi(client, metrics.watch_restarted)
+            api = KubeApi(client, metrics.watch_restarted, heart)
             actuator = program(await _outside(settings, api), metrics)
             async with FenceServer(settings.run_dir / SOCKET, actuator.fence_peer):
                 yield actuator, metrics
-        finally:
-            await client.close()
+
+
+async def _client(settings: Settings, clients: AsyncExitStack) -> KubeClient:
+    client = await KubeClient.load(settings.kubeconfig, component="tandem-actuator")
+    clients.push_async_callback(client.close)
+    return client
 
 
 async def _outside(settings: Settings, api: KubeApi) -> Outside:

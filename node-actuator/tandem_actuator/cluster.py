@@ -58,6 +58,7 @@ class Cluster:
         }
         self.units: dict[ObjectKey, Unit] = {}
         self._guests_listed = False
+        self._site = ""
 
     def recall(self) -> None:
         """Begin with what the last run knew: the API may be away just now."""
@@ -104,7 +105,10 @@ class Cluster:
 
     @property
     def site(self) -> str:
-        return self.me.spec.site if self.me else ""
+        """As its Host object said last. One that was deleted ends no heartbeat: guests run here."""
+        if self.me:
+            self._site = self.me.spec.site
+        return self._site
 
     def wanted_timing(self) -> Timing:
         """The timing of this host's site; the default until it is known."""

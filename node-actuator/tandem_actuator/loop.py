@@ -32,8 +32,8 @@ from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.heartbeat import Heart
 from tandem_actuator.inspection import Inspection
 from tandem_actuator.metrics import Metrics
-from tandem_actuator.ports import ApiGone, ObjectCache, Permits, PortError, Watchdog
-from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.ports import ApiGone, ApiRefused, ObjectCache, Permits, PortError, Watchdog
+from tandem_actuator.unit import NodeFacts, Refused, Unit
 from tandem_actuator.watchdog import NoWatchdog
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
@@ -276,6 +276,7 @@ class Actuator:
             unit.fence = FenceProgress(since_s=min(permission.until_s, now_s))
         finished = await self.driver.run(unit, procedures.fence(unit.view(self.node)))
         log.warning("%s: %s: %s", unit.mirror.key, finished.reason, finished.message)
+        unit.fence_ended()
         unit.wake.set()
         if finished.failed:
             await asyncio.sleep(0.3)
@@ -359,32 +360,47 @@ class Actuator:
     # report
 
     async def _report(self) -> None:
+        """What one mirror's report runs into keeps no other's from being delivered."""
         while True:
             await asyncio.sleep(REPORT_INTERVAL_S)
             for unit in self.units:
-                try:
-                    await self._report_unit(unit)
-                except ApiGone:
-                    continue
-                except PortError as error:
-                    log.warning("reports not delivered: %s", error)
-                    await asyncio.sleep(1.0)
-                    break
+                await self._delivered(unit, unit.replica_refused, self._report_replica)
+                await self._delivered(unit, unit.guest_refused, self._report_guest)
 
-    async def _report_unit(self, unit: Unit) -> None:
-        """Deliver what changed since the last delivered report."""
-        view = unit.view(self.node)
+    async def _delivered(
+        self, unit: Unit, refused: Refused, report: Callable[[Unit], Awaitable[None]]
+    ) -> None:
+        """What changed since the last delivered report, unless it was refused just now."""
+        if self.ports.clock.boottime_s() < refused.not_before_s:
+            return
+        try:
+            await report(unit)
+            refused.times = 0
+        except ApiGone:
+            return
+        except ApiRefused as error:
+            refused.again(self.ports.clock.boottime_s())
+            log.error("%s: report refused: %s", unit.mirror.key, error)
+        except PortError as error:
+            log.warning("reports not delivered: %s", error)
+            await asyncio.sleep(1.0)
+
+    async def _report_replica(self, unit: Unit) -> None:
         now_s = self.ports.clock.boottime_s()
+        view = unit.view(self.node)
         replica = replica_report(
             view, unit.reason, "", unit.link_lost_wall, now_s, unit.device_bytes
         )
-        guest = guest_report(view, unit.reason, "", unit.steps, unit.hardware)
         shown = unit.mirror.status.replicas.get(self.node.host)
         age_s = now_s - unit.replica_sent_at_s
         if replica_report_is_due(replica, unit.sent_replica, shown, age_s):
             worded = replica.model_copy(update={"message": unit.message})
             await self.ports.api.report_replica(unit.mirror.key, self.node.host, worded, shown)
             unit.sent_replica, unit.replica_sent_at_s = replica, now_s
+
+    async def _report_guest(self, unit: Unit) -> None:
+        now_s = self.ports.clock.boottime_s()
+        guest = guest_report(unit.view(self.node), unit.reason, "", unit.steps, unit.hardware)
         if guest is None or unit.guest is None:
             return
         known, age_s = unit.guest.status.hosts.get(self.node.host), now_s - unit.guest_sent_at_s

@@ -41,6 +41,12 @@ class ApiUnavailable(PortError):
     """No usable answer from the API. For a write: whether it took effect is unknown."""
 
 
+class ApiRefused(ApiUnavailable):
+    """The API server does not let this host do it, or not with this content; nothing was changed.
+    It is alive, and the same again would be refused again.
+    """
+
+
 class ApiConflict(PortError):
     """A compare-and-swap found something else; nothing was changed."""
 

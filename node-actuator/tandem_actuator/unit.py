@@ -32,6 +32,19 @@ from tandem_api.timing import Timing
 from tandem_api.validation import precedence
 
 BACKOFF_MAX_S = 8.0
+REFUSED_PAUSE_MAX_S = 60.0
+
+
+@dataclass
+class Refused:
+    """Reports that the API server refused in a row. What it refuses it will refuse again."""
+
+    times: int = 0
+    not_before_s: float = 0.0
+
+    def again(self, now_s: float) -> None:
+        self.times += 1
+        self.not_before_s = now_s + min(2.0**self.times, REFUSED_PAUSE_MAX_S)
 
 
 @dataclass
@@ -101,6 +114,8 @@ class Unit:
     sent_guest: GuestReport | None = None
     replica_sent_at_s: float = 0.0
     guest_sent_at_s: float = 0.0
+    replica_refused: Refused = field(default_factory=Refused)
+    guest_refused: Refused = field(default_factory=Refused)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     worker: asyncio.Task[None] | None = None
     hardware: HardwareReport = field(default_factory=HardwareReport)
@@ -206,12 +221,23 @@ class Unit:
         changed = domain is not self.domain
         self.domain = domain
         if domain is DomainState.ABSENT and not self.starting:
-            self.fence = None
+            if not self.is_fencing:
+                self.fence = None
             self.affirmed = self.lapses
             self.shutdown_sent_at_s = None
             if self.guest_gone:
                 self.guest = None
         return changed
+
+    @property
+    def is_fencing(self) -> bool:
+        """A fence is under way; it demotes also after the guest is gone."""
+        return self.fence_task is not None and not self.fence_task.done()
+
+    def fence_ended(self) -> None:
+        """Its procedure has. Until the guest is gone it is latched."""
+        if self.domain is DomainState.ABSENT and not self.starting:
+            self.fence = None
 
     def observe_guest(self, guest: Guest | None) -> None:
         """Take in the guest's object. One that disappears while it runs is still known here."""

@@ -108,11 +108,12 @@ class Actuator:
         self.drbd = Drbd(machine)
         self.group.told.append(self._told)
         chance = random.Random(machine.kernel.random.getrandbits(64))
-        client = KubeClient(
-            transport(self.group), "tandem-actuator", wall=machine.host.log.moment, chance=chance
+        client, heart = (
+            KubeClient(ways, "tandem-actuator", wall=machine.host.log.moment, chance=chance)
+            for ways in (transport(self.group), transport(self.group))
         )
         metrics = Metrics()
-        api = KubeApi(client, metrics.watch_restarted)
+        api = KubeApi(client, metrics.watch_restarted, heart)
         self.program = program(self._outside(api, chance), metrics, self._driver())
 
     def _told(self) -> None:
