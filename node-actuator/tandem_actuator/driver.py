@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.authority import held
 from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError, domain_name
 from tandem_actuator.core.domain_xml import render as render_domain
-from tandem_actuator.core.model import DomainState, Record
+from tandem_actuator.core.model import DomainState, DrbdState, Record
 from tandem_actuator.core.record import updated
 from tandem_actuator.core.run import may_lose_link, start_permission
 from tandem_actuator.ports import (
@@ -34,6 +35,7 @@ from tandem_actuator.ports import (
     Unseen,
 )
 from tandem_actuator.unit import NodeFacts, Unit
+from tandem_api.mirror import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,9 @@ class Ports:
     def request_id(self) -> str:
         """One that nobody else has."""
         return uuid.UUID(int=self.chance.getrandbits(128), version=4).hex
+
+
+APPLY_AGAIN_AFTER_S = 5.0
 
 
 class Driver:
@@ -126,6 +131,43 @@ class Driver:
         clock = self.ports.clock
         unit.see_lapse(self.node, clock.boottime_s())
         return unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
+
+    async def note_protocol(self, unit: Unit) -> None:
+        """Whether this replica may lack acknowledged writes, durably: a takeover may have to know
+        after the next boot, when DRBD tells only what it will use.
+        """
+        drbd, written = unit.drbd, unit.mirror.spec.protocol
+        if not isinstance(drbd, DrbdState) or held(unit.mirror, unit.record) is not None:
+            return
+        used = drbd.protocol or written
+        if used is not Protocol.C:
+            await self._update_record(unit, fx.UpdateRecord(asynchronous=True))
+        elif unit.record.asynchronous and drbd.protocol is Protocol.C and drbd.in_sync:
+            await self._update_record(unit, fx.UpdateRecord(asynchronous=False))
+
+    async def apply(self, unit: Unit) -> None:
+        """Bring the kernel in line with what is wanted, as far as that can be done in use.
+
+        Once for each run too: the one before may have ended between writing and applying.
+        """
+        now_s = self.ports.clock.boottime_s()
+        if not isinstance(unit.drbd, DrbdState) or now_s < unit.apply_not_before_s:
+            return
+        if held(unit.mirror, unit.record) is not None:
+            return
+        detection_s = self.node.detection_s
+        try:
+            text = self.resource_text(unit)
+            if text == unit.applied:
+                return
+            unit.apply_not_before_s = now_s + APPLY_AGAIN_AFTER_S
+            await self.ports.drbd.configure(unit.mirror, text)
+            await self.ports.drbd.adjust(unit.mirror)
+        except PortError as error:
+            log.warning("%s: not applied: %s", unit.mirror.key, error)
+            return
+        unit.applied, unit.applied_detection_s = text, detection_s
+        unit.wake.set()
 
     async def _inspect_metadata(self, unit: Unit) -> fx.Outcome:
         try:

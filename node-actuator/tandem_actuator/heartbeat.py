@@ -37,14 +37,20 @@ def strictest(one: Timing, other: Timing) -> Timing:
     )
 
 
-def in_force(wanted: Timing, watchdog_s: int | None) -> Timing:
-    """What others may count on: no shorter timeout than the watchdog's own.
+def in_force(wanted: Timing, watchdog_s: int | None, detection_s: float = 0.0) -> Timing:
+    """What others may count on: no shorter timeout than the watchdog's and DRBD's own.
 
     ``watchdog_s``: after which it resets, None if it is not armed; then nobody counts on it.
+    ``detection_s``: within which DRBD notices a dead link, for the slowest mirror.
     """
-    if watchdog_s is None or watchdog_s <= wanted.watchdog_seconds:
+    longer = wanted.model_copy(
+        update={
+            "watchdog_seconds": max(wanted.watchdog_seconds, watchdog_s or 0),
+            "link_detection_seconds": max(wanted.link_detection_seconds, detection_s),
+        }
+    )
+    if longer == wanted:
         return wanted
-    longer = wanted.model_copy(update={"watchdog_seconds": watchdog_s})
     lease_s = max(wanted.lease_duration_seconds, longer.lease_wait_s)
     return longer.model_copy(update={"lease_duration_seconds": lease_s})
 
@@ -70,6 +76,7 @@ class Heart:
         self._unanswered: list[Timing] = []
         self.tried = False
         self.watchdog_s: Callable[[], int | None] = lambda: None
+        self.detection_s: Callable[[], float] = lambda: 0.0
         self.on_result, self.on_confirmed = on_result, on_confirmed
         self.before_confirm: Callable[[], None] = lambda: None
 
@@ -93,7 +100,10 @@ class Heart:
         """One renewal; whether it was confirmed."""
         if not self.site():
             return False
-        timing = in_force(self.wanted(), self.watchdog_s())
+        wanted = self.wanted()
+        timing = in_force(wanted, self.watchdog_s(), self.detection_s())
+        # DRBD may notice a dead link sooner than published at any time, later only from then on.
+        self.node.detection_s = min(self.node.detection_s, wanted.link_detection_seconds)
         self.node.timing = reduce(strictest, self._counted_on(), timing)
         content = HeartbeatContent(
             host=self.node.host,
@@ -119,6 +129,7 @@ class Heart:
         self.on_confirmed(sent_at_s, timing)
         self.published, self._unanswered = timing, []
         self.node.timing = timing
+        self.node.detection_s = wanted.link_detection_seconds
         return True
 
     def _counted_on(self) -> list[Timing]:

@@ -13,7 +13,7 @@ from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import handler, procedures
 from tandem_actuator.core.decide import Start, Task, decide
 from tandem_actuator.core.domain_xml import domain_name
-from tandem_actuator.core.model import DomainState, DrbdUnknown, FenceProgress
+from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress
 from tandem_actuator.core.report import (
     guest_report,
     guest_report_is_due,
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 GUARD_INTERVAL_S = 0.1
 REPORT_INTERVAL_S = 0.2
+APPLY_INTERVAL_S = 0.5
 MIN_TICK_S = 0.02
 FIRST_LOOK_S = 1.5
 SLOW_TO_SHOW = frozenset(
@@ -82,6 +83,7 @@ class Actuator:
         driver.on_starting = self.guard_once
         self.heart.before_confirm = self._see_lapse
         self.heart.watchdog_s = lambda: watchdog.timeout_s
+        self.heart.detection_s = self._detection_s
 
     @property
     def units(self) -> list[Unit]:
@@ -95,6 +97,7 @@ class Actuator:
             self._guard,
             self._keep_armed,
             self._watch_drbd,
+            self._keep_applied,
             self._watch_domain_events,
             self._watch_domains,
             self._report,
@@ -129,6 +132,22 @@ class Actuator:
                         was_connected=event.was_connected or not event.name,
                         was_behind=event.was_behind,
                     )
+
+    async def _keep_applied(self) -> None:
+        """What was written since a mirror was brought up reaches DRBD too, one after another."""
+        while True:
+            for unit in self.units:
+                await self.driver.apply(unit)
+            await asyncio.sleep(APPLY_INTERVAL_S)
+
+    def _detection_s(self) -> float:
+        """How late a mirror here may notice a dead link. What an earlier run left is not known: it
+        was no later than what it published.
+        """
+        before_s = self.node.timing.link_detection_seconds
+        up = (unit for unit in self.units if isinstance(unit.drbd, DrbdState))
+        known = (unit.applied_detection_s for unit in up)
+        return max((before_s if one is None else one for one in known), default=0.0)
 
     async def _watch_domain_events(self) -> None:
         async for _ in self.ports.libvirt.events():
@@ -289,6 +308,7 @@ class Actuator:
             unit.wake.clear()
             self.cluster.read_record_again(unit)
             await self.driver.query_drbd(unit)
+            await self.driver.note_protocol(unit)
             progressed = await self._decide(unit)
             if not progressed:
                 await self._pause(unit)

@@ -50,7 +50,8 @@ class Refused:
 @dataclass
 class NodeFacts:
     """What is the same for all mirrors on this host. ``guarding``: this run stops what may not run,
-    as it does once it has looked at everything, or for long enough.
+    as it does once it has looked at everything, or for long enough. ``detection_s``: how soon DRBD
+    is to notice a dead link; no later than what was published last.
     """
 
     host: str
@@ -64,6 +65,10 @@ class NodeFacts:
     renewal_confirmed_at_s: float = float("-inf")
     steady_since_s: float = 0.0
     guarding: bool = False
+    detection_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.detection_s = self.timing.link_detection_seconds
 
     def renewed(self, sent_at_s: float, now_s: float) -> None:
         """The renewal that was sent then is confirmed. Has the one before it lapsed?"""
@@ -78,6 +83,8 @@ class Unit:
     """One mirror with a replica on this host.
 
     ``record_unsure``: a store of the record failed, so the disk may have the one or the other.
+    ``applied``: the resource file that the kernel was last brought in line with by this run;
+    ``applied_detection_s``: how soon it then notices a dead link, None if that is not known.
     ``behinds``: how many events told that the local disk was behind.
     """
 
@@ -114,6 +121,9 @@ class Unit:
     sent_guest: GuestReport | None = None
     replica_sent_at_s: float = 0.0
     guest_sent_at_s: float = 0.0
+    applied: str = ""
+    applied_detection_s: float | None = None
+    apply_not_before_s: float = 0.0
     replica_refused: Refused = field(default_factory=Refused)
     guest_refused: Refused = field(default_factory=Refused)
     wake: asyncio.Event = field(default_factory=asyncio.Event)

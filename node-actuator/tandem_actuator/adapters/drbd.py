@@ -205,12 +205,22 @@ class DrbdHost:
             draft.unlink(missing_ok=True)
 
     async def adjust(self, mirror: Mirror) -> None:
-        """Runs only the option changes out of what ``drbdadm adjust`` would do."""
+        """Runs only the option changes out of what ``drbdadm adjust`` would do.
+
+        One may depend on another, as protocol and fencing do, in either order. So what was refused
+        is tried once more after the rest; what the kernel then still refuses is told.
+        """
         if not isinstance(await self.query(mirror), DrbdState):
             return
+        refused: list[list[str]] = []
         for words in await self._planned(mirror):
             if words[1] in OPTION_COMMANDS:
-                await self._setup(*words[1:])
+                try:
+                    await self._setup(*words[1:])
+                except CommandFailed:
+                    refused.append(words)
+        for words in refused:
+            await self._setup(*words[1:])
 
     async def _planned(self, mirror: Mirror) -> list[list[str]]:
         """The commands that ``drbdadm adjust`` would run, each with its program."""

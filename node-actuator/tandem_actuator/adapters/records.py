@@ -39,6 +39,7 @@ class _Stored(BaseModel):
     marker: Marker | None
     attached: bool
     started_boot_id: str = ""
+    asynchronous: bool = False
 
 
 class FileRecords:
@@ -70,6 +71,7 @@ class FileRecords:
             marker=stored.marker,
             attached=stored.attached,
             started_boot_id=stored.started_boot_id,
+            asynchronous=stored.asynchronous,
         )
 
     def _stored(self, path: Path) -> _Stored | None:
@@ -96,6 +98,7 @@ class FileRecords:
             marker=record.marker,
             attached=record.attached,
             started_boot_id=record.started_boot_id,
+            asynchronous=record.asynchronous,
             **self._newer.get(name, {}),
         )
         text = stored.model_dump_json(indent=1)

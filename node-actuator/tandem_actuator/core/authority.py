@@ -243,14 +243,30 @@ def _peer_may_run(
             f"the assignment was decided at epoch {proof.at_epoch} about {proof.instance}; now it"
             f" is epoch {authority.epoch} and {authority.owner_instance}",
         )
-    if mirror.spec.protocol is not Protocol.C:
-        return Refusal(
-            Reason.PROTOCOL_NOT_SYNCHRONOUS,
-            f"protocol {mirror.spec.protocol} may lose acknowledged writes in a takeover; only a"
-            " person can order it, with spec.override on the mirror",
-        )
+    not_synchronous = _not_synchronous(mirror, facts)
+    if not_synchronous is not None:
+        return not_synchronous
     check = _PROOF_CHECKS[proof.kind]
     return check(proof, authority, facts, heartbeat)
+
+
+def _not_synchronous(mirror: Mirror, facts: Facts) -> Refusal | None:
+    """What DRBD used counts, and not only what was written since."""
+    assert isinstance(facts.drbd, DrbdState)
+    used = facts.drbd.protocol or Protocol.C
+    if mirror.spec.protocol is not Protocol.C:
+        what = f"protocol {mirror.spec.protocol}"
+    elif used is not Protocol.C:
+        what = f"protocol {used}, which DRBD still uses,"
+    elif facts.record.asynchronous:
+        what = "protocol A or B, which DRBD used when the replicas were connected last,"
+    else:
+        return None
+    return Refusal(
+        Reason.PROTOCOL_NOT_SYNCHRONOUS,
+        f"{what} may lose acknowledged writes in a takeover; only a person can order it, with"
+        " spec.override on the mirror",
+    )
 
 
 def _check_lease_lost(

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from tandem_api.authority import Instance
 from tandem_api.guest import Guest
-from tandem_api.mirror import Marker, Mirror
+from tandem_api.mirror import Marker, Mirror, Protocol
 from tandem_api.timing import Timing
 
 
@@ -81,6 +81,7 @@ class DrbdState:
     peer_role: Role
     volumes: Mapping[str, VolumeState]
     queried_at_s: float
+    protocol: Protocol | None = None
     suspended: frozenset[str] = frozenset()
 
     @property
@@ -168,6 +169,8 @@ class Record:
     missing later is a fault and not a new disk. ``started_boot_id``: the boot on which a guest was
     last started here, noted before it is: on any other boot, none can be running. ``unreadable``:
     why its file cannot be read; then nothing else in here is known.
+    ``asynchronous``: writes may have been acknowledged that this replica lacks, since the last
+    connection that was seen did not use protocol C, or used it before the replicas were in sync.
     """
 
     uid: str
@@ -177,6 +180,7 @@ class Record:
     marker: Marker | None = None
     attached: bool = False
     started_boot_id: str = ""
+    asynchronous: bool = False
     unreadable: str = ""
 
 

@@ -84,3 +84,29 @@ def test_what_was_told_and_not_answered_is_kept_until_another_is_confirmed() -> 
     assert beat(FAST, answered=False).self_fence_seconds == FAST.self_fence_seconds
     assert beat(DEFAULT, answered=False).self_fence_seconds == FAST.self_fence_seconds
     assert beat(DEFAULT, answered=True) == DEFAULT
+
+
+def test_drbd_notices_no_later_than_was_published() -> None:
+    """Another profile reaches its timers: a shorter time at once, a longer one once it is told."""
+    node = NodeFacts("a", Instance(node="a", boot_id="b", run_id="r"), DEFAULT)
+    wanted, deaf = [DEFAULT], Deaf()
+    outside: Any = cast(Any, deaf)
+    heart = Heart(outside, outside, node, lambda: "site", lambda: wanted[-1])
+    in_kernel_s = DEFAULT.link_detection_seconds
+    heart.detection_s = lambda: in_kernel_s
+
+    def beat(timing: Timing, *, answered: bool) -> float:
+        wanted.append(timing)
+        deaf.answers = answered
+        asyncio.run(heart.beat())
+        return deaf.said[-1].timing.link_detection_seconds
+
+    assert beat(FAST, answered=True) == DEFAULT.link_detection_seconds, "not applied yet"
+    assert deaf.said[-1].timing.problem() is None
+    assert node.detection_s == FAST.link_detection_seconds
+    in_kernel_s = node.detection_s
+    assert beat(FAST, answered=True) == FAST.link_detection_seconds
+    assert beat(DEFAULT, answered=False) == DEFAULT.link_detection_seconds
+    assert node.detection_s == FAST.link_detection_seconds, "nobody has confirmed it"
+    beat(DEFAULT, answered=True)
+    assert node.detection_s == DEFAULT.link_detection_seconds
