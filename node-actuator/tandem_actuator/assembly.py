@@ -16,6 +16,7 @@ from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
 from tandem_actuator.adapters.linux_processes import LinuxProcesses
 from tandem_actuator.adapters.linux_taps import LinuxTaps
 from tandem_actuator.adapters.lockfile import HostLock
+from tandem_actuator.adapters.memory import lock_memory
 from tandem_actuator.adapters.network import TapNetwork
 from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.permit import PermitFile
@@ -52,6 +53,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Actuator, Metrics
     for directory in (settings.run_dir, settings.serial_dir):
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     with HostLock(settings.run_dir / "actuator.lock"):
+        lock_memory()
         async with AsyncExitStack() as clients:
             client, heart = [await _client(settings, clients) for _ in range(2)]
             metrics = Metrics()

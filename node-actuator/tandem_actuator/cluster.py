@@ -7,7 +7,7 @@ anything: only an assignment is.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tandem_actuator.core.model import Record
@@ -31,6 +31,16 @@ from tandem_api.timing import DEFAULT, Timing
 log = logging.getLogger(__name__)
 
 Change = Synced[Any] | Changed[Any] | Removed
+
+
+def _told(change: Change) -> tuple[Any, ...]:
+    """The objects in it."""
+    match change:
+        case Synced(objects):
+            return objects
+        case Changed(obj):
+            return (obj,)
+    return ()
 
 
 class Cluster:
@@ -97,7 +107,7 @@ class Cluster:
         elif kind is Guest:
             self._guests_changed()
         else:
-            self._mirrors_changed(listed=isinstance(change, Synced))
+            self._mirrors_changed(_told(change), listed=isinstance(change, Synced))
 
     @property
     def me(self) -> Host | None:
@@ -145,16 +155,21 @@ class Cluster:
         if self._guests_listed:
             match_guests(self.units.values(), self.guests.values())
 
-    def _mirrors_changed(self, *, listed: bool) -> None:
-        for key, mirror in self.mirrors.items():
+    def _mirrors_changed(self, changed: Iterable[Mirror], *, listed: bool) -> None:
+        """Of hundreds of mirrors most are as they were: only what changed is looked at."""
+        adopted = False
+        for mirror in changed:
             if mirror.replica_on(self.node.host) is None:
                 continue
-            unit = self.units.get(key)
-            if unit is not None:
-                unit.observe_mirror(mirror, listed=listed)
+            unit = self.units.get(mirror.key)
+            if unit is None:
+                self._adopt_mirror(mirror.key, mirror)
+                adopted = True
                 continue
-            self._adopt_mirror(key, mirror)
-        self._guests_changed()
+            unit.observe_mirror(mirror, listed=listed)
+            self.cache.store(unit.mirror, unit.guest)
+        if adopted or listed:
+            self._guests_changed()
 
     def _adopt_mirror(self, key: ObjectKey, mirror: Mirror) -> None:
         unit = Unit(mirror=mirror, record=self._record(mirror))

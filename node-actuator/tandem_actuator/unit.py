@@ -256,9 +256,11 @@ class Unit:
             self.sent_guest = None  # this object was told nothing yet
         if _serial(guest) != _serial(self.guest) and not self.domain.may_run:
             self.steps = {}  # those were an earlier start's
+        was = self.guest
         if guest is not None or not self.may_run:
             self.guest = guest
-        self.wake.set()
+        if self.guest is not was:
+            self.wake.set()
 
     def observe_event(self, *, was_connected: bool, was_behind: bool) -> None:
         """Take in what an event told about a moment that the next look may not see."""
@@ -276,6 +278,8 @@ class Unit:
         A list is taken as it is: an API that was restored from a backup must be seen.
         """
         other = mirror.metadata.uid != self.mirror.metadata.uid
+        if mirror == self.mirror:
+            return
         if listed or other or version(mirror) >= version(self.mirror):
             self.mirror = mirror
             if other:

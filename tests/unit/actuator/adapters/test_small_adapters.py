@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -72,3 +73,18 @@ def test_whether_a_watchdog_has_a_way_out_is_what_the_kernel_shows(
     if shown is not None:
         (tmp_path / name / "nowayout").write_text(shown)
     assert Device(Path("/dev") / device, tmp_path).no_way_out() is none
+
+
+LOCKED = """
+import logging, pathlib
+from tandem_actuator.adapters.memory import lock_memory
+logging.basicConfig(format="%(message)s")
+lock_memory()
+status = pathlib.Path("/proc/self/status").read_text()
+print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmLck")))
+"""
+
+
+async def test_memory_is_locked_or_that_it_is_not_is_told() -> None:
+    ended = await run([sys.executable, "-c", LOCKED], timeout_s=30)
+    assert int(ended.check().stdout) > 0 or "memory is not locked" in ended.stderr
