@@ -292,7 +292,8 @@ class Actuator:
                 return
             log.error("%s: fencing: %s", unit.mirror.key, permission.message)
             self.metrics.self_fenced(permission.reason)
-            unit.fence = FenceProgress(since_s=min(permission.until_s, now_s))
+            until_s = max(permission.until_s, unit.permitted_until_s)
+            unit.fence = FenceProgress(since_s=min(until_s, now_s))
         finished = await self.driver.run(unit, procedures.fence(unit.view(self.node)))
         log.warning("%s: %s: %s", unit.mirror.key, finished.reason, finished.message)
         unit.fence_ended()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from tandem_actuator.core.authority import held
 from tandem_actuator.core.model import (
+    Connection,
     DomainState,
     DrbdState,
     DrbdUnknown,
@@ -22,7 +23,7 @@ from tandem_actuator.core.model import (
     View,
 )
 from tandem_actuator.core.resync import followed
-from tandem_actuator.core.run import has_lapsed, lapse_must_be_judged
+from tandem_actuator.core.run import has_lapsed, lapse_must_be_judged, run_permission
 from tandem_api.authority import Authority, Instance
 from tandem_api.guest import Guest, GuestReport, HardwareReport
 from tandem_api.meta import ObjectKey
@@ -83,6 +84,7 @@ class Unit:
     """One mirror with a replica on this host.
 
     ``record_unsure``: a store of the record failed, so the disk may have the one or the other.
+    ``permitted_until_s``: up to when the last lapse's guest was permitted to run.
     ``applied``: the resource file that the kernel was last brought in line with by this run;
     ``applied_detection_s``: how soon it then notices a dead link, None if that is not known.
     ``behinds``: how many events told that the local disk was behind.
@@ -110,6 +112,7 @@ class Unit:
     fence_task: asyncio.Task[None] | None = None
     lapses: int = 0
     lapsed_at_s: float = float("-inf")
+    permitted_until_s: float = float("-inf")
     affirmed: int = 0
     promoting: bool = False
     failures: int = 0
@@ -167,7 +170,9 @@ class Unit:
         """
         sent_at_s = node.renewal_sent_at_s
         judged = lapse_must_be_judged(node.guarding, sent_at_s, node.timing, now_s)
-        if judged and self.may_run and has_lapsed(self.view(node), sent_at_s, now_s):
+        view = self.view(node)
+        if judged and self.may_run and has_lapsed(view, sent_at_s, now_s):
+            self.permitted_until_s = run_permission(view, sent_at_s, now_s).until_s
             self.lapse(now_s)
 
     def lapse(self, now_s: float) -> None:
@@ -222,7 +227,7 @@ class Unit:
         self.frozen_since_s = (self.frozen_since_s or now_s) if frozen else None
         if isinstance(drbd, DrbdState) and drbd.connected:
             self.link_lost_at_s = self.link_lost_wall = None
-        elif self.link_lost_at_s is None:
+        elif self.link_lost_at_s is None and not _is_unclear(drbd):
             self.link_lost_at_s, self.link_lost_wall = now_s, wall
         return changed
 
@@ -345,6 +350,11 @@ def version(mirror: Mirror) -> int:
     """
     text = mirror.metadata.resource_version
     return int(text) if text.isdigit() else 0
+
+
+def _is_unclear(drbd: DrbdView) -> bool:
+    """A word for the connection that this version does not know."""
+    return isinstance(drbd, DrbdState) and drbd.connection is Connection.UNKNOWN
 
 
 def _essence(drbd: DrbdView) -> object:
