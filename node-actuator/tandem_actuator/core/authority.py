@@ -203,6 +203,13 @@ def _local_copy_unusable(facts: Facts, *, overridden: bool) -> Refusal | None:
     return None
 
 
+def _may_lack_the_last(mirror: Mirror, facts: Facts) -> bool:
+    """Whether DRBD may have acknowledged what had not arrived. What it used counts, too."""
+    used = facts.drbd.protocol if isinstance(facts.drbd, DrbdState) else None
+    changed = mirror.spec.protocol is Protocol.C and facts.record.asynchronous
+    return Protocol.A in (mirror.spec.protocol, used) or changed
+
+
 def _not_received(mirror: Mirror, authority: Authority, facts: Facts) -> Refusal | None:
     """With protocol A, what the last owner wrote last may be on its way, or lost with the link.
 
@@ -210,15 +217,15 @@ def _not_received(mirror: Mirror, authority: Authority, facts: Facts) -> Refusal
     """
     last = max(authority.fenced, key=lambda host: authority.fenced[host].epoch, default="")
     complete = last in ("", facts.host) or _overridden_for(authority, facts)
-    if mirror.spec.protocol is not Protocol.A or complete:
+    if complete or not _may_lack_the_last(mirror, facts):
         return None
     if isinstance(facts.drbd, DrbdState) and facts.drbd.in_sync:
         return None
     return Refusal(
         Reason.PROTOCOL_NOT_SYNCHRONOUS,
-        f"with protocol A {facts.host} may lack what {last} wrote last. It can be started here as"
-        f" soon as both are connected and in sync. Without that: on {last}, or with spec.override"
-        " on the mirror, which gives those writes up",
+        f"without protocol C {facts.host} may lack what {last} wrote last. It can be started here"
+        f" as soon as both are connected and in sync. Else: on {last}, or with spec.override on the"
+        " mirror, which gives those writes up",
     )
 
 

@@ -9,9 +9,6 @@ Choices that are not obvious:
 - Hosts are written as ``floating ADDRESS``: drbdadm then knows its own side by the address, so
   that a Host object need not be called like the machine. Both versions take it.
 - ``fencing`` stands in ``disk`` on 8.4 and in ``net`` on 9; in the wrong place it is an error.
-- Protocol A goes with ``resource-only``: DRBD refuses it with ``resource-and-stonith`` (154). The
-  handler is asked as ever, but writes go on meanwhile: with A one that the peer lacks is
-  acknowledged anyway, and no takeover is made without a person.
 - No ``unfence-peer``: the way back to Mirrored is rule 7, and the kernel calls that handler at
   moments that prove nothing.
 - ``cmd-timeout-long 0`` (GLOBAL_TEXT): the fence-peer handler of a frozen Primary asks until
