@@ -74,7 +74,7 @@ def test_drbd_is_told_the_timing_that_is_in_force_then() -> None:
     unit = Unit(mirror=mirror(authority()), record=record())
     run.node.addresses = ADDRESSES
     before = run.driver.resource_text(unit)
-    run.node.timing = FAST
+    run.node.detection_s = FAST.link_detection_seconds
     after = run.driver.resource_text(unit)
     assert before != after
     assert f"timeout {drbd_timers(FAST).timeout_ds};" in after
