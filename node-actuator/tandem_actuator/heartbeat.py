@@ -110,6 +110,7 @@ class Heart:
             site=self.site(),
             instance=str(self.node.instance),
             watchdog_armed=self.node.watchdog_armed,
+            watchdog_least_s=self.node.watchdog_least_s,
             timing=timing,
         )
         if timing not in self._unanswered:

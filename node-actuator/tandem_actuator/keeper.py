@@ -30,7 +30,9 @@ from tandem_actuator.ports import (
     StreamListener,
     WatchdogDevice,
     WatchdogInfo,
+    WatchdogTooSlow,
 )
+from tandem_api.timing import MAX_WATCHDOG_S
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +159,8 @@ class Feeder:
         """The timeout that it has now. Refuse one with which it resets later than is counted on."""
         actual_s = self._set(timeout_s)
         if not 0 < actual_s <= timeout_s:
-            raise PortError(f"the watchdog resets after {actual_s} s, not within {timeout_s} s")
+            words = f"the watchdog resets after {actual_s} s, not within {timeout_s} s"
+            raise WatchdogTooSlow(words, self._least(timeout_s, actual_s))
         return actual_s
 
     def _set(self, timeout_s: int) -> int:
@@ -172,6 +175,21 @@ class Feeder:
             raise PortError(f"the watchdog does not tell its timeout: {error}") from error
         self.interval_s = max(actual_s, 1) / FEEDS_PER_TIMEOUT
         return actual_s
+
+    def _least(self, refused_s: int, actual_s: int) -> int | None:
+        """The smallest timeout above the refused one that it takes; then it has the one before.
+
+        Drivers do not tell it, and what they begin with may be far above it.
+        """
+        found_s = actual_s  # of a device whose timeout cannot be set
+        for timeout_s in range(refused_s + 1, min(actual_s, MAX_WATCHDOG_S) + 1):
+            with contextlib.suppress(OSError):
+                self._device.set_timeout(timeout_s)
+                found_s = self._device.get_timeout()
+                break
+        with contextlib.suppress(OSError):
+            self._device.set_timeout(actual_s)
+        return found_s if found_s > refused_s else None
 
 
 @dataclass(frozen=True)
@@ -249,12 +267,15 @@ class Keeper:
                 self._look.set()
             return
         words: str | None = None
+        least_s: int | None = None
         try:
             self._feeder.arm(order.timeout_s, order.until_s)
         except PortError as error:
             words = str(error)
+            least_s = error.least_s if isinstance(error, WatchdogTooSlow) else None
         self._look.set()  # the next feed may be due much sooner now
-        answer = {"error": words, "timeout": self._feeder.timeout_s}
+        in_force = {"error": words, "timeout": self._feeder.timeout_s}
+        answer = in_force if least_s is None else {**in_force, "least": least_s}
         actuator.send(json.dumps(answer).encode() + b"\n")
 
 

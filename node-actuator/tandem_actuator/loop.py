@@ -32,7 +32,15 @@ from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.heartbeat import Heart
 from tandem_actuator.inspection import Inspection
 from tandem_actuator.metrics import Metrics
-from tandem_actuator.ports import ApiGone, ApiRefused, ObjectCache, Permits, PortError, Watchdog
+from tandem_actuator.ports import (
+    ApiGone,
+    ApiRefused,
+    ObjectCache,
+    Permits,
+    PortError,
+    Watchdog,
+    WatchdogTooSlow,
+)
 from tandem_actuator.unit import NodeFacts, Refused, Unit
 from tandem_actuator.watchdog import NoWatchdog
 from tandem_api.reasons import Reason
@@ -265,7 +273,10 @@ class Actuator:
         try:
             await self.watchdog.arm(timeout_s, self._judge().feed_until_s)
         except PortError as error:
+            slow = error if isinstance(error, WatchdogTooSlow) else None
+            self.node.watchdog_least_s = slow.least_s if slow else None
             return str(error)
+        self.node.watchdog_least_s = None
         return ""
 
     def _watchdog_state(self) -> str:

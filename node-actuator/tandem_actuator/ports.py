@@ -33,6 +33,16 @@ class CommandTimeout(PortError):
     """No answer in time. Whether it took effect is unknown."""
 
 
+class WatchdogTooSlow(PortError):
+    """The device resets the machine later than was asked for; ``least_s``: its smallest timeout,
+    if one was found.
+    """
+
+    def __init__(self, words: str, least_s: int | None) -> None:
+        super().__init__(words)
+        self.least_s = least_s
+
+
 class KilledNotGone(CommandTimeout):
     """SIGKILL was delivered, and the guest executes nothing more; the kernel still holds it."""
 
@@ -327,6 +337,7 @@ class Watchdog(Protocol):
         ``until_s``: how far it may be fed where nobody has told a deadline yet.
 
         Raises:
+            WatchdogTooSlow: it cannot do a timeout as short as this.
             PortError: there is none, it does not reset the machine, it refuses the timeout, or
                 nobody answered in time. ``timeout_s`` says whether one is in force.
         """

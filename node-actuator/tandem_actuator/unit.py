@@ -59,6 +59,7 @@ class NodeFacts:
     instance: Instance
     timing: Timing
     watchdog_armed: bool = False
+    watchdog_least_s: int | None = None
     watchdog_required: bool = True
     addresses: Mapping[str, str] = field(default_factory=dict)
     peer_timings: Mapping[str, Timing] = field(default_factory=dict)
@@ -148,6 +149,7 @@ class Unit:
             timing=node.timing,
             peer_timing=node.peer_timings.get(peer),
             watchdog_armed=node.watchdog_armed,
+            watchdog_least_s=node.watchdog_least_s,
             watchdog_required=node.watchdog_required,
             addresses=node.addresses,
             link_lost_at_s=self.link_lost_at_s,

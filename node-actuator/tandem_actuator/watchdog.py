@@ -12,7 +12,8 @@ They talk JSON lines: ``{"arm": SECONDS, "until": DEADLINE}`` is answered by
 ``{"error": null or words, "timeout": SECONDS or null}``, ``{"feed_until": DEADLINE}`` is not
 answered. A deadline is in seconds, or null: for ever. ``until`` is for a keeper that nobody has
 told any yet; ``timeout`` is what is in force, also after a refusal, null where the device is not
-armed. A keeper from before an upgrade tells none. Called by ``loop``.
+armed; ``least`` comes with the refusal of a timeout that is too short for the device. A keeper from
+before an upgrade tells none. Called by ``loop``.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ import logging
 import math
 
 from tandem_actuator.lines import Lines
-from tandem_actuator.ports import KeeperProcess, PortError, Stream
+from tandem_actuator.ports import KeeperProcess, PortError, Stream, WatchdogTooSlow
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +66,10 @@ class KeptWatchdog:
             raise
         if in_force_s is None:
             link.close()
-            raise PortError(error or "the watchdog is not armed")
+            raise error or PortError("the watchdog is not armed")
         self._link, self._timeout_s = link, in_force_s
         if error is not None:
-            raise PortError(error)
+            raise error
 
     def feed_until(self, deadline_s: float) -> None:
         """Tell the deadline, if it is another; a keeper that is gone makes this host unarmed."""
@@ -117,7 +118,7 @@ class _Link:
     def ended(self) -> bool:
         return self._lines.ended
 
-    async def ask(self, timeout_s: int, until_s: float) -> tuple[str | None, int | None]:
+    async def ask(self, timeout_s: int, until_s: float) -> tuple[PortError | None, int | None]:
         """What it has against it, and the timeout in force. Raises: OSError, ValueError."""
         until = {} if until_s == -math.inf else {"until": _told(until_s)}
         self._lines.send(_line({"arm": timeout_s, **until}))
@@ -128,11 +129,11 @@ class _Link:
             case {"error": None, "timeout": int(in_force_s)}:
                 return None, in_force_s
             case {"error": str(words), "timeout": int() | None as in_force_s}:
-                return words, in_force_s
+                return _refusal(words, answer.get("least")), in_force_s
             case {"error": None}:
                 return None, timeout_s
             case {"error": str(words)}:
-                return words, None
+                return PortError(words), None
         raise ValueError(f"not an answer: {answer!r}")
 
     def tell(self, message: dict[str, float | None]) -> None:
@@ -157,6 +158,10 @@ class _Link:
         if self._answer and not self._answer.done():
             self._answer.set_exception(ConnectionResetError("it is gone"))
         self._lines.close()
+
+
+def _refusal(words: str, least_s: object) -> PortError:
+    return WatchdogTooSlow(words, least_s) if isinstance(least_s, int) else PortError(words)
 
 
 class NoWatchdog:

@@ -25,6 +25,7 @@ from tandem_actuator.core.model import (
 )
 from tandem_actuator.core.resync import is_to_be_renewed
 from tandem_api.authority import Authority, Mode
+from tandem_api.lease import unarmed_host
 from tandem_api.reasons import Reason
 
 REFUSALS = 2
@@ -386,8 +387,7 @@ def _start(view: View, now_s: float, wall: str) -> Decision | None:
     if view.watchdog_required and not view.watchdog_armed:
         return Stay(
             Reason.WATCHDOG_NOT_ARMED,
-            f"{view.host} requires a watchdog and has none armed; set spec.watchdog to Optional to"
-            " run guests without (a takeover from it then needs other proof)",
+            unarmed_host(view.host, view.watchdog_least_s, view.timing),
         )
     facts = procedures.facts_of(view)
     glance = replace(facts, now_s=now_s)

@@ -252,6 +252,7 @@ class View:
     shutdown_sent_at_s: float | None = None
     fence: FenceProgress | None = None
     failures: int = 0
+    watchdog_least_s: int | None = None
     lapsed: bool = False
     heard_since_lapse: bool = False
 

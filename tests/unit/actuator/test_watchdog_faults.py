@@ -7,7 +7,7 @@ import pytest
 
 from sim.watchdog import LATE_S
 from tandem_actuator.keeper import WDIOF_ALARMONLY
-from tandem_actuator.ports import PortError
+from tandem_actuator.ports import PortError, WatchdogTooSlow
 from tandem_actuator.watchdog import ANSWER_TIMEOUT_S, START_TIMEOUT_S, KeptWatchdog
 
 from .watchdog_bench import INTERVAL_S, SOON_S, W_S, Machine, fed_until, is_reset_for, keep_armed
@@ -217,6 +217,26 @@ class TestDevice:
         machine.hardware.smallest_s, machine.hardware.clamps = W_S + 1, clamps
         actual_s = W_S + 1 if clamps else 60
         self._refused(machine, f"resets after {actual_s} s, not within {W_S} s")
+
+    @pytest.mark.parametrize(
+        ("smallest_s", "settable", "least_s"), [(4, True, 4), (59, True, 59), (1, False, 60)]
+    )
+    def test_the_smallest_that_it_can_do_is_found_and_the_one_before_is_left(
+        self, machine: Machine, smallest_s: int, settable: bool, least_s: int
+    ) -> None:
+        machine.hardware.smallest_s, machine.hardware.settable = smallest_s, settable
+
+        async def program(watchdog: KeptWatchdog) -> None:
+            with pytest.raises(WatchdogTooSlow) as refused:
+                await watchdog.arm(W_S)
+            assert refused.value.least_s == least_s
+            assert machine.hardware.timeout_s == 60
+            await watchdog.arm(least_s)
+            assert machine.hardware.timeout_s == least_s
+
+        machine.play(program)
+        machine.run(5.0)
+        assert machine.played == 1
 
     def test_one_that_is_refused_resets_nobody_later(self, machine: Machine) -> None:
         """It is opened anew all the time, which feeds it, until the actuator is stopped."""
