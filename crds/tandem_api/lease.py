@@ -5,13 +5,14 @@ timing that the holder really uses and whether a watchdog stands behind it. So i
 fresh as the heartbeat itself. ``renewTime`` is for people; nobody decides on it.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from tandem_api.meta import GROUP, Model
-from tandem_api.timing import Timing
+from tandem_api.timing import Timing, for_watchdog
 
 LEASE_NAMESPACE = "tandem-system"
 LEASE_LABELS = {f"{GROUP}/heartbeat": "host"}
@@ -19,6 +20,8 @@ HOST_LABEL = f"{GROUP}/host"
 SITE_LABEL = f"{GROUP}/site"
 TIMING_ANNOTATION = f"{GROUP}/timing"
 WATCHDOG_ANNOTATION = f"{GROUP}/watchdog"
+WATCHDOG_LEAST_ANNOTATION = f"{GROUP}/watchdog-least-seconds"
+"""Its smallest timeout, on a host that asked for less and was refused."""
 
 
 def lease_name(host: str) -> str:
@@ -38,6 +41,7 @@ class Heartbeat(Model):
     instance: str
     version: str
     watchdog_armed: bool
+    watchdog_least_s: int | None = None
     timing: Timing | None
     renewed_at: str = ""
 
@@ -49,6 +53,7 @@ class HeartbeatContent(Model):
     site: str
     instance: str
     watchdog_armed: bool
+    watchdog_least_s: int | None = None
     timing: Timing
 
     @property
@@ -60,7 +65,12 @@ class HeartbeatContent(Model):
         return {
             TIMING_ANNOTATION: self.timing.model_dump_json(by_alias=True),
             WATCHDOG_ANNOTATION: "armed" if self.watchdog_armed else "none",
+            **self._least(),
         }
+
+    def _least(self) -> dict[str, str]:
+        least_s = self.watchdog_least_s
+        return {} if least_s is None else {WATCHDOG_LEAST_ANNOTATION: str(least_s)}
 
 
 def heartbeat_of(lease: Mapping[str, Any]) -> Heartbeat | None:
@@ -80,11 +90,31 @@ def heartbeat_of(lease: Mapping[str, Any]) -> Heartbeat | None:
         timing = Timing.model_validate_json(annotations.get(TIMING_ANNOTATION, ""))
     except ValidationError:
         timing = None
+    least = str(annotations.get(WATCHDOG_LEAST_ANNOTATION, ""))
     return Heartbeat(
         host=host,
         instance=str((lease.get("spec") or {}).get("holderIdentity") or ""),
         version=metadata["resourceVersion"],
         watchdog_armed=annotations.get(WATCHDOG_ANNOTATION) == "armed",
+        watchdog_least_s=int(least) if re.fullmatch(r"[1-9][0-9]{0,4}", least) else None,
         timing=timing,
         renewed_at=str((lease.get("spec") or {}).get("renewTime") or ""),
+    )
+
+
+def unarmed_host(host: str, least_s: int | None, timing: Timing | None) -> str:
+    """What to say of a host that requires a watchdog and has none armed.
+
+    Where the device would only take longer there is a better way than to do without one.
+    """
+    slower = for_watchdog(timing, least_s) if timing and least_s else None
+    if slower is not None:
+        return (
+            f"{host} requires a watchdog, and its device takes no timeout below {least_s} s; allow"
+            f" for that: on the Site of {host} set profile: Custom and heartbeat:"
+            f" {slower.model_dump_json(by_alias=True)}"
+        )
+    return (
+        f"{host} requires a watchdog and has none armed; set spec.watchdog to Optional to run"
+        " guests without (a takeover from it then needs other proof)"
     )

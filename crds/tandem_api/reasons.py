@@ -43,6 +43,7 @@ class Reason(StrEnum):
     HOLD_EPOCH_REGRESSED = "HoldEpochRegressed"
     HOLD_IDENTITY_CHANGED = "HoldIdentityChanged"
     HOLD_PROTOCOL_TOO_NEW = "HoldProtocolTooNew"
+    HOLD_RECORD_UNREADABLE = "HoldRecordUnreadable"
     HOLD_MODE = "HoldMode"
     API_UNREACHABLE = "ApiUnreachable"
     CONFLICT = "Conflict"

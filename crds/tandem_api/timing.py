@@ -34,6 +34,7 @@ meanwhile that counts on a heartbeat from before it affirmed to be the owner (do
 counts takes the longer of this wait and leaseDurationSeconds.
 """
 
+import math
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -41,6 +42,8 @@ from pydantic import Field, model_validator
 
 from tandem_api.meta import Model
 
+MAX_WATCHDOG_S = 300
+"""Longer, and a takeover would take longer than a person."""
 MARGIN_S = 0.25
 """Added to every wait: scheduling and rounding on the waiting side."""
 
@@ -63,7 +66,7 @@ class Timing(Model):
     self_fence_seconds: Seconds
     query_freshness_seconds: Seconds
     fencing_seconds: Seconds
-    watchdog_seconds: Annotated[int, Field(ge=1, le=300)]
+    watchdog_seconds: Annotated[int, Field(ge=1, le=MAX_WATCHDOG_S)]
     link_detection_seconds: Seconds
     lease_duration_seconds: Seconds
     clock_rate_ratio: Annotated[float, Field(ge=1.0, le=4.0)] = 1.5
@@ -117,6 +120,18 @@ class Timing(Model):
         if self.link_detection_seconds < MIN_LINK_DETECTION_S:
             return f"{LINK_UNDETECTED}: it is {self.link_detection_seconds:g}"
         return None
+
+
+def for_watchdog(timing: Timing, least_s: int) -> Timing | None:
+    """The same numbers for a watchdog that takes no less than this, and a lease that waits for it.
+
+    None: there are none, since it takes too long.
+    """
+    if least_s > MAX_WATCHDOG_S:
+        return None
+    slower: Timing = timing.model_copy(update={"watchdog_seconds": least_s})
+    lease_s = max(timing.lease_duration_seconds, math.ceil(slower.lease_wait_s * 4) / 4)
+    return slower.model_copy(update={"lease_duration_seconds": lease_s})
 
 
 MIN_LINK_DETECTION_S = 1.5

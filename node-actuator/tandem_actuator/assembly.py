@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from tandem_actuator.adapters.clock import SystemClock
@@ -16,11 +16,13 @@ from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
 from tandem_actuator.adapters.linux_processes import LinuxProcesses
 from tandem_actuator.adapters.linux_taps import LinuxTaps
 from tandem_actuator.adapters.lockfile import HostLock
+from tandem_actuator.adapters.memory import lock_memory
 from tandem_actuator.adapters.network import TapNetwork
 from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.permit import PermitFile
 from tandem_actuator.adapters.premises import LocalPremises
 from tandem_actuator.adapters.records import FileRecords
+from tandem_actuator.adapters.threads import Stores
 from tandem_actuator.adapters.watchdog_keeper import UnixKeeper
 from tandem_actuator.core.domain_xml import DomainSettings
 from tandem_actuator.driver import Ports
@@ -35,6 +37,8 @@ from tandem_kube.client import KubeClient
 log = logging.getLogger(__name__)
 
 KVM = Path("/dev/kvm")
+STORES_AT_A_TIME = 16
+"""Disks sync several files in hardly more time than one; a mass takeover has many."""
 SOCKET = "actuator.sock"
 
 
@@ -49,15 +53,20 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Actuator, Metrics
     for directory in (settings.run_dir, settings.serial_dir):
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     with HostLock(settings.run_dir / "actuator.lock"):
-        client = await KubeClient.load(settings.kubeconfig, component="tandem-actuator")
-        try:
+        lock_memory()
+        async with AsyncExitStack() as clients:
+            client, heart = [await _client(settings, clients) for _ in range(2)]
             metrics = Metrics()
-            api = KubeApi(client, metrics.watch_restarted)
+            api = KubeApi(client, metrics.watch_restarted, heart)
             actuator = program(await _outside(settings, api), metrics)
             async with FenceServer(settings.run_dir / SOCKET, actuator.fence_peer):
                 yield actuator, metrics
-        finally:
-            await client.close()
+
+
+async def _client(settings: Settings, clients: AsyncExitStack) -> KubeClient:
+    client = await KubeClient.load(settings.kubeconfig, component="tandem-actuator")
+    clients.push_async_callback(client.close)
+    return client
 
 
 async def _outside(settings: Settings, api: KubeApi) -> Outside:
@@ -75,6 +84,7 @@ async def _outside(settings: Settings, api: KubeApi) -> Outside:
         records=FileRecords(settings.state_dir / "mirrors"),
         clock=clock,
         premises=LocalPremises(RealLibvirtd(settings.libvirt_uri)),
+        off_loop=Stores(STORES_AT_A_TIME).run,
     )
     return Outside(
         instance=instance,

@@ -7,7 +7,7 @@ anything: only an assignment is.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tandem_actuator.core.model import Record
@@ -31,6 +31,16 @@ from tandem_api.timing import DEFAULT, Timing
 log = logging.getLogger(__name__)
 
 Change = Synced[Any] | Changed[Any] | Removed
+
+
+def _told(change: Change) -> tuple[Any, ...]:
+    """The objects in it."""
+    match change:
+        case Synced(objects):
+            return objects
+        case Changed(obj):
+            return (obj,)
+    return ()
 
 
 class Cluster:
@@ -58,6 +68,7 @@ class Cluster:
         }
         self.units: dict[ObjectKey, Unit] = {}
         self._guests_listed = False
+        self._site = ""
 
     def recall(self) -> None:
         """Begin with what the last run knew: the API may be away just now."""
@@ -96,7 +107,7 @@ class Cluster:
         elif kind is Guest:
             self._guests_changed()
         else:
-            self._mirrors_changed(listed=isinstance(change, Synced))
+            self._mirrors_changed(_told(change), listed=isinstance(change, Synced))
 
     @property
     def me(self) -> Host | None:
@@ -104,7 +115,10 @@ class Cluster:
 
     @property
     def site(self) -> str:
-        return self.me.spec.site if self.me else ""
+        """As its Host object said last. One that was deleted ends no heartbeat: guests run here."""
+        if self.me:
+            self._site = self.me.spec.site
+        return self._site
 
     def wanted_timing(self) -> Timing:
         """The timing of this host's site; the default until it is known."""
@@ -141,26 +155,41 @@ class Cluster:
         if self._guests_listed:
             match_guests(self.units.values(), self.guests.values())
 
-    def _mirrors_changed(self, *, listed: bool) -> None:
-        for key, mirror in self.mirrors.items():
+    def _mirrors_changed(self, changed: Iterable[Mirror], *, listed: bool) -> None:
+        """Of hundreds of mirrors most are as they were: only what changed is looked at."""
+        adopted = False
+        for mirror in changed:
             if mirror.replica_on(self.node.host) is None:
                 continue
-            unit = self.units.get(key)
-            if unit is not None:
-                unit.observe_mirror(mirror, listed=listed)
+            unit = self.units.get(mirror.key)
+            if unit is None:
+                self._adopt_mirror(mirror.key, mirror)
+                adopted = True
                 continue
-            self._adopt_mirror(key, mirror)
-        self._guests_changed()
+            unit.observe_mirror(mirror, listed=listed)
+            self.cache.store(unit.mirror, unit.guest)
+        if adopted or listed:
+            self._guests_changed()
 
     def _adopt_mirror(self, key: ObjectKey, mirror: Mirror) -> None:
-        try:
-            record = self.records.load(mirror.drbd_name)
-        except PortError as error:
-            log.error("%s: not touched: its durable record is unreadable: %s", key, error)
-            return
-        unit = Unit(mirror=mirror, record=record or Record(uid=mirror.metadata.uid))
+        unit = Unit(mirror=mirror, record=self._record(mirror))
+        if unit.record.unreadable:
+            log.error("%s: held: %s", key, unit.record.unreadable)
         self.units[key] = unit
         self.on_unit(unit)
+
+    def read_record_again(self, unit: Unit) -> None:
+        """One that could not be read: it may have been a moment's fault, or is mended."""
+        if unit.record.unreadable:
+            unit.record = self._record(unit.mirror)
+
+    def _record(self, mirror: Mirror) -> Record:
+        """Unreadable is not absent: the guest may run here, and is guarded."""
+        uid = mirror.metadata.uid
+        try:
+            return self.records.load(mirror.drbd_name) or Record(uid=uid)
+        except PortError as error:
+            return Record(uid=uid, unreadable=str(error))
 
     def _wake_all(self) -> None:
         for unit in self.units.values():

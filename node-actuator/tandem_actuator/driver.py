@@ -9,13 +9,14 @@ import asyncio
 import logging
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.authority import held
 from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError, domain_name
 from tandem_actuator.core.domain_xml import render as render_domain
-from tandem_actuator.core.model import DomainState
+from tandem_actuator.core.model import DomainState, DrbdState, Record
 from tandem_actuator.core.record import updated
 from tandem_actuator.core.run import may_lose_link, start_permission
 from tandem_actuator.ports import (
@@ -35,12 +36,17 @@ from tandem_actuator.ports import (
     Unseen,
 )
 from tandem_actuator.unit import NodeFacts, Unit
+from tandem_api.mirror import Protocol
 
 log = logging.getLogger(__name__)
 
 
 class StartRefused(PortError):
     """libvirt does not start this guest here, or it cannot be described to it."""
+
+
+async def _at_once(work: Callable[[], None]) -> None:
+    work()
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,15 @@ class Ports:
     premises: Premises = field(default_factory=Unseen)
     chance: random.Random = field(default_factory=random.SystemRandom)
     """For request ids and jitter: whoever gives it a seed gets the same run again."""
+    off_loop: Callable[[Callable[[], None]], Awaitable[None]] = _at_once
+    """Runs what blocks, such as a disk's sync, while the loop goes on. It is never given up on."""
 
     def request_id(self) -> str:
         """One that nobody else has."""
         return uuid.UUID(int=self.chance.getrandbits(128), version=4).hex
+
+
+APPLY_AGAIN_AFTER_S = 5.0
 
 
 class Driver:
@@ -110,7 +121,7 @@ class Driver:
             case fx.Swap():
                 return await self._swap(unit, effect)
             case fx.UpdateRecord():
-                return self._update_record(unit, effect)
+                return await self._update_record(unit, effect)
             case fx.InspectMetadata():
                 return await self._inspect_metadata(unit)
             case fx.Wait(seconds):
@@ -125,6 +136,43 @@ class Driver:
         clock = self.ports.clock
         unit.see_lapse(self.node, clock.boottime_s())
         return unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
+
+    async def note_protocol(self, unit: Unit) -> None:
+        """Whether this replica may lack acknowledged writes, durably: a takeover may have to know
+        after the next boot, when DRBD tells only what it will use.
+        """
+        drbd, written = unit.drbd, unit.mirror.spec.protocol
+        if not isinstance(drbd, DrbdState) or held(unit.mirror, unit.record) is not None:
+            return
+        used = drbd.protocol or written
+        if used is not Protocol.C:
+            await self._update_record(unit, fx.UpdateRecord(asynchronous=True))
+        elif unit.record.asynchronous and drbd.protocol is Protocol.C and drbd.in_sync:
+            await self._update_record(unit, fx.UpdateRecord(asynchronous=False))
+
+    async def apply(self, unit: Unit) -> None:
+        """Bring the kernel in line with what is wanted, as far as that can be done in use.
+
+        Once for each run too: the one before may have ended between writing and applying.
+        """
+        now_s = self.ports.clock.boottime_s()
+        if not isinstance(unit.drbd, DrbdState) or now_s < unit.apply_not_before_s:
+            return
+        if held(unit.mirror, unit.record) is not None:
+            return
+        detection_s = self.node.detection_s
+        try:
+            text = self.resource_text(unit)
+            if text == unit.applied:
+                return
+            unit.apply_not_before_s = now_s + APPLY_AGAIN_AFTER_S
+            await self.ports.drbd.configure(unit.mirror, text)
+            await self.ports.drbd.adjust(unit.mirror)
+        except PortError as error:
+            log.warning("%s: not applied: %s", unit.mirror.key, error)
+            return
+        unit.applied, unit.applied_detection_s = text, detection_s
+        unit.wake.set()
 
     async def _inspect_metadata(self, unit: Unit) -> fx.Outcome:
         try:
@@ -144,6 +192,11 @@ class Driver:
         return fx.MirrorRead(mirror, self.ports.request_id(), known)
 
     async def _swap(self, unit: Unit, effect: fx.Swap) -> fx.Outcome:
+        if unit.record_unsure:
+            # What it would win could not be noted: an epoch each try, and nothing done with it.
+            stored = await self._update_record(unit, fx.UpdateRecord())
+            if isinstance(stored, fx.Failed):
+                return fx.Failed(f"the durable record: {stored.message}")
         affirms = unit.lapses_ended_by(effect.authority, self.node)
         try:
             mirror = await self.ports.api.swap_authority(
@@ -168,19 +221,38 @@ class Driver:
             unit.steps = {"authorityWon": self.ports.clock.wall()}
         return fx.Swapped(mirror)
 
-    def _update_record(self, unit: Unit, effect: fx.UpdateRecord) -> fx.Outcome:
-        """Synchronous on purpose: nothing may come between reading and writing the record."""
-        if not isinstance(effect.marker, fx.Keep):
-            unit.was_behind = False  # what it called for is being written, or was waited out
-        record = updated(unit.record, effect)
-        if record == unit.record:
+    async def _update_record(self, unit: Unit, effect: fx.UpdateRecord) -> fx.Outcome:
+        """It goes on to its end also if nobody waits any more: what is being written when the next
+        is written may get onto the disk after it.
+        """
+        changing = asyncio.create_task(self._change_record(unit, effect))
+        return await asyncio.shield(changing)
+
+    async def _change_record(self, unit: Unit, effect: fx.UpdateRecord) -> fx.Outcome:
+        """One at a time for each mirror: nothing comes between reading and writing its record.
+
+        A store that fails may have reached the disk all the same, so the next one is made whatever
+        it holds. Until one succeeds what was durable before is believed.
+        """
+        async with unit.record_lock:
+            if unit.record.unreadable:
+                return fx.Failed(unit.record.unreadable)
+            behinds = unit.behinds
+            record = updated(unit.record, effect)
+            if record != unit.record or unit.record_unsure:
+                try:
+                    await self._store(unit.mirror.drbd_name, record)
+                except PortError as error:
+                    unit.record_unsure = True
+                    return fx.Failed(str(error))
+                unit.record, unit.record_unsure = record, False
+            if not isinstance(effect.marker, fx.Keep) and unit.behinds == behinds:
+                unit.was_behind = False  # what it called for is written, or was waited out
             return fx.Done()
-        try:
-            self.ports.records.store(unit.mirror.drbd_name, record)
-        except PortError as error:
-            return fx.Failed(str(error))
-        unit.record = record
-        return fx.Done()
+
+    async def _store(self, name: str, record: Record) -> None:
+        """A disk syncs for as long as it takes: other guests' deadlines do not wait for it."""
+        await self.ports.off_loop(lambda: self.ports.records.store(name, record))
 
     async def _act(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:
         try:

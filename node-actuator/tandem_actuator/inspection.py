@@ -37,13 +37,17 @@ class Inspection:
         self._host, self._premises, self._settings = host, premises, settings
         self._units = units
         self._taken: dict[str, tuple[str, DeviceNumbers | None, str]] = {}
+        self._silent: dict[str, str] = {}
 
     async def run(self) -> None:
         """For ever."""
         rounds = 0
         while True:
-            for unit in self._units():
-                await self.look(unit, again=rounds % REPEAT_ROUNDS == 0)
+            for unit in list(self._units()):
+                try:
+                    await self.look(unit, again=rounds % REPEAT_ROUNDS == 0)
+                except Exception:  # one object's bug costs that object's look
+                    log.exception("bug: %s could not be looked at", unit.mirror.key)
             rounds += 1
             await asyncio.sleep(PACE_S)
 
@@ -60,8 +64,11 @@ class Inspection:
         try:
             problems = await self._problems(guest, unit)
         except PortError as error:
-            log.warning("%s: its hardware was not tried: %s", guest.key, error)
+            if self._silent.get(guest.metadata.uid) != str(error):
+                log.warning("%s: its hardware was not tried: %s", guest.key, error)
+            self._silent[guest.metadata.uid] = str(error)
             return
+        self._silent.pop(guest.metadata.uid, None)
         unit.hardware = HardwareReport(fingerprint=fingerprint, problems=tuple(problems))
 
     async def _problems(self, guest: Guest, unit: Unit) -> list[str]:

@@ -6,6 +6,10 @@ not come back in time, or hangs, leaves the machine to the watchdog exactly as t
 allows. With no guest here the deadline is infinite. A keeper that ends in any way leaves the device
 armed: the machine is reset unless another opens it in time.
 
+A timeout that the device refuses changes nothing: what was in force stays in force and is told, so
+that the actuator publishes it. A device that is refused is closed again, but for one that would
+reset the machine later: that is kept open and fed, and counts as not armed.
+
 One event loop does it all. A feed that hangs in the driver stops everything here, so the machine
 is reset: a thread for it would only hide that. Whatever was said before a feed counts for it, also
 if this process stood still in between. Run by ``adapters.watchdog_keeper``; ``watchdog`` has the
@@ -20,7 +24,15 @@ import math
 from dataclasses import dataclass
 
 from tandem_actuator.lines import Lines
-from tandem_actuator.ports import Clock, PortError, StreamListener, WatchdogDevice
+from tandem_actuator.ports import (
+    Clock,
+    PortError,
+    StreamListener,
+    WatchdogDevice,
+    WatchdogInfo,
+    WatchdogTooSlow,
+)
+from tandem_api.timing import MAX_WATCHDOG_S
 
 log = logging.getLogger(__name__)
 
@@ -35,40 +47,73 @@ NEVER_S = -math.inf
 
 
 class Feeder:
-    """The device: opened and set when somebody arms it, fed no further than it was told."""
+    """The device: opened and set when somebody arms it, fed no further than it was told.
+
+    ``timeout_s``: within which it resets the machine when it is not fed, and others may count on
+    that; None: it is not armed. ``_held``: it is open all the same, and nobody counts on it.
+    """
 
     def __init__(self, device: WatchdogDevice, clock: Clock) -> None:
         self._device, self._clock = device, clock
-        self.armed = False
+        self.timeout_s: int | None = None
         self.interval_s = 1.0
+        self._held = False
+        self._info = WatchdogInfo(options=0, identity="")
         self._deadline_s = NEVER_S
         self._failing = False
 
     @property
+    def armed(self) -> bool:
+        return self.timeout_s is not None
+
+    @property
     def due(self) -> bool:
         """Whether a feed is allowed at this moment."""
-        return self.armed and self._clock.boottime_s() < self._deadline_s
+        return self._held or (self.armed and self._clock.boottime_s() < self._deadline_s)
 
-    def arm(self, timeout_s: int) -> None:
-        """Open and set it, or set another timeout if it is open. Raises: PortError."""
-        if self.armed:
-            self._set_timeout(timeout_s)
+    def arm(self, timeout_s: int, until_s: float = NEVER_S) -> None:
+        """Open and set it, or set another timeout if it is open. Raises: PortError.
+
+        ``until_s``: how far it may be fed if this opens it; a deadline that was told stays.
+        """
+        if self.timeout_s is not None:
+            self._change_timeout(self.timeout_s, timeout_s)
             return
+        if not self._held:
+            self._open()
         try:
-            self._device.open()
-        except OSError as error:
-            raise PortError(f"cannot open the watchdog: {error}") from error
-        try:
-            self._refuse_useless()
-            self._set_timeout(timeout_s)
+            self._refuse_alarms()
+            self.timeout_s = self._accepted(timeout_s)
         except PortError:
-            with contextlib.suppress(OSError):
-                self._device.close(disarm=True)
+            self._let_go()
             raise
-        self.armed, self._deadline_s = True, NEVER_S
+        self._held, self._deadline_s = False, until_s
 
     def feed_until(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
+
+    def _change_timeout(self, before_s: int, timeout_s: int) -> None:
+        """The one before stays in force until another is, and again if that is refused."""
+        if timeout_s == before_s:
+            return
+        if self._deadline_s != NEVER_S and not self.due:
+            # Drivers feed as they set a timeout, and nothing may be fed any more.
+            raise PortError("the deadline is over: the timeout is not changed any more")
+        try:
+            self.timeout_s = self._accepted(timeout_s)
+        except PortError:
+            self.timeout_s = self._set(before_s)
+            raise
+
+    def _let_go(self) -> None:
+        """Of a device that is not to be used, unless that would reset the machine later."""
+        self._held = not self._can_be_disarmed or self._device.no_way_out()
+        if not self._held:
+            self._close()
+
+    def _close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._device.close(disarm=True)
 
     def feed(self) -> bool:
         """Feed it if it is allowed; whether it is.
@@ -88,18 +133,38 @@ class Feeder:
             self._failing = False
         return True
 
-    def _refuse_useless(self) -> None:
+    def _open(self) -> None:
         try:
-            info = self._device.info()
+            self._device.open()
         except OSError as error:
+            raise PortError(f"cannot open the watchdog: {error}") from error
+        try:
+            self._info = self._device.info()
+        except OSError as error:
+            self._close()
             raise PortError(f"this is no watchdog: {error}") from error
-        if info.options & WDIOF_ALARMONLY:
-            raise PortError(f"the watchdog ({info.identity}) only alarms, it does not reset")
-        if not info.options & WDIOF_MAGICCLOSE:
-            log.warning("the watchdog (%s) cannot be disarmed", info.identity)
+        if not self._can_be_disarmed:
+            log.warning("the watchdog (%s) cannot be disarmed", self._info.identity)
 
-    def _set_timeout(self, timeout_s: int) -> None:
-        """Refuse a device that would reset later than others count on."""
+    @property
+    def _can_be_disarmed(self) -> bool:
+        return bool(self._info.options & WDIOF_MAGICCLOSE)
+
+    def _refuse_alarms(self) -> None:
+        if self._info.options & WDIOF_ALARMONLY:
+            words = f"the watchdog ({self._info.identity}) only alarms, it does not reset"
+            raise PortError(words)
+
+    def _accepted(self, timeout_s: int) -> int:
+        """The timeout that it has now. Refuse one with which it resets later than is counted on."""
+        actual_s = self._set(timeout_s)
+        if not 0 < actual_s <= timeout_s:
+            words = f"the watchdog resets after {actual_s} s, not within {timeout_s} s"
+            raise WatchdogTooSlow(words, self._least(timeout_s, actual_s))
+        return actual_s
+
+    def _set(self, timeout_s: int) -> int:
+        """What it says that it has then."""
         try:
             self._device.set_timeout(timeout_s)
         except OSError as error:
@@ -108,16 +173,31 @@ class Feeder:
             actual_s = self._device.get_timeout()
         except OSError as error:
             raise PortError(f"the watchdog does not tell its timeout: {error}") from error
-        if not 0 < actual_s <= timeout_s:
-            raise PortError(f"the watchdog resets after {actual_s} s, not within {timeout_s} s")
-        self.interval_s = actual_s / FEEDS_PER_TIMEOUT
+        self.interval_s = max(actual_s, 1) / FEEDS_PER_TIMEOUT
+        return actual_s
+
+    def _least(self, refused_s: int, actual_s: int) -> int | None:
+        """The smallest timeout above the refused one that it takes; then it has the one before.
+
+        Drivers do not tell it, and what they begin with may be far above it.
+        """
+        found_s = actual_s  # of a device whose timeout cannot be set
+        for timeout_s in range(refused_s + 1, min(actual_s, MAX_WATCHDOG_S) + 1):
+            with contextlib.suppress(OSError):
+                self._device.set_timeout(timeout_s)
+                found_s = self._device.get_timeout()
+                break
+        with contextlib.suppress(OSError):
+            self._device.set_timeout(actual_s)
+        return found_s if found_s > refused_s else None
 
 
 @dataclass(frozen=True)
 class Arm:
-    """An order that is answered."""
+    """An order that is answered. ``until_s``: for who opens the device."""
 
     timeout_s: int
+    until_s: float = NEVER_S
 
 
 @dataclass(frozen=True)
@@ -187,22 +267,37 @@ class Keeper:
                 self._look.set()
             return
         words: str | None = None
+        least_s: int | None = None
         try:
-            self._feeder.arm(order.timeout_s)
+            self._feeder.arm(order.timeout_s, order.until_s)
         except PortError as error:
             words = str(error)
+            least_s = error.least_s if isinstance(error, WatchdogTooSlow) else None
         self._look.set()  # the next feed may be due much sooner now
-        actuator.send(json.dumps({"error": words}).encode() + b"\n")
+        in_force = {"error": words, "timeout": self._feeder.timeout_s}
+        answer = in_force if least_s is None else {**in_force, "least": least_s}
+        actuator.send(json.dumps(answer).encode() + b"\n")
 
 
 def _parse(line: bytes) -> Arm | FeedUntil:
     """Raises: ValueError."""
     match json.loads(line):
+        case {"arm": int(timeout_s), "until": until}:
+            return Arm(timeout_s, _deadline_s(until))
         case {"arm": int(timeout_s)}:
             return Arm(timeout_s)
-        case {"feed_until": None}:
-            return FeedUntil(math.inf)
-        case {"feed_until": int(deadline_s) | float(deadline_s)} if not math.isnan(deadline_s):
-            return FeedUntil(deadline_s)
+        case {"feed_until": deadline}:
+            return FeedUntil(_deadline_s(deadline))
         case other:
             raise ValueError(f"not an order: {other!r}")
+
+
+def _deadline_s(said: object) -> float:
+    """Raises: ValueError."""
+    match said:
+        case None:
+            return math.inf
+        case int(seconds) | float(seconds) if not math.isnan(seconds):
+            return seconds
+        case other:
+            raise ValueError(f"not a deadline: {other!r}")

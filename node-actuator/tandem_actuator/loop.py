@@ -13,7 +13,7 @@ from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import handler, procedures
 from tandem_actuator.core.decide import Start, Task, decide
 from tandem_actuator.core.domain_xml import domain_name
-from tandem_actuator.core.model import DomainState, DrbdUnknown, FenceProgress
+from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress
 from tandem_actuator.core.report import (
     guest_report,
     guest_report_is_due,
@@ -22,6 +22,7 @@ from tandem_actuator.core.report import (
 )
 from tandem_actuator.core.run import (
     IDLE_INTERVAL_S,
+    Judgement,
     judge,
     lapse_must_be_judged,
     look_again_in_s,
@@ -31,8 +32,16 @@ from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.heartbeat import Heart
 from tandem_actuator.inspection import Inspection
 from tandem_actuator.metrics import Metrics
-from tandem_actuator.ports import ApiGone, ObjectCache, Permits, PortError, Watchdog
-from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.ports import (
+    ApiGone,
+    ApiRefused,
+    ObjectCache,
+    Permits,
+    PortError,
+    Watchdog,
+    WatchdogTooSlow,
+)
+from tandem_actuator.unit import NodeFacts, Refused, Unit
 from tandem_actuator.watchdog import NoWatchdog
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
@@ -41,6 +50,7 @@ log = logging.getLogger(__name__)
 
 GUARD_INTERVAL_S = 0.1
 REPORT_INTERVAL_S = 0.2
+APPLY_INTERVAL_S = 0.5
 MIN_TICK_S = 0.02
 FIRST_LOOK_S = 1.5
 SLOW_TO_SHOW = frozenset(
@@ -80,6 +90,8 @@ class Actuator:
         self._libvirt_known = False
         driver.on_starting = self.guard_once
         self.heart.before_confirm = self._see_lapse
+        self.heart.watchdog_s = lambda: watchdog.timeout_s
+        self.heart.detection_s = self._detection_s
 
     @property
     def units(self) -> list[Unit]:
@@ -93,6 +105,7 @@ class Actuator:
             self._guard,
             self._keep_armed,
             self._watch_drbd,
+            self._keep_applied,
             self._watch_domain_events,
             self._watch_domains,
             self._report,
@@ -127,6 +140,22 @@ class Actuator:
                         was_connected=event.was_connected or not event.name,
                         was_behind=event.was_behind,
                     )
+
+    async def _keep_applied(self) -> None:
+        """What was written since a mirror was brought up reaches DRBD too, one after another."""
+        while True:
+            for unit in self.units:
+                await self.driver.apply(unit)
+            await asyncio.sleep(APPLY_INTERVAL_S)
+
+    def _detection_s(self) -> float:
+        """How late a mirror here may notice a dead link. What an earlier run left is not known: it
+        was no later than what it published.
+        """
+        before_s = self.node.timing.link_detection_seconds
+        up = (unit for unit in self.units if isinstance(unit.drbd, DrbdState))
+        known = (unit.applied_detection_s for unit in up)
+        return max((before_s if one is None else one for one in known), default=0.0)
 
     async def _watch_domain_events(self) -> None:
         async for _ in self.ports.libvirt.events():
@@ -205,12 +234,9 @@ class Actuator:
 
     def guard_once(self) -> None:
         """Judge every guest that may run here; feed the watchdog as far as all of them allow."""
-        now_s = self.ports.clock.boottime_s()
-        units = {unit.mirror.key: unit for unit in self.units}
-        views = (unit.view(self.node) for unit in units.values())
-        judgement = judge(views, self.node.renewal_sent_at_s, now_s)
+        judgement, now_s = self._judge(), self.ports.clock.boottime_s()
         for key in judgement.fence if self.node.guarding else ():
-            unit = units[key]
+            unit = self.cluster.units[key]
             if unit.fence_task is None or unit.fence_task.done():
                 judged_by_s = self.node.renewal_sent_at_s
                 unit.fence_task = asyncio.create_task(self._fence(unit, judged_by_s))
@@ -218,20 +244,47 @@ class Actuator:
             self.watchdog.feed_until(judgement.feed_until_s)
             self.metrics.watchdog_fed(now_s)
 
+    def _judge(self) -> Judgement:
+        now_s = self.ports.clock.boottime_s()
+        views = (unit.view(self.node) for unit in self.units)
+        return judge(views, self.node.renewal_sent_at_s, now_s)
+
     async def _keep_armed(self) -> None:
-        """Arm the watchdog, with the timeout in force, and say whether it is."""
-        timeout_s = 0
+        """Arm the watchdog, with the timeout in force, and say whether it is.
+
+        A shorter one is set as soon as it is wanted, a longer one once a heartbeat that says so is
+        confirmed. One that is refused is tried again, also while the old one is in force.
+        """
+        asked_s, said = 0, ""
         while self.watchdog_wanted:
-            wanted_s = self.node.timing.watchdog_seconds
-            if not self.watchdog.armed or timeout_s != wanted_s:
-                try:
-                    await self.watchdog.arm(wanted_s)
-                    timeout_s = wanted_s
+            wanted_s = min(self.heart.wanted().watchdog_seconds, self.node.timing.watchdog_seconds)
+            if not self.watchdog.armed or asked_s != wanted_s:
+                words = await self._arm(wanted_s)
+                asked_s = 0 if words else wanted_s
+                if words and words != said:
+                    log.error("watchdog: %s; %s", words, self._watchdog_state())
+                elif not words:
                     log.info("watchdog armed: %d s", wanted_s)
-                except PortError as error:
-                    log.error("watchdog not armed: %s", error)
+                said = words
             self.node.watchdog_armed = self.watchdog.armed
             await asyncio.sleep(0.5)
+
+    async def _arm(self, timeout_s: int) -> str:
+        """What speaks against it. A keeper that was just started has nobody's deadline yet: it is
+        told what is known at this moment, since the first looks may take longer than the timeout.
+        """
+        try:
+            await self.watchdog.arm(timeout_s, self._judge().feed_until_s)
+        except PortError as error:
+            slow = error if isinstance(error, WatchdogTooSlow) else None
+            self.node.watchdog_least_s = slow.least_s if slow else None
+            return str(error)
+        self.node.watchdog_least_s = None
+        return ""
+
+    def _watchdog_state(self) -> str:
+        in_force_s = self.watchdog.timeout_s
+        return "not armed" if in_force_s is None else f"{in_force_s} s stay in force"
 
     async def _fence(self, unit: Unit, renewal_sent_at_s: float | None) -> None:
         """Fence, after one more look: it must not be an old look alone that stops a guest.
@@ -253,9 +306,11 @@ class Actuator:
                 return
             log.error("%s: fencing: %s", unit.mirror.key, permission.message)
             self.metrics.self_fenced(permission.reason)
-            unit.fence = FenceProgress(since_s=min(permission.until_s, now_s))
+            until_s = max(permission.until_s, unit.permitted_until_s)
+            unit.fence = FenceProgress(since_s=min(until_s, now_s))
         finished = await self.driver.run(unit, procedures.fence(unit.view(self.node)))
         log.warning("%s: %s: %s", unit.mirror.key, finished.reason, finished.message)
+        unit.fence_ended()
         unit.wake.set()
         if finished.failed:
             await asyncio.sleep(0.3)
@@ -266,7 +321,9 @@ class Actuator:
         """One unit's loop: look, decide, act, again."""
         while True:
             unit.wake.clear()
+            self.cluster.read_record_again(unit)
             await self.driver.query_drbd(unit)
+            await self.driver.note_protocol(unit)
             progressed = await self._decide(unit)
             if not progressed:
                 await self._pause(unit)
@@ -340,32 +397,47 @@ class Actuator:
     # report
 
     async def _report(self) -> None:
+        """What one mirror's report runs into keeps no other's from being delivered."""
         while True:
             await asyncio.sleep(REPORT_INTERVAL_S)
             for unit in self.units:
-                try:
-                    await self._report_unit(unit)
-                except ApiGone:
-                    continue
-                except PortError as error:
-                    log.warning("reports not delivered: %s", error)
-                    await asyncio.sleep(1.0)
-                    break
+                await self._delivered(unit, unit.replica_refused, self._report_replica)
+                await self._delivered(unit, unit.guest_refused, self._report_guest)
 
-    async def _report_unit(self, unit: Unit) -> None:
-        """Deliver what changed since the last delivered report."""
-        view = unit.view(self.node)
+    async def _delivered(
+        self, unit: Unit, refused: Refused, report: Callable[[Unit], Awaitable[None]]
+    ) -> None:
+        """What changed since the last delivered report, unless it was refused just now."""
+        if self.ports.clock.boottime_s() < refused.not_before_s:
+            return
+        try:
+            await report(unit)
+            refused.times = 0
+        except ApiGone:
+            return
+        except ApiRefused as error:
+            refused.again(self.ports.clock.boottime_s())
+            log.error("%s: report refused: %s", unit.mirror.key, error)
+        except PortError as error:
+            log.warning("reports not delivered: %s", error)
+            await asyncio.sleep(1.0)
+
+    async def _report_replica(self, unit: Unit) -> None:
         now_s = self.ports.clock.boottime_s()
+        view = unit.view(self.node)
         replica = replica_report(
             view, unit.reason, "", unit.link_lost_wall, now_s, unit.device_bytes
         )
-        guest = guest_report(view, unit.reason, "", unit.steps, unit.hardware)
         shown = unit.mirror.status.replicas.get(self.node.host)
         age_s = now_s - unit.replica_sent_at_s
         if replica_report_is_due(replica, unit.sent_replica, shown, age_s):
             worded = replica.model_copy(update={"message": unit.message})
             await self.ports.api.report_replica(unit.mirror.key, self.node.host, worded, shown)
             unit.sent_replica, unit.replica_sent_at_s = replica, now_s
+
+    async def _report_guest(self, unit: Unit) -> None:
+        now_s = self.ports.clock.boottime_s()
+        guest = guest_report(unit.view(self.node), unit.reason, "", unit.steps, unit.hardware)
         if guest is None or unit.guest is None:
             return
         known, age_s = unit.guest.status.hosts.get(self.node.host), now_s - unit.guest_sent_at_s

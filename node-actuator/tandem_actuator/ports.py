@@ -33,12 +33,28 @@ class CommandTimeout(PortError):
     """No answer in time. Whether it took effect is unknown."""
 
 
+class WatchdogTooSlow(PortError):
+    """The device resets the machine later than was asked for; ``least_s``: its smallest timeout,
+    if one was found.
+    """
+
+    def __init__(self, words: str, least_s: int | None) -> None:
+        super().__init__(words)
+        self.least_s = least_s
+
+
 class KilledNotGone(CommandTimeout):
     """SIGKILL was delivered, and the guest executes nothing more; the kernel still holds it."""
 
 
 class ApiUnavailable(PortError):
     """No usable answer from the API. For a write: whether it took effect is unknown."""
+
+
+class ApiRefused(ApiUnavailable):
+    """The API server does not let this host do it, or not with this content; nothing was changed.
+    It is alive, and the same again would be refused again.
+    """
 
 
 class ApiConflict(PortError):
@@ -308,11 +324,22 @@ class Watchdog(Protocol):
     @property
     def armed(self) -> bool: ...
 
-    async def arm(self, timeout_s: int) -> None:
+    @property
+    def timeout_s(self) -> int | None:
+        """After so many seconds it resets at the latest; None if it is not armed. While another is
+        being set it is the longer of both.
+        """
+        ...
+
+    async def arm(self, timeout_s: int, until_s: float = ...) -> None:
         """Open and set it, or set another timeout; the deadline stays as it was told.
 
+        ``until_s``: how far it may be fed where nobody has told a deadline yet.
+
         Raises:
-            PortError: there is none, it does not reset the machine, or nobody answered in time.
+            WatchdogTooSlow: it cannot do a timeout as short as this.
+            PortError: there is none, it does not reset the machine, it refuses the timeout, or
+                nobody answered in time. ``timeout_s`` says whether one is in force.
         """
         ...
 
@@ -351,6 +378,10 @@ class WatchdogDevice(Protocol):
     def get_timeout(self) -> int: ...
 
     def keepalive(self) -> None: ...
+
+    def no_way_out(self) -> bool:
+        """Whether it goes on counting once it is closed; True if the kernel does not tell."""
+        ...
 
     def close(self, *, disarm: bool) -> None:
         """``disarm``: with the magic character, so that the machine stays up if the driver can."""

@@ -57,12 +57,14 @@ def _resource_text(node: NodeFacts, major: int, fence_peer: str) -> Callable[[Un
         numbers = unit.mirror.status.device_numbers
         if numbers is None:
             raise PortError("the mirror has no device numbers yet")
+        detection = {"link_detection_seconds": node.detection_s}
+        timing = node.timing.model_copy(update=detection)
         try:
             return resource_file.render(
                 unit.mirror,
                 node.addresses,
                 numbers,
-                drbd_timers(node.timing),
+                drbd_timers(timing),
                 version_major=major,
                 fence_peer=fence_peer,
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from tandem_actuator.core.authority import held
 from tandem_actuator.core.model import (
+    Connection,
     DomainState,
     DrbdState,
     DrbdUnknown,
@@ -23,7 +24,7 @@ from tandem_actuator.core.model import (
     View,
 )
 from tandem_actuator.core.resync import followed
-from tandem_actuator.core.run import has_lapsed, lapse_must_be_judged
+from tandem_actuator.core.run import has_lapsed, lapse_must_be_judged, run_permission
 from tandem_api.authority import Authority, Instance
 from tandem_api.guest import Guest, GuestReport, HardwareReport
 from tandem_api.meta import ObjectKey
@@ -33,18 +34,33 @@ from tandem_api.timing import Timing
 from tandem_api.validation import precedence
 
 BACKOFF_MAX_S = 8.0
+REFUSED_PAUSE_MAX_S = 60.0
+
+
+@dataclass
+class Refused:
+    """Reports that the API server refused in a row. What it refuses it will refuse again."""
+
+    times: int = 0
+    not_before_s: float = 0.0
+
+    def again(self, now_s: float) -> None:
+        self.times += 1
+        self.not_before_s = now_s + min(2.0**self.times, REFUSED_PAUSE_MAX_S)
 
 
 @dataclass
 class NodeFacts:
     """What is the same for all mirrors on this host. ``guarding``: this run stops what may not run,
-    as it does once it has looked at everything, or for long enough.
+    as it does once it has looked at everything, or for long enough. ``detection_s``: how soon DRBD
+    is to notice a dead link; no later than what was published last.
     """
 
     host: str
     instance: Instance
     timing: Timing
     watchdog_armed: bool = False
+    watchdog_least_s: int | None = None
     watchdog_required: bool = True
     addresses: Mapping[str, str] = field(default_factory=dict)
     peer_timings: Mapping[str, Timing] = field(default_factory=dict)
@@ -52,6 +68,10 @@ class NodeFacts:
     renewal_confirmed_at_s: float = float("-inf")
     steady_since_s: float = 0.0
     guarding: bool = False
+    detection_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.detection_s = self.timing.link_detection_seconds
 
     def renewed(self, sent_at_s: float, now_s: float) -> None:
         """The renewal that was sent then is confirmed. Has the one before it lapsed?"""
@@ -63,7 +83,14 @@ class NodeFacts:
 
 @dataclass
 class Unit:
-    """One mirror with a replica on this host."""
+    """One mirror with a replica on this host.
+
+    ``record_unsure``: a store of the record failed, so the disk may have the one or the other.
+    ``permitted_until_s``: up to when the last lapse's guest was permitted to run.
+    ``applied``: the resource file that the kernel was last brought in line with by this run;
+    ``applied_detection_s``: how soon it then notices a dead link, None if that is not known.
+    ``behinds``: how many events told that the local disk was behind.
+    """
 
     mirror: Mirror
     record: Record
@@ -76,6 +103,9 @@ class Unit:
     in_sync_since_s: float | None = None
     was_behind: bool = False
     resync: Resync | None = None
+    behinds: int = 0
+    record_unsure: bool = False
+    record_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     frozen_since_s: float | None = None
     starting: bool = False
     handlers: int = 0
@@ -85,6 +115,7 @@ class Unit:
     fence_task: asyncio.Task[None] | None = None
     lapses: int = 0
     lapsed_at_s: float = float("-inf")
+    permitted_until_s: float = float("-inf")
     affirmed: int = 0
     promoting: bool = False
     failures: int = 0
@@ -97,6 +128,11 @@ class Unit:
     sent_guest: GuestReport | None = None
     replica_sent_at_s: float = 0.0
     guest_sent_at_s: float = 0.0
+    applied: str = ""
+    applied_detection_s: float | None = None
+    apply_not_before_s: float = 0.0
+    replica_refused: Refused = field(default_factory=Refused)
+    guest_refused: Refused = field(default_factory=Refused)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     worker: asyncio.Task[None] | None = None
     hardware: HardwareReport = field(default_factory=HardwareReport)
@@ -116,6 +152,7 @@ class Unit:
             timing=node.timing,
             peer_timing=node.peer_timings.get(peer),
             watchdog_armed=node.watchdog_armed,
+            watchdog_least_s=node.watchdog_least_s,
             watchdog_required=node.watchdog_required,
             addresses=node.addresses,
             link_lost_at_s=self.link_lost_at_s,
@@ -140,7 +177,9 @@ class Unit:
         """
         sent_at_s = node.renewal_sent_at_s
         judged = lapse_must_be_judged(node.guarding, sent_at_s, node.timing, now_s)
-        if judged and self.may_run and has_lapsed(self.view(node), sent_at_s, now_s):
+        view = self.view(node)
+        if judged and self.may_run and has_lapsed(view, sent_at_s, now_s):
+            self.permitted_until_s = run_permission(view, sent_at_s, now_s).until_s
             self.lapse(now_s)
 
     def lapse(self, now_s: float) -> None:
@@ -195,7 +234,7 @@ class Unit:
         self.frozen_since_s = (self.frozen_since_s or now_s) if frozen else None
         if isinstance(drbd, DrbdState) and drbd.connected:
             self.link_lost_at_s = self.link_lost_wall = None
-        elif self.link_lost_at_s is None:
+        elif self.link_lost_at_s is None and not _is_unclear(drbd):
             self.link_lost_at_s, self.link_lost_wall = now_s, wall
         return changed
 
@@ -206,12 +245,23 @@ class Unit:
             self.refusals = None
         self.domain = domain
         if domain is DomainState.ABSENT and not self.starting:
-            self.fence = None
+            if not self.is_fencing:
+                self.fence = None
             self.affirmed = self.lapses
             self.shutdown_sent_at_s, self.shutdown_heard = None, False
             if self.guest_gone:
                 self.guest = None
         return changed
+
+    @property
+    def is_fencing(self) -> bool:
+        """A fence is under way; it demotes also after the guest is gone."""
+        return self.fence_task is not None and not self.fence_task.done()
+
+    def fence_ended(self) -> None:
+        """Its procedure has. Until the guest is gone it is latched."""
+        if self.domain is DomainState.ABSENT and not self.starting:
+            self.fence = None
 
     def observe_guest(self, guest: Guest | None) -> None:
         """Take in the guest's object. One that disappears while it runs is still known here."""
@@ -222,9 +272,11 @@ class Unit:
             self.steps = {}  # those were an earlier start's
         if _edited(guest, self.guest):
             self.refusals = None
+        was = self.guest
         if guest is not None or not self.may_run:
             self.guest = guest
-        self.wake.set()
+        if self.guest is not was:
+            self.wake.set()
 
     def observe_event(self, *, was_connected: bool, was_behind: bool) -> None:
         """Take in what an event told about a moment that the next look may not see."""
@@ -232,6 +284,7 @@ class Unit:
             self.link_lost_at_s = self.link_lost_wall = None
         if was_behind:
             self.was_behind = True
+            self.behinds += 1
             self.in_sync_since_s = None
         self.wake.set()
 
@@ -241,6 +294,8 @@ class Unit:
         A list is taken as it is: an API that was restored from a backup must be seen.
         """
         other = mirror.metadata.uid != self.mirror.metadata.uid
+        if mirror == self.mirror:
+            return
         if listed or other or version(mirror) >= version(self.mirror):
             self.mirror = mirror
             if other:
@@ -318,6 +373,11 @@ def version(mirror: Mirror) -> int:
     """
     text = mirror.metadata.resource_version
     return int(text) if text.isdigit() else 0
+
+
+def _is_unclear(drbd: DrbdView) -> bool:
+    """A word for the connection that this version does not know."""
+    return isinstance(drbd, DrbdState) and drbd.connection is Connection.UNKNOWN
 
 
 def _essence(drbd: DrbdView) -> object:

@@ -8,8 +8,12 @@ The guard calls ``feed_until`` from the event loop and must not wait for anybody
 the kernel's buffer, which the keeper empties before each feed. One that does not fit says that the
 keeper has not looked for hundreds of lines: it is given up, and this host is not armed.
 
-They talk JSON lines: ``{"arm": SECONDS}`` is answered by ``{"error": null or words}``,
-``{"feed_until": SECONDS or null}`` (null: for ever) is not answered. Called by ``loop``.
+They talk JSON lines: ``{"arm": SECONDS, "until": DEADLINE}`` is answered by
+``{"error": null or words, "timeout": SECONDS or null}``, ``{"feed_until": DEADLINE}`` is not
+answered. A deadline is in seconds, or null: for ever. ``until`` is for a keeper that nobody has
+told any yet; ``timeout`` is what is in force, also after a refusal, null where the device is not
+armed; ``least`` comes with the refusal of a timeout that is too short for the device. A keeper from
+before an upgrade tells none. Called by ``loop``.
 """
 
 import asyncio
@@ -19,11 +23,12 @@ import logging
 import math
 
 from tandem_actuator.lines import Lines
-from tandem_actuator.ports import KeeperProcess, PortError, Stream
+from tandem_actuator.ports import KeeperProcess, PortError, Stream, WatchdogTooSlow
 
 log = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT_S = 1.0
+ANSWER_TIMEOUT_S = 10.0
+"""A driver may take seconds to open a device or set it. Meanwhile deadlines are told on."""
 START_TIMEOUT_S = 10.0
 POLL_S = 0.05
 
@@ -34,17 +39,24 @@ class KeptWatchdog:
     def __init__(self, keeper: KeeperProcess) -> None:
         self._keeper = keeper
         self._link: _Link | None = None
+        self._timeout_s = 0
 
     @property
     def armed(self) -> bool:
         """Whether a keeper that armed the device is there, as far as is known."""
         return self._link is not None and not self._link.ended
 
-    async def arm(self, timeout_s: int) -> None:
+    @property
+    def timeout_s(self) -> int | None:
+        return self._timeout_s if self.armed else None
+
+    async def arm(self, timeout_s: int, until_s: float = -math.inf) -> None:
         """Arm it, or set another timeout. Starts the keeper if there is none."""
         link = self._link if self._link and self.armed else _Link(await self._connect())
+        # Until it has answered either may be in force.
+        self._timeout_s = max(self._timeout_s if self.armed else 0, timeout_s)
         try:
-            error = await link.ask({"arm": timeout_s})
+            error, in_force_s = await link.ask(timeout_s, until_s)
         except (OSError, ValueError) as failure:  # TimeoutError is an OSError
             link.close()
             words = str(failure) or "no answer in time"
@@ -52,19 +64,19 @@ class KeptWatchdog:
         except asyncio.CancelledError:
             link.close()
             raise
-        if error is not None:
+        if in_force_s is None:
             link.close()
-            raise PortError(error)
-        self._link = link
+            raise error or PortError("the watchdog is not armed")
+        self._link, self._timeout_s = link, in_force_s
+        if error is not None:
+            raise error
 
     def feed_until(self, deadline_s: float) -> None:
         """Tell the deadline, if it is another; a keeper that is gone makes this host unarmed."""
         if self._link is None or self._link.ended:
             return
-        # JSON has no infinity. For ever is null; what may not be fed at all has always run out.
-        told_s = None if deadline_s == math.inf else max(deadline_s, 0.0)
         try:
-            self._link.tell({"feed_until": told_s})
+            self._link.tell({"feed_until": _told(deadline_s)})
         except OSError as error:
             log.critical("the watchdog's keeper cannot be told: %s", error)
             self._link.close()
@@ -106,15 +118,23 @@ class _Link:
     def ended(self) -> bool:
         return self._lines.ended
 
-    async def ask(self, message: dict[str, int]) -> str | None:
-        """What it has against it. Raises: OSError, ValueError, TimeoutError."""
-        self._lines.send(_line(message))
+    async def ask(self, timeout_s: int, until_s: float) -> tuple[PortError | None, int | None]:
+        """What it has against it, and the timeout in force. Raises: OSError, ValueError."""
+        until = {} if until_s == -math.inf else {"until": _told(until_s)}
+        self._lines.send(_line({"arm": timeout_s, **until}))
         self._answer = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             answer = json.loads(await self._answer)
-        if not isinstance(answer, dict) or "error" not in answer:
-            raise ValueError(f"not an answer: {answer!r}")
-        return None if answer["error"] is None else str(answer["error"])
+        match answer:
+            case {"error": None, "timeout": int(in_force_s)}:
+                return None, in_force_s
+            case {"error": str(words), "timeout": int() | None as in_force_s}:
+                return _refusal(words, answer.get("least")), in_force_s
+            case {"error": None}:
+                return None, timeout_s
+            case {"error": str(words)}:
+                return PortError(words), None
+        raise ValueError(f"not an answer: {answer!r}")
 
     def tell(self, message: dict[str, float | None]) -> None:
         """What it was told already goes without saying. Raises: OSError."""
@@ -140,17 +160,26 @@ class _Link:
         self._lines.close()
 
 
+def _refusal(words: str, least_s: object) -> PortError:
+    return WatchdogTooSlow(words, least_s) if isinstance(least_s, int) else PortError(words)
+
+
 class NoWatchdog:
     """The Watchdog port where none is to be used."""
 
-    armed = False
+    armed, timeout_s = False, None
 
-    async def arm(self, timeout_s: int) -> None:
+    async def arm(self, timeout_s: int, until_s: float = -math.inf) -> None:
         raise PortError("no watchdog is configured (setting watchdog_device)")
 
     def feed_until(self, deadline_s: float) -> None:
         """Nothing to feed."""
 
 
-def _line(message: dict[str, int] | dict[str, float | None]) -> bytes:
+def _told(deadline_s: float) -> float | None:
+    """JSON has no infinity. For ever is null; what may not be fed at all has always run out."""
+    return None if deadline_s == math.inf else max(deadline_s, 0.0)
+
+
+def _line(message: dict[str, float | None]) -> bytes:
     return json.dumps(message).encode() + b"\n"

@@ -69,7 +69,7 @@ class TestRecords:
         with pytest.raises(PortError, match=r"ns\.m1\.json"):
             records.load("ns.m1")
 
-    @pytest.mark.parametrize("change", [{"format": 2}, {"novelty": 1}, {"max_epoch": -1}])
+    @pytest.mark.parametrize("change", [{"format": 2}, {"max_epoch": -1}])
     def test_a_record_of_another_version_is_an_error(
         self, place: Place, records: FileRecords, change: dict[str, object]
     ) -> None:

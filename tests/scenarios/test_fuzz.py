@@ -140,8 +140,3 @@ class TestCommandLine:
     def test_show(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["show", "5", "--profile", "links"]) == 0
         assert parse(capsys.readouterr().out).title == "Random faults, seed 5"
-
-
-def test_a_domain_is_started_once_however_long_that_takes() -> None:
-    """Its name is taken from the first order on, also for an actuator that has been restarted."""
-    assert trial(faults.scenario(40176)).problems == []

@@ -83,6 +83,10 @@ class Crash:
         return bool(due)
 
 
+SYNC_S = (0.001, 0.02)
+"""A disk that keeps what it acknowledged takes so long to write a small file."""
+
+
 class Actuator:
     """One run. ``transport``: its way to the API server. ``ended``: told when the program ends by
     itself, and why.
@@ -104,11 +108,12 @@ class Actuator:
         self.drbd = Drbd(machine)
         self.group.told.append(self._told)
         chance = random.Random(machine.kernel.random.getrandbits(64))
-        client = KubeClient(
-            transport(self.group), "tandem-actuator", wall=machine.host.log.moment, chance=chance
+        client, heart = (
+            KubeClient(ways, "tandem-actuator", wall=machine.host.log.moment, chance=chance)
+            for ways in (transport(self.group), transport(self.group))
         )
         metrics = Metrics()
-        api = KubeApi(client, metrics.watch_restarted)
+        api = KubeApi(client, metrics.watch_restarted, heart)
         self.program = program(self._outside(api, chance), metrics, self._driver())
 
     def _told(self) -> None:
@@ -131,6 +136,7 @@ class Actuator:
             clock=machine.clock,
             premises=Premises(),
             chance=chance,
+            off_loop=self._off_loop,
         )
         configured = machine.host.watchdog_configured
         keeper = machine.keepers.seen_by(self.group)
@@ -145,6 +151,12 @@ class Actuator:
             drbd_major=8,
             fence_peer="/usr/lib/tandem/fence-peer",
         )
+
+    async def _off_loop(self, work: Callable[[], None]) -> None:
+        """Somewhere within the time that it takes it is done."""
+        for action in (work, lambda: None):
+            await asyncio.sleep(self.machine.kernel.random.uniform(*SYNC_S) / 2)
+            action()
 
     def _driver(self) -> type[Driver]:
         crash = self.crash

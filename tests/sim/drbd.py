@@ -34,6 +34,7 @@ from tandem_actuator.core.model import (
     Role,
 )
 from tandem_actuator.ports import CommandFailed
+from tandem_api.mirror import Protocol as Replication
 
 
 class Wire(Protocol):
@@ -81,6 +82,12 @@ class Replica:
 
     # -- looking
 
+    def use(self, *, asynchronous: bool) -> None:
+        """Another protocol. A connection tells its other end, which follows."""
+        self.asynchronous = asynchronous
+        if self.connected:
+            self.wire.send(self, lambda peer: setattr(peer, "asynchronous", asynchronous))
+
     def view(self, now_s: float) -> DrbdView:
         if not self.configured or self.holds_nothing:
             return NotConfigured(now_s)
@@ -91,7 +98,15 @@ class Replica:
             volumes={name: volume.view() for name, volume in self.volumes.items()},
             queried_at_s=now_s,
             suspended=self.reasons,
+            protocol=self._protocol,
         )
+
+    @property
+    def _protocol(self) -> Replication | None:
+        """None while there is nothing to connect with."""
+        if self.connection is Connection.STANDALONE:
+            return None
+        return Replication.A if self.asynchronous else Replication.C
 
     @property
     def holds_nothing(self) -> bool:

@@ -7,7 +7,7 @@ comes out is an ordinary scenario, so it can be written down, shortened and play
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tandem_api.timing import PROFILES, Profile
@@ -24,17 +24,24 @@ RECOVERY_S = 120.0
 MEND = "mend all"
 CODES = ("403", "409", "422", "429", "500", "503")
 CALLS = ("open", "look", "start", "shutdown", "destroy")
+VICTIMS = 0.5
+HITS_VICTIM = 0.7
+FEWEST_MIXES = 3
 Draw = Callable[["Drawing"], str]
 
 
 @dataclass
 class Drawing:
-    """A schedule that is being made up."""
+    """A schedule that is being made up. ``victim``: a host, if one is picked on."""
 
     chance: random.Random
     names: Names
+    victim: str = ""
 
     def host(self) -> str:
+        """Where there is a victim, most of what happens to a host happens to that one."""
+        if self.victim and self.chance.random() < HITS_VICTIM:
+            return self.victim
         return self.chance.choice(self.names.hosts)
 
     def guest(self) -> str:
@@ -44,7 +51,7 @@ class Drawing:
         return self.chance.choice(self.names.sites)
 
     def program(self) -> str:
-        return self.chance.choice((*self.names.hosts, "controller"))
+        return self.chance.choice((self.host(), self.host(), "controller"))
 
     def pick(self, *choices: str) -> str:
         return self.chance.choice(choices)
@@ -265,6 +272,19 @@ class Choice:
 EVERYTHING = Choice()
 
 
+def drawing_of(chance: random.Random, names: Names) -> Drawing:
+    """What happens to one host together finds more than what happens to both apart."""
+    victim = chance.choice(names.hosts) if chance.random() < VICTIMS else ""
+    return Drawing(chance, names, victim)
+
+
+def table_of(chance: random.Random, mixes: Sequence[str]) -> list[tuple[int, Draw]]:
+    """What one schedule draws from: some of the mixes, so that each comes often where it comes."""
+    fewest = min(FEWEST_MIXES, len(mixes))
+    chosen = chance.sample(mixes, chance.randint(fewest, len(mixes)))
+    return [entry for mix in mixes if mix in chosen for entry in KINDS[mix]]
+
+
 def scenario(seed: int, choice: Choice = EVERYTHING) -> Scenario:
     """What this seed stands for."""
     return _lasting(seed, choice) if choice.lasting else _healing(seed, choice)
@@ -277,8 +297,7 @@ def _healing(seed: int, choice: Choice) -> Scenario:
     names = Names(
         hosts=HOSTS, sites=SITES, guests=tuple(guest.name for guest in plan.guests), links=LINKS
     )
-    drawing = Drawing(chance, names)
-    table = [entry for mix in choice.mixes for entry in KINDS[mix]]
+    drawing, table = drawing_of(chance, names), table_of(chance, choice.mixes)
     weights = [weight for weight, _ in table]
     at_s, steps, pace = 0.0, list[Step](), chance.choice(PACES)
     for _ in range(chance.randrange(1, 13)):
@@ -337,7 +356,7 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     names = Names(
         hosts=HOSTS, sites=SITES, guests=tuple(guest.name for guest in plan.guests), links=LINKS
     )
-    drawing = Drawing(chance, names)
+    drawing = drawing_of(chance, names)
     commands = [draw(drawing).strip() for draw in _drawn(chance, choice)]
     for kind in _kinds_for_good(chance, seed):
         what = kind if kind in ("link", "api") else f"{kind}@{drawing.host()}"
@@ -368,7 +387,7 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
 
 
 def _drawn(chance: random.Random, choice: Choice) -> list[Draw]:
-    table = [entry for mix in choice.mixes if mix not in CLEAR for entry in KINDS[mix]]
+    table = table_of(chance, [mix for mix in choice.mixes if mix not in CLEAR])
     weights = [weight for weight, _ in table]
     number = chance.choice((0, 0, 1, 2, 4, 6))
     return [draw for _, draw in chance.choices(table, weights, k=number)]

@@ -221,8 +221,14 @@ class Loop:
         """A task's exception that nobody has fetched: see ``unheard``."""
 
     def unheard(self) -> list[BaseException]:
-        """What tasks ended with and nobody has fetched: bugs, which a real loop only logs."""
-        found = []
+        """What tasks ended with and nobody has fetched: bugs, which a real loop only logs.
+
+        While turns wait, who would fetch it may be one of them, as in a starved program, or in one
+        that was ended in the middle.
+        """
+        found: list[BaseException] = []
+        if self._ready:
+            return found
         for task in filter(_is_unheard, self._tasks):
             error = task.exception()
             assert error is not None

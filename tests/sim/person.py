@@ -3,18 +3,22 @@
 Called by ``verbs``; ``liveness`` asks what was done.
 """
 
+import json
 import re
 
 from sim.world import World
 from tandem_api.host import Host as HostObject
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
+from tandem_api.site import Site
 
 OVERRIDE = re.compile(r"spec\.override: \{host: (\S+), epoch: (\d+), acceptDataLoss: true, by: ")
 OFF = re.compile(r"If it is powered off, say so: set spec\.confirmedDown to (\S+) on host (\S+)")
 UNARMED = re.compile(
     r"(\S+) requires a watchdog and has none armed; set spec\.watchdog to Optional"
 )
+
+SLOW = re.compile(r"on the Site of (\S+) set profile: Custom and heartbeat:(\{[^}]*\})")
 
 
 def obey(world: World, guest: str) -> None:
@@ -27,6 +31,8 @@ def obey(world: World, guest: str) -> None:
             _override(world, guest, *words)
         elif what == "confirmedDown":
             _edit_host(world, words[1], "confirmedDown", words[0])
+        elif what == "heartbeat":
+            _edit_site(world, *words)
         else:
             _edit_host(world, words[0], "watchdog", "Optional")
 
@@ -41,6 +47,7 @@ def orders(world: World, guest: str) -> list[str]:
         for boot, host in OFF.findall(message)
         if host in world.hosts and world.hosts[host].machine is None
     ]
+    asked += [f"heartbeat {host} {numbers}" for host, numbers in SLOW.findall(message)]
     return asked + [f"watchdog {host}" for host in UNARMED.findall(message)]
 
 
@@ -56,3 +63,12 @@ def _edit_host(world: World, host: str, field: str, value: str) -> None:
     raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
     raw["spec"][field] = value
     world.api.server.put(HostObject.parse(raw))
+
+
+def _edit_site(world: World, host: str, numbers: str) -> None:
+    key = ObjectKey(namespace="", name=host)
+    site = world.api.server.get(HostObject, key).spec.site
+    obj = world.api.server.get(Site, ObjectKey(namespace="", name=site))
+    raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"] |= {"profile": "Custom", "heartbeat": json.loads(numbers)}
+    world.api.server.put(Site.parse(raw))

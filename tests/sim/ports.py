@@ -45,6 +45,7 @@ class Drbd:
 
     machine: Machine
     told: "asyncio.Queue[DrbdEvent]" = field(default_factory=asyncio.Queue)
+    written: dict[str, str] = field(default_factory=dict)
 
     def _takes(self, bounds_s: tuple[float, float]) -> float:
         return self.machine.kernel.between(*bounds_s)
@@ -68,10 +69,15 @@ class Drbd:
 
     async def configure(self, mirror: Mirror, text: str) -> bool:
         await self._command()
-        return False
+        changed = self.written.get(mirror.drbd_name) != text
+        self.written[mirror.drbd_name] = text
+        return changed
 
     async def adjust(self, mirror: Mirror) -> None:
+        """The protocol is all of it that this kernel knows; the connection agrees on the newest."""
         await self._command()
+        text = self.written.get(mirror.drbd_name, "")
+        self.machine.replica_of(mirror).use(asynchronous="protocol A;" in text)
 
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
         await self._command()

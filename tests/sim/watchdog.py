@@ -143,6 +143,9 @@ class File:
         hardware.feeds += 1
         hardware.fed()
 
+    def no_way_out(self) -> bool:
+        return self._hardware.nowayout
+
     def close(self, *, disarm: bool) -> None:
         hardware = self._mine()
         hardware.holder = None

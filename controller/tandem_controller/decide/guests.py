@@ -324,9 +324,20 @@ def _take(case: Case, target: str, proof: FencingProof, why: str) -> Decision:
     reason = _TAKEOVER_REASONS[proof.kind]
     assignment = case.guest.status.assignment
     message = f"{target} takes over from {case.authority.owner}: {why}"
-    if assignment is not None and assignment.host == target and assignment.proof == proof:
+    known = assignment.proof if assignment is not None and assignment.host == target else None
+    if known is not None and _proves_the_same(known, proof):
         return Keep(reason, message)
     return Assign(target, reason, message, proof)
+
+
+def _proves_the_same(known: FencingProof, proof: FencingProof) -> bool:
+    """Of a silence its heartbeat counts, since the next one ends it. What has stopped in another
+    way has stopped for good, however many heartbeats its host sends since then.
+    """
+    if proof.kind is not ProofKind.LEASE_LOST:
+        latest = {"lease_version": proof.lease_version, "watchdog": proof.watchdog}
+        known = known.model_copy(update=latest)
+    return known == proof
 
 
 HANDLERS: Mapping[Situation, Callable[[Case], Decision]] = {

@@ -5,6 +5,7 @@ Turns the lease counts into ``HostView``. Called by ``plan``; ``unfit`` by every
 
 from tandem_api.authority import Instance
 from tandem_api.host import Host, WatchdogPolicy
+from tandem_api.lease import unarmed_host
 from tandem_api.meta import Problem
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
@@ -70,11 +71,9 @@ def unarmed(view: HostView) -> Refusal | None:
     armed = view.heartbeat is not None and view.heartbeat.watchdog_armed
     if armed or view.host.spec.watchdog is not WatchdogPolicy.REQUIRED:
         return None
-    return Refusal(
-        Reason.WATCHDOG_NOT_ARMED,
-        f"{view.name} requires a watchdog and has none armed; set spec.watchdog to Optional to run"
-        " guests without (a takeover from it then needs other proof)",
-    )
+    least_s = view.heartbeat.watchdog_least_s if view.heartbeat is not None else None
+    timing = view.site.spec.timing if view.site is not None else None
+    return Refusal(Reason.WATCHDOG_NOT_ARMED, unarmed_host(view.name, least_s, timing))
 
 
 def silence(view: HostView) -> str:

@@ -109,9 +109,8 @@ def installed(cluster: Cluster, parts: Parts, steps: Steps) -> Iterator[Installa
         installation.check_out()
         installation.third_place()
         installation.admission()
-        steps.done("the manifests are applied")
         installation.wait_until_available()
-        steps.done("both Deployments are available")
+        steps.done("installed by the page, and both Deployments are available")
         yield installation
     finally:
         cluster.stop()

@@ -6,7 +6,8 @@ demote, resume-io, queries) goes to drbdsetup itself: drbdadm has timers of its 
 leave a promotion behind that nobody waits for any more.
 
 A query must be cheap enough to be always fresh. On 8.4 it reads ``/proc/drbd``, which takes no
-lock, starts no program, and answers also while a promotion waits for its fence-peer handler. It
+lock, starts no program, and answers also while a promotion waits for its fence-peer handler; one
+look is shared by all mirrors that ask meanwhile. It
 knows devices by number only, so it is used only while the event stream says that these numbers
 belong to this resource; everything else asks ``drbdsetup events2 --now``.
 
@@ -20,10 +21,11 @@ import logging
 import os
 import re
 import shlex
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from tandem_actuator.adapters import drbd_text
 from tandem_actuator.adapters.drbd_events import EventStream
@@ -41,6 +43,8 @@ from tandem_api.mirror import InitialData, Mirror
 from tandem_api.timing import PROMOTION_HANDLER_BUDGET_S
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 QUERY_TIMEOUT_S = 0.5
 COMMAND_TIMEOUT_S = 10.0
@@ -126,13 +130,21 @@ async def find_tools(drbd_dir: Path = DRBD_DIR) -> Tools:
 class DrbdHost:
     """The Drbd port on the machine that this process runs on."""
 
-    def __init__(self, tools: Tools, clock: Clock, drbd_dir: Path = DRBD_DIR) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        clock: Clock,
+        drbd_dir: Path = DRBD_DIR,
+        proc_drbd: Path = PROC_DRBD,
+    ) -> None:
         self.tools = tools
+        self._proc_drbd = proc_drbd
         self._clock = clock
         self._drbd_dir = drbd_dir
         self._stream = EventStream(tools.setup)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="proc-drbd")
-        self._dumps = _SharedDump(tools.setup, clock)
+        self._dumps = _Shared(self._dump, clock)
+        self._procs = _Shared(self._proc, clock)
         self._config_lock = asyncio.Lock()
 
     # --- looking
@@ -150,13 +162,24 @@ class DrbdHost:
         numbers = mirror.status.device_numbers
         names = list(mirror.volume_names)
         if numbers is not None and self._proc_is_enough(mirror, numbers.minors):
-            queried_at_s = self._clock.boottime_s()
-            loop = asyncio.get_running_loop()
-            text = await loop.run_in_executor(self._reader, PROC_DRBD.read_text)
+            devices, queried_at_s = await self._procs.newer_than_now()
             minors = {name: numbers.minors[name] for name in names}
-            return drbd_text.state_from_proc(drbd_text.parse_proc(text), minors, queried_at_s)
+            return drbd_text.state_from_proc(devices, minors, queried_at_s)
         resources, queried_at_s = await self._dumps.newer_than_now()
         return drbd_text.state_from_dump(resources.get(mirror.drbd_name), names, queried_at_s)
+
+    async def _proc(self) -> Mapping[int, drbd_text.ProcDevice]:
+        """Read and parsed off the loop: with many mirrors it is long."""
+
+        def look() -> Mapping[int, drbd_text.ProcDevice]:
+            return drbd_text.parse_proc(self._proc_drbd.read_text())
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, look)
+
+    async def _dump(self) -> Mapping[str, drbd_text.ResourceFields]:
+        command = [self.tools.setup, "events2", "--now", "--statistics"]
+        answer = (await run(command, timeout_s=COMMAND_TIMEOUT_S)).check()
+        return drbd_text.parse_dump(answer.stdout)
 
     def _proc_is_enough(self, mirror: Mirror, minors: Mapping[str, int]) -> bool:
         """8.4, and the kernel is known to use exactly these device numbers for this mirror."""
@@ -178,21 +201,30 @@ class DrbdHost:
         """Refuses a text that drbdadm cannot read: one bad file would break every handler."""
         path = self._drbd_dir / f"{mirror.drbd_name}.res"
         async with self._config_lock:
+            await self._check_replaced(path)
             old = _read_or_none(path)
             if old == text:
                 return False
             await self._check_draft(mirror, path, text)
+            replace_file(_before(path), (old or "").encode())
             replace_file(path, text.encode())
-            try:
-                (await self._adm("sh-nop")).check()
-            except PortError:
-                # It contradicts another file, such as a device number that is used twice.
-                if old is None:
-                    path.unlink()
-                else:
-                    replace_file(path, old.encode())
-                raise
+            await self._check_replaced(path)
         return True
+
+    async def _check_replaced(self, path: Path) -> None:
+        """A file that contradicts another, as with a device number that is used twice, breaks all
+        of them. What was there before is kept until that is known: a run may end in between.
+        """
+        before = _before(path)
+        old = _read_or_none(before)
+        if old is None:
+            return
+        try:
+            (await self._adm("sh-nop")).check()
+        except PortError:
+            _put_back(path, old)
+            raise
+        before.unlink()
 
     async def _check_draft(self, mirror: Mirror, path: Path, text: str) -> None:
         """It can be read, and defines this mirror's resource for this host."""
@@ -205,12 +237,22 @@ class DrbdHost:
             draft.unlink(missing_ok=True)
 
     async def adjust(self, mirror: Mirror) -> None:
-        """Runs only the option changes out of what ``drbdadm adjust`` would do."""
+        """Runs only the option changes out of what ``drbdadm adjust`` would do.
+
+        One may depend on another, as protocol and fencing do, in either order. So what was refused
+        is tried once more after the rest; what the kernel then still refuses is told.
+        """
         if not isinstance(await self.query(mirror), DrbdState):
             return
+        refused: list[list[str]] = []
         for words in await self._planned(mirror):
             if words[1] in OPTION_COMMANDS:
-                await self._setup(*words[1:])
+                try:
+                    await self._setup(*words[1:])
+                except CommandFailed:
+                    refused.append(words)
+        for words in refused:
+            await self._setup(*words[1:])
 
     async def _planned(self, mirror: Mirror) -> list[list[str]]:
         """The commands that ``drbdadm adjust`` would run, each with its program."""
@@ -351,34 +393,43 @@ class DrbdHost:
         return await run([self.tools.adm, *words], timeout_s=timeout_s)
 
 
-class _SharedDump:
-    """``events2 --now`` of all resources, shared by those who ask while the last one runs.
+class _Shared(Generic[T]):
+    """One look at all resources, shared by those who ask while the last one runs.
 
-    Whoever asks gets a dump that was begun after they asked, so that it is fresh for them.
+    Whoever asks gets one that was begun after they asked, so that it is fresh for them.
     """
 
-    def __init__(self, setup: str, clock: Clock) -> None:
-        self._setup = setup
-        self._clock = clock
+    def __init__(self, look: Callable[[], Awaitable[T]], clock: Clock) -> None:
+        self._look, self._clock = look, clock
         self._running: asyncio.Lock = asyncio.Lock()
-        self._began_at_s = float("-inf")
-        self._resources: dict[str, drbd_text.ResourceFields] = {}
+        self._seen: tuple[T, float] | None = None
 
-    async def newer_than_now(self) -> tuple[Mapping[str, drbd_text.ResourceFields], float]:
-        """A dump begun after this call, and when it was begun (CLOCK_BOOTTIME).
+    async def newer_than_now(self) -> tuple[T, float]:
+        """A look begun after this call, and when it was begun (CLOCK_BOOTTIME).
 
         Raises:
-            PortError, ValueError: DRBD did not answer, or nothing that can be read.
+            PortError, OSError, ValueError: DRBD did not answer, or nothing that can be read.
         """
         asked_at_s = self._clock.boottime_s()
         async with self._running:
-            if self._began_at_s <= asked_at_s:
+            if self._seen is None or self._seen[1] <= asked_at_s:
                 began_at_s = self._clock.boottime_s()
-                command = [self._setup, "events2", "--now", "--statistics"]
-                answer = (await run(command, timeout_s=COMMAND_TIMEOUT_S)).check()
-                self._resources = drbd_text.parse_dump(answer.stdout)
-                self._began_at_s = began_at_s
-            return self._resources, self._began_at_s
+                self._seen = (await self._look(), began_at_s)
+            return self._seen
+
+
+def _before(path: Path) -> Path:
+    """Not read by drbdadm."""
+    return path.with_name(f"{path.name}.before")
+
+
+def _put_back(path: Path, old: str) -> None:
+    """Empty: there was none."""
+    if old:
+        replace_file(path, old.encode())
+    else:
+        path.unlink(missing_ok=True)
+    _before(path).unlink()
 
 
 def _read_or_none(path: Path) -> str | None:

@@ -24,6 +24,7 @@ from tandem_actuator.core.model import (
     Role,
     VolumeState,
 )
+from tandem_api.mirror import Protocol
 
 KIB = 1024
 OFF = "Off"
@@ -56,6 +57,7 @@ PROC_CONNECTED = frozenset(
 SUSPENDED_FOR_SOME_REASON = frozenset({"unspecified"})
 
 
+_PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
 _ROLES = {role.value: role for role in Role}
 _DISKS = {disk.value: disk for disk in Disk}
 _CONNECTIONS = {connection.value: connection for connection in Connection}
@@ -247,6 +249,7 @@ class ProcDevice:
     disk: str = "Diskless"
     peer_disk: str = "DUnknown"
     suspended: bool = False
+    protocol: str = ""
     out_of_sync_kib: int = 0
 
 
@@ -279,6 +282,7 @@ def _proc_device(head: re.Match[str]) -> ProcDevice:
         disk=head["disk"],
         peer_disk=head["peer_disk"],
         suspended=head["flags"].startswith("s"),
+        protocol=head["protocol"].strip(),
     )
 
 
@@ -303,7 +307,13 @@ def state_from_proc(
         volumes={name: _volume_from_proc(device) for name, device in present.items()},
         queried_at_s=queried_at_s,
         suspended=SUSPENDED_FOR_SOME_REASON if suspended else frozenset(),
+        protocol=_weakest_protocol(present.values()),
     )
+
+
+def _weakest_protocol(devices: Iterable[ProcDevice]) -> Protocol | None:
+    """None while the resource has nothing to connect with."""
+    return _PROTOCOLS.get(min((one.protocol for one in devices if one.protocol), default=""))
 
 
 def _volume_from_proc(device: ProcDevice) -> VolumeState:

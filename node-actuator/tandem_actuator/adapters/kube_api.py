@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tandem_actuator.ports import (
     ApiConflict,
     ApiGone,
+    ApiRefused,
     ApiUnavailable,
     Changed,
     R,
@@ -25,7 +26,7 @@ from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.site import Site
 from tandem_kube import watch
 from tandem_kube.client import KubeClient
-from tandem_kube.errors import Conflict, KubeError, NotFound
+from tandem_kube.errors import Conflict, Forbidden, Invalid, KubeError, NotFound
 from tandem_kube.kinds import GUESTS, HOSTS, MIRRORS, SITES, Kind, Raw
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,19 @@ KINDS: Mapping[type[Resource], Kind[Any]] = {
 
 
 class KubeApi:
-    """See ports.Api. ``restarted`` is told the kind and why, when a watch must begin anew."""
+    """See ports.Api. ``restarted`` is told the kind and why, when a watch must begin anew.
+
+    ``heart``: the client of heartbeats, with connections of its own. Beside slow reads of much a
+    heartbeat took 1.4 s on theirs, and one that takes longer than RENEW_TIMEOUT_S does not count.
+    """
 
     def __init__(
-        self, client: KubeClient, restarted: Callable[[str, str], None] = lambda kind, reason: None
+        self,
+        client: KubeClient,
+        restarted: Callable[[str, str], None] = lambda kind, reason: None,
+        heart: KubeClient | None = None,
     ) -> None:
-        self._client, self._restarted = client, restarted
+        self._client, self._heart, self._restarted = client, heart or client, restarted
 
     async def read_mirror(self, key: ObjectKey) -> Mirror:
         return await _answered(self._client.fetch(MIRRORS, key))
@@ -66,7 +74,7 @@ class KubeApi:
 
     async def renew(self, heartbeat: HeartbeatContent) -> str:
         return await _answered(
-            self._client.renew_lease(
+            self._heart.renew_lease(
                 lease_name(heartbeat.host),
                 holder=heartbeat.instance,
                 duration_s=heartbeat.timing.lease_duration_seconds,
@@ -141,5 +149,7 @@ async def _answered(call: Awaitable[T]) -> T:
         raise ApiGone(str(error)) from error
     except Conflict as error:
         raise ApiConflict(str(error)) from error
+    except (Forbidden, Invalid) as error:
+        raise ApiRefused(str(error)) from error
     except (KubeError, ValidationError) as error:
         raise ApiUnavailable(str(error)) from error

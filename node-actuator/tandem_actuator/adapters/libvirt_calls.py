@@ -19,13 +19,20 @@ T = TypeVar("T")
 Work = Callable[[LibvirtConnection], Coroutine[Any, Any, T]]
 
 
+class _Line:
+    """A connection and the right to open it. What hangs in it keeps it, and a new one is made."""
+
+    def __init__(self) -> None:
+        self.opening = asyncio.Lock()
+        self.connection: LibvirtConnection | None = None
+
+
 class Calls:
-    """One connection, ``slots`` calls at a time."""
+    """One connection, ``slots`` calls at a time. One in which a call hangs for good is left."""
 
     def __init__(self, libvirtd: Libvirtd, slots: int) -> None:
-        self._libvirtd, self._slots = libvirtd, Slots(slots)
-        self._opening = asyncio.Lock()
-        self._connection: LibvirtConnection | None = None
+        self._libvirtd, self._slots = libvirtd, Slots(slots, self._leave)
+        self._line = _Line()
 
     async def call(self, work: Work[T], timeout_s: float) -> T:
         """What ``work`` makes of the connection.
@@ -43,28 +50,40 @@ class Calls:
         return await work(await self._open())
 
     async def _open(self) -> LibvirtConnection:
-        async with self._opening:
-            if self._connection is not None and not await _is_alive(self._connection):
-                await self._drop(self._connection)
-            if self._connection is None:
-                self._connection = await self._libvirtd.open()
-            return self._connection
+        line = self._line
+        async with line.opening:
+            if line.connection is not None and not await _is_alive(line.connection):
+                await _drop(line)
+            if line.connection is None:
+                line.connection = await self._libvirtd.open()
+            return line.connection
 
     def close(self, farewell: Work[None]) -> None:
         """Close it as soon as its calls are done, after ``farewell``; returns at once."""
-        self._slots.later(partial(self._close, farewell))
+        self._slots.later(partial(_close, self._line, farewell))
 
-    async def _close(self, farewell: Work[None]) -> None:
-        async with self._opening:
-            if self._connection is not None:
-                with contextlib.suppress(LibvirtError):
-                    await farewell(self._connection)
-                await self._drop(self._connection)
+    async def idle(self, timeout_s: float) -> None:
+        """Until no call is under way, or the time is over."""
+        await self._slots.idle(timeout_s)
 
-    async def _drop(self, connection: LibvirtConnection) -> None:
+    def _leave(self) -> None:
+        """libvirtd serves few calls of a connection at a time, and one of this hangs for good."""
+        self._line = _Line()
+
+
+async def _close(line: _Line, farewell: Work[None]) -> None:
+    async with line.opening:
+        if line.connection is not None:
+            with contextlib.suppress(LibvirtError):
+                await farewell(line.connection)
+            await _drop(line)
+
+
+async def _drop(line: _Line) -> None:
+    connection, line.connection = line.connection, None
+    if connection is not None:
         with contextlib.suppress(LibvirtError):
             await connection.close()
-        self._connection = None
 
 
 async def _is_alive(connection: LibvirtConnection) -> bool:

@@ -5,7 +5,7 @@ marker that keeps a stale replica from being promoted. Called by ``cluster`` and
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,9 +25,11 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class _Stored(BaseModel):
-    """The file's content. Another format or an unknown field is refused: it may be newer."""
+    """The file's content. Another format is refused. Fields that a newer version has added are
+    kept as they are, for when it comes back.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="allow", strict=False)
 
     format: Literal[1] = 1
     uid: str
@@ -37,6 +39,7 @@ class _Stored(BaseModel):
     marker: Marker | None
     attached: bool
     started_boot_id: str = ""
+    asynchronous: bool = False
 
 
 class FileRecords:
@@ -49,15 +52,32 @@ class FileRecords:
             PortError: it cannot be made.
         """
         self.directory, self._files = directory, files
+        self._newer: dict[str, dict[str, Any]] = {}
         try:
             make_directories(directory, 0o700, files)
         except OSError as error:
             raise PortError(f"cannot make {directory}: {error}") from error
 
     def load(self, uid_or_name: str) -> Record | None:
-        path = self._path(uid_or_name)
+        stored = self._stored(self._path(uid_or_name))
+        if stored is None:
+            return None
+        self._newer[uid_or_name] = stored.model_extra or {}
+        return Record(
+            uid=stored.uid,
+            incarnation=stored.incarnation,
+            max_epoch=stored.max_epoch,
+            owned_epoch=stored.owned_epoch,
+            marker=stored.marker,
+            attached=stored.attached,
+            started_boot_id=stored.started_boot_id,
+            asynchronous=stored.asynchronous,
+        )
+
+    def _stored(self, path: Path) -> _Stored | None:
+        """Raises: PortError."""
         try:
-            stored = _Stored.model_validate_json(self._files.read(path))
+            return _Stored.model_validate_json(self._files.read(path))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -67,17 +87,9 @@ class FileRecords:
                 f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
             )
             raise PortError(f"the record {path} is damaged or newer: {problems}") from error
-        return Record(
-            uid=stored.uid,
-            incarnation=stored.incarnation,
-            max_epoch=stored.max_epoch,
-            owned_epoch=stored.owned_epoch,
-            marker=stored.marker,
-            attached=stored.attached,
-            started_boot_id=stored.started_boot_id,
-        )
 
     def store(self, name: str, record: Record) -> None:
+        path = self._path(name)
         stored = _Stored(
             uid=record.uid,
             incarnation=record.incarnation,
@@ -86,8 +98,10 @@ class FileRecords:
             marker=record.marker,
             attached=record.attached,
             started_boot_id=record.started_boot_id,
+            asynchronous=record.asynchronous,
+            **self._newer.get(name, {}),
         )
-        path, text = self._path(name), stored.model_dump_json(indent=1)
+        text = stored.model_dump_json(indent=1)
         try:
             replace_file(path, text.encode() + b"\n", 0o600, self._files)
         except OSError as error:

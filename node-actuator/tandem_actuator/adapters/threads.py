@@ -42,6 +42,17 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
     return await answer
 
 
+class Stores:
+    """So many stores to a disk at a time. None has a limit: one that was begun ends on its own."""
+
+    def __init__(self, count: int) -> None:
+        self._free = asyncio.Semaphore(count)
+
+    async def run(self, work: Callable[[], None]) -> None:
+        async with self._free:
+            await in_thread(work, "store")
+
+
 def _answer(future: "asyncio.Future[T]", result: T) -> None:
     if not future.done():
         future.set_result(result)

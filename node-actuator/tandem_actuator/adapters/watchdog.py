@@ -18,13 +18,14 @@ WDIOC_GETTIMEOUT = 0x80045707
 WATCHDOG_INFO = struct.Struct("II32s")  # options, firmware_version, identity
 INT = struct.Struct("i")
 MAGIC_CLOSE = b"V"
+SYSFS = Path("/sys/class/watchdog")
 
 
 class Device:
     """The WatchdogDevice port on a device such as ``/dev/watchdog0``."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._descriptor = path, -1
+    def __init__(self, path: Path, sysfs: Path = SYSFS) -> None:
+        self._path, self._sysfs, self._descriptor = path, sysfs, -1
 
     def open(self) -> None:
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
@@ -43,6 +44,15 @@ class Device:
 
     def keepalive(self) -> None:
         fcntl.ioctl(self._descriptor, WDIOC_KEEPALIVE, INT.pack(0))
+
+    def no_way_out(self) -> bool:
+        """As sysfs has it, where this kernel shows it; ``/dev/watchdog`` is the first one's."""
+        name = self._path.resolve().name
+        shown = self._sysfs / (f"{name}0" if name == "watchdog" else name) / "nowayout"
+        try:
+            return shown.read_text().strip() != "0"
+        except OSError:
+            return True
 
     def close(self, *, disarm: bool) -> None:
         descriptor, self._descriptor = self._descriptor, -1

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from tandem_actuator.adapters.clock import SystemClock
+from tandem_actuator.adapters.memory import lock_memory
 from tandem_actuator.adapters.watchdog import Device
 from tandem_actuator.keeper import Keeper
 
@@ -105,6 +106,7 @@ class UnixKeeper:
 
 def main() -> int:
     """The keeper's entry point."""
+    lock_memory()
     device, listener = Device(Path(sys.argv[1])), UnixListener(Path(sys.argv[2]))
     asyncio.run(Keeper(device, listener, SystemClock()).run())
     return 0

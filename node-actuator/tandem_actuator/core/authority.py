@@ -77,6 +77,14 @@ def held(mirror: Mirror, record: Record) -> Refusal | None:
     """Rule 2: why this mirror must not be touched, or None."""
     authority = mirror.status.authority
     name = mirror.key
+    if record.unreadable:
+        return Refusal(
+            Reason.HOLD_RECORD_UNREADABLE,
+            f"{record.unreadable}. What runs here goes on, and nothing else is touched. If it is"
+            " newer, upgrade tandem-actuator. If it is damaged and no guest runs here, stop"
+            f" tandem-actuator, run: tandem-actuator forget {mirror.drbd_name} and start it again:"
+            " this replica is then copied from the other",
+        )
     if record.uid != mirror.metadata.uid:
         return Refusal(
             Reason.HOLD_IDENTITY_CHANGED,
@@ -195,6 +203,13 @@ def _local_copy_unusable(facts: Facts, *, overridden: bool) -> Refusal | None:
     return None
 
 
+def _may_lack_the_last(mirror: Mirror, facts: Facts) -> bool:
+    """Whether DRBD may have acknowledged what had not arrived. What it used counts, too."""
+    used = facts.drbd.protocol if isinstance(facts.drbd, DrbdState) else None
+    changed = mirror.spec.protocol is Protocol.C and facts.record.asynchronous
+    return Protocol.A in (mirror.spec.protocol, used) or changed
+
+
 def _not_received(mirror: Mirror, authority: Authority, facts: Facts) -> Refusal | None:
     """With protocol A, what the last owner wrote last may be on its way, or lost with the link.
 
@@ -202,15 +217,15 @@ def _not_received(mirror: Mirror, authority: Authority, facts: Facts) -> Refusal
     """
     last = max(authority.fenced, key=lambda host: authority.fenced[host].epoch, default="")
     complete = last in ("", facts.host) or _overridden_for(authority, facts)
-    if mirror.spec.protocol is not Protocol.A or complete:
+    if complete or not _may_lack_the_last(mirror, facts):
         return None
     if isinstance(facts.drbd, DrbdState) and facts.drbd.in_sync:
         return None
     return Refusal(
         Reason.PROTOCOL_NOT_SYNCHRONOUS,
-        f"with protocol A {facts.host} may lack what {last} wrote last. It can be started here as"
-        f" soon as both are connected and in sync. Without that: on {last}, or with spec.override"
-        " on the mirror, which gives those writes up",
+        f"without protocol C {facts.host} may lack what {last} wrote last. It can be started here"
+        f" as soon as both are connected and in sync. Else: on {last}, or with spec.override on the"
+        " mirror, which gives those writes up",
     )
 
 
@@ -235,14 +250,30 @@ def _peer_may_run(
             f"the assignment was decided at epoch {proof.at_epoch} about {proof.instance}; now it"
             f" is epoch {authority.epoch} and {authority.owner_instance}",
         )
-    if mirror.spec.protocol is not Protocol.C:
-        return Refusal(
-            Reason.PROTOCOL_NOT_SYNCHRONOUS,
-            f"protocol {mirror.spec.protocol} may lose acknowledged writes in a takeover; only a"
-            " person can order it, with spec.override on the mirror",
-        )
+    not_synchronous = _not_synchronous(mirror, facts)
+    if not_synchronous is not None:
+        return not_synchronous
     check = _PROOF_CHECKS[proof.kind]
     return check(proof, authority, facts, heartbeat)
+
+
+def _not_synchronous(mirror: Mirror, facts: Facts) -> Refusal | None:
+    """What DRBD used counts, and not only what was written since."""
+    assert isinstance(facts.drbd, DrbdState)
+    used = facts.drbd.protocol or Protocol.C
+    if mirror.spec.protocol is not Protocol.C:
+        what = f"protocol {mirror.spec.protocol}"
+    elif used is not Protocol.C:
+        what = f"protocol {used}, which DRBD still uses,"
+    elif facts.record.asynchronous:
+        what = "protocol A or B, which DRBD used when the replicas were connected last,"
+    else:
+        return None
+    return Refusal(
+        Reason.PROTOCOL_NOT_SYNCHRONOUS,
+        f"{what} may lose acknowledged writes in a takeover; only a person can order it, with"
+        " spec.override on the mirror",
+    )
 
 
 def _check_lease_lost(

@@ -63,6 +63,7 @@ class UpdateRecord:
     marker: Marker | Keep | None = KEEP
     attached: bool = False
     started_boot_id: str = ""
+    asynchronous: bool | None = None
 
 
 @dataclass(frozen=True)

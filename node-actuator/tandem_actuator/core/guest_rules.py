@@ -11,6 +11,7 @@ from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import Decision, Start, Stay, Task, drbd_of
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DomainState, DrbdState, Role, View
+from tandem_api.lease import unarmed_host
 from tandem_api.reasons import Reason
 
 REFUSED_PAUSE_S = 60.0
@@ -135,8 +136,7 @@ def _not_now(view: View) -> Stay | None:
     if view.watchdog_required and not view.watchdog_armed:
         return Stay(
             Reason.WATCHDOG_NOT_ARMED,
-            f"{view.host} requires a watchdog and has none armed; set spec.watchdog to Optional to"
-            " run guests without (a takeover from it then needs other proof)",
+            unarmed_host(view.host, view.watchdog_least_s, view.timing),
         )
     return None
 

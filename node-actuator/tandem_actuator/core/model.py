@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from tandem_api.authority import Instance
 from tandem_api.guest import Guest
-from tandem_api.mirror import Marker, Mirror
+from tandem_api.mirror import Marker, Mirror, Protocol
 from tandem_api.timing import Timing
 
 
@@ -81,6 +81,7 @@ class DrbdState:
     peer_role: Role
     volumes: Mapping[str, VolumeState]
     queried_at_s: float
+    protocol: Protocol | None = None
     suspended: frozenset[str] = frozenset()
 
     @property
@@ -171,7 +172,10 @@ class Record:
     authority that made it the owner, 0 if never. ``marker``: why its replica must not be promoted.
     ``attached``: whether this replica was ever part of the mirror, so that metadata that is
     missing later is a fault and not a new disk. ``started_boot_id``: the boot on which a guest was
-    last started here, noted before it is: on any other boot, none can be running.
+    last started here, noted before it is: on any other boot, none can be running. ``unreadable``:
+    why its file cannot be read; then nothing else in here is known.
+    ``asynchronous``: writes may have been acknowledged that this replica lacks, since the last
+    connection that was seen did not use protocol C, or used it before the replicas were in sync.
     """
 
     uid: str
@@ -181,6 +185,8 @@ class Record:
     marker: Marker | None = None
     attached: bool = False
     started_boot_id: str = ""
+    asynchronous: bool = False
+    unreadable: str = ""
 
 
 @dataclass(frozen=True)
@@ -267,6 +273,7 @@ class View:
     fence: FenceProgress | None = None
     failures: int = 0
     refusals: Refusals | None = None
+    watchdog_least_s: int | None = None
     lapsed: bool = False
     heard_since_lapse: bool = False
 
@@ -279,10 +286,12 @@ class View:
         """Whether the guest may be executing here.
 
         A start that is under way counts. If libvirt does not tell, what this boot's record tells
-        counts: a guest that was never started on this boot is not running on it.
+        counts: a guest that was never started on this boot is not running on it, unless the record
+        cannot be read.
         """
         if self.starting:
             return True
         if self.domain is DomainState.UNKNOWN:
-            return self.record.started_boot_id == self.instance.boot_id
+            here = self.record.started_boot_id == self.instance.boot_id
+            return here or bool(self.record.unreadable)
         return self.domain is not DomainState.ABSENT

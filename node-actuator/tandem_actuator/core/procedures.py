@@ -112,13 +112,15 @@ def transact(view: View, propose: Proposer) -> Transaction:
         if isinstance(verdict, Refusal):
             return verdict
         if isinstance(verdict, Settled):
-            return Won(read.mirror, verdict.force, fresh.now_s)
+            return (yield from _settled(read.mirror, view, fresh.now_s, verdict.force))
         if authority is None:
             return Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
         mine[read.request_id] = fresh.now_s
         outcome = yield Swap(authority.epoch, verdict.authority)
         if isinstance(outcome, Swapped):
             return (yield from _record_won(outcome.mirror, view, fresh.now_s, verdict.force))
+        if isinstance(outcome, Failed):
+            return Refusal(Reason.EFFECT_FAILED, words(outcome))
         if not isinstance(outcome, SwapLost | SwapUnclear):
             raise UnexpectedOutcome(outcome)
         last = outcome.message if isinstance(outcome, SwapUnclear) else "somebody else was quicker"
@@ -136,6 +138,14 @@ def _record_won(mirror: Mirror, view: View, since_s: float, force: bool = False)
     )
     if isinstance(stored, Failed):
         return Refusal(Reason.EFFECT_FAILED, f"the durable record: {stored.message}")
+    return Won(mirror, force, since_s)
+
+
+def _settled(mirror: Mirror, view: View, since_s: float, force: bool) -> Transaction:
+    """It was won before. The store that belonged to it may have failed."""
+    authority = mirror.status.authority
+    if authority is not None and authority.epoch > view.record.max_epoch:
+        return (yield from _record_won(mirror, view, since_s, force))
     return Won(mirror, force, since_s)
 
 

@@ -22,4 +22,5 @@ def updated(record: Record, update: UpdateRecord) -> Record:
         marker=marker,
         attached=record.attached or update.attached,
         started_boot_id=update.started_boot_id or record.started_boot_id,
+        asynchronous=record.asynchronous if update.asynchronous is None else update.asynchronous,
     )

@@ -5,10 +5,12 @@ from typing import Any, cast
 
 import pytest
 
-from tandem_actuator.heartbeat import Heart
+from tandem_actuator.heartbeat import Heart, in_force
+from tandem_actuator.ports import ApiUnavailable
 from tandem_actuator.unit import NodeFacts
 from tandem_api.authority import Instance
-from tandem_api.timing import DEFAULT, RENEW_TIMEOUT_S
+from tandem_api.lease import HeartbeatContent
+from tandem_api.timing import DEFAULT, FAST, RENEW_TIMEOUT_S, Timing
 
 
 class Outside:
@@ -34,3 +36,77 @@ def test_an_answer_that_was_read_late_does_not(stands_still_s: float, counts: bo
     heart = Heart(outside, outside, node, lambda: "site", lambda: DEFAULT)
     assert asyncio.run(heart.beat()) is counts
     assert node.renewal_sent_at_s == (100.0 if counts else None)
+
+
+@pytest.mark.parametrize("watchdog_s", [None, 1])
+def test_what_the_watchdog_can_do_is_promised(watchdog_s: int | None) -> None:
+    assert in_force(FAST, watchdog_s) == FAST
+
+
+@pytest.mark.parametrize("watchdog_s", [2, 60, 300])
+def test_a_longer_timeout_is_told_with_a_wait_that_covers_it(watchdog_s: int) -> None:
+    timing = in_force(FAST, watchdog_s)
+    assert timing.watchdog_seconds == watchdog_s
+    assert timing.problem() is None
+    assert Timing.model_validate_json(timing.model_dump_json()) == timing
+
+
+class Deaf:
+    """An API that takes heartbeats, and answers those that it is to."""
+
+    def __init__(self) -> None:
+        self.answers, self.said = True, list[HeartbeatContent]()
+
+    def boottime_s(self) -> float:
+        return 100.0
+
+    async def renew(self, heartbeat: HeartbeatContent) -> str:
+        self.said.append(heartbeat)
+        if not self.answers:
+            raise ApiUnavailable("no answer")
+        return "1"
+
+
+def test_what_was_told_and_not_answered_is_kept_until_another_is_confirmed() -> None:
+    """It may have landed: somebody counts with it."""
+    node = NodeFacts("a", Instance(node="a", boot_id="b", run_id="r"), DEFAULT)
+    wanted, deaf = [DEFAULT], Deaf()
+    outside: Any = cast(Any, deaf)
+    heart = Heart(outside, outside, node, lambda: "site", lambda: wanted[-1])
+
+    def beat(timing: Timing, *, answered: bool) -> Timing:
+        wanted.append(timing)
+        deaf.answers = answered
+        assert asyncio.run(heart.beat()) is answered
+        return node.timing
+
+    assert beat(DEFAULT, answered=True) == DEFAULT
+    assert beat(FAST, answered=False).self_fence_seconds == FAST.self_fence_seconds
+    assert beat(DEFAULT, answered=False).self_fence_seconds == FAST.self_fence_seconds
+    assert beat(DEFAULT, answered=True) == DEFAULT
+
+
+def test_drbd_notices_no_later_than_was_published() -> None:
+    """Another profile reaches its timers: a shorter time at once, a longer one once it is told."""
+    node = NodeFacts("a", Instance(node="a", boot_id="b", run_id="r"), DEFAULT)
+    wanted, deaf = [DEFAULT], Deaf()
+    outside: Any = cast(Any, deaf)
+    heart = Heart(outside, outside, node, lambda: "site", lambda: wanted[-1])
+    in_kernel_s = DEFAULT.link_detection_seconds
+    heart.detection_s = lambda: in_kernel_s
+
+    def beat(timing: Timing, *, answered: bool) -> float:
+        wanted.append(timing)
+        deaf.answers = answered
+        asyncio.run(heart.beat())
+        return deaf.said[-1].timing.link_detection_seconds
+
+    assert beat(FAST, answered=True) == DEFAULT.link_detection_seconds, "not applied yet"
+    assert deaf.said[-1].timing.problem() is None
+    assert node.detection_s == FAST.link_detection_seconds
+    in_kernel_s = node.detection_s
+    assert beat(FAST, answered=True) == FAST.link_detection_seconds
+    assert beat(DEFAULT, answered=False) == DEFAULT.link_detection_seconds
+    assert node.detection_s == FAST.link_detection_seconds, "nobody has confirmed it"
+    beat(DEFAULT, answered=True)
+    assert node.detection_s == DEFAULT.link_detection_seconds

@@ -1,5 +1,6 @@
 """What a host finds as it looks ahead, and what it makes of a look that fails."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -108,6 +109,23 @@ async def test_a_look_that_fails_says_nothing_new() -> None:
     host.silent = False
     await looking.look(unit, again=False)
     assert unit.hardware.fingerprint == guest(hardware(memory="128Mi")).spec.domain.fingerprint
+
+
+async def test_a_bug_over_one_guest_costs_that_guest() -> None:
+    class Odd(Host):
+        async def missing(self, paths: Collection[str]) -> Collection[str]:
+            if ISO in paths:
+                raise ZeroDivisionError
+            return await super().missing(paths)
+
+    units = [unit_of(guest(hardware(cdroms=[{"source": ISO}]))), unit_of(guest(hardware()))]
+    looking = asyncio.create_task(Inspection("h", Odd(), SETTINGS, lambda: units).run())
+    for _ in range(50):
+        await asyncio.sleep(0.01)
+    assert units[1].hardware.fingerprint
+    assert not looking.done()
+    assert not units[0].hardware.fingerprint
+    looking.cancel()
 
 
 async def test_libvirt_is_asked_once_and_files_again_and_again() -> None:

@@ -47,11 +47,6 @@ class TestFence:
         assert host.unit.fence.since_s <= BOOTED_S - 0.4
         assert max(host.fed) <= BOOTED_S - 0.4 + F_S
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="the look that begins a fence notes the lapse first, and then no moment is known at"
-        " which the guest might still run: the fence has no F, and the watchdog W at once",
-    )
     def test_a_fence_has_f(self, host: Turning) -> None:
         host.node.renewal_sent_at_s = host.now_s - R_S - 0.4
         host.waiting["cut"] = hangs

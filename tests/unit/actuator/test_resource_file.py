@@ -139,6 +139,8 @@ def test_what_is_never_in_it(major: int, never: str) -> None:
 def test_the_spec_decides_protocol_and_resync_rate() -> None:
     of = text(mirror(protocol="A", resyncRateMax="40Mi"))
     assert "protocol A;" in of
+    assert "fencing resource-only;" in of
+    assert "fencing resource-and-stonith;" in text(mirror(protocol="B"))
     assert "c-max-rate 40960k;" in of
 
 

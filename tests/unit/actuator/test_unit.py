@@ -50,10 +50,6 @@ class TestTheLink:
             unit.observe_drbd(view, at_s, "")
         assert unit.link_lost_at_s == 4.0
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="a connection of an unknown name counts as lost, and so the wait of rule 12 begins",
-    )
     def test_a_connection_that_nobody_knows_is_not_lost(self, unit: Unit) -> None:
         unit.observe_drbd(drbd(connection=Connection.UNKNOWN), 2.0, "")
         assert unit.link_lost_at_s is None

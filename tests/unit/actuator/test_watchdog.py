@@ -41,6 +41,22 @@ class TestFeeding:
         assert machine.hardware.feeds == 0
         assert machine.reset_s < BOOTED_S + 1.0 + W_S + LATE_S[1]
 
+    @pytest.mark.parametrize("deadline_s", [1007.0, math.inf])
+    def test_who_opens_it_may_say_how_far(self, machine: Machine, deadline_s: float) -> None:
+        machine.play(lambda watchdog: watchdog.arm(W_S, deadline_s))
+        machine.run(60.0)
+        expected = is_reset_for(machine, deadline_s) or machine.reset_s == deadline_s
+        assert expected
+
+    def test_what_was_told_before_is_not_moved_by_who_arms_it_again(self, machine: Machine) -> None:
+        first = machine.play(lambda watchdog: fed_until(watchdog, 1010.0))
+        machine.run(5.0)
+        first.stop()
+        machine.play(lambda watchdog: watchdog.arm(W_S, math.inf))
+        machine.run(60.0)
+        assert machine.played == 2
+        assert is_reset_for(machine, 1010.0)
+
     def test_a_deadline_that_moves_on_in_time_keeps_it_alive(self, machine: Machine) -> None:
         async def program(watchdog: KeptWatchdog) -> None:
             await watchdog.arm(W_S)
@@ -272,5 +288,5 @@ class TestOneActuatorAfterAnother:
         stream = await seen.connect()
         stream.send(b'{"arm": 2}\n')
         await stream.readable()
-        assert stream.receive() == b'{"error": null}\n'
+        assert stream.receive() == b'{"error": null, "timeout": 2}\n'
         return stream

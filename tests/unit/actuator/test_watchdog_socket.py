@@ -88,7 +88,7 @@ async def test_another_actuator_takes_over(desk: Desk) -> None:
         first, second = await desk.keeper.connect(), desk.reached()
         first.send(b'{"arm": 1}\n{"feed_until": null}\n{"feed_un')
         await until(lambda: desk.hardware.feeds > 0)
-        assert first.receive() == b'{"error": null}\n'
+        assert first.receive() == b'{"error": null, "timeout": 1}\n'
         first.close()
         fed_before = desk.hardware.feeds
         await second.arm(2)
@@ -116,7 +116,7 @@ async def test_a_keeper_that_does_not_look_holds_nobody_up(desk: Desk) -> None:
     keeper = await listener.accept()
     await keeper.readable()
     assert keeper.receive() == b'{"arm": 1}\n'
-    keeper.send(b'{"error": null}\n')
+    keeper.send(b'{"error": null, "timeout": 1}\n')
     await arming
     slowest_s = 0.0
     for number in range(20_000):

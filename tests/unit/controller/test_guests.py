@@ -334,6 +334,35 @@ def test_a_takeover_under_way_gets_a_new_proof_when_the_owner_has_rebooted() -> 
     assert decision.proof.kind is ProofKind.REBOOTED
 
 
+def chosen(scene: Scene) -> Scene:
+    """The other host is assigned, with the proof that was decided."""
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.proof is not None
+    scene.assignment = assigned(B, decision.reason, proof=decision.proof.wire())
+    return scene
+
+
+def test_a_rebooted_owner_that_sends_heartbeats_is_replaced_once() -> None:
+    """Each of them has another version, and none is news: what ran there before has stopped."""
+    scene = rebooted()
+    scene.replicas[A]["marker"] = {"reason": "AttachedNotUpToDate"}
+    chosen(scene).beats[A].version = "78"
+    scene.beats[A].armed = False
+    assert isinstance(scene.decide(), Keep)
+
+
+def test_but_a_silence_that_ended_and_began_again_is_another_one() -> None:
+    """The taker compares the version of the heartbeat that the silence began with."""
+    scene = chosen(Scene().lost())
+    assert isinstance(scene.decide(), Keep)
+    scene.beats[A].version = "78"
+    again = scene.decide()
+    assert isinstance(again, Assign)
+    assert again.proof is not None
+    assert again.proof.lease_version == "78"
+
+
 # -- not wanted
 
 

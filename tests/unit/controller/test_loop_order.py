@@ -16,6 +16,7 @@ from tandem_controller.ports import KINDS, ApiUnavailable, Outside
 from tandem_controller.store import Store
 
 from .bench import STARTED_S, Bench, raw
+from .scenes import B, Scene
 
 
 class Executor:
@@ -215,3 +216,36 @@ class TestTurns:
         assert host.controller.unhealthy()
         host.written.wrote_s = host.monotonic_s()
         assert host.controller.unhealthy() == ""
+
+
+def test_a_link_is_not_counted_as_down_while_the_server_cannot_be_asked(host: Host) -> None:
+    """Its host may have said meanwhile that it is up."""
+    host.store.replace("Mirror", [ordered_mirror()])
+    host.result(host.controller.read_leases_once(), 0.1)
+    assert host.controller._snapshot().link_down_since_s != {}
+    host.run(10.0)
+    assert host.controller._snapshot().link_down_since_s == {}
+
+
+def ordered_mirror() -> dict[str, Any]:
+    """A person gives it to B, which sees its link down."""
+    scene = Scene()
+    scene.mirror = {"override": {"host": B, "epoch": 5, "acceptDataLoss": True, "by": "ana"}}
+    found = scene.unlinked().parsed_mirror().wire()
+    return {**found, "kind": "Mirror"}
+
+
+def test_that_a_host_has_fallen_silent_is_planned_for_at_once(host: Host) -> None:
+    """Nothing else changes then: only time has passed."""
+    host.beat("1")
+
+    async def steady() -> None:
+        await asyncio.gather(host.controller._turn(), host.controller._read_leases())
+
+    host.play(steady(), 1.0)
+    host.beat("2")
+    host.run(1.0)
+    since_s = host.controller._leases.counts["a"].since_s
+    host.run(since_s + DEFAULT.lost_after_s + 2 * TICK_S + 0.1 - host.monotonic_s())
+    lost_s = since_s + DEFAULT.lost_after_s
+    assert [at_s for at_s in host.written.plans if at_s >= lost_s] != []

@@ -64,3 +64,23 @@ def test_a_world_is_kept_until_it_is_discarded() -> None:
     (world,) = World.living
     world.discard()
     assert not World.living
+
+
+def test_who_has_not_had_their_turn_yet_may_still_hear_it() -> None:
+    kernel = Kernel(1)
+    loop = Loop(kernel, Group("starved"), lambda: kernel.now_s, lambda _: None)
+    loop.late_s = 2.0
+    heard = []
+
+    async def program() -> None:
+        try:
+            await asyncio.create_task(fails())
+        except ValueError as error:
+            heard.append(str(error))
+        await asyncio.Event().wait()
+
+    loop.begin(program())
+    while not heard:
+        kernel.run_until(kernel.now_s + 0.01)
+        assert loop.unheard() == []
+    loop.discard()

@@ -12,6 +12,7 @@ from tandem_actuator.adapters.drbd_text import (
     state_from_proc,
 )
 from tandem_actuator.core.model import Connection, Disk, DrbdState, NotConfigured, Role
+from tandem_api.mirror import Protocol
 
 CAPTURED = Path(__file__).parent / "captured"
 MINORS = {"root": 20, "data": 21}
@@ -184,3 +185,16 @@ def test_lost_events_are_noticed() -> None:
     assert lost is not None and lost.skipped
     assert end is not None and not end.skipped
     assert parse_event("\n") is None
+
+
+@pytest.mark.parametrize(
+    ("letters", "protocol"),
+    [("CC", Protocol.C), ("AA", Protocol.A), ("CB", Protocol.B), ("  ", None)],
+)
+def test_the_protocol_in_use_is_told(letters: str, protocol: Protocol | None) -> None:
+    """8.4 shows it for each device of a connection, and a blank where there is none."""
+    text = "".join(
+        f"{minor:>2}: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate {letter} r-----\n"
+        for minor, letter in zip(MINORS.values(), letters, strict=True)
+    )
+    assert known(state_from_proc(parse_proc(text), MINORS, 5.0)).protocol is protocol

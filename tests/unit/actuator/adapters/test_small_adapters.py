@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tandem_actuator.adapters.clock import SystemClock
 from tandem_actuator.adapters.identity import new_instance
 from tandem_actuator.adapters.process import run
+from tandem_actuator.adapters.watchdog import Device
 from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
 
 
@@ -58,3 +60,31 @@ def test_the_clock_goes_on() -> None:
     first = clock.boottime_s()
     assert 0 < first <= clock.boottime_s()
     assert clock.wall().endswith("Z")
+
+
+@pytest.mark.parametrize(("shown", "none"), [("0\n", False), ("1\n", True), (None, True)])
+@pytest.mark.parametrize(
+    ("device", "name"), [("watchdog1", "watchdog1"), ("watchdog", "watchdog0")]
+)
+def test_whether_a_watchdog_has_a_way_out_is_what_the_kernel_shows(
+    tmp_path: Path, shown: str | None, none: bool, device: str, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    if shown is not None:
+        (tmp_path / name / "nowayout").write_text(shown)
+    assert Device(Path("/dev") / device, tmp_path).no_way_out() is none
+
+
+LOCKED = """
+import logging, pathlib
+from tandem_actuator.adapters.memory import lock_memory
+logging.basicConfig(format="%(message)s")
+lock_memory()
+status = pathlib.Path("/proc/self/status").read_text()
+print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmLck")))
+"""
+
+
+async def test_memory_is_locked_or_that_it_is_not_is_told() -> None:
+    ended = await run([sys.executable, "-c", LOCKED], timeout_s=30)
+    assert int(ended.check().stdout) > 0 or "memory is not locked" in ended.stderr

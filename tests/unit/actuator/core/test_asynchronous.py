@@ -1,5 +1,7 @@
 """Protocol A: DRBD neither freezes nor waits, so a release does not prove that all has arrived."""
 
+from dataclasses import replace
+
 import pytest
 
 from sim.builders import A, B, assignment, authority, drbd, facts, lost, mirror
@@ -58,6 +60,19 @@ def test_the_last_owner_must_be_seen_as_secondary() -> None:
 @pytest.mark.parametrize("protocol", [Protocol.B, Protocol.C])
 def test_with_the_others_its_release_is_enough(protocol: Protocol) -> None:
     assert isinstance(claimed(released(B), lost(), protocol), Proposal)
+
+
+@pytest.mark.parametrize("state", [lost(), drbd()])
+def test_what_drbd_used_counts_and_not_only_what_is_written(state: DrbdState) -> None:
+    """The spec says C by now. The last connection was another, or DRBD uses A still."""
+    at, order = mirror(released(B)), assignment(A)
+    known = facts(state)
+    noted = replace(known, record=replace(known.record, asynchronous=True))
+    used = replace(known, drbd=replace(state, protocol=Protocol.A))
+    for one in (noted, used):
+        verdict = rules.claim(at, one, order, None, "r")
+        assert isinstance(verdict, Proposal if state.in_sync else Refusal)
+    assert isinstance(rules.claim(at, known, order, None, "r"), Proposal)
 
 
 def test_a_person_may_order_it() -> None:

@@ -263,6 +263,22 @@ class TestTakeover:
         verdict = self.claim(lease_lost(authority(B)), protocol=protocol)
         assert reason(verdict) is Reason.PROTOCOL_NOT_SYNCHRONOUS
 
+    @pytest.mark.parametrize("used", [Protocol.A, Protocol.B])
+    def test_not_while_drbd_still_uses_another_protocol(self, used: Protocol) -> None:
+        verdict = self.claim(lease_lost(authority(B)), state=replace(lost(), protocol=used))
+        assert reason(verdict) is Reason.PROTOCOL_NOT_SYNCHRONOUS
+        by_c = self.claim(lease_lost(authority(B)), state=replace(lost(), protocol=Protocol.C))
+        assert proposed(by_c).owner == A
+
+    def test_not_after_writes_that_this_side_may_lack(self) -> None:
+        """The link was lost before both sides were in sync by protocol C."""
+        known = facts(replace(lost(), protocol=Protocol.C))
+        known = replace(known, record=replace(known.record, asynchronous=True))
+        known = replace(known, link_lost_at_s=900.0)
+        proof = lease_lost(authority(B))
+        verdict = rules.claim(mirror(authority(B)), known, assignment(A, proof), heartbeat(), "r")
+        assert reason(verdict) is Reason.PROTOCOL_NOT_SYNCHRONOUS
+
     def test_not_without_a_watchdog(self) -> None:
         proof = lease_lost(authority(B), watchdog=False)
         assert reason(self.claim(proof)) is Reason.WAITING_FOR_FENCING_PROOF

@@ -21,6 +21,7 @@ updates = st.builds(
     marker=st.sampled_from([KEEP, None, MARKER]),
     attached=st.booleans(),
     started_boot_id=st.sampled_from(["", "boot1", "boot2"]),
+    asynchronous=st.sampled_from([None, True, False]),
 )
 records = st.builds(
     Record,

@@ -1,0 +1,116 @@
+"""DRBD's adapter where its text is not the point: what is shared, and what a crash leaves."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tandem_actuator.adapters.clock import SystemClock
+from tandem_actuator.adapters.drbd import DrbdHost, Tools, _Shared
+from tandem_actuator.adapters.fakes import FakeClock
+from tandem_actuator.ports import CommandFailed
+from tandem_api.mirror import Mirror
+from tandem_hostile import mirror
+
+ADM = """#!/bin/sh
+case "$*" in *sh-nop*) cat {folder}/*.res > {folder}/checked; test ! -e {folder}/refused;; esac
+"""
+OF = Mirror.parse(mirror("m"))
+
+
+class Looks:
+    """How often was looked; a look ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.clock, self.begun, self.goes_on = FakeClock(), 0, asyncio.Event()
+        self.shared = _Shared(self.look, self.clock)
+
+    async def look(self) -> int:
+        self.begun += 1
+        number = self.begun
+        await self.goes_on.wait()
+        return number
+
+    async def asked(self) -> "asyncio.Task[tuple[int, float]]":
+        """Each a moment after the one before."""
+        self.clock.now_s += 1.0
+        task = asyncio.create_task(self.shared.newer_than_now())
+        await asyncio.sleep(0)
+        return task
+
+
+async def test_one_look_is_for_all_who_asked_before_it_began() -> None:
+    """Also with hundreds of mirrors: two looks, of which the second is fresh for all the rest."""
+    looks = Looks()
+    tasks = [await looks.asked() for _ in range(400)]
+    looks.clock.now_s += 1.0
+    looks.goes_on.set()
+    seen = [await task for task in tasks]
+    assert looks.begun == 2
+    assert [number for number, _ in seen] == [1] + 399 * [2]
+
+
+async def test_nobody_gets_a_look_that_began_before_they_asked() -> None:
+    looks = Looks()
+    looks.goes_on.set()
+    for number in range(1, 4):
+        task = await looks.asked()
+        assert (await task)[0] == number
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    adm = tmp_path / "adm"
+    adm.write_text(ADM.format(folder=tmp_path))
+    adm.chmod(0o755)
+    return tmp_path
+
+
+def host(folder: Path) -> DrbdHost:
+    tools = Tools(version="8.4.11", utils_version="9.22.0", adm=str(folder / "adm"))
+    return DrbdHost(tools, SystemClock(), folder)
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.glob(f"{OF.drbd_name}*")}
+
+
+NAME = f"{OF.drbd_name}.res"
+
+
+class TestConfigure:
+    async def test_what_contradicts_another_file_is_taken_back(self, folder: Path) -> None:
+        assert await host(folder).configure(OF, "old")
+        (folder / "refused").touch()
+        with pytest.raises(CommandFailed):
+            await host(folder).configure(OF, "new")
+        assert files(folder) == {NAME: "old"}
+
+    async def test_a_first_one_that_contradicts_another_is_removed(self, folder: Path) -> None:
+        (folder / "refused").touch()
+        with pytest.raises(CommandFailed):
+            await host(folder).configure(OF, "new")
+        assert files(folder) == {}
+
+    @pytest.mark.parametrize("old", ["", "old"])
+    @pytest.mark.parametrize("refused", [True, False])
+    async def test_one_that_a_crash_left_unchecked_is_checked(
+        self, folder: Path, old: str, refused: bool
+    ) -> None:
+        """It says what is wanted, so nothing would ever look at it again."""
+        (folder / NAME).write_text("new")
+        (folder / f"{NAME}.before").write_text(old)
+        if refused:
+            (folder / "refused").touch()
+            with pytest.raises(CommandFailed):
+                await host(folder).configure(OF, "new")
+            assert files(folder) == ({NAME: old} if old else {})
+        else:
+            assert not await host(folder).configure(OF, "new")
+            assert files(folder) == {NAME: "new"}
+
+    async def test_one_that_is_as_it_was_is_not_checked_again(self, folder: Path) -> None:
+        await host(folder).configure(OF, "text")
+        (folder / "checked").unlink()
+        assert not await host(folder).configure(OF, "text")
+        assert not (folder / "checked").exists()
