@@ -73,7 +73,7 @@ def read_all(folder: Path = FOLDER) -> tuple[Mutant, ...]:
 
 def _read(path: Path) -> list[Mutant]:
     group = path.stem.removeprefix("rule-").removeprefix("part-").lstrip("0")
-    return [_mutant(group, entry, path) for entry in yaml.safe_load(path.read_text())]
+    return [_mutant(group, entry, path) for entry in yaml.load(path.read_text(), yaml.CSafeLoader)]
 
 
 FIELDS = {"name", "what", "edits", "dies_by", "spared"}

@@ -106,10 +106,14 @@ class _Failures:
 
 
 def try_test(verdict: Verdict, test: str) -> None:
-    """Run it by pytest, in this process. Raises: RuntimeError if it does not run at all."""
+    """Run it by pytest, in this process; one that does not end has noticed.
+
+    Raises:
+        RuntimeError: it does not run at all.
+    """
     failures = _Failures()
     arguments = [str(ROOT / test), "-q", "-x", "-p", "no:cacheprovider", f"--rootdir={ROOT}"]
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), time_limit(TRIAL_TIMEOUT_S):
         code = pytest.main(arguments, plugins=[failures])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or bool(code) != bool(
         failures.said
