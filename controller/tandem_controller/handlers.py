@@ -26,6 +26,8 @@ from tandem_controller.decide import watches
 from tandem_controller.ports import Opened, Raw, Told
 from tandem_kube import Connection, new_socket
 
+log = logging.getLogger(__name__)
+
 OPERATOR: Any = "tandem"  # kopf keeps the type to itself
 """kopf's name for itself, in its peering, which is off. Without one it asks for the user's name,
 and in a container the user has none."""
@@ -120,6 +122,7 @@ class KopfWatcher:
 
 async def _until(end: threading.Event, operator: Operator) -> None:
     """kopf until ``end`` is set, and then no longer than it should take."""
+    asyncio.get_running_loop().set_exception_handler(hear_problem)
     ending = asyncio.create_task(asyncio.to_thread(end.wait))
     running = asyncio.create_task(operator())
     try:
@@ -130,6 +133,14 @@ async def _until(end: threading.Event, operator: Operator) -> None:
         running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+def hear_problem(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """kopf's watches that end with the program complain of it at times: nobody waits for them."""
+    if "asyncgen" in context:
+        log.debug("kopf: %s", context["message"])
+    else:
+        loop.default_exception_handler(context)
 
 
 def _feeder(told: Told, kind: str) -> Callable[..., Any]:

@@ -26,16 +26,22 @@ LEASE = {
 def apply_policies(plane: ControlPlane) -> None:
     """Apply them, and wait until they are in force."""
     apply_path(plane, MANIFESTS)
-    deadline_s = time.monotonic() + IN_FORCE_TIMEOUT_S
-    while not _refused(plane):
-        if time.monotonic() > deadline_s:
-            raise ControlPlaneError(f"not in force after {IN_FORCE_TIMEOUT_S} s: {MANIFESTS}")
-        time.sleep(POLL_S)
+    _wait(plane, in_force=True)
 
 
 def remove_policies(plane: ControlPlane) -> None:
-    """Delete them; the server takes a moment to forget them."""
+    """Delete them, and wait until the server goes by them no more."""
     plane.kubectl("delete", "-k", str(MANIFESTS), "--ignore-not-found")
+    _wait(plane, in_force=False)
+
+
+def _wait(plane: ControlPlane, *, in_force: bool) -> None:
+    deadline_s = time.monotonic() + IN_FORCE_TIMEOUT_S
+    while _refused(plane) is not in_force:
+        if time.monotonic() > deadline_s:
+            state = "not in force" if in_force else "still in force"
+            raise ControlPlaneError(f"{state} after {IN_FORCE_TIMEOUT_S} s: {MANIFESTS}")
+        time.sleep(POLL_S)
 
 
 def _refused(plane: ControlPlane) -> bool:

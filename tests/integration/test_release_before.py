@@ -6,6 +6,7 @@ them ever writes to a status; `record_writes.py` made it.
 
 import gzip
 import json
+import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,8 @@ async def test_everything_that_it_writes_is_taken(
     plane: ControlPlane, clients: Clients, writes: list[Raw]
 ) -> None:
     """On mirrors that no controller of today has written to. Nothing is dropped on the way."""
-    all_of_them = [Before(write, f"w{number}") for number, write in enumerate(writes)]
+    named = uuid.uuid4().hex[:6]
+    all_of_them = [Before(write, f"w{named}-{number}") for number, write in enumerate(writes)]
     for each in all_of_them:
         await each.make(clients)
     apply_policies(plane)
@@ -161,10 +163,13 @@ async def test_once_a_controller_of_today_has_led_a_claim_needs_its_word(
     plane: ControlPlane, clients: Clients, writes: list[Raw]
 ) -> None:
     """So a controller of before that leads again gets no guest taken over, and it is said why."""
+    named = f"{uuid.uuid4().hex[:6]}-"  # A second try finds what the first one has left.
     claims = [
-        each for number, write in enumerate(writes) if (each := Before(write, f"c{number}")).takes
+        each
+        for number, write in enumerate(writes)
+        if (each := Before(write, f"c{named}{number}")).takes
     ]
-    told = [Before(each.write, f"t{number}") for number, each in enumerate(claims)]
+    told = [Before(each.write, f"t{named}{number}") for number, each in enumerate(claims)]
     assert len(claims) >= 5
     for each in claims:
         await each.make(clients, claimants={B if each.who == "a" else A: {"guest": "g"}})
