@@ -357,9 +357,9 @@ def _tried(claimed_at_s: float) -> Generator[Effect, Outcome, Outcome]:
     return started
 
 
-def _not_started(failed: Failed) -> Finished:
-    reason = Reason.START_REFUSED if failed.refused else Reason.START_FAILED
-    return Finished(reason, failed.message, progress=True, failed=True)
+def _not_started(outcome: Failed) -> Finished:
+    reason = Reason.START_REFUSED if outcome.refused else Reason.START_FAILED
+    return Finished(reason, outcome.message, progress=True, failed=True)
 
 
 _NEEDS_HEARTBEAT = {ProofKind.LEASE_LOST, ProofKind.REBOOTED}
