@@ -2,9 +2,10 @@
 
 What needs only one object and who asks is the policies' part (``tandem_api.policies``). Here is
 what CEL cannot say, such as a guest's template, and what needs other objects: whether a Host or a
-Site that shall be deleted is still in use. Decided by ``tandem_api.validation``; kopf serves the
-HTTPS and reads the reviews. It holds no state and changes nothing. A spec is let through by the
-API server if there is no answer, and the controller reports it then; a deletion is not.
+Site that shall be deleted is still in use. Decided by ``tandem_api.validation`` and ``deletion``;
+kopf serves the HTTPS and reads the reviews. It holds no state and changes nothing. A spec is let
+through by the API server if there is no answer, and the controller reports it then; a deletion is
+not.
 
 The webhook's configuration is not kopf's to manage but ``manifests/admission``: the right to
 change admission would be the right to everything. Called by ``__main__``.
@@ -18,13 +19,13 @@ from typing import Any
 import kopf
 from pydantic import ValidationError
 
+from tandem_api.deletion import use_problems
 from tandem_api.guest import Domain, Guest
 from tandem_api.meta import GROUP, VERSION, Problem, Resource
 from tandem_api.validation import (
     change_problems,
     hardware_problems,
     parse_problems,
-    use_problems,
 )
 from tandem_controller.handlers import OPERATOR, Login, connection_info, settings
 from tandem_controller.settings import Settings
@@ -53,8 +54,9 @@ class Admission:
             return
         problems = parse_problems(TYPES[kind], new)
         if not problems:
-            each = TYPES[kind].parse(new)
-            problems = [*change_problems(each), *_hardware(each, old)]
+            each, before = TYPES[kind].parse(new), _standing(kind, old)
+            changes = [each for each in change_problems(each) if each not in before]
+            problems = [*changes, *_hardware(each, old)]
         _refuse(kind, new, str(user.get("username", "")), problems)
 
     async def deletion(self, kind: str, old: Raw, user: Raw) -> None:
@@ -75,6 +77,13 @@ class Admission:
             others = (_parsed(needed_by, raw) for raw in listing.items)
             problems = use_problems(each, [other for other in others if other is not None])
         _refuse(kind, old, str(user.get("username", "")), problems)
+
+
+def _standing(kind: str, old: Raw | None) -> Sequence[Problem]:
+    """What was wrong before, as with admission off: it keeps nobody from writing something else."""
+    if old is None or parse_problems(TYPES[kind], old):
+        return ()
+    return change_problems(TYPES[kind].parse(old))
 
 
 def _hardware(each: Resource, old: Raw | None) -> Sequence[Problem]:

@@ -82,8 +82,10 @@ NO_DEVICE = "a volume has no device; add one for every volume to both replicas' 
 NO_VOLUME = "a device is given for what is no volume of this mirror; remove it, or add the volume"
 SAME_DEVICE = "a device is there twice; give each volume its own"
 PORT_CHANGED = "cannot change once the mirror is set up; set it back, or remove it"
-VOLUMES_CHANGED = (
-    "cannot be removed, renamed or reordered; set them back, and add new ones at the end"
+VOLUMES_CHANGED = "cannot be removed, renamed or reordered; set them back"
+VOLUMES_ADDED = (
+    "cannot be added once the mirror is set up; remove what is new. For another disk make a new"
+    " mirror that has all from the beginning, stop the guest, copy the data and set its spec.mirror"
 )
 
 
@@ -311,6 +313,17 @@ class Mirror(Resource):
         if numbers is None:
             return tuple(volume.name for volume in self.spec.volumes)
         return tuple(sorted(numbers.minors, key=lambda name: numbers.minors[name]))
+
+    @property
+    def added_volumes(self) -> tuple[str, ...]:
+        """What the spec has beyond what was set up: nobody acts upon it.
+
+        The server refuses that; the object may have been written without its rules.
+        """
+        if self.status.authority is None:
+            return ()
+        known = self.volume_names
+        return tuple(volume.name for volume in self.spec.volumes if volume.name not in known)
 
     def peer_of(self, host: str) -> str:
         """The other replica's host."""

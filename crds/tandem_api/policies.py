@@ -16,9 +16,9 @@ Holds values only. Called by ``policygen``.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from tandem_api.deletion import DELETE_ANYWAY
 from tandem_api.lease import LEASE_NAMESPACE
 from tandem_api.meta import GROUP, VERSION
-from tandem_api.validation import DELETE_ANYWAY
 from tandem_api.writers import (
     CONTROLLER_USER,
     HOST_USER_PREFIX,

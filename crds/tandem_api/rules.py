@@ -63,6 +63,11 @@ _LEAST_LEASE_S = (
     f" + double(self.watchdogSeconds)) + {timing.MARGIN_S}"
 )
 _INDEXES = str(list(range(16)))  # as many as there may be volumes
+# Added where no rule was in the way, and never set up: it may go again.
+_NOT_IN_FORCE = (
+    "(has(self.status) && has(self.status.deviceNumbers)"
+    " && !(oldSelf.spec.volumes[i].name in self.status.deviceNumbers.minors))"
+)
 
 SITE_RULES: Mapping[str, tuple[Rule, ...]] = {
     "spec": (
@@ -114,6 +119,21 @@ MIRROR_RULES: Mapping[str, tuple[Rule, ...]] = {
             mirror.PORT_CHANGED,
             field=".spec.port",
         ),
+        Rule(
+            f"{_INDEXES}.all(i, i >= oldSelf.spec.volumes.size() || {_NOT_IN_FORCE}"
+            " || (i < self.spec.volumes.size()"
+            " && self.spec.volumes[i].name == oldSelf.spec.volumes[i].name))",
+            mirror.VOLUMES_CHANGED,
+            field=".spec.volumes",
+        ),
+        Rule(
+            "!has(self.status) || !has(self.status.authority)"
+            " || self.spec.volumes.all(v, oldSelf.spec.volumes.exists(o, o.name == v.name)"
+            " || (has(self.status.deviceNumbers)"
+            " && v.name in self.status.deviceNumbers.minors))",
+            mirror.VOLUMES_ADDED,
+            field=".spec.volumes",
+        ),
     ),
     "spec": (
         Rule(
@@ -132,12 +152,6 @@ MIRROR_RULES: Mapping[str, tuple[Rule, ...]] = {
             " && r.devices[w.name] == r.devices[v.name])))",
             mirror.SAME_DEVICE,
             field=".replicas",
-        ),
-        Rule(
-            f"{_INDEXES}.all(i, i >= oldSelf.volumes.size() || (i < self.volumes.size()"
-            " && self.volumes[i].name == oldSelf.volumes[i].name))",
-            mirror.VOLUMES_CHANGED,
-            field=".volumes",
         ),
         Rule(
             "self.replicas.all(r, oldSelf.replicas.exists(o, o.host == r.host))",

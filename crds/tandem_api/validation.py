@@ -16,8 +16,14 @@ from typing import Self, TypeVar
 
 from tandem_api.guest import NETWORK_MODELS, Guest
 from tandem_api.host import Host
-from tandem_api.meta import GROUP, ObjectKey, Problem, Resource, quantity_bytes
-from tandem_api.mirror import PORT_CHANGED, VOLUMES_CHANGED, Accepted, Mirror
+from tandem_api.meta import ObjectKey, Problem, Resource, quantity_bytes
+from tandem_api.mirror import (
+    PORT_CHANGED,
+    VOLUMES_ADDED,
+    VOLUMES_CHANGED,
+    Accepted,
+    Mirror,
+)
 from tandem_api.parsing import parse_problems
 from tandem_api.site import Site
 from tandem_api.templates import template_problems
@@ -26,17 +32,13 @@ __all__ = [
     "Catalogue",
     "Problem",
     "change_problems",
-    "deletion_problems",
     "guest_problems",
     "hardware_problems",
     "host_problems",
     "mirror_problems",
     "parse_problems",
     "site_problems",
-    "use_problems",
 ]
-
-DELETE_ANYWAY = f"{GROUP}/delete-although-in-use"
 
 R = TypeVar("R", bound=Resource)
 K = TypeVar("K", bound=Hashable)
@@ -251,6 +253,7 @@ def _changes(mirror: Mirror, catalogue: Catalogue) -> Iterator[Problem]:
         yield from _protocol_change(mirror, accepted, catalogue)
         yield from _host_change(mirror, accepted)
         yield from _volume_changes(mirror, accepted)
+    yield from added_volumes(mirror)
 
 
 def _protocol_change(mirror: Mirror, accepted: Accepted, catalogue: Catalogue) -> Iterator[Problem]:
@@ -284,7 +287,7 @@ def _host_change(mirror: Mirror, accepted: Accepted) -> Iterator[Problem]:
 
 
 def _volume_changes(mirror: Mirror, accepted: Accepted) -> Iterator[Problem]:
-    before = [volume.name for volume in accepted.volumes]
+    before = [volume.name for volume in accepted.volumes if _in_force(mirror, volume.name)]
     now = [volume.name for volume in mirror.spec.volumes]
     if now[: len(before)] != before:
         yield Problem(
@@ -301,6 +304,20 @@ def _volume_changes(mirror: Mirror, accepted: Accepted) -> Iterator[Problem]:
             )
 
 
+def _in_force(mirror: Mirror, volume: str) -> bool:
+    """Whether it was set up, as far as that is known. A release before accepted more than that."""
+    return mirror.status.device_numbers is None or volume in mirror.volume_names
+
+
+def added_volumes(mirror: Mirror) -> list[Problem]:
+    """What the mirror goes on without: the one problem of a mirror that keeps nothing from it."""
+    added = mirror.added_volumes
+    if not added:
+        return []
+    goes_on = f"it goes on with {', '.join(mirror.volume_names)}, without {', '.join(added)}"
+    return [Problem("spec.volumes", f"{VOLUMES_ADDED}: {goes_on}")]
+
+
 def change_problems(each: Resource) -> list[Problem]:
     """What of an object's own spec may not be changed as it stands, whatever the others are.
 
@@ -309,47 +326,6 @@ def change_problems(each: Resource) -> list[Problem]:
     if isinstance(each, Mirror):
         return list(_changes(each, Catalogue.of(mirrors=[each])))
     return list(_mirror_change(each)) if isinstance(each, Guest) else []
-
-
-def deletion_problems(each: Resource) -> list[Problem]:
-    """Why an object should not be deleted now. A mirror's status is all that is known of it."""
-    authority = each.status.authority if isinstance(each, Mirror) else None
-    if authority is None or each.metadata.annotations.get(DELETE_ANYWAY) == each.metadata.uid:
-        return []
-    anyway = f"To delete it all the same, annotate it: {DELETE_ANYWAY}: {each.metadata.uid}"
-    found = []
-    if authority.owner:
-        used = f"is in use by {authority.owner} ({authority.mode}), and which copy counts would be"
-        found.append(f"mirror {each.key} {used} forgotten; delete its guest first. {anyway}")
-    good = [host for host, entry in authority.eligible.items() if entry.eligible]
-    if len(good) == 1:
-        alone = f"has every write on {good[0]} alone, and that would be forgotten"
-        found.append(f"mirror {each.key} {alone}; wait until it is redundant. {anyway}")
-    return [Problem("metadata", message) for message in found]
-
-
-def use_problems(each: Resource, others: Iterable[Resource]) -> list[Problem]:
-    """Why a Host or a Site should not be deleted now, by the Mirrors or Hosts that need it."""
-    if each.metadata.annotations.get(DELETE_ANYWAY) == each.metadata.uid:
-        return []
-    name, users = each.metadata.name, sorted(_users(each, others))
-    if not users:
-        return []
-    more = f" and {len(users) - 1} more" if len(users) > 1 else ""
-    message = (
-        f"{type(each).__name__.lower()} {name} is in use by {users[0]}{more}; delete what uses it"
-        f" first. To delete it all the same, annotate it: {DELETE_ANYWAY}: {each.metadata.uid}"
-    )
-    return [Problem("metadata", message)]
-
-
-def _users(each: Resource, others: Iterable[Resource]) -> Iterator[str]:
-    name = each.metadata.name
-    for other in others:
-        if isinstance(each, Host) and isinstance(other, Mirror) and other.replica_on(name):
-            yield f"mirror {other.key}"
-        if isinstance(each, Site) and isinstance(other, Host) and other.spec.site == name:
-            yield f"host {other.key}"
 
 
 # Guest
@@ -422,13 +398,13 @@ def _claimed_macs(guest: Guest, catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def _disks(guest: Guest, mirror: Mirror) -> Iterator[Problem]:
-    names = [volume.name for volume in mirror.spec.volumes]
+    names = mirror.volume_names
     for index, disk in enumerate(guest.spec.domain.disks):
         if disk.volume not in names:
             yield Problem(
                 f"spec.domain.disks[{index}].volume",
                 f"mirror {mirror.key} has no volume {disk.volume}, only {', '.join(names)};"
-                " name one of them, or add it to the mirror",
+                " name one of them",
             )
 
 

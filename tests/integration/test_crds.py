@@ -1,5 +1,6 @@
 """The definitions, examples and manifests on a real API server."""
 
+import copy
 import json
 import re
 from collections.abc import Iterator
@@ -213,6 +214,23 @@ def test_a_rule_refuses_in_the_words_of_tandem(production: Store, bad: Bad) -> N
     assert said is not None, str(refused.value)
     _, field, _ = bad.problem.split(": ", maxsplit=2)
     assert field.startswith(said[1])
+
+
+def test_a_volume_that_was_never_set_up_may_be_taken_out(production: Store) -> None:
+    """It was added past the rules: here before the mirror counted as set up."""
+    raw = with_status("Mirror", "bancuv3", {})
+    production.put(raw)
+    authority = {"epoch": 5, "incarnation": "x"}
+    numbers = {"port": 7789, "minors": {"root": 0}}
+    production.put({**raw, "status": {"authority": authority, "deviceNumbers": numbers}})
+    less = copy.deepcopy(raw)
+    less["spec"]["volumes"] = less["spec"]["volumes"][:1]
+    for replica in less["spec"]["replicas"]:
+        del replica["devices"]["data"]
+    del less["status"]
+    production.put(less)
+    with pytest.raises(ApiException, match="cannot be added once the mirror is set up"):
+        production.put({k: v for k, v in raw.items() if k != "status"})
 
 
 @pytest.mark.parametrize("bad", bad_ones(TANDEM), ids=lambda bad: bad.path.stem)

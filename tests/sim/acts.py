@@ -23,6 +23,9 @@ from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
 
+ADDED_MINOR = 999
+"""No other mirror of a scenario has it."""
+
 
 def api_restart(world: World) -> None:
     """Every connection to it ends; it is back at once."""
@@ -175,6 +178,23 @@ def set_failback(world: World, guest: str, policy: str) -> None:
 
 def set_prefers(world: World, guest: str, site: str) -> None:
     world.edit(guest, "placement", {"preferredSite": site})
+
+
+def add_volume(world: World, guest: str, *, numbered: bool = False) -> None:
+    """A person adds one to a mirror in use, where no rule of the server is in the way.
+
+    ``numbered``: a controller of a release that let it pass has given it a number since.
+    """
+    world.log.say("scenario", f"add-volume {guest}{' numbered' if numbered else ''}")
+    mirror = world.mirror(guest)
+    raw = mirror.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"]["volumes"].append({"name": "added", "size": "1Gi"})
+    for replica in raw["spec"]["replicas"]:
+        replica["devices"]["added"] = f"/dev/vg0/{guest}-added"
+    if numbered:
+        raw["status"]["deviceNumbers"]["minors"]["added"] = ADDED_MINOR
+        raw["status"]["accepted"]["volumes"] = raw["spec"]["volumes"]
+    world.api.server.put(Mirror.parse(raw), judged=False)
 
 
 def set_profile(world: World, site: str, profile: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from sim.drbd import Replica
 from sim.host import Machine
 from sim.loop import played
-from tandem_actuator.core.model import DrbdView, Metadata
+from tandem_actuator.core.model import DrbdUnknown, DrbdView, Metadata, NotConfigured, Role
 from tandem_actuator.ports import (
     DrbdEvent,
 )
@@ -63,8 +63,16 @@ class Drbd:
 
     async def query(self, mirror: Mirror) -> DrbdView:
         """Stamped with the moment before it was asked for."""
-        view = self.machine.replica_of(mirror).view(self.machine.boottime_s())
+        view = self._shown(mirror, self.machine.replica_of(mirror))
         await asyncio.sleep(self._takes(QUERY_S))
+        return view
+
+    def _shown(self, mirror: Mirror, replica: Replica) -> DrbdView:
+        """As the adapter reads it: only a Primary is known to be complete without a volume."""
+        view = replica.view(self.machine.boottime_s())
+        lacks = set(mirror.volume_names) - set(replica.backings)
+        if lacks and not isinstance(view, NotConfigured) and replica.role is not Role.PRIMARY:
+            return DrbdUnknown(f"its volumes {', '.join(sorted(lacks))} are not there")
         return view
 
     async def configure(self, mirror: Mirror, text: str) -> bool:

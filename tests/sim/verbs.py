@@ -90,6 +90,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "set running": lambda world, guest, on: world.edit(guest, "running", on == "true"),
     "set failback": acts.set_failback,
     "set prefers": acts.set_prefers,
+    "add-volume": acts.add_volume,
+    "add-volume numbered": lambda world, guest: acts.add_volume(world, guest, numbered=True),
     "set maintenance": lambda world, site, on: world.maintenance(site, on=on == "true"),
     "set profile": acts.set_profile,
     "override": World.override,

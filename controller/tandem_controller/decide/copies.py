@@ -33,7 +33,7 @@ def reachable(mirror: Mirror, host: str, world: World) -> bool:
         return False
     if report.connection in NOT_UP:
         return False
-    names = {volume.name for volume in mirror.spec.volumes}
+    names = set(mirror.volume_names)
     readable = {name for name, volume in report.volumes.items() if volume.disk in READABLE}
     return names <= readable
 

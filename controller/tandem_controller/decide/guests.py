@@ -164,7 +164,7 @@ def _unowned(case: Case) -> Decision:
         return nearly_ready
     if isinstance(choice, Refusal):
         return Blocked(choice.reason, choice.message)
-    problems = case.world.problems_of(case.mirror)
+    problems = case.world.obstacles_of(case.mirror)
     if problems:
         message = f"mirror {case.mirror.key} is not valid: {_sentence(problems)}"
         return Blocked(Reason.SPEC_INVALID, message)

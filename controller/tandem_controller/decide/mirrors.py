@@ -43,7 +43,7 @@ def in_sync(mirror: Mirror, world: World) -> bool | None:
 
 
 def _both_up_to_date(mirror: Mirror, report: ReplicaReport) -> bool:
-    names = {volume.name for volume in mirror.spec.volumes}
+    names = set(mirror.volume_names)
     if report.connection != CONNECTED or not names <= set(report.volumes):
         return False
     return all(
@@ -105,7 +105,7 @@ def incomplete(mirror: Mirror, host: str, world: World) -> Refusal | None:
     if connected(mirror, world) is not True:
         return Refusal(Reason.NOT_CONNECTED, "the replicas are not connected")
     report = reports(mirror, world).get(host)
-    names = {volume.name for volume in mirror.spec.volumes}
+    names = set(mirror.volume_names)
     volumes = report.volumes.items() if report else ()
     good = {n for n, v in volumes if v.disk == UP_TO_DATE and not v.out_of_sync_bytes}
     if names <= good:

@@ -17,7 +17,7 @@ from tandem_api.meta import Condition, ObjectKey, Problem, Resource
 from tandem_api.mirror import Claimant, DeviceNumbers, Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
-from tandem_api.validation import Catalogue
+from tandem_api.validation import Catalogue, added_volumes
 from tandem_controller.decide.leases import LeaseTracker
 
 CONNECTED = "Connected"
@@ -148,6 +148,11 @@ class World:
 
     def problems_of(self, obj: Resource) -> tuple[Problem, ...]:
         return self.problems.get((type(obj).__name__, obj.key), ())
+
+    def obstacles_of(self, mirror: Mirror) -> tuple[Problem, ...]:
+        """What is wrong and keeps its guest from being started: it runs without added volumes."""
+        added = added_volumes(mirror)
+        return tuple(each for each in self.problems_of(mirror) if each not in added)
 
     @cached_property
     def nobody_fresh(self) -> bool:

@@ -158,7 +158,7 @@ def _may_lose(case: Case, wanted: Assign) -> Refusal | None:
 
 
 def _invalid(case: Case) -> Refusal | None:
-    problems = case.world.problems_of(case.mirror)
+    problems = case.world.obstacles_of(case.mirror)
     return Refusal(Reason.SPEC_INVALID, f"mirror: {problems[0]}") if problems else None
 
 

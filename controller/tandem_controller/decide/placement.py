@@ -167,8 +167,8 @@ def _unusable_disk(
         reason = Reason.DISK_NOT_USABLE if stuck else Reason.MIRROR_NOT_READY
         return Refusal(reason, f"{host}'s replica is not up: {why}")
     states = {name: volume.disk for name, volume in sorted(report.volumes.items())}
-    for volume in case.mirror.spec.volumes:
-        states.setdefault(volume.name, "not there")
+    for volume in case.mirror.volume_names:
+        states.setdefault(volume, "not there")
     bad = [f"{name} is {disk or 'unknown'}" for name, disk in states.items() if disk not in usable]
     if not bad:
         return None

@@ -1,9 +1,12 @@
 """Setting a mirror up: the device numbers it gets, and its first authority.
 
 Numbers are unique over all mirrors, those that cannot be read included, the same on both hosts, and
-never change once written. They
-and the authority are one write, with the mirror's uid and version as its precondition. Called by
-``plan``.
+never change once hosts may have gone by them. They and the authority are one write, with the
+mirror's uid and version as its precondition.
+
+A mirror gets no volume after that: its peers would have to be set up anew. A release before gave
+numbers to what was added all the same; they are taken back once the owner shows what it runs with.
+Called by ``plan``.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,6 +15,7 @@ from itertools import count, filterfalse
 from tandem_api.authority import Authority, Eligibility
 from tandem_api.mirror import DeviceNumbers, Mirror
 from tandem_api.reasons import Reason
+from tandem_controller.decide import mirrors
 from tandem_controller.decide.model import SetUpMirror, World
 
 FIRST_PORT = 7789
@@ -20,19 +24,33 @@ LAST_PORT = 65535
 
 def set_up(world: World) -> Iterator[SetUpMirror]:
     """What has to be written for mirrors that are valid and lack something."""
-    mirrors, unreadable = world.snapshot.mirrors, world.snapshot.unreadable
-    ports = set(_ports(mirrors)).union(*(each.ports for each in unreadable))
-    minors = {minor for mirror in mirrors for minor in _minors(mirror)}
+    known, unreadable = world.snapshot.mirrors, world.snapshot.unreadable
+    ports = set(_ports(known)).union(*(each.ports for each in unreadable))
+    minors = {minor for mirror in known for minor in _minors(mirror)}
     minors = minors.union(*(each.minors for each in unreadable))
-    for mirror in sorted(mirrors, key=lambda each: str(each.key)):
-        if world.problems_of(mirror) or mirror.metadata.deletion_timestamp is not None:
+    for mirror in sorted(known, key=lambda each: str(each.key)):
+        if mirror.metadata.deletion_timestamp is not None:
             continue
-        numbers = _numbers(mirror, ports, minors)
-        authority = first_authority(mirror) if mirror.status.authority is None else None
-        if numbers != mirror.status.device_numbers or authority is not None:
+        if mirror.status.authority is not None and mirror.status.device_numbers is not None:
+            yield from _taken_back(mirror, world)
+        elif not world.problems_of(mirror):
+            numbers = _numbers(mirror, ports, minors)
+            authority = first_authority(mirror) if mirror.status.authority is None else None
             ports.add(numbers.port)
             minors.update(numbers.minors.values())
             yield SetUpMirror(mirror, numbers, authority)
+
+
+def _taken_back(mirror: Mirror, world: World) -> Iterator[SetUpMirror]:
+    """Without what the owner's Primary device lacks. No volume that it ever had can go from it."""
+    authority, numbers = mirror.status.authority, mirror.status.device_numbers
+    assert authority is not None and numbers is not None
+    report = mirrors.reports(mirror, world).get(authority.owner)
+    if report is None or report.role != "Primary" or not report.volumes:
+        return
+    there = {name: minor for name, minor in numbers.minors.items() if name in report.volumes}
+    if len(there) < len(numbers.minors):
+        yield SetUpMirror(mirror, numbers.model_copy(update={"minors": there}), None)
 
 
 def _ports(mirrors: Iterable[Mirror]) -> Iterator[int]:

@@ -166,7 +166,10 @@ class DrbdHost:
             minors = {name: numbers.minors[name] for name in names}
             return drbd_text.state_from_proc(devices, minors, queried_at_s)
         resources, queried_at_s = await self._dumps.newer_than_now()
-        return drbd_text.state_from_dump(resources.get(mirror.drbd_name), names, queried_at_s)
+        fields = resources.get(mirror.drbd_name)
+        if fields is not None and numbers is not None:
+            names = drbd_text.volumes_in_use(fields, numbers.minors) or names
+        return drbd_text.state_from_dump(fields, names, queried_at_s)
 
     async def _proc(self) -> Mapping[int, drbd_text.ProcDevice]:
         """Read and parsed off the loop: with many mirrors it is long."""

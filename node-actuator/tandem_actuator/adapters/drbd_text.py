@@ -57,6 +57,12 @@ PROC_CONNECTED = frozenset(
 SUSPENDED_FOR_SOME_REASON = frozenset({"unspecified"})
 
 
+ADDED = (
+    "If one was added while the mirror was in use, remove it from spec.volumes and from"
+    " status.deviceNumbers.minors (kubectl edit --subresource=status)"
+)
+
+
 _PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
 _ROLES = {role.value: role for role in Role}
 _DISKS = {disk.value: disk for disk in Disk}
@@ -175,6 +181,19 @@ def _add(found: dict[str, ResourceFields], event: Event, line: str) -> None:
         entry.peer_devices[int(event.fields["volume"])] = event.fields
 
 
+def volumes_in_use(fields: ResourceFields, minors: Mapping[str, int]) -> list[str]:
+    """What a Primary works with, in the order of its numbers; empty of any other.
+
+    A volume that was given a number while the mirror was in use is missing there, and it goes on
+    without: none that it was promoted with can go. On a Secondary one may have been taken away.
+    """
+    if _role(fields.resource.get("role", "")) is not Role.PRIMARY:
+        return []
+    named = {str(minor): name for name, minor in minors.items()}
+    found = [named.get(device.get("minor", "")) for _, device in sorted(fields.devices.items())]
+    return [name for name in found if name is not None]
+
+
 def state_from_dump(
     fields: ResourceFields | None, volumes: Sequence[str], queried_at_s: float
 ) -> DrbdState | NotConfigured:
@@ -186,7 +205,9 @@ def state_from_dump(
     if fields is None or not fields.devices:
         return NotConfigured(queried_at_s)
     if set(fields.devices) != set(range(len(volumes))):
-        raise ValueError(f"its volumes are {sorted(fields.devices)}, not {len(volumes)} in order")
+        raise ValueError(
+            f"its volumes are {sorted(fields.devices)}, not {len(volumes)} in order. {ADDED}"
+        )
     if len(fields.connections) > 1:
         raise ValueError(f"it has {len(fields.connections)} peers")
     link = fields.connections[0] if fields.connections else {}
@@ -298,7 +319,7 @@ def state_from_proc(
     if all(device.cs == UNCONFIGURED for device in present.values()):
         return NotConfigured(queried_at_s)
     if len(present) != len(minors):
-        raise ValueError(f"only {', '.join(sorted(present))} of its volumes are there")
+        raise ValueError(f"only {', '.join(sorted(present))} of its volumes are there. {ADDED}")
     suspended = any(device.suspended for device in present.values())
     return DrbdState(
         role=_all_the_same(_role(device.role) for device in present.values()),

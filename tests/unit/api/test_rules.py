@@ -122,6 +122,48 @@ def test_volumes_are_only_added_at_the_end(names: list[str], allowed: bool) -> N
     assert (list(broken_rules(SCHEMAS["Mirror"], after, before)) == []) is allowed
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "allowed"),
+    [
+        (["root"], ["root", "data"], False),
+        (["root"], ["data"], False),
+        (["root", "data"], ["root"], True),
+        (["root", "data"], ["root", "data"], True),
+        (["root", "data"], ["root", "logs"], False),
+        (["root", "data"], ["data"], False),
+    ],
+)
+def test_what_was_set_up_has_the_volumes_that_it_had(
+    before: list[str], after: list[str], allowed: bool
+) -> None:
+    """``root`` alone was set up: ``data`` was added where no rule was in the way, and may go."""
+    status = {
+        "authority": {"epoch": 5, "incarnation": "i"},
+        "deviceNumbers": {"port": 7789, "minors": {"root": 0}},
+    }
+    objects = []
+    for names in (before, after):
+        raw = production("Mirror")
+        raw["spec"]["volumes"] = [{"name": name, "size": "100Gi"} for name in names]
+        for replica in raw["spec"]["replicas"]:
+            replica["devices"] = {name: f"/dev/vg0/{name}" for name in names}
+        objects.append({**raw, "status": status})
+    old, new = objects
+    assert (list(broken_rules(SCHEMAS["Mirror"], new, old)) == []) is allowed
+
+
+def test_a_volume_that_has_its_number_may_come_back() -> None:
+    """As after it was taken out of the spec by mistake, with the rules off."""
+    before, after = production("Mirror"), production("Mirror")
+    numbers = {"port": 7789, "minors": {"root": 0, "data": 1}}
+    status = {"authority": {"epoch": 5, "incarnation": "i"}, "deviceNumbers": numbers}
+    before["spec"]["volumes"] = before["spec"]["volumes"][:1]
+    for replica in before["spec"]["replicas"]:
+        del replica["devices"]["data"]
+    before["status"] = after["status"] = status
+    assert list(broken_rules(SCHEMAS["Mirror"], after, before)) == []
+
+
 def test_a_guest_keeps_its_mirror_while_it_runs() -> None:
     before, after = production("Guest"), production("Guest")
     after["spec"]["mirror"] = "other"

@@ -131,6 +131,41 @@ class TestChangesOfAMirror:
         assert len(found) == 1
         assert "they must begin with root, data" in found[0]
 
+    def in_use(self, *names: str, volumes: list[dict[str, str]]) -> Raw:
+        """Set up with these volumes; ``volumes`` are what the spec has now."""
+        raw = self.mirror(volumes=volumes)
+        replicas = [
+            {**replica, "devices": {v["name"]: f"/dev/vg0/{v['name']}" for v in volumes}}
+            for replica in raw["spec"]["replicas"]
+        ]
+        authority = {"epoch": 7, "incarnation": "i"}
+        minors = {name: number for number, name in enumerate(names)}
+        status = {"authority": authority, "deviceNumbers": {"port": 7789, "minors": minors}}
+        spec = {**raw["spec"], "replicas": replicas}
+        return {**raw, "spec": spec, "status": {**raw["status"], **status}}
+
+    def test_a_volume_that_is_added_is_told_with_what_is_in_force(self) -> None:
+        sizes = {"root": "20Gi", "data": "100Gi", "logs": "1Gi"}
+        volumes = [{"name": name, "size": size} for name, size in sizes.items()]
+        (found,) = self.problems(self.in_use("root", "data", volumes=volumes))
+        assert found.startswith("Mirror secretaria/bancuv3: spec.volumes: cannot be added once")
+        assert found.endswith("it goes on with root, data, without logs")
+
+    def test_one_that_was_accepted_and_never_set_up_may_go(self) -> None:
+        volumes = [{"name": "root", "size": "20Gi"}]
+        guest = named("Guest", "bancuv3")
+        guest["spec"]["domain"]["disks"] = [{"volume": "root"}]
+        assert self.problems(self.in_use("root", volumes=volumes), guest) == []
+
+    def test_a_guest_cannot_use_what_was_not_set_up(self) -> None:
+        sizes = {"root": "20Gi", "data": "100Gi"}
+        volumes = [{"name": name, "size": size} for name, size in sizes.items()]
+        told = self.problems(self.in_use("root", volumes=volumes))
+        assert (
+            "Guest secretaria/bancuv3: spec.domain.disks[1].volume: mirror secretaria/bancuv3 has"
+            " no volume data, only root; name one of them"
+        ) in told
+
     def test_replicas_may_swap_places(self) -> None:
         replicas = list(reversed(named("Mirror", "bancuv3")["spec"]["replicas"]))
         assert self.problems(self.mirror(replicas=replicas)) == []

@@ -24,6 +24,7 @@ def two_volumes(*lacking: str) -> Scene:
             for host in (A, B)
         ],
     }
+    scene.numbers = {"port": 7789, "minors": {name: n for n, name in enumerate(names)}}
     for host in (A, B):
         said: Any = replica(host, role="Primary" if host == A else "Secondary")
         if host not in lacking:

@@ -328,18 +328,6 @@ def test_the_first_authority_lets_nobody_own() -> None:
     assert not any(write.authority.may_own(host) for host in (A, B))
 
 
-def test_a_volume_that_is_added_gets_a_number_and_the_others_keep_theirs() -> None:
-    scene = Scene()
-    scene.mirror["volumes"] = [{"name": "root", "size": "16Mi"}, {"name": "data", "size": "1Gi"}]
-    scene.mirror["replicas"] = [
-        {"host": host, "devices": {"root": "/dev/vg0/g-root", "data": "/dev/vg0/g-data"}}
-        for host in (A, B)
-    ]
-    (write,) = [w for w in scene.plan().urgent if isinstance(w, SetUpMirror)]
-    assert write.numbers.wire() == {"port": 7789, "minors": {"root": 0, "data": 1}}
-    assert write.authority is None
-
-
 def test_an_invalid_mirror_is_not_set_up() -> None:
     scene = Scene()
     replicas = [{"host": host, "devices": {"root": "/dev/x"}} for host in (A, "nowhere-1")]

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem_api.authority import Authority
+from tandem_api.deletion import DELETE_ANYWAY, deletion_problems
 from tandem_api.mirror import Mirror, MirrorStatus
 from tandem_api.policies import POLICIES
 from tandem_api.policygen import DEFAULT_DIRECTORY, differences, main, render
-from tandem_api.validation import DELETE_ANYWAY, deletion_problems
 from tandem_api.writers import (
     CONTROLLER_USER,
     Role,

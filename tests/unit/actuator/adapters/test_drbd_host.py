@@ -8,8 +8,9 @@ import pytest
 from tandem_actuator.adapters.clock import SystemClock
 from tandem_actuator.adapters.drbd import DrbdHost, Tools, _Shared
 from tandem_actuator.adapters.fakes import FakeClock
+from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView
 from tandem_actuator.ports import CommandFailed
-from tandem_api.mirror import Mirror
+from tandem_api.mirror import DeviceNumbers, Mirror
 from tandem_hostile import mirror
 
 ADM = """#!/bin/sh
@@ -114,3 +115,47 @@ class TestConfigure:
         (folder / "checked").unlink()
         assert not await host(folder).configure(OF, "text")
         assert not (folder / "checked").exists()
+
+
+DUMP = """#!/bin/sh
+cat << END
+exists resource name:ns.m role:{role} suspended:no write-ordering:flush
+exists connection name:ns.m peer-node-id:1 conn-name:x connection:Connected role:Secondary
+exists device name:ns.m volume:0 minor:{minor} disk:UpToDate size:1048576
+exists peer-device name:ns.m peer-node-id:1 volume:0 replication:Established peer-disk:UpToDate
+exists -
+END
+"""
+
+
+class TestAVolumeThatTheKernelLacks:
+    """It got a number while the mirror was in use. What runs goes on with what it has."""
+
+    async def view(self, folder: Path, role: str, minor: int = 0) -> DrbdView:
+        setup = folder / "setup"
+        setup.write_text(DUMP.format(role=role, minor=minor))
+        setup.chmod(0o755)
+        tools = Tools(version="8.4.11", utils_version="9.22.0", setup=str(setup))
+        numbers = DeviceNumbers(port=7789, minors={"added": 1, "root": 0})
+        status = OF.status.model_copy(update={"device_numbers": numbers})
+        of = OF.model_copy(update={"status": status})
+        return await DrbdHost(tools, SystemClock(), folder).query(of)
+
+    async def test_a_primary_is_seen_without_it(self, folder: Path) -> None:
+        view = await self.view(folder, "Primary")
+        assert isinstance(view, DrbdState), view
+        assert list(view.volumes) == ["root"]
+        assert view.in_sync
+
+    async def test_whichever_number_it_got(self, folder: Path) -> None:
+        view = await self.view(folder, "Primary", minor=1)
+        assert isinstance(view, DrbdState), view
+        assert list(view.volumes) == ["added"]
+
+    async def test_a_secondary_may_have_lost_it(self, folder: Path) -> None:
+        view = await self.view(folder, "Secondary")
+        assert isinstance(view, DrbdUnknown)
+        assert "remove it from spec.volumes and from status.deviceNumbers.minors" in view.message
+
+    async def test_a_device_that_is_nobodys_is_not_taken_for_one(self, folder: Path) -> None:
+        assert isinstance(await self.view(folder, "Primary", minor=7), DrbdUnknown)
