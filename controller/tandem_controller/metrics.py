@@ -243,7 +243,8 @@ def _guests(plan: Plan) -> Iterator[Metric]:
             labels,
             guest_protected=status.protected == "True",
             guest_running=status.phase == Phase.RUNNING,
-            guest_wanted=guest.spec.running and guest.metadata.deletion_timestamp is None,
+            guest_wanted=plan.world.in_force(guest).spec.running
+            and guest.metadata.deletion_timestamp is None,
         )
         decision = plan.decisions.get(guest.key)
         if isinstance(decision, Blocked) and decision.takeover:

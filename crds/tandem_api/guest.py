@@ -15,6 +15,7 @@ from tandem_api.meta import (
     Problem,
     Quantity,
     Resource,
+    condition,
     repeated,
 )
 from tandem_api.reasons import Reason
@@ -360,7 +361,11 @@ class Takeover(Model):
 
 
 class GuestStatus(Model):
-    """Where the guest is and why."""
+    """Where the guest is and why.
+
+    ``accepted``: the spec as it last passed every check, the controller's own note. It is what is
+    run while an edit does not pass (``Guest.in_force``).
+    """
 
     assignment: Assignment | None = None
     hosts: dict[str, GuestReport] = {}
@@ -372,6 +377,7 @@ class GuestStatus(Model):
     reason: str = ""
     message: str = ""
     last_takeover: Takeover | None = None
+    accepted: GuestSpec | None = None
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
 
@@ -381,6 +387,19 @@ class Guest(Resource):
 
     spec: GuestSpec
     status: GuestStatus = GuestStatus()
+
+    @property
+    def in_force(self) -> GuestSpec:
+        """What a host runs: the spec once the controller has found it valid, as it stands.
+
+        Until then, and while it is not valid, the last one that was; of a guest that never had one,
+        what is written. Not ``accepted`` alone: a controller of an older release leaves that as it
+        was, and judges all the same.
+        """
+        accepted, judged = self.status.accepted, condition(self.status.conditions, "SpecValid")
+        this = judged is not None and judged.observed_generation == self.metadata.generation
+        valid = this and judged is not None and judged.status == "True"
+        return self.spec if accepted is None or valid else accepted
 
     @property
     def mirror_in_use(self) -> str:

@@ -79,7 +79,7 @@ class Catalogue:
             hosts={host.metadata.name: host for host in hosts},
             mirrors={mirror.key: mirror for mirror in mirrors},
             guests_by_mirror=_index(guests, lambda guest: [_mirror_key(guest)]),
-            guests_by_mac=_index(guests, _macs),
+            guests_by_mac=_index(guests, _claimed),
             mirrors_by_device=_index(mirrors, _devices),
             mirrors_by_port=_index(mirrors, _ports),
             hosts_by_address=_index(hosts, lambda host: [host.spec.replication_address]),
@@ -107,6 +107,13 @@ def _mirror_key(guest: Guest) -> ObjectKey:
 
 def _macs(guest: Guest) -> list[str]:
     return [network.mac.lower() for network in guest.spec.domain.networks]
+
+
+def _claimed(guest: Guest) -> list[str]:
+    """Those of the spec, and those that it runs with while an edit does not pass."""
+    accepted = guest.status.accepted
+    running = accepted.domain.networks if accepted else ()
+    return [*_macs(guest), *(network.mac.lower() for network in running)]
 
 
 def _devices(mirror: Mirror) -> list[tuple[str, str]]:

@@ -89,6 +89,8 @@ FORMS = (
     "set GUEST running=BOOL",
     "set GUEST failback=POLICY",
     "set GUEST prefers=SITE",
+    "spoil GUEST",
+    "correct GUEST",
     "add-volume GUEST",
     "add-volume GUEST numbered",
     "set SITE maintenance=BOOL",

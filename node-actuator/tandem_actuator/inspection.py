@@ -58,7 +58,7 @@ class Inspection:
         guest = unit.guest
         if guest is None:
             return
-        fingerprint = guest.spec.domain.fingerprint
+        fingerprint = guest.in_force.domain.fingerprint
         if not again and unit.hardware.fingerprint == fingerprint:
             return
         try:

@@ -358,7 +358,7 @@ def match_guests(units: Iterable[Unit], guests: Iterable[Guest]) -> None:
 def _edited(new: Guest | None, old: Guest | None) -> bool:
     if new is None or old is None or new.metadata.uid != old.metadata.uid:
         return True
-    return new.metadata.generation != old.metadata.generation
+    return new.metadata.generation != old.metadata.generation or new.in_force != old.in_force
 
 
 def _serial(guest: Guest | None) -> int:

@@ -180,6 +180,25 @@ def set_prefers(world: World, guest: str, site: str) -> None:
     world.edit(guest, "placement", {"preferredSite": site})
 
 
+WITH_AN_IMAGE = (
+    "<domain><devices><disk type='file' device='cdrom'><source file='/srv/iso/x.iso'/>"
+    "<target dev='sda' bus='sata'/></disk></devices></domain>"
+)
+"""A template that no host may start."""
+
+
+def set_template(world: World, guest: str, template: str | None) -> None:
+    """A person edits the hardware."""
+    obj = world.find_guest(guest)
+    if obj is not None:
+        domain = obj.spec.domain.wire() | ({"template": template} if template else {})
+        world.edit(guest, "domain", domain if template else _without(domain, "template"))
+
+
+def _without(fields: dict[str, object], name: str) -> dict[str, object]:
+    return {key: value for key, value in fields.items() if key != name}
+
+
 def add_volume(world: World, guest: str, *, numbered: bool = False) -> None:
     """A person adds one to a mirror in use, where no rule of the server is in the way.
 

@@ -90,6 +90,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "set running": lambda world, guest, on: world.edit(guest, "running", on == "true"),
     "set failback": acts.set_failback,
     "set prefers": acts.set_prefers,
+    "spoil": lambda world, guest: acts.set_template(world, guest, acts.WITH_AN_IMAGE),
+    "correct": lambda world, guest: acts.set_template(world, guest, None),
     "add-volume": acts.add_volume,
     "add-volume numbered": lambda world, guest: acts.add_volume(world, guest, numbered=True),
     "set maintenance": lambda world, site, on: world.maintenance(site, on=on == "true"),

@@ -58,11 +58,12 @@ RUNNING = "Running"
 
 def guest_status(guest: Guest, world: World, decision: Decision) -> GuestStatus:
     """The guest's whole status after this decision; hosts' reports are left as they are."""
-    old = guest.status
+    guest, old = world.in_force(guest), guest.status
     assignment = assignment_after(guest, world, decision)
     case = case_of(guest, world)
     phase = guest_phase(guest, assignment, case, decision, world)
-    reason, message = _why(guest, assignment, case, phase, decision)
+    why = _why(guest, assignment, case, phase, decision)
+    reason, message = _beside_an_edit(why, guest, phase, world)
     where = assignment.host if assignment else ""
     view = world.hosts.get(where)
     protection = _protection(case, where) if case else _no_mirror(guest)
@@ -83,6 +84,7 @@ def guest_status(guest: Guest, world: World, decision: Decision) -> GuestStatus:
             "protected": "False" if protection else "True",
             "reason": reason,
             "message": message,
+            "accepted": old.accepted if world.problems_of(guest) else guest.spec,
             "last_takeover": _last_takeover(guest, assignment, decision, world),
             "observed_generation": generation,
             "conditions": stamped(old.conditions, conditions, generation, world.wall),
@@ -208,6 +210,23 @@ def _why(
     return report.reason, f"{assignment.message}. {assignment.host}: {report.message}"
 
 
+def _beside_an_edit(
+    why: tuple[str, str], guest: Guest, phase: Phase, world: World
+) -> tuple[str, str]:
+    """What there is to say besides, while the newest edit of the spec does not pass."""
+    if guest.key not in world.accepted:
+        return why
+    reason, message = why
+    problems = "; ".join(map(str, world.problems_of(guest)))
+    edit = (
+        f"the last edit (generation {guest.metadata.generation}) is not in force, no field of it:"
+        f" {problems}. The guest is run as it was accepted before; correct it, or take it back"
+    )
+    if phase in (Phase.RUNNING, Phase.STOPPED):
+        return Reason.SPEC_INVALID, f"{message}, but {edit}"
+    return reason, f"{message}. Besides, {edit}"
+
+
 # -- conditions
 
 
@@ -227,9 +246,9 @@ def _no_mirror(guest: Guest) -> Refusal:
 def _protection(case: Case, where: str) -> Refusal | None:
     """Why no other host could take it over now, without loss, or None if one could."""
     here = case.authority.owner or where
-    problems = case.world.problems_of(case.guest)
+    problems = case.world.faults_of(case.guest)
     if problems:
-        # It goes on as it was started. The other host would have to start it as it is written.
+        # It goes on as it was started. The other host would have to start it anew.
         return Refusal(Reason.SPEC_INVALID, f"the other host could not start it: {problems[0]}")
     refusal = mirrors.redundancy(case.mirror, case.world)
     if refusal is not None or not here:

@@ -48,10 +48,11 @@ class Situation(StrEnum):
 
 
 def decide(guest: Guest, world: World) -> Decision:
-    """The one decision about a guest."""
+    """The one decision about a guest, by what of its spec is in force."""
+    guest = world.in_force(guest)
     if guest.metadata.deletion_timestamp is not None:
         return _nowhere(guest, Reason.DELETING, "it is being deleted")
-    problems = world.problems_of(guest)
+    problems = world.faults_of(guest)
     if problems and guest.status.assignment is not None:
         return _unchanged_if_invalid(guest, world)
     if problems:
@@ -66,14 +67,17 @@ def _sentence(problems: tuple[object, ...]) -> str:
 
 
 def _unchanged_if_invalid(guest: Guest, world: World) -> Decision:
-    """A bad edit changes nothing about a guest that runs, and must not cost it its failover."""
+    """It was never accepted, or is not what it was any more: as another object has changed.
+
+    That changes nothing about a guest that runs, and must not cost it its failover.
+    """
     assigned = guest.status.assignment
     assert assigned is not None
     if not assigned.host:
-        return Keep(Reason.SPEC_INVALID, _sentence(world.problems_of(guest)))
+        return Keep(Reason.SPEC_INVALID, _sentence(world.faults_of(guest)))
     decision = _wanted(guest, world)
     if isinstance(decision, Assign) and decision.proof is None:
-        return Keep(Reason.SPEC_INVALID, _sentence(world.problems_of(guest)))
+        return Keep(Reason.SPEC_INVALID, _sentence(world.faults_of(guest)))
     return decision
 
 

@@ -126,7 +126,8 @@ class Load:
 class World:
     """A snapshot, indexed. ``problems`` holds what is wrong, for the objects with any.
 
-    ``loads`` includes what was decided earlier in the same plan.
+    ``loads`` includes what was decided earlier in the same plan. ``accepted`` has the guests of
+    which an edit does not pass, as they were before it, with what is wrong with that by now.
     """
 
     snapshot: Snapshot
@@ -134,6 +135,7 @@ class World:
     hosts: Mapping[str, HostView]
     problems: Mapping[tuple[str, ObjectKey], tuple[Problem, ...]]
     loads: Mapping[str, Load]
+    accepted: Mapping[ObjectKey, tuple[Guest, tuple[Problem, ...]]] = field(default_factory=dict)
 
     @property
     def wall(self) -> str:
@@ -148,6 +150,16 @@ class World:
 
     def problems_of(self, obj: Resource) -> tuple[Problem, ...]:
         return self.problems.get((type(obj).__name__, obj.key), ())
+
+    def in_force(self, guest: Guest) -> Guest:
+        """The guest as it is run: without an edit that does not pass."""
+        return self.accepted[guest.key][0] if guest.key in self.accepted else guest
+
+    def faults_of(self, guest: Guest) -> tuple[Problem, ...]:
+        """What is wrong with it as it is run."""
+        if guest.key in self.accepted:
+            return self.accepted[guest.key][1]
+        return self.problems_of(guest)
 
     def obstacles_of(self, mirror: Mirror) -> tuple[Problem, ...]:
         """What is wrong and keeps its guest from being started: it runs without added volumes."""

@@ -5,7 +5,7 @@ first. What cannot be judged yet, because this controller has not watched a host
 long enough, keeps the status it has. Called by ``loop`` on the leader.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from tandem_api.authority import Mode
@@ -69,7 +69,8 @@ def plan(snapshot: Snapshot) -> Plan:
     urgent: list[Write] = []
     decisions: dict[ObjectKey, Decision] = {}
     statuses: list[WriteStatus] = []
-    for guest in sorted(snapshot.guests, key=lambda g: (-g.spec.priority, str(g.key))):
+    guests = [world.in_force(guest) for guest in snapshot.guests]
+    for guest in sorted(guests, key=lambda g: (-g.spec.priority, str(g.key))):
         decision = decide(guest, world)
         decisions[guest.key] = decision
         world = _with_load(world, guest, decision)
@@ -112,7 +113,22 @@ def world_of(snapshot: Snapshot) -> World:
         )
         for host in snapshot.hosts
     )
-    return World(snapshot, catalogue, {v.name: v for v in views}, problems, _loads(snapshot))
+    accepted = dict(_accepted(snapshot, catalogue, problems))
+    guests = [accepted[g.key][0] if g.key in accepted else g for g in snapshot.guests]
+    by_name = {view.name: view for view in views}
+    return World(snapshot, catalogue, by_name, problems, _loads(guests), accepted)
+
+
+def _accepted(
+    snapshot: Snapshot,
+    catalogue: Catalogue,
+    problems: Mapping[tuple[str, ObjectKey], tuple[Problem, ...]],
+) -> Iterator[tuple[ObjectKey, tuple[Guest, tuple[Problem, ...]]]]:
+    for guest in snapshot.guests:
+        accepted = guest.status.accepted
+        if accepted is not None and problems.get(("Guest", guest.key)):
+            before = guest.model_copy(update={"spec": accepted})
+            yield guest.key, (before, tuple(guest_problems(before, catalogue)))
 
 
 def _problems(
@@ -137,9 +153,9 @@ def _problems(
     return found
 
 
-def _loads(snapshot: Snapshot) -> dict[str, Load]:
+def _loads(guests: Iterable[Guest]) -> dict[str, Load]:
     loads: dict[str, Load] = {}
-    for guest in snapshot.guests:
+    for guest in guests:
         assignment = guest.status.assignment
         if assignment is not None and assignment.host:
             load = loads.get(assignment.host, Load())

@@ -153,5 +153,5 @@ def _would_come(world: World, host: str) -> int:
         for guest in world.catalogue.guests_by_mirror.get(mirror.key, ()):
             assignment = guest.status.assignment
             if assignment and assignment.host and assignment.host != host:
-                total += quantity_bytes(guest.spec.domain.memory)
+                total += quantity_bytes(world.in_force(guest).spec.domain.memory)
     return total

@@ -182,7 +182,7 @@ class LibvirtHost:
             # libvirt knows it by its uuid, which stays: what ends late would end this start.
             raise CommandFailed(f"libvirt has not answered yet that the last {name} has ended")
         self._starting.add(name)
-        fresh = guest.spec.domain.firmware is Firmware.UEFI
+        fresh = guest.in_force.domain.firmware is Firmware.UEFI
         self._started_at[name] = next(self._moments)
         order = _Order()
 

@@ -75,7 +75,7 @@ def render(guest: Guest, mirror: Mirror, settings: DomainSettings) -> str:
         DomainXmlError: the template cannot be read or says what only fields may say, a disk's
             volume has no device.
     """
-    spec = guest.spec.domain
+    spec = guest.in_force.domain
     problems = template_problems(spec)
     if problems:
         raise DomainXmlError("; ".join(map(str, problems)))
@@ -116,7 +116,7 @@ def _identity(domain: ET.Element, guest: Guest) -> None:
 
 
 def _hardware(domain: ET.Element, guest: Guest, settings: DomainSettings) -> None:
-    spec = guest.spec.domain
+    spec = guest.in_force.domain
     memory = ET.SubElement(domain, "memory", unit="bytes")
     memory.text = str(quantity_bytes(spec.memory))
     ET.SubElement(domain, "vcpu").text = str(spec.cpus)
@@ -216,7 +216,7 @@ def _default_devices(
     domain: ET.Element, devices: ET.Element, guest: Guest, settings: DomainSettings
 ) -> None:
     """What every guest has unless its template says otherwise; nothing that only costs time."""
-    spec = guest.spec.domain
+    spec = guest.in_force.domain
     kinds = {element.get("type") for element in devices.findall("controller")}
     if "scsi" in _buses(spec) and "scsi" not in kinds:
         ET.SubElement(devices, "controller", type="scsi", model="virtio-scsi")

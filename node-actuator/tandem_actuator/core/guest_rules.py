@@ -38,7 +38,7 @@ def overdue_guest(view: View, now_s: float, wall: str) -> Decision | None:
             "the guest shall stop, and has no disk to do it with: pulling the plug",
             lambda: stopping.pull_plug_without_data(view),
         )
-    timeout_s = view.guest.spec.shutdown_timeout_seconds
+    timeout_s = view.guest.in_force.shutdown_timeout_seconds
     if view.shutdown_sent_at_s is None or now_s - view.shutdown_sent_at_s < timeout_s:
         return None
     return Start(

@@ -17,7 +17,7 @@ TRIAL = "tandem-trial"
 
 def needs(guest: Guest) -> Mapping[str, str]:
     """Paths that must be there, each with its field and what it is."""
-    spec = guest.spec.domain
+    spec = guest.in_force.domain
     found = {
         drive.source: f"spec.domain.cdroms[{index}].source: {drive.source}"
         for index, drive in enumerate(spec.cdroms)

@@ -248,3 +248,10 @@ def test_templates_that_are_refused(template: str, words: str) -> None:
 def test_a_disk_of_no_volume_is_refused() -> None:
     with pytest.raises(DomainXmlError, match="volume swap is no volume of mirror ns/m1"):
         domain(guest(disks=[{"volume": "swap"}]))
+
+
+def test_an_edit_that_was_not_accepted_is_not_what_is_started() -> None:
+    accepted, edited = guest(), guest(memory="7Gi", template="<domain><devices/>")
+    status = edited.status.model_copy(update={"accepted": accepted.spec})
+    found = render(edited.model_copy(update={"status": status}), mirror(), TCG)
+    assert found == render(accepted, mirror(), TCG)

@@ -46,6 +46,19 @@ def test_an_edited_guest_is_another() -> None:
     assert rounds(unit) == 0
 
 
+def test_so_is_one_whose_edit_was_found_valid() -> None:
+    """It came with the edit itself that nobody had judged yet: that was tried in vain."""
+    raw, unit = guest("g"), refused()
+    raw["metadata"]["generation"] = 7
+    raw["status"] = {**raw.get("status", {}), "accepted": {**raw["spec"], "priority": 1}}
+    unit.observe_guest(Guest.parse(raw))
+    unit.start_refused("no bridge", 9.0)
+    valid = {"type": "SpecValid", "status": "True", "reason": "x", "observedGeneration": 7}
+    raw["status"] = {**raw["status"], "accepted": raw["spec"], "conditions": [valid]}
+    unit.observe_guest(Guest.parse(raw))
+    assert rounds(unit) == 0
+
+
 def test_another_order_counts_anew() -> None:
     unit = refused(2)
     raw = guest("g")
