@@ -37,6 +37,7 @@ from tandem_actuator.ports import (
 )
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.mirror import Protocol
+from tandem_api.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ class Ports:
 
 
 APPLY_AGAIN_AFTER_S = 5.0
+PROVEN_FOR_S = 2.0
+"""So long one record that was stored speaks for other mirrors: many are claimed at once."""
 
 
 class Driver:
@@ -88,6 +91,7 @@ class Driver:
         self.domain_settings = domain_settings
         self.resource_text = resource_text
         self.on_starting: Callable[[], None] = lambda: None
+        self._proven_at_s = float("-inf")
 
     async def run(self, unit: Unit, procedure: fx.Procedure) -> fx.Finished:
         """Drive a procedure to its end."""
@@ -192,11 +196,17 @@ class Driver:
         return fx.MirrorRead(mirror, self.ports.request_id(), known)
 
     async def _swap(self, unit: Unit, effect: fx.Swap) -> fx.Outcome:
+        new = effect.authority
+        claims = new.owner == self.node.host and new.reason is Reason.CLAIMED
+        if claims and self.ports.clock.boottime_s() - self._proven_at_s >= PROVEN_FOR_S:
+            unit.record_unsure = True
         if unit.record_unsure:
-            # What it would win could not be noted: an epoch each try, and nothing done with it.
+            # What it would win could not be noted: an epoch each try, and nothing done with it. And
+            # whoever has claimed keeps everybody else from it.
             stored = await self._update_record(unit, fx.UpdateRecord())
             if isinstance(stored, fx.Failed):
-                return fx.Failed(f"the durable record: {stored.message}")
+                return fx.Failed(f"the durable record: {stored.message}", refused=claims)
+            self._proven_at_s = self.ports.clock.boottime_s() if claims else self._proven_at_s
         affirms = unit.lapses_ended_by(effect.authority, self.node)
         try:
             mirror = await self.ports.api.swap_authority(
@@ -208,7 +218,6 @@ class Driver:
             return fx.SwapUnclear(str(error))
         unit.observe_mirror(mirror)
         unit.affirmed = max(unit.affirmed, affirms)
-        new = effect.authority
         log.info(
             "%s: authority epoch %d: %s owner=%s mode=%s",
             unit.mirror.key,
@@ -217,7 +226,7 @@ class Driver:
             new.owner or "-",
             new.mode,
         )
-        if new.owner == self.node.host and new.reason == "Claimed":
+        if claims:
             unit.steps = {"authorityWon": self.ports.clock.wall()}
         return fx.Swapped(mirror)
 

@@ -55,6 +55,27 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
     return f"Bring {owner} back"
 
 
+def doubted(mirror: Mirror, world: World) -> str:
+    """What a person can do where the one copy that can be read is in doubt of itself; else empty.
+
+    By the authority it has every acknowledged write, if its own disk was not lost for a while: what
+    its host wrote then went to the other one alone. What is known to lack any is not proposed.
+    """
+    authority = mirror.status.authority
+    there = [each.host for each in mirror.spec.replicas if reachable(mirror, each.host, world)]
+    if authority is None or len(there) != 1 or not authority.may_own(there[0]):
+        return ""
+    host, (other,) = there[0], [r.host for r in mirror.spec.replicas if r.host != there[0]]
+    marker = mirror.status.replicas[host].marker
+    if marker is None or marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE:
+        return ""
+    return (
+        f"{host} has every acknowledged write, unless its disk had failed and {other}'s was written"
+        f" alone: then bring {other} back. To start it from what {host} has, set on the mirror:"
+        f" {override_hint(host, authority.epoch)}"
+    )
+
+
 def worse(mirror: Mirror, order: OverrideRequest, world: World) -> Refusal | None:
     """Why a person's order would throw the better copy away, although that is there; or None."""
     best = better(mirror)

@@ -12,7 +12,7 @@ from tandem_api.authority import Mode
 from tandem_api.guest import Assignment, FencingProof, Guest, Policy, ProofKind
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
-from tandem_controller.decide import moves, placement
+from tandem_controller.decide import copies, moves, placement
 from tandem_controller.decide.hosts import rebooted, silence, unfit
 from tandem_controller.decide.model import (
     Assign,
@@ -167,7 +167,7 @@ def _unowned(case: Case) -> Decision:
     if nearly_ready is not None:
         return nearly_ready
     if isinstance(choice, Refusal):
-        return Blocked(choice.reason, choice.message)
+        return _nobody(case, choice)
     problems = case.world.obstacles_of(case.mirror)
     if problems:
         message = f"mirror {case.mirror.key} is not valid: {_sentence(problems)}"
@@ -191,12 +191,22 @@ def _keep_assigned(case: Case, assignment: Assignment, choice: str | Refusal) ->
         return Keep(assignment.reason, assignment.message)
     if usable and view is not None and not view.fresh and not_gone:
         return Keep(Reason.WAITING_FOR_LEASE, f"{silence(view)}; waiting for it to start the guest")
-    return None if isinstance(choice, str) else Blocked(choice.reason, choice.message)
+    return None if isinstance(choice, str) else _nobody(case, choice)
+
+
+def _nobody(case: Case, refusal: Refusal) -> Blocked:
+    """No host can start it, and what a person can do if one could, were its copy not in doubt."""
+    return Blocked(refusal.reason, f"{refusal.message}{_hint(case)}")
+
+
+def _hint(case: Case) -> str:
+    hint = copies.doubted(case.mirror, case.world)
+    return f". {hint}" if hint else ""
 
 
 def _better_than(case: Case, host: str) -> str:
-    """Another host, also one in maintenance, if libvirt is silent on this one; empty if none."""
-    if placement.libvirt_silent(case, host) is None:
+    """Another host, also one in maintenance, if this one says that it cannot; empty if none."""
+    if placement.cannot_run(case, host) is None:
         return ""
     other = placement.choose(case, last_resort=True)
     if isinstance(other, Refusal) or placement.cannot_run(case, other) is not None:
@@ -208,7 +218,7 @@ def _why_not(case: Case, host: str) -> str:
     refusal = (
         unfit(case.view(host), host)
         or placement.unusable_replica(case, host)
-        or placement.libvirt_silent(case, host)
+        or placement.cannot_run(case, host)
     )
     return refusal.message if refusal else f"{host} may lack acknowledged writes"
 
@@ -273,7 +283,8 @@ def _owner_rebooted(case: Case) -> Decision:
         return _take(case, target, proof, f"{owner} has rebooted; {why}")
     if soon or refusal is None:
         return _start_again(case)
-    message = f"{owner} has rebooted and cannot start it: {refusal.message}. {proof.message}"
+    why = f"{refusal.message}. {proof.message}{_hint(case)}"
+    message = f"{owner} has rebooted and cannot start it: {why}"
     return Blocked(refusal.reason, message, takeover=True)
 
 

@@ -17,10 +17,10 @@ from tandem_api.mirror import Protocol
 from tandem_api.reasons import Reason
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.conditions import moment
-from tandem_controller.decide.copies import reachable
-from tandem_controller.decide.hosts import unfit
+from tandem_controller.decide.copies import advice, reachable
+from tandem_controller.decide.hosts import rebooted, unfit
 from tandem_controller.decide.mirrors import failed_volumes, incomplete, redundancy
-from tandem_controller.decide.model import Assign, Blocked, Case, Keep, Refusal
+from tandem_controller.decide.model import NOT_UP, Assign, Blocked, Case, Keep, Refusal
 from tandem_controller.decide.placement import (
     cannot_run,
     libvirt_silent,
@@ -44,9 +44,9 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     target = case.mirror.peer_of(owner)
     if mirrors.data_is_away(case.mirror, owner, case.world):
         return _off_no_data(case, owner, target)
-    refused = _refused(case, owner, target)
-    if refused is not None:
-        return refused
+    elsewhere = _refused(case, owner, target) or _off_no_replica(case, owner, target)
+    if elsewhere is not None:
+        return elsewhere
     wanted = (
         _disk_failed(case, owner, target)
         or _maintenance(case, owner)
@@ -88,14 +88,18 @@ def _manual(case: Case) -> Refusal | None:
 
 
 def _lacks(case: Case, target: str) -> Refusal | None:
+    hint = override_hint(target, case.authority.epoch)
+    return _lacks_by(case, target, f"To give those up set on the mirror: {hint}")
+
+
+def _lacks_by(case: Case, target: str, what_to_do: str) -> Refusal | None:
     authority, protocol = case.authority, case.mirror.spec.protocol
     if authority.mode is Mode.MIRRORED and authority.may_own(target) and protocol is Protocol.C:
         return None
     return Refusal(
         Reason.NOT_ELIGIBLE,
         f"it may lack acknowledged writes ({authority.mode} at epoch {authority.epoch}, protocol"
-        f" {protocol}). To give those up set on the mirror:"
-        f" {override_hint(target, authority.epoch)}",
+        f" {protocol}). {what_to_do}",
     )
 
 
@@ -150,6 +154,46 @@ def _refused(case: Case, owner: str, target: str) -> Assign | Keep | None:
     )
 
 
+def _off_no_replica(case: Case, owner: str, target: str) -> Assign | Blocked | None:
+    """The guest has ended, and the owner's replica cannot be started from: its disk was lost.
+
+    It releases the mirror, so that the target can have it as soon as that may be started from: by
+    itself, or by a person's word.
+    """
+    assignment, why = case.guest.status.assignment, stranded(case, owner)
+    said = case.guest.status.hosts.get(owner)
+    if why is None or said is None or assignment is None:
+        return None
+    if said.assignment_serial != assignment.serial:
+        return None
+    obstacle = (
+        _manual(case)
+        or unfit(case.view(target), target)
+        or no_room(case, target)
+        or cannot_run(case, target)
+        or _invalid(case)
+        or _lacks_by(case, target, advice(case.mirror, target, case.world))
+    )
+    if obstacle is None:
+        message = f"It moves from {owner} to {target}: {why.message}"
+        return Assign(target, Reason.LOCAL_DISK_FAILED, message)
+    message = f"{owner} cannot start it: {why.message}. It does not go to {target}"
+    return Blocked(why.reason, f"{message}: {obstacle.message}")
+
+
+def stranded(case: Case, owner: str) -> Refusal | None:
+    """Why an owner that does not run the guest cannot start it from its own replica, or None."""
+    said, view = case.guest.status.hosts.get(owner), case.view(owner)
+    if said is None or view is None or rebooted(view, said.instance) or said.state != ABSENT:
+        return None
+    report = case.report(owner)
+    if report is None or report.connection in NOT_UP:
+        return None  # that it does not tell its state may be a moment's fault
+    refusal = unusable_replica(case, owner)
+    gone = (Reason.MARKED_STALE, Reason.DISK_NOT_USABLE)
+    return refusal if refusal is not None and refusal.reason in gone else None
+
+
 def _may_lose(case: Case, wanted: Assign) -> Refusal | None:
     """Why acknowledged writes, or the redundancy that there is, may not outlive the move."""
     if wanted.reason is Reason.LOCAL_DISK_FAILED:
@@ -174,7 +218,9 @@ def cannot_go_on(case: Case, target: str) -> Refusal | None:
         return Refusal(
             Reason.RESYNCING, f"{target} no longer has every write (epoch {authority.epoch})"
         )
-    refusal = unfit(case.view(target), target) or unusable_replica(case, target)
+    refusal = unfit(case.view(target), target)
+    if refusal is None and stranded(case, authority.owner) is None:
+        refusal = unusable_replica(case, target)
     if case.guest.status.assignment and case.guest.status.assignment.reason in ANYWHERE:
         refusal = unless_maintenance(refusal)
     return refusal or libvirt_silent(case, target)

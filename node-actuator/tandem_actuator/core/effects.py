@@ -251,7 +251,8 @@ class Failed:
     """It was refused or failed; the message is for people.
 
     ``killed``: the guest executes nothing any more, but the kernel still holds its process.
-    ``refused``: libvirt did not start the guest. It may the next time, or never.
+    ``refused``: libvirt did not start the guest, or this host could not note that it owns the
+    mirror. It may the next time, or never.
     """
 
     message: str

@@ -120,7 +120,8 @@ def transact(view: View, propose: Proposer) -> Transaction:
         if isinstance(outcome, Swapped):
             return (yield from _record_won(outcome.mirror, view, fresh.now_s, verdict.force))
         if isinstance(outcome, Failed):
-            return Refusal(Reason.EFFECT_FAILED, words(outcome))
+            reason = Reason.START_REFUSED if outcome.refused else Reason.EFFECT_FAILED
+            return Refusal(reason, words(outcome))
         if not isinstance(outcome, SwapLost | SwapUnclear):
             raise UnexpectedOutcome(outcome)
         last = outcome.message if isinstance(outcome, SwapUnclear) else "somebody else was quicker"

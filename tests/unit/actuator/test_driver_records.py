@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from sim.files import Damage, Operation, SimFiles
+from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.cluster import Cluster
@@ -291,3 +292,50 @@ async def test_no_epoch_is_raised_that_could_not_be_noted() -> None:
     assert api.swaps == 0
     host.disk.read_only = False
     assert isinstance(await host.driver.perform(host.unit, fx.Swap(4, authority)), fx.Swapped)
+
+
+class TestAClaim:
+    """Whoever has claimed and can note nothing keeps everybody else from the mirror."""
+
+    def host(self) -> tuple[Host, Epochs]:
+        host, api = Host(), Epochs()
+        clock = FakeClock()
+        host.driver.ports = replace(host.driver.ports, api=cast(Any, api), clock=clock)
+        return host, api
+
+    def claim(self, epoch: int) -> fx.Swap:
+        claimed = {"epoch": epoch + 1, "incarnation": "uid-g", "owner": A, "reason": "Claimed"}
+        return fx.Swap(epoch, Authority.model_validate(claimed))
+
+    async def test_is_not_sent_by_a_host_that_cannot_keep_a_record(self) -> None:
+        host, api = self.host()
+        host.disk.read_only = True
+        outcome = await host.driver.perform(host.unit, self.claim(4))
+        assert isinstance(outcome, fx.Failed)
+        assert outcome.refused
+        assert "Read-only" in outcome.message
+        assert api.swaps == 0
+
+    async def test_is_sent_by_one_that_can(self) -> None:
+        host, api = self.host()
+        assert isinstance(await host.driver.perform(host.unit, self.claim(4)), fx.Swapped)
+        assert api.swaps == 1
+
+    @pytest.mark.parametrize(("later_s", "tried"), [(1.0, False), (2.0, True)])
+    async def test_one_store_speaks_for_many_for_a_moment(
+        self, later_s: float, tried: bool
+    ) -> None:
+        host, _ = self.host()
+        await host.driver.perform(host.unit, self.claim(4))
+        host.disk.read_only = True
+        cast(FakeClock, host.driver.ports.clock).now_s += later_s
+        outcome = await host.driver.perform(host.unit, self.claim(5))
+        assert isinstance(outcome, fx.Failed) is tried
+
+    async def test_nothing_else_waits_for_that(self) -> None:
+        """Who says that it writes alone must be able to say so, whatever its disk does."""
+        host, _ = self.host()
+        host.disk.read_only = True
+        raw = {"epoch": 5, "incarnation": "uid-g", "owner": A, "reason": "PeerDiskNotUpToDate"}
+        swap = fx.Swap(4, Authority.model_validate(raw))
+        assert isinstance(await host.driver.perform(host.unit, swap), fx.Swapped)
