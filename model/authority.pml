@@ -39,6 +39,7 @@
 #define CLAIM_BOTH  4   /* I own it, and the peer is in sync */
 #define RELEASE     5   /* nobody owns it */
 #define LEAVE       6   /* I am not the owner, and will not hold what is written from now on */
+#define WITHDRAW    7   /* what I was granted was never used: both count, as before */
 #define WON         8   /* added once the API carried it out */
 
 #ifndef FAULTS
@@ -58,6 +59,9 @@ bit  peer_out[2];       /* "the peer is outdated" stands in the metadata */
 bit  ahead[2];          /* a data generation that the peer does not have */
 bit  was_primary[2];    /* it crashed as Primary */
 bit  marker[2];
+#ifdef WITHDRAWING
+bit  same[2] = 1;       /* its generation is the one that it noted when both last counted */
+#endif
 
 /* a host: kernel */
 bit  up[2] = 1;         /* attached, and may be connected */
@@ -117,6 +121,16 @@ byte faults;
 #define UNPROMOTABLE(h) (marker[h] || failed[h] || disk[h] <= OUTDATED || \
                          (!up[h] && disk[h] == CONSISTENT))
 #define MINE            (owner == me && owner_boot)
+
+#ifdef WITHDRAWING
+#define begins_generation(h) ahead[h] = 1; same[h] = 0
+#define another_generation(h) same[h] = 0
+#define note_generation(h) same[h] = !ahead[h]
+#else
+#define begins_generation(h) ahead[h] = 1
+#define another_generation(h) skip
+#define note_generation(h) skip
+#endif
 
 inline fault() {
     if
@@ -206,8 +220,10 @@ inline swap(who, request, this_boot) {
     :: what == GRANT || what == CLAIM_ALONE ->
         owner = who; owner_boot = this_boot; mode = STANDALONE;
         eligible[who] = 1; eligible[1 - who] = 0
-    :: what == CLAIM_BOTH -> owner = who; owner_boot = this_boot; mode = MIRRORED
-    :: what == RESTORE -> mode = MIRRORED; eligible[0] = 1; eligible[1] = 1
+    :: what == CLAIM_BOTH -> owner = who; owner_boot = this_boot; mode = MIRRORED;
+        note_generation(who)
+    :: what == RESTORE -> mode = MIRRORED; eligible[0] = 1; eligible[1] = 1; note_generation(who)
+    :: what == WITHDRAW -> mode = MIRRORED; eligible[0] = 1; eligible[1] = 1
     :: what == RELEASE -> owner = NOBODY; owner_boot = 0
     :: what == LEAVE ->
         eligible[who] = 0; if :: owner == 1 - who -> mode = STANDALONE :: else fi
@@ -312,7 +328,7 @@ inline notices_loss() {
         :: primary[me] && !failed[me] && disk[me] >= CONSISTENT && peer_good[me] ->
             frozen[me] = 1
         :: primary[me] && !failed[me] && disk[me] >= CONSISTENT && !peer_good[me] ->
-            ahead[me] = 1
+            begins_generation(me)
         :: else
         fi;
         peer_good[me] = 0;
@@ -368,12 +384,12 @@ inline handshakes() {
      * acknowledged, a new generation begins, and the Primary goes on alone, unasked. */
     :: d_step { MAY_JOIN && primary[me] && frozen[me] && disk[peer] == CONSISTENT &&
         !ahead[peer] && !was_primary[peer] -> step("frozen, meets a rebooted peer: goes on alone");
-        frozen[me] = 0; ahead[me] = 1;
+        frozen[me] = 0; begins_generation(me);
         drop_handler(me);
         check() }
     :: d_step { MAY_JOIN && primary[me] && frozen[me] && disk[peer] == CONSISTENT &&
         !ahead[peer] && !was_primary[peer] -> step("frozen, meets a rebooted peer: acknowledges what was in flight, goes on alone");
-        frozen[me] = 0; ahead[me] = 1;
+        frozen[me] = 0; begins_generation(me);
         acknowledges_alone();
         drop_handler(me);
         check() }
@@ -408,7 +424,8 @@ inline resynchronises() {
     /* the target knows first that it is done */
     :: d_step { syncing && target == me && live && connected[0] && connected[1] &&
         disk[me] == INCONSISTENT && !failed[0] && !failed[1] -> step("is resynchronised");
-        disk[me] = UPTODATE; lacks[me] = lacks[peer]; syncing = 0; target = 0; check() }
+        disk[me] = UPTODATE; lacks[me] = lacks[peer]; syncing = 0; target = 0;
+        another_generation(me); check() }
     /* then the source */
     :: d_step { !syncing && live && connected[0] && connected[1] && !peer_good[me] &&
         CURRENT(peer) -> step("hears that its peer is resynchronised");
@@ -436,12 +453,19 @@ inline disk_fails() {
     :: d_step { live && connected[0] && connected[1] && failed[peer] && !failed[me] &&
         peer_good[me] -> step("hears that its peer's disk failed");
         peer_good[me] = 0; if
-        :: (primary[me] || primary[peer]) && disk[me] == UPTODATE -> ahead[me] = 1
+        :: (primary[me] || primary[peer]) && disk[me] == UPTODATE -> begins_generation(me)
         :: else
         fi;
         check() }
     fi
 }
+
+/* Rule 8: by the metadata the peer lacks something that this disk has. */
+#ifdef WEAK_AHEAD_BY_THE_AUTHORITY
+#define AHEAD (disk[me] == CONSISTENT && owner == me && mode == STANDALONE)
+#else
+#define AHEAD (disk[me] == CONSISTENT && ahead[me])
+#endif
 
 inline crashes() {
     if
@@ -466,10 +490,10 @@ inline crashes() {
         queried[me] = 0;
 #endif
         check() }
-    /* the boot: attach, mark if the disk is not current, and only then connect (rule 8) */
+    /* the boot: attach, mark if the disk may not be current, and only then connect (rule 8) */
     :: d_step { !up[me] -> step("boots"); up[me] = 1;
 #ifndef WEAK_NO_MARKER_AT_BOOT
-        if :: disk[me] != UPTODATE -> marker[me] = 1 :: else fi;
+        if :: disk[me] != UPTODATE && !AHEAD -> marker[me] = 1 :: else fi;
 #endif
         check() }
     fi
@@ -503,7 +527,7 @@ inline link_loss_handler() {
     :: d_step { GRANTED && frozen[me] && !connected[me] -> step("handler: exit 4, goes on alone");
         note_won(HANDLER);
         give_up(me, handler[me], HANDLER, 1);
-        frozen[me] = 0; ahead[me] = 1; set_peer_out(me, 1); check() }
+        frozen[me] = 0; begins_generation(me); set_peer_out(me, 1); check() }
     /* its answer is lost, its time is over, or its program crashed */
     :: d_step { handler[me] != NONE -> step("handler: gives up"); give_up(me, handler[me], HANDLER, 1) }
     fi
@@ -542,6 +566,21 @@ inline restore() {
         PEER_CLEAR -> step("asks for Mirrored"); note_base(WORKER); worker[me] = RESTORE }
 #endif
 }
+
+#ifdef WITHDRAWING
+/* Rule 7, without the peer: the grant is of an earlier boot, and the generation says that DRBD never
+ * went on alone with it. */
+#ifdef WEAK_WITHDRAWS_WHAT_WAS_USED
+#define UNUSED true
+#else
+#define UNUSED (same[me] && !ahead[me])
+#endif
+inline withdraw() {
+    d_step { up[me] && !primary[me] && !connected[me] && worker[me] == NONE && !HELD && owner == me &&
+        !owner_boot && mode == STANDALONE && UNUSED -> step("asks to withdraw a grant that was never used");
+        note_base(WORKER); worker[me] = WITHDRAW }
+}
+#endif
 
 /* Rule 8. */
 #ifdef WEAK_MARKER_CLEARED_EARLY
@@ -618,18 +657,18 @@ inline promote() {
     /* connected: the peer's kernel has a say */
     :: d_step { CLAIMED && up[me] && !primary[me] && CURRENT(me) && connected[me] &&
         connected[peer] && live && !primary[peer] -> step("promotes, connected; the guest starts");
-        if :: !peer_good[me] -> ahead[me] = 1 :: else fi;
+        if :: !peer_good[me] -> begins_generation(me) :: else fi;
         starts_guest(); check() }
     /* alone, and the metadata say that the peer is outdated: DRBD asks nobody */
     :: d_step { CLAIMED && up[me] && !primary[me] && !failed[me] && !connected[me] &&
         disk[me] == UPTODATE && peer_out[me] -> step("promotes alone, unasked; the guest starts");
-        ahead[me] = 1; starts_guest(); check() }
+        begins_generation(me); starts_guest(); check() }
     /* alone: it asks, and then goes on or not */
     :: d_step { CLAIMED && up[me] && !primary[me] && !failed[me] && !connected[me] &&
         disk[me] >= CONSISTENT && !confirmed[me] && !HELD && CONFIRMS -> step("promotion: confirmed"); confirmed[me] = 1 }
     :: d_step { CLAIMED && confirmed[me] && up[me] && !primary[me] && !failed[me] &&
         !connected[me] && disk[me] >= CONSISTENT -> step("promotes alone; the guest starts");
-        disk[me] = UPTODATE; peer_out[me] = 1; ahead[me] = 1; starts_guest(); check() }
+        disk[me] = UPTODATE; peer_out[me] = 1; begins_generation(me); starts_guest(); check() }
     :: d_step { confirmed[me] -> step("promotion: refused or timed out"); confirmed[me] = 0 }
     fi
 }
@@ -642,7 +681,7 @@ inline stop() {
     :: d_step { primary[me] && !frozen[me] -> step("stops"); primary[me] = 0 }
     :: d_step { primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0 }
     :: d_step { primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0;
-        if :: failed[me] :: else -> ahead[me] = 1 fi }
+        if :: failed[me] :: else -> begins_generation(me) fi }
     fi
 }
 
@@ -671,7 +710,7 @@ inline part(outdated) {
     live = 0; connected[0] = 0; connected[1] = 0; syncing = 0; target = 0;
     peer_good[0] = 0; peer_good[1] = 0; peer_out[1 - outdated] = 1;
     if :: disk[outdated] == UPTODATE -> disk[outdated] = OUTDATED; unsynced[outdated] = 1 :: else fi;
-    ahead[1 - outdated] = 1
+    begins_generation(1 - outdated)
 }
 
 inline leaves() {
@@ -720,6 +759,9 @@ end: do
     :: link_loss_handler()
     :: degrade()
     :: restore()
+#ifdef WITHDRAWING
+    :: withdraw()
+#endif
     :: mark()
     :: claim()
     :: promote()

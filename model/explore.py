@@ -81,7 +81,15 @@ SAFETY = (
     holds("authority", "links, crashes: any number"),
     holds("authority", "... and disk failures: any number", "DISK_FAILURES"),
     holds("authority", "... and graceful leaving: any number", "LEAVING"),
+    holds("authority", "... and grants withdrawn: any number", "WITHDRAWING"),
     holds("authority", "numbered: one swap, faults: any number", "EPOCHS", "EPOCH_LIMIT=2"),
+    holds(
+        "authority",
+        "withdrawn, and disk failures: any number",
+        "WITHDRAWING",
+        "DISK_FAILURES",
+        long=True,
+    ),
     holds(
         "authority", "restored: two swaps, faults: any number", "BACKUP", "EPOCH_LIMIT=3", long=True
     ),
@@ -104,6 +112,8 @@ SAFETY = (
     weak("authority", "leaves_without_cas", "LEAVING"),
     weak("authority", "disconnects_without_cas", "LEAVING"),
     weak("authority", "no_marker_at_stop", "LEAVING"),
+    weak("authority", "ahead_by_the_authority", "DISK_FAILURES"),
+    weak("authority", "withdraws_what_was_used", "WITHDRAWING"),
     weak("authority", "epoch_not_remembered", "BACKUP"),
     outside("authority", "restored, and one has not seen more", "BACKUP", "ONE_HAS_NOT_SEEN"),
 )

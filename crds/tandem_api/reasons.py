@@ -76,6 +76,7 @@ class Reason(StrEnum):
     CONNECTING = "Connecting"
     REJOINING = "Rejoining"
     RESYNC_STALLED = "ResyncStalled"
+    GRANT_NOT_USED = "GrantNotUsed"
     PROMOTING = "Promoting"
     DEMOTING = "Demoting"
     DATA_UNREACHABLE = "DataUnreachable"

@@ -128,6 +128,8 @@ class Driver:
                 return await self._update_record(unit, effect)
             case fx.InspectMetadata():
                 return await self._inspect_metadata(unit)
+            case fx.ReadGenerations():
+                return await self._read_generations(unit)
             case fx.Wait(seconds):
                 await asyncio.sleep(seconds)
                 return fx.Done()
@@ -181,6 +183,12 @@ class Driver:
     async def _inspect_metadata(self, unit: Unit) -> fx.Outcome:
         try:
             return fx.MetadataRead(await self.ports.drbd.metadata(unit.mirror))
+        except PortError as error:
+            return fx.Failed(str(error))
+
+    async def _read_generations(self, unit: Unit) -> fx.Outcome:
+        try:
+            return fx.GenerationsRead(await self.ports.drbd.generations(unit.mirror))
         except PortError as error:
             return fx.Failed(str(error))
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from tandem_actuator.core.model import DomainState, DrbdView, Metadata, Record
+from tandem_actuator.core.model import DomainState, DrbdView, Generation, Metadata, Record
 from tandem_api.authority import Authority, Instance
 from tandem_api.guest import Guest, GuestReport
 from tandem_api.lease import Heartbeat, HeartbeatContent
@@ -195,6 +195,14 @@ class Drbd(Protocol):
 
         Raises:
             CommandFailed: a device cannot be read; the message says why.
+        """
+        ...
+
+    async def generations(self, mirror: Mirror) -> Mapping[str, Generation]:
+        """Each volume's data generation, by the kernel where it is attached, else by the disk.
+
+        Raises:
+            CommandFailed: one cannot be read; the message says why.
         """
         ...
 

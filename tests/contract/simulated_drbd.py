@@ -11,7 +11,7 @@ from conformance.simulated import Simulated
 from sim.drbd import Replica
 from sim.drbd_state import Write
 from sim.kernel import Command
-from tandem_actuator.core.model import DrbdView, Metadata, NotConfigured
+from tandem_actuator.core.model import DrbdView, Generation, Metadata, NotConfigured
 from tandem_actuator.ports import CommandFailed, DrbdEvent
 from tandem_api.mirror import Mirror
 
@@ -49,6 +49,10 @@ class SimulatedDrbd:
 
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
         return {name: backing.metadata for name, backing in self.node.backings.items()}
+
+    async def generations(self, mirror: Mirror) -> Mapping[str, Generation]:
+        backings = self.node.backings
+        return {name: backing.generation for name, backing in backings.items()}
 
     async def create_metadata(self, mirror: Mirror, volumes: Collection[str]) -> None:
         for backing in (self.node.backings[name] for name in volumes):

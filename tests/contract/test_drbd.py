@@ -159,6 +159,46 @@ async def test_a_frozen_primary_goes_on_by_itself_when_the_link_is_back(pair: Pa
     assert not state.suspended
 
 
+async def test_a_generation_begins_before_a_primary_writes_alone_and_ends_in_both(
+    pair: Pair,
+) -> None:
+    """And not before it is told that it may: a reboot finds the one that both have."""
+    await pair.bring_up()
+    a, b, mirror = pair.a.drbd, pair.b.drbd, pair.mirror
+    both = await a.generations(mirror)
+    assert set(both) == set(mirror.volume_names)
+    assert both == await b.generations(mirror)
+    assert not any(volume.parted for volume in both.values())
+
+    await a.promote(mirror, force=False)
+    await pair.cut()
+    await pair.until_asked(pair.a)
+    assert await a.generations(mirror) == both
+
+    await pair.a.fence_answers(4)
+    await a.disconnect(mirror)
+    await a.connect(mirror, discard_my_data=False)
+    await pair.until(pair.a, lambda s: not s.connected and not s.suspended)
+    alone = await a.generations(mirror)
+    assert all(volume.parted for volume in alone.values())
+    assert not {v.current for v in alone.values()} & {v.current for v in both.values()}
+    assert await b.generations(mirror) == both
+
+    await pair.heal()
+    await pair.until(pair.b, lambda s: s.in_sync)
+    await pair.until(pair.a, lambda s: s.in_sync)
+    again = await a.generations(mirror)
+    assert again == await b.generations(mirror)
+    assert not any(volume.parted for volume in again.values())
+    assert {n: v.current for n, v in again.items()} == {n: v.current for n, v in alone.items()}
+
+
+async def test_a_device_without_metadata_has_no_generation(pair: Pair) -> None:
+    await pair.a.drbd.configure(pair.mirror, pair.text)
+    with pytest.raises(CommandFailed):
+        await pair.a.drbd.generations(pair.mirror)
+
+
 async def test_a_granted_primary_writes_alone_and_the_peer_catches_up(pair: Pair) -> None:
     await pair.bring_up()
     await pair.a.drbd.promote(pair.mirror, force=False)

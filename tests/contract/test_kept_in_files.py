@@ -28,6 +28,8 @@ RECORD = Record(
     marker=Marker(reason=Reason.LOCAL_DISK_FAILED, since="2026-01-01T00:00:00Z"),
     attached=True,
     started_boot_id="b1",
+    generations={"root": "76F6905ED73F6EAC"},
+    unparted_boot_id="b2",
 )
 MIRROR, GUEST = Mirror.parse(mirror("g")), Guest.parse(guest("g"))
 

@@ -8,7 +8,8 @@ them alone (``compare``), as in DRBD 8.4. Called by ``drbd``.
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from tandem_actuator.core.model import Disk, Metadata
+from tandem_actuator.core.model import Disk, Generation, Metadata
+from tandem_actuator.ports import CommandFailed
 
 ORDER = (
     Disk.DISKLESS,
@@ -54,6 +55,13 @@ class Backing:
         if self.broken:
             return Metadata.UNKNOWN
         return Metadata.PRESENT if self.has_metadata else Metadata.ABSENT
+
+    @property
+    def generation(self) -> Generation:
+        """Its identifier as the kernels print it. Raises: CommandFailed."""
+        if self.broken or not self.has_metadata:
+            raise CommandFailed("no valid metadata found")
+        return Generation(f"{2 * self.current:016X}", parted=self.bitmap != 0)
 
     def create(self) -> None:
         """``create-md``: a replica without a past."""

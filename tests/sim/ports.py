@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from sim.drbd import Replica
 from sim.host import Machine
 from sim.loop import played
-from tandem_actuator.core.model import DrbdUnknown, DrbdView, Metadata, NotConfigured, Role
+from tandem_actuator.core.model import (
+    DrbdUnknown,
+    DrbdView,
+    Generation,
+    Metadata,
+    NotConfigured,
+    Role,
+)
 from tandem_actuator.ports import (
     DrbdEvent,
 )
@@ -91,6 +98,11 @@ class Drbd:
         await self._command()
         backings = self.machine.replica_of(mirror).backings
         return {name: backing.metadata for name, backing in backings.items()}
+
+    async def generations(self, mirror: Mirror) -> Mapping[str, Generation]:
+        await self._command()
+        backings = self.machine.replica_of(mirror).backings
+        return {name: backing.generation for name, backing in backings.items()}
 
     async def create_metadata(self, mirror: Mirror, volumes: Collection[str]) -> None:
         await self._command()

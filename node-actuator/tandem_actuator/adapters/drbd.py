@@ -31,7 +31,14 @@ from tandem_actuator.adapters import drbd_text
 from tandem_actuator.adapters.drbd_events import EventStream
 from tandem_actuator.adapters.files import replace_file
 from tandem_actuator.adapters.process import Finished, run
-from tandem_actuator.core.model import Connection, DrbdState, DrbdUnknown, DrbdView, Metadata
+from tandem_actuator.core.model import (
+    Connection,
+    DrbdState,
+    DrbdUnknown,
+    DrbdView,
+    Generation,
+    Metadata,
+)
 from tandem_actuator.core.resource_file import GLOBAL_FILE
 from tandem_actuator.ports import (
     Clock,
@@ -283,6 +290,17 @@ class DrbdHost:
             return Metadata.ABSENT
         words = answer.words or f"dump-md ended with {answer.code}"
         raise CommandFailed(f"{volume}: metadata not readable: {words}")
+
+    async def generations(self, mirror: Mirror) -> Mapping[str, Generation]:
+        found: dict[str, Generation] = {}
+        for number, name in enumerate(mirror.volume_names):
+            volume = f"{mirror.drbd_name}/{number}"
+            answer = await self._adm("get-gi", volume, timeout_s=METADATA_TIMEOUT_S)
+            try:
+                found[name] = drbd_text.parse_generation(answer.check().stdout)
+            except ValueError as error:
+                raise CommandFailed(f"get-gi {volume}: {error}") from error
+        return found
 
     async def create_metadata(self, mirror: Mirror, volumes: Collection[str]) -> None:
         """Without a terminal drbdmeta cancels where it would ask; what it knows not, blkid may."""

@@ -20,6 +20,7 @@ from tandem_actuator.core.model import (
     Connection,
     Disk,
     DrbdState,
+    Generation,
     NotConfigured,
     Role,
     VolumeState,
@@ -360,3 +361,23 @@ def _weakest(words: Iterable[str]) -> Connection:
 
 
 _CONNECTION_ORDER = list(Connection)
+
+
+# --- get-gi
+
+
+_IDENTIFIER = re.compile(r"[0-9A-F]{16}", re.IGNORECASE)
+_PRIMARY_BIT = 1
+
+
+def parse_generation(text: str) -> Generation:
+    """``drbdadm get-gi`` of one volume: current:bitmap:history:history, then flags.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    words = text.strip().split(":")
+    if len(words) < 4 or not all(_IDENTIFIER.fullmatch(word) for word in words[:2]):
+        raise ValueError(f"not identifiers of generations: {text.strip()!r}")
+    current, bitmap = (int(word, 16) for word in words[:2])
+    return Generation(f"{current & ~_PRIMARY_BIT:016X}", parted=bitmap != 0)

@@ -40,6 +40,8 @@ class _Stored(BaseModel):
     attached: bool
     started_boot_id: str = ""
     asynchronous: bool = False
+    generations: dict[str, str] = Field(default_factory=dict)
+    unparted_boot_id: str = ""
 
 
 class FileRecords:
@@ -72,6 +74,8 @@ class FileRecords:
             attached=stored.attached,
             started_boot_id=stored.started_boot_id,
             asynchronous=stored.asynchronous,
+            generations=stored.generations,
+            unparted_boot_id=stored.unparted_boot_id,
         )
 
     def _stored(self, path: Path) -> _Stored | None:
@@ -99,6 +103,8 @@ class FileRecords:
             attached=record.attached,
             started_boot_id=record.started_boot_id,
             asynchronous=record.asynchronous,
+            generations=dict(record.generations),
+            unparted_boot_id=record.unparted_boot_id,
             **self._newer.get(name, {}),
         )
         text = stored.model_dump_json(indent=1)

@@ -468,6 +468,44 @@ def restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     )
 
 
+def withdraw(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+    """Rule 7 without the peer: a grant of an earlier boot that DRBD was never told of.
+
+    Before DRBD acknowledges a write alone it begins a new generation of the data. So if it is still
+    the one of when both replicas counted, the peer has every acknowledged write and may be
+    promoted. This replica may have been overtaken unseen; its marker says so.
+    """
+    authority, drbd = mirror.status.authority, facts.drbd
+    hold = held(mirror, facts.record)
+    if hold or authority is None:
+        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    lost = authority.eligible.get(facts.peer)
+    granted = lost is not None and not lost.eligible and lost.reason is Reason.LINK_LOST
+    if authority.owner != facts.host or authority.mode is not Mode.STANDALONE or not granted:
+        return Refusal(Reason.NOT_OWNER, f"{facts.host} was not allowed to write alone")
+    if facts.instance.same_boot(authority.owner_instance) or authority.override is not None:
+        return Refusal(Reason.STEADY, "the grant is not of an earlier boot")
+    if facts.record.unparted_boot_id != facts.instance.boot_id or not facts.record.marker:
+        return Refusal(Reason.STEADY, f"{facts.host} may have written alone, or is current")
+    if _may_lack_the_last(mirror, facts):
+        return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, f"{facts.peer} may lack the last writes")
+    if not isinstance(drbd, DrbdState) or drbd.role is not Role.SECONDARY:
+        return Refusal(Reason.UNKNOWN_STATE, "the device is not known to be Secondary")
+    lost_long = _link_long_lost(facts, facts.link_wait_s)
+    if lost_long is not None:
+        return lost_long
+    both = Eligibility(eligible=True, reason=Reason.GRANT_NOT_USED)
+    return Proposal(
+        _next(
+            authority,
+            request_id,
+            Reason.GRANT_NOT_USED,
+            mode=Mode.MIRRORED,
+            eligible={facts.host: both, facts.peer: both},
+        )
+    )
+
+
 def _not_in_sync(mirror: Mirror, facts: Facts) -> Refusal | None:
     if not isinstance(facts.drbd, DrbdState) or not facts.drbd.in_sync:
         return Refusal(Reason.NOT_YET_IN_SYNC, "the replicas are not in sync")

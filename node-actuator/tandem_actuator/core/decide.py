@@ -6,8 +6,10 @@ reason), or None (not my case). ``loop`` calls ``decide`` after every change and
 Self-fencing is not decided here but in ``run``: it must not wait for a procedure to end.
 """
 
+from dataclasses import replace
+
 from tandem_actuator.core import authority as rules
-from tandem_actuator.core import procedures
+from tandem_actuator.core import bringing_up, procedures
 from tandem_actuator.core.authority import Proposal, Refusal, Settled
 from tandem_actuator.core.decision import (
     Decision,
@@ -121,7 +123,7 @@ def _bring_up(view: View, wall: str) -> Start:
         Task.BRING_UP,
         Reason.BRINGING_UP,
         "bringing the replica up",
-        lambda: procedures.bring_up(view, wall),
+        lambda: bringing_up.bring_up(view, wall),
     )
 
 
@@ -180,7 +182,7 @@ def _first_sync(view: View, now_s: float, wall: str) -> Decision | None:
         Task.FIRST_SYNC,
         Reason.FIRST_SYNC,
         "both replicas are brand-new: declaring them equal",
-        lambda: procedures.first_sync(view, blank),
+        lambda: bringing_up.first_sync(view, blank),
     )
 
 
@@ -368,7 +370,23 @@ def _restore(view: View, now_s: float, wall: str) -> Decision | None:
         Task.RESTORE,
         Reason.IN_SYNC,
         "in sync again: back to Mirrored",
-        lambda: procedures.change_authority(view, rules.restore, Reason.IN_SYNC, "mirrored"),
+        lambda: procedures.restore(view),
+    )
+
+
+def _withdraw(view: View, now_s: float, wall: str) -> Decision | None:
+    """An owner that has rebooted was allowed to write alone, and had not yet done so."""
+    facts = procedures.facts_of(view)
+    verdict = rules.withdraw(view.mirror, replace(facts, now_s=now_s), "")
+    if not isinstance(verdict, Proposal):
+        return None
+    return Start(
+        Task.WITHDRAW,
+        Reason.GRANT_NOT_USED,
+        f"rebooted before it wrote alone, as it was allowed to: {view.peer}'s replica counts again",
+        lambda: procedures.change_authority(
+            view, rules.withdraw, Reason.GRANT_NOT_USED, "mirrored, as before the link was lost"
+        ),
     )
 
 
@@ -395,6 +413,7 @@ RULES: tuple[Rule, ...] = (
     _resync_again,
     _copy_again,
     _restore,
+    _withdraw,
     start,
     let_go,
     untold_guest,

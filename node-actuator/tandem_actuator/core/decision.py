@@ -33,6 +33,7 @@ class Task(StrEnum):
     ADOPT = "adopt"
     DEGRADE = "degrade"
     RESTORE = "restore"
+    WITHDRAW = "withdraw"
     START = "claim-and-start"
 
 

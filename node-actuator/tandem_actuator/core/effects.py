@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tandem_actuator.core.model import DrbdView, Metadata, Record
+from tandem_actuator.core.model import DrbdView, Generation, Metadata, Record
 from tandem_api.authority import Authority
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Marker, Mirror
@@ -64,6 +64,8 @@ class UpdateRecord:
     attached: bool = False
     started_boot_id: str = ""
     asynchronous: bool | None = None
+    generations: Mapping[str, str] | None = None
+    unparted_boot_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class Configure:
 @dataclass(frozen=True)
 class InspectMetadata:
     """→ MetadataRead | Failed"""
+
+
+@dataclass(frozen=True)
+class ReadGenerations:
+    """→ GenerationsRead | Failed"""
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,7 @@ Effect = (
     | UpdateRecord
     | Configure
     | InspectMetadata
+    | ReadGenerations
     | CreateMetadata
     | Attach
     | Connect
@@ -242,6 +250,13 @@ class MetadataRead:
 
 
 @dataclass(frozen=True)
+class GenerationsRead:
+    """By volume."""
+
+    generations: Mapping[str, Generation]
+
+
+@dataclass(frozen=True)
 class Done:
     """It took effect."""
 
@@ -269,6 +284,7 @@ Outcome = (
     | SwapLost
     | SwapUnclear
     | MetadataRead
+    | GenerationsRead
     | Done
     | Failed
 )

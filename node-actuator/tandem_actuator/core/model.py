@@ -5,7 +5,7 @@ never read as "no".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tandem_api.authority import Instance
@@ -149,6 +149,17 @@ class Metadata(StrEnum):
     UNKNOWN = "Unknown"
 
 
+@dataclass(frozen=True)
+class Generation:
+    """Of a volume's data, by DRBD's metadata. ``current``: its identifier, 16 hexadecimal digits;
+    the last bit, which tells only whether this side is Primary, is cleared. ``parted``: it was
+    begun without the peer, and the peer has not been copied to to the end since.
+    """
+
+    current: str
+    parted: bool
+
+
 class DomainState(StrEnum):
     """A guest's domain in libvirt."""
 
@@ -176,6 +187,10 @@ class Record:
     why its file cannot be read; then nothing else in here is known.
     ``asynchronous``: writes may have been acknowledged that this replica lacks, since the last
     connection that was seen did not use protocol C, or used it before the replicas were in sync.
+    ``generations``: each volume's data generation when this host, as the owner, last said that
+    both replicas count; before a host acknowledges a write alone, DRBD begins another.
+    ``unparted_boot_id``: the boot on which the disks were attached with just these, and so without
+    a write that the peer may lack.
     """
 
     uid: str
@@ -186,6 +201,8 @@ class Record:
     attached: bool = False
     started_boot_id: str = ""
     asynchronous: bool = False
+    generations: Mapping[str, str] = field(default_factory=dict)
+    unparted_boot_id: str = ""
     unreadable: str = ""
 
 

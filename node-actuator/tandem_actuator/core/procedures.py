@@ -6,18 +6,14 @@ effects leaves something that ``decide`` can go on from. The order of the effect
 each procedure and is argued where it is not obvious. ``decide`` chooses which one runs.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Refusal, Settled, Verdict
 from tandem_actuator.core.diverged import may_discard
 from tandem_actuator.core.effects import (
-    KEEP,
-    Attach,
-    Configure,
     Connect,
-    CreateMetadata,
     CutNetwork,
     Demote,
     DestroyGuest,
@@ -26,18 +22,17 @@ from tandem_actuator.core.effects import (
     Effect,
     Failed,
     Finished,
+    GenerationsRead,
     HeartbeatRead,
-    InspectMetadata,
-    MetadataRead,
     MirrorRead,
     Outcome,
     Procedure,
     Promote,
     QueryDrbd,
+    ReadGenerations,
     ReadHeartbeat,
     ReadMirror,
     ResumeIo,
-    SkipFirstSync,
     StartGuest,
     Swap,
     SwapLost,
@@ -46,8 +41,9 @@ from tandem_actuator.core.effects import (
     UpdateRecord,
     Wait,
 )
-from tandem_actuator.core.model import DrbdState, Metadata, Role, View
+from tandem_actuator.core.model import DrbdState, Role, View
 from tandem_actuator.core.resync import may_part
+from tandem_api.authority import Mode
 from tandem_api.guest import ProofKind
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Marker, Mirror
@@ -172,97 +168,6 @@ def sequence(reason: Reason, message: str, *steps: tuple[str, Effect]) -> Proced
     return Finished(reason, message, progress=True)
 
 
-def bring_up(view: View, wall: str) -> Procedure:
-    """Configure, make metadata on brand-new disks, attach, mark if stale, connect.
-
-    The marker comes between attach and connect (rule 8): a frozen Primary that meets a Consistent
-    peer has its in-flight writes acknowledged without having asked anybody.
-    """
-    outcome = yield Configure()
-    if isinstance(outcome, Failed):
-        return failed("writing the resource file", outcome)
-    refusal = yield from _ensure_metadata(view)
-    if refusal:
-        return refusal
-    outcome = yield Attach()
-    if isinstance(outcome, Failed):
-        return failed("attaching the disks", outcome)
-    fresh = yield QueryDrbd()
-    if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
-        return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=True)
-    authority = view.mirror.status.authority
-    if not fresh.drbd.own_up_to_date:
-        stale = Reason.ATTACHED_NOT_UP_TO_DATE
-    elif authority is not None and authority.initialised and not view.record.attached:
-        stale = Reason.RECORD_MISSING  # whatever the lost record held, it may have been a marker
-    else:
-        stale = None
-    marker = Marker(reason=stale, since=wall) if stale else KEEP
-    stored = yield UpdateRecord(attached=True, marker=marker)
-    if isinstance(stored, Failed):
-        return failed("the durable record", stored)
-    return (
-        yield from sequence(Reason.CONNECTING, "connecting to the peer", ("connect", Connect()))
-    )
-
-
-def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
-    """Metadata is made only where no data can be: the mirror was never in sync, this disk new."""
-    found = yield InspectMetadata()
-    if isinstance(found, Failed):
-        return failed("looking at the backing devices", found)
-    if not isinstance(found, MetadataRead) or Metadata.UNKNOWN in found.metadata.values():
-        return Finished(
-            Reason.UNKNOWN_STATE,
-            "whether the backing devices carry DRBD metadata is not known",
-            progress=False,
-            failed=True,
-        )
-    missing = tuple(name for name, seen in found.metadata.items() if seen is Metadata.ABSENT)
-    if not missing:
-        return None
-    read = yield ReadMirror()
-    if not isinstance(read, MirrorRead):
-        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
-    authority = read.mirror.status.authority
-    if authority is None or authority.initialised or view.record.attached:
-        message = _metadata_missing(view, missing)
-        return Finished(Reason.METADATA_MISSING, message, progress=False, failed=True)
-    made = yield CreateMetadata(missing)
-    return failed("create-md", made) if isinstance(made, Failed) else None
-
-
-def _metadata_missing(view: View, missing: Sequence[str]) -> str:
-    """Each volume by its own name: another's metadata is all that knows of its data."""
-    mirror, names = view.mirror, view.mirror.volume_names
-    replica = mirror.replica_on(view.host)
-    paths = replica.devices if replica else {}
-    told = " and ".join(f"{name} ({paths.get(name, 'no device')})" for name in missing)
-    commands = " && ".join(
-        f"drbdadm create-md {mirror.drbd_name}/{names.index(n)}" for n in missing
-    )
-    return (
-        f"volume {told} has no DRBD metadata on {view.host} although the mirror has been in use:"
-        f" wrong or replaced disk? To give it a new, empty replica run on {view.host}: {commands}"
-    )
-
-
-def first_sync(view: View, blank: Sequence[str]) -> Procedure:
-    """Declare two brand-new replicas equal. Asks the API again: never on a mirror in use.
-
-    ``blank``: the volumes that are new at both hosts. Others may have been declared before a disk
-    failed.
-    """
-    read = yield ReadMirror()
-    if not isinstance(read, MirrorRead):
-        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
-    authority = read.mirror.status.authority
-    if authority is None or authority.initialised:
-        return Finished(Reason.STEADY, "the mirror has been in use", progress=False)
-    step = ("first sync", SkipFirstSync(tuple(blank)))
-    return (yield from sequence(Reason.FIRST_SYNC, "declared both new replicas equal", step))
-
-
 def set_marker(view: View, reason: Reason, wall: str) -> Procedure:
     """Rule 8: this replica must not be promoted until it was in sync again."""
     marker = Marker(reason=reason, since=wall)
@@ -305,6 +210,25 @@ def note_epoch(view: View) -> Procedure:
     )
 
 
+def restore(view: View) -> Procedure:
+    """Say that both replicas count (rule 7), and note of which generation that was said.
+
+    It is read first: a write that is acknowledged by one alone afterwards begins another.
+    """
+    noted = yield from _generations()
+    won = yield from transact(view, rules.restore)
+    if isinstance(won, Refusal):
+        return refused(won)
+    return (yield from sequence(Reason.IN_SYNC, "mirrored", ("the durable record", noted)))
+
+
+def _generations() -> Generator[Effect, Outcome, UpdateRecord]:
+    """What to note of them. One that is not known is none that a disk can have later."""
+    read = yield ReadGenerations()
+    found = read.generations if isinstance(read, GenerationsRead) else {}
+    return UpdateRecord(generations={name: each.current for name, each in found.items()})
+
+
 def claim_and_start(view: View) -> Procedure:
     """Become owner, then Primary, then start the guest (rules 6 and 14).
 
@@ -326,17 +250,27 @@ def claim_and_start(view: View) -> Procedure:
     won = yield from transact(view, propose)
     if isinstance(won, Refusal):
         return refused(won)
+    noted = yield from _claimed_of(view, won)
     if not (isinstance(view.drbd, DrbdState) and view.drbd.role is Role.PRIMARY):
         outcome = yield Promote(force=won.force)
         if isinstance(outcome, Failed):
             return failed("promote", outcome)
-    stored = yield UpdateRecord(started_boot_id=view.instance.boot_id)
+    stored = yield replace(noted, started_boot_id=view.instance.boot_id)
     if isinstance(stored, Failed):
         return failed("the durable record", stored)
     started = yield from _tried(won.since_s)
     if isinstance(started, Failed):
         return _not_started(started)
     return Finished(Reason.STARTING, "guest started", progress=True)
+
+
+def _claimed_of(view: View, won: Won) -> Generator[Effect, Outcome, UpdateRecord]:
+    """Of which generation both replicas count, if they do. Nobody writes before the promotion."""
+    authority = won.mirror.status.authority
+    promoted = isinstance(view.drbd, DrbdState) and view.drbd.role is Role.PRIMARY
+    if authority is None or authority.mode is not Mode.MIRRORED or promoted:
+        return UpdateRecord()
+    return (yield from _generations())
 
 
 def _tried(claimed_at_s: float) -> Generator[Effect, Outcome, Outcome]:
@@ -367,7 +301,7 @@ _NEEDS_HEARTBEAT = {ProofKind.LEASE_LOST, ProofKind.REBOOTED}
 
 
 def change_authority(view: View, propose: Proposer, reason: Reason, message: str) -> Procedure:
-    """One swap and nothing else: restore, degrade, adopt, release."""
+    """One swap and nothing else: degrade, adopt, release, withdraw."""
     won = yield from transact(view, propose)
     return refused(won) if isinstance(won, Refusal) else Finished(reason, message, progress=True)
 

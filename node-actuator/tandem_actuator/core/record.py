@@ -1,10 +1,13 @@
 """How a durable record may change: epochs only rise, and nothing is lost between two writers."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 from tandem_actuator.core.diverged import has_diverged
 from tandem_actuator.core.effects import Keep, UpdateRecord
 from tandem_actuator.core.model import Record
+
+T = TypeVar("T")
 
 
 def updated(record: Record, update: UpdateRecord) -> Record:
@@ -22,5 +25,11 @@ def updated(record: Record, update: UpdateRecord) -> Record:
         marker=marker,
         attached=record.attached or update.attached,
         started_boot_id=update.started_boot_id or record.started_boot_id,
-        asynchronous=record.asynchronous if update.asynchronous is None else update.asynchronous,
+        asynchronous=_or(update.asynchronous, record.asynchronous),
+        generations=_or(update.generations, record.generations),
+        unparted_boot_id=_or(update.unparted_boot_id, record.unparted_boot_id),
     )
+
+
+def _or(new: T | None, known: T) -> T:
+    return known if new is None else new

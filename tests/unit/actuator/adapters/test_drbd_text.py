@@ -7,11 +7,19 @@ import pytest
 from tandem_actuator.adapters.drbd_text import (
     parse_dump,
     parse_event,
+    parse_generation,
     parse_proc,
     state_from_dump,
     state_from_proc,
 )
-from tandem_actuator.core.model import Connection, Disk, DrbdState, NotConfigured, Role
+from tandem_actuator.core.model import (
+    Connection,
+    Disk,
+    DrbdState,
+    Generation,
+    NotConfigured,
+    Role,
+)
 from tandem_api.mirror import Protocol
 
 CAPTURED = Path(__file__).parent / "captured"
@@ -198,3 +206,29 @@ def test_the_protocol_in_use_is_told(letters: str, protocol: Protocol | None) ->
         for minor, letter in zip(MINORS.values(), letters, strict=True)
     )
     assert known(state_from_proc(parse_proc(text), MINORS, 5.0)).protocol is protocol
+
+
+NONE = "0000000000000000"
+FLAGS = "1:1:1:1:0:0:0"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"76F6905ED73F6EAD:{NONE}:{NONE}:{NONE}:{FLAGS}\n", ("76F6905ED73F6EAC", False)),
+        (f"76F6905ED73F6EAC:{NONE}:{NONE}:{NONE}:{FLAGS}\n", ("76F6905ED73F6EAC", False)),
+        (f"5BB88AE546BAC67F:76F6905ED73F6EAD:{NONE}:{NONE}:{FLAGS}", ("5BB88AE546BAC67E", True)),
+        (f"5bb88ae546bac67f:{NONE}:{NONE}:{NONE}:{FLAGS}", ("5BB88AE546BAC67E", False)),
+    ],
+)
+def test_a_generation_is_told_alike_by_both_sides(text: str, expected: tuple[str, bool]) -> None:
+    """As printed by DRBD 8.4.11 on an owner, its peer, an owner that writes alone."""
+    assert parse_generation(text) == Generation(*expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "76F6905ED73F6EAD", f"76F6:{NONE}:{NONE}:{NONE}", "No valid meta data found"]
+)
+def test_anything_else_is_no_generation(text: str) -> None:
+    with pytest.raises(ValueError, match="not identifiers of generations"):
+        parse_generation(text)

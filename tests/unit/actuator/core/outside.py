@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sim.builders import record
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core.model import DrbdView, Metadata, Record
+from tandem_actuator.core.model import DrbdView, Generation, Metadata, Record
 from tandem_api.authority import Authority
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror
@@ -19,12 +19,13 @@ class Outside:
     drbd: DrbdView
     beat: Heartbeat | None = None
     metadata: Mapping[str, Metadata] = field(default_factory=lambda: {"root": Metadata.PRESENT})
+    generations: Mapping[str, Generation] = field(default_factory=dict)
     script: dict[type, list[fx.Outcome]] = field(default_factory=dict)
     done: list[fx.Effect] = field(default_factory=list)
     reads: int = 0
     record: Record = field(default_factory=record)
 
-    def perform(self, effect: fx.Effect) -> fx.Outcome:
+    def perform(self, effect: fx.Effect) -> fx.Outcome:  # noqa: PLR0911
         self.done.append(effect)
         scripted = self.script.get(type(effect))
         if scripted:
@@ -47,6 +48,8 @@ class Outside:
                 return fx.Swapped(self.at)
             case fx.InspectMetadata():
                 return fx.MetadataRead(self.metadata)
+            case fx.ReadGenerations():
+                return fx.GenerationsRead(self.generations)
             case _:
                 return fx.Done()
 

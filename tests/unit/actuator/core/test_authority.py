@@ -32,6 +32,7 @@ from tandem_actuator.core.model import (
     Disk,
     DrbdState,
     DrbdUnknown,
+    DrbdView,
     NotConfigured,
     Role,
 )
@@ -46,6 +47,7 @@ MARKER = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE)
 OVERRIDE = Override(by="ana", at_epoch=4, accept_data_loss=True, host=A)
 EARLIER_BOOT = "a-1/boot0/run0"
 EARLIER_RUN = "a-1/boot1/run0"
+TAKEN_OVER = Eligibility(eligible=False, reason=Reason.TAKEN_OVER)
 
 
 def reason(verdict: Verdict) -> Reason:
@@ -502,6 +504,76 @@ class TestRestore:
         at = mirror(standalone(), replicas=replicas)  # type: ignore[arg-type]
         verdict = rules.restore(at, facts(drbd(Role.PRIMARY)), "r")
         assert reason(verdict) is Reason.PEER_MARKER_SET
+
+
+class TestWithdraw:
+    """A grant of an earlier boot that DRBD was never told of."""
+
+    granted = standalone(
+        A,
+        owner_instance=EARLIER_BOOT,
+        eligible={A: YES, B: Eligibility(eligible=False, reason=Reason.LINK_LOST)},
+    )
+    unused = record(marker=MARKER, unparted_boot_id="boot1")
+
+    def verdict(
+        self, held_by: Authority | None = None, state: DrbdView | None = None, **changes: object
+    ) -> Verdict:
+        known = replace(facts(state or lost(Disk.CONSISTENT)), record=self.unused)
+        known = replace(known, **changes)  # type: ignore[arg-type]
+        return rules.withdraw(mirror(held_by or self.granted), known, "r")
+
+    def test_both_count_again_and_nothing_else_changes(self) -> None:
+        new = proposed(self.verdict())
+        assert (new.mode, new.may_own(A), new.may_own(B)) == (Mode.MIRRORED, True, True)
+        assert (new.owner, new.owner_instance) == (A, EARLIER_BOOT)
+        assert new.epoch == self.granted.epoch + 1
+
+    @pytest.mark.parametrize(
+        ("held_by", "expected"),
+        [
+            (granted.model_copy(update={"owner": B}), Reason.NOT_OWNER),
+            (granted.model_copy(update={"mode": Mode.MIRRORED}), Reason.NOT_OWNER),
+            (granted.model_copy(update={"mode": Mode.HOLD}), Reason.NOT_OWNER),
+            (granted.model_copy(update={"eligible": {A: YES, B: TAKEN_OVER}}), Reason.NOT_OWNER),
+            (granted.model_copy(update={"eligible": {A: YES, B: YES}}), Reason.NOT_OWNER),
+            (granted.model_copy(update={"owner_instance": str(HERE)}), Reason.STEADY),
+            (granted.model_copy(update={"owner_instance": EARLIER_RUN}), Reason.STEADY),
+            (granted.model_copy(update={"override": OVERRIDE}), Reason.STEADY),
+        ],
+    )
+    def test_only_an_own_grant_of_an_earlier_boot(
+        self, held_by: Authority, expected: Reason
+    ) -> None:
+        assert reason(self.verdict(held_by)) is expected
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"unparted_boot_id": ""},
+            {"unparted_boot_id": "boot0"},
+            {"marker": None},
+        ],
+    )
+    def test_only_if_it_is_known_not_to_have_been_used(self, changes: dict[str, object]) -> None:
+        known = replace(self.unused, **changes)  # type: ignore[arg-type]
+        assert reason(self.verdict(record=known)) is Reason.STEADY
+
+    def test_not_where_the_peer_may_lack_the_last_writes(self) -> None:
+        noted = replace(self.unused, asynchronous=True)
+        assert reason(self.verdict(record=noted)) is Reason.PROTOCOL_NOT_SYNCHRONOUS
+        known = facts(lost(Disk.CONSISTENT), record=self.unused)
+        verdict = rules.withdraw(mirror(self.granted, protocol=Protocol.A), known, "r")
+        assert reason(verdict) is Reason.PROTOCOL_NOT_SYNCHRONOUS
+
+    @pytest.mark.parametrize("state", [frozen(), DrbdUnknown("timeout"), NotConfigured(1.0)])
+    def test_only_with_a_device_that_nobody_uses(self, state: DrbdView) -> None:
+        assert reason(self.verdict(state=state)) is Reason.UNKNOWN_STATE
+
+    def test_while_the_link_may_come_back_that_is_waited_for(self) -> None:
+        assert reason(self.verdict(link_lost_at_s=999.0)) is Reason.WAITING_FOR_LINK
+        connected = drbd(disk=Disk.CONSISTENT)
+        assert reason(self.verdict(state=connected)) is Reason.PEER_STILL_CONNECTED
 
 
 class TestDegrade:

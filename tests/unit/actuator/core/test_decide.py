@@ -311,6 +311,28 @@ class TestAuthorityKeeping:
         assert stays(at(view(unowned, drbd(), host=B, assigned=nowhere))) is Reason.STEADY
 
 
+class TestWithdraw:
+    granted = standalone(
+        owner_instance="a-1/boot0/run0",
+        eligible={A: YES, B: Eligibility(eligible=False, reason=Reason.LINK_LOST)},
+    )
+    unused = record(marker=MARKER, unparted_boot_id="boot1")
+
+    def at(self, **changes: object) -> Decision:
+        known = view(self.granted, lost(Disk.CONSISTENT), record=self.unused)
+        return at(replace(known, **changes))  # type: ignore[arg-type]
+
+    def test_a_grant_that_was_not_used_before_a_reboot_is_given_back(self) -> None:
+        assert task(self.at()) is Task.WITHDRAW
+
+    def test_not_before_the_link_had_time_to_come_back(self) -> None:
+        assert stays(self.at(link_lost_at_s=NOW - 1.0)) is Reason.MARKED_STALE
+
+    def test_not_if_it_may_have_been_used(self) -> None:
+        known = replace(self.unused, unparted_boot_id="")
+        assert stays(self.at(record=known)) is Reason.MARKED_STALE
+
+
 class TestStandAlone:
     alone = drbd(Role.SECONDARY, Connection.STANDALONE)
 

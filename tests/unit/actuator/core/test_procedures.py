@@ -25,13 +25,11 @@ from tandem_actuator.core import handler, procedures, stopping
 from tandem_actuator.core.handler import exit_code
 from tandem_actuator.core.model import (
     Connection,
-    Disk,
     DrbdState,
     DrbdUnknown,
     DrbdView,
     FenceProgress,
-    Metadata,
-    NotConfigured,
+    Generation,
     Role,
 )
 from tandem_actuator.core.procedures import UnexpectedOutcome
@@ -42,6 +40,8 @@ from tandem_api.reasons import Reason
 
 from .outside import Outside, play
 
+AHEAD = Generation("00000000000000AA", parted=True)
+IN_STEP = Generation("00000000000000BA", parted=False)
 NEW = Eligibility(eligible=False, reason=Reason.NOT_INITIALISED)
 FAILED = fx.Failed("no")
 
@@ -211,6 +211,7 @@ class TestClaimAndStart:
             "QueryDrbd",
             "Swap",
             "UpdateRecord",
+            "ReadGenerations",
             "Promote",
             "UpdateRecord",
             "StartGuest",
@@ -219,6 +220,18 @@ class TestClaimAndStart:
     def test_the_boot_is_noted_before_the_guest_is_started(self) -> None:
         outside = Outside(mirror(authority("")), drbd())
         play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        noted = fx.UpdateRecord(started_boot_id="boot1", generations={})
+        assert outside.done[-2] == noted
+
+    def test_of_which_generation_both_counted_is_noted(self) -> None:
+        outside = Outside(mirror(authority("")), drbd(), generations={"root": IN_STEP})
+        play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        noted = fx.UpdateRecord(started_boot_id="boot1", generations={"root": IN_STEP.current})
+        assert outside.done[-2] == noted
+
+    def test_alone_there_is_none_to_note(self) -> None:
+        outside = Outside(mirror(authority("")), lost(), generations={"root": IN_STEP})
+        play(procedures.claim_and_start(view(authority(""), lost())), outside)
         assert outside.done[-2] == fx.UpdateRecord(started_boot_id="boot1")
 
     def test_a_takeover_reads_the_heartbeat_before_the_mirror(self) -> None:
@@ -259,99 +272,32 @@ class TestClaimAndStart:
         assert finished.reason is Reason.PEER_HOLDS_STANDALONE
 
 
-class TestBringUp:
-    def run(self, outside: Outside, **changes: object) -> fx.Finished:
-        known = replace(
-            view(authority(""), NotConfigured(1.0)),
-            **changes,  # type: ignore[arg-type]
-        )
-        return play(procedures.bring_up(known, "now"), outside)
+class TestRestore:
+    known = view(standalone(), drbd(Role.PRIMARY))
 
-    def test_a_current_replica(self) -> None:
-        outside = Outside(mirror(authority("")), drbd(Role.SECONDARY, Connection.STANDALONE))
-        self.run(outside)
+    def test_the_generation_is_read_before_anything_and_noted_once_both_count(self) -> None:
+        outside = Outside(self.known.mirror, drbd(Role.PRIMARY), generations={"root": IN_STEP})
+        assert play(procedures.restore(self.known), outside).reason is Reason.IN_SYNC
         assert outside.names == [
-            "Configure",
-            "InspectMetadata",
-            "Attach",
-            "QueryDrbd",
-            "UpdateRecord",
-            "Connect",
-        ]
-        assert outside.effects(fx.UpdateRecord) == [fx.UpdateRecord(attached=True)]
-
-    @pytest.mark.parametrize(
-        "disk", [Disk.CONSISTENT, Disk.OUTDATED, Disk.INCONSISTENT, Disk.DISKLESS]
-    )
-    def test_any_other_is_marked_before_it_connects(self, disk: Disk) -> None:
-        outside = Outside(
-            mirror(authority("")), drbd(Role.SECONDARY, Connection.STANDALONE, disk=disk)
-        )
-        self.run(outside)
-        (update,) = outside.effects(fx.UpdateRecord)
-        assert isinstance(update, fx.UpdateRecord)
-        assert isinstance(update.marker, Marker)
-        assert outside.names.index("UpdateRecord") < outside.names.index("Connect")
-
-    def test_a_marker_that_cannot_be_stored_keeps_it_unconnected(self) -> None:
-        outside = Outside(
-            mirror(authority("")),
-            drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.CONSISTENT),
-            script={fx.UpdateRecord: [FAILED]},
-        )
-        self.run(outside)
-        assert not outside.effects(fx.Connect)
-
-    def test_an_unknown_state_keeps_it_unconnected(self) -> None:
-        outside = Outside(mirror(authority("")), DrbdUnknown("timeout"))
-        assert self.run(outside).reason is Reason.UNKNOWN_STATE
-        assert not outside.effects(fx.Connect)
-
-    def test_metadata_is_made_on_new_disks_of_a_new_mirror(self) -> None:
-        new = mirror(authority("", eligible={A: NEW, B: NEW}))
-        outside = Outside(new, drbd(disk=Disk.INCONSISTENT), metadata={"root": Metadata.ABSENT})
-        self.run(outside, record=record(attached=False))
-        assert outside.names[:4] == [
-            "Configure",
-            "InspectMetadata",
+            "ReadGenerations",
             "ReadMirror",
-            "CreateMetadata",
+            "QueryDrbd",
+            "Swap",
+            "UpdateRecord",
+            "UpdateRecord",
         ]
+        assert outside.done[-1] == fx.UpdateRecord(generations={"root": IN_STEP.current})
 
-    @pytest.mark.parametrize(
-        ("held_by", "attached"),
-        [(authority(""), False), (authority("", eligible={A: NEW, B: NEW}), True), (None, False)],
-    )
-    def test_and_nowhere_else(self, held_by: Authority | None, attached: bool) -> None:
-        outside = Outside(mirror(held_by), drbd(), metadata={"root": Metadata.ABSENT})
-        finished = self.run(outside, record=record(attached=attached, max_epoch=0))
-        assert finished.reason is Reason.METADATA_MISSING
-        assert not outside.effects(fx.CreateMetadata)
-        assert not outside.effects(fx.Attach)
+    def test_not_noted_if_it_is_refused(self) -> None:
+        outside = Outside(self.known.mirror, frozen(), generations={"root": IN_STEP})
+        assert play(procedures.restore(self.known), outside).reason is Reason.NOT_YET_IN_SYNC
+        assert not outside.effects(fx.UpdateRecord)
 
-    def test_the_volume_that_lacks_it_is_named_with_the_command_for_it_alone(self) -> None:
-        held = mirror(authority(""), volumes=("root", "data"))
-        found = {"root": Metadata.PRESENT, "data": Metadata.ABSENT}
-        outside = Outside(held, drbd(), metadata=found)
-        finished = self.run(outside, mirror=held)
-        assert finished.reason is Reason.METADATA_MISSING
-        assert finished.message == (
-            f"volume data (/dev/vg0/m-data) has no DRBD metadata on {A} although the mirror has"
-            " been in use: wrong or replaced disk? To give it a new, empty replica run on"
-            f" {A}: drbdadm create-md {held.drbd_name}/1"
-        )
-
-    def test_it_is_made_where_a_crash_left_it_out(self) -> None:
-        held = mirror(authority("", eligible={A: NEW, B: NEW}), volumes=("root", "data"))
-        found = {"root": Metadata.PRESENT, "data": Metadata.ABSENT}
-        outside = Outside(held, drbd(disk=Disk.INCONSISTENT), metadata=found)
-        self.run(outside, mirror=held, record=record(attached=False))
-        assert outside.effects(fx.CreateMetadata) == [fx.CreateMetadata(("data",))]
-
-    def test_unknown_metadata_stops_it(self) -> None:
-        outside = Outside(mirror(authority("")), drbd(), metadata={"root": Metadata.UNKNOWN})
-        assert self.run(outside).reason is Reason.UNKNOWN_STATE
-        assert not outside.effects(fx.Attach)
+    def test_one_that_cannot_be_read_ends_what_was_noted(self) -> None:
+        script: dict[type, list[fx.Outcome]] = {fx.ReadGenerations: [FAILED]}
+        outside = Outside(self.known.mirror, drbd(Role.PRIMARY), script=script)
+        play(procedures.restore(self.known), outside)
+        assert outside.done[-1] == fx.UpdateRecord(generations={})
 
 
 class TestRejoin:
@@ -429,17 +375,6 @@ def test_a_fence_goes_on_after_every_failure() -> None:
     finished = play(procedures.fence(view(authority(), frozen())), outside)
     assert outside.names == ["CutNetwork", "DestroyGuest", "Demote"]
     assert (finished.reason, finished.failed) == (Reason.SELF_FENCING, True)
-
-
-def test_first_sync_asks_again() -> None:
-    blank = drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.INCONSISTENT)
-    known = view(authority("", eligible={A: NEW, B: NEW}), blank)
-    in_use = Outside(mirror(authority("")), blank)
-    play(procedures.first_sync(known, ["root"]), in_use)
-    assert not in_use.effects(fx.SkipFirstSync)
-    new = Outside(known.mirror, blank)
-    play(procedures.first_sync(known, ["root"]), new)
-    assert new.effects(fx.SkipFirstSync) == [fx.SkipFirstSync(("root",))]
 
 
 def test_release_happens_on_a_fresh_look() -> None:

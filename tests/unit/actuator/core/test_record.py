@@ -22,6 +22,8 @@ updates = st.builds(
     attached=st.booleans(),
     started_boot_id=st.sampled_from(["", "boot1", "boot2"]),
     asynchronous=st.sampled_from([None, True, False]),
+    generations=st.sampled_from([None, {}, {"root": "2"}]),
+    unparted_boot_id=st.sampled_from([None, "", "boot1"]),
 )
 records = st.builds(
     Record,
@@ -62,3 +64,12 @@ def test_the_marker_is_set_kept_and_cleared() -> None:
     assert marked.marker == MARKER
     assert updated(marked, UpdateRecord(epoch=9)).marker == MARKER
     assert updated(marked, UpdateRecord(marker=None)).marker is None
+
+
+def test_what_is_known_of_generations_is_replaced_as_a_whole_and_kept_otherwise() -> None:
+    known = updated(record(), UpdateRecord(generations={"root": "2"}, unparted_boot_id="boot1"))
+    assert (known.generations, known.unparted_boot_id) == ({"root": "2"}, "boot1")
+    kept = updated(known, UpdateRecord(epoch=9))
+    assert (kept.generations, kept.unparted_boot_id) == ({"root": "2"}, "boot1")
+    gone = updated(known, UpdateRecord(generations={}, unparted_boot_id=""))
+    assert (gone.generations, gone.unparted_boot_id) == ({}, "")
