@@ -32,7 +32,7 @@ from tandem_controller.decide.model import (
     World,
 )
 from tandem_controller.decide.phases import MOVES, Phase, is_takeover
-from tandem_controller.decide.placement import preferred_host, refused_before, unusable_replica
+from tandem_controller.decide.placement import preferred_host, unusable_replica
 from tandem_controller.decide.takeover import proven_to_have_stopped, stop_unproven
 
 FAILURES = (
@@ -259,7 +259,6 @@ def _protection(case: Case, where: str) -> Refusal | None:
     refusal = (
         (None if late else unfit(other, target))
         or unusable_replica(case, target)
-        or refused_before(case, target)
         or _hardware(case.guest, (target, here))
     )
     if refusal is not None:

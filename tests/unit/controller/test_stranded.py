@@ -153,10 +153,3 @@ def test_it_goes_to_the_other_host_if_the_one_that_has_it_cannot() -> None:
     assert "Read-only file system" in decision.message
     scene.reports[B] = report(B, "Absent", refusedStart="no bridge")
     assert isinstance(scene.decide(), Keep)
-
-
-def test_nothing_is_protected_by_a_host_that_could_not_start_it() -> None:
-    scene = Scene()
-    scene.reports[B] = report(B, "Absent", refusedStart="Read-only file system")
-    (status,) = [w for w in scene.plan().statuses if w.kind == "Guest"]
-    assert status.patch["protected"] == "False"
