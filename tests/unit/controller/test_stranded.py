@@ -115,7 +115,7 @@ class TestNobodyOwnsIt:
 
     def test_not_while_both_are_there_to_find_out_by_themselves(self) -> None:
         scene = self.released()
-        scene.replicas[A] = replica(A, marker=MARKER, volumes=disk("Consistent"))
+        scene.replicas[A] = replica(A, marker=DOUBT, volumes=disk("Consistent"))
         assert doubted(scene.parsed_mirror(), scene.world()) == ""
 
     def test_not_one_whose_disk_is_known_to_have_failed(self) -> None:
