@@ -20,7 +20,7 @@ from pathlib import Path
 MODELS = Path(__file__).resolve().parent
 TOOL_TIMEOUT_S = 600
 SEARCH_TIMEOUT_S = 1800
-MEMORY_MIB = 2800  # each; two may run at once
+MEMORY_MIB = 3500  # each; two may run at once
 DEPTH_STEPS = 8_000_000
 
 
