@@ -10,6 +10,7 @@ from sim.__main__ import main
 from sim.apiserver.handler import Request
 from sim.liveness import Kind, verdict
 from sim.logs import logged_into
+from sim.orders import End, Ordered, answers, wrong
 from sim.person import orders
 from sim.player import begin
 from sim.trial import trial
@@ -69,6 +70,9 @@ FAULTS: tuple[tuple[tuple[str, ...], float, str, str], ...] = (
     ((f"api refuse {HERE} 403",), 3.0, HERE, "heartbeat not confirmed: 403"),
     ((f"api refuse {HERE} 422 writes",), 3.0, HERE, "heartbeat not confirmed: 422"),
     ((f"api refuse {HERE} 429 half",), 10.0, HERE, "heartbeat not confirmed: 429"),
+    ((f"api mute {HERE}",), 3.0, HERE, "heartbeat not confirmed"),
+    ((f"api refuse {HERE} 503 done",), 3.0, HERE, "heartbeat not confirmed: 503"),
+    (("api pause",), 3.0, HERE, "heartbeat not confirmed"),
     (("api refuse controller 500",), 3.0, "controller-1", "election: 500"),
     (("api compact",), 20.0, HERE, "interrupted: 410"),
     ((f"watch expire {HERE}",), 1.0, HERE, "interrupted: 410"),
@@ -90,6 +94,7 @@ def test_a_program_notices(
     goes_on(world, seconds)
     assert told in lines(world, where)
     act(world, "mend all")
+    assert world.api.answers
     goes_on(world, HEALS_WITHIN_S)
     assert len(world.runs_on("counter")) == 1
     assert str(world.guest("counter").status.protected) == "True"
@@ -402,7 +407,11 @@ def test_faults_that_last_are_one_result(capsys: pytest.CaptureFixture[str]) -> 
     assert one.broken_for_good
     main(["fuzz", "--lasting", "--seeds", "4..5", "--jobs", "1", "--keep-going"])
     told = capsys.readouterr().out
-    assert re.search(r"^broken for good +seeds +ran +named +told +untold +wrong$", told, re.M)
+    assert re.search(
+        r"^broken for good +seeds +ran +named +told +untold +unwanted +wrong +orders done ",
+        told,
+        re.M,
+    )
     assert all(re.search(rf"^{kind}(@| )", told, re.M) for kind in (kinds(4) | kinds(5)))
 
 
@@ -411,3 +420,75 @@ def kinds(seed: int) -> set[str]:
     steps = faults.scenario(seed, faults.Choice(lasting=True)).steps
     found = (step.act.arguments[0] for step in steps if step.act.verb == "break")
     return {what.partition("@")[0] for what in found}
+
+
+class TestOrders:
+    """What a person orders is carried out, or they are told why not."""
+
+    CARRIED_OUT = (
+        (("set counter running=false",), End.DONE),
+        (("delete counter",), End.DONE),
+        (("set counter failback=Automatic", "set counter prefers=tarongers"), End.DONE),
+        (("set burjassot maintenance=true",), End.DONE),
+        ((f"override counter {THERE}",), End.REFUSED),
+    )
+
+    @pytest.mark.parametrize(("commands", "end"), CARRIED_OUT)
+    def test_where_all_is_well(self, world: World, commands: tuple[str, ...], end: End) -> None:
+        act(world, *commands)
+        (told,) = answers(world, "counter")
+        assert told.end is End.WRONG, "nothing has happened yet"
+        goes_on(world, 60.0)
+        (told,) = answers(world, "counter")
+        assert told.end is end
+
+    @pytest.mark.parametrize("order", ["set counter running=false", "delete counter"])
+    def test_a_host_that_hears_must_stop_it(self, world: World, order: str) -> None:
+        act(world, "controller kill", order)
+        goes_on(world, 60.0)
+        assert f"{HERE} hears" in wrong(world, "counter")
+
+    def test_one_that_cannot_be_told_is_named(self, world: World) -> None:
+        act(world, f"break management@{HERE}", "set counter running=false")
+        goes_on(world, 60.0)
+        assert world.runs_on("counter") == [HERE]
+        (told,) = answers(world, "counter")
+        assert told.end is End.REFUSED
+        assert HERE in told.words
+
+    def test_a_move_that_could_be_made_must_be(self, world: World) -> None:
+        act(world, "controller kill", "set burjassot maintenance=true")
+        goes_on(world, 60.0)
+        assert f"{THERE} could take it" in wrong(world, "counter")
+
+    def test_a_move_that_cannot_be_made_is_explained(self, world: World) -> None:
+        act(world, f"break libvirt@{THERE}", "set burjassot maintenance=true")
+        goes_on(world, 60.0)
+        (told,) = answers(world, "counter")
+        assert told.end is End.REFUSED
+        assert THERE in told.words
+
+    def test_without_the_api_nobody_hears(self, world: World) -> None:
+        act(world, "set counter running=false", "break api")
+        assert [told.end for told in answers(world, "counter")] == [End.UNHEARD]
+
+    def test_what_is_to_go_is_not_moved(self, world: World) -> None:
+        act(world, "set burjassot maintenance=true", "delete counter")
+        goes_on(world, 60.0)
+        assert [told.end for told in answers(world, "counter")] == [End.DONE]
+
+    def test_who_shall_run_again_is_not_asked_to_have_stopped(self, world: World) -> None:
+        act(world, "set counter running=false")
+        goes_on(world, 20.0)
+        act(world, "set counter running=true")
+        assert answers(world, "counter") == []
+
+    def test_an_order_of_the_past_is_moot(self, world: World) -> None:
+        act(world, f"override-stale counter {THERE}", f"override counter {THERE}", "mend all")
+        goes_on(world, 1.0)
+        world.ordered["counter"] = {Ordered.OVERRIDE: None}
+        act(world, f"cut replication {THERE}")
+        goes_on(world, 20.0)
+        act(world, f"heal replication {THERE}")
+        goes_on(world, 30.0)
+        assert [told.end for told in answers(world, "counter")] == [End.MOOT]

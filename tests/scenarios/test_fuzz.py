@@ -11,6 +11,7 @@ import pytest
 
 from sim import faults, fuzz
 from sim.__main__ import main
+from sim.bursts import mending
 from sim.player import begin, play
 from sim.shrink import shrunk
 from sim.trial import trial
@@ -55,6 +56,78 @@ def test_a_world_that_is_left_goes_before_the_next_is_frozen(
     finally:
         gc.unfreeze()
     assert alive == [1, 1, 1]
+
+
+def commands(seed: int, *, lasting: bool = False) -> list[str]:
+    steps = faults.scenario(seed, faults.Choice(lasting=lasting)).steps
+    return [step.act.command for step in steps]
+
+
+def in_order(told: list[str], *parts: str) -> bool:
+    """Whether commands that begin so come after each other."""
+    rest = iter(told)
+    return all(any(command.startswith(part) for command in rest) for part in parts)
+
+
+class TestWhatIsDrawn:
+    """Faults meet often enough for what only shows where they do."""
+
+    SEEDS = range(1, 401)
+
+    @pytest.mark.parametrize(("lasting", "cut"), [(False, "cut replication"), (True, "break link")])
+    def test_the_api_stands_still_as_the_link_is_lost_and_the_owner_dies(
+        self, lasting: bool, cut: str
+    ) -> None:
+        """And goes on then, so that what the dead owner asked for is done."""
+        seeds = LINK_FOR_GOOD if lasting else self.SEEDS
+        drawn = [commands(seed, lasting=lasting) for seed in seeds]
+        stories = ("api pause", cut, "kill", "api resume"), (cut, "api pause", "kill", "api resume")
+        assert sum(any(in_order(one, *story) for story in stories) for one in drawn) >= 4
+
+    def test_what_a_burst_breaks_is_mostly_mended_before_the_end(self) -> None:
+        drawn = [commands(seed) for seed in self.SEEDS]
+        dead = [one for one in drawn if in_order(one, "kill burjassot-1")]
+        back = [one for one in dead if in_order(one, "kill burjassot-1", "start burjassot-1")]
+        assert 0.5 * len(dead) < len(back) < len(dead)
+
+    def test_a_schedule_of_one_mix_has_no_other(self) -> None:
+        steps = [s for seed in range(60) for s in faults.scenario(seed, LINKS_ONLY).steps]
+        words = {step.act.command.split()[0] for step in steps}
+        assert words == {"cut", "heal", "slow", "mend"}
+
+    def test_bursts_alone(self) -> None:
+        steps = faults.scenario(3, faults.Choice((faults.BURSTS,))).steps
+        assert len(steps) > 2
+
+
+LINK_FOR_GOOD = [seed for seed in range(2000) if faults.kind_for_good(seed) == "link"]
+LINKS_ONLY = faults.Choice(("links",))
+
+
+@pytest.mark.parametrize(
+    ("command", "mends"),
+    [
+        ("kill burjassot-1", "start burjassot-1"),
+        ("cut management burjassot-1 in", "heal management burjassot-1"),
+        ("cut replication", "heal replication"),
+        ("slow burjassot-1 4", "slow burjassot-1 0"),
+        ("slow controller 3 out", "slow controller 0 out"),
+        ("slow controller 0 out", ""),
+        ("watch lag burjassot-1 12", "watch lag burjassot-1 0"),
+        ("libvirt hold burjassot-1 start", "libvirt up burjassot-1"),
+        ("libvirt pause burjassot-1", "libvirt resume burjassot-1"),
+        ("api pause", "api resume"),
+        ("api mute controller", "api accept controller"),
+        ("api refuse burjassot-1 500 done", "api accept burjassot-1"),
+        ("files full burjassot-1 run", "files heal burjassot-1"),
+        ("files heal burjassot-1", ""),
+        ("set burjassot maintenance=true", "set burjassot maintenance=false"),
+        ("set counter running=true", ""),
+        ("api restart", ""),
+    ],
+)
+def test_what_ends_a_fault(command: str, mends: str) -> None:
+    assert mending(command) == mends
 
 
 def log_of(seed: int) -> list[str]:

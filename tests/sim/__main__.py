@@ -10,10 +10,12 @@ import signal
 import sys
 from pathlib import Path
 
-from sim.faults import KINDS, RECOVERY_S, Choice, scenario
+from sim.faults import MIXES, RECOVERY_S, Choice, scenario
 from sim.fuzz import Totals, fuzz, shortest
 from sim.liveness import Kind
+from sim.orders import End
 from sim.player import play
+from sim.referee import Counted
 from sim.trial import Outcome
 from tandem_scenario.located import BadScenario
 from tandem_scenario.scenario import read
@@ -52,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
             "--profile",
             dest="mixes",
             type=_mixes,
-            default=tuple(KINDS),
-            help=f"faults of these kinds only, with commas between: {', '.join(KINDS)}",
+            default=MIXES,
+            help=f"faults of these kinds only, with commas between: {', '.join(MIXES)}",
         )
         command.add_argument(
             "--within",
@@ -84,8 +86,8 @@ def _range(text: str) -> range:
 def _mixes(text: str) -> tuple[str, ...]:
     chosen = tuple(text.split(","))
     for one in chosen:
-        if one not in KINDS:
-            raise argparse.ArgumentTypeError(f"{one!r} is none of {', '.join(KINDS)}")
+        if one not in MIXES:
+            raise argparse.ArgumentTypeError(f"{one!r} is none of {', '.join(MIXES)}")
     return chosen
 
 
@@ -138,9 +140,10 @@ def _fuzz(options: argparse.Namespace) -> int:
 def _summary(totals: Totals) -> str:
     rate = totals.seeds / totals.wall_s if totals.wall_s else 0.0
     faults = ", ".join(f"{verb} {number}" for verb, number in sorted(totals.faults.items()))
+    counted = ", ".join(f"{kind} {totals.counted[kind]}" for kind in Counted)
     summary = (
         f"seeds {totals.seeds} ({rate:.1f}/s), simulated hours {totals.simulated_s / 3600:.1f},"
-        f" guests started {totals.starts}, takeovers {totals.takeovers},"
+        f" guests started {totals.starts}, {counted},"
         f" longest recovery {totals.slowest_s:.1f} s, failed {len(totals.failed)}\n"
         f"commands: {faults}"
     )
@@ -148,14 +151,19 @@ def _summary(totals: Totals) -> str:
 
 
 def _lasting(totals: Totals) -> list[str]:
-    """For each kind of fault that lasted: seeds, and how many guests came to which end."""
+    """For each kind of fault that lasted: seeds, and to which end guests and orders came."""
     if not totals.lasting:
         return []
-    ends = [str(kind) for kind in Kind]
-    rows = [("broken for good", "seeds", *ends)]
+    guests, orders = [str(kind) for kind in Kind], [f"orders {end}" for end in End]
+    named = ["seeds", *guests, *orders]
+    widths = [max(8, len(name) + 2) for name in named]
+    rows = [("broken for good", *named)]
     for kind, counted in sorted(totals.lasting.items()):
-        rows.append((kind, *(str(counted[name]) for name in ("seeds", *ends))))
-    return [f"{row[0]:<16}" + "".join(f"{cell:>8}" for cell in row[1:]) for row in rows]
+        rows.append((kind, *(str(counted[name]) for name in named)))
+    return [
+        f"{row[0]:<16}" + "".join(f"{c:>{w}}" for c, w in zip(row[1:], widths, strict=True))
+        for row in rows
+    ]
 
 
 if __name__ == "__main__":

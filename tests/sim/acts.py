@@ -27,6 +27,15 @@ ADDED_MINOR = 999
 """No other mirror of a scenario has it."""
 
 
+def api_pause(world: World, *, stands: bool) -> None:
+    """Its process stands still: what its kernel takes meanwhile is read once it goes on."""
+    world.log.say("scenario", f"api {'pause' if stands else 'resume'}")
+    if stands:
+        world.api.pause()
+    else:
+        world.api.resume()
+
+
 def api_restart(world: World) -> None:
     """Every connection to it ends; it is back at once."""
     world.log.say("scenario", "api restart")
@@ -308,6 +317,7 @@ def mend_all(world: World) -> None:
 def mend_all_but_broken(world: World) -> None:
     """As ``mend all``, but what was broken for good is."""
     world.mended_s = world.kernel.now_s
+    world.ordered.clear()
     for plan in world.plan.guests:
         if world.find_guest(plan.name) is not None:
             world.edit(plan.name, "running", True)
@@ -326,6 +336,8 @@ def mend_all_but_broken(world: World) -> None:
         _pair(world, plan.name).end_stalled()
     world.network.delay_s.clear()
     world.network.slow_way_s.clear()
+    if world.api.paused:
+        api_pause(world, stands=False)
     if "api" not in world.broken_for_good:
         world.api_up()
     heal(world)

@@ -10,7 +10,7 @@ its libvirtd does not. Called by ``verbs``; ``heal`` and ``remove_damaged`` by `
 
 import errno
 
-from sim.apiserver.api import Refusal
+from sim.apiserver.api import NO_ANSWER, Refusal
 from sim.apiserver.failures import expired
 from sim.files import Damage, Operation, SimFiles
 from sim.host import STATE, Host, Machine
@@ -191,7 +191,9 @@ def remove_damaged(world: World, host: Host) -> None:
 
 
 def api_refuse(world: World, program: str, code: str, what: str = "") -> None:
-    """What this program asks is refused: all of it, its writes, or half of it by chance."""
+    """What this program asks is refused: all of it, its writes, or half of it by chance; or its
+    writes are done, and refused all the same.
+    """
     world.log.say("scenario", f"api refuse {program} {code} {what}".rstrip())
     host, number = host_of(program), int(code)
     refusal = Refusal(number, host=host)
@@ -199,6 +201,15 @@ def api_refuse(world: World, program: str, code: str, what: str = "") -> None:
         refusal = Refusal(number, host=host, methods=WRITES)
     elif what == "half":
         refusal = Refusal(number, share=HALF, host=host)
+    elif what == "done":
+        refusal = Refusal(number, host=host, methods=WRITES, after=True)
+    world.api.refusals.append(refusal)
+
+
+def api_mute(world: World, program: str) -> None:
+    """What this program writes is done, and it never hears so, until ``api accept``."""
+    world.log.say("scenario", f"api mute {program}")
+    refusal = Refusal(NO_ANSWER, host=host_of(program), methods=WRITES, after=True)
     world.api.refusals.append(refusal)
 
 

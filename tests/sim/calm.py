@@ -17,6 +17,8 @@ MANAGEMENT_PLANE = frozenset(
     {
         "api down",
         "api up",
+        "api pause",
+        "api resume",
         "api restart",
         "api backup",
         "controller kill",
@@ -37,6 +39,8 @@ MANAGEMENT_PLANE = frozenset(
         "api refuse",
         "api refuse writes",
         "api refuse half",
+        "api refuse done",
+        "api mute",
         "api accept",
         "api stale",
         "api fresh",

@@ -1,15 +1,17 @@
 """Makes scenarios up: a world and a sequence of faults, all from one seed.
 
-Faults come at random moments, also many within one decision, and between any two effects of a
-host. At the end everything is mended, and then every guest must be well within RECOVERY_S. What
-comes out is an ordinary scenario, so it can be written down, shortened and played again. Called by
-``fuzz``.
+Faults come in bursts that belong together (``bursts``), and singly: at random moments, also many
+within one decision, and between any two effects of a host. At the end everything is mended, and
+then every guest must be well within RECOVERY_S. What comes out is an ordinary scenario, so it can
+be written down, shortened and played again. Called by ``fuzz``.
 """
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sim.bursts import Drawing, Timed, burst_of, cut_for_good, mending
 from tandem_api.timing import PROFILES, Profile
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Expectation, Scenario, Step, Upon
@@ -18,43 +20,16 @@ from tandem_scenario.verbs import Names, parse_act
 SITES = ("burjassot", "tarongers")
 HOSTS = tuple(f"{site}-1" for site in SITES)
 SHAPES = 60
-FAULTS_S = 45.0
+FAULTS_S = 60.0
+"""After this nothing more is begun."""
 RECOVERY_S = 120.0
 """Within this time after everything was mended, every guest runs and is protected."""
 MEND = "mend all"
 CODES = ("403", "409", "422", "429", "500", "503")
 CALLS = ("open", "look", "start", "shutdown", "destroy")
 VICTIMS = 0.5
-HITS_VICTIM = 0.7
 FEWEST_MIXES = 3
 Draw = Callable[["Drawing"], str]
-
-
-@dataclass
-class Drawing:
-    """A schedule that is being made up. ``victim``: a host, if one is picked on."""
-
-    chance: random.Random
-    names: Names
-    victim: str = ""
-
-    def host(self) -> str:
-        """Where there is a victim, most of what happens to a host happens to that one."""
-        if self.victim and self.chance.random() < HITS_VICTIM:
-            return self.victim
-        return self.chance.choice(self.names.hosts)
-
-    def guest(self) -> str:
-        return self.chance.choice(self.names.guests)
-
-    def site(self) -> str:
-        return self.chance.choice(self.names.sites)
-
-    def program(self) -> str:
-        return self.chance.choice((self.host(), self.host(), "controller"))
-
-    def pick(self, *choices: str) -> str:
-        return self.chance.choice(choices)
 
 
 def shape(number: int) -> WorldPlan:
@@ -96,7 +71,7 @@ def _heal(drawing: Drawing) -> str:
     return f"heal {drawing.pick(*LINKS)}"
 
 
-def _upon(drawing: Drawing, at_s: float) -> Step:
+def _upon(drawing: Drawing) -> Timed:
     """A fault at a point that no clock finds: between two effects of a host."""
     chance, host = drawing.chance, drawing.host()
     command = drawing.pick(
@@ -107,6 +82,8 @@ def _upon(drawing: Drawing, at_s: float) -> Step:
         f"cut management {host}",
         f"cut management {host} in",
         "api down",
+        "api pause",
+        f"api mute {host}",
         f"fail-disk {host}",
         f"kill {drawing.host()}",
         "controller kill",
@@ -117,8 +94,7 @@ def _upon(drawing: Drawing, at_s: float) -> Step:
         f"keeper kill {host}",
     )
     effect, most = chance.choice((("Any", 12), ("Any", 12), ("Swap", 2), ("UpdateRecord", 2)))
-    upon = Upon(host, effect, chance.randrange(1, most + 1))
-    return Step(at_s, parse_act(command, drawing.names), upon=upon)
+    return Timed(0.0, command, (host, effect, chance.randrange(1, most + 1)))
 
 
 KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
@@ -139,6 +115,8 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
     "control": (
         (2, lambda d: "api down"),
         (3, lambda d: "api up"),
+        (2, lambda d: "api pause"),
+        (3, lambda d: "api resume"),
         (1, lambda d: "api restart"),
         (1, lambda d: f"watch lag {d.program()} {d.pick('0.5', '3', '12')}"),
         (1, lambda d: f"watch lag {d.program()} 0"),
@@ -192,6 +170,8 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (2, lambda d: f"api refuse {d.program()} {d.pick(*CODES)}"),
         (1, lambda d: f"api refuse {d.program()} {d.pick(*CODES)} writes"),
         (1, lambda d: f"api refuse {d.program()} {d.pick(*CODES)} half"),
+        (1, lambda d: f"api refuse {d.program()} {d.pick('500', '503')} done"),
+        (1, lambda d: f"api mute {d.program()}"),
         (3, lambda d: f"api accept {d.program()}"),
         (1, lambda d: "api stale"),
         (1, lambda d: "api fresh"),
@@ -244,14 +224,24 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (1, lambda d: f"newer-protocol {d.guest()}"),
     ),
 }
-"""Mix → (weight, what to do). ``--profile`` chooses mixes; all of them together is the default."""
+"""Mix → (weight, what to do)."""
+BURSTS = "bursts"
+MIXES = (*KINDS, BURSTS)
+"""``--profile`` chooses among them; all of them together is the default."""
 
 OBJECTS = {"delete", "recreate"}
 HOLDING = {"api restore", "recreate", "newer-protocol"}
 """After these a host may have to leave a mirror alone until a person has looked."""
 
-UPON = 0.08
-"""How many of the faults come between two effects."""
+UPON = 0.15
+"""How many of the single faults come between two effects."""
+MENDED = 0.6
+"""How many of the single faults do not last until all is mended."""
+SINGLE = (0, 0, 1, 2, 3, 5, 8)
+IN_BURSTS = (0, 1, 2, 2, 3, 4)
+"""How many faults a schedule has, and how many bursts beside."""
+OVERLAP = 0.3
+"""How many bursts have begun when what follows them begins, and are not over."""
 
 GAPS_S = (0.0, 0.02, 0.1, 0.3, 1.0, 2.5, 5.0, 9.0)
 PACES = (1.0, 0.3, 0.1)
@@ -264,7 +254,7 @@ class Choice:
     some are not mended.
     """
 
-    mixes: tuple[str, ...] = tuple(KINDS)
+    mixes: tuple[str, ...] = MIXES
     within_s: float = RECOVERY_S
     lasting: bool = False
 
@@ -272,17 +262,69 @@ class Choice:
 EVERYTHING = Choice()
 
 
-def drawing_of(chance: random.Random, names: Names) -> Drawing:
+def drawing_of(chance: random.Random, plan: WorldPlan) -> Drawing:
     """What happens to one host together finds more than what happens to both apart."""
-    victim = chance.choice(names.hosts) if chance.random() < VICTIMS else ""
-    return Drawing(chance, names, victim)
+    names = _names(plan)
+    home = plan.guests[0].prefers
+    owner = f"{home}-1" if home else ""
+    victim = chance.choice((*names.hosts, owner)) if chance.random() < VICTIMS else ""
+    return Drawing(chance, names, victim, owner)
 
 
 def table_of(chance: random.Random, mixes: Sequence[str]) -> list[tuple[int, Draw]]:
     """What one schedule draws from: some of the mixes, so that each comes often where it comes."""
-    fewest = min(FEWEST_MIXES, len(mixes))
-    chosen = chance.sample(mixes, chance.randint(fewest, len(mixes)))
-    return [entry for mix in mixes if mix in chosen for entry in KINDS[mix]]
+    single = [mix for mix in mixes if mix != BURSTS]
+    fewest = min(FEWEST_MIXES, len(single))
+    chosen = chance.sample(single, chance.randint(fewest, len(single)))
+    return [entry for mix in single if mix in chosen for entry in KINDS[mix]]
+
+
+def schedule(drawing: Drawing, mixes: Sequence[str], cut: str = "") -> list[Timed]:
+    """Bursts and single faults, in no order; ``cut``: how the link is lost in one burst more."""
+    chance, table = drawing.chance, table_of(drawing.chance, mixes)
+    drawn = [burst_of(drawing) for _ in range(chance.choice(IN_BURSTS)) if BURSTS in mixes]
+    if cut:
+        drawn.append(cut_for_good(drawing, cut))
+    draws, weights = [draw for _, draw in table], [weight for weight, _ in table]
+    singles = max(chance.choice(SINGLE), 0 if drawn else 1) if table else 0
+    for _ in range(singles):
+        if "machines" in mixes and chance.random() < UPON:
+            drawn.append([_upon(drawing)])
+            continue
+        command = chance.choices(draws, weights)[0](drawing).strip()
+        drawn.append([Timed(0.0, command)])
+        if (mends := mending(command)) and chance.random() < MENDED:
+            drawn[-1].append(Timed(drawing.lasts_s(), mends))
+    chance.shuffle(drawn)
+    return _one_after_another(chance, drawn)
+
+
+def _one_after_another(chance: random.Random, drawn: list[list[Timed]]) -> list[Timed]:
+    at_s, timed, pace = 0.0, list[Timed](), chance.choice(PACES)
+    for group in drawn:
+        at_s += pace * chance.choice(GAPS_S) * chance.uniform(0.5, 1.5)
+        if at_s > FAULTS_S:
+            break
+        timed += [replace(one, after_s=round(at_s + one.after_s, 2)) for one in group]
+        if len(group) > 1 and chance.random() >= OVERLAP:
+            at_s += chance.uniform(0.5, 1.0) * max(one.after_s for one in group)
+    return timed
+
+
+def _steps(timed: list[Timed], names: Names, end_s: float) -> list[Step]:
+    """In their order; what would be done later than the end is not."""
+    ordered = sorted((one for one in timed if one.after_s <= end_s), key=lambda one: one.after_s)
+    return [
+        Step(one.after_s, parse_act(one.command, names), upon=Upon(*one.upon) if one.upon else None)
+        for one in ordered
+    ]
+
+
+def _end_of(chance: random.Random, timed: list[Timed]) -> float:
+    """When all is mended: mostly not before the last of the faults, and soon."""
+    last_s = max((one.after_s for one in timed), default=0.0)
+    end_s = last_s * chance.choice((0.7, 1.0, 1.0)) + chance.choice((0.0, 3.0, 15.0))
+    return round(end_s * chance.uniform(0.9, 1.0), 2)
 
 
 def scenario(seed: int, choice: Choice = EVERYTHING) -> Scenario:
@@ -290,26 +332,20 @@ def scenario(seed: int, choice: Choice = EVERYTHING) -> Scenario:
     return _lasting(seed, choice) if choice.lasting else _healing(seed, choice)
 
 
+def _names(plan: WorldPlan) -> Names:
+    return Names(
+        hosts=HOSTS, sites=SITES, guests=tuple(guest.name for guest in plan.guests), links=LINKS
+    )
+
+
 def _healing(seed: int, choice: Choice) -> Scenario:
     """At the end everything is mended."""
     chance = random.Random(f"faults {seed}")
     plan = shape(seed % SHAPES)
-    names = Names(
-        hosts=HOSTS, sites=SITES, guests=tuple(guest.name for guest in plan.guests), links=LINKS
-    )
-    drawing, table = drawing_of(chance, names), table_of(chance, choice.mixes)
-    weights = [weight for weight, _ in table]
-    at_s, steps, pace = 0.0, list[Step](), chance.choice(PACES)
-    for _ in range(chance.randrange(1, 13)):
-        at_s = round(at_s + pace * chance.choice(GAPS_S) * chance.uniform(0.5, 1.5), 2)
-        if at_s > FAULTS_S:
-            break
-        if "machines" in choice.mixes and chance.random() < UPON:
-            steps.append(_upon(drawing, at_s))
-            continue
-        draw = chance.choices([draw for _, draw in table], weights)[0]
-        steps.append(Step(at_s, parse_act(draw(drawing).strip(), names)))
-    mended_s = round(at_s + chance.choice((0.0, 3.0, 15.0)) * chance.uniform(0.3, 1.2), 2)
+    names = _names(plan)
+    timed = schedule(drawing_of(chance, plan), choice.mixes)
+    mended_s = _end_of(chance, timed)
+    steps = _steps(timed, names, mended_s)
     steps += _made_again(steps, names, mended_s)
     steps.append(Step(mended_s, parse_act(MEND, names)))
     return Scenario(
@@ -341,8 +377,15 @@ def _expected(steps: list[Step], guest: str) -> Expectation:
 LASTING = ("disk", "libvirt", "start", "watchdog", "power", "files", "management", "link", "api")
 """What may be broken for good: each seed has the next kind, and perhaps another."""
 ANOTHER = 0.3
+BEFORE = 0.8
+"""How often there are other faults, too, which heal."""
+CUT_IN_A_BURST = 0.75
+"""How often a link that is lost for good is lost in the middle of a burst."""
 CLEAR = ("restores", "objects", "versions")
 """Mixes without which the true state says who may run a guest."""
+ORDERED = 0.5
+"""How often a person orders something at the end."""
+ORDERED_S = (0.3, 5.0, 30.0)
 GRACE_S = 60.0
 SHUTDOWN_S = 20.0
 
@@ -353,23 +396,26 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     """
     chance = random.Random(f"lasting faults {seed}")
     plan = shape(seed % SHAPES)
-    names = Names(
-        hosts=HOSTS, sites=SITES, guests=tuple(guest.name for guest in plan.guests), links=LINKS
-    )
-    drawing = drawing_of(chance, names)
-    commands = [draw(drawing).strip() for draw in _drawn(chance, choice)]
-    for kind in _kinds_for_good(chance, seed):
+    names = _names(plan)
+    drawing, timed = drawing_of(chance, plan), list[Timed]()
+    kinds = _kinds_for_good(chance, seed)
+    mixes = [mix for mix in choice.mixes if mix not in CLEAR]
+    if chance.random() < BEFORE:
+        cut = "break link" if "link" in kinds and chance.random() < CUT_IN_A_BURST else ""
+        timed = schedule(drawing, mixes, cut)
+    last_s = max((one.after_s for one in timed), default=0.0)
+    for kind in kinds:
         what = kind if kind in ("link", "api") else f"{kind}@{drawing.host()}"
-        commands.insert(chance.randrange(len(commands) + 1), f"break {what}")
-    at_s, steps, pace = 0.0, list[Step](), chance.choice(PACES)
-    for command in commands:
-        at_s = round(at_s + pace * chance.choice(GAPS_S) * chance.uniform(0.5, 1.5), 2)
-        steps.append(Step(at_s, parse_act(command, names)))
-    mended_s = round(at_s + chance.choice((0.0, 3.0, 15.0)) * chance.uniform(0.3, 1.2), 2)
+        if what != "link" or all(one.command != "break link" for one in timed):
+            timed.append(Timed(round(chance.uniform(0.0, last_s), 2), f"break {what}"))
+    mended_s = max([_end_of(chance, timed), *(one.after_s for one in timed if _breaks(one))])
+    steps = _steps(timed, names, mended_s)
     steps.append(Step(mended_s, parse_act(f"{MEND} but broken", names)))
+    orders = _orders(drawing, mended_s)
+    steps += _steps(orders, names, math.inf)
     timing = PROFILES[Profile(plan.profile)]
     within_s = timing.lost_after_s + timing.link_wait_s + SHUTDOWN_S + GRACE_S
-    judged_s = round(mended_s + within_s, 2)
+    judged_s = round(max([mended_s, *(one.after_s for one in orders)]) + within_s, 2)
     steps += [Step(judged_s, parse_act(f"obey {guest}", names)) for guest in names.guests]
     return Scenario(
         title=f"Faults that last, seed {seed}",
@@ -386,13 +432,31 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     )
 
 
-def _drawn(chance: random.Random, choice: Choice) -> list[Draw]:
-    table = table_of(chance, [mix for mix in choice.mixes if mix not in CLEAR])
-    weights = [weight for weight, _ in table]
-    number = chance.choice((0, 0, 1, 2, 4, 6))
-    return [draw for _, draw in chance.choices(table, weights, k=number)]
+def _orders(drawing: Drawing, mended_s: float) -> list[Timed]:
+    """What people want when all that heals has healed, or while it does."""
+    chance, guest, site = drawing.chance, drawing.guest(), drawing.site()
+    if chance.random() >= ORDERED:
+        return []
+    orders = (
+        (f"set {guest} running=false",),
+        (f"delete {guest}",),
+        (f"set {guest} failback=Automatic", f"set {guest} prefers={site}"),
+        (f"set {site} maintenance=true",),
+        (f"override {guest} {drawing.host()}",),
+    )
+    at_s = round(mended_s + chance.choice(ORDERED_S) * chance.uniform(0.5, 1.5), 2)
+    return [Timed(at_s, command) for command in chance.choice(orders)]
+
+
+def _breaks(one: Timed) -> bool:
+    return one.command.startswith("break ")
+
+
+def kind_for_good(seed: int) -> str:
+    """What this seed breaks for good in any case."""
+    return LASTING[(seed + seed // SHAPES) % len(LASTING)]
 
 
 def _kinds_for_good(chance: random.Random, seed: int) -> list[str]:
-    first = LASTING[(seed + seed // SHAPES) % len(LASTING)]
+    first = kind_for_good(seed)
     return [first, chance.choice(LASTING)] if chance.random() < ANOTHER else [first]

@@ -37,8 +37,8 @@ class Totals:
     seeds: int = 0
     failed: list[Outcome] = field(default_factory=list)
     simulated_s: float = 0.0
-    takeovers: int = 0
     starts: int = 0
+    counted: Counter[str] = field(default_factory=Counter)
     slowest_s: float = 0.0
     wall_s: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
@@ -48,12 +48,13 @@ class Totals:
     def add(self, outcome: Outcome) -> None:
         self.seeds += 1
         self.simulated_s += outcome.simulated_s
-        self.takeovers += outcome.takeovers
+        self.counted += outcome.counted
         self.starts += outcome.starts
         self.faults += outcome.faults
         for kind in {of_host(what)[0] for what in outcome.broken_for_good}:
             counted = self.lasting.setdefault(kind, Counter())
             counted.update(["seeds", *map(str, outcome.verdicts)])
+            counted.update(f"orders {end}" for end in outcome.ends)
         if outcome.problems:
             self.failed.append(outcome)
         else:

@@ -82,6 +82,7 @@ class Machine:
         kernel, chance = self.kernel, self.kernel.random
         self._true_s, self._boottime_s = self.booted_at_s, 1.0
         self.clock, self.libvirt = Clock(self), _libvirtd(self)
+        self.libvirt.on_refusal = self.host.on_refusal
         self.run_files = SimFiles(chance, tmpfs=True)
         self.hardware = Hardware(kernel, self.group, self.boottime_s, self.reset, chance)
         self.hardware.present = self.host.has_watchdog
@@ -167,6 +168,8 @@ class Host:
     on_reset: Callable[["Host"], None] = lambda host: None
     on_boot: Callable[["Host"], None] = lambda host: None
     on_change: Callable[["Host", Replica], None] = lambda host, replica: None
+    on_off: Callable[["Host"], None] = lambda host: None
+    on_refusal: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.files = SimFiles(self.kernel.random)
@@ -230,6 +233,7 @@ class Host:
         machine = self.machine
         if machine is None:
             return
+        self.on_off(self)
         for run in machine.libvirt.runs.values():
             run.end(why)
         machine.group.stop()

@@ -52,12 +52,14 @@ class SimulatedLibvirtd:
     fails; ``start_takes_s``: so much longer than usual. ``cannot_kill``: no guest can be killed.
     ``answers_late_s``: by call, how much longer an answer is on its way.
     ``loses_sight_of``: domains that a restarted libvirtd does not find again. ``loses_events``: how
-    likely an event is to be lost. ``make_guest``: name, XML, and what it
-    tells when it has begun or ended → what its QEMU will execute.
+    likely an event is to be lost. ``on_refusal``: told of each start that was refused.
+    ``make_guest``: name, XML, and what it tells when it has begun or ended → what its QEMU will
+    execute.
     """
 
     def __init__(self, after: After, chance: random.Random, make_guest: MakeGuest) -> None:
         self.refuses_to_start = False
+        self.on_refusal: Callable[[], None] = lambda: None
         self.start_s, self.event_s, self.notices_s = START_S, EVENT_S, NOTICES_S
         self.start_takes_s = 0.0
         self.loses_events = 0.0
@@ -268,6 +270,7 @@ class SimulatedLibvirtd:
                     raise CommandFailed(REFUSED)
                 process = self.processes.launch(name, uuid, guest, max(1, cards))
             except CommandFailed as error:
+                self.on_refusal()
                 request.fail(str(error))
                 return
             active = Active(domain, metadata, process, libvirt.VIR_DOMAIN_PAUSED)

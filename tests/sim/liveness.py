@@ -35,6 +35,8 @@ class Kind(StrEnum):
     """No host could run it, and the status says that it does not run."""
     UNTOLD = "untold"
     """No host could run it, and nothing can be told without the API."""
+    UNWANTED = "unwanted"
+    """A person has ordered that it shall not run (``orders``)."""
     WRONG = "wrong"
 
 
@@ -50,10 +52,21 @@ class Verdict:
 
 def verdict(world: World, name: str) -> Verdict:
     """``name``: the guest's, as a scenario has it."""
-    guest = str(world.key(name))
-    if runs(world, guest):
+    if not wanted(world, name):
+        return Verdict(Kind.UNWANTED)
+    if runs(world, str(world.key(name))):
         return Verdict(Kind.RAN)
-    judge = _Judge(world, guest)
+    return _idle(world, name, _Judge(world, str(world.key(name))))
+
+
+def wanted(world: World, name: str) -> bool:
+    """Whether people want it to run."""
+    found = world.find_guest(name)
+    return found is not None and not found.metadata.deletion_timestamp and found.spec.running
+
+
+def _idle(world: World, name: str, judge: "_Judge") -> Verdict:
+    """Of one that does not run."""
     status = world.guest(name).status
     told = f"{status.phase} {status.reason}: {status.message}"
     must = [host for host in world.hosts if judge.must(host)]
@@ -64,7 +77,8 @@ def verdict(world: World, name: str) -> Verdict:
     done = world.obeyed.get(name, [])
     if any(order in done for order in person.orders(world, name)):
         return Verdict(Kind.WRONG, f"{name} was obeyed ({', '.join(done)}) and is {told}")
-    if str(status.phase) not in SAYS_NOTHING and "spec." in status.message:
+    asked = "spec." in status.message or person.orders(world, name)
+    if str(status.phase) not in SAYS_NOTHING and asked:
         return Verdict(Kind.NAMED, told)
     may = [host for host in world.hosts if judge.has_all(host) and judge.works(host)]
     if may:

@@ -17,7 +17,7 @@ OFF = re.compile(r"If it is powered off, say so: set spec\.confirmedDown to (\S+
 UNARMED = re.compile(
     r"(\S+) requires a watchdog and has none armed; set spec\.watchdog to Optional"
 )
-
+POWER = re.compile(r", or power (\S+) off")
 SLOW = re.compile(r"on the Site of (\S+) set profile: Custom and heartbeat:(\{[^}]*\})")
 
 
@@ -31,6 +31,8 @@ def obey(world: World, guest: str) -> None:
             _override(world, guest, *words)
         elif what == "confirmedDown":
             _edit_host(world, words[1], "confirmedDown", words[0])
+        elif what == "power":
+            world.kill(*words)
         elif what == "heartbeat":
             _edit_site(world, *words)
         else:
@@ -47,8 +49,15 @@ def orders(world: World, guest: str) -> list[str]:
         for boot, host in OFF.findall(message)
         if host in world.hosts and world.hosts[host].machine is None
     ]
+    asked += [f"power {host}" for host in POWER.findall(message) if _idle(world, host)]
     asked += [f"heartbeat {host} {numbers}" for host, numbers in SLOW.findall(message)]
     return asked + [f"watchdog {host}" for host in UNARMED.findall(message)]
+
+
+def _idle(world: World, host: str) -> bool:
+    """Whether it is on, and no guest runs there."""
+    machine = world.hosts[host].machine
+    return machine is not None and not machine.libvirt.runs
 
 
 def _override(world: World, guest: str, host: str, epoch: str) -> None:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from sim import orders
 from sim.events import Line
 from sim.liveness import verdict
 from sim.logs import logged_into
@@ -140,7 +141,7 @@ class Seen:
         return str(found.status.protected) if found is not None else ""
 
     def idle(self, guest: str) -> str:
-        return verdict(self._world, guest).wrong
+        return verdict(self._world, guest).wrong or orders.wrong(self._world, guest)
 
     def starts(self, guest: str) -> list[float]:
         return sorted(at - self._origin_s for at, _, _ in self._history(guest).runs)

@@ -14,27 +14,44 @@ promises 1 and 2 for the mirrors whose authority went back. Called by guests and
 ``problems`` is read by whoever runs a scenario.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from sim.calm import Calm
 from sim.custody import Custody, overridden
 from sim.events import Log
 from sim.guest import Run
 from sim.hold import Hold
+from sim.host import Host
 from sim.kernel import Kernel
 from sim.truth import Truth
 from tandem_actuator.core.model import Disk
 from tandem_api.authority import Authority
 from tandem_api.mirror import Mirror
+from tandem_api.reasons import Reason
 
 CALM_AFTER_S = 3.0
 """Beyond the residue: what an earlier fault began has come to its end by then."""
 
 
+class Counted(StrEnum):
+    """What says how hard a seed is on those who are judged."""
+
+    TAKEOVERS = "takeovers"
+    MOVES = "moves"
+    """A mirror that its owner had released was claimed by the other host."""
+    RESETS = "resets"
+    REFUSED = "refused starts"
+    LATE = "late grants"
+    """Leave to write alone, to an instance that died before its DRBD heard of it."""
+
+
 @dataclass
 class History:
-    """What one guest went through."""
+    """What one guest went through. ``owner``: of its mirror, the last that it had."""
+
+    owner: str = ""
 
     runs: list[tuple[float, str, Run]] = field(default_factory=list)
     ends: list[tuple[float, str, str]] = field(default_factory=list)
@@ -57,7 +74,7 @@ class Referee:
         self.histories: dict[str, History] = defaultdict(History)
         self.problems: list[str] = []
         self.mirrors: dict[str, str] = {}
-        self.takeovers = self.calm_runs = 0
+        self.counted: Counter[str] = Counter()
 
     def see(self, truth: Truth) -> None:
         """Where the true state of everything is to be seen."""
@@ -73,6 +90,9 @@ class Referee:
         """There is this guest, on this mirror."""
         self.mirrors[mirror.drbd_name] = guest
         self.truth.guests[guest] = mirror.key
+
+    def count(self, what: Counted) -> None:
+        self.counted[what] += 1
 
     def _broken(self, what: str) -> None:
         problem = f"at {self.kernel.now_s - self.log.origin_s:.2f} s: {what}"
@@ -204,9 +224,9 @@ class Referee:
         self.log.say(
             "api", f"{mirror.key}: epoch {after.epoch} {after.mode} owner {owner} ({after.reason})"
         )
-        if before is not None and before.owner and after.owner not in ("", before.owner):
-            self.takeovers += 1
         guest = self.mirrors[mirror.drbd_name]
+        if before is not None and after.owner:
+            self._count_change(self.histories[guest], before, after)
         self.hold.changed(guest, mirror, before)
         alive = self.histories[guest].alive
         self.custody.changed(guest, mirror, before, () if self._void(guest) else alive)
@@ -214,6 +234,27 @@ class Referee:
             self._write_off(guest)
             # One of them may wake up, and write alone until it notices: that is given up as well.
             self.histories[guest].overridden.extend(alive)
+
+    def _count_change(self, history: History, before: Authority, after: Authority) -> None:
+        if before.owner and after.owner != before.owner:
+            self.count(Counted.TAKEOVERS)
+        elif not before.owner and history.owner not in ("", after.owner):
+            self.count(Counted.MOVES)
+        history.owner = after.owner
+        machine = self.truth.hosts[after.owner].machine
+        here = machine is not None and machine.boot_id in after.owner_instance
+        if after.reason is Reason.LINK_LOST and not here:
+            self.count(Counted.LATE)
+
+    def powers_off(self, host: Host) -> None:
+        """Its machine is about to end."""
+        for guest in self.histories:
+            authority, replica = self.truth.authority(guest), self.truth.replica(host, guest)
+            if authority is None or replica is None or not replica.suspended:
+                continue
+            mine = host.machine is not None and host.machine.boot_id in authority.owner_instance
+            if mine and authority.reason is Reason.LINK_LOST:
+                self.count(Counted.LATE)
 
     def _write_off(self, guest: str) -> None:
         """A person has given up what only the other side has."""

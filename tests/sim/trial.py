@@ -8,7 +8,8 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from sim.liveness import Kind, Verdict, runs, verdict
+from sim import orders
+from sim.liveness import Kind, Verdict, runs, verdict, wanted
 from sim.logs import logged_into
 from sim.player import Seen, begin, unheard
 from sim.verbs import take
@@ -34,12 +35,14 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     simulated_s: float = 0.0
-    takeovers: int = 0
     starts: int = 0
+    counted: Counter[str] = field(default_factory=Counter)
     recovered_s: float = 0.0
     broken_for_good: tuple[str, ...] = ()
     verdicts: list[Kind] = field(default_factory=list)
     """What became of each guest where something stayed broken."""
+    ends: list[orders.End] = field(default_factory=list)
+    """And of each order."""
 
 
 def trial(scenario: Scenario, world: World | None = None) -> Outcome:
@@ -71,7 +74,7 @@ def _tried(scenario: Scenario, world: World) -> Outcome:
         )
     outcome.problems = world.referee.problems + outcome.problems + unheard(world)
     outcome.simulated_s = world.kernel.now_s - began_s
-    outcome.takeovers = world.referee.takeovers
+    outcome.counted = world.referee.counted
     outcome.starts = sum(len(history.runs) for history in world.referee.histories.values())
     return outcome
 
@@ -110,36 +113,49 @@ def _recovery(world: World, scenario: Scenario, outcome: Outcome) -> None:
 def _lasting(world: World, scenario: Scenario, outcome: Outcome) -> None:
     """What stays broken is judged twice: before, and after a person has done what they are told."""
     guests = list(dict.fromkeys(one.guest for one in scenario.expectations))
-    orders = [step for step in scenario.steps if step.act.verb == OBEY]
+    obeying = [step for step in scenario.steps if step.act.verb == OBEY]
     mended_s = max(step.at_s for step in scenario.steps if step.act.verb != OBEY)
-    judged_s = [step.at_s for step in orders[:1]]
+    judged_s = [step.at_s for step in obeying[:1]]
     outcome.broken_for_good = tuple(world.broken_for_good)
     began_s = mended_s
     for until_s in (*judged_s, scenario.lasts_s):
         outcome.recovered_s = _until_all_run(world, guests, began_s, until_s) - mended_s
         found = [verdict(world, guest) for guest in guests]
+        said = [answer for guest in guests for answer in orders.answers(world, guest)]
         outcome.verdicts = outcome.verdicts or [one.kind for one in found]
-        outcome.problems += [one.wrong for one in found if one.wrong]
-        if outcome.problems or world.referee.problems or not _named(found):
+        outcome.ends = outcome.ends or [answer.end for answer in said]
+        wrong = [one.wrong for one in found] + [one.wrong for one in said]
+        outcome.problems += [one for one in wrong if one]
+        if outcome.problems or world.referee.problems or not _named(found, said):
             return
-        for step in orders:
+        for step in obeying:
             take(world, step)
         began_s = until_s
 
 
-def _named(found: list[Verdict]) -> bool:
-    return any(one.kind is Kind.NAMED for one in found)
+def _named(found: list[Verdict], said: list[orders.Answer]) -> bool:
+    """Whether something is asked of a person."""
+    refused = (one for one in said if one.end is orders.End.REFUSED)
+    asked = any("spec." in one.words for one in refused)
+    return asked or any(one.kind is Kind.NAMED for one in found)
 
 
 def _until_all_run(world: World, guests: list[str], began_s: float, until_s: float) -> float:
-    """Goes on until every guest has run for a while, or the time is over. → since when they run."""
+    """Goes on until all was for a while as people want it, or the time is over. → since when."""
     at_s = run_since_s = began_s
     while not world.referee.problems and at_s < until_s and at_s - run_since_s < RUN_FOR_S:
         at_s = min(until_s, at_s + LOOK_S)
         world.run(at_s)
-        if not all(runs(world, str(world.key(guest))) for guest in guests):
+        if not all(_as_wanted(world, guest) for guest in guests):
             run_since_s = at_s
     return run_since_s
+
+
+def _as_wanted(world: World, name: str) -> bool:
+    if wanted(world, name) and not runs(world, str(world.key(name))):
+        return False
+    done = (orders.End.DONE, orders.End.MOOT)
+    return all(answer.end in done for answer in orders.answers(world, name))
 
 
 def _is_held(seen: Seen, expectation: Expectation) -> bool:

@@ -6,7 +6,7 @@ refuses a file that wants it. Called by ``player`` and ``fuzz``.
 
 from collections.abc import Callable, Mapping
 
-from sim import acts, ailing, lasting, person
+from sim import acts, ailing, lasting, orders, person
 from sim.pair import CopyEnds
 from sim.world import World
 from tandem_scenario.scenario import Step
@@ -34,12 +34,16 @@ DOING: Mapping[str, Callable[..., None]] = {
     "watch double": ailing.watch_double,
     "api down": World.api_down,
     "api up": World.api_up,
+    "api pause": lambda world: acts.api_pause(world, stands=True),
+    "api resume": lambda world: acts.api_pause(world, stands=False),
     "api restart": acts.api_restart,
     "api backup": acts.api_backup,
     "api restore": acts.api_restore,
     "api refuse": ailing.api_refuse,
     "api refuse writes": lambda world, who, code: ailing.api_refuse(world, who, code, "writes"),
     "api refuse half": lambda world, who, code: ailing.api_refuse(world, who, code, "half"),
+    "api refuse done": lambda world, who, code: ailing.api_refuse(world, who, code, "done"),
+    "api mute": ailing.api_mute,
     "api accept": ailing.api_accept,
     "api stale": lambda world: ailing.api_stale(world, stands=True),
     "api fresh": lambda world: ailing.api_stale(world, stands=False),
@@ -126,4 +130,5 @@ def take(world: World, step: Step) -> None:
 def do(world: World, act: Act) -> None:
     """Raises: KeyError: there is no such verb here; ``require_verbs`` has told so before."""
     world.referee.done(act.verb, act.arguments)
+    orders.note(world, act)
     DOING[act.verb](world, *act.arguments)

@@ -20,7 +20,7 @@ from sim.host import Host, Machine
 from sim.kernel import Command, Group, Kernel, Sleep
 from sim.network import Network
 from sim.pair import Pair
-from sim.referee import Referee
+from sim.referee import Counted, Referee
 from sim.truth import Truth
 from tandem_actuator.ports import PortError
 from tandem_api.guest import Guest
@@ -95,6 +95,7 @@ class World:
         self.newer: set[str] = set()
         self.broken_for_good: dict[str, None] = {}
         self.obeyed: dict[str, list[str]] = {}
+        self.ordered: dict[str, dict[str, None]] = {}
         self.controller_late_s = self.kopf_lag_s = 0.0
         self.names = Names(
             hosts=tuple(host.name for host in self.plan.hosts),
@@ -109,7 +110,8 @@ class World:
         host = Host(plan.name, plan.site, self.kernel, self.log, self.referee, rate=plan.clock_rate)
         host.has_watchdog = host.watchdog_configured = plan.watchdog != "None"
         host.on_boot, host.on_reset = self._booted, self._was_reset
-        host.on_change = self._drbd_changed
+        host.on_change, host.on_off = self._drbd_changed, self.referee.powers_off
+        host.on_refusal = partial(self.referee.count, Counted.REFUSED)
         return host
 
     # -- objects
@@ -284,6 +286,7 @@ class World:
         self.crashes.setdefault(host, Crash()).happened(moment)
 
     def _was_reset(self, host: Host) -> None:
+        self.referee.count(Counted.RESETS)
         if self.plan.reset_boots_again:
             delay_s = self.kernel.between(*BOOT_S)
             self.kernel.after(delay_s, self.outside, lambda: self._boot_if_off(host))

@@ -29,6 +29,10 @@ LATENCY_S = (0.002, 0.02)
 KEPT_BY_THE_NETWORK = 0.5
 """How likely a write into a dead link is carried out after it was healed."""
 KEPT_FOR_S = (0.05, 3.0)
+READ_LATE = 0.8
+"""How likely a server that goes on carries out what it finds on a connection: it may see first that
+its client has given up."""
+READS_IN_S = (0.001, 0.05)
 SENT_AGAIN_S = 0.2
 """A request that is longer on its way than this needs its sender's kernel, to be sent again."""
 BOOKMARKS = 0.1
@@ -114,11 +118,11 @@ class Wire:
 
     @property
     def free(self) -> bool:
-        return self.api.reachable(self.host)
+        return self.api.up and self.api.joined(self.host)
 
     @property
     def hears(self) -> bool:
-        return self.api.up and self.wired
+        return self.api.answers and self.wired
 
     @property
     def wired(self) -> bool:
@@ -164,6 +168,9 @@ class Api:
     up: bool = True
     refuses_when_down: bool = False
     life: int = 0
+    paused: bool = False
+    """Its process stands still: its kernel takes requests, which are read once it goes on."""
+    unread: list[_Sent] = field(default_factory=list)
     kept: list[_Sent] = field(default_factory=list)
     streams: list[tuple[str, Stream]] = field(default_factory=list)
     watch_lag_s: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -192,12 +199,22 @@ class Api:
         self.wires = [wire for wire in self.wires if wire.alive] + [made]
         return made
 
-    def reachable(self, host: str) -> bool:
-        return self.up and (not host or self.network.up(MANAGEMENT, host))
+    @property
+    def answers(self) -> bool:
+        return self.up and not self.paused
 
-    def takes(self, host: str) -> bool:
-        """Whether a request gets to the server, if not its answer back."""
-        return self.up and self.network.passes(MANAGEMENT, sender=host)
+    def reachable(self, host: str) -> bool:
+        """Whether it answers this host."""
+        return self.answers and self.joined(host)
+
+    def joined(self, host: str) -> bool:
+        """Whether frames pass both ways."""
+        return not host or self.network.up(MANAGEMENT, host)
+
+    def takes(self, wire: Wire) -> bool:
+        """Whether a request gets to the server, if perhaps not its answer back."""
+        sent = wire.joined and self.network.passes(MANAGEMENT, sender=wire.host)
+        return self.up and (sent or self.joined(wire.host))
 
     # -- what happens to it
 
@@ -208,9 +225,31 @@ class Api:
             self.break_all()
         self.stir()
 
+    def pause(self) -> None:
+        self.paused = True
+        self.stir()
+
+    def resume(self) -> None:
+        """It reads what its kernel has taken meanwhile, also of those who live no more."""
+        unread, self.paused, self.unread = self.unread, False, []
+        delay_s, (low_s, high_s) = 0.0, READS_IN_S
+        for sent in unread:
+            delay_s += low_s + (high_s - low_s) * self.chance.random()
+            if self.chance.random() < READ_LATE:
+                self.after(delay_s, partial(self._read, sent))
+        self.stir()
+
+    def _read(self, sent: _Sent) -> None:
+        """Of connections that have ended since it finds nothing."""
+        if self.paused:
+            self.unread.append(sent)
+        elif self.up and sent.life == self.life:
+            self._carry_out(sent)
+
     def break_all(self) -> None:
         """Every connection ends, as when its process is started anew."""
         self.life += 1
+        self.paused, self.unread = False, []
         for _, stream in list(self.streams):
             stream.close()
 
@@ -260,8 +299,8 @@ class Api:
             return
         if sent.life != self.life or self.refuses_when_down:
             self._answer(sent, NO_CONNECTION, "the connection was reset")
-        elif self.reachable(wire.host) or (wire.joined and self.takes(wire.host)):
-            self._carry_out(sent)
+        elif self.takes(wire):
+            self._read(sent)
         elif sent.request.writes and self.chance.random() < KEPT_BY_THE_NETWORK:
             self.kept.append(sent)
 
@@ -297,7 +336,8 @@ class Api:
 
     def _answer(self, sent: _Sent, code: int, body: Any) -> None:
         wire = sent.wire
-        if not wire.program() or not (wire.hears or self.refuses_when_down):
+        heard = self.up and wire.wired
+        if not wire.program() or not (heard or self.refuses_when_down):
             return
         if sent.life != self.life:
             code, body = NO_CONNECTION, "the connection was reset"

@@ -422,3 +422,55 @@ def test_one_seed_gives_one_result() -> None:
         return told
 
     assert played() == played()
+
+
+class TestAServerThatStandsStill:
+    def test_what_its_kernel_has_taken_is_done_as_it_goes_on(self, bench: Bench) -> None:
+        bench.api.pause()
+        assert bench.ask(A, write(bench, "X"), 0.5) is None
+        assert bench.phase == ""
+        bench.api.resume()
+        bench.run(0.2)
+        assert bench.phase == "X"
+
+    def test_also_for_a_machine_that_has_died_since(self) -> None:
+        """Most of it: it may see first that nobody waits any more."""
+        landed = []
+        for seed in range(20):
+            bench = Bench(seed)
+            bench.api.pause()
+            bench.ask(A, write(bench, "X"), 0.5)
+            bench.groups[A].stop()
+            bench.api.resume()
+            bench.run(0.2)
+            landed.append(bench.phase == "X")
+        assert 10 < sum(landed) < 20
+
+    def test_who_waits_still_is_answered(self, bench: Bench) -> None:
+        bench.api.pause()
+        bench.kernel.after(0.5, Group("outside"), bench.api.resume)
+        assert bench.ask(A, write(bench, "X"), TIMEOUT_S)["status"]["phase"] == "X"
+
+    def test_what_does_not_get_there_is_not_taken(self, bench: Bench) -> None:
+        bench.api.pause()
+        bench.network.cut(MANAGEMENT, A, OUT)
+        bench.ask(A, write(bench, "X"), 0.5)
+        bench.api.resume()
+        bench.run(0.2)
+        assert bench.phase == ""
+
+    def test_one_that_is_started_anew_has_lost_it(self, bench: Bench) -> None:
+        bench.api.pause()
+        bench.ask(A, write(bench, "X"), 0.5)
+        bench.api.break_all()
+        bench.run(0.2)
+        assert bench.phase == ""
+        assert bench.ask(A, read(bench), 0.05)["metadata"]["name"] == "m"
+
+    def test_two_requests_of_one_program_are_done_in_their_order(self, bench: Bench) -> None:
+        bench.api.pause()
+        for phase in ("X", "Y"):
+            bench.ask(A, write(bench, phase), 0.5)
+        bench.api.resume()
+        bench.run(0.2)
+        assert bench.phase == "Y"
