@@ -144,15 +144,29 @@ def _stopping(guest: Guest, assignment: Assignment, case: Case | None) -> Phase:
     if not (guest.metadata.deletion_timestamp or not guest.spec.running):
         return Phase.PENDING
     for host, report in guest.status.hosts.items():
-        view = case.view(host) if case else None
-        owner = case.authority.owner if case else ""
-        if view is not None and view.freshness in (Freshness.LOST, Freshness.NEVER):
+        if _is_lost(case, host):
+            owner = case.authority.owner if case else ""
             if case is not None and owner == host and not proven_to_have_stopped(case):
                 return Phase.UNKNOWN
             continue
         if not has_stopped(report, assignment):
             return Phase.STOPPING
     return Phase.STOPPED
+
+
+def _is_lost(case: Case | None, host: str) -> bool:
+    view = case.view(host) if case else None
+    return view is not None and view.freshness in (Freshness.LOST, Freshness.NEVER)
+
+
+def _not_stopped(guest: Guest, assignment: Assignment, case: Case | None) -> str:
+    """Who has not stopped it yet, and what they say."""
+    said = [
+        f"{host}: {report.message or f'it is {report.state} there'}"
+        for host, report in sorted(guest.status.hosts.items())
+        if not (_is_lost(case, host) or has_stopped(report, assignment))
+    ]
+    return f". It has not stopped yet ({'; '.join(said)})" if said else ""
 
 
 def has_stopped(report: GuestReport, assignment: Assignment) -> bool:
@@ -195,6 +209,8 @@ def _why(
     decision: Decision,
 ) -> tuple[str, str]:
     """The decision's reason, or that of the host which cannot get on with it."""
+    if phase is Phase.STOPPING and assignment is not None:
+        return decision.reason, f"{decision.message}{_not_stopped(guest, assignment, case)}"
     if phase is Phase.UNKNOWN and case is not None and assignment and not assignment.host:
         return decision.reason, f"{decision.message}, but {stop_unproven(case)}"
     if isinstance(decision, Keep | Blocked) and phase in (Phase.BLOCKED, Phase.UNKNOWN):

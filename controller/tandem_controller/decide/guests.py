@@ -84,7 +84,7 @@ def _unchanged_if_invalid(guest: Guest, world: World) -> Decision:
 def _nowhere(guest: Guest, reason: Reason, why: str) -> Decision:
     assignment = guest.status.assignment
     if assignment is not None and not assignment.host and assignment.reason is reason:
-        return Keep(reason, f"It is not running: {why}")
+        return Keep(reason, f"It shall not run: {why}")
     return Assign("", reason, f"It is stopped: {why}")
 
 

@@ -60,8 +60,19 @@ def _owner_wrote_alone(case: Case, target: str) -> Refusal | None:
         Reason.PEER_HOLDS_STANDALONE,
         f"Refused: {authority.owner} was allowed to write alone"
         f"{f' since {since}' if since else ''} (epoch {authority.epoch}); starting on {target}"
-        f" would lose those writes. {advice(case.mirror, target, case.world)}",
+        f" would lose those writes. {_advice(case, target)}",
     )
+
+
+def _advice(case: Case, target: str) -> str:
+    """What a person can do. Nothing is given up while the owner lives on the link."""
+    report, owner = case.report(target), case.authority.owner
+    if report is None or report.connection != CONNECTED or _gone_though_connected(case, report):
+        return advice(case.mirror, target, case.world)
+    seen = f"{target} still sees it as {report.peer_role or 'alive'} over the replication link"
+    back = f"{seen}: bring its management link back"
+    # On a Secondary no guest runs.
+    return f"{back}, or power {owner} off" if report.peer_role == "Secondary" else back
 
 
 def _eligible(case: Case, target: str) -> Refusal | None:
@@ -72,7 +83,7 @@ def _eligible(case: Case, target: str) -> Refusal | None:
     return Refusal(
         Reason.NOT_ELIGIBLE,
         f"Refused: {target} may lack acknowledged writes ({why} at epoch {case.authority.epoch}),"
-        f" and {_owner_silence(case)}. {advice(case.mirror, target, case.world)}",
+        f" and {_owner_silence(case)}. {_advice(case, target)}",
     )
 
 

@@ -393,6 +393,23 @@ def test_a_guest_is_stopped_when_its_hosts_say_so() -> None:
     assert status_of(scene).phase == Phase.STOPPED
 
 
+def test_who_has_not_stopped_it_is_named_with_what_they_say() -> None:
+    scene = stopped()
+    scene.reports = {
+        A: report(A, "Running", 4, reason="EffectFailed", message="the disk is read-only"),
+        B: report(B, "Absent", 4),
+    }
+    message = status_of(scene).message
+    assert message == (
+        f"It shall not run: spec.running is false. It has not stopped yet ({A}: the disk is"
+        " read-only)"
+    )
+    scene.reports[A] = report(A, "ShuttingDown", 4)
+    assert f"({A}: it is ShuttingDown there)" in status_of(scene).message
+    scene.reports[A] = report(A, "Absent", 4)
+    assert status_of(scene).message == "It shall not run: spec.running is false"
+
+
 def test_a_stopped_guest_of_a_lost_owner_is_unknown() -> None:
     scene = stopped().silent(A)
     scene.authority = owned_by(A)

@@ -54,6 +54,27 @@ REFUSALS = [
         f" {{host: {B}, epoch: 7, acceptDataLoss: true, by: <your user name>}}",
     ),
     Lost(
+        "the owner wrote alone and lives on the link, but runs nothing",
+        lambda s: put(
+            s,
+            authority=owned_by(A, mode="Standalone", eligible=only(A)),
+            replicas={A: replica(A, role="Secondary"), B: replica(B, peerRole="Secondary")},
+        ),
+        Reason.PEER_HOLDS_STANDALONE,
+        f"would lose those writes. {B} still sees it as Secondary over the replication link: bring"
+        f" its management link back, or power {A} off",
+    ),
+    Lost(
+        "the owner wrote alone and may run it still",
+        lambda s: put(
+            s,
+            authority=owned_by(A, mode="Standalone", eligible=only(A)),
+            replicas={A: replica(A, role="Primary"), B: replica(B, peerRole="Primary")},
+        ),
+        Reason.PEER_HOLDS_STANDALONE,
+        f"{B} still sees it as Primary over the replication link: bring its management link back",
+    ),
+    Lost(
         "the target lacks writes",
         lambda s: put(s, authority=owned_by(A, eligible=only(A, "PeerDiskNotUpToDate"))),
         Reason.NOT_ELIGIBLE,
