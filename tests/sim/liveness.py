@@ -18,6 +18,8 @@ from sim.host import Host
 from sim.network import REPLICATION
 from sim.truth import Truth
 from sim.world import World
+from tandem_api.meta import ObjectKey
+from tandem_api.site import Site
 
 WRITES_WITHIN_S = 5.0
 """A guest that runs has had a write acknowledged within this time."""
@@ -81,6 +83,8 @@ def _idle(world: World, name: str, judge: "_Judge") -> Verdict:
     if str(status.phase) not in SAYS_NOTHING and asked:
         return Verdict(Kind.NAMED, told)
     may = [host for host in world.hosts if judge.has_all(host) and judge.works(host)]
+    if may and "maintenance" in status.message and any(map(judge.closed, world.hosts)):
+        return Verdict(Kind.TOLD, told)  # a person has ordered what stands against it
     if may:
         return Verdict(Kind.WRONG, f"{name} needs a word for {' or '.join(may)}; it is {told}")
     if str(status.phase) in SAYS_NOTHING or not status.message:
@@ -117,6 +121,11 @@ class _Judge:
             and self.world.api.reachable(name)
         )
 
+    def closed(self, name: str) -> bool:
+        """Whether people have put its site into maintenance."""
+        key = ObjectKey(namespace="", name=self.world.hosts[name].site)
+        return self.world.api.server.get(Site, key).spec.maintenance
+
     def has_all(self, name: str) -> bool:
         """Whether its own disks hold every acknowledged write, and can be read."""
         host = self.world.hosts[name]
@@ -133,6 +142,8 @@ class _Judge:
         """Whether the rules let it run there without a person."""
         host, authority = self.world.hosts[name], self.truth.authority(self.guest)
         if authority is None or not (self.works(name) and self.has_all(name)):
+            return False
+        if self.closed(name):
             return False
         if not self.truth.may_be_promoted(host, self.guest) or self.truth.held(host, self.guest):
             return False

@@ -44,7 +44,8 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
     assert authority is not None
     here, there = (reachable(mirror, host, world) for host in (target, owner))
     if here and there:
-        return "Bring the replication link back: then they find out by themselves who is current"
+        back = "Bring the replication link back: then they find out by themselves who is current"
+        return f"{back}{_if_it_stays_lost(mirror)}"
     if here:
         return f"To accept that, set on the mirror: {override_hint(target, authority.epoch)}"
     if there:
@@ -74,6 +75,32 @@ def doubted(mirror: Mirror, world: World) -> str:
         f" alone: then bring {other} back. To start it from what {host} has, set on the mirror:"
         f" {override_hint(host, authority.epoch)}"
     )
+
+
+def _if_it_stays_lost(mirror: Mirror) -> str:
+    """Whose copy a person can go on with where neither is known to be the better one.
+
+    The owner's, for that was written to: unless its disk has failed, and the other's has not.
+    """
+    authority = mirror.status.authority
+    assert authority is not None
+    if better(mirror) or not authority.owner:
+        return ""
+    owner, peer = authority.owner, mirror.peer_of(authority.owner)
+    whole = [host for host in (owner, peer) if not _has_failed(mirror, host)]
+    if not whole:
+        return ""
+    return (
+        f". If it stays lost, you can go on with what {whole[0]} has, whatever the other one wrote"
+        f" last: set on the mirror {override_hint(whole[0], authority.epoch)}"
+    )
+
+
+def _has_failed(mirror: Mirror, host: str) -> bool:
+    """Whether its host knows that its disk failed while the other may have written on."""
+    report = mirror.status.replicas.get(host)
+    marker = report.marker if report else None
+    return marker is not None and marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE
 
 
 def worse(mirror: Mirror, order: OverrideRequest, world: World) -> Refusal | None:

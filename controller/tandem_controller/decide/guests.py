@@ -273,7 +273,11 @@ def _same_host_proof(case: Case) -> FencingProof:
 def _owner_rebooted(case: Case) -> Decision:
     """What ran there is gone. It starts there again, unless only the other one can start it."""
     owner, target = case.authority.owner, case.mirror.peer_of(case.authority.owner)
-    refusal = unfit(case.view(owner), owner) or placement.unusable_replica(case, owner)
+    refusal = (
+        unfit(case.view(owner), owner)
+        or placement.unusable_replica(case, owner)
+        or placement.libvirt_silent(case, owner)
+    )
     soon = refusal is None or refusal.reason is Reason.MIRROR_NOT_READY
     if soon and (case.assigned != target or placement.cannot_run(case, target) is not None):
         return _start_again(case)

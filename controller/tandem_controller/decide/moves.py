@@ -264,7 +264,12 @@ def _failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
         )
     since = _redundant_since(case)
     if since is None:
-        return None
+        lacking = redundancy(case.mirror, case.world)
+        return Keep(
+            Reason.FAILBACK,
+            f"It stays on {owner} although it prefers site {view.site_name}:"
+            f" {lacking.message if lacking else 'its mirror has only just become redundant'}",
+        )
     left_s = failback.after_seconds - _elapsed_s(since, case.world.wall)
     if left_s > 0:
         return Keep(

@@ -24,6 +24,7 @@ from .scenes import (
     only,
     owned_by,
     replica,
+    report,
 )
 
 
@@ -266,6 +267,18 @@ def rebooted() -> Scene:
 def test_a_rebooted_owner_starts_it_again() -> None:
     decision = rebooted().decide()
     assert decision == Keep(Reason.HOST_REBOOTED, f"{A} has rebooted: it is started there again")
+
+
+def test_a_rebooted_owner_without_libvirt_is_replaced() -> None:
+    scene = rebooted()
+    scene.replicas[A]["instance"] = instance(A, boot="newer")
+    said = report(A, "Unknown", message="libvirt does not tell the guest's state")
+    scene.reports[A] = {**said, "instance": instance(A, boot="newer")}
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+    assert decision.proof is not None
+    assert decision.proof.kind is ProofKind.REBOOTED
 
 
 def test_a_rebooted_owner_whose_replica_is_stale_is_replaced() -> None:

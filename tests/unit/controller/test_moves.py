@@ -168,7 +168,16 @@ def test_failback_waits() -> None:
 
 
 def test_failback_waits_for_a_redundant_mirror() -> None:
-    assert at_b("Automatic", None).decide() == Keep(Reason.RUNNING, f"It belongs on {B}")
+    """And whoever wants it there hears what it waits for."""
+    scene = at_b("Automatic", None)
+    why = f"It stays on {B} although it prefers site burjassot: "
+    new = "its mirror has only just become redundant"
+    assert scene.decide() == Keep(Reason.FAILBACK, f"{why}{new}")
+    scene.replicas[A] = replica(A, connected=False)
+    scene.replicas[B] = replica(B, role="Primary", connected=False)
+    decision = scene.decide()
+    assert isinstance(decision, Keep)
+    assert decision.message == f"{why}the replicas are not connected"
 
 
 def test_manual_failback_says_so() -> None:

@@ -352,6 +352,30 @@ class TestAdvice:
         assert says in message
         assert "spec.override" not in message
 
+    @pytest.mark.parametrize(
+        ("markers", "proposed"),
+        [
+            (("AttachedNotUpToDate", "AttachedNotUpToDate"), A),
+            (("LocalDiskFailed", "AttachedNotUpToDate"), B),
+            (("AttachedNotUpToDate", "LocalDiskFailed"), A),
+            (("LocalDiskFailed", "LocalDiskFailed"), ""),
+        ],
+    )
+    def test_where_neither_is_known_to_be_better(
+        self, markers: tuple[str, str], proposed: str
+    ) -> None:
+        """Both have rebooted without the link, and were Mirrored."""
+        scene = Scene()
+        for host, marker in zip((A, B), markers, strict=True):
+            scene.beats[host].boot = "newer"
+            scene.replicas[host] = replica(host, connected=False, marker={"reason": marker})
+            scene.replicas[host]["instance"] = instance(host, boot="newer")
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        assert "Bring the replication link back" in decision.message
+        told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
+        assert told == ([proposed] if proposed else [])
+
     def test_what_it_says_works(self) -> None:
         """The order to go on with the rebooted owner's copy is carried out."""
         scene = dead_disk(ordered(host=A), B)
