@@ -77,6 +77,15 @@ def doubted(mirror: Mirror, world: World) -> str:
     )
 
 
+def lacking(mirror: Mirror, world: World) -> str:
+    """What a person can do where the one copy that is there may lack writes; else empty."""
+    authority = mirror.status.authority
+    there = [each.host for each in mirror.spec.replicas if reachable(mirror, each.host, world)]
+    if authority is None or len(there) != 1 or authority.may_own(there[0]):
+        return ""
+    return advice(mirror, mirror.peer_of(there[0]), world)
+
+
 def _if_it_stays_lost(mirror: Mirror) -> str:
     """Whose copy a person can go on with where neither is known to be the better one.
 

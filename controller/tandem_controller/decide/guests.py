@@ -195,8 +195,10 @@ def _keep_assigned(case: Case, assignment: Assignment, choice: str | Refusal) ->
 
 
 def _nobody(case: Case, refusal: Refusal) -> Blocked:
-    """No host can start it, and what a person can do if one could, were its copy not in doubt."""
-    return Blocked(refusal.reason, f"{refusal.message}{_hint(case)}")
+    """No host can start it, and what a person can do with the one copy that is there."""
+    lacking = copies.lacking(case.mirror, case.world)
+    hint = f". {lacking}" if lacking else _hint(case)
+    return Blocked(refusal.reason, f"{refusal.message}{hint}")
 
 
 def _hint(case: Case) -> str:

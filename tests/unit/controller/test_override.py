@@ -376,6 +376,20 @@ class TestAdvice:
         told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
         assert told == ([proposed] if proposed else [])
 
+    def test_nobody_owns_it_and_who_may_is_lost(self) -> None:
+        scene = Scene().unowned().silent(A)
+        scene.authority["eligible"] = only(A, "Overridden")
+        scene.replicas[B] = replica(B, connected=False)
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        assert f"To go on with what {B} has" in decision.message
+        assert f"spec.override: {{host: {B}," in decision.message
+        scene.beats[A].silent_s = 0.5
+        scene.sites["burjassot"] = {"maintenance": True}
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        assert "spec.override" not in decision.message, "the better copy is there"
+
     def test_what_it_says_works(self) -> None:
         """The order to go on with the rebooted owner's copy is carried out."""
         scene = dead_disk(ordered(host=A), B)
