@@ -174,7 +174,7 @@ def _off_no_replica(case: Case, owner: str, target: str) -> Assign | Blocked | N
         or _invalid(case)
         or _lacks_by(case, target, advice(case.mirror, target, case.world))
     )
-    if obstacle is None:
+    if obstacle is None or ordered(case, target):
         message = f"It moves from {owner} to {target}: {why.message}"
         return Assign(target, Reason.LOCAL_DISK_FAILED, message)
     message = f"{owner} cannot start it: {why.message}. It does not go to {target}"

@@ -378,7 +378,7 @@ class TestAdvice:
 
     def test_nobody_owns_it_and_who_may_is_lost(self) -> None:
         scene = Scene().unowned().silent(A)
-        scene.authority["eligible"] = only(A, "Overridden")
+        scene.authority = {**(scene.authority or {}), "eligible": only(A, "Overridden")}
         scene.replicas[B] = replica(B, connected=False)
         decision = scene.decide()
         assert isinstance(decision, Blocked)

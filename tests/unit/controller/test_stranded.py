@@ -8,7 +8,7 @@ from tandem_api.reasons import Reason
 from tandem_controller.decide.copies import doubted
 from tandem_controller.decide.model import Assign, Blocked, Keep
 
-from .scenes import A, B, Scene, assigned, instance, only, replica, report
+from .scenes import A, B, Scene, assigned, instance, only, owned_by, replica, report
 
 MARKER = {"reason": "LocalDiskFailed"}
 DOUBT = {"reason": "AttachedNotUpToDate"}
@@ -43,6 +43,19 @@ def test_and_does_not_take_it_back_for_that_doubt() -> None:
     scene = stranded(DOUBT)
     scene.assignment = assigned(B, "LocalDiskFailed")
     assert isinstance(scene.decide(), Keep)
+
+
+def test_what_is_proposed_then_is_carried_out() -> None:
+    """An override waits until the guest is not assigned to the owner any more."""
+    scene = stranded()
+    scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert f"spec.override: {{host: {B}, epoch: 7," in decision.message
+    scene.mirror["override"] = {"host": B, "epoch": 7, "acceptDataLoss": True, "by": "maria"}
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
 
 
 def test_a_guest_that_still_runs_is_not_moved_there() -> None:
