@@ -77,6 +77,15 @@ def doubted(mirror: Mirror, world: World) -> str:
     )
 
 
+def both_doubted(mirror: Mirror, world: World) -> str:
+    """What a person can do where both copies can be read, and both are marked; else empty."""
+    hosts = [each.host for each in mirror.spec.replicas]
+    reports = [mirror.status.replicas.get(host) for host in hosts]
+    marked = all(report is not None and report.marker is not None for report in reports)
+    there = all(reachable(mirror, host, world) for host in hosts)
+    return advice(mirror, hosts[0], world) if marked and there else ""
+
+
 def lacking(mirror: Mirror, world: World) -> str:
     """What a person can do where the one copy that is there may lack writes; else empty."""
     authority = mirror.status.authority
@@ -93,9 +102,10 @@ def _if_it_stays_lost(mirror: Mirror) -> str:
     """
     authority = mirror.status.authority
     assert authority is not None
-    if better(mirror) or not authority.owner:
+    if better(mirror):
         return ""
-    owner, peer = authority.owner, mirror.peer_of(authority.owner)
+    owner = authority.owner or mirror.spec.replicas[0].host
+    peer = mirror.peer_of(owner)
     whole = [host for host in (owner, peer) if not _has_failed(mirror, host)]
     if not whole:
         return ""

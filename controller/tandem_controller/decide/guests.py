@@ -195,8 +195,9 @@ def _keep_assigned(case: Case, assignment: Assignment, choice: str | Refusal) ->
 
 
 def _nobody(case: Case, refusal: Refusal) -> Blocked:
-    """No host can start it, and what a person can do with the one copy that is there."""
-    lacking = copies.lacking(case.mirror, case.world)
+    """No host can start it, and what a person can do with what is there."""
+    mirror, world = case.mirror, case.world
+    lacking = copies.lacking(mirror, world) or copies.both_doubted(mirror, world)
     hint = f". {lacking}" if lacking else _hint(case)
     return Blocked(refusal.reason, f"{refusal.message}{hint}")
 

@@ -376,6 +376,17 @@ class TestAdvice:
         told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
         assert told == ([proposed] if proposed else [])
 
+    def test_nobody_owns_it_and_both_are_in_doubt(self) -> None:
+        scene = Scene().unowned()
+        for host in (A, B):
+            scene.replicas[host] = replica(
+                host, connected=False, marker={"reason": "AttachedNotUpToDate"}
+            )
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        assert "Bring the replication link back" in decision.message
+        assert f"spec.override: {{host: {A}," in decision.message
+
     def test_nobody_owns_it_and_who_may_is_lost(self) -> None:
         scene = Scene().unowned().silent(A)
         scene.authority = {**(scene.authority or {}), "eligible": only(A, "Overridden")}
