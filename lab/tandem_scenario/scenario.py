@@ -25,6 +25,7 @@ EFFECTS = (
     "UpdateRecord",
     "Configure",
     "InspectMetadata",
+    "ReadGenerations",
     "CreateMetadata",
     "Attach",
     "Connect",

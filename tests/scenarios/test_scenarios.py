@@ -144,7 +144,7 @@ class TestCommandLine:
             ),
             (
                 "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 1, do: api}\n",
-                "line 5: '' is not 'down'; write api down or api up or api restart or",
+                "line 5: '' is not 'down'; write api down or api up or",
             ),
             (
                 "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 1, do: set counter running=1}\n",
