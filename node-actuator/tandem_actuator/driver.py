@@ -72,6 +72,9 @@ class Ports:
 
 
 APPLY_AGAIN_AFTER_S = 5.0
+STORES_TRIED = 4
+"""So often a claim fails for want of a record before the host counts as one that refuses to start
+the guest: in a takeover nobody else can, and a disk may only have hung."""
 PROVEN_FOR_S = 2.0
 """So long one record that was stored speaks for other mirrors: many are claimed at once."""
 
@@ -213,7 +216,8 @@ class Driver:
             # whoever has claimed keeps everybody else from it.
             stored = await self._update_record(unit, fx.UpdateRecord())
             if isinstance(stored, fx.Failed):
-                return fx.Failed(f"the durable record: {stored.message}", refused=claims)
+                lasts = claims and unit.failures >= STORES_TRIED
+                return fx.Failed(f"the durable record: {stored.message}", refused=lasts)
             self._proven_at_s = self.ports.clock.boottime_s() if claims else self._proven_at_s
         affirms = unit.lapses_ended_by(effect.authority, self.node)
         try:

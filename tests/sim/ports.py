@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
 from sim.drbd import Replica
+from sim.drbd_state import attached
 from sim.host import Machine
 from sim.loop import played
 from tandem_actuator.core.model import (
@@ -111,11 +112,14 @@ class Drbd:
             backings[name].create()
 
     async def attach(self, mirror: Mirror) -> None:
+        """May be repeated."""
         await self._command()
         numbers = mirror.status.device_numbers
         for minor in numbers.minors.values() if numbers else ():
             self.machine.minors[minor] = mirror.drbd_name
-        self.machine.replica_of(mirror).attach()
+        replica = self.machine.replica_of(mirror)
+        if not (replica.volumes and all(attached(v.disk) for v in replica.volumes.values())):
+            replica.attach()
 
     async def connect(self, mirror: Mirror, *, discard_my_data: bool) -> None:
         await self._command()

@@ -38,6 +38,21 @@ def reachable(mirror: Mirror, host: str, world: World) -> bool:
     return names <= readable
 
 
+def coming(mirror: Mirror, host: str, world: World) -> bool:
+    """Whether this host is heard, and has not said yet what became of its copy since it booted."""
+    view, report = world.hosts.get(host), mirror.status.replicas.get(host)
+    if view is None or not view.fresh or report is None:
+        return False
+    if rebooted(view, report.instance):
+        return True
+    in_vain = (Reason.EFFECT_FAILED, Reason.METADATA_MISSING)
+    return report.connection in NOT_UP and report.reason not in in_vain
+
+
+def _until_it_came(host: str) -> str:
+    return f"Wait until {host} has brought its replica up; if that does not come, power {host} off"
+
+
 def advice(mirror: Mirror, target: str, world: World) -> str:
     """What a person can do if ``target`` may lack writes; never to give up the better copy."""
     authority, owner = mirror.status.authority, mirror.peer_of(target)
@@ -46,6 +61,9 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
     if here and there:
         back = "Bring the replication link back: then they find out by themselves who is current"
         return f"{back}{_if_it_stays_lost(mirror)}"
+    for host in (owner, target):
+        if coming(mirror, host, world):
+            return _until_it_came(host)
     if here:
         return f"To accept that, set on the mirror: {override_hint(target, authority.epoch)}"
     if there:
@@ -66,10 +84,12 @@ def doubted(mirror: Mirror, world: World) -> str:
     there = [each.host for each in mirror.spec.replicas if reachable(mirror, each.host, world)]
     if authority is None or len(there) != 1 or not authority.may_own(there[0]):
         return ""
-    host, (other,) = there[0], [r.host for r in mirror.spec.replicas if r.host != there[0]]
+    host, other = there[0], mirror.peer_of(there[0])
     marker = mirror.status.replicas[host].marker
     if marker is None or marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE:
         return ""
+    if coming(mirror, other, world):
+        return _until_it_came(other)
     return (
         f"{host} has every acknowledged write, unless its disk had failed and {other}'s was written"
         f" alone: then bring {other} back. To start it from what {host} has, set on the mirror:"
@@ -122,9 +142,24 @@ def _has_failed(mirror: Mirror, host: str) -> bool:
     return marker is not None and marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE
 
 
+def _unmarked_beside(mirror: Mirror, host: str) -> str:
+    """The other host, if only this one's copy is in doubt of itself; else empty."""
+    authority, other = mirror.status.authority, mirror.peer_of(host)
+    here, there = (mirror.status.replicas.get(each) for each in (host, other))
+    if authority is None or here is None or there is None or not authority.may_own(other):
+        return ""
+    return other if here.marker is not None and there.marker is None else ""
+
+
 def worse(mirror: Mirror, order: OverrideRequest, world: World) -> Refusal | None:
     """Why a person's order would throw the better copy away, although that is there; or None."""
-    best = better(mirror)
+    best = better(mirror) or _unmarked_beside(mirror, order.host)
+    if best not in ("", order.host) and coming(mirror, best, world):
+        return Refusal(
+            Reason.OVERRIDE_WAITING,
+            f"Waiting to carry out spec.override: {best} has every acknowledged write, which"
+            f" {order.host} may lack. {_until_it_came(best)}",
+        )
     if best not in ("", order.host) and reachable(mirror, best, world):
         return Refusal(
             Reason.OVERRIDE_REFUSED,

@@ -27,6 +27,14 @@ from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror, Protocol
 from tandem_api.reasons import Reason
 
+HELD = (
+    Reason.HOLD_EPOCH_REGRESSED,
+    Reason.HOLD_IDENTITY_CHANGED,
+    Reason.HOLD_PROTOCOL_TOO_NEW,
+    Reason.HOLD_RECORD_UNREADABLE,
+)
+"""What a host says of a mirror that it does not touch."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -487,13 +495,11 @@ def withdraw(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return Refusal(Reason.STEADY, "the grant is not of an earlier boot")
     if facts.record.unparted_boot_id != facts.instance.boot_id or not facts.record.marker:
         return Refusal(Reason.STEADY, f"{facts.host} may have written alone, or is current")
-    if _may_lack_the_last(mirror, facts):
-        return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, f"{facts.peer} may lack the last writes")
     if not isinstance(drbd, DrbdState) or drbd.role is not Role.SECONDARY:
         return Refusal(Reason.UNKNOWN_STATE, "the device is not known to be Secondary")
-    lost_long = _link_long_lost(facts, facts.link_wait_s)
-    if lost_long is not None:
-        return lost_long
+    not_for_the_peer = _not_for_the_peer(mirror, facts)
+    if not_for_the_peer is not None:
+        return not_for_the_peer
     both = Eligibility(eligible=True, reason=Reason.GRANT_NOT_USED)
     return Proposal(
         _next(
@@ -504,6 +510,17 @@ def withdraw(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
             eligible={facts.host: both, facts.peer: both},
         )
     )
+
+
+def _not_for_the_peer(mirror: Mirror, facts: Facts) -> Refusal | None:
+    """Why the peer is not to be let have what it was kept from, although nobody wrote alone."""
+    if mirror.spec.protocol is not Protocol.C or _may_lack_the_last(mirror, facts):
+        return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, f"{facts.peer} may lack the last writes")
+    said = mirror.status.replicas.get(facts.peer)
+    if said is not None and (said.role == Role.PRIMARY or said.reason in HELD):
+        # The API was restored: this authority is not the one that it goes by.
+        return Refusal(Reason.PEER_STILL_PRIMARY, f"{facts.peer} does not follow this authority")
+    return _link_long_lost(facts, facts.link_wait_s)
 
 
 def _not_in_sync(mirror: Mirror, facts: Facts) -> Refusal | None:

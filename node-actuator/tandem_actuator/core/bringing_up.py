@@ -18,6 +18,7 @@ from tandem_actuator.core.effects import (
     Finished,
     GenerationsRead,
     InspectMetadata,
+    Keep,
     MetadataRead,
     MirrorRead,
     Outcome,
@@ -76,10 +77,12 @@ def _judged_by_generation(
     """
     read = yield ReadGenerations()
     found = read.generations if isinstance(read, GenerationsRead) else {}
-    marker = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE, since=wall)
+    marker: Marker | Keep = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE, since=wall)
+    if view.record.marker or (is_ahead(drbd, found) and view.record.attached):
+        marker = KEEP  # what is known of a disk that failed is more than what this look tells
     return UpdateRecord(
         attached=True,
-        marker=KEEP if is_ahead(drbd, found) and view.record.attached else marker,
+        marker=marker,
         unparted_boot_id=view.instance.boot_id if is_unparted(view.record, found) else "",
     )
 

@@ -109,13 +109,18 @@ def _not_configured(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _half_brought_up(view: View, now_s: float, wall: str) -> Decision | None:
-    """A crash between attach and connect leaves a diskless or unconnected resource."""
+    """A crash between attach and connect leaves a diskless or unconnected resource.
+
+    A Consistent disk has not met the peer's since it was attached: whether it is to be marked is
+    still to be told by its generation.
+    """
     drbd = drbd_of(view)
     if drbd.role is Role.PRIMARY or view.guest_may_run:
         return None
     never_attached = all(v.disk is Disk.DISKLESS for v in drbd.volumes.values())
+    judged = view.record.marker or all(v.disk is not Disk.CONSISTENT for v in drbd.volumes.values())
     alone = drbd.connection is Connection.STANDALONE
-    return _bring_up(view, wall) if never_attached and alone else None
+    return _bring_up(view, wall) if alone and (never_attached or not judged) else None
 
 
 def _bring_up(view: View, wall: str) -> Start:

@@ -223,10 +223,11 @@ def restore(view: View) -> Procedure:
 
 
 def _generations() -> Generator[Effect, Outcome, UpdateRecord]:
-    """What to note of them. One that is not known is none that a disk can have later."""
+    """What to note of them: nothing of one that is not known, or that the peer does not have."""
     read = yield ReadGenerations()
     found = read.generations if isinstance(read, GenerationsRead) else {}
-    return UpdateRecord(generations={name: each.current for name, each in found.items()})
+    both = {name: each.current for name, each in found.items() if not each.parted}
+    return UpdateRecord(generations=both)
 
 
 def claim_and_start(view: View) -> Procedure:

@@ -312,9 +312,19 @@ class TestAClaim:
         host.disk.read_only = True
         outcome = await host.driver.perform(host.unit, self.claim(4))
         assert isinstance(outcome, fx.Failed)
-        assert outcome.refused
         assert "Read-only" in outcome.message
         assert api.swaps == 0
+
+    @pytest.mark.parametrize(("failures", "refused"), [(0, False), (3, False), (4, True)])
+    async def test_a_disk_that_hangs_for_a_moment_is_no_refusal(
+        self, failures: int, refused: bool
+    ) -> None:
+        host, _ = self.host()
+        host.disk.read_only = True
+        host.unit.failures = failures
+        outcome = await host.driver.perform(host.unit, self.claim(4))
+        assert isinstance(outcome, fx.Failed)
+        assert outcome.refused is refused
 
     async def test_is_sent_by_one_that_can(self) -> None:
         host, api = self.host()

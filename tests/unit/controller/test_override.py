@@ -8,6 +8,7 @@ from tandem_api.authority import Mode
 from tandem_api.lease import Heartbeat
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
+from tandem_controller.decide import copies
 from tandem_controller.decide.links import observe_links
 from tandem_controller.decide.model import Blocked, Refusal
 from tandem_controller.decide.override import Grant, override, owner_is_as_judged
@@ -410,3 +411,52 @@ class TestAdvice:
         got = decide(scene)
         assert isinstance(got, Grant)
         assert got.authority.may_own(A)
+
+
+def coming_owner(**said: object) -> Scene:
+    """An owner that wrote alone is heard, and has not said what became of its copy."""
+    scene = living_owner()
+    scene.replicas[A] = {**replica(A, connected=False), **said}
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"instance": instance(A, boot="older")}, Reason.OVERRIDE_WAITING),
+        ({"connection": "NotConfigured", "reason": "UnknownState"}, Reason.OVERRIDE_WAITING),
+        ({"connection": "NotConfigured", "reason": "BringingUp"}, Reason.OVERRIDE_WAITING),
+    ],
+)
+def test_a_copy_that_is_still_coming_is_waited_for(said: dict[str, object], reason: Reason) -> None:
+    got = decide(coming_owner(**said))
+    assert isinstance(got, Refusal)
+    assert got.reason is reason
+    assert f"Wait until {A} has brought its replica up; if that does not come, power" in got.message
+
+
+@pytest.mark.parametrize("why", ["EffectFailed", "MetadataMissing"])
+def test_one_that_was_brought_up_in_vain_is_not(why: str) -> None:
+    got = decide(coming_owner(connection="NotConfigured", reason=why))
+    assert "has brought its replica up" not in getattr(got, "message", "")
+
+
+def test_nobody_is_told_to_give_up_what_is_still_coming() -> None:
+    scene = coming_owner(connection="NotConfigured", reason="UnknownState")
+    told = copies.advice(scene.parsed_mirror(), B, scene.world())
+    assert "spec.override" not in told
+    assert told.startswith(f"Wait until {A} has brought its replica up")
+
+
+def test_a_marked_copy_is_not_chosen_beside_one_that_is_there_and_unmarked() -> None:
+    scene = ordered()
+    scene.authority = owned_by("")
+    scene.beats[A].silent_s = 0.5
+    scene.replicas[A] = replica(A, connected=False)
+    assert not isinstance(decide(scene), Refusal)
+    scene.replicas[B]["marker"] = {"reason": "AttachedNotUpToDate"}
+    got = decide(scene)
+    assert isinstance(got, Refusal)
+    assert got.reason is Reason.OVERRIDE_REFUSED
+    scene.replicas[A]["marker"] = {"reason": "AttachedNotUpToDate"}
+    assert not isinstance(decide(scene), Refusal)

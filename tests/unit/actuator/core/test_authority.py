@@ -566,6 +566,22 @@ class TestWithdraw:
         verdict = rules.withdraw(mirror(self.granted, protocol=Protocol.A), known, "r")
         assert reason(verdict) is Reason.PROTOCOL_NOT_SYNCHRONOUS
 
+    @pytest.mark.parametrize("protocol", [Protocol.A, Protocol.B])
+    def test_not_where_a_takeover_is_a_persons(self, protocol: Protocol) -> None:
+        known = facts(lost(Disk.CONSISTENT), record=self.unused)
+        verdict = rules.withdraw(mirror(self.granted, protocol=protocol), known, "r")
+        assert reason(verdict) is Reason.PROTOCOL_NOT_SYNCHRONOUS
+
+    @pytest.mark.parametrize(
+        "said",
+        [{"role": "Primary"}, *({"reason": each} for each in rules.HELD)],
+    )
+    def test_not_where_the_peer_goes_by_another_authority(self, said: dict[str, object]) -> None:
+        replicas = {B: report().model_copy(update=said)}
+        known = facts(lost(Disk.CONSISTENT), record=self.unused)
+        verdict = rules.withdraw(mirror(self.granted, replicas=replicas), known, "r")
+        assert reason(verdict) is Reason.PEER_STILL_PRIMARY
+
     @pytest.mark.parametrize("state", [frozen(), DrbdUnknown("timeout"), NotConfigured(1.0)])
     def test_only_with_a_device_that_nobody_uses(self, state: DrbdView) -> None:
         assert reason(self.verdict(state=state)) is Reason.UNKNOWN_STATE

@@ -102,6 +102,12 @@ class TestBringUp:
         update = self.judged(disk, found, attached=attached)
         assert isinstance(update.marker, Marker) is marked
 
+    @pytest.mark.parametrize("disk", [Disk.CONSISTENT, Disk.OUTDATED, Disk.INCONSISTENT])
+    @pytest.mark.parametrize("found", [AHEAD, IN_STEP])
+    def test_a_marker_that_is_there_is_kept(self, disk: Disk, found: Generation) -> None:
+        known = Marker(reason=Reason.LOCAL_DISK_FAILED)
+        assert self.judged(disk, found, marker=known).marker is fx.KEEP
+
     def test_every_volume_must_be_ahead_or_current(self) -> None:
         volumes = {
             name: VolumeState(disk, Disk.UNKNOWN)

@@ -103,6 +103,16 @@ class TestBringUp:
         half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.DISKLESS)
         assert task(at(view(authority(), half))) is Task.BRING_UP
 
+    def test_a_crash_before_it_connected_is_judged_anew(self) -> None:
+        half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.CONSISTENT)
+        assert task(at(view(authority(), half))) is Task.BRING_UP
+        marked = view(authority(), half, record=record(marker=MARKER))
+        assert task(at(marked)) is Task.REJOIN
+
+    def test_beside_a_guest_it_is_marked(self) -> None:
+        half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.CONSISTENT)
+        assert task(at(running(authority(), half))) is Task.SET_MARKER
+
     def test_an_epoch_is_noted_first(self) -> None:
         behind = view(authority(epoch=6), NotConfigured(NOW))
         assert task(at(behind)) is Task.NOTE_EPOCH
@@ -160,10 +170,6 @@ class TestMarker:
     def test_an_owners_failed_disk_too(self) -> None:
         known = running(authority(), drbd(Role.PRIMARY, disk=Disk.DISKLESS))
         assert task(at(known)) is Task.SET_MARKER
-
-    def test_a_crash_between_attach_and_connect(self) -> None:
-        half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.CONSISTENT)
-        assert task(at(view(authority(), half))) is Task.SET_MARKER
 
     def test_a_lag_that_only_an_event_told_of(self) -> None:
         assert task(at(view(authority(B), drbd(), was_behind=True))) is Task.SET_MARKER

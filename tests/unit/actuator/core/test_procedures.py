@@ -288,6 +288,12 @@ class TestRestore:
         ]
         assert outside.done[-1] == fx.UpdateRecord(generations={"root": IN_STEP.current})
 
+    def test_what_the_peer_does_not_have_is_not_noted(self) -> None:
+        parted = Generation(IN_STEP.current, parted=True)
+        outside = Outside(self.known.mirror, drbd(Role.PRIMARY), generations={"root": parted})
+        play(procedures.restore(self.known), outside)
+        assert outside.done[-1] == fx.UpdateRecord(generations={})
+
     def test_not_noted_if_it_is_refused(self) -> None:
         outside = Outside(self.known.mirror, frozen(), generations={"root": IN_STEP})
         assert play(procedures.restore(self.known), outside).reason is Reason.NOT_YET_IN_SYNC
