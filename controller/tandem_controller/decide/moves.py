@@ -189,6 +189,8 @@ def stranded(case: Case, owner: str) -> Refusal | None:
     report = case.report(owner)
     if report is None or report.connection in NOT_UP:
         return None  # that it does not tell its state may be a moment's fault
+    if report.epoch_seen < case.authority.epoch or mirrors.in_sync(case.mirror, case.world):
+        return None  # it has claimed since it said that, or is about to clear its marker
     refusal = unusable_replica(case, owner)
     gone = (Reason.MARKED_STALE, Reason.DISK_NOT_USABLE)
     return refusal if refusal is not None and refusal.reason in gone else None

@@ -22,7 +22,7 @@ def stranded(marker_there: dict[str, Any] | None = None) -> Scene:
     """A owns the mirror; its disk is gone, and the guest is not there."""
     scene = Scene()
     scene.replicas = {
-        A: replica(A, marker=MARKER, volumes=disk("Diskless")),
+        A: replica(A, marker=MARKER, volumes=disk("Diskless"), epochSeen=7),
         B: replica(
             B, marker=marker_there, volumes=disk("Consistent" if marker_there else "UpToDate")
         ),
@@ -166,3 +166,21 @@ def test_it_goes_to_the_other_host_if_the_one_that_has_it_cannot() -> None:
     assert "Read-only file system" in decision.message
     scene.reports[B] = report(B, "Absent", refusedStart="no bridge")
     assert isinstance(scene.decide(), Keep)
+
+
+def test_what_it_said_before_it_claimed_moves_nothing() -> None:
+    """Both had rebooted: its marker is cleared, it has claimed, and its report is on the way."""
+    scene = stranded()
+    scene.replicas[A] = replica(A, marker=DOUBT, epochSeen=6)
+    scene.replicas[B] = replica(B)
+    assert not isinstance(scene.decide(), Assign)
+
+
+def test_nor_a_marker_that_is_about_to_be_cleared() -> None:
+    scene = stranded()
+    scene.replicas[A] = replica(A, marker=DOUBT, epochSeen=7)
+    scene.replicas[B] = replica(B)
+    assert not isinstance(scene.decide(), Assign)
+    scene.replicas[A] = replica(A, marker=DOUBT, epochSeen=7, connected=False)
+    scene.replicas[B] = replica(B, connected=False)
+    assert isinstance(scene.decide(), Assign)
