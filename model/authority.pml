@@ -550,7 +550,8 @@ inline degrade() {
 #ifdef WEAK_RESTORE_BY_ANYBODY
 #define MAY_RESTORE true
 #else
-#define MAY_RESTORE MINE
+/* Also on a later boot: it is in sync, and nobody is Primary. */
+#define MAY_RESTORE (owner == me && (owner_boot || !primary[me]))
 #endif
 
 inline restore() {
@@ -558,7 +559,7 @@ inline restore() {
     if
     :: d_step { IN_SYNC && worker[me] == NONE && !queried[me] -> step("queries: in sync"); queried[me] = 1 }
     :: d_step { queried[me] -> step("forgets the query"); queried[me] = 0 }
-    :: d_step { queried[me] && worker[me] == NONE && !HELD && MINE && mode == STANDALONE &&
+    :: d_step { queried[me] && worker[me] == NONE && !HELD && owner == me && (owner_boot || !primary[me]) && mode == STANDALONE &&
         PEER_CLEAR -> step("asks for Mirrored"); queried[me] = 0; note_base(WORKER); worker[me] = RESTORE }
     fi
 #else

@@ -72,9 +72,8 @@ class Ports:
 
 
 APPLY_AGAIN_AFTER_S = 5.0
-STORES_TRIED = 4
-"""So often a claim fails for want of a record before the host counts as one that refuses to start
-the guest: in a takeover nobody else can, and a disk may only have hung."""
+GIVES_UP = (Reason.RELEASED, Reason.IN_SYNC)
+"""Swaps that win this host nothing, so that nothing of them has to be noted first."""
 PROVEN_FOR_S = 2.0
 """So long one record that was stored speaks for other mirrors: many are claimed at once."""
 
@@ -211,13 +210,12 @@ class Driver:
         claims = new.owner == self.node.host and new.reason is Reason.CLAIMED
         if claims and self.ports.clock.boottime_s() - self._proven_at_s >= PROVEN_FOR_S:
             unit.record_unsure = True
-        if unit.record_unsure:
+        if unit.record_unsure and new.reason not in GIVES_UP:
             # What it would win could not be noted: an epoch each try, and nothing done with it. And
             # whoever has claimed keeps everybody else from it.
             stored = await self._update_record(unit, fx.UpdateRecord())
             if isinstance(stored, fx.Failed):
-                lasts = claims and unit.failures >= STORES_TRIED
-                return fx.Failed(f"the durable record: {stored.message}", refused=lasts)
+                return fx.Failed(f"the durable record: {stored.message}")
             self._proven_at_s = self.ports.clock.boottime_s() if claims else self._proven_at_s
         affirms = unit.lapses_ended_by(effect.authority, self.node)
         try:
@@ -264,9 +262,9 @@ class Driver:
                 try:
                     await self._store(unit.mirror.drbd_name, record)
                 except PortError as error:
-                    unit.record_unsure = True
+                    unit.store_failed(str(error))
                     return fx.Failed(str(error))
-                unit.record, unit.record_unsure = record, False
+                unit.stored(record)
             if not isinstance(effect.marker, fx.Keep) and unit.behinds == behinds:
                 unit.was_behind = False  # what it called for is written, or was waited out
             return fx.Done()

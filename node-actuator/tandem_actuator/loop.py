@@ -75,6 +75,7 @@ class Actuator:
         self.node, self.ports, self.driver = node, ports, driver
         self.watchdog, self.metrics = watchdog, metrics
         self.watchdog_wanted = not isinstance(watchdog, NoWatchdog)
+        node.watchdog_refused = not self.watchdog_wanted
         self.cluster = Cluster(ports.api, ports.records, cache, node, self._on_unit)
         self.heart = Heart(
             ports.api,
@@ -278,8 +279,9 @@ class Actuator:
         except PortError as error:
             slow = error if isinstance(error, WatchdogTooSlow) else None
             self.node.watchdog_least_s = slow.least_s if slow else None
+            self.node.watchdog_refused = True
             return str(error)
-        self.node.watchdog_least_s = None
+        self.node.watchdog_least_s, self.node.watchdog_refused = None, False
         return ""
 
     def _watchdog_state(self) -> str:
@@ -346,7 +348,7 @@ class Actuator:
         self._note(unit, finished.reason, finished.message)
         if decision.task is Task.RESYNC_AGAIN and finished.reason is Reason.CONNECTING:
             unit.renewed_resync()
-        if finished.reason is Reason.START_REFUSED:
+        if decision.task is Task.START and finished.reason is Reason.START_REFUSED:
             unit.start_refused(finished.message, clock.boottime_s())
         if finished.failed or not finished.progress or decision.task in SLOW_TO_SHOW:
             unit.back_off(clock.boottime_s())

@@ -34,6 +34,9 @@ from tandem_api.timing import Timing
 from tandem_api.validation import precedence
 
 BACKOFF_MAX_S = 8.0
+STORES_TRIED = 4
+"""So often a store of the record fails in a row before the host counts as one that can keep none: a
+disk may only have hung."""
 REFUSED_PAUSE_MAX_S = 60.0
 
 
@@ -60,6 +63,7 @@ class NodeFacts:
     instance: Instance
     timing: Timing
     watchdog_armed: bool = False
+    watchdog_refused: bool = False
     watchdog_least_s: int | None = None
     watchdog_required: bool = True
     addresses: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +90,7 @@ class Unit:
     """One mirror with a replica on this host.
 
     ``record_unsure``: a store of the record failed, so the disk may have the one or the other.
+    ``stores_failed``: how often in a row; ``store_error``: the last one's words.
     ``permitted_until_s``: up to when the last lapse's guest was permitted to run.
     ``applied``: the resource file that the kernel was last brought in line with by this run;
     ``applied_detection_s``: how soon it then notices a dead link, None if that is not known.
@@ -105,6 +110,8 @@ class Unit:
     resync: Resync | None = None
     behinds: int = 0
     record_unsure: bool = False
+    stores_failed: int = 0
+    store_error: str = ""
     record_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     frozen_since_s: float | None = None
     starting: bool = False
@@ -152,6 +159,7 @@ class Unit:
             timing=node.timing,
             peer_timing=node.peer_timings.get(peer),
             watchdog_armed=node.watchdog_armed,
+            watchdog_refused=node.watchdog_refused,
             watchdog_least_s=node.watchdog_least_s,
             watchdog_required=node.watchdog_required,
             addresses=node.addresses,
@@ -167,6 +175,7 @@ class Unit:
             fence=self.fence,
             failures=self.failures,
             refusals=self.refusals,
+            unrecorded=self.unrecorded,
             lapsed=self.lapsed,
             heard_since_lapse=self._heard_since_lapse(node),
         )
@@ -313,6 +322,23 @@ class Unit:
         finally:
             self.handlers -= 1
             self.frozen_since_s = None
+
+    def store_failed(self, why: str) -> None:
+        """The record may hold the one or the other until a store succeeds."""
+        self.record_unsure = True
+        self.stores_failed += 1
+        self.store_error = why
+
+    def stored(self, record: Record) -> None:
+        """It is on the disk."""
+        self.record, self.record_unsure = record, False
+        self.stores_failed, self.store_error = 0, ""
+
+    @property
+    def unrecorded(self) -> str:
+        """Why it counts as a host that can keep no record; empty if it does not."""
+        lasts = self.stores_failed >= STORES_TRIED
+        return f"it can keep no durable record of the mirror: {self.store_error}" if lasts else ""
 
     def renewed_resync(self) -> None:
         """This host has connected anew because the resync stood still."""

@@ -97,6 +97,21 @@ def doubted(mirror: Mirror, world: World) -> str:
     )
 
 
+def beside(mirror: Mirror, host: str, world: World) -> str:
+    """A further sentence: what a person can do where ``host`` cannot start the guest, and the other
+    copy can be read, but not gone on with unless a person says so; else empty.
+    """
+    other = mirror.peer_of(host)
+    if coming(mirror, other, world):
+        return f". {_until_it_came(other)}"
+    if not reachable(mirror, other, world):
+        return ""
+    return (
+        f". Mend that, or power {host} off to go on with what {other} has, which may lack what was"
+        " written last"
+    )
+
+
 def both_doubted(mirror: Mirror, world: World) -> str:
     """What a person can do where both copies can be read, and both are marked; else empty."""
     hosts = [each.host for each in mirror.spec.replicas]

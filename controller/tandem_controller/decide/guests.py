@@ -13,7 +13,7 @@ from tandem_api.guest import Assignment, FencingProof, Guest, Policy, ProofKind
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_controller.decide import copies, moves, placement
-from tandem_controller.decide.hosts import rebooted, silence, unfit
+from tandem_controller.decide.hosts import rebooted, silence, unable, unfit
 from tandem_controller.decide.model import (
     Assign,
     Blocked,
@@ -26,6 +26,9 @@ from tandem_controller.decide.model import (
     World,
 )
 from tandem_controller.decide.takeover import fencing_proof, takeover
+
+LIBVIRT_COMES_S = 15.0
+"""So long a host to which a guest was just assigned may be without its libvirt."""
 
 
 class Situation(StrEnum):
@@ -184,14 +187,28 @@ def _keep_assigned(case: Case, assignment: Assignment, choice: str | Refusal) ->
     eligible = case.authority.may_own(assignment.host)
     not_gone = view is not None and view.freshness is not Freshness.LOST
     usable = eligible and placement.unusable_replica(case, assignment.host) is None
-    unready = unfit(view, assignment.host)
-    if assignment.reason in moves.ANYWHERE:
-        unready = placement.unless_maintenance(unready)
-    if usable and not_gone and unready is None:
-        return Keep(assignment.reason, assignment.message)
+    fit = unable if assignment.reason in moves.ANYWHERE else unfit
+    if usable and not_gone and fit(view, assignment.host) is None:
+        return _stuck(case, assignment) or Keep(assignment.reason, assignment.message)
     if usable and view is not None and not view.fresh and not_gone:
         return Keep(Reason.WAITING_FOR_LEASE, f"{silence(view)}; waiting for it to start the guest")
     return None if isinstance(choice, str) else _nobody(case, choice)
+
+
+def _stuck(case: Case, assignment: Assignment) -> Keep | Blocked | None:
+    """Its host says that it cannot start it, and the other one cannot either."""
+    host, other = assignment.host, case.mirror.peer_of(assignment.host)
+    refusal = placement.cannot_run(case, host)
+    if refusal is None:
+        return None
+    if refusal.reason is not Reason.START_REFUSED and moves.assigned_for_s(case) < LIBVIRT_COMES_S:
+        return None
+    why = placement.cannot_start(case, other, True) or placement.cannot_run(case, other)
+    message = f"{refusal.message}. It does not go to {other}: {why.message if why else 'not yet'}"
+    if why is not None and why.reason in (Reason.MARKED_STALE, Reason.NOT_ELIGIBLE):
+        message = f"{message}{copies.beside(case.mirror, host, case.world)}"
+    refused = refusal.reason is Reason.START_REFUSED
+    return Keep(refusal.reason, message) if refused else Blocked(refusal.reason, message)
 
 
 def _nobody(case: Case, refusal: Refusal) -> Blocked:
@@ -279,11 +296,15 @@ def _owner_rebooted(case: Case) -> Decision:
     refusal = (
         unfit(case.view(owner), owner)
         or placement.unusable_replica(case, owner)
-        or placement.libvirt_silent(case, owner)
+        or placement.cannot_run(case, owner)
     )
+    neither = placement.cannot_run(case, target)
     soon = refusal is None or refusal.reason is Reason.MIRROR_NOT_READY
-    if soon and (case.assigned != target or placement.cannot_run(case, target) is not None):
+    if soon and (case.assigned != target or neither is not None):
         return _start_again(case)
+    if neither is not None and refusal is not None:
+        message = f"{owner} has rebooted and cannot start it: {refusal.message}. It does not go to"
+        return Blocked(refusal.reason, f"{message} {target}: {neither.message}{_hint(case)}")
     proof = takeover(case, target)
     if isinstance(proof, FencingProof):
         why = refusal.message if refusal else f"{target} was chosen meanwhile"

@@ -12,6 +12,9 @@ from tandem_api.site import Site
 from tandem_controller.decide.leases import LeaseTracker
 from tandem_controller.decide.model import Freshness, HostView, Refusal
 
+ARMED_WITHIN_S = 5.0
+"""An actuator that has just started arms its watchdog within this time, or cannot."""
+
 
 def host_view(
     host: Host,
@@ -30,6 +33,7 @@ def host_view(
         silent_s=leases.silent_s(name),
         last_seen=count.seen_at if count else "",
         heartbeat=count.heartbeat if count else None,
+        run_s=now_s - count.run_since_s if count else 0.0,
         problems=problems,
     )
 
@@ -53,16 +57,23 @@ def freshness(leases: LeaseTracker, host: str, now_s: float) -> Freshness:
 
 def unfit(view: HostView | None, name: str) -> Refusal | None:
     """Why a guest may not be given to this host now, or None."""
+    if view is not None and view.fresh and not view.problems and view.in_maintenance:
+        return Refusal(
+            Reason.MAINTENANCE, f"{name} is not used: site {view.site_name} is in maintenance"
+        )
+    return unable(view, name)
+
+
+def unable(view: HostView | None, name: str) -> Refusal | None:
+    """Why nothing can be started on this host now, or None. Maintenance keeps a guest from being
+    put somewhere, not from staying up.
+    """
     if view is None:
         return Refusal(Reason.HOST_NOT_READY, f"there is no host {name}")
     if not view.fresh:
         return Refusal(Reason.HOST_NOT_READY, silence(view))
     if view.problems:
         return Refusal(Reason.HOST_NOT_READY, f"host {name} is not valid: {view.problems[0]}")
-    if view.site is not None and view.site.spec.maintenance:
-        return Refusal(
-            Reason.MAINTENANCE, f"{name} is not used: site {view.site_name} is in maintenance"
-        )
     return unarmed(view)
 
 
@@ -71,6 +82,8 @@ def unarmed(view: HostView) -> Refusal | None:
     armed = view.heartbeat is not None and view.heartbeat.watchdog_armed
     if armed or view.host.spec.watchdog is not WatchdogPolicy.REQUIRED:
         return None
+    if view.run_s < ARMED_WITHIN_S:
+        return Refusal(Reason.WATCHDOG_NOT_ARMED, f"the watchdog of {view.name} is being armed")
     least_s = view.heartbeat.watchdog_least_s if view.heartbeat is not None else None
     timing = view.site.spec.timing if view.site is not None else None
     return Refusal(Reason.WATCHDOG_NOT_ARMED, unarmed_host(view.name, least_s, timing))

@@ -29,13 +29,15 @@ class Count:
     """One host's newest heartbeat, and since when it is unchanged.
 
     ``renewed``: a renewal was seen since counting began. Before that, that a Lease is there says
-    nothing about its host. ``seen_at`` is RFC 3339, for people.
+    nothing about its host. ``seen_at`` is RFC 3339, for people. ``run_since_s``: when the run of
+    the actuator that sends it was first seen.
     """
 
     heartbeat: Heartbeat
     since_s: float
     seen_at: str
     renewed: bool
+    run_since_s: float = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def observe(
             # began no later than finished_s. One that lies in a gap may be old: no sign of life.
             seen = known is not None and not anew
             at = wall if known is not None else heartbeat.renewed_at
-            counts[heartbeat.host] = Count(heartbeat, finished_s, at, renewed=seen)
+            same = known is not None and known.heartbeat.instance == heartbeat.instance
+            run_s = known.run_since_s if known is not None and same else finished_s
+            counts[heartbeat.host] = Count(heartbeat, finished_s, at, seen, run_s)
     return LeaseTracker(counts, read_s=started_s)
 
 

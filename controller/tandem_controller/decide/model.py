@@ -88,7 +88,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class HostView:
-    """A host and what its heartbeat says. ``silent_s``: how long it is known to be silent."""
+    """A host and what its heartbeat says.
+
+    ``silent_s``: how long it is known to be silent. ``run_s``: how long its actuator's run is.
+    """
 
     host: Host
     site: Site | None
@@ -96,6 +99,7 @@ class HostView:
     silent_s: float | None = None
     last_seen: str = ""
     heartbeat: Heartbeat | None = None
+    run_s: float = float("inf")
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -109,6 +113,10 @@ class HostView:
     @property
     def fresh(self) -> bool:
         return self.freshness is Freshness.FRESH
+
+    @property
+    def in_maintenance(self) -> bool:
+        return self.site is not None and self.site.spec.maintenance
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tandem_api.reasons import Reason
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.conditions import moment
 from tandem_controller.decide.copies import advice, reachable
-from tandem_controller.decide.hosts import rebooted, unfit
+from tandem_controller.decide.hosts import rebooted, unable, unfit
 from tandem_controller.decide.mirrors import failed_volumes, incomplete, redundancy
 from tandem_controller.decide.model import NOT_UP, Assign, Blocked, Case, Keep, Refusal
 from tandem_controller.decide.placement import (
@@ -28,7 +28,6 @@ from tandem_controller.decide.placement import (
     override_hint,
     preferred_host,
     refused_before,
-    unless_maintenance,
     unusable_replica,
 )
 
@@ -136,14 +135,14 @@ def _refused(case: Case, owner: str, target: str) -> Assign | Keep | None:
     if report.assignment_serial != assignment.serial or report.state != ABSENT:
         return None
     obstacle = (
-        unless_maintenance(unfit(case.view(target), target))
+        unable(case.view(target), target)
         or no_room(case, target)
         or unusable_replica(case, target)
         or libvirt_silent(case, target)
         or redundancy(case.mirror, case.world)
     )
     both = refused_before(case, target)
-    if both is not None and _elapsed_s(assignment.since, case.world.wall) < TURN_S:
+    if both is not None and assigned_for_s(case) < TURN_S:
         obstacle = both
     if obstacle is None:
         message = f"It moves from {owner} to {target}: {report.refused_start}"
@@ -220,11 +219,11 @@ def cannot_go_on(case: Case, target: str) -> Refusal | None:
         return Refusal(
             Reason.RESYNCING, f"{target} no longer has every write (epoch {authority.epoch})"
         )
-    refusal = unfit(case.view(target), target)
+    assignment = case.guest.status.assignment
+    fit = unable if assignment is not None and assignment.reason in ANYWHERE else unfit
+    refusal = fit(case.view(target), target)
     if refusal is None and stranded(case, authority.owner) is None:
         refusal = unusable_replica(case, target)
-    if case.guest.status.assignment and case.guest.status.assignment.reason in ANYWHERE:
-        refusal = unless_maintenance(refusal)
     return refusal or libvirt_silent(case, target)
 
 
@@ -245,7 +244,7 @@ def _disk_failed(case: Case, owner: str, target: str) -> Assign | Keep | None:
 
 def _maintenance(case: Case, owner: str) -> Assign | None:
     view = case.view(owner)
-    if view is None or view.site is None or not view.site.spec.maintenance:
+    if view is None or not view.in_maintenance:
         return None
     target = case.mirror.peer_of(owner)
     why = f"site {view.site_name} is in maintenance"
@@ -256,7 +255,7 @@ def _failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
     if preferred_host(case) != target:
         return None
     view, failback = case.view(target), case.guest.spec.failback
-    if view is None or (view.site is not None and view.site.spec.maintenance):
+    if view is None or view.in_maintenance:
         return None
     if failback.policy is Policy.MANUAL:
         return Keep(
@@ -285,6 +284,12 @@ def _failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
 def _redundant_since(case: Case) -> str | None:
     known = condition(case.mirror.status.conditions, "Redundant")
     return known.last_transition_time if known and known.status == "True" else None
+
+
+def assigned_for_s(case: Case) -> float:
+    """How long ago its last assignment was made."""
+    assignment = case.guest.status.assignment
+    return _elapsed_s(assignment.since, case.world.wall) if assignment else 0.0
 
 
 def _elapsed_s(since: str, until: str) -> float:

@@ -7,7 +7,7 @@ from tandem_api.guest import UNKNOWN
 from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
-from tandem_controller.decide.hosts import rebooted, unfit
+from tandem_controller.decide.hosts import rebooted, unable, unfit
 from tandem_controller.decide.mirrors import in_sync
 from tandem_controller.decide.model import NOT_UP, Case, Freshness, HostView, Keep, Refusal
 
@@ -33,20 +33,13 @@ def choose(case: Case, *, last_resort: bool = False) -> str | Refusal:
 
     ``last_resort``: a host in maintenance will do, as where it was cannot have it.
     """
-    refusals = {host: _cannot_start(case, host) for host in case.replicas}
-    if last_resort:
-        refusals = {h: unless_maintenance(refusal) for h, refusal in refusals.items()}
+    refusals = {host: cannot_start(case, host, last_resort) for host in case.replicas}
     fit = [host for host, refusal in refusals.items() if refusal is None]
     if fit:
         return min(fit, key=lambda host: _rank(case, host))
     sentences = "; ".join(refusal.message for refusal in refusals.values() if refusal)
     first = next(refusal for refusal in refusals.values() if refusal)
     return Refusal(first.reason, f"No host can start it: {sentences}")
-
-
-def unless_maintenance(refusal: Refusal | None) -> Refusal | None:
-    """Maintenance keeps a guest from being put somewhere, not from staying up."""
-    return None if refusal is not None and refusal.reason is Reason.MAINTENANCE else refusal
 
 
 def libvirt_silent(case: Case, host: str) -> Refusal | None:
@@ -119,13 +112,14 @@ def _rank(case: Case, host: str) -> tuple[bool, bool, int, int, str]:
     )
 
 
-def _cannot_start(case: Case, host: str) -> Refusal | None:
-    """Rule 6 as far as it is seen from here; the host looks again."""
+def cannot_start(case: Case, host: str, last_resort: bool) -> Refusal | None:
+    """Rule 6 as far as it is seen from here; the host looks again. ``last_resort`` as in choose."""
     entry = case.authority.eligible.get(host)
     if not case.authority.may_own(host):
         why = entry.reason if entry else Reason.NOT_INITIALISED
         return Refusal(Reason.NOT_ELIGIBLE, f"{host} may lack acknowledged writes ({why})")
-    return unfit(case.view(host), host) or unusable_replica(case, host) or no_room(case, host)
+    fit = unable if last_resort else unfit
+    return fit(case.view(host), host) or unusable_replica(case, host) or no_room(case, host)
 
 
 def unusable_replica(case: Case, host: str) -> Refusal | None:

@@ -12,6 +12,7 @@ both disks were seen to be equal.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from tandem_actuator.core.model import (
     Connection,
@@ -445,15 +446,19 @@ def confirm_promotion(mirror: Mirror, facts: Facts) -> Verdict:
 
 
 def restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
-    """Rule 7: back to Mirrored, by the owner; without an owner, by either host."""
+    """Rule 7: back to Mirrored, by the owner; without an owner, by either host.
+
+    A later boot of the owner may, too: what it sees in sync holds everything, as nobody is Primary.
+    """
     authority = mirror.status.authority
     hold = held(mirror, facts.record)
     if hold or authority is None:
         return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
-    if authority.owner == facts.host and not facts.instance.same_boot(authority.owner_instance):
-        return Refusal(Reason.NOT_OWNER, "owned by an earlier boot of this host")
     if authority.owner not in ("", facts.host):
         return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner}")
+    same_boot = not authority.owner or facts.instance.same_boot(authority.owner_instance)
+    if not same_boot and not _is_secondary(facts.drbd):
+        return Refusal(Reason.NOT_OWNER, "Primary, and owned by an earlier boot of this host")
     if authority.mode not in (Mode.MIRRORED, Mode.STANDALONE):
         return Refusal(Reason.HOLD_MODE, f"authority is in mode {authority.mode}")
     if authority.mode is Mode.MIRRORED and all(
@@ -495,7 +500,7 @@ def withdraw(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return Refusal(Reason.STEADY, "the grant is not of an earlier boot")
     if facts.record.unparted_boot_id != facts.instance.boot_id or not facts.record.marker:
         return Refusal(Reason.STEADY, f"{facts.host} may have written alone, or is current")
-    if not isinstance(drbd, DrbdState) or drbd.role is not Role.SECONDARY:
+    if not _is_secondary(drbd):
         return Refusal(Reason.UNKNOWN_STATE, "the device is not known to be Secondary")
     not_for_the_peer = _not_for_the_peer(mirror, facts)
     if not_for_the_peer is not None:
@@ -521,6 +526,10 @@ def _not_for_the_peer(mirror: Mirror, facts: Facts) -> Refusal | None:
         # The API was restored: this authority is not the one that it goes by.
         return Refusal(Reason.PEER_STILL_PRIMARY, f"{facts.peer} does not follow this authority")
     return _link_long_lost(facts, facts.link_wait_s)
+
+
+def _is_secondary(drbd: DrbdView) -> TypeGuard[DrbdState]:
+    return isinstance(drbd, DrbdState) and drbd.role is Role.SECONDARY
 
 
 def _not_in_sync(mirror: Mirror, facts: Facts) -> Refusal | None:
@@ -644,7 +653,7 @@ def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
     if authority.owner != facts.host:
         return Settled(authority)
-    if not isinstance(facts.drbd, DrbdState) or facts.drbd.role is not Role.SECONDARY:
+    if not _is_secondary(facts.drbd):
         return Refusal(Reason.UNKNOWN_STATE, "the device is not known to be Secondary")
     if authority.mode is not Mode.MIRRORED:
         return Refusal(

@@ -77,14 +77,33 @@ def _not_set_up(view: View, now_s: float, wall: str) -> Decision | None:
     return None
 
 
-def _epoch_behind(view: View, now_s: float, wall: str) -> Decision | None:
-    authority = authority_of(view)
-    if authority.epoch <= view.record.max_epoch:
+def _stop_unrecorded(view: View, now_s: float, wall: str) -> Decision | None:
+    """A disk that keeps no record must not keep a guest from being stopped for good.
+
+    To be moved it needs more: what the other host may have to know is marked before it stops.
+    """
+    assignment = view.guest.status.assignment if view.guest else None
+    if not view.unrecorded or assignment is None or assignment.host:
         return None
+    return overdue_guest(view, now_s, wall) or unwanted_guest(view, now_s, wall)
+
+
+def _epoch_behind(view: View, now_s: float, wall: str) -> Decision | None:
+    """First, unless that fails for good: a mirror is still brought up, copied to and given up."""
+    behind = authority_of(view).epoch > view.record.max_epoch
+    return _note_epoch(view) if behind and not view.unrecorded else None
+
+
+def _unrecorded(view: View, now_s: float, wall: str) -> Decision | None:
+    """Nothing is won that cannot be noted. Once it can be, the host may start guests again."""
+    return _note_epoch(view) if view.unrecorded else None
+
+
+def _note_epoch(view: View) -> Start:
     return Start(
         Task.NOTE_EPOCH,
         Reason.STEADY,
-        f"noting epoch {authority.epoch}",
+        f"noting epoch {authority_of(view).epoch}",
         lambda: procedures.note_epoch(view),
     )
 
@@ -398,6 +417,7 @@ def _withdraw(view: View, now_s: float, wall: str) -> Decision | None:
 RULES: tuple[Rule, ...] = (
     _held,
     _not_set_up,
+    _stop_unrecorded,
     _epoch_behind,
     _unknown,
     _not_configured,
@@ -419,8 +439,9 @@ RULES: tuple[Rule, ...] = (
     _copy_again,
     _restore,
     _withdraw,
-    start,
     let_go,
+    _unrecorded,
+    start,
     untold_guest,
 )
 

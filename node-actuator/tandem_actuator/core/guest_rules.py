@@ -19,6 +19,7 @@ REFUSED_PAUSE_MAX_S = 600.0
 """How long a host that could not start a guest rests before its next round of tries, doubled."""
 DATA_AWAY_AFTER_S = 10.0
 """A link that comes back within this time gives a guest its data back: it need not be stopped."""
+ARMING = "the watchdog is being armed"
 UNTOLD = Stay(Reason.UNKNOWN_STATE, "libvirt does not tell the guest's state")
 
 
@@ -134,10 +135,9 @@ def _not_now(view: View) -> Stay | None:
     if view.fence is not None:
         return Stay(Reason.SELF_FENCING, "stopping what ran here comes first")
     if view.watchdog_required and not view.watchdog_armed:
-        return Stay(
-            Reason.WATCHDOG_NOT_ARMED,
-            unarmed_host(view.host, view.watchdog_least_s, view.timing),
-        )
+        least_s = view.watchdog_least_s
+        said = unarmed_host(view.host, least_s, view.timing) if view.watchdog_refused else ARMING
+        return Stay(Reason.WATCHDOG_NOT_ARMED, said)
     return None
 
 

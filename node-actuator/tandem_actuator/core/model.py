@@ -261,6 +261,8 @@ class View:
     swap that says that it is still the owner. ``heard_since_lapse``: a heartbeat has been confirmed
     since the last lapse.
     ``failures``: how often in a row what was tried did not help. ``refusals``: of its starts here.
+    ``watchdog_refused``: there is none, or it could not be armed when that was last tried.
+    ``unrecorded``: why this host can keep no record of the mirror, tried several times.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
     ``mirror`` and ``guest`` come from a watch and may be stale; whatever is irreversible starts
     with a quorum read.
@@ -290,6 +292,8 @@ class View:
     fence: FenceProgress | None = None
     failures: int = 0
     refusals: Refusals | None = None
+    unrecorded: str = ""
+    watchdog_refused: bool = True
     watchdog_least_s: int | None = None
     lapsed: bool = False
     heard_since_lapse: bool = False

@@ -116,8 +116,7 @@ def transact(view: View, propose: Proposer) -> Transaction:
         if isinstance(outcome, Swapped):
             return (yield from _record_won(outcome.mirror, view, fresh.now_s, verdict.force))
         if isinstance(outcome, Failed):
-            reason = Reason.START_REFUSED if outcome.refused else Reason.EFFECT_FAILED
-            return Refusal(reason, words(outcome))
+            return Refusal(Reason.EFFECT_FAILED, words(outcome))
         if not isinstance(outcome, SwapLost | SwapUnclear):
             raise UnexpectedOutcome(outcome)
         last = outcome.message if isinstance(outcome, SwapUnclear) else "somebody else was quicker"
@@ -202,12 +201,15 @@ def note_epoch(view: View) -> Procedure:
     """Remember the highest epoch seen, so that a regression is noticed after a reboot too."""
     authority = view.mirror.status.authority
     assert authority is not None
-    update = UpdateRecord(epoch=authority.epoch, incarnation=authority.incarnation)
-    return (
-        yield from sequence(
-            Reason.STEADY, f"noted epoch {authority.epoch}", ("the durable record", update)
-        )
-    )
+    outcome = yield UpdateRecord(epoch=authority.epoch, incarnation=authority.incarnation)
+    if not isinstance(outcome, Failed):
+        return Finished(Reason.STEADY, f"noted epoch {authority.epoch}", progress=True)
+    assignment = view.guest.status.assignment if view.guest else None
+    awaited = assignment is not None and assignment.host == view.host and not view.guest_may_run
+    if not (view.unrecorded and awaited):
+        return failed("the durable record", outcome)
+    why = f"{view.host} cannot start it: {view.unrecorded}. It is tried again by itself"
+    return Finished(Reason.START_REFUSED, why, progress=True, failed=True)
 
 
 def restore(view: View) -> Procedure:

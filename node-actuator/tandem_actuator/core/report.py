@@ -125,6 +125,6 @@ def guest_report(
         reason=reason,
         message=message,
         steps=dict(steps),
-        refused_start=view.refusals.why if view.refusals else "",
+        refused_start=view.refusals.why if view.refusals else view.unrecorded,
         hardware=hardware,
     )

@@ -5,9 +5,11 @@ from hypothesis import strategies as st
 
 from tandem_api.lease import Heartbeat
 from tandem_api.timing import DEFAULT
-from tandem_controller.decide.hosts import freshness
+from tandem_controller.decide.hosts import ARMED_WITHIN_S, freshness, host_view, unarmed
 from tandem_controller.decide.leases import GAP_S, LeaseTracker, interrupted, observe
 from tandem_controller.decide.model import Freshness
+
+from .scenes import host
 
 L_S = DEFAULT.lease_duration_seconds
 
@@ -50,6 +52,22 @@ def test_a_lease_that_is_merely_there_says_nothing() -> None:
 
 def test_a_renewal_that_was_seen_is_a_sign_of_life() -> None:
     assert freshness(alive_at(1.0), "a", 1.1) is Freshness.FRESH
+
+
+def test_a_run_that_has_just_begun_may_still_arm_its_watchdog() -> None:
+    """To do without one is advice to be given with care: it is never armed again by itself."""
+    old = watched(2.0, unarmed_beat("1"), tracker=None)
+    begun = watched(4.0, unarmed_beat("2", run="s"), tracker=old)
+    later = watched(4.0 + ARMED_WITHIN_S, unarmed_beat("3", run="s"), tracker=begun)
+    said = [
+        unarmed(host_view(host("a"), None, known, known.read_s or 0.0)) for known in (begun, later)
+    ]
+    assert [each is not None and "Optional" in each.message for each in said] == [False, True]
+
+
+def unarmed_beat(version: str, run: str = "r") -> Heartbeat:
+    changes = {"watchdog_armed": False, "instance": f"a/b/{run}"}
+    return beat(version).model_copy(update=changes)
 
 
 def test_a_new_leader_goes_by_the_lease_for_when_the_last_heartbeat_was() -> None:

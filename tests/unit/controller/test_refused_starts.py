@@ -6,11 +6,11 @@ import pytest
 
 from tandem_api.reasons import Reason
 from tandem_controller.decide.guests import decide
-from tandem_controller.decide.model import Assign, Keep
+from tandem_controller.decide.model import Assign, Blocked, Keep
 from tandem_controller.decide.phases import Phase
 from tandem_controller.decide.plan import plan
 
-from .scenes import A, B, Scene, assigned, instance, moving, only, owned_by, replica, report
+from .scenes import WALL, A, B, Scene, assigned, instance, moving, only, owned_by, replica, report
 
 WHY = "libvirt: no bridge br-users"
 
@@ -150,7 +150,39 @@ class TestUnowned:
     def test_but_not_if_neither_answers(self) -> None:
         scene = self.unowned(B)
         scene.reports = {host: silent_libvirt(host) for host in (A, B)}
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        assert decision.message == (
+            f"libvirt does not answer on {B}: look at libvirtd there. It does not go to {A}:"
+            f" libvirt does not answer on {A}: look at libvirtd there"
+        )
+
+    def test_which_is_not_said_while_libvirt_may_be_coming(self) -> None:
+        scene = self.unowned(B)
+        scene.reports = {host: silent_libvirt(host) for host in (A, B)}
+        assert scene.assignment is not None
+        scene.assignment["since"] = WALL
         assert isinstance(scene.decide(), Keep)
+
+    def test_a_host_in_maintenance_without_a_watchdog_is_no_last_resort(self) -> None:
+        scene = self.unowned(B)
+        scene.reports = {B: silent_libvirt(B)}
+        scene.sites["burjassot"] = {"maintenance": True}
+        assert isinstance(scene.decide(), Assign)
+        scene.beats[A].armed = False
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        assert f"{A} requires a watchdog" in decision.message
+
+    def test_what_a_person_can_do_where_the_other_copy_is_in_doubt(self) -> None:
+        """It can be gone on with once nobody has a better one."""
+        scene = self.unowned(B)
+        scene.reports = {B: refuses(B)}
+        scene.replicas[A] = {**replica(A), "marker": {"reason": "AttachedNotUpToDate"}}
+        decision = scene.decide()
+        assert isinstance(decision, Keep)
+        assert decision.message.startswith(f"{B} could not start it: {WHY}")
+        assert f"Mend that, or power {B} off to go on with what {A} has" in decision.message
 
 
 def test_a_rebooted_owner_is_not_replaced_by_one_that_cannot_start_it() -> None:

@@ -460,6 +460,11 @@ class TestRestore:
         new = proposed(rules.restore(mirror(unowned), facts(drbd(), B), "r"))
         assert (new.owner, new.mode) == ("", Mode.MIRRORED)
 
+    def test_the_owner_that_has_rebooted(self) -> None:
+        earlier = mirror(standalone(owner_instance=EARLIER_BOOT))
+        new = proposed(rules.restore(earlier, facts(drbd()), "r"))
+        assert (new.mode, new.owner_instance) == (Mode.MIRRORED, EARLIER_BOOT)
+
     def test_nothing_to_do_if_both_are_eligible_already(self) -> None:
         assert isinstance(
             rules.restore(mirror(authority()), facts(drbd(Role.PRIMARY)), "r"), Settled

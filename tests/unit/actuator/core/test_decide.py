@@ -226,6 +226,15 @@ class TestGuest:
         assert stays(at(unarmed)) is Reason.WATCHDOG_NOT_ARMED
         assert task(at(replace(unarmed, watchdog_required=False))) is Task.START
 
+    @pytest.mark.parametrize("tried", [False, True])
+    def test_a_watchdog_that_was_not_tried_yet_is_no_reason_to_do_without(
+        self, tried: bool
+    ) -> None:
+        booted = view(authority(""), drbd(), watchdog_armed=False, watchdog_refused=tried)
+        decision = at(booted)
+        assert isinstance(decision, Stay)
+        assert ("set spec.watchdog to Optional" in decision.message) is tried
+
     def test_no_start_while_the_last_one_is_being_fenced(self) -> None:
         fencing = view(authority(), drbd(), fence=FenceProgress(since_s=NOW))
         assert stays(at(fencing)) is Reason.SELF_FENCING
