@@ -32,7 +32,11 @@ from tandem_controller.decide.model import (
     World,
 )
 from tandem_controller.decide.phases import MOVES, Phase, is_takeover
-from tandem_controller.decide.placement import preferred_host, unusable_replica
+from tandem_controller.decide.placement import (
+    preferred_host,
+    untried_hardware,
+    unusable_replica,
+)
 from tandem_controller.decide.takeover import proven_to_have_stopped, stop_unproven
 
 FAILURES = (
@@ -275,7 +279,7 @@ def _protection(case: Case, where: str) -> Refusal | None:
     refusal = (
         (None if late else unfit(other, target))
         or unusable_replica(case, target)
-        or _hardware(case.guest, (target, here))
+        or untried_hardware(case.guest, (target, here))
     )
     if refusal is not None:
         return refusal
@@ -295,21 +299,6 @@ def _as_protected(guest: Guest) -> str:
     lost = "; its UEFI variables begin anew there, as at every start"
     uefi = guest.spec.domain.firmware is Firmware.UEFI
     return f"the other host can take it over{lost if uefi else ''}"
-
-
-def _hardware(guest: Guest, hosts: tuple[str, ...]) -> Refusal | None:
-    """Why the guest would not start there as it is meant, by the hosts' own look ahead."""
-    reports = {host: guest.status.hosts.get(host) for host in hosts}
-    # An actuator that does not look ahead yet tells nothing.
-    tried = {host: report.hardware for host, report in reports.items() if report}
-    wanted = guest.spec.domain.fingerprint
-    for host, found in tried.items():
-        if found is not None and found.fingerprint != wanted:
-            message = f"{host} has not tried yet whether it can start spec.domain"
-            return Refusal(Reason.HARDWARE_UNCHECKED, message)
-        if found is not None and found.problems:
-            return Refusal(Reason.HARDWARE_REFUSED, "; ".join(found.problems))
-    return None
 
 
 def _placed(case: Case | None, where: str) -> Condition:

@@ -28,6 +28,7 @@ from tandem_controller.decide.placement import (
     override_hint,
     preferred_host,
     refused_before,
+    untried_hardware,
     unusable_replica,
 )
 
@@ -53,7 +54,12 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     )
     if wanted is None or isinstance(wanted, Keep):
         return wanted
-    obstacle = _not_ready(case, target) or _invalid(case) or _may_lose(case, wanted)
+    obstacle = (
+        _not_ready(case, target)
+        or untried_hardware(case.guest, (target,))
+        or _invalid(case)
+        or _may_lose(case, wanted)
+    )
     if obstacle is None:
         return replace(wanted, message=f"It moves from {owner} to {target}: {wanted.message}")
     return Keep(wanted.reason, f"It stays on {owner} although {wanted.message}: {obstacle.message}")

@@ -3,7 +3,7 @@
 Called by ``guests``, ``moves`` and the statuses. Never looks at where the guest runs now.
 """
 
-from tandem_api.guest import UNKNOWN
+from tandem_api.guest import UNKNOWN, Guest
 from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
@@ -183,6 +183,21 @@ def no_room(case: Case, host: str) -> Refusal | None:
         f"{host} has no room for another {case.guest.spec.domain.memory}: its {capacity} are"
         " promised to other guests",
     )
+
+
+def untried_hardware(guest: Guest, hosts: tuple[str, ...]) -> Refusal | None:
+    """Why the guest would not start there as it is meant, by the hosts' own look ahead."""
+    reports = {host: guest.status.hosts.get(host) for host in hosts}
+    # An actuator that does not look ahead yet tells nothing.
+    tried = {host: report.hardware for host, report in reports.items() if report}
+    wanted = guest.spec.domain.fingerprint
+    for host, found in tried.items():
+        if found is not None and found.fingerprint != wanted:
+            message = f"{host} has not tried yet whether it can start spec.domain"
+            return Refusal(Reason.HARDWARE_UNCHECKED, message)
+        if found is not None and found.problems:
+            return Refusal(Reason.HARDWARE_REFUSED, "; ".join(found.problems))
+    return None
 
 
 def override_hint(host: str, epoch: int) -> str:

@@ -44,6 +44,24 @@ def test_nothing_is_moved_to_where_it_cannot_start(said: dict[str, Any], says: s
     assert says in decision.message
 
 
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ({"problems": ["no bridge br-users"]}, "no bridge br-users"),
+        ({"fingerprint": "of another"}, "has not tried yet"),
+    ],
+)
+def test_nothing_is_moved_to_where_its_hardware_is_not(found: dict[str, Any], says: str) -> None:
+    scene = moving()
+    wanted = scene.parsed_guest().spec.domain.fingerprint
+    scene.reports[B] = report(B, "Absent", hardware={"fingerprint": wanted})
+    assert isinstance(scene.decide(), Assign)
+    scene.reports[B] = report(B, "Absent", hardware={"fingerprint": wanted, **found})
+    decision = scene.decide()
+    assert isinstance(decision, Keep)
+    assert says in decision.message
+
+
 def test_what_a_host_said_before_it_booted_keeps_nothing_away() -> None:
     scene = moving()
     scene.reports[B] = {**refuses(B), "instance": instance(B, boot="older")}
