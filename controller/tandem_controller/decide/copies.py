@@ -58,6 +58,10 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
     authority, owner = mirror.status.authority, mirror.peer_of(target)
     assert authority is not None
     here, there = (reachable(mirror, host, world) for host in (target, owner))
+    stuck = _not_connecting(mirror)
+    if here and there and stuck:
+        why = mirror.status.replicas[stuck].message
+        return f"{stuck} does not connect: {why}{beside(mirror, stuck, world)}"
     if here and there:
         back = "Bring the replication link back: then they find out by themselves who is current"
         return f"{back}{_if_it_stays_lost(mirror)}"
@@ -72,6 +76,16 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
             f" on the mirror: {override_hint(owner, authority.epoch)}"
         )
     return f"Bring {owner} back"
+
+
+def _not_connecting(mirror: Mirror) -> str:
+    """The one host that cannot connect its replica for want of something else; empty if none."""
+    stuck = [
+        host
+        for host, report in mirror.status.replicas.items()
+        if report.connection == "StandAlone" and report.reason is Reason.EFFECT_FAILED
+    ]
+    return stuck[0] if len(stuck) == 1 else ""
 
 
 def doubted(mirror: Mirror, world: World) -> str:

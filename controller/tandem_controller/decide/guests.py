@@ -204,11 +204,21 @@ def _stuck(case: Case, assignment: Assignment) -> Keep | Blocked | None:
     if refusal.reason is not Reason.START_REFUSED and moves.assigned_for_s(case) < LIBVIRT_COMES_S:
         return None
     why = placement.cannot_start(case, other, True) or placement.cannot_run(case, other)
-    message = f"{refusal.message}. It does not go to {other}: {why.message if why else 'not yet'}"
-    if why is not None and why.reason in (Reason.MARKED_STALE, Reason.NOT_ELIGIBLE):
-        message = f"{message}{copies.beside(case.mirror, host, case.world)}"
+    message = _neither(case, host, refusal, why) if why else refusal.message
     refused = refusal.reason is Reason.START_REFUSED
     return Keep(refusal.reason, message) if refused else Blocked(refusal.reason, message)
+
+
+def _neither(case: Case, host: str, refusal: Refusal, why: Refusal) -> str:
+    """That this host cannot start it, nor the other one, and what a person can do.
+
+    If one of them has only its copy in doubt, it can be gone on with once the other one is off.
+    """
+    other = case.mirror.peer_of(host)
+    doubt = (Reason.MARKED_STALE, Reason.NOT_ELIGIBLE)
+    unable = [each for each, told in ((host, why), (other, refusal)) if told.reason in doubt]
+    hint = copies.beside(case.mirror, unable[0], case.world) if len(unable) == 1 else ""
+    return f"{refusal.message}. It does not go to {other}: {why.message}{hint}"
 
 
 def _nobody(case: Case, refusal: Refusal) -> Blocked:
@@ -302,10 +312,10 @@ def _owner_rebooted(case: Case) -> Decision:
     soon = refusal is None or refusal.reason is Reason.MIRROR_NOT_READY
     if soon and (case.assigned != target or neither is not None):
         return _start_again(case)
-    if neither is not None and refusal is not None:
-        message = f"{owner} has rebooted and cannot start it: {refusal.message}. It does not go to"
-        return Blocked(refusal.reason, f"{message} {target}: {neither.message}{_hint(case)}")
     proof = takeover(case, target)
+    if isinstance(proof, FencingProof) and neither is not None and refusal is not None:
+        why = _neither(case, owner, refusal, neither)
+        return Blocked(refusal.reason, f"{owner} has rebooted and cannot start it: {why}")
     if isinstance(proof, FencingProof):
         why = refusal.message if refusal else f"{target} was chosen meanwhile"
         return _take(case, target, proof, f"{owner} has rebooted; {why}")

@@ -462,3 +462,13 @@ def test_a_marked_copy_is_not_chosen_beside_one_that_is_there_and_unmarked() -> 
     assert got.reason is Reason.OVERRIDE_REFUSED
     scene.replicas[A]["marker"] = {"reason": "AttachedNotUpToDate"}
     assert not isinstance(decide(scene), Refusal)
+
+
+def test_what_keeps_a_copy_from_connecting_is_named() -> None:
+    """That the link is to be brought back would be no use."""
+    scene = coming_owner(connection="StandAlone", reason="EffectFailed", message="read-only files")
+    scene.replicas[B] = replica(B, connected=False)
+    assert copies.advice(scene.parsed_mirror(), B, scene.world()) == (
+        f"{A} does not connect: read-only files. Mend that, or power {A} off to go on with what"
+        f" {B} has, which may lack what was written last"
+    )

@@ -214,3 +214,15 @@ def test_a_rebooted_owner_is_not_replaced_by_one_that_cannot_start_it() -> None:
     decision = decide(scene.parsed_guest(), scene.world())
     assert isinstance(decision, Assign)
     assert decision.host == A
+
+
+def test_a_rebooted_owner_and_the_other_one_that_cannot_are_both_named() -> None:
+    scene = Scene()
+    scene.beats[A].boot = "newer"
+    scene.replicas[A] = {**replica(A), "marker": {"reason": "LocalDiskFailed"}}
+    scene.replicas[A]["instance"] = instance(A, boot="newer")
+    scene.reports = {B: refuses(B)}
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert f"It does not go to {B}: {B} could not start it: {WHY}" in decision.message
+    assert f"or power {B} off to go on with what {A} has" in decision.message
