@@ -11,6 +11,8 @@ from tandem_controller.decide.hosts import rebooted
 from tandem_controller.decide.model import NOT_UP, Refusal, World
 from tandem_controller.decide.placement import override_hint
 
+IN_DOUBT = (Reason.MARKED_STALE, Reason.NOT_ELIGIBLE)
+"""Why a copy is not gone on with that can be, if a person says so."""
 READABLE = frozenset({"UpToDate", "Consistent", "Outdated"})
 """Disks that hold some state of the whole volume, if perhaps an old one."""
 
@@ -147,20 +149,25 @@ def lacking(mirror: Mirror, world: World) -> str:
 def _if_it_stays_lost(mirror: Mirror) -> str:
     """Whose copy a person can go on with where neither is known to be the better one.
 
-    The owner's, for that was written to: unless its disk has failed, and the other's has not.
+    The owner's, for that was written to: unless its disk has failed, and the other's has not. The
+    better one needs a person's word only if it is in doubt of itself.
     """
-    authority = mirror.status.authority
+    authority, best = mirror.status.authority, better(mirror)
     assert authority is not None
-    if better(mirror):
-        return ""
     owner = authority.owner or mirror.spec.replicas[0].host
     peer = mirror.peer_of(owner)
     whole = [host for host in (owner, peer) if not _has_failed(mirror, host)]
+    if best:
+        said = mirror.status.replicas.get(best)
+        whole = [best] if said is not None and said.marker is not None else []
     if not whole:
         return ""
+    but = "whatever the other one wrote last"
+    if _has_failed(mirror, whole[0]):
+        but = f"but for what only {mirror.peer_of(whole[0])} was written after that disk had failed"
     return (
-        f". If it stays lost, you can go on with what {whole[0]} has, whatever the other one wrote"
-        f" last: set on the mirror {override_hint(whole[0], authority.epoch)}"
+        f". If it stays lost, you can go on with what {whole[0]} has, {but}: set on the mirror"
+        f" {override_hint(whole[0], authority.epoch)}"
     )
 
 

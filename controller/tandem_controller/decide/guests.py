@@ -13,7 +13,7 @@ from tandem_api.guest import Assignment, FencingProof, Guest, Policy, ProofKind
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_controller.decide import copies, moves, placement
-from tandem_controller.decide.hosts import rebooted, silence, unable, unfit
+from tandem_controller.decide.hosts import arms, rebooted, silence, unable, unfit
 from tandem_controller.decide.model import (
     Assign,
     Blocked,
@@ -215,8 +215,8 @@ def _neither(case: Case, host: str, refusal: Refusal, why: Refusal) -> str:
     If one of them has only its copy in doubt, it can be gone on with once the other one is off.
     """
     other = case.mirror.peer_of(host)
-    doubt = (Reason.MARKED_STALE, Reason.NOT_ELIGIBLE)
-    unable = [each for each, told in ((host, why), (other, refusal)) if told.reason in doubt]
+    pair = ((host, why), (other, refusal))
+    unable = [each for each, told in pair if told.reason in copies.IN_DOUBT]
     hint = copies.beside(case.mirror, unable[0], case.world) if len(unable) == 1 else ""
     return f"{refusal.message}. It does not go to {other}: {why.message}{hint}"
 
@@ -309,7 +309,7 @@ def _owner_rebooted(case: Case) -> Decision:
         or placement.cannot_run(case, owner)
     )
     neither = placement.cannot_run(case, target)
-    soon = refusal is None or refusal.reason is Reason.MIRROR_NOT_READY
+    soon = refusal is None or refusal.reason is Reason.MIRROR_NOT_READY or arms(case.view(owner))
     if soon and (case.assigned != target or neither is not None):
         return _start_again(case)
     proof = takeover(case, target)

@@ -79,14 +79,23 @@ def unable(view: HostView | None, name: str) -> Refusal | None:
 
 def unarmed(view: HostView) -> Refusal | None:
     """Why the host's watchdog keeps guests from starting there, or None."""
-    armed = view.heartbeat is not None and view.heartbeat.watchdog_armed
-    if armed or view.host.spec.watchdog is not WatchdogPolicy.REQUIRED:
+    if not _lacks_watchdog(view):
         return None
-    if view.run_s < ARMED_WITHIN_S:
-        return Refusal(Reason.WATCHDOG_NOT_ARMED, f"the watchdog of {view.name} is being armed")
+    if arms(view):
+        return Refusal(Reason.HOST_NOT_READY, f"the watchdog of {view.name} is being armed")
     least_s = view.heartbeat.watchdog_least_s if view.heartbeat is not None else None
     timing = view.site.spec.timing if view.site is not None else None
     return Refusal(Reason.WATCHDOG_NOT_ARMED, unarmed_host(view.name, least_s, timing))
+
+
+def arms(view: HostView | None) -> bool:
+    """Whether the host has just begun to arm the watchdog that it requires."""
+    return view is not None and view.fresh and _lacks_watchdog(view) and view.run_s < ARMED_WITHIN_S
+
+
+def _lacks_watchdog(view: HostView) -> bool:
+    armed = view.heartbeat is not None and view.heartbeat.watchdog_armed
+    return not armed and view.host.spec.watchdog is WatchdogPolicy.REQUIRED
 
 
 def silence(view: HostView) -> str:

@@ -17,7 +17,7 @@ from tandem_api.mirror import Protocol
 from tandem_api.reasons import Reason
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.conditions import moment
-from tandem_controller.decide.copies import advice, reachable
+from tandem_controller.decide.copies import IN_DOUBT, advice, beside, reachable
 from tandem_controller.decide.hosts import rebooted, unable, unfit
 from tandem_controller.decide.mirrors import failed_volumes, incomplete, redundancy
 from tandem_controller.decide.model import NOT_UP, Assign, Blocked, Case, Keep, Refusal
@@ -153,10 +153,9 @@ def _refused(case: Case, owner: str, target: str) -> Assign | Keep | None:
     if obstacle is None:
         message = f"It moves from {owner} to {target}: {report.refused_start}"
         return Assign(target, Reason.START_REFUSED, message)
-    return Keep(
-        Reason.START_REFUSED,
-        f"{report.message or report.refused_start}. It does not go to {target}: {obstacle.message}",
-    )
+    message = f"{report.message or report.refused_start}. It does not go to {target}"
+    hint = beside(case.mirror, owner, case.world) if obstacle.reason in IN_DOUBT else ""
+    return Keep(Reason.START_REFUSED, f"{message}: {obstacle.message}{hint}")
 
 
 def _off_no_replica(case: Case, owner: str, target: str) -> Assign | Blocked | None:

@@ -109,6 +109,13 @@ class DrbdState:
         )
 
     @property
+    def nobody_current(self) -> bool:
+        """Connected, and of some volume neither side has a current disk."""
+        return self.connected and any(
+            Disk.UP_TO_DATE not in (v.disk, v.peer_disk) for v in self.volumes.values()
+        )
+
+    @property
     def in_sync(self) -> bool:
         """Connected, and every volume UpToDate on both sides with no resync running."""
         resyncing = any(v.resyncing for v in self.volumes.values())

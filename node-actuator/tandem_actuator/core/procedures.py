@@ -255,7 +255,7 @@ def claim_and_start(view: View) -> Procedure:
         return refused(won)
     noted = yield from _claimed_of(view, won)
     if not (isinstance(view.drbd, DrbdState) and view.drbd.role is Role.PRIMARY):
-        outcome = yield Promote(force=won.force)
+        outcome = yield from _promoted(view, won)
         if isinstance(outcome, Failed):
             return failed("promote", outcome)
     stored = yield replace(noted, started_boot_id=view.instance.boot_id)
@@ -265,6 +265,17 @@ def claim_and_start(view: View) -> Procedure:
     if isinstance(started, Failed):
         return _not_started(started)
     return Finished(Reason.STARTING, "guest started", progress=True)
+
+
+def _promoted(view: View, won: Won) -> Generator[Effect, Outcome, Outcome]:
+    """Beside a peer without a disk DRBD promotes what is Outdated as it is, and it stands still for
+    want of data. Only alone, and forced by a person's override, does it become current.
+    """
+    if won.force and isinstance(view.drbd, DrbdState) and view.drbd.nobody_current:
+        parted = yield Disconnect()
+        if isinstance(parted, Failed):
+            return parted
+    return (yield Promote(force=won.force))
 
 
 def _claimed_of(view: View, won: Won) -> Generator[Effect, Outcome, UpdateRecord]:

@@ -72,6 +72,8 @@ class Scene:
     claimants: dict[str, Any] | None = None
     """None: as the assignment says."""
     covered: bool = True
+    runs_s: dict[str, float] = field(default_factory=dict)
+    """How long a host's actuator is known to run; for ever unless said."""
     link_down_since_s: dict[str, float] = field(default_factory=dict)
     more: list[Guest] = field(default_factory=list)
     more_mirrors: list[Mirror] = field(default_factory=list)
@@ -113,6 +115,7 @@ class Scene:
                     since_s=NOW_S - 0.1 - beat.silent_s,
                     seen_at=BEFORE,
                     renewed=beat.renewed,
+                    run_since_s=NOW_S - self.runs_s.get(host, float("inf")),
                 )
                 for host, beat in self.beats.items()
             },

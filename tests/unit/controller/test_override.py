@@ -341,7 +341,6 @@ class TestAdvice:
     @pytest.mark.parametrize(
         ("owner_is_back", "dead", "says"),
         [
-            (True, (), "Bring the replication link back"),
             (True, (A, B), f"Bring {A} back"),
             (False, (B,), f"Bring {A} back"),
         ],
@@ -352,6 +351,16 @@ class TestAdvice:
         message = self.message(owner_is_back=owner_is_back, dead=dead)
         assert says in message
         assert "spec.override" not in message
+
+    def test_both_are_there_and_the_owners_is_in_doubt_of_itself(self) -> None:
+        """The link may be lost for good. Its copy is the better one all the same."""
+        message = self.message(owner_is_back=True, dead=())
+        assert "Bring the replication link back" in message
+        assert (
+            f"If it stays lost, you can go on with what {A} has, but for what only {B}" in message
+        )
+        assert f"spec.override: {{host: {A}," in message
+        assert f"host: {B}" not in message
 
     @pytest.mark.parametrize(
         ("markers", "proposed"),

@@ -226,3 +226,25 @@ def test_a_rebooted_owner_and_the_other_one_that_cannot_are_both_named() -> None
     assert isinstance(decision, Blocked)
     assert f"It does not go to {B}: {B} could not start it: {WHY}" in decision.message
     assert f"or power {B} off to go on with what {A} has" in decision.message
+
+
+def test_a_rebooted_owner_that_arms_its_watchdog_is_not_replaced() -> None:
+    scene = Scene()
+    scene.beats[A].boot, scene.beats[A].armed = "newer", False
+    scene.replicas[A]["instance"] = instance(A, boot="newer")
+    taken = scene.decide()
+    assert isinstance(taken, Assign)
+    assert taken.host == B
+    scene.runs_s[A] = 1.0
+    assert scene.decide() == Keep(
+        Reason.HOST_REBOOTED, f"{A} has rebooted: it is started there again"
+    )
+
+
+def test_an_owner_that_refuses_beside_a_copy_in_doubt() -> None:
+    scene = resting()
+    scene.replicas[B] = {**replica(B), "marker": {"reason": "AttachedNotUpToDate"}}
+    decision = scene.decide()
+    assert isinstance(decision, Keep)
+    assert decision.message.startswith(f"{A} cannot start it: {WHY}. It does not go to {B}")
+    assert f"or power {A} off to go on with what {B} has" in decision.message
