@@ -13,7 +13,7 @@ change admission would be the right to everything. Called by ``__main__``.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import kopf
@@ -27,6 +27,7 @@ from tandem_api.validation import (
     hardware_problems,
     parse_problems,
 )
+from tandem_base.bugs import where
 from tandem_controller.handlers import OPERATOR, Login, connection_info, settings
 from tandem_controller.settings import Settings
 from tandem_controller.store import TYPES
@@ -52,11 +53,12 @@ class Admission:
         """A new object, or a change of one. Only what a person wrote anew is judged."""
         if old is not None and old.get("spec") == new.get("spec"):
             return
-        problems = parse_problems(TYPES[kind], new)
-        if not problems:
-            each, before = TYPES[kind].parse(new), _standing(kind, old)
-            changes = [each for each in change_problems(each) if each not in before]
-            problems = [*changes, *_hardware(each, old)]
+        try:
+            problems = _spec_problems(kind, old, new)
+        except Exception:
+            # A wall: as if there were no answer. The controller judges it, too, and says so.
+            log.exception("bug: let through unseen: %s=%s", kind.lower(), _key(new))
+            return
         _refuse(kind, new, str(user.get("username", "")), problems)
 
     async def deletion(self, kind: str, old: Raw, user: Raw) -> None:
@@ -70,13 +72,34 @@ class Admission:
             listing = await self._client.list(needed_by, timeout_s=LOOKUP_TIMEOUT_S)
             each = TYPES[kind].parse(old)
         except KubeError as error:
-            problems = [Problem("metadata", f"whether it is in use is not known: {error}")]
+            problems: Sequence[Problem] = [
+                Problem("metadata", f"whether it is in use is not known: {error}")
+            ]
         except ValidationError:
             return
         else:
             others = (_parsed(needed_by, raw) for raw in listing.items)
-            problems = use_problems(each, [other for other in others if other is not None])
+            problems = _use_problems(each, others)
         _refuse(kind, old, str(user.get("username", "")), problems)
+
+
+def _spec_problems(kind: str, old: Raw | None, new: Raw) -> Sequence[Problem]:
+    problems = parse_problems(TYPES[kind], new)
+    if problems:
+        return problems
+    each, before = TYPES[kind].parse(new), _standing(kind, old)
+    changes = [each for each in change_problems(each) if each not in before]
+    return [*changes, *_hardware(each, old)]
+
+
+def _use_problems(each: Resource, others: Iterable[Resource | None]) -> Sequence[Problem]:
+    """A wall: what cannot be judged is not deleted."""
+    try:
+        return use_problems(each, [other for other in others if other is not None])
+    except Exception as error:
+        log.exception("bug: not deleted: %s=%s", type(each).__name__.lower(), each.key)
+        told = f"whether it is in use is not known: Tandem failed ({where(error)}), a bug in Tandem"
+        return [Problem("metadata", told)]
 
 
 def _standing(kind: str, old: Raw | None) -> Sequence[Problem]:

@@ -43,3 +43,5 @@ class EventQueue:
                 await self._api.event(kind, key, uid, notice.warning, notice.reason, notice.message)
             except ApiError as error:
                 log.info("event not written: %s=%s: %s", kind, key, error)
+            except Exception:  # a wall: it costs this event alone
+                log.exception("bug: event not written: %s=%s", kind, key)

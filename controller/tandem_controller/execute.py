@@ -19,6 +19,8 @@ from pydantic import ValidationError
 
 from tandem_api.guest import Assignment, GuestStatus
 from tandem_api.meta import ObjectKey, Resource
+from tandem_base.bugs import bug as bug_of
+from tandem_controller.bugs import Bugs
 from tandem_controller.decide import leases
 from tandem_controller.decide.model import (
     Notice,
@@ -76,6 +78,7 @@ class Executor:
         self._pace = Pace(chance)
         self._api, self._store, self._leads = api, store, leads
         self._metrics, self._events = metrics, events
+        self.bugs = Bugs(metrics, clock.monotonic_s)
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self.wrote_s = float("-inf")
         """When a write was last begun; monotonic."""
@@ -119,7 +122,14 @@ class Executor:
             log.warning("%s=%s write=%s failed: %s", kind, obj_key, _name(write), error)
             self._pace.failed(write)
             return False
+        except Exception as error:  # a wall: it costs this object alone
+            bug = bug_of(kind, obj_key, error)
+            self.bugs.tell(bug)
+            self.bugs.met_in_a_write(bug)
+            self._pace.refused(write, now_s=self._now_s())
+            return True  # The object is behind a wall, for a while.
         self._pace.succeeded(write)
+        self.bugs.written((kind, obj_key))
         return True
 
     async def _insist(self, write: Write, world: World, end_s: float) -> None:

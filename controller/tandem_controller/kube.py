@@ -1,14 +1,16 @@
 """The Api port on a real Kubernetes API server, through ``tandem_kube``."""
 
+import logging
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from tandem_api.authority import Authority
-from tandem_api.lease import LEASE_LABELS, Heartbeat, heartbeat_of
+from tandem_api.lease import LEASE_LABELS, Heartbeat, heartbeat_of, lease_name
 from tandem_api.meta import API_VERSION, ObjectKey
 from tandem_api.mirror import Claimant, Mirror, MirrorStatus
+from tandem_base.bugs import where
 from tandem_controller.decide.election import LEASE_NAME, LEASE_S, Seen
 from tandem_controller.ports import ApiConflict, ApiRefused, ApiUnavailable, Raw
 from tandem_kube import (
@@ -26,6 +28,8 @@ from tandem_kube import (
     Unavailable,
 )
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in (SITES, HOSTS, MIRRORS, GUESTS)}
 _HEARTBEATS = ",".join(f"{key}={value}" for key, value in LEASE_LABELS.items())
@@ -37,6 +41,7 @@ class KubeApi:
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
+        self._said: set[str] = set()
 
     async def list_objects(self, kind: str) -> tuple[list[Raw], int]:
         listing = await _answered(self._client.list(KINDS[kind]))
@@ -55,8 +60,27 @@ class KubeApi:
 
     async def heartbeats(self, timeout_s: float) -> list[Heartbeat]:
         listing = await _answered(self._client.list_leases(_HEARTBEATS, timeout_s=timeout_s))
-        found = (heartbeat_of(item) for item in listing.items)
+        found = (self._heartbeat(item) for item in listing.items)
         return [heartbeat for heartbeat in found if heartbeat is not None]
+
+    def _heartbeat(self, lease: Raw) -> Heartbeat | None:
+        """A wall: one that our own code cannot read says nothing of its host's silence. It must not
+        count as missing, which counts as unchanged: its host would seem to be lost.
+        """
+        try:
+            return heartbeat_of(lease)
+        except Exception as error:
+            metadata, said = lease["metadata"], where(error)
+            if said not in self._said:
+                self._said.add(said)
+                log.critical("bug: Lease %s cannot be read", metadata["name"], exc_info=error)
+            return Heartbeat(
+                host=metadata["name"].removeprefix(lease_name("")),
+                instance="",
+                version=str(metadata.get("resourceVersion")),
+                watchdog_armed=False,
+                timing=None,
+            )
 
     async def write_status(
         self, kind: str, key: ObjectKey, patch: Mapping[str, Any], version: str | None

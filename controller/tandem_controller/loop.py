@@ -9,15 +9,18 @@ Called by ``assembly``.
 
 import asyncio
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
+from tandem_api.guest import Guest
 from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror
 from tandem_base.waits import set_within
 from tandem_controller.decide import lawful, leases
 from tandem_controller.decide.gist import gist, plan_is_due
 from tandem_controller.decide.leases import LeaseTracker
 from tandem_controller.decide.links import observe_links
 from tandem_controller.decide.model import Blocked, Decision, Plan, Snapshot
+from tandem_controller.decide.walls import Walls
 from tandem_controller.execute import Executor
 from tandem_controller.lead import Leadership
 from tandem_controller.metrics import Metrics
@@ -162,10 +165,9 @@ class Controller:
 
     def _snapshot(self) -> Snapshot:
         now_s, mirrors = self._now_s(), self._store.parsed("Mirror")
-        covered = self._leases.covers(now_s)
-        self._links = observe_links(self._links, mirrors, now_s) if covered else {}
         guests = self._store.parsed("Guest")
-        self._sightings = lawful.observe(self._sightings, mirrors, guests)
+        walls = Walls((*self._store.bugs(), *self._executor.bugs.standing()))
+        self._observe(mirrors, guests, now_s, walls)
         return Snapshot(
             now_s=now_s,
             wall=self._wall(),
@@ -178,11 +180,32 @@ class Controller:
             unknown_fields=self._store.unknown_fields(),
             link_down_since_s=dict(self._links),
             suspicions=lawful.suspicions(self._sightings),
+            bugs=walls.bugs,
         )
 
+    def _observe(
+        self, mirrors: Sequence[Mirror], guests: Sequence[Guest], now_s: float, walls: Walls
+    ) -> None:
+        """What is remembered of each mirror. Behind a wall its link's count begins anew, and the
+        authority that was seen last stays: what it was changed to meanwhile is judged later.
+        """
+        links: dict[tuple[ObjectKey, str], float] = {}
+        sightings: dict[ObjectKey, lawful.Sighting] = {}
+        for mirror in mirrors:
+            before = self._sightings.get(mirror.key)
+            if before is not None:
+                sightings[mirror.key] = before
+            with walls.around(mirror):
+                if self._leases.covers(now_s):
+                    links |= observe_links(self._links, [mirror], now_s)
+                sightings |= lawful.observe(self._sightings, [mirror], guests)
+        self._links, self._sightings = links, sightings
+
     def _note(self, plan: Plan) -> None:
-        """One line for each decision that is another one than last time."""
+        """One line for each decision that is another one than last time; and every bug."""
         self._metrics.objects.plan = plan
+        for bug in plan.bugs:
+            self._executor.bugs.tell(bug)
         for key, decision in plan.decisions.items():
             if decision == self._decisions.get(key):
                 continue

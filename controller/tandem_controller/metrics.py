@@ -5,7 +5,7 @@ replicas must not tell two stories. Counters and histograms are fed by ``execute
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from tandem_api.guest import Assignment
 from tandem_api.mirror import Mirror
+from tandem_base.bugs import Bug, wall
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.hosts import unfit
 from tandem_controller.decide.lawful import doubt
@@ -23,6 +24,7 @@ from tandem_controller.decide.model import Blocked, Freshness, Plan, World
 from tandem_controller.decide.phases import Phase, is_takeover
 
 STEP_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 120, 300)
+Met = Callable[[Bug], None]
 
 
 class Metrics:
@@ -66,6 +68,12 @@ class Metrics:
             ["kind", "reason"],
             registry=self.registry,
         )
+        self._internal_errors = Counter(
+            "tandem_internal_errors_total",
+            "How often Tandem failed on an object, which costs that object alone.",
+            ["kind", "namespace", "name"],
+            registry=self.registry,
+        )
         self._plans = Histogram(
             "tandem_plan_duration_seconds",
             "Time to make one plan.",
@@ -75,6 +83,9 @@ class Metrics:
 
     def watch_restarted(self, kind: str, reason: str) -> None:
         self._watches.labels(kind, reason).inc()
+
+    def internal_error(self, bug: Bug) -> None:
+        self._internal_errors.labels(bug.kind, bug.key.namespace, bug.key.name).inc()
 
     def planned(self, duration_s: float) -> None:
         self._plans.observe(duration_s)
@@ -123,6 +134,8 @@ class ObjectMetrics(Collector):
         self.leases = LeaseTracker()
         self.leads = False
         self.reachable = False
+        self.met: Callable[[Bug], None] = lambda bug: None
+        """Told of an object of which a number could not be made; its rows are missing then."""
 
     def collect(self) -> Iterator[Metric]:
         build = GaugeMetricFamily("tandem_build_info", "What runs.", labels=["version"])
@@ -131,9 +144,9 @@ class ObjectMetrics(Collector):
         yield _single("tandem_leader", "Whether this replica decides.", self.leads)
         yield _single("tandem_arbiter_reachable", "Whether the API server answers.", self.reachable)
         if self.plan is not None and self.leads:
-            yield from _hosts(self.plan.world, self.leases)
-            yield from _mirrors(self.plan.world)
-            yield from _guests(self.plan)
+            yield from _hosts(self.plan.world, self.leases, self.met)
+            yield from _mirrors(self.plan.world, self.met)
+            yield from _guests(self.plan, self.met)
 
 
 def _single(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -158,7 +171,7 @@ class _Family:
         return iter(self._gauges.values())
 
 
-def _hosts(world: World, leases: LeaseTracker) -> Iterator[Metric]:
+def _hosts(world: World, leases: LeaseTracker, met: Met) -> Iterator[Metric]:
     hosts = _Family(
         ["host", "site"],
         {
@@ -169,15 +182,16 @@ def _hosts(world: World, leases: LeaseTracker) -> Iterator[Metric]:
     )
     up: dict[str, bool] = dict.fromkeys(world.sites, False)
     for view in world.hosts.values():
-        timing = view.heartbeat.timing if view.heartbeat else None
-        ready = unfit(view, view.name) is None
-        up[view.site_name] = up.get(view.site_name, False) or view.fresh
-        hosts.add(
-            [view.name, view.site_name],
-            host_lease_age_seconds=leases.silent_s(view.name),
-            host_lease_duration_seconds=timing.lost_after_s if timing else None,
-            host_up=ready or view.freshness is Freshness.FRESH,
-        )
+        with wall("Host", view.host.key, met):
+            timing = view.heartbeat.timing if view.heartbeat else None
+            ready = unfit(view, view.name) is None
+            up[view.site_name] = up.get(view.site_name, False) or view.fresh
+            hosts.add(
+                [view.name, view.site_name],
+                host_lease_age_seconds=leases.silent_s(view.name),
+                host_lease_duration_seconds=timing.lost_after_s if timing else None,
+                host_up=ready or view.freshness is Freshness.FRESH,
+            )
     yield from hosts
     sites = _Family(["site"], {"site_up": "Whether any host of the site sends its heartbeat."})
     for name, value in up.items():
@@ -185,7 +199,7 @@ def _hosts(world: World, leases: LeaseTracker) -> Iterator[Metric]:
     yield from sites
 
 
-def _mirrors(world: World) -> Iterator[Metric]:
+def _mirrors(world: World, met: Met) -> Iterator[Metric]:
     family = _Family(
         ["namespace", "mirror"],
         {
@@ -199,17 +213,18 @@ def _mirrors(world: World) -> Iterator[Metric]:
         },
     )
     for mirror in world.snapshot.mirrors:
-        authority = mirror.status.authority
-        family.add(
-            [mirror.metadata.namespace, mirror.metadata.name],
-            mirror_connected=mirrors.connected(mirror, world) is True,
-            mirror_in_sync=mirrors.in_sync(mirror, world) is True,
-            mirror_resync_stalled=mirrors.resync_stalled(mirror, world) is not None,
-            mirror_lawful=doubt(mirror, world) is None,
-            mirror_redundant=mirrors.redundancy(mirror, world) is None,
-            mirror_out_of_sync_bytes=_out_of_sync_bytes(mirror, world),
-            mirror_authority_epoch=authority.epoch if authority else None,
-        )
+        with wall("Mirror", mirror.key, met):
+            authority = mirror.status.authority
+            family.add(
+                [mirror.metadata.namespace, mirror.metadata.name],
+                mirror_connected=mirrors.connected(mirror, world) is True,
+                mirror_in_sync=mirrors.in_sync(mirror, world) is True,
+                mirror_resync_stalled=mirrors.resync_stalled(mirror, world) is not None,
+                mirror_lawful=doubt(mirror, world) is None,
+                mirror_redundant=mirrors.redundancy(mirror, world) is None,
+                mirror_out_of_sync_bytes=_out_of_sync_bytes(mirror, world),
+                mirror_authority_epoch=authority.epoch if authority else None,
+            )
     yield from family
 
 
@@ -221,7 +236,7 @@ def _out_of_sync_bytes(mirror: Mirror, world: World) -> int:
     return max(sums, default=0)
 
 
-def _guests(plan: Plan) -> Iterator[Metric]:
+def _guests(plan: Plan, met: Met) -> Iterator[Metric]:
     family = _Family(
         ["namespace", "guest"],
         {
@@ -236,19 +251,20 @@ def _guests(plan: Plan) -> Iterator[Metric]:
     )
     tally: Tally[tuple[str, str]] = Tally()
     for guest in plan.world.snapshot.guests:
-        labels = [guest.metadata.namespace, guest.metadata.name]
-        status = guest.status
-        tally[status.site, status.phase or Phase.PENDING] += 1
-        family.add(
-            labels,
-            guest_protected=status.protected == "True",
-            guest_running=status.phase == Phase.RUNNING,
-            guest_wanted=plan.world.in_force(guest).spec.running
-            and guest.metadata.deletion_timestamp is None,
-        )
-        decision = plan.decisions.get(guest.key)
-        if isinstance(decision, Blocked) and decision.takeover:
-            blocked.add([*labels, decision.reason], takeover_blocked=1)
+        with wall("Guest", guest.key, met):
+            labels = [guest.metadata.namespace, guest.metadata.name]
+            status = guest.status
+            tally[status.site, status.phase or Phase.PENDING] += 1
+            family.add(
+                labels,
+                guest_protected=status.protected == "True",
+                guest_running=status.phase == Phase.RUNNING,
+                guest_wanted=plan.world.in_force(guest).spec.running
+                and guest.metadata.deletion_timestamp is None,
+            )
+            decision = plan.decisions.get(guest.key)
+            if isinstance(decision, Blocked) and decision.takeover:
+                blocked.add([*labels, decision.reason], takeover_blocked=1)
     yield from family
     yield from blocked
     counts = _Family(["site", "phase"], {"guests": "Guests, by site and phase."})

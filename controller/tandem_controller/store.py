@@ -7,7 +7,7 @@ nothing and does no I/O.
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +19,8 @@ from tandem_api.mirror import Mirror
 from tandem_api.parsing import LAST_APPLIED
 from tandem_api.site import Site
 from tandem_api.validation import parse_problems
+from tandem_base.bugs import Bug
+from tandem_base.bugs import bug as bug_of
 from tandem_controller.decide.model import Unreadable
 from tandem_controller.ports import Raw
 
@@ -31,7 +33,7 @@ class Entry:
 
     After a restore of the API two objects of one name may have one version: only the uid tells them
     apart. ``written`` is what a user last wrote, in short: while it is the same, so are the
-    problems.
+    problems. ``bug``: reading it failed, by no fault of whoever wrote it.
     """
 
     version: int
@@ -40,6 +42,7 @@ class Entry:
     parsed: Resource | None
     unreadable: Unreadable | None
     problems: tuple[Problem, ...]
+    bug: Bug | None = None
 
     def is_same(self, raw: Raw) -> bool:
         return self.version == version_of(raw) and self.uid == _uid(raw)
@@ -117,6 +120,15 @@ class Store:
             if entry.unreadable
         )
 
+    def bugs(self) -> tuple[Bug, ...]:
+        """Of objects of which an earlier state stands for the one that reading failed on."""
+        return tuple(
+            entry.bug
+            for entries in self._objects.values()
+            for entry in entries.values()
+            if entry.bug and entry.parsed
+        )
+
     def unknown_fields(self) -> dict[tuple[str, ObjectKey], tuple[Problem, ...]]:
         """What users wrote and no type knows, for the objects that are readable otherwise."""
         return {
@@ -151,6 +163,28 @@ def _written(raw: Raw) -> tuple[object, ...]:
 
 
 def _entry(kind: str, key: ObjectKey, raw: Raw, known: Entry | None) -> Entry:
+    """A wall: an object that our own code cannot take in is not absent, and costs no other."""
+    try:
+        return _read(kind, key, raw, known)
+    except Exception as error:
+        return _unread(kind, key, raw, known, bug_of(kind, key, error))
+
+
+def _unread(kind: str, key: ObjectKey, raw: Raw, known: Entry | None, bug: Bug) -> Entry:
+    """As it was known before, for what it has; but nothing is decided on a mirror of the past."""
+    version, uid = version_of(raw), _uid(raw)
+    if known is not None and known.parsed is not None and known.uid == uid and kind != "Mirror":
+        return Entry(version, uid, (), known.parsed, None, known.problems, bug)
+    told = (Problem("", f"Tandem failed on it ({bug.where}): a bug in Tandem"),)
+    try:
+        unreadable = replace(_unreadable(kind, key, raw, told), bug=bug)
+    except Exception:
+        generation = raw["metadata"].get("generation", 0)
+        unreadable = Unreadable(kind, key, uid, generation, told, numbers_known=False, bug=bug)
+    return Entry(version, uid, (), None, unreadable, told, bug)
+
+
+def _read(kind: str, key: ObjectKey, raw: Raw, known: Entry | None) -> Entry:
     version, uid, written = version_of(raw), _uid(raw), _written(raw)
     try:
         parsed = TYPES[kind].parse(raw)

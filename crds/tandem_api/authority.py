@@ -118,3 +118,44 @@ class Instance(Model):
         """
         other = Instance.parse(text)
         return other is not None and (other.node, other.boot_id) == (self.node, self.boot_id)
+
+
+class Unlawful(Exception):
+    """An authority that no rule leads to. Whoever was about to go on from it, or to write it,
+    stops: it is a bug, or somebody wrote it who must not have.
+    """
+
+
+def violation(authority: Authority) -> str:
+    """What of the invariant (docs/protocol.md) this authority breaks by itself, or nothing."""
+    instance = Instance.parse(authority.owner_instance)
+    if authority.epoch < 1:
+        return f"its epoch is {authority.epoch}"
+    if (instance.node if instance else "") != authority.owner:
+        return f"its owner {authority.owner!r} is not who {authority.owner_instance!r} is"
+    if authority.mode is not Mode.STANDALONE or not authority.owner:
+        return ""
+    others = [host for host in authority.eligible if host != authority.owner]
+    promotable = [host for host in others if authority.may_own(host)]
+    if promotable:
+        return f"{authority.owner} may write alone, and {', '.join(promotable)} is eligible"
+    return ""
+
+
+def transition(before: Authority, after: Authority, *, mends: bool = False) -> Authority:
+    """``after``, if it may follow. Every transition ends here, in production too.
+
+    ``mends``: a person's order goes on from anything.
+
+    Raises: Unlawful
+    """
+    wrong = violation(after) if mends else violation(before) or violation(after)
+    if not wrong and after.epoch != before.epoch + 1:
+        wrong = f"epoch {after.epoch} follows epoch {before.epoch}"
+    if not wrong and after.incarnation != before.incarnation:
+        wrong = f"incarnation {after.incarnation} follows {before.incarnation}"
+    if not wrong and after.min_protocol < before.min_protocol:
+        wrong = f"protocol {after.min_protocol} follows {before.min_protocol}"
+    if wrong:
+        raise Unlawful(wrong)
+    return after

@@ -142,3 +142,6 @@ class Reason(StrEnum):
     OVERRIDE_STALE = "OverrideStale"
     OVERRIDE_WAITING = "OverrideWaiting"
     OVERRIDE_REFUSED = "OverrideRefused"
+
+    # Either program
+    INTERNAL_ERROR = "InternalError"

@@ -11,6 +11,7 @@ one is told: nobody can spoil a running guest by creating another object.
 import difflib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -42,6 +43,7 @@ __all__ = [
 
 R = TypeVar("R", bound=Resource)
 K = TypeVar("K", bound=Hashable)
+Around = Callable[[Resource], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
@@ -67,22 +69,25 @@ class Catalogue:
         mirrors: Iterable[Mirror] = (),
         guests: Iterable[Guest] = (),
         unreadable: Iterable[tuple[str, ObjectKey]] = (),
+        around: Around = nullcontext,
     ) -> Self:
         """Index the objects.
 
         ``unreadable`` are (kind, key) of objects that are there but do not parse: they have
         problems of their own, and whoever names them is not told that they do not exist.
+        ``around``: the caller's wall round each object. What is behind one is there, and claims
+        nothing.
         """
         hosts, mirrors, guests = list(hosts), list(mirrors), list(guests)
         return cls(
             sites={site.metadata.name: site for site in sites},
             hosts={host.metadata.name: host for host in hosts},
             mirrors={mirror.key: mirror for mirror in mirrors},
-            guests_by_mirror=_index(guests, lambda guest: [_mirror_key(guest)]),
-            guests_by_mac=_index(guests, _claimed),
-            mirrors_by_device=_index(mirrors, _devices),
-            mirrors_by_port=_index(mirrors, _ports),
-            hosts_by_address=_index(hosts, lambda host: [host.spec.replication_address]),
+            guests_by_mirror=_index(guests, lambda guest: [_mirror_key(guest)], around),
+            guests_by_mac=_index(guests, _claimed, around),
+            mirrors_by_device=_index(mirrors, _devices, around),
+            mirrors_by_port=_index(mirrors, _ports, around),
+            hosts_by_address=_index(hosts, lambda host: [host.spec.replication_address], around),
             unreadable=frozenset(unreadable),
         )
 
@@ -93,11 +98,14 @@ class Catalogue:
         return name in self.hosts or ("Host", ObjectKey(namespace="", name=name)) in self.unreadable
 
 
-def _index(objects: Iterable[R], claims: Callable[[R], Iterable[K]]) -> Mapping[K, tuple[R, ...]]:
+def _index(
+    objects: Iterable[R], claims: Callable[[R], Iterable[K]], around: Around
+) -> Mapping[K, tuple[R, ...]]:
     found: dict[K, list[R]] = defaultdict(list)
     for each in objects:
-        for claim in set(claims(each)):
-            found[claim].append(each)
+        with around(each):
+            for claim in set(claims(each)):
+                found[claim].append(each)
     return {claim: tuple(claimants) for claim, claimants in found.items()}
 
 

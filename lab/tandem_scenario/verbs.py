@@ -110,6 +110,9 @@ FORMS = (
     "lose-records HOST",
     "damage-records HOST",
     "promote-by-hand HOST GUEST",
+    "bug HOST PLACE GUEST",
+    "bug controller PART OBJECT",
+    "fix PROGRAM",
     "break WHAT",
     "obey GUEST",
     "mend all",
@@ -119,6 +122,12 @@ FORMS = (
 
 BREAKABLE = ("disk", "libvirt", "start", "watchdog", "power", "files", "management")
 """Of each host; what no host has are the replication link and the API."""
+PLACES = ("rule", "step", "call", "look", "report", "answer", "guard")
+"""Where a bug of an actuator is: the rules, a procedure's step, a call to DRBD, a look at it, the
+report, the answer to DRBD's question, the guard."""
+PARTS = ("check", "decision", "order", "set-up", "status", "write")
+"""And of the controller: the check of a spec, the decision, an order to override, set-up, the
+status, the write of a decision."""
 NUMBERS = ("NUMBER", "SECONDS", "RATE", "PERCENT")
 
 
@@ -157,6 +166,13 @@ class Names:
             "KIND": ("Site", "Host", "Mirror", "Guest"),
             "WHAT": tuple(
                 [f"{kind}@{host}" for kind in BREAKABLE for host in self.hosts] + ["link", "api"]
+            ),
+            "PLACE": PLACES,
+            "PART": PARTS,
+            "OBJECT": tuple(
+                [f"Site/{name}" for name in self.sites]
+                + [f"Host/{name}" for name in self.hosts]
+                + [f"{kind}/{name}" for kind in ("Mirror", "Guest") for name in self.guests]
             ),
             "CALL": ("look", "start", "shutdown", "destroy", "open"),
         }

@@ -27,6 +27,7 @@ from tandem_api.meta import ObjectKey, Resource
 from tandem_api.mirror import Mirror
 from tandem_api.site import Site
 from tandem_api.timing import DEFAULT, Timing
+from tandem_base.bugs import where
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +146,14 @@ class Cluster:
     def _guests_changed(self) -> None:
         self.match_guests()
         for unit in self.units.values():
+            self._keep(unit)
+
+    def _keep(self, unit: Unit) -> None:
+        """The copy for the next run. A wall: one that cannot be made costs sight of this one."""
+        try:
             self.cache.store(unit.mirror, unit.guest)
+        except Exception:
+            log.exception("bug: no copy of %s for the next run", unit.mirror.key)
 
     def match_guests(self) -> None:
         """Which guest belongs to which unit; also after one has stopped here.
@@ -167,7 +175,7 @@ class Cluster:
                 adopted = True
                 continue
             unit.observe_mirror(mirror, listed=listed)
-            self.cache.store(unit.mirror, unit.guest)
+            self._keep(unit)
         if adopted or listed:
             self._guests_changed()
 
@@ -190,6 +198,9 @@ class Cluster:
             return self.records.load(mirror.drbd_name) or Record(uid=uid)
         except PortError as error:
             return Record(uid=uid, unreadable=str(error))
+        except Exception as error:  # a wall: a bug costs this mirror alone
+            log.exception("bug: the record of %s cannot be read", mirror.key)
+            return Record(uid=uid, unreadable=f"Tandem failed on it ({where(error)}), a bug")
 
     def _wake_all(self) -> None:
         for unit in self.units.values():

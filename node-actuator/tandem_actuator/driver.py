@@ -16,9 +16,10 @@ from tandem_actuator.core import effects as fx
 from tandem_actuator.core.authority import held
 from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError, domain_name
 from tandem_actuator.core.domain_xml import render as render_domain
-from tandem_actuator.core.model import DomainState, DrbdState, Record
+from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, DrbdView, Record
 from tandem_actuator.core.record import updated
 from tandem_actuator.core.run import may_lose_link, start_permission
+from tandem_actuator.core.wall import Place
 from tandem_actuator.ports import (
     Api,
     ApiConflict,
@@ -36,6 +37,7 @@ from tandem_actuator.ports import (
     Unseen,
 )
 from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.walls import Walls
 from tandem_api.mirror import Protocol
 from tandem_api.reasons import Reason
 
@@ -92,6 +94,7 @@ class Driver:
         self.node = node
         self.domain_settings = domain_settings
         self.resource_text = resource_text
+        self.walls = Walls(ports.clock)
         self.on_starting: Callable[[], None] = lambda: None
         self._proven_at_s = float("-inf")
 
@@ -110,6 +113,20 @@ class Driver:
             return finished
         finally:
             procedure.close()
+
+    async def fence(self, unit: Unit, procedure: fx.Procedure) -> fx.Finished:
+        """Stop the guest, whatever of it fails by a bug: then each effect by itself, in its order.
+
+        What could not be done is tried again by the guard, until the watchdog ends it all.
+        """
+        try:
+            return await self.run(unit, procedure)
+        except Exception as error:
+            self.walls.met(unit, Place.TURN, error)
+        for effect in (fx.CutNetwork(), fx.DestroyGuest(), fx.Demote()):
+            with self.walls.around(unit, Place.TURN):
+                await self.perform(unit, effect)
+        return fx.Finished(Reason.SELF_FENCING, unit.message, progress=True, failed=True)
 
     async def perform(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:  # noqa: PLR0911
         """One effect on the real parts."""
@@ -139,8 +156,12 @@ class Driver:
                 return await self._act(unit, effect)
 
     async def query_drbd(self, unit: Unit) -> bool:
-        """Take a fresh reading into the unit; True if it says something new."""
-        drbd = await self.ports.drbd.query(unit.mirror)
+        """Take a fresh reading into the unit; True if it says something new. One that fails by a
+        bug tells nothing: unknown permits nothing.
+        """
+        drbd: DrbdView = DrbdUnknown("the look at it failed by a bug in Tandem")
+        with self.walls.around(unit, Place.LOOK):
+            drbd = await self.ports.drbd.query(unit.mirror)
         clock = self.ports.clock
         unit.see_lapse(self.node, clock.boottime_s())
         return unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
@@ -316,6 +337,7 @@ class Driver:
 
     async def _promote(self, unit: Unit, *, force: bool) -> None:
         """DRBD may ask back through the fence-peer program while this call is under way."""
+        self._require_no_wall(unit)
         unit.promoting = True
         try:
             await self.ports.drbd.promote(unit.mirror, force=force)
@@ -357,6 +379,7 @@ class Driver:
         """Start the guest, unless the run predicate turned false since the claim (rules 10, 14)."""
         guest = unit.guest
         assert guest is not None
+        self._require_no_wall(unit)
         sent_s, steady_s = self.node.renewal_sent_at_s, self.node.steady_since_s
         now_s = self.ports.clock.boottime_s()
         view = unit.view(self.node)
@@ -377,6 +400,12 @@ class Driver:
         finally:
             unit.starting = False
         unit.steps["domainStarted"] = self.ports.clock.wall()
+
+    def _require_no_wall(self, unit: Unit) -> None:
+        """A bug may have been met beside the procedure that is under way."""
+        why = self.walls.why(unit)
+        if why:
+            raise PortError(why)
 
     async def _domain_state(self, name: str) -> DomainState:
         return (await self.ports.libvirt.states()).get(name, DomainState.ABSENT)

@@ -6,6 +6,7 @@ procedure is under way. Called by ``__main__``.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -17,6 +18,7 @@ from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, Fenc
 from tandem_actuator.core.report import (
     guest_report,
     guest_report_is_due,
+    least_replica_report,
     replica_report,
     replica_report_is_due,
 )
@@ -28,6 +30,7 @@ from tandem_actuator.core.run import (
     look_again_in_s,
     run_permission,
 )
+from tandem_actuator.core.wall import Place
 from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.heartbeat import Heart
 from tandem_actuator.inspection import Inspection
@@ -41,7 +44,8 @@ from tandem_actuator.ports import (
     Watchdog,
     WatchdogTooSlow,
 )
-from tandem_actuator.unit import NodeFacts, Refused, Unit
+from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.walls import crash_on_bug
 from tandem_actuator.watchdog import NoWatchdog
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
@@ -89,6 +93,7 @@ class Actuator:
         )
         self._permits = permits
         self._libvirt_known = False
+        self.walls, self.walls.counted = driver.walls, metrics.internal_error
         driver.on_starting = self.guard_once
         self.heart.before_confirm = self._see_lapse
         self.heart.watchdog_s = lambda: watchdog.timeout_s
@@ -127,7 +132,7 @@ class Actuator:
 
     def _on_unit(self, unit: Unit) -> None:
         unit.worker = asyncio.create_task(self._work(unit), name=f"unit {unit.mirror.key}")
-        unit.worker.add_done_callback(_crash_on_bug)
+        unit.worker.add_done_callback(crash_on_bug)
 
     # observe
 
@@ -137,16 +142,19 @@ class Actuator:
             for unit in self.units:
                 if event.name in ("", unit.mirror.drbd_name):
                     # An empty name: events were missed. The link may have been up meanwhile.
-                    unit.observe_event(
-                        was_connected=event.was_connected or not event.name,
-                        was_behind=event.was_behind,
-                    )
+                    with self.walls.around(unit, Place.WATCH):
+                        unit.observe_event(
+                            was_connected=event.was_connected or not event.name,
+                            was_behind=event.was_behind,
+                        )
 
     async def _keep_applied(self) -> None:
         """What was written since a mirror was brought up reaches DRBD too, one after another."""
         while True:
             for unit in self.units:
-                await self.driver.apply(unit)
+                if self.walls.may_try(unit, Place.APPLY):
+                    with self.walls.around(unit, Place.APPLY):
+                        await self.driver.apply(unit)
             await asyncio.sleep(APPLY_INTERVAL_S)
 
     def _detection_s(self) -> float:
@@ -241,6 +249,7 @@ class Actuator:
             if unit.fence_task is None or unit.fence_task.done():
                 judged_by_s = self.node.renewal_sent_at_s
                 unit.fence_task = asyncio.create_task(self._fence(unit, judged_by_s))
+                unit.fence_task.add_done_callback(crash_on_bug)
         if self.watchdog.armed:
             self.watchdog.feed_until(judgement.feed_until_s)
             self.metrics.watchdog_fed(now_s)
@@ -310,7 +319,7 @@ class Actuator:
             self.metrics.self_fenced(permission.reason)
             until_s = max(permission.until_s, unit.permitted_until_s)
             unit.fence = FenceProgress(since_s=min(until_s, now_s))
-        finished = await self.driver.run(unit, procedures.fence(unit.view(self.node)))
+        finished = await self.driver.fence(unit, procedures.fence(unit.view(self.node)))
         log.warning("%s: %s: %s", unit.mirror.key, finished.reason, finished.message)
         unit.fence_ended()
         unit.wake.set()
@@ -320,13 +329,16 @@ class Actuator:
     # decide and act
 
     async def _work(self, unit: Unit) -> None:
-        """One unit's loop: look, decide, act, again."""
+        """One unit's loop: look, decide, act, again. A wall stops all of it but the looks."""
         while True:
             unit.wake.clear()
             self.cluster.read_record_again(unit)
             await self.driver.query_drbd(unit)
-            await self.driver.note_protocol(unit)
-            progressed = await self._decide(unit)
+            progressed = False
+            if not self.walls.why(unit):
+                with self.walls.around(unit, Place.TURN):
+                    await self.driver.note_protocol(unit)
+                    progressed = await self._decide(unit)
             if not progressed:
                 await self._pause(unit)
 
@@ -380,6 +392,15 @@ class Actuator:
         unit = next((u for u in self.units if u.mirror.drbd_name == resource), None)
         if unit is None:
             return handler.EXIT_STAY_FROZEN, f"no such mirror here: {resource!r}"
+        why = self.walls.why(unit)
+        if why:
+            log.warning("%s: fence-peer asks, and is told to stay frozen: %s", resource, why)
+            return handler.EXIT_STAY_FROZEN, why
+        with self.walls.around(unit, Place.ANSWER):
+            return await self._answer(unit)
+        return handler.EXIT_STAY_FROZEN, unit.message
+
+    async def _answer(self, unit: Unit) -> tuple[int, str]:
         ask = handler.promotion if unit.promoting else handler.link_loss
         log.warning("%s: fence-peer asks: %s", unit.mirror.key, ask.__name__)
         with unit.being_asked():
@@ -403,18 +424,20 @@ class Actuator:
         while True:
             await asyncio.sleep(REPORT_INTERVAL_S)
             for unit in self.units:
-                await self._delivered(unit, unit.replica_refused, self._report_replica)
-                await self._delivered(unit, unit.guest_refused, self._report_guest)
+                await self._delivered(unit, Place.REPORT, self._report_replica)
+                await self._delivered(unit, Place.GUEST_REPORT, self._report_guest)
 
     async def _delivered(
-        self, unit: Unit, refused: Refused, report: Callable[[Unit], Awaitable[None]]
+        self, unit: Unit, place: Place, report: Callable[[Unit], Awaitable[None]]
     ) -> None:
         """What changed since the last delivered report, unless it was refused just now."""
+        refused = unit.replica_refused if place is Place.REPORT else unit.guest_refused
         if self.ports.clock.boottime_s() < refused.not_before_s:
             return
         try:
             await report(unit)
             refused.times = 0
+            unit.wall.passes(place)
         except ApiGone:
             return
         except ApiRefused as error:
@@ -423,6 +446,11 @@ class Actuator:
         except PortError as error:
             log.warning("reports not delivered: %s", error)
             await asyncio.sleep(1.0)
+        except Exception as error:
+            self.walls.met(unit, place, error)
+            refused.again(self.ports.clock.boottime_s())
+            if place is Place.REPORT:
+                await self._tell_bug(unit)
 
     async def _report_replica(self, unit: Unit) -> None:
         now_s = self.ports.clock.boottime_s()
@@ -436,6 +464,13 @@ class Actuator:
             worded = replica.model_copy(update={"message": unit.message})
             await self.ports.api.report_replica(unit.mirror.key, self.node.host, worded, shown)
             unit.sent_replica, unit.replica_sent_at_s = replica, now_s
+
+    async def _tell_bug(self, unit: Unit) -> None:
+        """The least that there is to report. What raises again is in the log already."""
+        with contextlib.suppress(Exception):
+            least = least_replica_report(self.node.instance, unit.record, unit.message)
+            await self.ports.api.report_replica(unit.mirror.key, self.node.host, least, None)
+            unit.sent_replica = None
 
     async def _report_guest(self, unit: Unit) -> None:
         now_s = self.ports.clock.boottime_s()
@@ -463,10 +498,3 @@ class Actuator:
 
 async def _run(loop: Callable[[], Awaitable[None]]) -> None:
     await loop()
-
-
-def _crash_on_bug(task: asyncio.Task[None]) -> None:
-    """A unit's loop never ends by itself: an exception in it is a bug, and must not be silent."""
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("bug in %s", task.get_name(), exc_info=task.exception())
-        raise SystemExit(70)

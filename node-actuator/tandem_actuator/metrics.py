@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tandem_api.reasons import Reason
+from tandem_base.bugs import Bug
 
 
 class Metrics:
@@ -40,6 +41,16 @@ class Metrics:
             ["kind", "reason"],
             registry=self.registry,
         )
+
+        self._internal_errors = Counter(
+            "tandem_internal_errors_total",
+            "How often Tandem failed on an object, which costs that object alone.",
+            ["kind", "namespace", "name"],
+            registry=self.registry,
+        )
+
+    def internal_error(self, bug: Bug) -> None:
+        self._internal_errors.labels(bug.kind, bug.key.namespace, bug.key.name).inc()
 
     def watch_restarted(self, kind: str, reason: str) -> None:
         self._watches.labels(kind, reason).inc()

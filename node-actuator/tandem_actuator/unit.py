@@ -25,6 +25,7 @@ from tandem_actuator.core.model import (
 )
 from tandem_actuator.core.resync import followed
 from tandem_actuator.core.run import has_lapsed, lapse_must_be_judged, run_permission
+from tandem_actuator.core.wall import Wall
 from tandem_api.authority import Authority, Instance
 from tandem_api.guest import Guest, GuestReport, HardwareReport
 from tandem_api.meta import ObjectKey
@@ -140,6 +141,7 @@ class Unit:
     apply_not_before_s: float = 0.0
     replica_refused: Refused = field(default_factory=Refused)
     guest_refused: Refused = field(default_factory=Refused)
+    wall: Wall = field(default_factory=Wall)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     worker: asyncio.Task[None] | None = None
     hardware: HardwareReport = field(default_factory=HardwareReport)

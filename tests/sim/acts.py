@@ -234,9 +234,26 @@ def set_profile(world: World, site: str, profile: str) -> None:
     world.api.server.put(Site.parse(raw))
 
 
+def override(world: World, guest: str, host: str, behind: int = 0) -> None:
+    """A person gives the mirror to a host, at the epoch that it has now, or had before."""
+    mirror = world.mirror(guest)
+    authority = mirror.status.authority
+    if authority is None or authority.epoch <= behind:
+        return
+    world.log.say("scenario", f"override {guest} {host} at epoch {authority.epoch - behind}")
+    raw = mirror.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"]["override"] = {
+        "host": host,
+        "epoch": authority.epoch - behind,
+        "acceptDataLoss": True,
+        "by": "a person",
+    }
+    world.api.server.put(Mirror.parse(raw))
+
+
 def override_stale(world: World, guest: str, host: str) -> None:
     """A person names an epoch that has passed. It must be refused."""
-    world.override(guest, host, behind=1)
+    override(world, guest, host, behind=1)
 
 
 def delete(world: World, guest: str) -> None:

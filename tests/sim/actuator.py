@@ -6,11 +6,14 @@ stands between it and the machine, and what a scenario may want to happen right 
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sim.apiserver import SimTransport
+from sim.bugs import STEP, Bugs, Planted
 from sim.handlers import SOCKET
 from sim.host import STATE, Machine
 from sim.kernel import Group
@@ -27,15 +30,48 @@ from tandem_actuator.core import effects as fx
 from tandem_actuator.core.domain_xml import DomainSettings
 from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.metrics import Metrics
-from tandem_actuator.ports import Watchdog
+from tandem_actuator.ports import Changed, Removed, Synced, Watchdog
 from tandem_actuator.program import Outside, program
 from tandem_actuator.unit import Unit
 from tandem_actuator.watchdog import KeptWatchdog, NoWatchdog
-from tandem_api.authority import Instance
+from tandem_api.authority import Authority, Instance
+from tandem_api.meta import ObjectKey, Resource
+from tandem_api.mirror import Mirror
 from tandem_kube import KubeClient
 from tandem_scenario.scenario import ANY_EFFECT
 
+R = TypeVar("R", bound=Resource)
+
 RUN = Path("/run/tandem")
+STOPPING = (fx.CutNetwork, fx.DestroyGuest, fx.Demote)
+"""A bug in a step is in none of these: how a guest is stopped is the guard's."""
+
+
+class SpoiltApi(KubeApi):
+    """The product's adapter; what comes through it is as a program with bugs has it."""
+
+    spoilt: Callable[[Any], Any] = staticmethod(lambda obj: obj)
+
+    async def read_mirror(self, key: ObjectKey) -> Mirror:
+        mirror: Mirror = self.spoilt(await super().read_mirror(key))
+        return mirror
+
+    async def swap_authority(
+        self, key: ObjectKey, uid: str, expected_epoch: int, authority: Authority
+    ) -> Mirror:
+        swapped = await super().swap_authority(key, uid, expected_epoch, authority)
+        mirror: Mirror = self.spoilt(swapped)
+        return mirror
+
+    async def watch(self, kind: type[R]) -> AsyncIterator[Synced[R] | Changed[R] | Removed]:
+        async for change in super().watch(kind):
+            match change:
+                case Synced(objects):
+                    yield Synced(tuple(map(self.spoilt, objects)))
+                case Changed(obj):
+                    yield Changed(self.spoilt(obj))
+                case _:
+                    yield change
 
 
 @dataclass
@@ -98,14 +134,15 @@ class Actuator:
         transport: Callable[[Group], SimTransport],
         crash: Crash,
         ended: Callable[[BaseException | None], None],
+        bugs: Bugs,
     ) -> None:
-        self.machine, self.crash = machine, crash
+        self.machine, self.crash, self.bugs = machine, crash, bugs
         self.name = machine.host.name
         self.group = Group(f"actuator@{self.name}", machine.group)
         self.loop = Loop(machine.kernel, self.group, machine.boottime_s, ended)
         self.loop.late_s = machine.host.late_s
         machine.runs_started += 1
-        self.drbd = Drbd(machine)
+        self.drbd = Drbd(machine, bugs)
         self.group.told.append(self._told)
         chance = random.Random(machine.kernel.random.getrandbits(64))
         client, heart = (
@@ -113,7 +150,8 @@ class Actuator:
             for ways in (transport(self.group), transport(self.group))
         )
         metrics = Metrics()
-        api = KubeApi(client, metrics.watch_restarted, heart)
+        api = SpoiltApi(client, metrics.watch_restarted, heart)
+        api.spoilt = partial(bugs.spoilt, self.name)
         self.program = program(self._outside(api, chance), metrics, self._driver())
 
     def _told(self) -> None:
@@ -159,13 +197,15 @@ class Actuator:
             action()
 
     def _driver(self) -> type[Driver]:
-        crash = self.crash
+        crash, bugs, name = self.crash, self.bugs, self.name
 
         class Told(Driver):
             """The driver, and the world is told of each effect before its outcome is known."""
 
             async def perform(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:
                 outcome = await super().perform(unit, effect)
+                if bugs.at(name, STEP, unit.mirror.key) and not isinstance(effect, STOPPING):
+                    raise Planted(f"after {effect}")
                 if crash.performed(effect):
                     await asyncio.sleep(0)
                 return outcome
@@ -175,6 +215,12 @@ class Actuator:
     @property
     def units(self) -> list[Unit]:
         return self.program.units
+
+    def spoil(self) -> None:
+        """What it has in memory is met by the bugs, too, that are planted now."""
+        for unit in self.units:
+            unit.mirror = self.bugs.spoilt(self.name, unit.mirror)
+            unit.guest = self.bugs.spoilt(self.name, unit.guest) if unit.guest else None
 
     def begin(self) -> None:
         self.loop.begin(self._run())

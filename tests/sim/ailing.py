@@ -1,7 +1,7 @@
 """Verbs that make one part of a world ail, and those that heal it.
 
 Parts are the watchdog's keeper and its device, files, the API server's answers and watches, kopf,
-libvirt's calls and events, and programs that are starved.
+libvirt's calls and events, programs that are starved, and bugs that are planted in them.
 
 What ails a host's hardware, its files or how much time its programs get outlives a boot; what ails
 its libvirtd does not. Called by ``verbs``; ``heal`` and ``remove_damaged`` by ``acts``, for
@@ -12,12 +12,14 @@ import errno
 
 from sim.apiserver.api import NO_ANSWER, Refusal
 from sim.apiserver.failures import expired
+from sim.bugs import Bug
 from sim.files import Damage, Operation, SimFiles
 from sim.host import STATE, Host, Machine
 from sim.libvirt import EVENT_S
 from sim.world import World
 from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.ports import PortError
+from tandem_api.meta import ObjectKey
 
 CONTROLLER = "controller"
 WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
@@ -321,12 +323,42 @@ def libvirt_events(world: World, host: str, seconds: str) -> None:
         machine.libvirt.loses_events = LOSES_EVENTS if late_s else 0.0
 
 
+# -- bugs of the programs
+
+
+def bug(world: World, host: str, place: str, guest: str) -> None:
+    """Something in its actuator raises, about one guest's mirror alone, until ``fix``."""
+    world.log.say("scenario", f"bug {host} {place} {guest}")
+    world.bugs.plant(host, Bug(place, "", world.key(guest)))
+    actuator = world.actuator_of(host)
+    if actuator is not None:
+        actuator.spoil()
+
+
+def bug_of_controller(world: World, place: str, obj: str) -> None:
+    """The same of every controller, about one object."""
+    world.log.say("scenario", f"bug controller {place} {obj}")
+    kind, _, name = obj.partition("/")
+    key = world.key(name) if kind in ("Mirror", "Guest") else ObjectKey(namespace="", name=name)
+    world.bugs.plant(CONTROLLER, Bug(place, kind, key))
+
+
+def fix(world: World, program: str) -> None:
+    """It is replaced by one without bugs."""
+    world.log.say("scenario", f"fix {program}")
+    world.bugs.fix(program)
+    if program != CONTROLLER and world.actuator_of(program) is not None:
+        world.actuator_kill(program)
+
+
 # -- all of it
 
 
 def heal(world: World) -> None:
     """Nothing ails any more, but for libvirt: that is mended with its host."""
     for program in (*world.hosts, CONTROLLER):
+        if program in world.bugs.planted:
+            fix(world, program)
         host = host_of(program)
         if any(one.host == host for one in world.api.refusals):
             api_accept(world, program)

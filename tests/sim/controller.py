@@ -42,14 +42,18 @@ class Clock:
 
 @dataclass
 class Planner:
-    """The product's plan, which takes its time: everything else goes on meanwhile."""
+    """The product's plan, which takes its time: everything else goes on meanwhile.
 
+    ``spoilt``: the snapshot as a program with bugs has it.
+    """
+
+    spoilt: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot
     takes_s: float = 0.0
 
     async def plan(self, snapshot: Snapshot) -> Plan:
         if self.takes_s:
             await asyncio.sleep(self.takes_s)
-        return make_plan(snapshot)
+        return make_plan(self.spoilt(snapshot))
 
 
 class Stubborn(Leadership):

@@ -15,7 +15,7 @@ from sim.bursts import Drawing, Timed, burst_of, cut_for_good, mending
 from tandem_api.timing import PROFILES, Profile
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Expectation, Scenario, Step, Upon
-from tandem_scenario.verbs import Names, parse_act
+from tandem_scenario.verbs import PARTS, PLACES, Names, parse_act
 
 SITES = ("burjassot", "tarongers")
 HOSTS = tuple(f"{site}-1" for site in SITES)
@@ -95,6 +95,19 @@ def _upon(drawing: Drawing) -> Timed:
     )
     effect, most = chance.choice((("Any", 12), ("Any", 12), ("Swap", 2), ("UpdateRecord", 2)))
     return Timed(0.0, command, (host, effect, chance.randrange(1, most + 1)))
+
+
+def _object(drawing: Drawing) -> str:
+    """One of any kind, and mostly one that much hangs on."""
+    guest = drawing.guest()
+    return drawing.pick(
+        f"Guest/{guest}",
+        f"Guest/{guest}",
+        f"Mirror/{guest}",
+        f"Mirror/{guest}",
+        f"Host/{drawing.host()}",
+        f"Site/{drawing.site()}",
+    )
 
 
 KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
@@ -209,6 +222,11 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (2, lambda d: f"set {d.site()} maintenance=false"),
         (1, lambda d: f"override-stale {d.guest()} {d.host()}"),
         (2, lambda d: f"override {d.guest()} {d.host()}"),
+    ),
+    "bugs": (
+        (5, lambda d: f"bug {d.host()} {d.pick(*PLACES)} {d.guest()}"),
+        (3, lambda d: f"bug controller {d.pick(*PARTS)} {_object(d)}"),
+        (4, lambda d: f"fix {d.program()}"),
     ),
     "restores": (
         (1, lambda d: "api backup"),

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
+from sim.bugs import CALL, LOOK, Bugs, Planted
 from sim.drbd import Replica
 from sim.drbd_state import attached
 from sim.host import Machine
@@ -52,6 +53,7 @@ class Drbd:
     """The kernel's resources of one machine."""
 
     machine: Machine
+    bugs: Bugs = field(default_factory=Bugs)
     told: "asyncio.Queue[DrbdEvent]" = field(default_factory=asyncio.Queue)
     written: dict[str, str] = field(default_factory=dict)
 
@@ -73,7 +75,9 @@ class Drbd:
         """Stamped with the moment before it was asked for."""
         view = self._shown(mirror, self.machine.replica_of(mirror))
         await asyncio.sleep(self._takes(QUERY_S))
-        return view
+        if self.bugs.at(self.machine.host.name, LOOK, mirror.key):
+            raise Planted("the look at a mirror")
+        return self.bugs.spoilt(self.machine.host.name, view, mirror.key)
 
     def _shown(self, mirror: Mirror, replica: Replica) -> DrbdView:
         """As the adapter reads it: only a Primary is known to be complete without a volume."""
@@ -84,36 +88,36 @@ class Drbd:
         return view
 
     async def configure(self, mirror: Mirror, text: str) -> bool:
-        await self._command()
+        await self._command(mirror)
         changed = self.written.get(mirror.drbd_name) != text
         self.written[mirror.drbd_name] = text
         return changed
 
     async def adjust(self, mirror: Mirror) -> None:
         """The protocol is all of it that this kernel knows; the connection agrees on the newest."""
-        await self._command()
+        await self._command(mirror)
         text = self.written.get(mirror.drbd_name, "")
         self.machine.replica_of(mirror).use(asynchronous="protocol A;" in text)
 
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
-        await self._command()
+        await self._command(mirror)
         backings = self.machine.replica_of(mirror).backings
         return {name: backing.metadata for name, backing in backings.items()}
 
     async def generations(self, mirror: Mirror) -> Mapping[str, Generation]:
-        await self._command()
+        await self._command(mirror)
         backings = self.machine.replica_of(mirror).backings
         return {name: backing.generation for name, backing in backings.items()}
 
     async def create_metadata(self, mirror: Mirror, volumes: Collection[str]) -> None:
-        await self._command()
+        await self._command(mirror)
         backings = self.machine.replica_of(mirror).backings
         for name in volumes:
             backings[name].create()
 
     async def attach(self, mirror: Mirror) -> None:
         """May be repeated."""
-        await self._command()
+        await self._command(mirror)
         numbers = mirror.status.device_numbers
         for minor in numbers.minors.values() if numbers else ():
             self.machine.minors[minor] = mirror.drbd_name
@@ -122,33 +126,35 @@ class Drbd:
             replica.attach()
 
     async def connect(self, mirror: Mirror, *, discard_my_data: bool) -> None:
-        await self._command()
+        await self._command(mirror)
         self.machine.replica_of(mirror).connect(discard=discard_my_data)
 
     async def disconnect(self, mirror: Mirror) -> None:
-        await self._command()
+        await self._command(mirror)
         self.machine.replica_of(mirror).disconnect()
 
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
-        await self._command()
+        await self._command(mirror)
         pair = self.machine.host.pairs[mirror.drbd_name]
         pair.skip_first_sync(self.machine.replica_of(mirror), volumes)
 
     async def promote(self, mirror: Mirror, *, force: bool) -> None:
-        await self._command()
+        await self._command(mirror)
         await played(self.machine.replica_of(mirror).promote(force=force))
 
     async def demote(self, mirror: Mirror) -> None:
-        await self._command()
+        await self._command(mirror)
         self.machine.libvirt.bury()
         self.machine.replica_of(mirror).demote()
 
     async def resume_io(self, mirror: Mirror) -> None:
-        await self._command()
+        await self._command(mirror)
         self.machine.replica_of(mirror).resume_io()
 
     async def versions(self) -> Mapping[str, str]:
         return {"drbd": "8.4.11", "drbd-utils": "9.22.0"}
 
-    async def _command(self) -> None:
+    async def _command(self, mirror: Mirror) -> None:
         await asyncio.sleep(self._takes(COMMAND_S))
+        if self.bugs.at(self.machine.host.name, CALL, mirror.key):
+            raise Planted("a command to DRBD")

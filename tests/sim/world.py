@@ -12,6 +12,7 @@ from typing import ClassVar
 from sim.actuator import Actuator, Awaited, Crash
 from sim.apiserver import Api, NewerTransport, Server, SimTransport
 from sim.apiserver.store import Backup
+from sim.bugs import Bugs
 from sim.controller import Controller, Planner
 from sim.disk import Backing
 from sim.drbd import Replica
@@ -88,7 +89,8 @@ class World:
         self.referee.see(Truth(self.api.server, self.network, self.hosts, self._programs_well))
         self.outside = Group("outside")
         self.controllers: list[Controller] = []
-        self.planner = Planner()
+        self.bugs = Bugs()
+        self.planner = Planner(self.bugs.snapshot)
         self.controllers_started = 0
         self.backup: Backup | None = None
         self.mended_s = float("-inf")
@@ -267,7 +269,7 @@ class World:
                 ended = partial(self._program_ended, name)
                 way = self._way(name, lambda: machine.group.alive)
                 try:
-                    self.actuators[name] = Actuator(machine, way, crash, ended)
+                    self.actuators[name] = Actuator(machine, way, crash, ended, self.bugs)
                 except (PortError, OSError) as error:
                     self.log.say(name, f"the actuator cannot start: {error}")
                     again_s = self.kernel.between(*ACTUATOR_RESTART_S)
@@ -279,7 +281,13 @@ class World:
         self.kernel.after(delay_s, machine.group, start)
 
     def _program_ended(self, name: str, why: BaseException | None) -> None:
-        """By itself, which it never does unless there is a bug."""
+        """By itself, which it never does unless there is a bug. If one was planted where a program
+        must end by it, what supervises it starts it again.
+        """
+        if self.bugs.in_guard(name):
+            self.log.say(name, f"the actuator ends by itself: {why!r}")
+            self.actuator_kill(name)
+            return
         raise ProgramEnded(f"{name} ended: {why!r}") from why
 
     def _drbd_moment(self, host: str, moment: str) -> None:
@@ -307,6 +315,8 @@ class World:
     def _programs_well(self, host: str) -> bool:
         actuator, machine = self.actuator_of(host), self.hosts[host].machine
         if actuator is None or machine is None or not actuator.group.awake:
+            return False
+        if self.bugs.planted.get(host):
             return False
         return self.hosts[host].well
 
@@ -466,22 +476,6 @@ class World:
         obj = self.api.server.get(Site, ObjectKey(namespace="", name=site))
         spec = obj.spec.model_copy(update={"maintenance": on})
         self.api.server.put(obj.model_copy(update={"spec": spec}))
-
-    def override(self, guest: str, host: str, behind: int = 0) -> None:
-        """A person gives the mirror to a host, at the epoch that it has now, or had before."""
-        mirror = self.mirror(guest)
-        authority = mirror.status.authority
-        if authority is None or authority.epoch <= behind:
-            return
-        self.log.say("scenario", f"override {guest} {host} at epoch {authority.epoch - behind}")
-        raw = mirror.model_dump(mode="json", by_alias=True, exclude_none=True)
-        raw["spec"]["override"] = {
-            "host": host,
-            "epoch": authority.epoch - behind,
-            "acceptDataLoss": True,
-            "by": "a person",
-        }
-        self.api.server.put(Mirror.parse(raw))
 
     def mend_host(self, name: str) -> None:
         """On, awake, and every program on it well."""

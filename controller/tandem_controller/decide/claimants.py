@@ -16,6 +16,7 @@ from tandem_api.mirror import Claimant, Mirror
 from tandem_api.validation import precedence
 from tandem_controller.decide.model import World, WriteClaimant
 from tandem_controller.decide.phases import is_takeover
+from tandem_controller.decide.walls import Walls
 
 Assignments = Mapping[ObjectKey, Assignment]
 """What this plan assigns, by the guest."""
@@ -32,19 +33,24 @@ def to_add(guest: Guest, assignment: Assignment, world: World) -> WriteClaimant 
     return None if known == wanted else WriteClaimant(mirror, assignment.host, wanted)
 
 
-def to_mend(world: World, new: Assignments) -> Iterator[WriteClaimant]:
+def to_mend(world: World, new: Assignments, walls: Walls) -> Iterator[WriteClaimant]:
     """Entries that lack for assignments that stay: after an upgrade, a restore, a hand edit."""
     for mirror in world.snapshot.mirrors:
-        done = {a.host for a in _new(mirror, world, new) if a.host}
-        # Two guests on one mirror is a mistake; who was there first is right, as everywhere.
-        for guest in sorted(_guests(mirror, world), key=precedence):
-            assignment = guest.status.assignment
-            if guest.key in new or assignment is None or assignment.host in done:
-                continue
-            done.add(assignment.host)
-            mended = to_add(guest, assignment, world)
-            if mended is not None and mended.mirror is mirror:
-                yield mended
+        with walls.around(mirror):
+            yield from _to_mend(mirror, world, new)
+
+
+def _to_mend(mirror: Mirror, world: World, new: Assignments) -> Iterator[WriteClaimant]:
+    done = {a.host for a in _new(mirror, world, new) if a.host}
+    # Two guests on one mirror is a mistake; who was there first is right, as everywhere.
+    for guest in sorted(_guests(mirror, world), key=precedence):
+        assignment = guest.status.assignment
+        if guest.key in new or assignment is None or assignment.host in done:
+            continue
+        done.add(assignment.host)
+        mended = to_add(guest, assignment, world)
+        if mended is not None and mended.mirror is mirror:
+            yield mended
 
 
 def kept(mirror: Mirror, world: World, new: Assignments) -> dict[str, Claimant] | None:

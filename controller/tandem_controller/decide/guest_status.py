@@ -47,6 +47,7 @@ FAILURES = (
     Reason.METADATA_MISSING,
     Reason.FOREIGN_PRIMARY,
     Reason.SPLIT_BRAIN,
+    Reason.INTERNAL_ERROR,
 )
 TRIES = (
     Reason.STARTING,
@@ -279,6 +280,7 @@ def _protection(case: Case, where: str) -> Refusal | None:
     refusal = (
         (None if late else unfit(other, target))
         or unusable_replica(case, target)
+        or _behind_a_wall(case, target)
         or untried_hardware(case.guest, (target, here))
     )
     if refusal is not None:
@@ -292,6 +294,13 @@ def _protection(case: Case, where: str) -> Refusal | None:
             f"{here} has no watchdog armed, so its silence would not prove that it stopped",
         )
     return None
+
+
+def _behind_a_wall(case: Case, host: str) -> Refusal | None:
+    report = case.report(host)
+    if report is None or report.reason is not Reason.INTERNAL_ERROR:
+        return None
+    return Refusal(Reason.INTERNAL_ERROR, f"{host}: {report.message}")
 
 
 def _as_protected(guest: Guest) -> str:

@@ -18,6 +18,7 @@ from tandem_api.mirror import Claimant, DeviceNumbers, Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
 from tandem_api.validation import Catalogue, added_volumes
+from tandem_base.bugs import Bug
 from tandem_controller.decide.leases import LeaseTracker
 
 CONNECTED = "Connected"
@@ -48,7 +49,8 @@ class Unreadable:
     """An object that is there and does not parse: only what names it, and why.
 
     ``ports``, ``minors``: what a mirror has of DRBD's numbers, as far as that can be read. Its
-    devices may be up on hosts, so nobody else is given them.
+    devices may be up on hosts, so nobody else is given them. ``numbers_known``: whether that is all
+    of them. ``bug``: why, if it is no mistake of whoever wrote the object.
     """
 
     kind: str
@@ -59,6 +61,8 @@ class Unreadable:
     conditions: tuple[Condition, ...] = ()
     ports: frozenset[int] = frozenset()
     minors: frozenset[int] = frozenset()
+    numbers_known: bool = True
+    bug: Bug | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Snapshot:
     ``link_down_since_s``: for mirrors with an order to override, since when this controller has
     seen a host report without interruption that it is not connected. ``unknown_fields``: what
     users wrote and no type knows, by kind and key. ``suspicions``: of mirrors whose authority came
-    about as no rule allows, what happened.
+    about as no rule allows, what happened. ``bugs``: what was found before the plan.
     """
 
     now_s: float
@@ -84,6 +88,7 @@ class Snapshot:
     )
     link_down_since_s: Mapping[tuple[ObjectKey, str], float] = field(default_factory=dict)
     suspicions: Mapping[ObjectKey, str] = field(default_factory=dict)
+    bugs: tuple[Bug, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -330,10 +335,14 @@ Write = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What to write, most urgent first, and what was decided for each guest and mirror."""
+    """What to write, most urgent first, and what was decided for each guest and mirror.
+
+    ``bugs``: which objects are behind a wall, and why.
+    """
 
     urgent: tuple[Write, ...]
     statuses: tuple[WriteStatus, ...]
     decisions: Mapping[ObjectKey, Decision]
     refusals: Mapping[ObjectKey, Refusal]
     world: World
+    bugs: tuple[Bug, ...] = ()

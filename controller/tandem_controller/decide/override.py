@@ -8,7 +8,7 @@ only it has. Called by ``plan``, and again by ``execute`` on a fresh read right 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tandem_api.authority import PROTOCOL, Authority, Eligibility, Mode, Override
+from tandem_api.authority import PROTOCOL, Authority, Eligibility, Mode, Override, transition
 from tandem_api.guest import ABSENT, UNKNOWN, Assignment, GuestReport, ProofKind
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror, OverrideRequest, ReplicaReport
@@ -199,7 +199,7 @@ def _overridden(authority: Authority, order: OverrideRequest, loser: str) -> Aut
         order.host: Eligibility(eligible=True, reason=Reason.OVERRIDDEN),
         loser: Eligibility(eligible=False, reason=Reason.OVERRIDDEN),
     }
-    return authority.model_copy(
+    after = authority.model_copy(
         update={
             "epoch": authority.epoch + 1,
             "owner": "",
@@ -214,3 +214,4 @@ def _overridden(authority: Authority, order: OverrideRequest, loser: str) -> Aut
             ),
         }
     )
+    return transition(authority, after, mends=True)

@@ -3,13 +3,17 @@
 Guests are decided by priority, so that if there is not room for all, the important ones come
 first. What cannot be judged yet, because this controller has not watched a host's heartbeat for
 long enough, keeps the status it has. Called by ``loop`` on the leader.
+
+Around every object stands a wall (``walls``): what raises while it is judged costs it alone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from tandem_api.authority import Mode
 from tandem_api.guest import Guest, GuestStatus
+from tandem_api.host import Host
 from tandem_api.meta import (
     FINALIZER,
     Model,
@@ -20,6 +24,7 @@ from tandem_api.meta import (
 )
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
+from tandem_api.site import Site
 from tandem_api.validation import (
     Catalogue,
     guest_problems,
@@ -43,6 +48,7 @@ from tandem_controller.decide.model import (
     Blocked,
     Decision,
     Freshness,
+    HostView,
     Keep,
     Load,
     Notice,
@@ -61,39 +67,81 @@ from tandem_controller.decide.override import Grant, override
 from tandem_controller.decide.setup import set_up
 from tandem_controller.decide.site_status import host_status, site_status
 from tandem_controller.decide.takeover import proven_to_have_stopped
+from tandem_controller.decide.walls import JUDGED, Walls, least_status, message
+
+Problems = Mapping[tuple[str, ObjectKey], tuple[Problem, ...]]
 
 
 def plan(snapshot: Snapshot) -> Plan:
     """Everything that should be written now, most urgent first."""
-    world = world_of(snapshot)
+    walls = Walls(snapshot.bugs)
+    world = world_of(snapshot, walls)
     urgent: list[Write] = []
     decisions: dict[ObjectKey, Decision] = {}
     statuses: list[WriteStatus] = []
     guests = [world.in_force(guest) for guest in snapshot.guests]
     for guest in sorted(guests, key=lambda g: (-g.spec.priority, str(g.key))):
-        decision = decide(guest, world)
+        decision, world, writes, status = _guest(guest, world, walls)
         decisions[guest.key] = decision
-        world = _with_load(world, guest, decision)
-        urgent += _guest_writes(guest, world, decision)
-        statuses += _guest_status_write(guest, world, decision)
-    overrides = {mirror.key: override(mirror, world) for mirror in snapshot.mirrors}
+        urgent += writes
+        statuses += status
+    overrides = _overrides(world, walls)
     refusals = {key: got for key, got in overrides.items() if isinstance(got, Refusal)}
     urgent += [
         SwapAuthority(mirror, got.authority, got.message)
         for mirror in snapshot.mirrors
-        if isinstance(got := overrides[mirror.key], Grant)
+        if isinstance(got := overrides.get(mirror.key), Grant)
     ]
-    urgent += set_up(world)
+    urgent += set_up(world, walls)
     new = {w.guest.key: w.assignment for w in urgent if isinstance(w, WriteAssignment)}
-    urgent += to_mend(world, new)
-    statuses += _other_statuses(world, refusals, new)
-    return Plan(tuple(urgent), tuple(statuses), decisions, refusals, world)
+    urgent += to_mend(world, new, walls)
+    statuses += _other_statuses(world, refusals, new, walls)
+    told = _told(statuses, snapshot, walls)
+    unread = (each.bug for each in snapshot.unreadable if each.bug is not None)
+    return Plan(tuple(urgent), tuple(told), decisions, refusals, world, (*walls.bugs, *unread))
+
+
+def _guest(
+    guest: Guest, world: World, walls: Walls
+) -> tuple[Decision, World, list[Write], list[WriteStatus]]:
+    """One guest: all of it, or nothing but that it is behind a wall."""
+    if walls.of(guest) is None:
+        with walls.around(guest):
+            decision = decide(guest, world)
+            loaded = _with_load(world, guest, decision)
+            writes = [*_guest_writes(guest, loaded, decision)]
+            return decision, loaded, writes, [*_guest_status_write(guest, loaded, decision)]
+    bug = walls.of(guest)
+    assert bug is not None
+    return Blocked(Reason.INTERNAL_ERROR, message(bug)), world, [], []
+
+
+def _overrides(world: World, walls: Walls) -> dict[ObjectKey, Grant | Refusal | None]:
+    found: dict[ObjectKey, Grant | Refusal | None] = {}
+    for mirror in world.snapshot.mirrors:
+        if walls.of(mirror) is None:
+            with walls.around(mirror):
+                found[mirror.key] = override(mirror, world)
+    return found
+
+
+def _told(
+    statuses: Iterable[WriteStatus], snapshot: Snapshot, walls: Walls
+) -> Iterator[WriteStatus]:
+    """Of an object behind a wall that alone, whatever else of its status was worked out before."""
+    behind = {bug.subject for bug in walls.bugs}
+    yield from (each for each in statuses if (each.kind, each.key) not in behind)
+    for obj in (*snapshot.sites, *snapshot.hosts, *snapshot.mirrors, *snapshot.guests):
+        bug = walls.of(obj)
+        told = least_status(obj, bug, snapshot.wall) if bug is not None else None
+        if told is not None:
+            yield told
 
 
 # -- the world
 
 
-def world_of(snapshot: Snapshot) -> World:
+def world_of(snapshot: Snapshot, walls: Walls) -> World:
     """The snapshot, indexed, checked, and with the heartbeats judged."""
     catalogue = Catalogue.of(
         sites=snapshot.sites,
@@ -101,65 +149,81 @@ def world_of(snapshot: Snapshot) -> World:
         mirrors=snapshot.mirrors,
         guests=snapshot.guests,
         unreadable=((each.kind, each.key) for each in snapshot.unreadable),
+        around=walls.around,
     )
-    problems = _problems(snapshot, catalogue)
-    views = (
-        host_view(
-            host,
-            catalogue.sites.get(host.spec.site),
-            snapshot.leases,
-            snapshot.now_s,
-            problems.get(("Host", host.key), ()),
-        )
+    behind = (bug.subject for bug in walls.bugs)
+    catalogue = replace(catalogue, unreadable=catalogue.unreadable.union(behind))
+    problems = _problems(snapshot, catalogue, walls)
+    views = {
+        host.metadata.name: _host_view(host, snapshot, catalogue, problems, walls)
         for host in snapshot.hosts
-    )
-    accepted = dict(_accepted(snapshot, catalogue, problems))
+    }
+    accepted = dict(_accepted(snapshot, catalogue, problems, walls))
     guests = [accepted[g.key][0] if g.key in accepted else g for g in snapshot.guests]
-    by_name = {view.name: view for view in views}
-    return World(snapshot, catalogue, by_name, problems, _loads(guests), accepted)
+    return World(snapshot, catalogue, views, problems, _loads(guests, walls), accepted)
+
+
+def _host_view(
+    host: Host, snapshot: Snapshot, catalogue: Catalogue, problems: Problems, walls: Walls
+) -> HostView:
+    """Behind a wall it is not absent: nobody knows how it is, so nothing comes to it or from it."""
+    found = problems.get(("Host", host.key), ())
+    with walls.around(host):
+        site = catalogue.sites.get(host.spec.site)
+        return host_view(host, site, snapshot.leases, snapshot.now_s, found)
+    return HostView(host, None, Freshness.UNKNOWN, problems=found)
 
 
 def _accepted(
-    snapshot: Snapshot,
-    catalogue: Catalogue,
-    problems: Mapping[tuple[str, ObjectKey], tuple[Problem, ...]],
+    snapshot: Snapshot, catalogue: Catalogue, problems: Problems, walls: Walls
 ) -> Iterator[tuple[ObjectKey, tuple[Guest, tuple[Problem, ...]]]]:
     for guest in snapshot.guests:
         accepted = guest.status.accepted
-        if accepted is not None and problems.get(("Guest", guest.key)):
+        if accepted is None or not problems.get(("Guest", guest.key)) or walls.of(guest):
+            continue
+        with walls.around(guest):
             before = guest.model_copy(update={"spec": accepted})
-            yield guest.key, (before, tuple(guest_problems(before, catalogue)))
+            found = tuple(guest_problems(before, catalogue))
+            yield guest.key, (before, found)
 
 
 def _problems(
-    snapshot: Snapshot, catalogue: Catalogue
+    snapshot: Snapshot, catalogue: Catalogue, walls: Walls
 ) -> dict[tuple[str, ObjectKey], tuple[Problem, ...]]:
+    """What is wrong with each object. One that cannot be judged is as good as refused."""
     found: dict[tuple[str, ObjectKey], tuple[Problem, ...]] = {}
 
-    def add(obj: Resource, problems: Iterable[Problem]) -> None:
+    def add(obj: Resource, check: Callable[[], Iterable[Problem]]) -> None:
         key = (type(obj).__name__, obj.key)
-        every = (*snapshot.unknown_fields.get(key, ()), *problems)
-        if every:
-            found[key] = every
+        problems = list(snapshot.unknown_fields.get(key, ()))
+        with walls.around(obj):
+            problems += check()
+        bug = walls.of(obj)
+        if bug is not None:
+            problems.append(Problem("", f"Tandem failed on it ({bug.where}): a bug in Tandem"))
+        if problems:
+            found[key] = tuple(problems)
 
     for site in snapshot.sites:
-        add(site, site_problems(site))
+        add(site, partial(site_problems, site))
     for host in snapshot.hosts:
-        add(host, host_problems(host, catalogue))
+        add(host, partial(host_problems, host, catalogue))
     for mirror in snapshot.mirrors:
-        add(mirror, mirror_problems(mirror, catalogue))
+        add(mirror, partial(mirror_problems, mirror, catalogue))
     for guest in snapshot.guests:
-        add(guest, guest_problems(guest, catalogue))
+        add(guest, partial(guest_problems, guest, catalogue))
     return found
 
 
-def _loads(guests: Iterable[Guest]) -> dict[str, Load]:
+def _loads(guests: Iterable[Guest], walls: Walls) -> dict[str, Load]:
     loads: dict[str, Load] = {}
     for guest in guests:
         assignment = guest.status.assignment
         if assignment is not None and assignment.host:
-            load = loads.get(assignment.host, Load())
-            loads[assignment.host] = load.plus(quantity_bytes(guest.spec.domain.memory))
+            memory_bytes = 0
+            with walls.around(guest):
+                memory_bytes = quantity_bytes(guest.spec.domain.memory)
+            loads[assignment.host] = loads.get(assignment.host, Load()).plus(memory_bytes)
     return loads
 
 
@@ -251,30 +315,48 @@ def _judged(hosts: Iterable[str], world: World) -> bool:
 
 
 def _other_statuses(
-    world: World, refusals: dict[ObjectKey, Refusal], new: Assignments
+    world: World, refusals: Mapping[ObjectKey, Refusal], new: Assignments, walls: Walls
 ) -> Iterator[WriteStatus]:
     for mirror in world.snapshot.mirrors:
-        if _judged((replica.host for replica in mirror.spec.replicas), world):
-            shown = mirror_status(mirror, world, refusals.get(mirror.key), new)
-            notices = _mirror_notices(mirror, shown)
-            for write in _status_write(mirror, mirror.status, shown, notices):
-                # An entry is not taken away on top of one that somebody else has just added.
-                narrows = "claimants" in write.patch
-                version = mirror.metadata.resource_version if narrows else None
-                yield replace(write, version=version)
+        with walls.around(mirror):
+            yield from _of_mirror(mirror, world, refusals.get(mirror.key), new)
     for view in world.hosts.values():
-        if view.freshness is not Freshness.UNKNOWN:
-            status = host_status(view, world)
-            notices = transitions(view.host.status.conditions, status.conditions)
-            yield from _status_write(view.host, view.host.status, status, notices)
+        with walls.around(view.host):
+            yield from _of_host(view, world)
     for site in world.snapshot.sites:
-        views = [view for view in world.hosts.values() if view.site_name == site.metadata.name]
-        if _judged((view.name for view in views), world):
-            status_of_site = site_status(site, world)
-            notices = transitions(site.status.conditions, status_of_site.conditions)
-            yield from _status_write(site, site.status, status_of_site, notices)
+        with walls.around(site):
+            yield from _of_site(site, world)
     for each in world.snapshot.unreadable:
         yield from _unreadable(each, world.wall)
+
+
+def _of_mirror(
+    mirror: Mirror, world: World, refusal: Refusal | None, new: Assignments
+) -> Iterator[WriteStatus]:
+    if not _judged((replica.host for replica in mirror.spec.replicas), world):
+        return
+    shown = mirror_status(mirror, world, refusal, new)
+    notices = _mirror_notices(mirror, shown)
+    for write in _status_write(mirror, mirror.status, shown, notices):
+        # An entry is not taken away on top of one that somebody else has just added.
+        narrows = "claimants" in write.patch
+        version = mirror.metadata.resource_version if narrows else None
+        yield replace(write, version=version)
+
+
+def _of_host(view: HostView, world: World) -> Iterator[WriteStatus]:
+    if view.freshness is not Freshness.UNKNOWN:
+        status = host_status(view, world)
+        notices = transitions(view.host.status.conditions, status.conditions)
+        yield from _status_write(view.host, view.host.status, status, notices)
+
+
+def _of_site(site: Site, world: World) -> Iterator[WriteStatus]:
+    views = [view for view in world.hosts.values() if view.site_name == site.metadata.name]
+    if _judged((view.name for view in views), world):
+        status = site_status(site, world)
+        notices = transitions(site.status.conditions, status.conditions)
+        yield from _status_write(site, site.status, status, notices)
 
 
 def _mirror_notices(mirror: Mirror, new: Model) -> tuple[Notice, ...]:
@@ -298,15 +380,17 @@ def _status_write(
 
 def _unreadable(each: Unreadable, wall: str) -> Iterator[WriteStatus]:
     """Say on the object itself why it cannot be read; nothing else about it is touched."""
-    message = "; ".join(map(str, each.problems))
+    kind, reason, words = "SpecValid", Reason.SPEC_INVALID, "; ".join(map(str, each.problems))
+    if each.bug is not None:
+        kind, reason, words = JUDGED, Reason.INTERNAL_ERROR, message(each.bug)
     old = each.conditions
-    wanted = bad("SpecValid", Refusal(Reason.SPEC_INVALID, message))
-    others = tuple(condition for condition in old if condition.type != "SpecValid")
+    wanted = bad(kind, Refusal(reason, words))
+    others = tuple(condition for condition in old if condition.type != kind)
     (new,) = stamped(old, (wanted,), each.generation, wall)
     if new in old:
         return
     conditions = [condition.wire() for condition in (*others, new)]
-    notice = Notice(True, Reason.SPEC_INVALID, message)
+    notice = Notice(True, reason, words)
     yield WriteStatus(each.kind, each.key, each.uid, {"conditions": conditions}, (notice,))
 
 

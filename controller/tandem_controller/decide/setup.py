@@ -9,7 +9,7 @@ numbers to what was added all the same; they are taken back once the owner shows
 Called by ``plan``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import count, filterfalse
 
 from tandem_api.authority import Authority, Eligibility
@@ -17,28 +17,48 @@ from tandem_api.mirror import DeviceNumbers, Mirror
 from tandem_api.reasons import Reason
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.model import SetUpMirror, World
+from tandem_controller.decide.walls import Walls
 
 FIRST_PORT = 7789
 LAST_PORT = 65535
+Numbers = tuple[set[int], set[int]]
+"""Ports and minors."""
 
 
-def set_up(world: World) -> Iterator[SetUpMirror]:
+def set_up(world: World, walls: Walls) -> Iterator[SetUpMirror]:
     """What has to be written for mirrors that are valid and lack something."""
+    taken = _taken(world, walls)
+    for mirror in sorted(world.snapshot.mirrors, key=lambda each: str(each.key)):
+        if mirror.metadata.deletion_timestamp is None and walls.of(mirror) is None:
+            with walls.around(mirror):
+                yield from _of_one(mirror, world, taken)
+
+
+def _taken(world: World, walls: Walls) -> Numbers | None:
+    """All ports and minors that some mirror has, or None if that is not known of one of them."""
     known, unreadable = world.snapshot.mirrors, world.snapshot.unreadable
-    ports = set(_ports(known)).union(*(each.ports for each in unreadable))
-    minors = {minor for mirror in known for minor in _minors(mirror)}
-    minors = minors.union(*(each.minors for each in unreadable))
-    for mirror in sorted(known, key=lambda each: str(each.key)):
-        if mirror.metadata.deletion_timestamp is not None:
-            continue
-        if mirror.status.authority is not None and mirror.status.device_numbers is not None:
-            yield from _taken_back(mirror, world)
-        elif not world.problems_of(mirror):
-            numbers = _numbers(mirror, ports, minors)
-            authority = first_authority(mirror) if mirror.status.authority is None else None
-            ports.add(numbers.port)
-            minors.update(numbers.minors.values())
-            yield SetUpMirror(mirror, numbers, authority)
+    ports = set[int]().union(*(each.ports for each in unreadable))
+    minors = set[int]().union(*(each.minors for each in unreadable))
+    whole = all(each.numbers_known for each in unreadable)
+    for mirror in known:
+        before = walls.of(mirror)
+        with walls.around(mirror):
+            ports.update(_ports(mirror))
+            minors.update(_minors(mirror))
+        whole = whole and walls.of(mirror) is before
+    return (ports, minors) if whole else None
+
+
+def _of_one(mirror: Mirror, world: World, taken: Numbers | None) -> Iterator[SetUpMirror]:
+    if mirror.status.authority is not None and mirror.status.device_numbers is not None:
+        yield from _taken_back(mirror, world)
+    elif taken is not None and not world.problems_of(mirror):
+        ports, minors = taken
+        numbers = _numbers(mirror, ports, minors)
+        authority = first_authority(mirror) if mirror.status.authority is None else None
+        ports.add(numbers.port)
+        minors.update(numbers.minors.values())
+        yield SetUpMirror(mirror, numbers, authority)
 
 
 def _taken_back(mirror: Mirror, world: World) -> Iterator[SetUpMirror]:
@@ -53,12 +73,11 @@ def _taken_back(mirror: Mirror, world: World) -> Iterator[SetUpMirror]:
         yield SetUpMirror(mirror, numbers.model_copy(update={"minors": there}), None)
 
 
-def _ports(mirrors: Iterable[Mirror]) -> Iterator[int]:
-    for mirror in mirrors:
-        if mirror.status.device_numbers is not None:
-            yield mirror.status.device_numbers.port
-        if mirror.spec.port is not None:
-            yield mirror.spec.port
+def _ports(mirror: Mirror) -> Iterator[int]:
+    if mirror.status.device_numbers is not None:
+        yield mirror.status.device_numbers.port
+    if mirror.spec.port is not None:
+        yield mirror.spec.port
 
 
 def _minors(mirror: Mirror) -> list[int]:

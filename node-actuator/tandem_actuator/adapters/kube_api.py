@@ -135,7 +135,7 @@ def _whole(report: Model, shown: Model | None) -> dict[str, Any]:
 def _parsed(kind: type[R], raw: Raw) -> R | None:
     try:
         return kind.parse(raw)
-    except ValidationError as error:
+    except Exception as error:  # also a bug in our own code: it costs this object alone
         name = raw.get("metadata", {}).get("name")
         log.error("%s %s cannot be read and is left alone: %s", kind.__name__, name, error)
         return None

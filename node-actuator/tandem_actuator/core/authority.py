@@ -22,7 +22,15 @@ from tandem_actuator.core.model import (
     Record,
     Role,
 )
-from tandem_api.authority import PROTOCOL, Authority, Eligibility, Fenced, Instance, Mode
+from tandem_api.authority import (
+    PROTOCOL,
+    Authority,
+    Eligibility,
+    Fenced,
+    Instance,
+    Mode,
+    transition,
+)
 from tandem_api.guest import Assignment, FencingProof, ProofKind
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror, Protocol
@@ -681,7 +689,7 @@ def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
 
 def _next(authority: Authority, request_id: str, why: Reason, **changes: object) -> Authority:
     """The one place where an authority changes: the epoch always rises by one."""
-    return authority.model_copy(
+    after = authority.model_copy(
         update={
             **changes,
             "epoch": authority.epoch + 1,
@@ -690,3 +698,4 @@ def _next(authority: Authority, request_id: str, why: Reason, **changes: object)
             "min_protocol": max(authority.min_protocol, PROTOCOL),
         }
     )
+    return transition(authority, after)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tandem_actuator.core.model import DomainState, DrbdState, NotConfigured, View
+from tandem_actuator.core.model import DomainState, DrbdState, NotConfigured, Record, View
 from tandem_actuator.core.resync import stalled_since
+from tandem_api.authority import Instance
 from tandem_api.guest import STARTING, GuestReport, HardwareReport
 from tandem_api.mirror import ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
@@ -56,6 +57,20 @@ def replica_report(
             "resync_stalled_since": stalled_since(view.resync, now_s),
             "volumes": volumes,
         }
+    )
+
+
+def least_replica_report(instance: Instance, record: Record, message: str) -> ReplicaReport:
+    """What is told if none can be made: nothing that others could take for better than it is."""
+    return ReplicaReport(
+        instance=str(instance),
+        epoch_seen=record.max_epoch,
+        marker=record.marker,
+        has_metadata=record.attached,
+        connection="Unknown",
+        role="Unknown",
+        reason=Reason.INTERNAL_ERROR,
+        message=message,
     )
 
 

@@ -14,6 +14,7 @@ from tandem_actuator.driver import Ports
 from tandem_actuator.loop import Actuator
 from tandem_actuator.metrics import Metrics
 from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.walls import Walls
 from tandem_actuator.watchdog import KeptWatchdog, NoWatchdog
 from tandem_api.authority import Instance
 from tandem_api.lease import HeartbeatContent, heartbeat_of, unarmed_host
@@ -59,7 +60,7 @@ class Host:
             clock=machine,
         )
         self.wanted = DEFAULT
-        driver = type("NoDriver", (), {})()
+        driver = type("NoDriver", (), {"walls": Walls(machine)})()
         self.actuator = Actuator(
             self.node, ports, cast(Any, driver), watchdog, Metrics(), cast(Any, NoPermits()), unused
         )

@@ -284,17 +284,3 @@ class TestWhatHappens:
         host.unit.wake.clear()
         host.play(host.actuator._watch_domains, 5.0)
         assert not host.unit.wake.is_set()
-
-
-def test_a_bug_in_a_units_loop_ends_the_program(host: Turning) -> None:
-    """It would be guarded by nobody's decision, and nobody would know."""
-
-    def bug() -> None:
-        raise ValueError("a bug")
-
-    host.during["query"] = bug
-    host.begin(turn)
-    host.run(0.1)
-    host.loop.call_soon(host.actuator._on_unit, host.unit)
-    host.kernel.run_until(host.kernel.now_s + 0.5)
-    assert [type(error) for error in host.errors] == [SystemExit]

@@ -15,6 +15,7 @@ from tandem_actuator.loop import Actuator
 from tandem_actuator.metrics import Metrics
 from tandem_actuator.ports import ApiGone, ApiRefused, ApiUnavailable, Changed, PortError, Removed
 from tandem_actuator.unit import REFUSED_PAUSE_MAX_S, NodeFacts, Unit
+from tandem_actuator.walls import Walls
 from tandem_actuator.watchdog import NoWatchdog
 from tandem_api.authority import Instance
 from tandem_api.guest import Guest
@@ -60,7 +61,7 @@ class Bench:
         node = NodeFacts(A, Instance(node=A, boot_id="boot", run_id="run"), DEFAULT)
         ports = cast(Any, dict.fromkeys(("drbd", "libvirt", "network", "records")))
         ports = Ports(api=cast(Any, self.api), clock=cast(Any, self), **ports)
-        driver = cast(Any, type("NoDriver", (), {})())
+        driver = cast(Any, type("NoDriver", (), {"walls": Walls(ports.clock)})())
         unused = cast(Any, None)
         self.actuator = Actuator(node, ports, driver, NoWatchdog(), Metrics(), unused, unused)
         for name in "abc":

@@ -30,8 +30,14 @@ ALERT_NAMES = {
     "TandemWatchKeepsDying",
     "TandemWriteRefused",
     "TandemControllerRefused",
+    "TandemInternalError",
 }
-OF_EACH_PROGRAM = {"TandemWatchKeepsDying", "TandemWriteRefused", "TandemControllerRefused"}
+OF_EACH_PROGRAM = {
+    "TandemWatchKeepsDying",
+    "TandemWriteRefused",
+    "TandemControllerRefused",
+    "TandemInternalError",
+}
 """What a program or the API server counts of itself is true whoever leads."""
 
 

@@ -20,6 +20,7 @@ from tandem_controller.decide.leases import Count, LeaseTracker
 from tandem_controller.decide.model import Decision, Plan, Snapshot, World
 from tandem_controller.decide.phases import TAKEOVER_PROOFS
 from tandem_controller.decide.plan import plan, world_of
+from tandem_controller.decide.walls import Walls
 
 A, B = "burjassot-1", "tarongers-1"
 SITES = {A: "burjassot", B: "tarongers"}
@@ -133,7 +134,7 @@ class Scene:
         )
 
     def world(self) -> World:
-        return world_of(self.snapshot())
+        return world_of(self.snapshot(), Walls())
 
     def decide(self) -> Decision:
         world = self.world()

@@ -9,12 +9,13 @@ from tandem_api.reasons import Reason
 from tandem_controller.decide.mirror_status import mirror_status
 from tandem_controller.decide.model import Assign
 from tandem_controller.decide.setup import set_up
+from tandem_controller.decide.walls import Walls
 
 from .scenes import A, B, Scene, replica
 
 
 def numbers(scene: Scene) -> DeviceNumbers:
-    (found,) = (write for write in set_up(scene.world()) if write.mirror.key.name == "g")
+    (found,) = (write for write in set_up(scene.world(), Walls()) if write.mirror.key.name == "g")
     return found.numbers
 
 
@@ -58,7 +59,7 @@ class TestAVolumeAddedToAMirrorInUse:
     def test_it_gets_no_number_and_the_mirror_says_so(self) -> None:
         scene = with_volumes("root", "data", minors={"root": 5})
         world = scene.world()
-        assert list(set_up(world)) == []
+        assert list(set_up(world, Walls())) == []
         status = mirror_status(scene.parsed_mirror(), world, None)
         assert status.reason == Reason.SPEC_INVALID
         assert status.message.startswith("spec.volumes: cannot be added once the mirror is set up")
@@ -104,9 +105,9 @@ class TestAVolumeAddedToAMirrorInUse:
     def test_but_by_no_weaker_word(self, report: dict[str, Any]) -> None:
         scene = with_volumes("root", "data", minors={"root": 5, "data": 6})
         scene.replicas = {A: report, B: replica(B)}
-        assert list(set_up(scene.world())) == []
+        assert list(set_up(scene.world(), Walls())) == []
 
     def test_nor_by_the_word_of_who_does_not_own_it(self) -> None:
         scene = with_volumes("root", "data", minors={"root": 5, "data": 6})
         scene.replicas = {A: replica(A), B: replica(B, role="Primary")}
-        assert list(set_up(scene.world())) == []
+        assert list(set_up(scene.world(), Walls())) == []

@@ -10,6 +10,7 @@ import pytest
 from sim.controller import Planner
 from tandem_api.lease import Heartbeat
 from tandem_api.timing import DEFAULT
+from tandem_controller.bugs import Bugs
 from tandem_controller.decide.gist import FULL_PLAN_S
 from tandem_controller.loop import COALESCE_MAX_S, RESYNC_S, RETRY_S, STUCK_S, TICK_S, Controller
 from tandem_controller.ports import KINDS, ApiUnavailable, Outside
@@ -26,6 +27,7 @@ class Executor:
         self._bench = bench
         self.plans: list[float] = []
         self.done, self.takes_s, self.wrote_s = True, 0.0, float("-inf")
+        self.bugs = Bugs(bench.metrics, bench.monotonic_s)
 
     async def run(self, plan: object) -> bool:
         self.plans.append(self._bench.monotonic_s())

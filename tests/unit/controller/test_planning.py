@@ -11,6 +11,7 @@ import pytest
 
 from tandem_api.lease import Heartbeat
 from tandem_api.timing import DEFAULT
+from tandem_controller.bugs import Bugs
 from tandem_controller.clock import SystemClock
 from tandem_controller.decide.leases import GAP_S, POLL_INTERVAL_S
 from tandem_controller.decide.model import Plan, Snapshot
@@ -47,6 +48,9 @@ class Idle:
 
     wrote_s = 0.0
 
+    def __init__(self, metrics: Metrics) -> None:
+        self.bugs = Bugs(metrics, SystemClock().monotonic_s)
+
     async def run(self, plan: Plan) -> bool:
         return True
 
@@ -55,7 +59,7 @@ def controller(api: Any, make: Callable[[Snapshot], Plan], metrics: Metrics) -> 
     """One that leads and has listed everything, which is nothing."""
     watchers: Any = None
     outside = Outside("one", api, watchers, SystemClock(), Random(1), ThreadPlanner(make))
-    store, leader, idle, watched = Store(), Leader(), Idle(), None
+    store, leader, idle, watched = Store(), Leader(), Idle(metrics), None
     for kind in TYPES:
         store.replace(kind, [])
     parts: Any = (leader, idle, metrics, asyncio.Event(), watched)

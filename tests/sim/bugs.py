@@ -1,0 +1,123 @@
+"""Bugs that a scenario plants in a program: what of it raises, and about which object.
+
+No code of the product is changed. An object that the program has is replaced by one that is the
+same in every way, but raises as soon as code of certain modules looks at it; or a port on the
+simulated parts raises what no port may. A bug is in the program, so it outlives every restart of
+it, until it is fixed. Called by ``verbs`` (``bug``, ``fix``), and by the programs' parts:
+``controller``, ``actuator`` and ``ports``.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, TypeVar, cast
+
+from tandem_api.meta import ObjectKey, Resource
+from tandem_controller.decide.model import Snapshot
+
+T = TypeVar("T")
+CONTROLLER = "controller"
+STEP, LOOK, CALL, GUARD = "step", "look", "call", "guard"
+DECIDE, CORE = "tandem_controller.decide.", "tandem_actuator.core."
+PLACES: Mapping[str, frozenset[str]] = {
+    "check": frozenset({"tandem_api.validation"}),
+    "decision": frozenset({DECIDE + "guests", DECIDE + "takeover", DECIDE + "moves"}),
+    "order": frozenset({DECIDE + "override"}),
+    "set-up": frozenset({DECIDE + "setup"}),
+    "status": frozenset(DECIDE + name for name in ("guest_status", "mirror_status", "site_status")),
+    "write": frozenset({"tandem_controller.execute"}),
+    "rule": frozenset({CORE + "decide", CORE + "guest_rules"}),
+    "report": frozenset({CORE + "report"}),
+    "answer": frozenset({CORE + "handler"}),
+    GUARD: frozenset({CORE + "run"}),
+    STEP: frozenset(),
+    LOOK: frozenset(),
+    CALL: frozenset(),
+}
+"""Where it is → the modules that raise. The last three are where a port is called."""
+
+
+NAMED_BY = ("key", "metadata")
+"""By these an object is told from others, also by the walls: they raise nowhere."""
+
+
+class Planted(Exception):
+    """What a planted bug raises: nothing of the product knows it."""
+
+
+@dataclass(frozen=True)
+class Bug:
+    place: str
+    kind: str
+    key: ObjectKey
+
+
+@dataclass
+class Bugs:
+    """All that are planted now, by program."""
+
+    planted: dict[str, list[Bug]] = field(default_factory=dict)
+
+    def plant(self, program: str, bug: Bug) -> None:
+        self.planted.setdefault(program, []).append(bug)
+
+    def fix(self, program: str) -> None:
+        self.planted.pop(program, None)
+
+    def at(self, program: str, place: str, key: ObjectKey) -> bool:
+        return any(bug.place == place and bug.key == key for bug in self.planted.get(program, ()))
+
+    def in_guard(self, program: str) -> bool:
+        """Whether it may end by itself: what must never fail in silence does not go on."""
+        return any(bug.place == GUARD for bug in self.planted.get(program, ()))
+
+    def spoilt(self, program: str, obj: T, key: ObjectKey | None = None, kind: str = "") -> T:
+        """The object as this program has it. ``key``, ``kind``: of the object that it is about."""
+        bugs = self.planted.get(program)
+        if not bugs:
+            return obj
+        if isinstance(obj, Resource):
+            key, kind = obj.key, type(obj).__name__
+        modules = [PLACES[b.place] for b in bugs if b.key == key and b.kind in ("", kind)]
+        raising = frozenset[str]().union(*modules)
+        return poisoned(obj, raising) if raising else obj
+
+    def snapshot(self, snapshot: Snapshot) -> Snapshot:
+        """As the controller's plan has it."""
+        if not self.planted.get(CONTROLLER):
+            return snapshot
+        return replace(
+            snapshot,
+            sites=tuple(self.spoilt(CONTROLLER, each) for each in snapshot.sites),
+            hosts=tuple(self.spoilt(CONTROLLER, each) for each in snapshot.hosts),
+            mirrors=tuple(self.spoilt(CONTROLLER, each) for each in snapshot.mirrors),
+            guests=tuple(self.spoilt(CONTROLLER, each) for each in snapshot.guests),
+        )
+
+
+def poisoned(obj: T, modules: frozenset[str]) -> T:
+    """The same, but raising when code of these modules looks at it."""
+    base: Any = getattr(type(obj), "poisoned_from", type(obj))
+    copy = object.__new__(base)
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__"):
+        if hasattr(obj, name):
+            object.__setattr__(copy, name, object.__getattribute__(obj, name))
+    if isinstance(obj, Resource):
+        object.__setattr__(copy, "__pydantic_private__", None)
+    object.__setattr__(copy, "__class__", _poisonous(base, modules))
+    return cast(T, copy)
+
+
+@cache
+def _poisonous(base: Any, modules: frozenset[str]) -> Any:
+    def look(self: object, name: str) -> Any:
+        seen = name not in NAMED_BY and sys._getframe(1).f_globals.get("__name__") in modules
+        if seen:
+            raise Planted(f"{name} of a {base.__name__}")
+        return base.__getattribute__(self, name)
+
+    body = {"__getattribute__": look, "__module__": base.__module__, "poisoned_from": base}
+    if issubclass(base, Resource):
+        body["__annotations__"] = {"poisoned_from": "ClassVar[Any]"}
+    return type(base)(base.__name__, (base,), body)
