@@ -16,7 +16,7 @@ from tandem_controller.kube import KubeApi
 from tandem_controller.lead import Leadership
 from tandem_controller.metrics import Metrics
 from tandem_controller.planning import ThreadPlanner
-from tandem_controller.ports import Outside
+from tandem_controller.ports import Outside, Planner
 from tandem_controller.program import Elect, Program, program
 from tandem_controller.settings import Settings
 from tandem_kube import KubeClient
@@ -37,9 +37,12 @@ class Replica:
 
 @contextlib.asynccontextmanager
 async def assembled(
-    settings: Settings, version: str, elect: Elect = Leadership
+    settings: Settings, version: str, elect: Elect = Leadership, planner: Planner | None = None
 ) -> AsyncIterator[Replica]:
-    """A replica that is ready to run; its connections end with the context."""
+    """A replica that is ready to run; its connections end with the context.
+
+    ``planner``: who makes its plans, if not a thread.
+    """
     client = await KubeClient.load(settings.kubeconfig, component="tandem-controller")
     metrics = Metrics(version)
     outside = Outside(
@@ -48,7 +51,7 @@ async def assembled(
         watchers=KopfWatchers(client.connection),
         clock=SystemClock(),
         chance=random.SystemRandom(),
-        planner=ThreadPlanner(),
+        planner=planner or ThreadPlanner(),
     )
     made = program(outside, metrics, elect)
     health = HealthServer(metrics.registry, made.controller.unhealthy, made.controller.unready)

@@ -1,0 +1,1 @@
+"""A controller with bugs, for the lab: the product, with code that fails on some objects."""
