@@ -68,12 +68,13 @@ class Telling:
     """How often the log tells of each bug: at once, and then ever more seldom."""
 
     def __init__(self) -> None:
-        self._told: dict[Bug, tuple[float, float]] = {}
+        # Without the exception: it holds on to all that its frames had, such as a whole plan.
+        self._told: dict[tuple[Subject, str], tuple[float, float]] = {}
 
     def is_due(self, each: Bug, now_s: float) -> bool:
-        first_s, last_s = AGAIN_S
-        until_s, pause_s = self._told.get(each, (now_s, first_s))
+        (first_s, last_s), which = AGAIN_S, (each.subject, each.where)
+        until_s, pause_s = self._told.get(which, (now_s, first_s))
         if now_s < until_s:
             return False
-        self._told[each] = (now_s + pause_s, min(last_s, 2 * pause_s))
+        self._told[which] = (now_s + pause_s, min(last_s, 2 * pause_s))
         return True
