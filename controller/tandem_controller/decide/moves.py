@@ -70,7 +70,7 @@ def _off_no_data(case: Case, owner: str, target: str) -> Assign | Blocked:
 
     No connection is needed: the owner stops what stands still, and releases only what was Mirrored.
     """
-    why = f"{owner} has neither its own disk nor the link to {target}"
+    why = f"{owner} reaches neither its own disk nor {target}'s"
     obstacle = _manual(case) or _not_ready(case, target) or _invalid(case) or _lacks(case, target)
     if ordered(case, target):
         why, obstacle = f"{why}, and spec.override gives it to {target}", None

@@ -102,8 +102,7 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
     if view.guest_may_run and data_is_away(view, now_s):
         return Stay(
             Reason.DATA_UNREACHABLE,
-            f"the guest stands still: {view.host} has neither its own disk nor the link to"
-            f" {view.peer}",
+            f"the guest stands still: {view.host} reaches neither its own disk nor {view.peer}'s",
         )
     if view.domain is DomainState.UNKNOWN and not view.starting:
         return UNTOLD

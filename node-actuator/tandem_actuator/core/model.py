@@ -95,8 +95,10 @@ class DrbdState:
 
     @property
     def without_data(self) -> bool:
-        """Frozen, and its own disk is of no use either: only the peer can end that."""
-        return self.frozen and not self.own_up_to_date
+        """Suspended, and no current disk can be reached of some volume, here or over the link."""
+        if self.role is not Role.PRIMARY or not self.suspended:
+            return False
+        return self.nobody_current if self.connected else not self.own_up_to_date
 
     @property
     def own_up_to_date(self) -> bool:
@@ -260,8 +262,8 @@ class View:
     connected. An actuator that has just started counts from its own start. ``in_sync_since_s``:
     since when every look found the replicas in sync. ``was_behind``: an event since the last look
     told that this replica lagged behind, even if it does no more. ``frozen_since_s``: since when
-    every look found a Primary whose writes are suspended without a peer, counted anew after each
-    question of DRBD's.
+    every look found a Primary whose writes are suspended, without a peer or without data, counted
+    anew after each question of DRBD's.
     ``shutdown_sent_at_s``: when the guest was first asked to stop, ``shutdown_heard``: libvirt has
     taken that.
     ``lapsed``: the run predicate was false for some time, and since then this host has not made a
