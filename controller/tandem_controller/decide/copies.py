@@ -7,6 +7,7 @@ by ``override`` and by what says why a guest is not started.
 from tandem_api.authority import Mode
 from tandem_api.mirror import Mirror, OverrideRequest
 from tandem_api.reasons import Reason
+from tandem_controller.decide.conditions import moment
 from tandem_controller.decide.hosts import rebooted
 from tandem_controller.decide.model import NOT_UP, Refusal, World
 from tandem_controller.decide.placement import override_hint
@@ -161,13 +162,31 @@ def _if_it_stays_lost(mirror: Mirror) -> str:
         said = mirror.status.replicas.get(best)
         whole = [best] if said is not None and said.marker is not None else []
     if not whole:
-        return ""
+        return "" if best else _failed_last(mirror)
     but = "whatever the other one wrote last"
     if _has_failed(mirror, whole[0]):
         but = f"but for what only {mirror.peer_of(whole[0])} was written after that disk had failed"
     return (
         f". If it stays lost, you can go on with what {whole[0]} has, {but}: set on the mirror"
         f" {override_hint(whole[0], authority.epoch)}"
+    )
+
+
+def _failed_last(mirror: Mirror) -> str:
+    """Both disks have failed: the one that did so last was written to for longer."""
+    authority = mirror.status.authority
+    assert authority is not None
+    markers = {host: report.marker for host, report in mirror.status.replicas.items()}
+    times = {host: moment(marker.since) for host, marker in markers.items() if marker}
+    known = {host: at for host, at in times.items() if at is not None}
+    if len(known) < 2 or len(set(known.values())) < 2:
+        return ""
+    first, last = sorted(known, key=lambda host: known[host])
+    early, late = (known[host].isoformat(timespec="seconds") for host in (first, last))
+    return (
+        ". If it stays lost, you can go on with the copy whose disk failed last: by their hosts'"
+        f" clocks {first}'s did so at {early}, and {last}'s at {late}. For {last}'s set on the"
+        f" mirror {override_hint(last, authority.epoch)}"
     )
 
 

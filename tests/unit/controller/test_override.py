@@ -386,6 +386,25 @@ class TestAdvice:
         told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
         assert told == ([proposed] if proposed else [])
 
+    @pytest.mark.parametrize(
+        ("a_failed", "b_failed", "proposed"),
+        [("10:00:07", "10:00:09", B), ("10:00:09", "10:00:07", A), ("10:00:07", "10:00:07", "")],
+    )
+    def test_both_disks_have_failed_one_after_the_other(
+        self, a_failed: str, b_failed: str, proposed: str
+    ) -> None:
+        scene = Scene()
+        for host, at in ((A, a_failed), (B, b_failed)):
+            marker = {"reason": "LocalDiskFailed", "since": f"2024-05-01T{at}Z"}
+            scene.beats[host].boot = "newer"
+            scene.replicas[host] = replica(host, connected=False, marker=marker)
+            scene.replicas[host]["instance"] = instance(host, boot="newer")
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
+        assert told == ([proposed] if proposed else [])
+        assert (f"{A}'s did so at 2024-05-01T{a_failed}" in decision.message) is (proposed == B)
+
     def test_nobody_owns_it_and_both_are_in_doubt(self) -> None:
         scene = Scene().unowned()
         for host in (A, B):
