@@ -270,7 +270,7 @@ def _owner_here(case: Case) -> Decision:
         obstacle = moves.cannot_go_on(case, assigned)
         if obstacle is not None:
             return _back_to(case, f"the move to {assigned} is taken back: {obstacle.message}")
-        return Keep(assignment.reason, assignment.message)
+        return _not_stopped(case) or Keep(assignment.reason, assignment.message)
     if assigned != owner:
         return Assign(
             owner,
@@ -279,6 +279,21 @@ def _owner_here(case: Case) -> Decision:
             _same_host_proof(case),
         )
     return moves.move(case) or Keep(Reason.RUNNING, f"It belongs on {owner}")
+
+
+def _not_stopped(case: Case) -> Blocked | None:
+    """It stands still where it is, and nobody there can be told to stop it."""
+    owner, report = case.authority.owner, case.report(case.authority.owner)
+    silent = placement.libvirt_silent(case, owner)
+    if silent is None or report is None or not report.suspended:
+        return None
+    if moves.assigned_for_s(case) < LIBVIRT_COMES_S:
+        return None
+    return Blocked(
+        silent.reason,
+        f"It stands still on {owner} and cannot be stopped, to be moved to {case.assigned}:"
+        f" {silent.message}, or power {owner} off",
+    )
 
 
 def _back_to(case: Case, why: str) -> Assign:

@@ -248,3 +248,14 @@ def test_an_owner_that_refuses_beside_a_copy_in_doubt() -> None:
     assert isinstance(decision, Keep)
     assert decision.message.startswith(f"{A} cannot start it: {WHY}. It does not go to {B}")
     assert f"or power {A} off to go on with what {B} has" in decision.message
+
+
+def test_a_guest_that_stands_still_where_nobody_can_stop_it() -> None:
+    scene = moving()
+    scene.assignment = assigned(B, "LocalDiskFailed")
+    scene.reports[A] = silent_libvirt(A)
+    assert isinstance(scene.decide(), Keep)
+    scene.replicas[A] = {**replica(A, role="Primary"), "suspended": True}
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert f"look at libvirtd there, or power {A} off" in decision.message
