@@ -336,7 +336,9 @@ def _owner_rebooted(case: Case) -> Decision:
         return _take(case, target, proof, f"{owner} has rebooted; {why}")
     if soon or refusal is None:
         return _start_again(case)
-    why = f"{refusal.message}. {proof.message}{_hint(case)}"
+    refused = refusal.reason is Reason.START_REFUSED
+    hint = copies.beside(case.mirror, owner, case.world) if refused else _hint(case)
+    why = f"{refusal.message}. {proof.message}{hint}"
     message = f"{owner} has rebooted and cannot start it: {why}"
     return Blocked(refusal.reason, message, takeover=True)
 
