@@ -69,6 +69,11 @@ def _advice(case: Case, target: str) -> str:
     report, owner = case.report(target), case.authority.owner
     if report is None or report.connection != CONNECTED or _gone_though_connected(case, report):
         return advice(case.mirror, target, case.world)
+    return _while_seen(report, owner, target)
+
+
+def _while_seen(report: ReplicaReport, owner: str, target: str) -> str:
+    """What a person can do while the owner is known to live by the link alone."""
     seen = f"{target} still sees it as {report.peer_role or 'alive'} over the replication link"
     back = f"{seen}: bring its management link back"
     # On a Secondary no guest runs.
@@ -118,11 +123,8 @@ def _link_down(case: Case, target: str) -> Refusal | None:
         return None
     if _gone_though_connected(case, report):
         return None
-    return Refusal(
-        Reason.PEER_STILL_CONNECTED,
-        f"Not taking over from {owner}: {target} still sees it as {report.peer_role or 'alive'}"
-        " over the replication link (its management link is probably down)",
-    )
+    what_to_do = _while_seen(report, owner, target)
+    return Refusal(Reason.PEER_STILL_CONNECTED, f"Not taking over from {owner}: {what_to_do}")
 
 
 def _gone_though_connected(case: Case, report: ReplicaReport) -> bool:

@@ -118,8 +118,15 @@ REFUSALS = [
         "the target still sees the owner",
         lambda s: put(s, replicas={A: replica(A, role="Primary"), B: replica(B)}),
         Reason.PEER_STILL_CONNECTED,
-        f"Not taking over from {A}: {B} still sees it as Primary over the replication link (its"
-        " management link is probably down)",
+        f"Not taking over from {A}: {B} still sees it as Primary over the replication link: bring"
+        " its management link back",
+    ),
+    Lost(
+        "the target still sees the owner, which runs no guest",
+        lambda s: put(s, replicas={A: replica(A), B: {**replica(B), "peerRole": "Secondary"}}),
+        Reason.PEER_STILL_CONNECTED,
+        f"Not taking over from {A}: {B} still sees it as Secondary over the replication link: bring"
+        f" its management link back, or power {A} off",
     ),
     Lost(
         "the target's replica is not up",
