@@ -34,6 +34,8 @@ from tandem_controller.decide.placement import (
 
 TURN_S = 300.0
 """So long a guest that neither host could start stays at one before the other tries again."""
+FROZEN_S = 30.0
+"""So long a guest may be frozen by a lost link before people hear of what keeps it so."""
 ANYWHERE = (Reason.START_REFUSED, Reason.HOST_NOT_READY)
 """Moves to where it can run at all, also into maintenance."""
 
@@ -44,6 +46,9 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     target = case.mirror.peer_of(owner)
     if mirrors.data_is_away(case.mirror, owner, case.world):
         return _off_no_data(case, owner, target)
+    frozen = _frozen(case, owner)
+    if frozen is not None:
+        return frozen
     elsewhere = _refused(case, owner, target) or _off_no_replica(case, owner, target)
     if elsewhere is not None:
         return elsewhere
@@ -81,6 +86,23 @@ def _off_no_data(case: Case, owner: str, target: str) -> Assign | Blocked:
         f"It stands still: {why}. Bring one of them back. It is not moved to {target}:"
         f" {obstacle.message}",
     )
+
+
+def _frozen(case: Case, owner: str) -> Blocked | None:
+    """It stands still, and something on its host keeps that from asking for leave to go on.
+
+    Another try of the same is no news.
+    """
+    report, told = case.report(owner), case.guest.status
+    if report is None or not report.suspended:
+        return None
+    if _elapsed_s(report.not_connected_since or case.world.wall, case.world.wall) < FROZEN_S:
+        return None
+    if report.reason is Reason.CONNECTING and told.reason == Reason.EFFECT_FAILED:
+        return Blocked(Reason.EFFECT_FAILED, told.message)
+    if report.reason is not Reason.EFFECT_FAILED:
+        return None
+    return Blocked(report.reason, f"It stands still on {owner}: {report.message}. Mend that")
 
 
 def _manual(case: Case) -> Refusal | None:

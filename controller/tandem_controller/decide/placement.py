@@ -148,6 +148,11 @@ CANNOT_BRING_UP = (Reason.EFFECT_FAILED, Reason.METADATA_MISSING, Reason.UNKNOWN
 """What a host says of a replica that it tried to bring up in vain."""
 
 
+def cannot_come_up(report: ReplicaReport | None) -> bool:
+    """Whether a host has tried to bring its replica up, in vain."""
+    return report is not None and report.connection in NOT_UP and report.reason in CANNOT_BRING_UP
+
+
 def _unusable_disk(
     case: Case, host: str, report: ReplicaReport, usable: frozenset[str]
 ) -> Refusal | None:
@@ -156,7 +161,7 @@ def _unusable_disk(
     A host that could not bring its replica up tells no disks, and why in its message.
     """
     if report.connection in NOT_UP:
-        stuck = report.reason in CANNOT_BRING_UP
+        stuck = cannot_come_up(report)
         why = report.message if stuck else "it is being brought up"
         reason = Reason.DISK_NOT_USABLE if stuck else Reason.MIRROR_NOT_READY
         return Refusal(reason, f"{host}'s replica is not up: {why}")

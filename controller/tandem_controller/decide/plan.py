@@ -64,6 +64,7 @@ from tandem_controller.decide.model import (
     WriteStatus,
 )
 from tandem_controller.decide.override import Grant, override
+from tandem_controller.decide.placement import cannot_come_up
 from tandem_controller.decide.setup import set_up
 from tandem_controller.decide.site_status import host_status, site_status
 from tandem_controller.decide.takeover import proven_to_have_stopped
@@ -278,13 +279,15 @@ def _may_go(guest: Guest, world: World) -> bool:
 def _keeps_it(owner: str, guest: Guest, world: World) -> bool:
     """Whether an owner that has stopped the guest is not going to release the mirror.
 
-    Only it has the newest writes, or it cannot be asked. Any other owner is waited for: it
-    releases what it was told to stop, and a guest that is gone tells it nothing any more.
+    Only it has the newest writes, or it cannot be asked, or cannot bring its replica up. Any other
+    owner is waited for: it releases what it was told to stop, and a guest that is gone tells it
+    nothing any more.
     """
     case, view = case_of(guest, world), world.hosts.get(owner)
     alone = case is not None and case.authority.mode is not Mode.MIRRORED
     silent = view is None or view.freshness in (Freshness.LOST, Freshness.NEVER)
-    return owner in guest.status.hosts and (alone or silent)
+    broken = case is not None and cannot_come_up(case.report(owner))
+    return owner in guest.status.hosts and (alone or silent or broken)
 
 
 def _guest_status_write(guest: Guest, world: World, decision: Decision) -> Iterator[WriteStatus]:

@@ -6,7 +6,7 @@ import pytest
 
 from tandem_api.reasons import Reason
 from tandem_controller.decide.guests import decide
-from tandem_controller.decide.model import Assign, Blocked, Keep
+from tandem_controller.decide.model import Assign, Blocked, Keep, WriteFinalizers
 from tandem_controller.decide.phases import Phase
 from tandem_controller.decide.plan import plan
 
@@ -259,3 +259,44 @@ def test_a_guest_that_stands_still_where_nobody_can_stop_it() -> None:
     decision = scene.decide()
     assert isinstance(decision, Blocked)
     assert f"look at libvirtd there, or power {A} off" in decision.message
+
+
+def frozen(**said: Any) -> Scene:
+    scene = Scene()
+    since = "2024-05-01T09:59:00Z"
+    scene.replicas[A] = {
+        **replica(A, role="Primary", connected=False),
+        **{"suspended": True, "notConnectedSince": since, **said},
+    }
+    return scene
+
+
+def test_a_guest_that_is_kept_frozen_by_what_fails_on_its_host() -> None:
+    """Its owner has asked for leave to write alone, and cannot note it."""
+    failed = {"reason": "EffectFailed", "message": "the durable record: read-only"}
+    decision = frozen(**failed).decide()
+    assert decision == Blocked(
+        Reason.EFFECT_FAILED, f"It stands still on {A}: the durable record: read-only. Mend that"
+    )
+    trying = frozen(reason="Connecting", message="connecting anew")
+    trying.status = {"reason": "EffectFailed", "message": decision.message}
+    assert trying.decide() == decision
+    assert not isinstance(frozen(**failed, notConnectedSince=WALL).decide(), Blocked)
+    assert not isinstance(frozen(**failed, suspended=False).decide(), Blocked)
+    assert not isinstance(frozen(reason="LinkLost").decide(), Blocked)
+
+
+def test_a_deleted_guest_does_not_wait_for_a_replica_that_cannot_come_up() -> None:
+    """Its host releases the mirror only once it has looked at that."""
+    scene = Scene()
+    scene.metadata["deletionTimestamp"] = WALL
+    scene.assignment = {**assigned("", "Deleting"), "serial": 2}
+    scene.reports = {host: report(host, "Absent", serial=2) for host in (A, B)}
+    scene.replicas[A] = {**replica(A), "connection": "NotConfigured", "reason": "BringingUp"}
+    assert not finalizers_written(scene)
+    scene.replicas[A]["reason"] = "UnknownState"
+    assert finalizers_written(scene)
+
+
+def finalizers_written(scene: Scene) -> bool:
+    return any(isinstance(write, WriteFinalizers) for write in plan(scene.snapshot()).urgent)
