@@ -17,7 +17,7 @@ OFF = re.compile(r"If it is powered off, say so: set spec\.confirmedDown to (\S+
 UNARMED = re.compile(
     r"(\S+) requires a watchdog and has none armed; set spec\.watchdog to Optional"
 )
-POWER = re.compile(r", or power (\S+) off")
+POWER = re.compile(r"(?:, or|; if that does not come,) power (\S+) off")
 SLOW = re.compile(r"on the Site of (\S+) set profile: Custom and heartbeat:(\{[^}]*\})")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from tandem_api.authority import Mode
-from tandem_api.guest import Assignment, FencingProof, Guest, Policy, ProofKind
+from tandem_api.guest import ABSENT, Assignment, FencingProof, Guest, Policy, ProofKind
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_controller.decide import copies, moves, placement
@@ -270,7 +270,8 @@ def _owner_here(case: Case) -> Decision:
         obstacle = moves.cannot_go_on(case, assigned)
         if obstacle is not None:
             return _back_to(case, f"the move to {assigned} is taken back: {obstacle.message}")
-        return _not_stopped(case) or Keep(assignment.reason, assignment.message)
+        waiting = _not_stopped(case) or _order_waits(case)
+        return waiting or Keep(assignment.reason, assignment.message)
     if assigned != owner:
         return Assign(
             owner,
@@ -279,6 +280,18 @@ def _owner_here(case: Case) -> Decision:
             _same_host_proof(case),
         )
     return moves.move(case) or Keep(Reason.RUNNING, f"It belongs on {owner}")
+
+
+def _order_waits(case: Case) -> Blocked | None:
+    """The owner has stopped it, as a person gave the mirror to the other host, and that waits."""
+    owner, order = case.authority.owner, case.mirror.spec.override
+    assignment, said = case.guest.status.assignment, case.guest.status.hosts.get(owner)
+    if order is None or assignment is None or not moves.ordered(case, case.assigned):
+        return None
+    if said is None or said.state != ABSENT or said.assignment_serial != assignment.serial:
+        return None
+    refusal = copies.worse(case.mirror, order, case.world)
+    return Blocked(refusal.reason, refusal.message) if refusal else None
 
 
 def _not_stopped(case: Case) -> Blocked | None:
@@ -396,6 +409,9 @@ def _take(case: Case, target: str, proof: FencingProof, why: str) -> Decision:
     message = f"{target} takes over from {case.authority.owner}: {why}"
     known = assignment.proof if assignment is not None and assignment.host == target else None
     if known is not None and _proves_the_same(known, proof):
+        silent = placement.libvirt_silent(case, target)
+        if silent is not None and moves.assigned_for_s(case) >= LIBVIRT_COMES_S:
+            return Blocked(silent.reason, f"{message}, but {silent.message}", takeover=True)
         return Keep(reason, message)
     return Assign(target, reason, message, proof)
 

@@ -10,7 +10,20 @@ from tandem_controller.decide.model import Assign, Blocked, Keep, WriteFinalizer
 from tandem_controller.decide.phases import Phase
 from tandem_controller.decide.plan import plan
 
-from .scenes import WALL, A, B, Scene, assigned, instance, moving, only, owned_by, replica, report
+from .scenes import (
+    BEFORE,
+    WALL,
+    A,
+    B,
+    Scene,
+    assigned,
+    instance,
+    moving,
+    only,
+    owned_by,
+    replica,
+    report,
+)
 
 WHY = "libvirt: no bridge br-users"
 
@@ -300,3 +313,17 @@ def test_a_deleted_guest_does_not_wait_for_a_replica_that_cannot_come_up() -> No
 
 def finalizers_written(scene: Scene) -> bool:
     return any(isinstance(write, WriteFinalizers) for write in plan(scene.snapshot()).urgent)
+
+
+def test_a_taker_whose_libvirt_stays_silent() -> None:
+    scene = Scene().lost()
+    first = scene.decide()
+    assert isinstance(first, Assign)
+    assert first.proof is not None
+    scene.assignment = {**assigned(B, "LeaseLost", proof=first.proof.wire()), "since": WALL}
+    scene.reports[B] = silent_libvirt(B)
+    assert isinstance(scene.decide(), Keep)
+    scene.assignment["since"] = BEFORE
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert f"{first.message}, but libvirt does not answer on {B}" in decision.message
