@@ -329,7 +329,7 @@ class SimulatedLibvirtd:
             if active.process.gone or name in self.loses_sight_of:
                 del self.active[name]
             elif not active.process.begun:
-                self.processes.signalled(active.process)
+                self.processes.to_be_killed(active.process)
 
     def _not_kept_alive(self, stood: int) -> None:
         if self._hanging and stood == self._stood:

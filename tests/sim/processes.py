@@ -297,6 +297,13 @@ class ProcessTable:
         else:
             self._ended(process)
 
+    def to_be_killed(self, process: Process) -> None:
+        """SIGKILL is sent, and reaches it as soon as anything does."""
+        if self.unkillable:
+            self._parked.append(lambda: self.signalled(process))
+        else:
+            self.signalled(process)
+
     def changed(self, domain: str) -> None:
         """A guest of this domain has begun or ended."""
         for process in list(self.by_pid.values()):
