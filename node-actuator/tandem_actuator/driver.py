@@ -124,7 +124,7 @@ class Driver:
         except Exception as error:
             self.walls.met(unit, Place.TURN, error)
         for effect in (fx.CutNetwork(), fx.DestroyGuest(), fx.Demote()):
-            with self.walls.around(unit, Place.TURN):
+            with self.walls.around(unit, Place.FENCE):
                 await self.perform(unit, effect)
         return fx.Finished(Reason.SELF_FENCING, unit.message, progress=True, failed=True)
 
@@ -164,7 +164,10 @@ class Driver:
             drbd = await self.ports.drbd.query(unit.mirror)
         clock = self.ports.clock
         unit.see_lapse(self.node, clock.boottime_s())
-        return unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
+        with self.walls.around(unit, Place.TAKING_IN):
+            return unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
+        unit.drbd = DrbdUnknown("what was seen of it could not be taken in, by a bug in Tandem")
+        return True
 
     async def note_protocol(self, unit: Unit) -> None:
         """Whether this replica may lack acknowledged writes, durably: a takeover may have to know

@@ -19,7 +19,17 @@ READABLE = frozenset({"UpToDate", "Consistent", "Outdated"})
 
 
 def better(mirror: Mirror) -> str:
-    """The host that alone has every acknowledged write, as the authority says; empty if none."""
+    """The host that alone has every acknowledged write; empty if none, or if that is not known.
+
+    The authority's word does not count if that host's disk has failed: what was written after that
+    only the other one may have.
+    """
+    alone = _alone(mirror)
+    return "" if alone and _has_failed(mirror, alone) else alone
+
+
+def _alone(mirror: Mirror) -> str:
+    """The only host that may own the mirror, by the authority's word; empty if none."""
     authority = mirror.status.authority
     if authority is None or not authority.initialised:
         return ""
@@ -153,22 +163,19 @@ def _if_it_stays_lost(mirror: Mirror) -> str:
     The owner's, for that was written to: unless its disk has failed, and the other's has not. The
     better one needs a person's word only if it is in doubt of itself.
     """
-    authority, best = mirror.status.authority, better(mirror)
+    authority, best = mirror.status.authority, _alone(mirror)
     assert authority is not None
     owner = authority.owner or mirror.spec.replicas[0].host
     peer = mirror.peer_of(owner)
     whole = [host for host in (owner, peer) if not _has_failed(mirror, host)]
     if best:
         said = mirror.status.replicas.get(best)
-        whole = [best] if said is not None and said.marker is not None else []
+        whole = [best] if said is not None and said.marker and best in whole else []
     if not whole:
         return "" if best else _failed_last(mirror)
-    but = "whatever the other one wrote last"
-    if _has_failed(mirror, whole[0]):
-        but = f"but for what only {mirror.peer_of(whole[0])} was written after that disk had failed"
     return (
-        f". If it stays lost, you can go on with what {whole[0]} has, {but}: set on the mirror"
-        f" {override_hint(whole[0], authority.epoch)}"
+        f". If it stays lost, you can go on with what {whole[0]} has, whatever the other one wrote"
+        f" last: set on the mirror {override_hint(whole[0], authority.epoch)}"
     )
 
 

@@ -27,9 +27,6 @@ from tandem_controller.decide.model import (
 )
 from tandem_controller.decide.takeover import fencing_proof, takeover
 
-LIBVIRT_COMES_S = 15.0
-"""So long a host to which a guest was just assigned may be without its libvirt."""
-
 
 class Situation(StrEnum):
     """Where a guest that shall run stands.
@@ -201,11 +198,11 @@ def _stuck(case: Case, assignment: Assignment) -> Keep | Blocked | None:
     refusal = placement.cannot_run(case, host)
     if refusal is None:
         return None
-    if refusal.reason is not Reason.START_REFUSED and moves.assigned_for_s(case) < LIBVIRT_COMES_S:
+    refused = refusal.reason is Reason.START_REFUSED
+    if not refused and moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None
     why = placement.cannot_start(case, other, True) or placement.cannot_run(case, other)
     message = _neither(case, host, refusal, why) if why else refusal.message
-    refused = refusal.reason is Reason.START_REFUSED
     return Keep(refusal.reason, message) if refused else Blocked(refusal.reason, message)
 
 
@@ -300,7 +297,7 @@ def _not_stopped(case: Case) -> Blocked | None:
     silent = placement.libvirt_silent(case, owner)
     if silent is None or report is None or not report.suspended:
         return None
-    if moves.assigned_for_s(case) < LIBVIRT_COMES_S:
+    if moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None
     return Blocked(
         silent.reason,
@@ -343,7 +340,8 @@ def _owner_rebooted(case: Case) -> Decision:
     proof = takeover(case, target)
     if isinstance(proof, FencingProof) and neither is not None and refusal is not None:
         why = _neither(case, owner, refusal, neither)
-        return Blocked(refusal.reason, f"{owner} has rebooted and cannot start it: {why}")
+        message = f"{owner} has rebooted and cannot start it: {why}"
+        return Blocked(refusal.reason, message, takeover=True)
     if isinstance(proof, FencingProof):
         why = refusal.message if refusal else f"{target} was chosen meanwhile"
         return _take(case, target, proof, f"{owner} has rebooted; {why}")
@@ -410,7 +408,7 @@ def _take(case: Case, target: str, proof: FencingProof, why: str) -> Decision:
     known = assignment.proof if assignment is not None and assignment.host == target else None
     if known is not None and _proves_the_same(known, proof):
         silent = placement.libvirt_silent(case, target)
-        if silent is not None and moves.assigned_for_s(case) >= LIBVIRT_COMES_S:
+        if silent is not None and moves.assigned_for_s(case) >= moves.LIBVIRT_COMES_S:
             return Blocked(silent.reason, f"{message}, but {silent.message}", takeover=True)
         return Keep(reason, message)
     return Assign(target, reason, message, proof)

@@ -34,6 +34,8 @@ from tandem_controller.decide.placement import (
 
 TURN_S = 300.0
 """So long a guest that neither host could start stays at one before the other tries again."""
+LIBVIRT_COMES_S = 15.0
+"""So long a host to which a guest was just assigned may be without its libvirt."""
 FROZEN_S = 30.0
 """So long a guest may be frozen by a lost link before people hear of what keeps it so."""
 ANYWHERE = (Reason.START_REFUSED, Reason.HOST_NOT_READY)
@@ -46,9 +48,9 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     target = case.mirror.peer_of(owner)
     if mirrors.data_is_away(case.mirror, owner, case.world):
         return _off_no_data(case, owner, target)
-    frozen = _frozen(case, owner)
-    if frozen is not None:
-        return frozen
+    stands = _frozen(case, owner) or _without_libvirt(case, owner, target)
+    if stands is not None:
+        return stands
     elsewhere = _refused(case, owner, target) or _off_no_replica(case, owner, target)
     if elsewhere is not None:
         return elsewhere
@@ -103,6 +105,32 @@ def _frozen(case: Case, owner: str) -> Blocked | None:
     if report.reason is not Reason.EFFECT_FAILED:
         return None
     return Blocked(report.reason, f"It stands still on {owner}: {report.message}. Mend that")
+
+
+def _without_libvirt(case: Case, owner: str, target: str) -> Blocked | None:
+    """The owner's libvirt does not answer, and the guest does not run there: its device is closed.
+
+    It cannot be moved: who cannot ask libvirt does not release what may run.
+    """
+    silent, report = libvirt_silent(case, owner), case.report(owner)
+    if silent is None or report is None or report.role != "Secondary":
+        return None
+    if assigned_for_s(case) < LIBVIRT_COMES_S:
+        return None
+    obstacle = (
+        unable(case.view(target), target)
+        or no_room(case, target)
+        or unusable_replica(case, target)
+        or cannot_run(case, target)
+        or redundancy(case.mirror, case.world)
+    )
+    if obstacle is None:
+        message = f"{silent.message}, or power {owner} off to have it started on {target}"
+        return Blocked(silent.reason, message)
+    hint = beside(case.mirror, owner, case.world) if obstacle.reason in IN_DOUBT else ""
+    return Blocked(
+        silent.reason, f"{silent.message}. It does not go to {target}: {obstacle.message}{hint}"
+    )
 
 
 def _manual(case: Case) -> Refusal | None:

@@ -279,14 +279,16 @@ def _may_go(guest: Guest, world: World) -> bool:
 def _keeps_it(owner: str, guest: Guest, world: World) -> bool:
     """Whether an owner that has stopped the guest is not going to release the mirror.
 
-    Only it has the newest writes, or it cannot be asked, or cannot bring its replica up. Any other
+    Only it has the newest writes, or it cannot be asked, or something fails on its host. Any other
     owner is waited for: it releases what it was told to stop, and a guest that is gone tells it
     nothing any more.
     """
     case, view = case_of(guest, world), world.hosts.get(owner)
     alone = case is not None and case.authority.mode is not Mode.MIRRORED
     silent = view is None or view.freshness in (Freshness.LOST, Freshness.NEVER)
-    broken = case is not None and cannot_come_up(case.report(owner))
+    report = case.report(owner) if case is not None else None
+    fails = report is not None and report.reason is Reason.EFFECT_FAILED
+    broken = fails or cannot_come_up(report)
     return owner in guest.status.hosts and (alone or silent or broken)
 
 

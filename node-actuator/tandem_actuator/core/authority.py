@@ -456,7 +456,7 @@ def confirm_promotion(mirror: Mirror, facts: Facts) -> Verdict:
 def restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     """Rule 7: back to Mirrored, by the owner; without an owner, by either host.
 
-    A later boot of the owner may, too: what it sees in sync holds everything, as nobody is Primary.
+    A later boot of the owner may, too, where nobody is Primary: what it sees in sync holds all.
     """
     authority = mirror.status.authority
     hold = held(mirror, facts.record)
@@ -467,6 +467,8 @@ def restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     same_boot = not authority.owner or facts.instance.same_boot(authority.owner_instance)
     if not same_boot and not _is_secondary(facts.drbd):
         return Refusal(Reason.NOT_OWNER, "Primary, and owned by an earlier boot of this host")
+    if not same_boot and not _follows(mirror, facts):
+        return Refusal(Reason.PEER_STILL_PRIMARY, f"{facts.peer} does not follow this authority")
     if authority.mode not in (Mode.MIRRORED, Mode.STANDALONE):
         return Refusal(Reason.HOLD_MODE, f"authority is in mode {authority.mode}")
     if authority.mode is Mode.MIRRORED and all(
@@ -529,11 +531,18 @@ def _not_for_the_peer(mirror: Mirror, facts: Facts) -> Refusal | None:
     """Why the peer is not to be let have what it was kept from, although nobody wrote alone."""
     if mirror.spec.protocol is not Protocol.C or _may_lack_the_last(mirror, facts):
         return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, f"{facts.peer} may lack the last writes")
-    said = mirror.status.replicas.get(facts.peer)
-    if said is not None and (said.role == Role.PRIMARY or said.reason in HELD):
-        # The API was restored: this authority is not the one that it goes by.
+    if not _follows(mirror, facts):
         return Refusal(Reason.PEER_STILL_PRIMARY, f"{facts.peer} does not follow this authority")
     return _link_long_lost(facts, facts.link_wait_s)
+
+
+def _follows(mirror: Mirror, facts: Facts) -> bool:
+    """Whether the peer goes by this authority: not if it is Primary beside this owner, or holds the
+    mirror. Then the API was restored.
+    """
+    said = mirror.status.replicas.get(facts.peer)
+    seen = isinstance(facts.drbd, DrbdState) and facts.drbd.peer_role is Role.PRIMARY
+    return not seen and (said is None or (said.role != Role.PRIMARY and said.reason not in HELD))
 
 
 def _is_secondary(drbd: DrbdView) -> TypeGuard[DrbdState]:

@@ -21,16 +21,18 @@ class Place(StrEnum):
     """What is tried apart from each other."""
 
     LOOK = "look"
+    TAKING_IN = "taking in of a look"
     TURN = "turn"
     ANSWER = "answer"
     REPORT = "report"
     GUEST_REPORT = "guest's report"
     APPLY = "apply"
     WATCH = "watch"
+    FENCE = "fence"
 
 
-AGAIN_WITH_TIME = (Place.TURN, Place.ANSWER)
-"""Of these a try is what the wall keeps from happening: so it goes with time."""
+AGAIN_WITH_TIME = (Place.TURN, Place.ANSWER, Place.WATCH, Place.FENCE)
+"""Of these a try is what the wall keeps from happening, or may never come: so it goes with time."""
 
 
 @dataclass(frozen=True)

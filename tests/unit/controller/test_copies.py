@@ -49,15 +49,33 @@ class TestAdvice:
         assert says in message
         assert "spec.override" not in message
 
-    def test_both_are_there_and_the_owners_is_in_doubt_of_itself(self) -> None:
-        """The link may be lost for good. Its copy is the better one all the same."""
-        message = self.message(owner_is_back=True, dead=())
-        assert "Bring the replication link back" in message
-        assert (
-            f"If it stays lost, you can go on with what {A} has, but for what only {B}" in message
-        )
-        assert f"spec.override: {{host: {A}," in message
-        assert f"host: {B}" not in message
+    @pytest.mark.parametrize(
+        ("marker", "proposed"), [("AttachedNotUpToDate", [A]), ("LocalDiskFailed", [])]
+    )
+    def test_both_are_there_and_the_owners_is_in_doubt_of_itself(
+        self, marker: str, proposed: list[str]
+    ) -> None:
+        """Of one that wrote alone until its disk failed nobody knows what it lacks since then."""
+        scene = ordered()
+        scene.mirror.pop("override")
+        scene.beats[A].silent_s, scene.beats[A].boot = 0.5, "newer"
+        scene.replicas[A] = replica(A, connected=False, marker={"reason": marker})
+        scene.replicas[A]["instance"] = instance(A, boot="newer")
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        assert "Bring the replication link back" in decision.message
+        told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
+        assert told == proposed
+
+    def test_the_other_copy_may_be_chosen_where_the_owners_disk_had_failed(self) -> None:
+        """All that was written since then may be there alone."""
+        scene = living_owner()
+        scene.replicas[A] = replica(A, connected=False)
+        order = scene.parsed_mirror().spec.override
+        assert order is not None
+        assert copies.worse(scene.parsed_mirror(), order, scene.world()) is not None
+        scene.replicas[A]["marker"] = {"reason": "LocalDiskFailed"}
+        assert copies.worse(scene.parsed_mirror(), order, scene.world()) is None
 
     @pytest.mark.parametrize(
         ("markers", "proposed"),

@@ -327,3 +327,23 @@ def test_a_taker_whose_libvirt_stays_silent() -> None:
     decision = scene.decide()
     assert isinstance(decision, Blocked)
     assert f"{first.message}, but libvirt does not answer on {B}" in decision.message
+
+
+def test_an_owner_whose_libvirt_is_silent_while_the_guest_does_not_run() -> None:
+    scene = Scene()
+    scene.reports = {A: silent_libvirt(A)}
+    assert isinstance(scene.decide(), Keep), "it runs: the device is open"
+    scene.replicas[A] = replica(A)
+    decision = scene.decide()
+    assert decision == Blocked(
+        Reason.HOST_NOT_READY,
+        f"libvirt does not answer on {A}: look at libvirtd there, or power {A} off to have it"
+        f" started on {B}",
+    )
+    scene.replicas[B] = {**replica(B), "marker": {"reason": "AttachedNotUpToDate"}}
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert f"It does not go to {B}: {B}'s replica is marked" in decision.message
+    assert scene.assignment is not None
+    scene.assignment["since"] = WALL
+    assert not isinstance(scene.decide(), Blocked)

@@ -465,6 +465,18 @@ class TestRestore:
         new = proposed(rules.restore(earlier, facts(drbd()), "r"))
         assert (new.mode, new.owner_instance) == (Mode.MIRRORED, EARLIER_BOOT)
 
+    def test_but_not_beside_one_that_does_not_follow(self) -> None:
+        """The API was restored to an older grant, and the peer runs the guest by a newer one."""
+        earlier = standalone(owner_instance=EARLIER_BOOT)
+        held_report = report().model_copy(update={"reason": Reason.HOLD_EPOCH_REGRESSED})
+        beside = facts(drbd(peer_role=Role.PRIMARY))
+        holds = mirror(earlier, replicas={B: held_report})
+        for verdict in (
+            rules.restore(mirror(earlier), beside, "r"),
+            rules.restore(holds, facts(drbd()), "r"),
+        ):
+            assert reason(verdict) is Reason.PEER_STILL_PRIMARY
+
     def test_nothing_to_do_if_both_are_eligible_already(self) -> None:
         assert isinstance(
             rules.restore(mirror(authority()), facts(drbd(Role.PRIMARY)), "r"), Settled
