@@ -119,18 +119,18 @@ def _without_libvirt(case: Case, owner: str, target: str) -> Blocked | None:
         return None
     obstacle = (
         unable(case.view(target), target)
+        or cannot_run(case, target)
         or no_room(case, target)
         or unusable_replica(case, target)
-        or cannot_run(case, target)
         or redundancy(case.mirror, case.world)
     )
     if obstacle is None:
         message = f"{silent.message}, or power {owner} off to have it started on {target}"
         return Blocked(silent.reason, message)
-    hint = beside(case.mirror, owner, case.world) if obstacle.reason in IN_DOUBT else ""
-    return Blocked(
-        silent.reason, f"{silent.message}. It does not go to {target}: {obstacle.message}{hint}"
-    )
+    message = f"{silent.message}. It does not go to {target}: {obstacle.message}"
+    if obstacle.reason in IN_DOUBT:
+        message = f"{message}{beside(case.mirror, owner, case.world)}"
+    return Blocked(silent.reason, message)
 
 
 def _manual(case: Case) -> Refusal | None:
