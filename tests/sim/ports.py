@@ -62,7 +62,10 @@ class Drbd:
 
     def happened(self, replica: Replica) -> None:
         """A change in the kernel, as the event stream tells it a little later."""
-        name = next(name for name, one in self.machine.replicas.items() if one is replica)
+        names = [name for name, one in self.machine.replicas.items() if one is replica]
+        if not names:
+            return  # it was taken down, and what it had begun has ended since
+        (name,) = names
         event = DrbdEvent(name, replica.connected, replica.behind and replica.configured)
         kernel, group = self.machine.kernel, self.machine.group
         kernel.after(self._takes(EVENT_S), group, lambda: self.told.put_nowait(event))
