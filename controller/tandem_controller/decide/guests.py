@@ -267,7 +267,7 @@ def _owner_here(case: Case) -> Decision:
         obstacle = moves.cannot_go_on(case, assigned)
         if obstacle is not None:
             return _back_to(case, f"the move to {assigned} is taken back: {obstacle.message}")
-        waiting = _not_stopped(case) or _order_waits(case)
+        waiting = _not_stopped(case) or _order_waits(case) or _not_released(case)
         return waiting or Keep(assignment.reason, assignment.message)
     if assigned != owner:
         return Assign(
@@ -289,6 +289,20 @@ def _order_waits(case: Case) -> Blocked | None:
         return None
     refusal = copies.worse(case.mirror, order, case.world)
     return Blocked(refusal.reason, refusal.message) if refusal else None
+
+
+def _not_released(case: Case) -> Blocked | None:
+    """The owner has stopped it, and something that fails there keeps the mirror from the other."""
+    owner, report = case.authority.owner, case.report(case.authority.owner)
+    assignment, said = case.guest.status.assignment, case.guest.status.hosts.get(owner)
+    if report is None or report.reason is not Reason.EFFECT_FAILED or assignment is None:
+        return None
+    if said is None or said.state != ABSENT or said.assignment_serial != assignment.serial:
+        return None
+    if moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
+        return None
+    message = f"{owner} has stopped it, and does not release the mirror: {report.message}"
+    return Blocked(report.reason, f"{message}. Mend that, or power {owner} off")
 
 
 def _not_stopped(case: Case) -> Blocked | None:

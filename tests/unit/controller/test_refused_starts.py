@@ -347,3 +347,21 @@ def test_an_owner_whose_libvirt_is_silent_while_the_guest_does_not_run() -> None
     assert scene.assignment is not None
     scene.assignment["since"] = WALL
     assert not isinstance(scene.decide(), Blocked)
+
+
+def test_an_owner_that_has_stopped_it_and_cannot_let_go() -> None:
+    scene = moving()
+    scene.assignment = assigned(B, "Maintenance")
+    scene.reports[A] = report(A, "Absent")
+    scene.replicas[A] |= {"reason": "EffectFailed", "message": "the durable record: read-only"}
+    decision = scene.decide()
+    assert decision == Blocked(
+        Reason.EFFECT_FAILED,
+        f"{A} has stopped it, and does not release the mirror: the durable record: read-only. Mend"
+        f" that, or power {A} off",
+    )
+    scene.reports[A] = report(A)
+    assert isinstance(scene.decide(), Keep), "it still runs there"
+    scene.reports[A] = report(A, "Absent")
+    scene.assignment["since"] = WALL
+    assert isinstance(scene.decide(), Keep), "it was told only just now"
