@@ -68,7 +68,8 @@ class TestLooks:
     def test_what_wakes_it_all_the_time_leaves_pauses(self, host: Turning) -> None:
         def looked() -> None:
             host.unit.wake.set()
-            assert host.calls.count("query") <= 51, "without pauses the second never ends"
+            if host.calls.count("query") > 51:
+                pytest.fail("without pauses the second never ends")  # which passes every wall
 
         host.during["query"] = looked
         keep_heard(host)
@@ -140,10 +141,16 @@ class TestTries:
         host.unit.mirror = host.at = mirror(standalone())
         host.unit.drbd = host.found = frozen()
         host.unit.frozen_since_s = BOOTED_S - 100.0
-        host.waiting["disconnect"] = host.waiting["connect"] = turn
+
+        async def parted() -> None:
+            if host.calls.count("disconnect") > 3:
+                pytest.fail("again and again, at the same moment")
+            await turn()
+
+        host.waiting["disconnect"], host.waiting["connect"] = parted, turn
         keep_heard(host)
         host.run(2.0)
-        assert 1 <= host.calls.count("disconnect") <= 3
+        assert host.calls.count("disconnect") >= 1
 
 
 async def turn() -> None:
