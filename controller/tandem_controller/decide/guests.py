@@ -279,13 +279,21 @@ def _owner_here(case: Case) -> Decision:
     return moves.move(case) or Keep(Reason.RUNNING, f"It belongs on {owner}")
 
 
+def _has_stopped(case: Case, host: str) -> bool:
+    """Whether this host, knowing the present assignment, says that the guest does not run there."""
+    assignment, said = case.guest.status.assignment, case.guest.status.hosts.get(host)
+    return (
+        assignment is not None
+        and said is not None
+        and said.state == ABSENT
+        and said.assignment_serial == assignment.serial
+    )
+
+
 def _order_waits(case: Case) -> Blocked | None:
     """The owner has stopped it, as a person gave the mirror to the other host, and that waits."""
     owner, order = case.authority.owner, case.mirror.spec.override
-    assignment, said = case.guest.status.assignment, case.guest.status.hosts.get(owner)
-    if order is None or assignment is None or not moves.ordered(case, case.assigned):
-        return None
-    if said is None or said.state != ABSENT or said.assignment_serial != assignment.serial:
+    if order is None or not moves.ordered(case, case.assigned) or not _has_stopped(case, owner):
         return None
     refusal = copies.worse(case.mirror, order, case.world)
     return Blocked(refusal.reason, refusal.message) if refusal else None
@@ -294,12 +302,9 @@ def _order_waits(case: Case) -> Blocked | None:
 def _not_released(case: Case) -> Blocked | None:
     """The owner has stopped it, and something that fails there keeps the mirror from the other."""
     owner, report = case.authority.owner, case.report(case.authority.owner)
-    assignment, said = case.guest.status.assignment, case.guest.status.hosts.get(owner)
-    if report is None or report.reason is not Reason.EFFECT_FAILED or assignment is None:
+    if report is None or report.reason is not Reason.EFFECT_FAILED:
         return None
-    if said is None or said.state != ABSENT or said.assignment_serial != assignment.serial:
-        return None
-    if moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
+    if not _has_stopped(case, owner) or moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None
     message = f"{owner} has stopped it, and does not release the mirror: {report.message}"
     return Blocked(report.reason, f"{message}. Mend that, or power {owner} off")

@@ -63,4 +63,10 @@ def test_what_may_never_be_tried_again_goes_with_time(place: Place) -> None:
 
 def test_a_bug_in_an_event_stands_for_a_while() -> None:
     """No other one may come: the link that was lost stays lost."""
-    assert Place.WATCH in AGAIN_WITH_TIME
+    wall, now_s = Wall(), 100.0
+    for _ in range(10):
+        wall.meets(
+            Place.WATCH, bug("Mirror", view(authority(), drbd()).mirror.key, KeyError()), now_s
+        )
+    assert wall.why(now_s + 59.0) is not None
+    assert wall.why(now_s + 60.0) is None
