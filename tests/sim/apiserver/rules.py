@@ -2,12 +2,13 @@
 
 A rule is judged where the value that it stands at has changed, on the value with its defaults; one
 about ``oldSelf`` where there was one before, and in a list where keys tell which it was. A rule at
-the root of a kind is judged at every write, so what it has said of the same few words before is
+the root of a kind is judged at every write, so what it has said of the same fields before is
 remembered. What this cannot tell: whether a real server would find a rule too costly.
 
 Called by ``handler``, and by tests that hold the rules against the types (``tandem_examples``).
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -58,10 +59,10 @@ def _broken(rule: Mapping[str, str], node: Node, value: Any, old: Any) -> str | 
     if "oldSelf" in expression and old is ABSENT:
         return None
     words = words_of(expression, value, old)
-    holds = _HELD.get((expression, words)) if words is not None else None
+    holds = _HELD.get((expression, words))
     if holds is None:
         holds = _holds(expression, node, value, old)
-        if words is not None and len(_HELD) < REMEMBERED:
+        if len(_HELD) < REMEMBERED:
             _HELD[expression, words] = holds
     if holds:
         return None
@@ -88,16 +89,15 @@ _HELD: dict[tuple[str, Words], bool] = {}
 """A rule says the same of the same words, so this is no state: it only spares work."""
 
 
-def words_of(expression: str, value: Any, old: Any) -> Words | None:
-    """Everything in the value that the rule looks at; None if that is more than a few words."""
+def words_of(expression: str, value: Any, old: Any) -> Words:
+    """Everything in the value that the rule looks at; lists and objects as their JSON."""
     presences, paths = _looks_at(expression)
     roots = {"self": value, "oldSelf": old}
     words: list[Any] = [_at(roots[root], steps) is not ABSENT for root, steps in presences]
     for root, steps in paths:
         word = _at(roots[root], steps)
-        if word is not ABSENT and not isinstance(word, _SCALARS):
-            return None
-        words.append((type(word).__name__, word))
+        plain = word is ABSENT or isinstance(word, _SCALARS)
+        words.append((type(word).__name__, word if plain else json.dumps(word)))
     return tuple(words)
 
 
