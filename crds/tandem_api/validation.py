@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+from tandem_api.check.template import template_problems
 from tandem_api.guest import NETWORK_MODELS, Guest
 from tandem_api.host import Host
 from tandem_api.meta import ObjectKey, Problem, Resource, quantity_bytes
@@ -27,7 +28,6 @@ from tandem_api.mirror import (
 )
 from tandem_api.parsing import parse_problems
 from tandem_api.site import Site
-from tandem_api.templates import template_problems
 
 __all__ = [
     "Catalogue",

@@ -11,10 +11,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tandem_api.check.template import needs_usb, parsed, template_problems, usb_controllers
 from tandem_api.guest import Cdrom, Disk, Domain, Firmware, Guest, Network
 from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import Mirror
-from tandem_api.templates import needs_usb, parsed, template_problems, usb_controllers
 
 TANDEM_XMLNS = "https://tandem.dev/xmlns/domain/1"
 QEMU_XMLNS = "http://libvirt.org/schemas/domain/qemu/1.0"

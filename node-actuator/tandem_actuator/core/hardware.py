@@ -8,8 +8,8 @@ import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Mapping
 
+from tandem_api.check.template import BadTemplate, parsed
 from tandem_api.guest import Guest
-from tandem_api.templates import BadTemplate, parsed
 
 BRIDGES = "/sys/class/net/{}/bridge"
 TRIAL = "tandem-trial"

@@ -1,0 +1,1 @@
+"""Judges of what people write that several programs ask: one for each thing that is judged."""
