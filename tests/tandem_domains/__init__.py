@@ -295,6 +295,86 @@ BAD: Mapping[str, tuple[Raw, tuple[str, ...]]] = {
         devices("<serial type='pty'><log file='/dev/shm/../drbd7'/></serial>"),
         (f"{_T}names /dev/shm/../drbd7 in <serial>, which may be a disk; {_DISKS}",),
     ),
+    "a-serial-line-that-is-a-disk-by-a-detour": (
+        devices("<serial type='dev'><source path='//dev/./drbd7'/></serial>"),
+        (f"{_T}names //dev/./drbd7 in <serial>, which may be a disk; {_DISKS}",),
+    ),
+    "a-serial-line-that-is-a-disk-through-a-folder": (
+        devices("<serial type='dev'><source path='/srv/../dev/drbd7'/></serial>"),
+        (f"{_T}names /srv/../dev/drbd7 in <serial>, which may be a disk; {_DISKS}",),
+    ),
+    "random-numbers-that-are-a-disk": (
+        devices(
+            "<rng model='virtio'><backend model='random'> /proc/1/root/dev/sda </backend></rng>"
+        ),
+        (f"{_T}names /proc/1/root/dev/sda in <rng>, which may be a disk; {_DISKS}",),
+    ),
+    "a-folder-of-the-host": (
+        devices("<filesystem type='mount'><source dir='/srv'/><target dir='srv'/></filesystem>"),
+        (f"{_T}names a folder of the host (/srv); {_DISKS}",),
+    ),
+    "a-disk-as-a-folder": (
+        devices("<filesystem type='block'><source dev='/dev/sda1'/><target dir='a'/></filesystem>"),
+        (f"{_T}names a folder of the host (/dev/sda1); {_DISKS}",),
+    ),
+    "a-scsi-disk-of-the-host": (
+        devices(
+            "<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host0'/>"
+            "<address bus='0' target='0' unit='0'/></source></hostdev>"
+        ),
+        (f"{_T}hands a host's disk to the guest; {_DISKS}",),
+    ),
+    "a-scsi-adapter-of-the-host": (
+        devices(
+            "<hostdev mode='subsystem' type='scsi_host'>"
+            "<source protocol='vhost' wwpn='naa.5001405df3e54061'/></hostdev>"
+        ),
+        (f"{_T}hands a host's disk to the guest; {_DISKS}",),
+    ),
+    "a-disk-for-a-container": (
+        devices(
+            "<hostdev mode='capabilities' type='storage'>"
+            "<source><block>/dev/sda</block></source></hostdev>"
+        ),
+        (
+            f"{_T}hands a host's disk to the guest; {_DISKS}",
+            f"{_T}names /dev/sda in <hostdev>, which may be a disk; {_DISKS}",
+        ),
+    ),
+    "a-disk-that-says-to-be-usb": (
+        devices("<hostdev mode='capabilities' type='usb'><source><block/></source></hostdev>"),
+        (f"{_T}hands a host's disk to the guest; {_DISKS}",),
+    ),
+    "a-device-of-no-type": (
+        devices("<hostdev/>"),
+        (
+            f"{_T}hands a device of the host (of no type) to the guest, which may be a disk or a"
+            " card; remove it",
+        ),
+    ),
+    "a-disk-in-the-template": (
+        devices("<disk type='network' device='lun'><source protocol='iscsi'/></disk>"),
+        (f"{_T}names a disk (iscsi); {_DISKS}",),
+    ),
+    "a-card-in-the-template": (
+        devices("<interface type='direct'><source dev='eth0'/></interface>"),
+        (
+            f"{_T}names a network card (eth0); cards come from spec.domain.networks alone; remove"
+            " it",
+        ),
+    ),
+    "state-beside-the-disks": (
+        devices("<nvram/><pstore backend='acpi-erst'/><lease/>"),
+        (
+            f"{_T}has <nvram>, whose state {_HOST}",
+            f"{_T}has <pstore>, whose state {_HOST}",
+            f"{_T}has <lease>, whose file {_HOST}",
+        ),
+    ),
+    "arguments-of-qemu": (
+        hardware("<qemu:commandline><qemu:arg value='-drive'/></qemu:commandline>"),
+        (f"{_T}has <qemu:commandline>, which could open any disk or card; remove it",),
+    ),
     "memory-that-is-plugged-in": (
         devices("<memory model='dimm'/>"),
         (f"{_T}has a device <memory>; memory comes from spec.domain.memory alone; remove it",),

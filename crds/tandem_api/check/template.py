@@ -6,9 +6,12 @@ when the guest is fenced. It must not keep state on one host, nor contradict a f
 would believe the template. What it may hold is a closed list: what is misspelt would be passed over
 in silence. Whether libvirt takes the whole is asked of libvirt itself, on the hosts.
 
-Called by ``validation``, and by the actuator before it renders a domain.
+The one judge of templates: the controller and the webhook ask it by ``validation``, the actuator
+before it renders a domain. So no host refuses at a start what was accepted, nor starts what was
+refused.
 """
 
+import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
@@ -252,8 +255,15 @@ def _hostdev(device: Element) -> Iterator[str]:
 
 def _dangerous_paths(device: Element) -> list[str]:
     words = (word for each in device.iter() for word in (*each.attrib.values(), each.text or ""))
-    paths = {word.strip() for word in words if word.strip().startswith("/dev/")}
-    return sorted(path for path in paths if not _HARMLESS_DEVICES.fullmatch(path) or ".." in path)
+    return sorted({word.strip() for word in words if _may_be_a_disk(word.strip())})
+
+
+def _may_be_a_disk(path: str) -> bool:
+    """By whatever way it leads to /dev: also //dev, /srv/../dev, and another process's root."""
+    real = posixpath.normpath(re.sub("/+", "/", path))
+    if not real.startswith("/dev/"):
+        return real.startswith("/proc/")
+    return ".." in path or not _HARMLESS_DEVICES.fullmatch(real)
 
 
 def _source(element: Element) -> str:
