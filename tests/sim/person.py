@@ -49,15 +49,16 @@ def orders(world: World, guest: str) -> list[str]:
         for boot, host in OFF.findall(message)
         if host in world.hosts and world.hosts[host].machine is None
     ]
-    asked += [f"power {host}" for host in POWER.findall(message) if _idle(world, host)]
+    asked += [f"power {host}" for host in POWER.findall(message) if _useless(world, host)]
     asked += [f"heartbeat {host} {numbers}" for host, numbers in SLOW.findall(message)]
     return asked + [f"watchdog {host}" for host in UNARMED.findall(message)]
 
 
-def _idle(world: World, host: str) -> bool:
-    """Whether it is on, and no guest runs there."""
-    machine = world.hosts[host].machine
-    return machine is not None and not machine.libvirt.runs
+def _useless(world: World, host: str) -> bool:
+    """Whether it is on, and every guest there stands still for want of its device."""
+    histories = world.referee.histories.values()
+    here = [run for history in histories for run in history.alive if run.host == host]
+    return world.hosts[host].machine is not None and all(run.replica.suspended for run in here)
 
 
 def _override(world: World, guest: str, host: str, epoch: str) -> None:

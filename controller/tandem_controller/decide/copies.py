@@ -105,7 +105,7 @@ def doubted(mirror: Mirror, world: World) -> str:
     """What a person can do where the one copy that can be read is in doubt of itself; else empty.
 
     By the authority it has every acknowledged write, if its own disk was not lost for a while: what
-    its host wrote then went to the other one alone. What is known to lack any is not proposed.
+    its host wrote then went to the other one alone.
     """
     authority = mirror.status.authority
     there = [each.host for each in mirror.spec.replicas if reachable(mirror, each.host, world)]
@@ -113,10 +113,16 @@ def doubted(mirror: Mirror, world: World) -> str:
         return ""
     host, other = there[0], mirror.peer_of(there[0])
     marker = mirror.status.replicas[host].marker
-    if marker is None or marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE:
+    if marker is None:
         return ""
     if coming(mirror, other, world):
         return _until_it_came(other)
+    if marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE:
+        return (
+            f"{other} may have what was written after {host}'s disk had failed: bring it and its"
+            f" disk back. If they are lost, go on with what {host} has; set on the mirror:"
+            f" {override_hint(host, authority.epoch)}"
+        )
     return (
         f"{host} has every acknowledged write, unless its disk had failed and {other}'s was written"
         f" alone: then bring {other} back. To start it from what {host} has, set on the mirror:"
@@ -172,15 +178,18 @@ def _if_it_stays_lost(mirror: Mirror) -> str:
         said = mirror.status.replicas.get(best)
         whole = [best] if said is not None and said.marker and best in whole else []
     if not whole:
-        return "" if best else _failed_last(mirror)
+        return _failed_last(mirror, best)
     return (
         f". If it stays lost, you can go on with what {whole[0]} has, whatever the other one wrote"
         f" last: set on the mirror {override_hint(whole[0], authority.epoch)}"
     )
 
 
-def _failed_last(mirror: Mirror) -> str:
-    """Both disks have failed: the one that did so last was written to for longer."""
+def _failed_last(mirror: Mirror, best: str) -> str:
+    """Both disks have failed: the one that did so last was written to for longer.
+
+    Unless the authority has another one as the better: then it is not known.
+    """
     authority = mirror.status.authority
     assert authority is not None
     markers = {host: report.marker for host, report in mirror.status.replicas.items()}
@@ -189,6 +198,8 @@ def _failed_last(mirror: Mirror) -> str:
     if len(known) < 2 or len(set(known.values())) < 2:
         return ""
     first, last = sorted(known, key=lambda host: known[host])
+    if best not in ("", last):
+        return ""
     early, late = (known[host].isoformat(timespec="seconds") for host in (first, last))
     return (
         ". If it stays lost, you can go on with the copy whose disk failed last: by their hosts'"

@@ -137,7 +137,7 @@ def guest_phase(
     """See Phase."""
     if isinstance(decision, Blocked):
         alive = decision.reason is Reason.PEER_STILL_CONNECTED
-        return Phase.UNKNOWN if alive else Phase.BLOCKED
+        return Phase.UNKNOWN if alive or decision.may_run else Phase.BLOCKED
     if assignment is None:
         return Phase.PENDING
     if not assignment.host:

@@ -311,17 +311,19 @@ def _not_released(case: Case) -> Blocked | None:
 
 
 def _not_stopped(case: Case) -> Blocked | None:
-    """It stands still where it is, and nobody there can be told to stop it."""
+    """It runs or stands still where it is, and nobody there can be told to stop it."""
     owner, report = case.authority.owner, case.report(case.authority.owner)
     silent = placement.libvirt_silent(case, owner)
-    if silent is None or report is None or not report.suspended:
+    if silent is None or report is None or report.role != "Primary":
         return None
     if moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None
+    stands = "It stands still" if report.suspended else "It was left"
     return Blocked(
         silent.reason,
-        f"It stands still on {owner} and cannot be stopped, to be moved to {case.assigned}:"
+        f"{stands} on {owner} and cannot be stopped, to be moved to {case.assigned}:"
         f" {silent.message}, or power {owner} off",
+        may_run=not report.suspended,
     )
 
 

@@ -23,7 +23,9 @@ from tandem_controller.decide.leases import LeaseTracker
 
 CONNECTED = "Connected"
 """How an actuator reports a connected replica."""
-NOT_UP = ("", "Unknown", "NotConfigured")
+NOT_CONFIGURED = "NotConfigured"
+"""How it reports one that is not brought up: its kernel has no such device."""
+NOT_UP = ("", "Unknown", NOT_CONFIGURED)
 """How it reports one whose state the kernel does not tell."""
 
 
@@ -241,11 +243,15 @@ class Keep:
 
 @dataclass(frozen=True)
 class Blocked:
-    """Something should be done and may not be. ``takeover``: it is the guest's takeover."""
+    """Something should be done and may not be. ``takeover``: it is the guest's takeover.
+
+    ``may_run``: nobody can be asked whether the guest runs.
+    """
 
     reason: Reason
     message: str
     takeover: bool = False
+    may_run: bool = False
 
 
 Decision = Assign | Keep | Blocked

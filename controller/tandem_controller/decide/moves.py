@@ -38,6 +38,8 @@ LIBVIRT_COMES_S = 15.0
 """So long a host to which a guest was just assigned may be without its libvirt."""
 FROZEN_S = 30.0
 """So long a guest may be frozen by a lost link before people hear of what keeps it so."""
+TRIES = (Reason.CONNECTING, Reason.REJOINING)
+"""What an owner without its data does in between."""
 ANYWHERE = (Reason.START_REFUSED, Reason.HOST_NOT_READY)
 """Moves to where it can run at all, also into maintenance."""
 
@@ -46,7 +48,7 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     """A move that is due from the owner's host; Keep if it must wait; None if none is wanted."""
     owner = case.authority.owner
     target = case.mirror.peer_of(owner)
-    if mirrors.data_is_away(case.mirror, owner, case.world):
+    if _data_is_away(case, owner):
         return _off_no_data(case, owner, target)
     stands = _frozen(case, owner) or _without_libvirt(case, owner, target)
     if stands is not None:
@@ -64,12 +66,25 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     obstacle = (
         _not_ready(case, target)
         or untried_hardware(case.guest, (target,))
+        or libvirt_silent(case, owner)
         or _invalid(case)
         or _may_lose(case, wanted)
     )
     if obstacle is None:
         return replace(wanted, message=f"It moves from {owner} to {target}: {wanted.message}")
-    return Keep(wanted.reason, f"It stays on {owner} although {wanted.message}: {obstacle.message}")
+    return Keep(
+        wanted.reason,
+        f"It stays on {owner} although {wanted.message}. It does not move to {target}:"
+        f" {obstacle.message}",
+    )
+
+
+def _data_is_away(case: Case, owner: str) -> bool:
+    """Another try to connect is no news, until it has come to something."""
+    report, told = case.report(owner), case.guest.status
+    tries = report is not None and report.suspended and report.reason in TRIES
+    known = tries and told.reason == Reason.DATA_UNREACHABLE
+    return known or mirrors.data_is_away(case.mirror, owner, case.world)
 
 
 def _off_no_data(case: Case, owner: str, target: str) -> Assign | Blocked:
@@ -83,10 +98,14 @@ def _off_no_data(case: Case, owner: str, target: str) -> Assign | Blocked:
         why, obstacle = f"{why}, and spec.override gives it to {target}", None
     if obstacle is None:
         return Assign(target, Reason.LOCAL_DISK_FAILED, f"It moves from {owner} to {target}: {why}")
+    hint = ""
+    if obstacle.reason is Reason.MARKED_STALE and reachable(case.mirror, target, case.world):
+        order = override_hint(target, case.authority.epoch)
+        hint = f". To go on with what {target} has all the same, set on the mirror: {order}"
     return Blocked(
         Reason.DATA_UNREACHABLE,
         f"It stands still: {why}. Bring one of them back. It is not moved to {target}:"
-        f" {obstacle.message}",
+        f" {obstacle.message}{hint}",
     )
 
 
@@ -104,17 +123,19 @@ def _frozen(case: Case, owner: str) -> Blocked | None:
         return Blocked(Reason.EFFECT_FAILED, told.message)
     if report.reason is not Reason.EFFECT_FAILED:
         return None
-    return Blocked(report.reason, f"It stands still on {owner}: {report.message}. Mend that")
+    hint = beside(case.mirror, owner, case.world) or ". Mend that"
+    return Blocked(report.reason, f"It stands still on {owner}: {report.message}{hint}")
 
 
 def _without_libvirt(case: Case, owner: str, target: str) -> Blocked | None:
-    """The owner's libvirt does not answer, and the guest does not run there: its device is closed.
+    """The owner's libvirt does not answer. A guest whose device is closed does not run there.
 
     It cannot be moved: who cannot ask libvirt does not release what may run.
     """
     silent, report = libvirt_silent(case, owner), case.report(owner)
-    if silent is None or report is None or report.role != "Secondary":
+    if silent is None or report is None or report.connection in NOT_UP:
         return None
+    may_run = report.role == "Primary"
     if assigned_for_s(case) < LIBVIRT_COMES_S:
         return None
     obstacle = (
@@ -124,13 +145,14 @@ def _without_libvirt(case: Case, owner: str, target: str) -> Blocked | None:
         or unusable_replica(case, target)
         or redundancy(case.mirror, case.world)
     )
+    doubt = "It is not known whether it runs: " if may_run else ""
     if obstacle is None:
-        message = f"{silent.message}, or power {owner} off to have it started on {target}"
-        return Blocked(silent.reason, message)
-    message = f"{silent.message}. It does not go to {target}: {obstacle.message}"
+        message = f"{doubt}{silent.message}, or power {owner} off to have it started on {target}"
+        return Blocked(silent.reason, message, may_run=may_run)
+    message = f"{doubt}{silent.message}. It does not go to {target}: {obstacle.message}"
     if obstacle.reason in IN_DOUBT:
         message = f"{message}{beside(case.mirror, owner, case.world)}"
-    return Blocked(silent.reason, message)
+    return Blocked(silent.reason, message, may_run=may_run)
 
 
 def _manual(case: Case) -> Refusal | None:

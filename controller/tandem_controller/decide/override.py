@@ -17,7 +17,7 @@ from tandem_api.timing import DEFAULT
 from tandem_controller.decide.copies import worse
 from tandem_controller.decide.hosts import rebooted
 from tandem_controller.decide.mirrors import redundancy
-from tandem_controller.decide.model import CONNECTED, HostView, Refusal, World
+from tandem_controller.decide.model import CONNECTED, NOT_CONFIGURED, HostView, Refusal, World
 from tandem_controller.decide.takeover import fencing_proof
 
 
@@ -149,6 +149,8 @@ def _fresh_owner_stopped(
     current = report is not None and heartbeat and report.instance == heartbeat.instance
     if report is not None and current and report.role == "Secondary":
         return f"{view.name} is not Primary"
+    if report is not None and current and report.connection == NOT_CONFIGURED:
+        return f"its device is not up on {view.name}"  # as where the disk is dead
     role = report.role if report and report.role else "in an unknown role"
     return Refusal(
         Reason.OVERRIDE_WAITING, f"{view.name} sends its heartbeat and is {role}; stop it first"

@@ -23,11 +23,12 @@ from tandem_actuator.core.decision import (
 from tandem_actuator.core.diverged import has_diverged, may_discard
 from tandem_actuator.core.guest_rules import (
     UNTOLD,
-    let_go,
     overdue_guest,
+    release_unused,
     start,
     stopping_guest,
     untold_guest,
+    unused_primary,
     unwanted_guest,
 )
 from tandem_actuator.core.model import (
@@ -313,8 +314,7 @@ def _rejoin(view: View, now_s: float, wall: str) -> Decision | None:
         return None
     if drbd.role is Role.PRIMARY and authority.owner != view.host:
         # Claimed and promoted, but taken over before its guest was started: nothing holds it.
-        stay = Stay(Reason.SPLIT_BRAIN, "Primary without authority: not connecting")
-        return let_go(view, now_s, wall) or stay
+        return Stay(Reason.SPLIT_BRAIN, "Primary without authority: not connecting")
     discard = may_discard(authority, view) and authority.mode is Mode.STANDALONE
     if view.failures >= REFUSALS and not discard and has_diverged(view.record):
         return Stay(
@@ -433,13 +433,14 @@ RULES: tuple[Rule, ...] = (
     unwanted_guest,
     _ask_again,
     stopping_guest,
+    unused_primary,
     _rejoin,
     _clear_marker,
     _resync_again,
     _copy_again,
     _restore,
     _withdraw,
-    let_go,
+    release_unused,
     _unrecorded,
     start,
     untold_guest,

@@ -156,18 +156,21 @@ def _resting(view: View, now_s: float) -> Stay | None:
     )
 
 
-def let_go(view: View, now_s: float, wall: str) -> Decision | None:
-    """Not wanted here and not running: Secondary, then release."""
-    assignment = view.guest.status.assignment if view.guest else None
-    if view.guest_may_run or (assignment is not None and assignment.host == view.host):
+def unused_primary(view: View, now_s: float, wall: str) -> Decision | None:
+    """Not wanted here and not running: Secondary.
+
+    Before anything is done about the connection: what DRBD refuses a Primary, or what takes long,
+    must not keep the other host, or a person's order, waiting for it.
+    """
+    if not _unused(view) or drbd_of(view).role is not Role.PRIMARY or not view.record.owned_epoch:
         return None
-    if view.guest is None or assignment is None:
-        return None  # an object that is not there is no order to stop anything
-    drbd = drbd_of(view)
-    if drbd.role is Role.PRIMARY and view.record.owned_epoch:
-        return Start(
-            Task.DEMOTE, Reason.DEMOTING, "not in use here", lambda: procedures.demote(view)
-        )
+    return Start(Task.DEMOTE, Reason.DEMOTING, "not in use here", lambda: procedures.demote(view))
+
+
+def release_unused(view: View, now_s: float, wall: str) -> Decision | None:
+    """Not wanted here and not running, and Secondary by now: the other host may have it."""
+    if not _unused(view):
+        return None
     verdict = rules.release(view.mirror, procedures.facts_of(view), "")
     if not isinstance(verdict, Proposal):
         return None
@@ -177,6 +180,13 @@ def let_go(view: View, now_s: float, wall: str) -> Decision | None:
         "stopped here: releasing it",
         lambda: procedures.change_authority(view, rules.release, Reason.RELEASED, "released"),
     )
+
+
+def _unused(view: View) -> bool:
+    """An object that is not there is no order to stop anything."""
+    assignment = view.guest.status.assignment if view.guest else None
+    wanted = assignment is None or assignment.host == view.host
+    return not view.guest_may_run and not wanted
 
 
 def untold_guest(view: View, now_s: float, wall: str) -> Decision | None:

@@ -119,6 +119,11 @@ class TestAdvice:
         told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
         assert told == ([proposed] if proposed else [])
         assert (f"{A}'s did so at 2024-05-01T{a_failed}" in decision.message) is (proposed == B)
+        scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
+        assert told == ([A] if proposed == A else []), "only the owner may have more"
 
     def test_nobody_owns_it_and_both_are_in_doubt(self) -> None:
         scene = Scene().unowned()

@@ -231,6 +231,34 @@ def test_or_people_hear_why_not_and_what_they_can_do(change: object, says: str) 
     assert "Bring one of them back" in decision.message
 
 
+def test_a_marked_copy_beside_a_guest_that_stands_still_can_be_chosen() -> None:
+    scene = without_data()
+    scene.replicas[B].update(marker={"reason": "LocalDiskFailed"})
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert (
+        f"To go on with what {B} has all the same, set on the mirror: spec.override: {{host: {B}"
+        in (decision.message)
+    )
+    scene.replicas[B]["volumes"]["root"]["disk"] = "Diskless"
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert "spec.override" not in decision.message
+
+
+@pytest.mark.parametrize("tries", ["Rejoining", "Connecting"])
+def test_another_try_to_connect_is_no_news(tries: str) -> None:
+    scene = without_data()
+    scene.replicas[B].update(marker={"reason": "LocalDiskFailed"})
+    told = scene.decide()
+    scene.replicas[A].update(reason=tries, connection="StandAlone")
+    assert not isinstance(scene.decide(), Blocked)
+    scene.status = {"reason": "DataUnreachable"}
+    assert scene.decide() == told
+    scene.replicas[A]["suspended"] = False
+    assert not isinstance(scene.decide(), Blocked)
+
+
 def overridden() -> Scene:
     """The owner wrote alone before its disk failed; a person gives up what only it has."""
     scene = without_data()

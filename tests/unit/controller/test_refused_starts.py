@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tandem_api.reasons import Reason
+from tandem_controller.decide.guest_status import guest_status
 from tandem_controller.decide.guests import decide
 from tandem_controller.decide.model import Assign, Blocked, Keep, WriteFinalizers
 from tandem_controller.decide.phases import Phase
@@ -267,11 +268,24 @@ def test_a_guest_that_stands_still_where_nobody_can_stop_it() -> None:
     scene = moving()
     scene.assignment = assigned(B, "LocalDiskFailed")
     scene.reports[A] = silent_libvirt(A)
+    scene.replicas[A] = replica(A)
     assert isinstance(scene.decide(), Keep)
-    scene.replicas[A] = {**replica(A, role="Primary"), "suspended": True}
+    for suspended, stands in ((True, "stands still"), (False, "was left")):
+        scene.replicas[A] = {**replica(A, role="Primary"), "suspended": suspended}
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        assert decision.message.startswith(f"It {stands} on {A} and cannot be stopped, to be moved")
+        assert f"look at libvirtd there, or power {A} off" in decision.message
+
+
+def test_no_move_is_begun_where_nobody_can_stop_the_guest() -> None:
+    scene = Scene()
+    scene.sites["burjassot"] = {"maintenance": True}
+    assert isinstance(scene.decide(), Assign)
+    scene.reports[A], scene.assignment = silent_libvirt(A), assigned(A, since=WALL)
     decision = scene.decide()
-    assert isinstance(decision, Blocked)
-    assert f"look at libvirtd there, or power {A} off" in decision.message
+    assert isinstance(decision, Keep)
+    assert f"It does not move to {B}: libvirt does not answer on {A}" in decision.message
 
 
 def frozen(**said: Any) -> Scene:
@@ -289,6 +303,12 @@ def test_a_guest_that_is_kept_frozen_by_what_fails_on_its_host() -> None:
     failed = {"reason": "EffectFailed", "message": "the durable record: read-only"}
     decision = frozen(**failed).decide()
     assert decision == Blocked(
+        Reason.EFFECT_FAILED,
+        f"It stands still on {A}: the durable record: read-only. Mend that, or power {A} off to go"
+        f" on with what {B} has, which may lack what was written last",
+    )
+    away = frozen(**failed).silent(B).decide()
+    assert away == Blocked(
         Reason.EFFECT_FAILED, f"It stands still on {A}: the durable record: read-only. Mend that"
     )
     trying = frozen(reason="Connecting", message="connecting anew")
@@ -329,10 +349,22 @@ def test_a_taker_whose_libvirt_stays_silent() -> None:
     assert f"{first.message}, but libvirt does not answer on {B}" in decision.message
 
 
+def test_an_owner_whose_libvirt_is_silent_while_the_guest_may_run() -> None:
+    scene = Scene()
+    scene.reports = {A: silent_libvirt(A)}
+    assert scene.decide() == Blocked(
+        Reason.HOST_NOT_READY,
+        f"It is not known whether it runs: libvirt does not answer on {A}: look at libvirtd there,"
+        f" or power {A} off to have it started on {B}",
+        may_run=True,
+    )
+    guest, world = scene.parsed_guest(), scene.world()
+    assert guest_status(guest, world, decide(guest, world)).phase == "Unknown"
+
+
 def test_an_owner_whose_libvirt_is_silent_while_the_guest_does_not_run() -> None:
     scene = Scene()
     scene.reports = {A: silent_libvirt(A)}
-    assert isinstance(scene.decide(), Keep), "it runs: the device is open"
     scene.replicas[A] = replica(A)
     decision = scene.decide()
     assert decision == Blocked(

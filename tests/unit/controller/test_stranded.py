@@ -131,11 +131,13 @@ class TestNobodyOwnsIt:
         scene.replicas[A] = replica(A, marker=DOUBT, volumes=disk("Consistent"))
         assert doubted(scene.parsed_mirror(), scene.world()) == ""
 
-    def test_not_one_whose_disk_is_known_to_have_failed(self) -> None:
-        """What was written meanwhile is on the other one alone."""
+    def test_what_one_whose_disk_had_failed_may_lack(self) -> None:
+        """What was written meanwhile is on the other one alone, whose disk cannot be read."""
         scene = self.released()
         scene.replicas[B]["marker"] = MARKER
-        assert doubted(scene.parsed_mirror(), scene.world()) == ""
+        told = doubted(scene.parsed_mirror(), scene.world())
+        assert told.startswith(f"{A} may have what was written after {B}'s disk had failed")
+        assert f"spec.override: {{host: {B}, epoch: 7, acceptDataLoss: true" in told
 
     def test_nor_is_an_owner_that_has_rebooted_left_without_a_word(self) -> None:
         scene = Scene().silent(A)
