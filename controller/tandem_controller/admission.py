@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from tandem_api.deletion import use_problems
 from tandem_api.guest import Domain, Guest
 from tandem_api.meta import GROUP, VERSION, Problem, Resource
+from tandem_api.registry import BY_NAME, KINDS, KindInfo
 from tandem_api.validation import (
     change_problems,
     hardware_problems,
@@ -30,15 +31,13 @@ from tandem_api.validation import (
 from tandem_base.bugs import where
 from tandem_controller.handlers import OPERATOR, Login, connection_info, settings
 from tandem_controller.settings import Settings
-from tandem_controller.store import TYPES
-from tandem_kube import HOSTS, MIRRORS, Kind, KubeClient, KubeError
+from tandem_kube import OWN, Kind, KubeClient, KubeError
 
 log = logging.getLogger(__name__)
 
 LOOKUP_TIMEOUT_S = 4.0
 """The API server waits for the review of a deletion for five seconds in all."""
 REFUSED = 403
-NEEDED_BY: Mapping[str, Kind[Any]] = {"Host": MIRRORS, "Site": HOSTS}
 
 Raw = Mapping[str, Any]
 
@@ -67,10 +66,10 @@ class Admission:
         Raises:
             kopf.AdmissionError: something still needs it, or what does is not known.
         """
-        needed_by = NEEDED_BY[kind]
+        needed_by = OWN[BY_NAME[kind].needed_by]
         try:
             listing = await self._client.list(needed_by, timeout_s=LOOKUP_TIMEOUT_S)
-            each = TYPES[kind].parse(old)
+            each = BY_NAME[kind].type.parse(old)
         except KubeError as error:
             problems: Sequence[Problem] = [
                 Problem("metadata", f"whether it is in use is not known: {error}")
@@ -84,10 +83,10 @@ class Admission:
 
 
 def _spec_problems(kind: str, old: Raw | None, new: Raw) -> Sequence[Problem]:
-    problems = parse_problems(TYPES[kind], new)
+    problems = parse_problems(BY_NAME[kind].type, new)
     if problems:
         return problems
-    each, before = TYPES[kind].parse(new), _standing(kind, old)
+    each, before = BY_NAME[kind].type.parse(new), _standing(kind, old)
     changes = [each for each in change_problems(each) if each not in before]
     return [*changes, *_hardware(each, old)]
 
@@ -104,9 +103,9 @@ def _use_problems(each: Resource, others: Iterable[Resource | None]) -> Sequence
 
 def _standing(kind: str, old: Raw | None) -> Sequence[Problem]:
     """What was wrong before, as with admission off: it keeps nobody from writing something else."""
-    if old is None or parse_problems(TYPES[kind], old):
+    if old is None or parse_problems(BY_NAME[kind].type, old):
         return ()
-    return change_problems(TYPES[kind].parse(old))
+    return change_problems(BY_NAME[kind].type.parse(old))
 
 
 def _hardware(each: Resource, old: Raw | None) -> Sequence[Problem]:
@@ -149,40 +148,41 @@ def _refuse(kind: str, raw: Raw, user: str, problems: Sequence[Problem]) -> None
 
 def registry_for(admission: Admission, login: Login) -> kopf.OperatorRegistry:
     """kopf's handlers. Their ids are the paths under which the API server finds them."""
-    registry = kopf.OperatorRegistry()
+    handlers = kopf.OperatorRegistry()
 
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
         return connection_info(login())
 
-    kopf.on.login(registry=registry)(log_in)
-    for kind, plural in (("Host", "hosts"), ("Mirror", "mirrors"), ("Guest", "guests")):
-        _serve_specs(registry, admission, kind, plural)
-    for kind, plural in (("Host", "hosts"), ("Site", "sites")):
-        _serve_deletions(registry, admission, kind, plural)
-    return registry
+    kopf.on.login(registry=handlers)(log_in)
+    for info in KINDS:
+        if info.reviewed:
+            _serve_specs(handlers, admission, info)
+        if info.needed_by:
+            _serve_deletions(handlers, admission, info)
+    return handlers
 
 
 validate: Any = kopf.on.validate  # its type knows neither ``old`` nor ``new``
 
 
 def _serve_specs(
-    registry: kopf.OperatorRegistry, admission: Admission, kind: str, plural: str
+    handlers: kopf.OperatorRegistry, admission: Admission, info: KindInfo[Any]
 ) -> None:
     async def spec(old: Any, new: Any, userinfo: Any, **_: Any) -> None:
-        admission.spec(kind, dict(old) if old else None, dict(new), userinfo)
+        admission.spec(info.kind, dict(old) if old else None, dict(new), userinfo)
 
-    where, name = (GROUP, VERSION, plural), f"{kind.lower()}-spec"
-    validate(*where, id=name, operations=["CREATE", "UPDATE"], registry=registry)(spec)
+    where, name = (GROUP, VERSION, info.plural), f"{info.kind.lower()}-spec"
+    validate(*where, id=name, operations=["CREATE", "UPDATE"], registry=handlers)(spec)
 
 
 def _serve_deletions(
-    registry: kopf.OperatorRegistry, admission: Admission, kind: str, plural: str
+    handlers: kopf.OperatorRegistry, admission: Admission, info: KindInfo[Any]
 ) -> None:
     async def deletion(old: Any, userinfo: Any, **_: Any) -> None:
-        await admission.deletion(kind, dict(old), userinfo)
+        await admission.deletion(info.kind, dict(old), userinfo)
 
-    where, name = (GROUP, VERSION, plural), f"{kind.lower()}-deletion"
-    validate(*where, id=name, operations=["DELETE"], registry=registry)(deletion)
+    where, name = (GROUP, VERSION, info.plural), f"{info.kind.lower()}-deletion"
+    validate(*where, id=name, operations=["DELETE"], registry=handlers)(deletion)
 
 
 async def serve(options: Settings, stop: asyncio.Event, spawned: Callable[[], None]) -> None:

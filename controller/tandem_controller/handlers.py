@@ -21,7 +21,9 @@ from typing import Any
 import aiohttp
 import kopf
 
+from tandem_api import registry
 from tandem_api.meta import GROUP, VERSION
+from tandem_api.registry import Program
 from tandem_controller.decide import watches
 from tandem_controller.ports import Opened, Raw, Told
 from tandem_kube import Connection, new_socket
@@ -31,8 +33,7 @@ log = logging.getLogger(__name__)
 OPERATOR: Any = "tandem"  # kopf keeps the type to itself
 """kopf's name for itself, in its peering, which is off. Without one it asks for the user's name,
 and in a container the user has none."""
-PLURALS = {"Site": "sites", "Host": "hosts", "Mirror": "mirrors", "Guest": "guests"}
-KINDS = {plural: kind for kind, plural in PLURALS.items()}
+WATCHED = {info.plural: info.kind for info in registry.watched_by(Program.CONTROLLER)}
 Login = Callable[[], Connection]
 Operator = Callable[[], Coroutine[Any, Any, None]]
 
@@ -77,7 +78,7 @@ class KopfWatchers:
         registry = kopf.OperatorRegistry()
 
         def hear(plural: str) -> None:
-            kind = KINDS.get(plural)
+            kind = WATCHED.get(plural)
             if kind is not None:
                 loop.call_soon_threadsafe(opened, kind)
 
@@ -88,7 +89,7 @@ class KopfWatchers:
             loop.call_soon_threadsafe(told, kind, gone, raw)
 
         kopf.on.login(registry=registry)(log_in)
-        for kind, plural in PLURALS.items():
+        for plural, kind in WATCHED.items():
             kopf.on.event(GROUP, VERSION, plural, registry=registry, id=plural)(_feeder(tell, kind))
         return registry
 

@@ -14,14 +14,11 @@ from tandem_base.bugs import where
 from tandem_controller.decide.election import LEASE_NAME, LEASE_S, Seen
 from tandem_controller.ports import ApiConflict, ApiRefused, ApiUnavailable, Raw
 from tandem_kube import (
-    GUESTS,
-    HOSTS,
     MIRRORS,
-    SITES,
+    OWN,
     Conflict,
     Forbidden,
     Invalid,
-    Kind,
     KubeClient,
     KubeError,
     NotFound,
@@ -31,7 +28,6 @@ from tandem_kube import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in (SITES, HOSTS, MIRRORS, GUESTS)}
 _HEARTBEATS = ",".join(f"{key}={value}" for key, value in LEASE_LABELS.items())
 _ELECTION_TIMEOUT_S = 1.0
 
@@ -44,12 +40,12 @@ class KubeApi:
         self._said: set[str] = set()
 
     async def list_objects(self, kind: str) -> tuple[list[Raw], int]:
-        listing = await _answered(self._client.list(KINDS[kind]))
+        listing = await _answered(self._client.list(OWN[kind]))
         return listing.items, int(listing.resource_version)
 
     async def read_object(self, kind: str, key: ObjectKey) -> Raw | None:
         try:
-            return await self._client.get(KINDS[kind], key)
+            return await self._client.get(OWN[kind], key)
         except NotFound:
             return None
         except KubeError as error:
@@ -86,7 +82,7 @@ class KubeApi:
         self, kind: str, key: ObjectKey, patch: Mapping[str, Any], version: str | None
     ) -> Raw:
         return await _answered(
-            self._client.merge_patch_status(KINDS[kind], key, patch, resource_version=version)
+            self._client.merge_patch_status(OWN[kind], key, patch, resource_version=version)
         )
 
     async def set_up_mirror(self, mirror: Mirror, fields: Mapping[str, Any]) -> Raw:
@@ -109,7 +105,7 @@ class KubeApi:
     ) -> Raw:
         patch = {"metadata": {"finalizers": list(finalizers)}}
         return await _answered(
-            self._client.merge_patch(KINDS[kind], key, patch, resource_version=version)
+            self._client.merge_patch(OWN[kind], key, patch, resource_version=version)
         )
 
     async def swap_authority(

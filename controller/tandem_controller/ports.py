@@ -10,17 +10,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tandem_api import registry
 from tandem_api.authority import Authority
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Claimant, Mirror
+from tandem_api.registry import Program
 from tandem_controller.decide.election import Seen
 from tandem_controller.decide.model import Plan, Snapshot
 
 Raw = dict[str, Any]
 """An object as the API gives it."""
 
-KINDS = ("Site", "Host", "Mirror", "Guest")
+KINDS = tuple(info.kind for info in registry.watched_by(Program.CONTROLLER))
 
 
 class ApiError(Exception):

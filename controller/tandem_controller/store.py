@@ -12,19 +12,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tandem_api.guest import Guest
-from tandem_api.host import Host
+from tandem_api import registry
 from tandem_api.meta import Condition, ObjectKey, Problem, Resource
-from tandem_api.mirror import Mirror
 from tandem_api.parsing import LAST_APPLIED
-from tandem_api.site import Site
 from tandem_api.validation import parse_problems
 from tandem_base.bugs import Bug
 from tandem_base.bugs import bug as bug_of
 from tandem_controller.decide.model import Unreadable
-from tandem_controller.ports import Raw
+from tandem_controller.ports import KINDS, Raw
 
-TYPES: Mapping[str, type[Resource]] = {"Site": Site, "Host": Host, "Mirror": Mirror, "Guest": Guest}
+TYPES: Mapping[str, type[Resource]] = {kind: registry.BY_NAME[kind].type for kind in KINDS}
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ def key_of(raw: Raw) -> ObjectKey:
 
 
 class Store:
-    """All objects of the four kinds. ``generation`` rises with every change."""
+    """All objects of KINDS. ``generation`` rises with every change."""
 
     def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
         self._objects: dict[str, dict[ObjectKey, Entry]] = {kind: {} for kind in TYPES}

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tandem_api import generated
-from tandem_api.columns import CATEGORY, KINDS, Column, KindInfo
+from tandem_api.columns import Column
 from tandem_api.meta import GROUP, NAME_PATTERN, VERSION
 from tandem_api.reasons import MAX_LENGTH, PATTERN, Reason
-from tandem_api.rules import LIST_KEYS, RULES, Rule
+from tandem_api.registry import CATEGORY, KINDS, KindInfo
+from tandem_api.rules import Rule
 
 Schema = dict[str, Any]
 
@@ -185,12 +186,12 @@ def node_at(schema: Schema, path: str) -> Schema:
     return schema
 
 
-def _add_rules(schema: Schema, kind: str) -> None:
-    for path, key in LIST_KEYS[kind].items():
+def _add_rules(schema: Schema, info: KindInfo[Any]) -> None:
+    for path, key in info.list_keys.items():
         node = node_at(schema, path)
         node["x-kubernetes-list-type"] = "map"
         node["x-kubernetes-list-map-keys"] = [key]
-    for path, rules in RULES[kind].items():
+    for path, rules in info.rules.items():
         node_at(schema, path)["x-kubernetes-validations"] = [_rule(rule) for rule in rules]
 
 
@@ -203,7 +204,7 @@ def _rule(rule: Rule) -> Schema:
     return found
 
 
-def schema_of(info: KindInfo) -> Schema:
+def schema_of(info: KindInfo[Any]) -> Schema:
     """The structural schema of a kind."""
     whole = info.type.model_json_schema(by_alias=True)
     definitions = {**whole.get("$defs", {}), Reason.__name__: _OPEN_REASON}
@@ -222,7 +223,7 @@ def schema_of(info: KindInfo) -> Schema:
     }
     if not schema["required"]:
         del schema["required"]
-    _add_rules(schema, info.kind)
+    _add_rules(schema, info)
     return schema
 
 
@@ -237,7 +238,7 @@ def _column(column: Column) -> Schema:
     return {**found, "priority": 1} if column.wide else found
 
 
-def definition(info: KindInfo) -> Schema:
+def definition(info: KindInfo[Any]) -> Schema:
     """The CustomResourceDefinition of a kind."""
     version = {
         "name": VERSION,
@@ -253,7 +254,7 @@ def definition(info: KindInfo) -> Schema:
         "metadata": {"name": f"{info.plural}.{GROUP}"},
         "spec": {
             "group": GROUP,
-            "scope": "Namespaced" if info.namespaced else "Cluster",
+            "scope": info.scope,
             "names": {
                 "kind": info.kind,
                 "listKind": f"{info.kind}List",
@@ -267,7 +268,7 @@ def definition(info: KindInfo) -> Schema:
     }
 
 
-def render(kinds: Iterable[KindInfo] = KINDS) -> dict[str, str]:
+def render(kinds: Iterable[KindInfo[Any]] = KINDS) -> dict[str, str]:
     """Every file's text by its name; the kustomization makes the folder a base for others.
 
     Without an ending, which kustomize knows as well: `kubectl apply -f crds/` reads every *.yaml.

@@ -15,17 +15,16 @@ Holds values only. Called by ``policygen``.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tandem_api.deletion import DELETE_ANYWAY
 from tandem_api.lease import LEASE_NAMESPACE
 from tandem_api.meta import GROUP, VERSION
+from tandem_api.registry import GUEST, HOST, MIRROR, KindInfo
 from tandem_api.writers import (
     CONTROLLER_USER,
     HOST_USER_PREFIX,
-    HOSTS_ENTRIES,
     HOSTS_GROUP,
-    HOSTS_OWN,
-    SHARED,
 )
 
 
@@ -123,11 +122,11 @@ def _listed(names: Iterable[str]) -> str:
     return "[" + ", ".join(f"'{name}'" for name in sorted(names)) + "]"
 
 
-def _fields(kind: str) -> tuple[Validation, ...]:
+def _fields(info: KindInfo[Any]) -> tuple[Validation, ...]:
     """Each writer has its own part. People have all of it."""
-    entries, own = HOSTS_ENTRIES.get(kind, ""), HOSTS_OWN.get(kind, frozenset())
-    hosts = {entries} if entries else own
-    foreign = f"variables.changed.filter(k, !(k in {_listed(hosts | SHARED.get(kind, set()))}))"
+    entries = info.hosts_entries
+    hosts = {entries} if entries else info.hosts_own
+    foreign = f"variables.changed.filter(k, !(k in {_listed(hosts | info.shared)}))"
     theirs = f"variables.changed.filter(k, k in {_listed(hosts)})"
     found = [
         Validation(
@@ -162,16 +161,16 @@ def _fields(kind: str) -> tuple[Validation, ...]:
     return tuple(found)
 
 
-def _status(kind: str, resource: str, about: str, scope: str = "Namespaced") -> Policy:
-    entries = HOSTS_ENTRIES.get(kind, "")
+def _status(info: KindInfo[Any], about: str) -> Policy:
+    entries = info.hosts_entries
     return Policy(
-        name=f"tandem-{kind.lower()}-status",
+        name=f"tandem-{info.kind.lower()}-status",
         about=about,
-        resource=f"{resource}/status",
+        resource=f"{info.plural}/status",
         operations=("UPDATE",),
         variables={**_WHO, **_STATUSES, **(_others(entries) if entries else {})},
-        validations=_fields(kind),
-        scope=scope,
+        validations=_fields(info),
+        scope=info.scope,
     )
 
 
@@ -345,8 +344,7 @@ _BY_CONTROLLER = (
 
 def _mirror_status() -> Policy:
     fields = _status(
-        "Mirror",
-        "mirrors",
+        MIRROR,
         "Each host reports of its own replica, and the authority goes by the protocol's rules"
         " (docs/protocol.md): whoever writes it, by one epoch at a time.",
     )
@@ -364,7 +362,7 @@ _DELETION = Policy(
     name="tandem-mirror-deletion",
     about="A mirror that is in use, or of which only one copy is good, is not deleted by mistake:"
     " which copy counts would be forgotten.",
-    resource="mirrors",
+    resource=MIRROR.plural,
     operations=("DELETE",),
     variables={
         "was": "has(oldObject.status) && has(oldObject.status.authority)"
@@ -421,7 +419,7 @@ _OVERRIDE = Policy(
     name="tandem-override",
     about="Who orders an override puts their own name under it: the name that the API server knows"
     " them by. Judged only where the order changes.",
-    resource="mirrors",
+    resource=MIRROR.plural,
     operations=("CREATE", "UPDATE"),
     variables={
         "before": "oldObject != null && has(oldObject.spec.override)"
@@ -441,16 +439,13 @@ _OVERRIDE = Policy(
 POLICIES: tuple[Policy, ...] = (
     _mirror_status(),
     _status(
-        "Guest",
-        "guests",
+        GUEST,
         "Each host reports of a guest in its own name; where it shall run is"
         " the controller's to say.",
     ),
     _status(
-        "Host",
-        "hosts",
+        HOST,
         "A host says itself which boot and run it is, and of nobody else.",
-        scope="Cluster",
     ),
     _DELETION,
     _HEARTBEATS,

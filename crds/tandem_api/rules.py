@@ -1,6 +1,6 @@
 """Rules that the API server itself checks, beyond the shape of each field.
 
-``RULES`` are CEL expressions (``x-kubernetes-validations``). ``validation`` and the types check the
+They are CEL expressions (``x-kubernetes-validations``). ``validation`` and the types check the
 same things again, for objects that were stored before a rule was.
 
 A server refuses a whole definition for a rule that it does not know or that might cost too much,
@@ -8,9 +8,10 @@ so they are plain: functions that every supported one has; loops over bounded li
 comparison of map keys nor of what ``map`` or ``filter`` give, whose length a server takes as
 unbounded.
 
-``LIST_KEYS`` make lists merge and be unique by a key on every server.
+A kind's list keys (``registry``) make lists merge and be unique by a key on every server.
 
-Holds values only. Called by ``crdgen``, which fails if a path here names nothing.
+Each kind's rules stand by a path: "" is the whole object, "[]" is any item of a list. Holds values
+only. ``registry`` gives them to ``crdgen``, which fails if a path here names nothing.
 """
 
 from collections.abc import Mapping
@@ -35,23 +36,6 @@ class Rule:
     said: str = ""
     field: str = ""
 
-
-# "" is the whole object; "[]" is any item of a list.
-LIST_KEYS: Mapping[str, Mapping[str, str]] = {
-    "Site": {"status.conditions": "type"},
-    "Host": {"status.conditions": "type"},
-    "Mirror": {
-        "spec.volumes": "name",
-        "spec.replicas": "host",
-        "status.conditions": "type",
-    },
-    "Guest": {
-        "spec.domain.disks": "volume",
-        "spec.domain.cdroms": "source",
-        "spec.domain.networks": "mac",
-        "status.conditions": "type",
-    },
-}
 
 _BYTES = (
     "int({0}.find('^[0-9]+')) * {{'': 1, 'Ki': 1024, 'Mi': 1048576, 'Gi': 1073741824,"
@@ -259,11 +243,4 @@ HOST_RULES: Mapping[str, tuple[Rule, ...]] = {
             "self + ' is no IP address; write one such as 198.51.100.11'",
         ),
     ),
-}
-
-RULES: Mapping[str, Mapping[str, tuple[Rule, ...]]] = {
-    "Site": SITE_RULES,
-    "Host": HOST_RULES,
-    "Mirror": MIRROR_RULES,
-    "Guest": GUEST_RULES,
 }

@@ -10,7 +10,7 @@ writes. Called by the controller's admission webhook, and by tests that hold eve
 ``tandem_actuator.core.authority``, and the policies, against it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -22,6 +22,7 @@ from tandem_api.guest import Assignment, FencingProof, Guest, ProofKind
 from tandem_api.lease import lease_name
 from tandem_api.meta import Problem
 from tandem_api.mirror import Mirror
+from tandem_api.registry import BY_NAME
 
 HOST_USER_PREFIX = "tandem:host:"
 HOSTS_GROUP = "tandem:hosts"
@@ -78,18 +79,14 @@ def status_problems(kind: str, writer: Writer, old: Raw, new: Raw) -> list[Probl
 
 # -- whose field it is
 
-# What a host writes: a field of its own entries, or a field of its own object.
-HOSTS_ENTRIES: Mapping[str, str] = {"Mirror": "replicas", "Guest": "hosts"}
-HOSTS_OWN: Mapping[str, Set[str]] = {"Host": {"instance", "bootID", "versions"}}
-SHARED: Mapping[str, Set[str]] = {"Mirror": {"authority"}}
-
 
 def _fields(kind: str, writer: Writer, old: Raw, new: Raw) -> Iterator[Problem]:
     before, after = _status(old), _status(new)
-    entries, own = HOSTS_ENTRIES.get(kind, ""), HOSTS_OWN.get(kind, frozenset())
+    info = BY_NAME[kind]
+    entries, own = info.hosts_entries, info.hosts_own
     for field in changed(before, after):
         path = f"status.{field}"
-        if field in SHARED.get(kind, set()) or writer.role is Role.PERSON:
+        if field in info.shared or writer.role is Role.PERSON:
             continue
         if writer.role is Role.CONTROLLER:
             if field == entries or field in own:

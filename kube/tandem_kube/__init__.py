@@ -15,7 +15,7 @@ from tandem_kube.errors import (
     NotFound,
     Unavailable,
 )
-from tandem_kube.kinds import EVENTS, GUESTS, HOSTS, LEASES, MIRRORS, SITES, Kind, Raw
+from tandem_kube.kinds import EVENTS, GUESTS, HOSTS, LEASES, MIRRORS, OWN, SITES, Kind, Raw
 from tandem_kube.transport import Connection, Transport, new_socket
 from tandem_kube.watch import Changed, Deleted, Ending, Interrupted, Pace, Synced, WatchEvent
 
@@ -25,6 +25,7 @@ __all__ = [
     "HOSTS",
     "LEASES",
     "MIRRORS",
+    "OWN",
     "SITES",
     "Cause",
     "Changed",

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from tandem_api import meta
+from tandem_api import meta, registry
 from tandem_api.guest import Guest
 from tandem_api.host import Host
 from tandem_api.mirror import Mirror
+from tandem_api.registry import KindInfo, R
 from tandem_api.site import Site
 
 T = TypeVar("T")
@@ -53,13 +54,16 @@ def _segment(text: str) -> str:
     return text
 
 
-def _own(plural: str, kind: type[meta.Resource], *, namespaced: bool) -> Any:
-    return Kind(meta.GROUP, meta.VERSION, plural, kind.__name__, namespaced, kind.parse)
+def _own(info: KindInfo[R]) -> Kind[R]:
+    parse = info.type.parse
+    return Kind(meta.GROUP, meta.VERSION, info.plural, info.kind, info.namespaced, parse)
 
 
-SITES: Kind[Site] = _own("sites", Site, namespaced=False)
-HOSTS: Kind[Host] = _own("hosts", Host, namespaced=False)
-MIRRORS: Kind[Mirror] = _own("mirrors", Mirror, namespaced=True)
-GUESTS: Kind[Guest] = _own("guests", Guest, namespaced=True)
+OWN: Mapping[str, Kind[Any]] = {info.kind: _own(info) for info in registry.KINDS}
+"""Every kind of Tandem's own, by its name."""
+SITES: Kind[Site] = _own(registry.SITE)
+HOSTS: Kind[Host] = _own(registry.HOST)
+MIRRORS: Kind[Mirror] = _own(registry.MIRROR)
+GUESTS: Kind[Guest] = _own(registry.GUEST)
 LEASES: Kind[Raw] = Kind("coordination.k8s.io", "v1", "leases", "Lease", True, dict)
 EVENTS: Kind[Raw] = Kind("", "v1", "events", "Event", True, dict)

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tandem_api.registry import KINDS
+
 FORMS = (
     "kill HOST",
     "start HOST",
@@ -163,19 +165,21 @@ class Names:
             "PROFILE": ("Default", "Fast"),
             "PROGRAM": (*self.hosts, "controller"),
             "CODE": ("401", "403", "409", "422", "429", "500", "503"),
-            "KIND": ("Site", "Host", "Mirror", "Guest"),
+            "KIND": tuple(info.kind for info in KINDS),
             "WHAT": tuple(
                 [f"{kind}@{host}" for kind in BREAKABLE for host in self.hosts] + ["link", "api"]
             ),
             "PLACE": PLACES,
             "PART": PARTS,
             "OBJECT": tuple(
-                [f"Site/{name}" for name in self.sites]
-                + [f"Host/{name}" for name in self.hosts]
-                + [f"{kind}/{name}" for kind in ("Mirror", "Guest") for name in self.guests]
+                f"{info.kind}/{name}" for info in KINDS for name in self._named(info.kind)
             ),
             "CALL": ("look", "start", "shutdown", "destroy", "open"),
         }
+
+    def _named(self, kind: str) -> tuple[str, ...]:
+        """A mirror is named as its guest."""
+        return {"Site": self.sites, "Host": self.hosts}.get(kind, self.guests)
 
 
 class _Mismatch(ValueError):

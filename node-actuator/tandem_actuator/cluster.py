@@ -80,9 +80,9 @@ class Cluster:
                     self.units[mirror.key].observe_guest(guest)
 
     async def run(self) -> None:
-        """Follow all four kinds for ever."""
+        """Follow every kind that this program watches, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            for kind in (Site, Host, Guest, Mirror):
+            for kind in self._known:
                 tasks.create_task(self._follow(kind))
 
     async def _follow(self, kind: type[Resource]) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tandem_api.columns import KINDS
 from tandem_api.crdgen import schema_of
 from tandem_api.meta import ObjectKey
+from tandem_api.registry import KINDS
 from tandem_api.validation import parse_problems
 from tandem_examples import (
     BY_RULE,
@@ -30,9 +30,8 @@ from tandem_examples import (
     earlier,
     good_files,
 )
-from tandem_kube import GUESTS, HOSTS, MIRRORS, SITES, Cause, Invalid, Kind, KubeClient
+from tandem_kube import MIRRORS, OWN, Cause, Invalid, KubeClient
 
-SERVED: dict[str, Kind[Any]] = {kind.name: kind for kind in (SITES, HOSTS, MIRRORS, GUESTS)}
 SCHEMAS = {info.kind: schema_of(info) for info in KINDS}
 PATIENCE_S = 30.0
 Step = str | int
@@ -93,7 +92,7 @@ def changed(raw: Raw, at: tuple[Step, ...], wrong: Any) -> Raw:
 
 async def refusal(client: KubeClient, raw: Raw) -> str:
     """What the server says against the object; it stores nothing."""
-    kind, metadata = SERVED[raw["kind"]], raw["metadata"]
+    kind, metadata = OWN[raw["kind"]], raw["metadata"]
     path = kind.path("default" if kind.namespaced else "")
     query = {"dryRun": "All", "fieldValidation": "Ignore"}
     body = {**raw, "metadata": {"name": metadata["name"]}}
@@ -170,7 +169,7 @@ def said_by(cause: Cause) -> str:
 
 async def put(client: KubeClient, raw: Raw) -> Raw:
     """In place of the object of that name, its status first."""
-    kind, key = SERVED[raw["kind"]], key_of(raw)
+    kind, key = OWN[raw["kind"]], key_of(raw)
     found: Raw = await client.get(kind, key)
     if raw.get("status"):
         found = await client.merge_patch_status(kind, key, raw["status"])
@@ -187,7 +186,7 @@ def key_of(raw: Raw) -> ObjectKey:
 def moved(raw: Raw, namespace: str) -> Raw:
     """To where the test is, under a name that nothing else has."""
     metadata = {"name": f"{raw['metadata']['name']}-{namespace}"[:63].rstrip("-")}
-    if SERVED[raw["kind"]].namespaced:
+    if OWN[raw["kind"]].namespaced:
         metadata = {"name": raw["metadata"]["name"], "namespace": namespace}
     return {**raw, "metadata": metadata}
 
@@ -201,7 +200,7 @@ async def test_a_bad_example_is_refused(client: KubeClient, namespace: str, bad:
     """For the one thing that is wrong with it, by a rule in the words of Tandem."""
     refused: list[Cause] = []
     for raw in bad.objects:
-        old, kind = earlier(raw), SERVED[raw["kind"]]
+        old, kind = earlier(raw), OWN[raw["kind"]]
         try:
             await client.create(kind, moved(old or raw, namespace), timeout_s=PATIENCE_S)
             if old is not None:
@@ -297,7 +296,7 @@ async def test_the_largest_object_is_stored_and_changed(
     client: KubeClient, old: Raw, new: Raw
 ) -> None:
     """Rules about a change are judged on the old one beside the new, in every changed item."""
-    kind = SERVED[old["kind"]]
+    kind = OWN[old["kind"]]
     key = ObjectKey(namespace="default", name=old["metadata"]["name"])
     assert parse_problems(TYPES[old["kind"]], old) == []
     await client.create(kind, old, timeout_s=PATIENCE_S)

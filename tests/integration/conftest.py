@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem_kube.kinds import GUESTS, HOSTS, MIRRORS, SITES
+from tandem_api.registry import KINDS
 from tandem_lab.apt import AptError
 from tandem_lab.controlplane import (
     BuildError,
@@ -69,7 +69,7 @@ def kinds(api_server: ControlPlane) -> ControlPlane:
 
 def until_served(plane: ControlPlane) -> None:
     """A new kind's storage is not there at once."""
-    kinds = ",".join(kind.plural for kind in (SITES, HOSTS, MIRRORS, GUESTS))
+    kinds = ",".join(info.plural for info in KINDS)
     deadline_s = time.monotonic() + SERVED_S
     while True:
         try:

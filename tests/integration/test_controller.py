@@ -30,6 +30,7 @@ from tandem_kube import (
     HOSTS,
     LEASES,
     MIRRORS,
+    OWN,
     SITES,
     Changed,
     Conflict,
@@ -366,7 +367,7 @@ async def test_a_running_guest_is_protected_and_then_nothing_is_written(world: W
 
 async def _versions(world: World) -> dict[str, str]:
     found = {}
-    for kind in (SITES, HOSTS, MIRRORS, GUESTS):
+    for kind in OWN.values():
         for item in (await world.client.list(kind)).items:
             metadata = item["metadata"]
             found[f"{kind.name} {metadata['name']}"] = metadata["resourceVersion"]

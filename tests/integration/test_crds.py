@@ -11,9 +11,9 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 
 from kubernetes import client, config
-from tandem_api.columns import KINDS, KindInfo
 from tandem_api.crdgen import schema_of
 from tandem_api.meta import GROUP, VERSION
+from tandem_api.registry import KINDS, KindInfo
 from tandem_examples import (
     BY_RULE,
     BY_SCHEMA,
@@ -155,7 +155,7 @@ def test_the_definitions_are_established_without_complaint(store: Store) -> None
 
 
 @pytest.mark.parametrize("info", KINDS, ids=lambda info: info.kind)
-def test_short_names_and_the_category_work(production: Store, info: KindInfo) -> None:
+def test_short_names_and_the_category_work(production: Store, info: KindInfo[Any]) -> None:
     assert production.plane.kubectl("get", info.short, "--all-namespaces", "-o", "name")
     everything = production.plane.kubectl("get", "tandem", "--all-namespaces", "-o", "name")
     assert f"{info.kind.lower()}.{GROUP}/" in everything

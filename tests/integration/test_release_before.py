@@ -16,15 +16,13 @@ import pytest
 from integration.identities import Clients, clients_of
 from tandem_api.meta import ObjectKey
 from tandem_hostile import A, B
-from tandem_kube import GUESTS, HOSTS, MIRRORS, SITES, KubeError
-from tandem_kube.kinds import Kind
+from tandem_kube import OWN, KubeError
 from tandem_lab.controlplane import ControlPlane, apply_path
 from tandem_lab.policies import apply_policies, remove_policies
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 RELEASES = sorted((Path(__file__).parent / "releases").glob("*.json.gz"))
-KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (SITES, HOSTS, MIRRORS, GUESTS)}
 NAMESPACE = "release-before"
 WRITERS = {"": "controller", A: "a", B: "b"}
 Raw = dict[str, Any]
@@ -65,9 +63,9 @@ class Before:
     """One write, on an object of its own that is as it was before it."""
 
     def __init__(self, write: Raw, name: str) -> None:
-        self.kind, self.write = KINDS[write["kind"]], write
+        self.kind, self.write = OWN[write["kind"]], write
         self.who = WRITERS[write["writer"]]
-        namespaced = self.kind in (MIRRORS, GUESTS)
+        namespaced = self.kind.namespaced
         self.key = ObjectKey(namespace=NAMESPACE if namespaced else "", name=name)
         self.uid = ""
 

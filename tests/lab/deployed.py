@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tandem_api import registry
+from tandem_api.meta import GROUP
 from tandem_lab.agent_client import HostUnreachableError
 from tandem_lab.deployment import Deployment
 from tandem_lab.history import Line, history_problem, lines_of
@@ -30,7 +32,7 @@ GUEST = GuestName("secretaria", "bancuv3")
 VOLUME = "bancuv3-root"
 VOLUME_SIZE = "20M"
 EXAMPLES = ("two-sites", "bancuv3")
-KINDS = "sites.tandem.dev,hosts.tandem.dev,mirrors.tandem.dev,guests.tandem.dev"
+KINDS = ",".join(f"{info.plural}.{GROUP}" for info in registry.KINDS)
 REPLICAS = 2
 
 POLL_S = 0.4

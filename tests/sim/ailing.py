@@ -20,6 +20,7 @@ from sim.world import World
 from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.ports import PortError
 from tandem_api.meta import ObjectKey
+from tandem_api.registry import BY_NAME
 
 CONTROLLER = "controller"
 WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
@@ -339,7 +340,7 @@ def bug_of_controller(world: World, place: str, obj: str) -> None:
     """The same of every controller, about one object."""
     world.log.say("scenario", f"bug controller {place} {obj}")
     kind, _, name = obj.partition("/")
-    key = world.key(name) if kind in ("Mirror", "Guest") else ObjectKey(namespace="", name=name)
+    key = world.key(name) if BY_NAME[kind].namespaced else ObjectKey(namespace="", name=name)
     world.bugs.plant(CONTROLLER, Bug(place, kind, key))
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import yaml
 
-from tandem_api.columns import KINDS
 from tandem_api.guest import Guest
 from tandem_api.host import Host
 from tandem_api.meta import ObjectKey, Problem, Resource
 from tandem_api.mirror import Mirror
+from tandem_api.registry import KINDS
 from tandem_api.site import Site
 from tandem_api.validation import (
     Catalogue,

@@ -18,25 +18,16 @@ from tandem_actuator.ports import (
     T,
 )
 from tandem_api.authority import Authority, Instance
-from tandem_api.guest import Guest, GuestReport
-from tandem_api.host import Host
+from tandem_api.guest import GuestReport
 from tandem_api.lease import Heartbeat, HeartbeatContent, heartbeat_of, lease_name
-from tandem_api.meta import Model, ObjectKey, Resource
+from tandem_api.meta import Model, ObjectKey
 from tandem_api.mirror import Mirror, ReplicaReport
-from tandem_api.site import Site
 from tandem_kube import watch
 from tandem_kube.client import KubeClient
 from tandem_kube.errors import Conflict, Forbidden, Invalid, KubeError, NotFound
-from tandem_kube.kinds import GUESTS, HOSTS, MIRRORS, SITES, Kind, Raw
+from tandem_kube.kinds import GUESTS, HOSTS, MIRRORS, OWN, Raw
 
 log = logging.getLogger(__name__)
-
-KINDS: Mapping[type[Resource], Kind[Any]] = {
-    Site: SITES,
-    Host: HOSTS,
-    Mirror: MIRRORS,
-    Guest: GUESTS,
-}
 
 
 class KubeApi:
@@ -102,7 +93,7 @@ class KubeApi:
 
     async def watch(self, kind: type[R]) -> AsyncIterator[Synced[R] | Changed[R] | Removed]:
         """An object that this version cannot read is left out, loudly; the rest goes on."""
-        async for event in self._client.watch(KINDS[kind]):
+        async for event in self._client.watch(OWN[kind.__name__]):
             match event:
                 case watch.Synced(items):
                     parsed = (_parsed(kind, raw) for raw in items)

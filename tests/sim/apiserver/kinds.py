@@ -9,9 +9,9 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from sim.apiserver.schema import Node
-from tandem_api.columns import KINDS as DEFINED
 from tandem_api.crdgen import schema_of
-from tandem_kube.kinds import EVENTS, GUESTS, HOSTS, LEASES, MIRRORS, SITES, Kind
+from tandem_api.registry import KINDS
+from tandem_kube.kinds import EVENTS, LEASES, OWN, Kind
 
 TEXT = {"type": "string"}
 WHOLE = {"type": "integer"}
@@ -85,8 +85,7 @@ class Route:
 @cache
 def served_kinds() -> Mapping[str, Served]:
     """By the plural. They hold nothing but the definitions, so all servers share them."""
-    schemas = {info.kind: schema_of(info) for info in DEFINED}
-    found = [Served(k, Node(schemas[k.name]), True) for k in (SITES, HOSTS, MIRRORS, GUESTS)]
+    found = [Served(OWN[info.kind], Node(schema_of(info)), True) for info in KINDS]
     found.append(Served(LEASES, Node(LEASE_SCHEMA), False))
     found.append(Served(EVENTS, Node(EVENT_SCHEMA), False))
     return {served.kind.plural: served for served in found}

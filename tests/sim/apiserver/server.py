@@ -20,9 +20,9 @@ from tandem_api.guest import Guest
 from tandem_api.lease import LEASE_NAMESPACE, Heartbeat, heartbeat_of, lease_name
 from tandem_api.meta import ObjectKey, ObjectMeta, Resource
 from tandem_api.mirror import Mirror
+from tandem_api.registry import KINDS
 
 R = TypeVar("R", bound=Resource)
-KINDS = ("Site", "Host", "Mirror", "Guest")
 EPOCH = "2026-01-01T00:00:00Z"
 
 
@@ -252,9 +252,9 @@ class Objects(Mapping[tuple[str, ObjectKey], Resource]):
         return self._server.typed(place[0], raw)
 
     def __iter__(self) -> Iterator[tuple[str, ObjectKey]]:
-        for kind in KINDS:
-            for key in self._server.handler.shelf(served_name(kind)).objects:
-                yield kind, key
+        for info in KINDS:
+            for key in self._server.handler.shelf(served_name(info.kind)).objects:
+                yield info.kind, key
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

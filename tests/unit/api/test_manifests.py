@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tandem_api.columns import KINDS
+from tandem_api import registry
 from tandem_api.crdgen import node_at, schema_of
+from tandem_api.meta import GROUP
 from tandem_api.reasons import Reason
+from tandem_api.registry import KINDS, Program
 from tandem_examples import ROOT
 
 MANIFESTS = ROOT / "manifests"
@@ -143,11 +145,23 @@ class TestRights:
                 words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
                 assert not words & {"*", "secrets", "pods", "delete", "deletecollection"}
 
-    def test_hosts_write_no_spec(self) -> None:
-        verbs = self.verbs("hosts", "tandem.dev")
-        specs = {key: value for key, value in verbs.items() if "/" not in key}
-        assert set(specs) == {"sites", "hosts", "mirrors", "guests"}
-        assert all(value == {"get", "list", "watch"} for value in specs.values())
+    @pytest.mark.parametrize(
+        ("folder", "program"),
+        [
+            ("base", Program.CONTROLLER),
+            ("hosts", Program.ACTUATOR),
+            ("admission", Program.WEBHOOK),
+        ],
+    )
+    def test_a_program_may_do_with_the_kinds_what_the_registry_says(
+        self, folder: str, program: Program
+    ) -> None:
+        assert self.verbs(folder, GROUP) == registry.rights(program)
+
+    def test_hosts_write_no_spec_and_not_every_status(self) -> None:
+        found = registry.rights(Program.ACTUATOR)
+        written = {key for key, verbs in found.items() if verbs - {"get", "list", "watch"}}
+        assert written == {"mirrors/status", "guests/status"}
 
     def test_hosts_write_in_their_own_name_alone(self) -> None:
         """Names in the rules are of that host; the group's rights hold no Lease and no Host."""
@@ -157,18 +171,20 @@ class TestRights:
             "watch",
             "create",
         }
-        assert "hosts/status" not in self.verbs("hosts", "tandem.dev")
         text = (MANIFESTS / "hosts" / "one-host.yaml").read_text().replace("HOST", "b-1")
         rules = [rule for raw in yaml.safe_load_all(text) for rule in raw.get("rules", ())]
         names = {name for rule in rules for name in rule["resourceNames"]}
         assert names == {"b-1", "host-b-1"}
+        own = {r: set(rule["verbs"]) for rule in rules for r in rule["resources"] if r != "leases"}
+        assert own == registry.own_rights()
 
     def test_the_webhook_is_not_asked_about_statuses_and_lets_no_deletion_through(self) -> None:
         """What is urgent must not depend on it; see the head of the file."""
         (raw,) = (r for r in objects("admission") if r["kind"] == "ValidatingWebhookConfiguration")
         policies = {hook["name"].split(".")[0]: hook["failurePolicy"] for hook in raw["webhooks"]}
-        assert (policies.pop("host-deletion"), policies.pop("site-deletion")) == ("Fail", "Fail")
-        assert policies == dict.fromkeys(("host-spec", "mirror-spec", "guest-spec"), "Ignore")
+        judged = {f"{info.kind.lower()}-spec": "Ignore" for info in KINDS if info.reviewed}
+        kept = {f"{info.kind.lower()}-deletion": "Fail" for info in KINDS if info.needed_by}
+        assert policies == {**judged, **kept}
         timeouts = {
             hook["timeoutSeconds"]
             for hook in raw["webhooks"]

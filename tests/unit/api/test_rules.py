@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tandem_api.columns import KINDS
 from tandem_api.crdgen import schema_of
+from tandem_api.registry import KINDS
 from tandem_examples import (
     BY_RULE,
     PRODUCTION,

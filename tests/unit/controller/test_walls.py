@@ -15,6 +15,7 @@ import pytest
 from sim.bugs import Planted, poisoned
 from tandem_api.meta import FINALIZER, ObjectKey, Resource
 from tandem_api.reasons import Reason
+from tandem_api.registry import BY_NAME
 from tandem_base.bugs import Telling, bug
 from tandem_controller.admission import Admission
 from tandem_controller.decide.model import (
@@ -58,7 +59,7 @@ def two() -> Scene:
 
 def spoilt(snapshot: Snapshot, kind: str, key: ObjectKey, *modules: str) -> Snapshot:
     """With a bug of these modules about this object."""
-    name = {"Site": "sites", "Host": "hosts", "Mirror": "mirrors", "Guest": "guests"}[kind]
+    name = BY_NAME[kind].plural
     objects = tuple(
         poisoned(each, frozenset(modules)) if each.key == key else each
         for each in getattr(snapshot, name)

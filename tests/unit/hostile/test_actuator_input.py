@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sim.files import SimFiles
-from tandem_actuator.adapters.kube_api import KINDS, KubeApi
+from tandem_actuator.adapters.kube_api import KubeApi
 from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.cluster import Cluster
@@ -34,7 +34,9 @@ from tandem_actuator.ports import Changed, Removed, Synced
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.authority import Instance
 from tandem_api.lease import TIMING_ANNOTATION, WATCHDOG_ANNOTATION, heartbeat_of, lease_name
-from tandem_api.meta import ObjectKey, Resource
+from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror
+from tandem_api.registry import KINDS
 from tandem_api.timing import DEFAULT, drbd_timers
 from tandem_hostile import A, B, Raw, anything, key, notes, objects, spoiled
 from tandem_kube import watch
@@ -75,8 +77,8 @@ def new_cluster() -> Cluster:
 async def fed(cluster: Cluster, raws: list[Raw], then: list[Raw]) -> None:
     """As the four watches would, one after another."""
     cluster.api = KubeApi(Told(raws, then))  # type: ignore[arg-type]
-    for kind in KINDS:
-        await cluster._follow(kind)
+    for info in KINDS:
+        await cluster._follow(info.type)
 
 
 def drbd_state(connected: bool) -> DrbdState:
@@ -189,8 +191,7 @@ class TestOneBadObject:
 
 async def test_one_that_cannot_be_read_is_left_out_and_the_rest_told(tmp_path: Path) -> None:
     api = KubeApi(Told([{**OBJECTS["Mirror", "g"], "spec": 3}, OBJECTS["Mirror", "other"]], []))  # type: ignore[arg-type]
-    kinds: dict[str, type[Resource]] = {kind.__name__: kind for kind in KINDS}
-    told = [event async for event in api.watch(kinds["Mirror"])]
+    told = [event async for event in api.watch(Mirror)]
     assert [[obj.key for obj in event.objects] for event in told if isinstance(event, Synced)] == [
         [OTHER]
     ]

@@ -22,7 +22,7 @@ CRDS = Path(__file__).parents[3] / "crds"
 EXAMPLES = int(os.environ.get("TANDEM_EXAMPLES", "100"))
 search = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 OBJECTS = {key(raw): raw for raw in objects()}
-KINDS = [("Site", "burjassot"), ("Host", "burjassot-1"), ("Mirror", "g"), ("Guest", "g")]
+NAMES = [("Site", "burjassot"), ("Host", "burjassot-1"), ("Mirror", "g"), ("Guest", "g")]
 
 
 @cache
@@ -39,7 +39,7 @@ def refused_at(kind: str, raw: Raw) -> list[str]:
 
 class TestAgreement:
     @search
-    @given(data=st.data(), which=st.sampled_from(KINDS))
+    @given(data=st.data(), which=st.sampled_from(NAMES))
     def test_what_a_server_lets_in_is_readable_or_told(self, data: Any, which: Any) -> None:
         """Nothing passes the schema and then fails without a sentence that names its field."""
         kind, _ = which
@@ -51,7 +51,7 @@ class TestAgreement:
             assert problem.message
 
     @search
-    @given(data=st.data(), which=st.sampled_from(KINDS))
+    @given(data=st.data(), which=st.sampled_from(NAMES))
     def test_what_the_types_write_a_server_lets_in(self, data: Any, which: Any) -> None:
         kind, _ = which
         raw = data.draw(spoiled(OBJECTS[which]))
@@ -64,7 +64,7 @@ class TestAgreement:
 
 class TestRefusals:
     @search
-    @given(data=st.data(), which=st.sampled_from(KINDS), value=st.sampled_from(NASTY))
+    @given(data=st.data(), which=st.sampled_from(NAMES), value=st.sampled_from(NASTY))
     def test_each_names_a_field_of_the_object(self, data: Any, which: Any, value: Any) -> None:
         kind, _ = which
         place = data.draw(any_place(OBJECTS[which]))
