@@ -1,4 +1,4 @@
-"""The actuator's loops: observe, guard, decide, report. Each at its own pace; events only wake.
+"""The actuator's loops: observe, guard, decide. Each at its own pace; events only wake.
 
 The guard is apart from everything else: it looks at what is known ten times a second, feeds the
 watchdog up to the run predicate's deadline, and starts a self-fence without waiting for whatever
@@ -6,7 +6,6 @@ procedure is under way. Called by ``__main__``.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -15,13 +14,6 @@ from tandem_actuator.core import handler, procedures
 from tandem_actuator.core.decide import Start, Task, decide
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress
-from tandem_actuator.core.report import (
-    guest_report,
-    guest_report_is_due,
-    least_replica_report,
-    replica_report,
-    replica_report_is_due,
-)
 from tandem_actuator.core.run import (
     IDLE_INTERVAL_S,
     Judgement,
@@ -36,14 +28,13 @@ from tandem_actuator.heartbeat import Heart
 from tandem_actuator.inspection import Inspection
 from tandem_actuator.metrics import Metrics
 from tandem_actuator.ports import (
-    ApiGone,
-    ApiRefused,
     ObjectCache,
     Permits,
     PortError,
     Watchdog,
     WatchdogTooSlow,
 )
+from tandem_actuator.reports import Reports
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_actuator.walls import crash_on_bug
 from tandem_actuator.watchdog import NoWatchdog
@@ -53,7 +44,6 @@ from tandem_api.timing import Timing
 log = logging.getLogger(__name__)
 
 GUARD_INTERVAL_S = 0.1
-REPORT_INTERVAL_S = 0.2
 APPLY_INTERVAL_S = 0.5
 MIN_TICK_S = 0.02
 FIRST_LOOK_S = 1.5
@@ -94,6 +84,7 @@ class Actuator:
         self._permits = permits
         self._libvirt_known = False
         self.walls, self.walls.counted = driver.walls, metrics.internal_error
+        self.reports = Reports(ports, node, self.cluster, self.walls)
         driver.on_starting = self.guard_once
         self.heart.before_confirm = self._see_lapse
         self.heart.watchdog_s = lambda: watchdog.timeout_s
@@ -114,11 +105,11 @@ class Actuator:
             self._keep_applied,
             self._watch_domain_events,
             self._watch_domains,
-            self._report,
+            self.reports.run,
             Inspection(
                 self.node.host, self.ports.premises, self.driver.domain_settings, lambda: self.units
             ).run,
-            self._report_host,
+            self.reports.run_host,
         )
         self.cluster.recall()
         try:
@@ -416,84 +407,6 @@ class Actuator:
         self.metrics.fence_peer_answered(code)
         unit.wake.set()
         return code, finished.message
-
-    # report
-
-    async def _report(self) -> None:
-        """What one mirror's report runs into keeps no other's from being delivered."""
-        while True:
-            await asyncio.sleep(REPORT_INTERVAL_S)
-            for unit in self.units:
-                await self._delivered(unit, Place.REPORT, self._report_replica)
-                await self._delivered(unit, Place.GUEST_REPORT, self._report_guest)
-
-    async def _delivered(
-        self, unit: Unit, place: Place, report: Callable[[Unit], Awaitable[None]]
-    ) -> None:
-        """What changed since the last delivered report, unless it was refused just now."""
-        refused = unit.replica_refused if place is Place.REPORT else unit.guest_refused
-        if self.ports.clock.boottime_s() < refused.not_before_s:
-            return
-        try:
-            await report(unit)
-            refused.times = 0
-            unit.wall.passes(place)
-        except ApiGone:
-            return
-        except ApiRefused as error:
-            refused.again(self.ports.clock.boottime_s())
-            log.error("%s: report refused: %s", unit.mirror.key, error)
-        except PortError as error:
-            log.warning("reports not delivered: %s", error)
-            await asyncio.sleep(1.0)
-        except Exception as error:
-            self.walls.met(unit, place, error)
-            refused.again(self.ports.clock.boottime_s())
-            if place is Place.REPORT:
-                await self._tell_bug(unit)
-
-    async def _report_replica(self, unit: Unit) -> None:
-        now_s = self.ports.clock.boottime_s()
-        view = unit.view(self.node)
-        replica = replica_report(
-            view, unit.reason, "", unit.link_lost_wall, now_s, unit.device_bytes
-        )
-        shown = unit.mirror.status.replicas.get(self.node.host)
-        age_s = now_s - unit.replica_sent_at_s
-        if replica_report_is_due(replica, unit.sent_replica, shown, age_s):
-            worded = replica.model_copy(update={"message": unit.message})
-            await self.ports.api.report_replica(unit.mirror.key, self.node.host, worded, shown)
-            unit.sent_replica, unit.replica_sent_at_s = replica, now_s
-
-    async def _tell_bug(self, unit: Unit) -> None:
-        """The least that there is to report. What raises again is in the log already."""
-        with contextlib.suppress(Exception):
-            least = least_replica_report(self.node.instance, unit.record, unit.message)
-            await self.ports.api.report_replica(unit.mirror.key, self.node.host, least, None)
-            unit.sent_replica = None
-
-    async def _report_guest(self, unit: Unit) -> None:
-        now_s = self.ports.clock.boottime_s()
-        guest = guest_report(unit.view(self.node), unit.reason, "", unit.steps, unit.hardware)
-        if guest is None or unit.guest is None:
-            return
-        known, age_s = unit.guest.status.hosts.get(self.node.host), now_s - unit.guest_sent_at_s
-        if guest_report_is_due(guest, unit.sent_guest, known, age_s):
-            told = guest.model_copy(update={"message": unit.message})
-            await self.ports.api.report_guest(unit.guest.key, self.node.host, told, known)
-            unit.sent_guest, unit.guest_sent_at_s = guest, now_s
-
-    async def _report_host(self) -> None:
-        """Once, as soon as the Host object is there."""
-        versions = {**await self.ports.drbd.versions(), **await self.ports.libvirt.versions()}
-        while True:
-            if self.cluster.me is not None:
-                try:
-                    await self.ports.api.report_host(self.node.host, self.node.instance, versions)
-                    return
-                except PortError as error:
-                    log.warning("host not reported: %s", error)
-            await asyncio.sleep(1.0)
 
 
 async def _run(loop: Callable[[], Awaitable[None]]) -> None:

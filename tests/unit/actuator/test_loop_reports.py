@@ -7,7 +7,7 @@ import pytest
 from sim.builders import A, authority, drbd, mirror, record
 from tandem_actuator.core.model import DomainState, Role
 from tandem_actuator.core.report import REPEAT_INTERVAL_S
-from tandem_actuator.loop import REPORT_INTERVAL_S
+from tandem_actuator.reports import INTERVAL_S as REPORT_INTERVAL_S
 from tandem_actuator.ports import ApiGone, ApiUnavailable
 from tandem_actuator.unit import Unit
 from tandem_api.guest import GuestReport
@@ -43,11 +43,11 @@ def other(host: Turning) -> Unit:
 
 class TestOfAMirror:
     def test_it_is_told_once(self, host: Turning) -> None:
-        host.play(host.actuator._report, REPEAT_INTERVAL_S - 0.5)
+        host.play(host.actuator.reports.run, REPEAT_INTERVAL_S - 0.5)
         assert host.calls == ["report replica", "report guest"]
 
     def test_a_change_is_told_soon(self, host: Turning) -> None:
-        host.begin(host.actuator._report)
+        host.begin(host.actuator.reports.run)
         host.run(1.0)
         host.unit.reason = Reason.RESYNCING
         host.run(REPORT_INTERVAL_S + 0.05)
@@ -56,7 +56,7 @@ class TestOfAMirror:
 
     def test_other_words_alone_are_not_told(self, host: Turning) -> None:
         """They hold seconds that are left, and would be written five times a second."""
-        host.begin(host.actuator._report)
+        host.begin(host.actuator.reports.run)
         host.unit.message = "9 s left"
         host.run(1.0)
         host.unit.message = "8 s left"
@@ -66,7 +66,7 @@ class TestOfAMirror:
     @pytest.mark.parametrize("which", ["report replica", "report guest"])
     def test_what_was_not_delivered_is_told_again(self, host: Turning, which: str) -> None:
         host.during[which] = away
-        host.begin(host.actuator._report)
+        host.begin(host.actuator.reports.run)
         host.run(5.0)
         failed = host.calls.count(which)
         assert 3 <= failed <= 6
@@ -80,18 +80,18 @@ class TestOfAMirror:
 
         other(host)
         host.during["report replica"] = gone
-        host.play(host.actuator._report, REPORT_INTERVAL_S + 0.1)
+        host.play(host.actuator.reports.run, REPORT_INTERVAL_S + 0.1)
         assert host.calls.count("report replica") == 2
 
     def test_an_api_that_is_away_is_not_asked_for_each_of_them(self, host: Turning) -> None:
         other(host)
         host.during["report replica"] = away
-        host.play(host.actuator._report, 10.0)
+        host.play(host.actuator.reports.run, 10.0)
         assert host.calls.count("report replica") <= 10
 
     def test_what_the_api_does_not_show_is_told_again_after_a_while(self, host: Turning) -> None:
         """A report that the network held back may land after a newer one."""
-        host.play(host.actuator._report, 60.0)
+        host.play(host.actuator.reports.run, 60.0)
         assert 2 <= host.calls.count("report replica") <= 20
         host.unit.mirror = mirror(
             authority(),
@@ -116,7 +116,7 @@ class TestOfTheHost:
         host.actuator.cluster.hosts[me.key] = me
 
     def test_it_is_told_once_when_the_object_is_there(self, host: Turning) -> None:
-        host.begin(host.actuator._report_host)
+        host.begin(host.actuator.reports.run_host)
         host.run(3.0)
         assert host.calls == []
         self.known(host)
@@ -126,7 +126,7 @@ class TestOfTheHost:
     def test_it_is_told_again_until_it_was_heard(self, host: Turning) -> None:
         self.known(host)
         host.during["report host"] = away
-        host.begin(host.actuator._report_host)
+        host.begin(host.actuator.reports.run_host)
         host.run(5.0)
         failed = host.calls.count("report host")
         assert 3 <= failed <= 6

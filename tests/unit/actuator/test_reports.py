@@ -76,7 +76,7 @@ class Bench:
     def play(self) -> None:
         errors: list[BaseException | None] = []
         loop = Loop(self.kernel, Group("actuator"), self.boottime_s, errors.append)
-        loop.begin(self.actuator._report())
+        loop.begin(self.actuator.reports.run())
         self.kernel.run_until(LAST_S)
         assert errors == []
 

@@ -264,7 +264,7 @@ class TestReports:
         host.add(other)
         host.unit.record = record(owned_epoch=5, marker=Marker(reason=Reason.LOCAL_DISK_FAILED))
         host.unit.drbd = poisoned(drbd(), REPORT)
-        host.play(host.actuator._report, 3.0)
+        host.play(host.actuator.reports.run, 3.0)
         assert reported(host, "other")
         (least, *_) = reported(host, host.unit.mirror.metadata.name)
         assert (least.reason, least.role, least.connection) == (
@@ -278,7 +278,7 @@ class TestReports:
 
     def test_it_is_tried_again_and_then_the_wall_goes(self, host: Turning) -> None:
         host.unit.drbd = poisoned(drbd(), REPORT)
-        host.begin(host.actuator._report)
+        host.begin(host.actuator.reports.run)
         host.run(3.0)
         host.unit.drbd = drbd()
         host.run(10.0)
@@ -287,7 +287,7 @@ class TestReports:
 
     def test_a_bug_in_the_guests_report_is_told_with_the_mirrors(self, host: Turning) -> None:
         host.unit.guest = poisoned(guest(None), REPORT)
-        host.play(host.actuator._report, 5.0)
+        host.play(host.actuator.reports.run, 5.0)
         found = reported(host, host.unit.mirror.metadata.name)[-1]
         assert found.reason is Reason.INTERNAL_ERROR
         assert found.connection == "Connected"
