@@ -1,1 +1,1 @@
-"""What both programs have in common and neither decides with: settings and the command line."""
+"""What both programs have and neither decides with: settings, command line, logs, bugs."""

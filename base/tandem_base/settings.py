@@ -5,19 +5,25 @@ A kubelet puts variables named after every Service of the namespace into every p
 names. No prefix is safe from that, so no variable is a setting; in a pod, an argument may hold
 ``$(NAME)`` of a variable that the pod's own manifest sets.
 
-Called by the programs' ``__main__``.
+Whatever is wrong is told with the setting, its value, what would do, and where it was written.
+Called by ``command_line``.
 """
 
-import argparse
-from collections.abc import Collection, Mapping
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tandem_base.logs import Format, Level
 
 FORMER_PREFIX = "TANDEM_"
 """Variables of this prefix were settings once: who still sets one is told."""
+SHOWN = 100
+"""How much of a wrong value is repeated."""
 
 
 class SettingsError(Exception):
@@ -29,18 +35,13 @@ class BaseSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    log_level: Annotated[Level, Field(description="What is logged: this and graver.")] = Level.INFO
+    log_format: Annotated[
+        Format, Field(description="How: lines for people, or a JSON object a line.")
+    ] = Format.TEXT
+
 
 S = TypeVar("S", bound=BaseSettings)
-
-
-def add_flags(parser: argparse.ArgumentParser, kind: type[BaseSettings]) -> None:
-    """Every setting is a flag, too."""
-    for name, field in kind.model_fields.items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            metavar=name.rsplit("_", maxsplit=1)[-1].upper(),
-            help=f"{field.description or name} (default: {field.default})",
-        )
 
 
 def load(kind: type[S], config: Path | None, default: Path, flags: Mapping[str, Any]) -> S:
@@ -55,8 +56,42 @@ def load(kind: type[S], config: Path | None, default: Path, flags: Mapping[str, 
     try:
         return kind.model_validate({**values, **given})
     except ValidationError as error:
-        where = f" (file {chosen})" if chosen is not None else ""
-        raise SettingsError(f"bad settings{where}: {_in_one_line(error)}") from error
+        where = {
+            **dict.fromkeys(values, f"in {chosen}"),
+            **{name: f"flag {flag_of(name)}" for name in given},
+        }
+        told = (_told(kind, problem, where) for problem in error.errors())
+        raise SettingsError(f"bad settings: {'; '.join(told)}") from error
+
+
+def flag_of(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def unknown(name: str, where: str, known: Iterable[str]) -> str:
+    """What to say of a name that is no setting."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+    return f"{name} ({where}) is no setting; {advice}"
+
+
+def wanted(kind: type[BaseSettings], name: str) -> str:
+    """What may be written there, in words, from the field's own type."""
+    schema = _schema(kind)
+    found = schema["properties"][name]
+    options = [part for part in found.get("anyOf", [found]) if part.get("type") != "null"]
+    shape = options[0]
+    if "$ref" in shape:
+        shape = schema["$defs"][shape["$ref"].rpartition("/")[2]]
+    if "enum" in shape:
+        *others, last = shape["enum"]
+        return f"{', '.join(others)} or {last}"
+    if shape["type"] == "integer":
+        return f"a whole number from {shape['minimum']} to {shape['maximum']}"
+    if shape["type"] == "boolean":
+        return "true or false"
+    return "a path" if shape.get("format") == "path" else "text"
 
 
 def ignored_variables(kind: type[BaseSettings], environment: Collection[str]) -> list[str]:
@@ -69,6 +104,21 @@ def ignored_variables(kind: type[BaseSettings], environment: Collection[str]) ->
     )
 
 
+@cache
+def _schema(kind: type[BaseSettings]) -> Mapping[str, Any]:
+    """Made once: asked for each setting, as a program starts."""
+    return kind.model_json_schema()
+
+
+def _told(kind: type[BaseSettings], problem: Any, where: Mapping[str, str]) -> str:
+    name = str(problem["loc"][0])
+    if name not in kind.model_fields:
+        return unknown(name, where[name], kind.model_fields)
+    value = "nothing" if problem["input"] is None else " ".join(str(problem["input"]).split())
+    short = value if len(value) <= SHOWN else f"{value[:SHOWN]}…"
+    return f"{name}: {short} ({where[name]}) will not do; write {wanted(kind, name)}"
+
+
 def _file(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
@@ -79,12 +129,7 @@ def _file(path: Path) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise SettingsError(f"{path} holds no settings, but {type(content).__name__}")
+        raise SettingsError(
+            f"{path} holds no settings, but {type(content).__name__}; write lines of name: value"
+        )
     return {str(name).replace("-", "_"): value for name, value in content.items()}
-
-
-def _in_one_line(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}, not {problem['input']!r}"
-        for problem in error.errors()
-    )

@@ -2,18 +2,17 @@
 
 import os
 import platform
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
-from tandem_base import settings
+from tandem_base.settings import BaseSettings
 
 DEFAULT_CONFIG = Path("/etc/tandem/controller.yaml")
 
 
-class Settings(settings.BaseSettings):
+class Settings(BaseSettings):
     """How to reach the API, and where to be asked for metrics."""
 
     kubeconfig: Annotated[
@@ -34,13 +33,7 @@ class Settings(settings.BaseSettings):
         Path | None, Field(description="Its certificate (PEM), read again when it changes.")
     ] = None
     admission_key: Annotated[Path | None, Field(description="The certificate's key (PEM).")] = None
-    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
 
     def replica(self) -> str:
         """The name in the election, another one at every call unless it is configured."""
         return self.identity or f"{platform.node()}-{os.getpid()}-{os.urandom(3).hex()}"
-
-
-def load(config: Path | None, flags: Mapping[str, Any]) -> Settings:
-    """From the file (given, or the default one if it exists) and from flags. SettingsError."""
-    return settings.load(Settings, config, DEFAULT_CONFIG, flags)

@@ -101,7 +101,12 @@ async def _outside(settings: Settings, api: KubeApi) -> Outside:
 def _watchdog(settings: Settings) -> Watchdog:
     if settings.watchdog_device is None:
         return NoWatchdog()
-    keeper = UnixKeeper(settings.watchdog_device, settings.run_dir / "watchdog.sock")
+    keeper = UnixKeeper(
+        settings.watchdog_device,
+        settings.run_dir / "watchdog.sock",
+        settings.log_level,
+        settings.log_format,
+    )
     return KeptWatchdog(keeper)
 
 

@@ -3,18 +3,17 @@ machine's if not given. See ``tandem-actuator --help``.
 """
 
 import platform
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
-from tandem_base import settings
+from tandem_base.settings import BaseSettings
 
 DEFAULT_CONFIG = Path("/etc/tandem/actuator.yaml")
 
 
-class Settings(settings.BaseSettings):
+class Settings(BaseSettings):
     """How to reach the API, and where things are on this machine."""
 
     host: Annotated[str, Field(description="Name of this machine's Host object.")] = ""
@@ -37,21 +36,15 @@ class Settings(settings.BaseSettings):
     unproven_drbd: Annotated[
         bool, Field(description="Run on DRBD 9 too, which is not safe yet: for tests.")
     ] = False
-    libvirt_uri: str = "qemu:///system"
+    libvirt_uri: Annotated[str, Field(description="Where libvirt is.")] = "qemu:///system"
     watchdog_device: Annotated[
         Path | None, Field(description="Watchdog to arm, such as /dev/watchdog0; none if absent.")
     ] = None
     metrics_port: Annotated[
         int, Field(ge=0, le=65535, description="Port for /metrics on metrics_address; 0: none.")
     ] = 0
-    metrics_address: str = "127.0.0.1"
-    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+    metrics_address: Annotated[str, Field(description="Where to listen for it.")] = "127.0.0.1"
 
     @property
     def host_name(self) -> str:
         return self.host or platform.node().split(".")[0]
-
-
-def load(config: Path | None, flags: Mapping[str, Any]) -> Settings:
-    """From the file (given, or the default one if it exists) and from flags. SettingsError."""
-    return settings.load(Settings, config, DEFAULT_CONFIG, flags)

@@ -16,6 +16,8 @@ from tandem_actuator.adapters.clock import SystemClock
 from tandem_actuator.adapters.memory import lock_memory
 from tandem_actuator.adapters.watchdog import Device
 from tandem_actuator.keeper import Keeper
+from tandem_base import logs
+from tandem_base.logs import Format, Level
 
 CHUNK_BYTES = 65536
 
@@ -79,8 +81,12 @@ class UnixListener:
 class UnixKeeper:
     """The KeeperProcess port."""
 
-    def __init__(self, device: Path, socket_path: Path) -> None:
+    def __init__(
+        self, device: Path, socket_path: Path, level: Level = Level.INFO, form: Format = Format.TEXT
+    ) -> None:
+        """``level``, ``form``: what a keeper that is started logs, and how."""
         self._device, self._socket_path = device, socket_path
+        self._logs = (level.value, form.value)
         self.process: subprocess.Popen[bytes] | None = None
 
     async def connect(self) -> UnixStream:
@@ -98,7 +104,8 @@ class UnixKeeper:
 
     def _start(self) -> None:
         """What an earlier one left at the path is replaced: nobody listens there."""
-        command = [sys.executable, "-m", __spec__.name, str(self._device), str(self._socket_path)]
+        places = (str(self._device), str(self._socket_path))
+        command = [sys.executable, "-m", __spec__.name, *places, *self._logs]
         with contextlib.suppress(FileNotFoundError):
             self._socket_path.unlink()
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -106,8 +113,10 @@ class UnixKeeper:
 
 def main() -> int:
     """The keeper's entry point."""
+    path, socket_path, level, form = sys.argv[1:]
+    logs.begin(Level(level), Format(form))
     lock_memory()
-    device, listener = Device(Path(sys.argv[1])), UnixListener(Path(sys.argv[2]))
+    device, listener = Device(Path(path)), UnixListener(Path(socket_path))
     asyncio.run(Keeper(device, listener, SystemClock()).run())
     return 0
 

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,19 @@ import pytest
 import yaml
 
 from tandem_actuator import settings as actuator
-from tandem_base.settings import BaseSettings, SettingsError, ignored_variables, load
+from tandem_base.logs import Level
+from tandem_base.settings import BaseSettings, SettingsError, ignored_variables, load, wanted
 from tandem_controller import settings as controller
 from tandem_examples import ROOT
 
 PROGRAMS = ("tandem_controller", "tandem_actuator")
 SETTINGS: tuple[type[BaseSettings], ...] = (controller.Settings, actuator.Settings)
-LOADS: tuple[Callable[[Path | None, dict[str, Any]], BaseSettings], ...] = (
-    controller.load,
-    actuator.load,
-)
+NOWHERE = Path("/nonexistent/tandem.yaml")
+
+
+def loaded(file: Path | None, flags: dict[str, Any]) -> controller.Settings:
+    """The controller's."""
+    return load(controller.Settings, file, NOWHERE, flags)
 
 
 def variables_of(service: str, port: int, port_name: str) -> dict[str, str]:
@@ -74,16 +77,14 @@ class TestEnvironment:
         assert foreign_variables()["TANDEM_ADMISSION_PORT"] == "tcp://10.0.0.1:443"
         assert foreign_variables()["TANDEM_METRICS_PORT"].startswith("tcp://")
 
-    @pytest.mark.parametrize("load", LOADS, ids=PROGRAMS)
+    @pytest.mark.parametrize("kind", SETTINGS, ids=PROGRAMS)
     def test_no_variable_is_a_setting(
-        self,
-        load: Callable[[Path | None, dict[str, Any]], BaseSettings],
-        monkeypatch: pytest.MonkeyPatch,
+        self, kind: type[BaseSettings], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        calm = load(None, {})
+        calm = load(kind, None, NOWHERE, {})
         for name, value in foreign_variables().items():
             monkeypatch.setenv(name, value)
-        assert load(None, {}) == calm
+        assert load(kind, None, NOWHERE, {}) == calm
 
     @pytest.mark.parametrize("program", PROGRAMS)
     def test_the_programs_do_not_stumble_over_them(self, program: str, tmp_path: Path) -> None:
@@ -121,13 +122,13 @@ class TestFile:
     def test_flags_win_over_the_file(self, tmp_path: Path) -> None:
         file = tmp_path / "controller.yaml"
         file.write_text("metrics_port: 1\nlog-level: DEBUG\n")
-        found = controller.load(file, {"metrics_port": "2", "identity": None})
-        assert (found.metrics_port, found.log_level) == (2, "DEBUG")
+        found = loaded(file, {"metrics_port": "2", "identity": None})
+        assert (found.metrics_port, found.log_level) == (2, Level.DEBUG)
 
     def test_an_empty_file_is_fine(self, tmp_path: Path) -> None:
         file = tmp_path / "empty.yaml"
         file.touch()
-        assert controller.load(file, {}) == controller.Settings()
+        assert loaded(file, {}) == controller.Settings()
 
     def test_the_default_file_is_read_where_there_is_one(self, tmp_path: Path) -> None:
         file = tmp_path / "default.yaml"
@@ -138,9 +139,22 @@ class TestFile:
     @pytest.mark.parametrize(
         ("text", "told"),
         [
-            ("metrics_prot: 1", "metrics_prot: Extra inputs are not permitted"),
-            ("metrics_port: tcp://10.0.0.1:443", "metrics_port: Input should be a valid integer"),
-            ("metrics_port: 70000", "less than or equal to 65535, not 70000"),
+            ("metrics_prot: 1", "FILE) is no setting; did you mean metrics_port?"),
+            ("colour: blue", "colour (in FILE) is no setting; there are log_level, log_format, "),
+            (
+                "metrics_port: tcp://10.0.0.1:443",
+                "metrics_port: tcp://10.0.0.1:443 (in FILE) will not do; write a whole number from"
+                " 0 to 65535",
+            ),
+            ("metrics_port: 70000", "metrics_port: 70000 (in FILE) will not do; write a whole"),
+            ("metrics-port:", "metrics_port: nothing (in FILE) will not do; write a whole number"),
+            (
+                "log_level: LOUD",
+                "log_level: LOUD (in FILE) will not do; write DEBUG, INFO, WARNING or ERROR",
+            ),
+            ("kubeconfig: [a]", "kubeconfig: ['a'] (in FILE) will not do; write a path"),
+            ('identity: ["a\\nb"]', "(in FILE) will not do; write text"),
+            (f"identity: [{'x' * 500}]", "xxx… (in FILE) will not do; write text"),
             ("- metrics_port", "holds no settings, but list"),
             ("metrics_port: [", "is no YAML: while parsing"),
             ("\0", "is no YAML: "),
@@ -150,10 +164,27 @@ class TestFile:
         file = tmp_path / "controller.yaml"
         file.write_text(text)
         with pytest.raises(SettingsError) as failure:
-            controller.load(file, {})
-        assert told in str(failure.value)
+            loaded(file, {})
+        assert told.replace("FILE", str(file)) in str(failure.value)
         assert str(file) in str(failure.value)
         assert "\n" not in str(failure.value)
+
+    def test_it_is_told_which_of_the_two_it_was(self, tmp_path: Path) -> None:
+        """What a flag overrides is not looked at: it is not in force."""
+        file = tmp_path / "controller.yaml"
+        file.write_text("metrics_port: 70000\nadmission_port: 0\n")
+        with pytest.raises(SettingsError) as failure:
+            loaded(file, {"metrics_port": "-1"})
+        assert str(failure.value) == (
+            "bad settings: metrics_port: -1 (flag --metrics-port) will not do; write a whole number"
+            f" from 0 to 65535; admission_port: 0 (in {file}) will not do; write a whole number"
+            " from 1 to 65535"
+        )
+
+    @pytest.mark.parametrize("kind", SETTINGS, ids=PROGRAMS)
+    def test_of_every_setting_can_be_said_what_would_do(self, kind: type[BaseSettings]) -> None:
+        assert all(wanted(kind, name) for name in kind.model_fields)
+        assert all(field.description for field in kind.model_fields.values())
 
     @pytest.mark.parametrize("program", PROGRAMS)
     def test_one_that_is_not_there_ends_the_program(self, program: str, tmp_path: Path) -> None:
