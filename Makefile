@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 LAB := .venv/bin/tandem-lab
 RUNS ?= 5
 PROFILE ?= Default
-SEEDS ?= 1..40
+SEQUENCES ?= 1..40
 CONFORMANCE_DIR ?= /var/tmp/lab-conformance
 COUNT ?= 20
 JOBS ?= 2
@@ -55,6 +55,10 @@ alerts: bootstrap ## write the Prometheus operator's rules again from the plain 
 fuzz: bootstrap ## random faults in the simulator, checked at every step (SEEDS=1..1000 JOBS=2)
 	@.venv/bin/tandem-sim fuzz --seeds $(SEEDS) --jobs $(JOBS)
 
+.PHONY: fuzz-lasting
+fuzz-lasting: bootstrap ## the same, and something stays broken: who can run must (SEEDS=1..1000 JOBS=2)
+	@.venv/bin/tandem-sim fuzz --lasting --seeds $(SEEDS) --jobs $(JOBS)
+
 .PHONY: pods
 pods: bootstrap ## the operator as pods, in a cluster with real nodes: losses, upgrade, rights (root)
 	@$(PYTHON) -m tandem_lab.pods
@@ -72,9 +76,9 @@ mutants: bootstrap ## break every safety rule in turn: the simulator must notice
 	@$(PYTHON) -m tandem_mutants --count $(COUNT) --jobs $(JOBS)
 
 .PHONY: conformance
-conformance: bootstrap ## simulated DRBD against two real kernels, random sequences (SEEDS=1..40) (root)
+conformance: bootstrap ## simulated DRBD against two real kernels, random sequences (SEQUENCES=1..40) (root)
 	@TANDEM_LAB_DIR=$(CONFORMANCE_DIR) TANDEM_LAB_NAMESPACE=lab-conformance \
-		$(PYTHON) -m conformance random --seeds $(SEEDS)
+		$(PYTHON) -m conformance random --seeds $(SEQUENCES)
 
 .PHONY: bench-takeover
 bench-takeover: bootstrap ## from a site's death to the guest's first line (RUNS=5 PROFILE=Default)
