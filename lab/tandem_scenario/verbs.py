@@ -124,9 +124,9 @@ FORMS = (
 
 BREAKABLE = ("disk", "libvirt", "start", "watchdog", "power", "files", "management")
 """Of each host; what no host has are the replication link and the API."""
-PLACES = ("rule", "step", "call", "look", "report", "answer", "guard")
+PLACES = ("rule", "step", "call", "look", "report", "answer", "guard", "match")
 """Where a bug of an actuator is: the rules, a procedure's step, a call to DRBD, a look at it, the
-report, the answer to DRBD's question, the guard."""
+report, the answer to DRBD's question, the guard, and what tells which guest is which mirror's."""
 PARTS = ("check", "decision", "order", "set-up", "status", "write")
 """And of the controller: the check of a spec, the decision, an order to override, set-up, the
 status, the write of a decision."""

@@ -22,6 +22,7 @@ from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.permit import PermitFile
 from tandem_actuator.adapters.premises import LocalPremises
 from tandem_actuator.adapters.records import FileRecords
+from tandem_actuator.adapters.starts import StartsFile
 from tandem_actuator.adapters.threads import Stores
 from tandem_actuator.adapters.watchdog_keeper import UnixKeeper
 from tandem_actuator.core.domain_xml import DomainSettings
@@ -91,6 +92,7 @@ async def _outside(settings: Settings, api: KubeApi) -> Outside:
         ports=ports,
         watchdog=_watchdog(settings),
         permits=PermitFile(settings.run_dir, instance.boot_id),
+        starts=StartsFile(settings.run_dir, instance.boot_id),
         cache=ObjectCache(settings.run_dir / "objects"),
         domains=DomainSettings(kvm=os.access(KVM, os.W_OK), serial_dir=str(settings.serial_dir)),
         drbd_major=tools.major,

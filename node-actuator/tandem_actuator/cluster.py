@@ -7,7 +7,8 @@ anything: only an assignment is.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from tandem_actuator.core.model import Record
@@ -68,8 +69,11 @@ class Cluster:
             Mirror: self.mirrors,
         }
         self.units: dict[ObjectKey, Unit] = {}
+        self.on_bug: Callable[[Exception], None] = lambda error: None
+        """A bug in what is told costs sight of what it is about, and ends nothing."""
         self._guests_listed = False
         self._site = ""
+        self._bugs: set[str] = set()
 
     def recall(self) -> None:
         """Begin with what the last run knew: the API may be away just now."""
@@ -77,7 +81,8 @@ class Cluster:
             if mirror.replica_on(self.node.host) is not None:
                 self._adopt_mirror(mirror.key, mirror)
                 if mirror.key in self.units:
-                    self.units[mirror.key].observe_guest(guest)
+                    with self._walled():
+                        self.units[mirror.key].observe_guest(guest)
 
     async def run(self) -> None:
         """Follow every kind that this program watches, for ever."""
@@ -87,7 +92,19 @@ class Cluster:
 
     async def _follow(self, kind: type[Resource]) -> None:
         async for change in self.api.watch(kind):
-            self.take(kind, change)
+            with self._walled():
+                self.take(kind, change)
+
+    @contextmanager
+    def _walled(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            place = where(error)
+            if place not in self._bugs:
+                self._bugs.add(place)
+                log.critical("bug in what the API tells: %s", place, exc_info=error)
+            self.on_bug(error)
 
     def take(self, kind: type[Resource], change: Change) -> None:
         """Take in what a watch of this kind told."""
@@ -160,7 +177,9 @@ class Cluster:
 
         Not before they were listed: until then the units hold what the last run knew.
         """
-        if self._guests_listed:
+        if not self._guests_listed:
+            return
+        with self._walled():
             match_guests(self.units.values(), self.guests.values())
 
     def _mirrors_changed(self, changed: Iterable[Mirror], *, listed: bool) -> None:
@@ -174,7 +193,8 @@ class Cluster:
                 self._adopt_mirror(mirror.key, mirror)
                 adopted = True
                 continue
-            unit.observe_mirror(mirror, listed=listed)
+            with self._walled():
+                unit.observe_mirror(mirror, listed=listed)
             self._keep(unit)
         if adopted or listed:
             self._guests_changed()

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from tandem_actuator.cluster import Cluster
-from tandem_actuator.core import handler, procedures
+from tandem_actuator.core import handler, procedures, starts
 from tandem_actuator.core.decide import Start, Task, decide
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress
@@ -31,6 +31,7 @@ from tandem_actuator.ports import (
     ObjectCache,
     Permits,
     PortError,
+    Starts,
     Watchdog,
     WatchdogTooSlow,
 )
@@ -40,8 +41,11 @@ from tandem_actuator.walls import crash_on_bug
 from tandem_actuator.watchdog import NoWatchdog
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
+from tandem_base.bugs import where
 
 log = logging.getLogger(__name__)
+
+Loop = Callable[[], Awaitable[None]]
 
 GUARD_INTERVAL_S = 0.1
 APPLY_INTERVAL_S = 0.5
@@ -51,6 +55,10 @@ SLOW_TO_SHOW = frozenset(
     {Task.REJOIN, Task.ASK_AGAIN, Task.COPY_AGAIN, Task.RESYNC_AGAIN, Task.THAW}
 )
 """Their effect shows later, or never: not to be repeated at once."""
+
+
+class _Reduced(Exception):
+    """Everything else is to end."""
 
 
 class Actuator:
@@ -64,6 +72,7 @@ class Actuator:
         watchdog: Watchdog,
         metrics: Metrics,
         permits: Permits,
+        exits: Starts,
         cache: ObjectCache,
     ) -> None:
         self.node, self.ports, self.driver = node, ports, driver
@@ -81,7 +90,11 @@ class Actuator:
             self._keep_permit,
             ports.chance,
         )
-        self._permits = permits
+        self._permits, self._exits = permits, exits
+        self.quick_exits = exits.load()
+        self.reduced = starts.is_reduced(self.quick_exits)
+        self.cluster.on_bug = self._reduce
+        self._failed = asyncio.Event()
         self._libvirt_known = False
         self.walls, self.walls.counted = driver.walls, metrics.internal_error
         self.reports = Reports(ports, node, self.cluster, self.walls)
@@ -96,32 +109,85 @@ class Actuator:
 
     async def run(self) -> None:
         """Run until cancelled. Leaves guests, devices and resources as they are."""
-        loops: tuple[Callable[[], Awaitable[None]], ...] = (
-            self.cluster.run,
-            self.heart.run,
-            self._guard,
-            self._keep_armed,
-            self._watch_drbd,
-            self._keep_applied,
-            self._watch_domain_events,
-            self._watch_domains,
-            self.reports.run,
-            Inspection(
-                self.node.host, self.ports.premises, self.driver.domain_settings, lambda: self.units
-            ).run,
-            self.reports.run_host,
-        )
-        self.cluster.recall()
+        self._exits.store(self.quick_exits + 1)
+        if self.reduced:
+            self._reduce(None)
         try:
+            self.cluster.recall()
             async with asyncio.TaskGroup() as tasks:
-                for loop in loops:
+                for loop in self._guarding():
                     tasks.create_task(_run(loop), name=loop.__name__)
+                tasks.create_task(self._everything_else())
+        except asyncio.CancelledError:
+            self._exits.store(0)  # as it was asked to
+            raise
         finally:
             for unit in self.units:
                 if unit.worker:
                     unit.worker.cancel()
 
+    def _guarding(self) -> tuple[Loop, ...]:
+        """What keeps guests safe, and what that needs to know."""
+        return (
+            self.cluster.run,
+            self.heart.run,
+            self._guard,
+            self._keep_armed,
+            self._watch_drbd,
+            self._watch_domain_events,
+            self._watch_domains,
+            self._count_exit,
+        )
+
+    async def _everything_else(self) -> None:
+        """No guest's safety rests on it: what raises in it stops all of it, and ends nothing."""
+        inspection = Inspection(
+            self.node.host, self.ports.premises, self.driver.domain_settings, lambda: self.units
+        )
+        loops = (self._keep_applied, self.reports.run, self.reports.run_host, inspection.run)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for loop in (*loops, self._until_reduced):
+                    tasks.create_task(_run(loop), name=loop.__name__)
+        except* _Reduced:
+            pass
+        except* Exception as errors:
+            self._reduce(errors.exceptions[0])
+        await self.reports.run_least()
+
+    async def _until_reduced(self) -> None:
+        await self._failed.wait()
+        raise _Reduced
+
+    def _reduce(self, error: Exception | None) -> None:
+        """From now on only what keeps guests safe. None: as this run begins."""
+        if self._failed.is_set():
+            return
+        self.reduced = True
+        self._failed.set()
+        self._why = starts.words(self.node.host, where(error) if error else "", self.quick_exits)
+        log.critical("bug: %s", self._why, exc_info=error)
+        self.metrics.is_reduced()
+        for unit in self.units:
+            unit.reason, unit.message = Reason.INTERNAL_ERROR, self._why
+
+    async def _count_exit(self) -> None:
+        """A run that goes on for long enough makes no quick exit. A reduced one ends by itself."""
+        try:
+            async with asyncio.timeout(starts.QUICK_S):
+                await self._failed.wait()
+        except TimeoutError:
+            self.quick_exits = 0
+            self._exits.store(0)
+            await self._failed.wait()
+        await asyncio.sleep(starts.pause_s(self.quick_exits))
+        self._exits.store(starts.before_another_try(self.quick_exits))
+        log.warning("ending, so that the next run tries everything again")
+        raise SystemExit(starts.AGAIN_EXIT)
+
     def _on_unit(self, unit: Unit) -> None:
+        if self.reduced:
+            unit.reason, unit.message = Reason.INTERNAL_ERROR, self._why
         unit.worker = asyncio.create_task(self._work(unit), name=f"unit {unit.mirror.key}")
         unit.worker.add_done_callback(crash_on_bug)
 
@@ -326,7 +392,7 @@ class Actuator:
             self.cluster.read_record_again(unit)
             await self.driver.query_drbd(unit)
             progressed = False
-            if not self.walls.why(unit):
+            if not (self.reduced or self.walls.why(unit)):
                 with self.walls.around(unit, Place.TURN):
                     await self.driver.note_protocol(unit)
                     progressed = await self._decide(unit)

@@ -49,6 +49,15 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._reduced = Gauge(
+            "tandem_actuator_reduced",
+            "1 in a run that does nothing but guard since it met a bug; else 0.",
+            registry=self.registry,
+        )
+
+    def is_reduced(self) -> None:
+        self._reduced.set(1)
+
     def internal_error(self, bug: Bug) -> None:
         self._internal_errors.labels(bug.kind, bug.key.namespace, bug.key.name).inc()
 

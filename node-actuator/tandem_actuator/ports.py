@@ -480,6 +480,16 @@ class Permits(Protocol):
         ...
 
 
+class Starts(Protocol):
+    """How many quick exits of the actuator there were in a row, on this boot."""
+
+    def load(self) -> int: ...
+
+    def store(self, quick_exits: int) -> None:
+        """Replace it. One that cannot be kept is lost."""
+        ...
+
+
 class Clock(Protocol):
     """Time that goes on while the machine is suspended."""
 

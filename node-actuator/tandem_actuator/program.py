@@ -11,7 +11,7 @@ from tandem_actuator.core.domain_xml import DomainSettings
 from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.loop import Actuator
 from tandem_actuator.metrics import Metrics
-from tandem_actuator.ports import ObjectCache, Permits, PortError, Watchdog
+from tandem_actuator.ports import ObjectCache, Permits, PortError, Starts, Watchdog
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.authority import Instance
 from tandem_api.timing import DEFAULT, drbd_timers
@@ -25,6 +25,7 @@ class Outside:
     ports: Ports
     watchdog: Watchdog
     permits: Permits
+    starts: Starts
     cache: ObjectCache
     domains: DomainSettings
     drbd_major: int
@@ -48,6 +49,7 @@ def program(outside: Outside, metrics: Metrics, driver: type[Driver] = Driver) -
         outside.watchdog,
         metrics,
         outside.permits,
+        outside.starts,
         outside.cache,
     )
 

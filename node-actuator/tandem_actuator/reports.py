@@ -21,10 +21,12 @@ from tandem_actuator.driver import Ports
 from tandem_actuator.ports import ApiGone, ApiRefused, PortError
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_actuator.walls import Walls
+from tandem_api.meta import ObjectKey
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.2
+LEAST_INTERVAL_S = 2.0
 
 
 class Reports:
@@ -80,12 +82,23 @@ class Reports:
             await self.ports.api.report_replica(unit.mirror.key, self.node.host, worded, shown)
             unit.sent_replica, unit.replica_sent_at_s = replica, now_s
 
-    async def _tell_bug(self, unit: Unit) -> None:
+    async def _tell_bug(self, unit: Unit) -> bool:
         """The least that there is to report. What raises again is in the log already."""
         with contextlib.suppress(Exception):
             least = least_replica_report(self.node.instance, unit.record, unit.message)
             await self.ports.api.report_replica(unit.mirror.key, self.node.host, least, None)
             unit.sent_replica = None
+            return True
+        return False
+
+    async def run_least(self) -> None:
+        """Of a reduced run: each mirror's bug, once, and again if that was not delivered."""
+        told: set[ObjectKey] = set()
+        while True:
+            for unit in list(self.cluster.units.values()):
+                if unit.mirror.key not in told and await self._tell_bug(unit):
+                    told.add(unit.mirror.key)
+            await asyncio.sleep(LEAST_INTERVAL_S)
 
     async def _guest(self, unit: Unit) -> None:
         now_s = self.ports.clock.boottime_s()

@@ -26,6 +26,7 @@ from tandem_actuator.adapters.network import TapNetwork
 from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.permit import PermitFile
 from tandem_actuator.adapters.records import FileRecords
+from tandem_actuator.adapters.starts import StartsFile
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.domain_xml import DomainSettings
 from tandem_actuator.driver import Driver, Ports
@@ -72,6 +73,11 @@ class SpoiltApi(KubeApi):
                     yield Changed(self.spoilt(obj))
                 case _:
                     yield change
+
+
+def forget_exits(machine: Machine) -> None:
+    """A person ends the program in an orderly way: that is no quick exit."""
+    StartsFile(RUN, machine.boot_id, machine.run_files).store(0)
 
 
 @dataclass
@@ -184,6 +190,7 @@ class Actuator:
             ports=ports,
             watchdog=watchdog,
             permits=PermitFile(RUN, machine.boot_id, machine.run_files),
+            starts=StartsFile(RUN, machine.boot_id, machine.run_files),
             cache=ObjectCache(RUN / "objects", machine.run_files),
             domains=DomainSettings(kvm=True, serial_dir="/run/tandem/serial"),
             drbd_major=8,

@@ -12,7 +12,7 @@ import errno
 
 from sim.apiserver.api import NO_ANSWER, Refusal
 from sim.apiserver.failures import expired
-from sim.bugs import Bug
+from sim.bugs import KINDS, Bug
 from sim.files import Damage, Operation, SimFiles
 from sim.host import STATE, Host, Machine
 from sim.libvirt import EVENT_S
@@ -330,7 +330,7 @@ def libvirt_events(world: World, host: str, seconds: str) -> None:
 def bug(world: World, host: str, place: str, guest: str) -> None:
     """Something in its actuator raises, about one guest's mirror alone, until ``fix``."""
     world.log.say("scenario", f"bug {host} {place} {guest}")
-    world.bugs.plant(host, Bug(place, "", world.key(guest)))
+    world.bugs.plant(host, Bug(place, KINDS.get(place, ""), world.key(guest)))
     actuator = world.actuator_of(host)
     if actuator is not None:
         actuator.spoil()
@@ -349,7 +349,7 @@ def fix(world: World, program: str) -> None:
     world.log.say("scenario", f"fix {program}")
     world.bugs.fix(program)
     if program != CONTROLLER and world.actuator_of(program) is not None:
-        world.actuator_kill(program)
+        world.actuator_restart(program)
 
 
 # -- all of it
@@ -379,7 +379,9 @@ def heal(world: World) -> None:
 
 
 def _heal_host(world: World, host: Host) -> None:
-    name, machine = host.name, host.machine
+    name, machine, actuator = host.name, host.machine, world.actuator_of(host.name)
+    if actuator is not None and actuator.program.reduced:
+        world.actuator_restart(name)
     if host.late_s:
         starve(world, name, "0")
     if host.keeper_late_s:

@@ -18,7 +18,7 @@ from tandem_controller.decide.model import Snapshot
 
 T = TypeVar("T")
 CONTROLLER = "controller"
-STEP, LOOK, CALL, GUARD = "step", "look", "call", "guard"
+STEP, LOOK, CALL, GUARD, MATCH = "step", "look", "call", "guard", "match"
 DECIDE, CORE = "tandem_controller.decide.", "tandem_actuator.core."
 PLACES: Mapping[str, frozenset[str]] = {
     "check": frozenset({"tandem_api.validation"}),
@@ -31,11 +31,14 @@ PLACES: Mapping[str, frozenset[str]] = {
     "report": frozenset({CORE + "report"}),
     "answer": frozenset({CORE + "handler"}),
     GUARD: frozenset({CORE + "run"}),
+    MATCH: frozenset({"tandem_actuator.unit"}),
     STEP: frozenset(),
     LOOK: frozenset(),
     CALL: frozenset(),
 }
 """Where it is → the modules that raise. The last three are where a port is called."""
+KINDS = {MATCH: "Guest"}
+"""Of some places: it is met with an object of this kind alone."""
 
 
 NAMED_BY = ("key", "metadata")
@@ -68,9 +71,9 @@ class Bugs:
     def at(self, program: str, place: str, key: ObjectKey) -> bool:
         return any(bug.place == place and bug.key == key for bug in self.planted.get(program, ()))
 
-    def in_guard(self, program: str) -> bool:
+    def ends(self, program: str) -> bool:
         """Whether it may end by itself: what must never fail in silence does not go on."""
-        return any(bug.place == GUARD for bug in self.planted.get(program, ()))
+        return any(bug.place in (GUARD, MATCH) for bug in self.planted.get(program, ()))
 
     def spoilt(self, program: str, obj: T, key: ObjectKey | None = None, kind: str = "") -> T:
         """The object as this program has it. ``key``, ``kind``: of the object that it is about."""

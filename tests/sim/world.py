@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
-from sim.actuator import Actuator, Awaited, Crash
+from sim.actuator import Actuator, Awaited, Crash, forget_exits
 from sim.apiserver import Api, NewerTransport, Server, SimTransport
 from sim.apiserver.store import Backup
 from sim.bugs import Bugs
@@ -23,6 +23,7 @@ from sim.network import Network
 from sim.pair import Pair
 from sim.referee import Counted, Referee
 from sim.truth import Truth
+from tandem_actuator.core.starts import AGAIN_EXIT
 from tandem_actuator.ports import PortError
 from tandem_api.guest import Guest
 from tandem_api.host import Host as HostObject
@@ -284,7 +285,8 @@ class World:
         """By itself, which it never does unless there is a bug. If one was planted where a program
         must end by it, what supervises it starts it again.
         """
-        if self.bugs.in_guard(name):
+        again = isinstance(why, SystemExit) and why.code == AGAIN_EXIT
+        if again or self.bugs.ends(name):
             self.log.say(name, f"the actuator ends by itself: {why!r}")
             self.actuator_kill(name)
             return
@@ -415,7 +417,7 @@ class World:
         self.log.say("scenario", f"{'upgrade' if newer else 'downgrade'} {program}")
         (self.newer.add if newer else self.newer.discard)(program)
         if program in self.hosts:
-            self.actuator_kill(program)
+            self.actuator_restart(program)
         elif self.controllers:
             self.controller_kill()
             self.controller_start()
@@ -426,6 +428,13 @@ class World:
         machine = self.hosts[host].machine
         if machine is not None:
             self._start_actuator_after(machine, self.kernel.between(*ACTUATOR_RESTART_S))
+
+    def actuator_restart(self, host: str) -> None:
+        """As a person does it."""
+        machine = self.hosts[host].machine
+        if machine is not None:
+            forget_exits(machine)
+        self.actuator_kill(host)
 
     def actuator_stop(self, host: str) -> None:
         self.log.say("scenario", f"actuator of {host} ends")

@@ -23,6 +23,7 @@ from tandem_api.site import SiteSpec
 from tandem_api.timing import DEFAULT, FAST, Timing
 from tandem_hostile import A, mirror
 
+from .turning import Exits
 from .watchdog_bench import BOOTED_S, W_S, Machine
 
 
@@ -62,7 +63,14 @@ class Host:
         self.wanted = DEFAULT
         driver = type("NoDriver", (), {"walls": Walls(machine)})()
         self.actuator = Actuator(
-            self.node, ports, cast(Any, driver), watchdog, Metrics(), cast(Any, NoPermits()), unused
+            self.node,
+            ports,
+            cast(Any, driver),
+            watchdog,
+            Metrics(),
+            cast(Any, NoPermits()),
+            Exits(),
+            unused,
         )
         self.actuator.heart.site = lambda: "a"
         self.actuator.heart.wanted = lambda: self.wanted

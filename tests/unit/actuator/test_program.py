@@ -17,6 +17,7 @@ from tandem_api.mirror import MirrorStatus
 from tandem_api.timing import DEFAULT, FAST, Timing, drbd_timers
 
 from .noted import Noted
+from .turning import Exits
 
 
 @dataclass
@@ -44,6 +45,7 @@ def new_run(left: Permit | None = None) -> Actuator:
         ports=Noted().ports,
         watchdog=NoWatchdog(),
         permits=Permits(left),
+        starts=Exits(),
         cache=cast(Any, None),
         domains=DomainSettings(kvm=True, serial_dir="/tmp"),
         drbd_major=8,

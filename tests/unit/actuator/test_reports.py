@@ -27,6 +27,8 @@ from tandem_api.timing import DEFAULT
 from tandem_hostile import A, guest, mirror
 from tandem_kube.errors import Forbidden, Invalid, KubeError, Unavailable
 
+from .turning import Exits
+
 LAST_S = 300.0
 
 
@@ -63,7 +65,9 @@ class Bench:
         ports = Ports(api=cast(Any, self.api), clock=cast(Any, self), **ports)
         driver = cast(Any, type("NoDriver", (), {"walls": Walls(ports.clock)})())
         unused = cast(Any, None)
-        self.actuator = Actuator(node, ports, driver, NoWatchdog(), Metrics(), unused, unused)
+        self.actuator = Actuator(
+            node, ports, driver, NoWatchdog(), Metrics(), unused, Exits(), unused
+        )
         for name in "abc":
             parsed = Mirror.parse(mirror(name))
             unit = Unit(mirror=parsed, record=Record(uid=parsed.metadata.uid))

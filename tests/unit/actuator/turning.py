@@ -5,6 +5,7 @@ simulator's (``sim``).
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, cast
 
 from sim.kernel import Group, Kernel
@@ -42,8 +43,9 @@ class Turning(Noted):
 
     armed = True
 
-    def __init__(self) -> None:
+    def __init__(self, quick_exits: int = 0) -> None:
         self.kernel, self.group = Kernel(1), Group("a-1")
+        self.exits = Exits(quick_exits)
         super().__init__(SimClock(self.kernel))
         self.fed: list[float] = []
         self.permits: list[float] = []
@@ -53,7 +55,14 @@ class Turning(Noted):
         whole = cast(Any, self)
         permits, cache = _Permits(self), _Cache(self)
         self.actuator = Actuator(
-            self.node, self.ports, self.driver, whole, Metrics(), permits, cast(Any, cache)
+            self.node,
+            self.ports,
+            self.driver,
+            whole,
+            Metrics(),
+            permits,
+            self.exits,
+            cast(Any, cache),
         )
         self.actuator.cluster.units[self.unit.mirror.key] = self.unit
         self.errors: list[BaseException | None] = []
@@ -114,6 +123,19 @@ class Turning(Noted):
 
     async def versions(self) -> dict[str, str]:
         return {}
+
+
+@dataclass
+class Exits:
+    """Quick exits in a row, in memory."""
+
+    quick: int = 0
+
+    def load(self) -> int:
+        return self.quick
+
+    def store(self, quick_exits: int) -> None:
+        self.quick = quick_exits
 
 
 class _Permits:

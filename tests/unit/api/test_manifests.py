@@ -33,12 +33,14 @@ ALERT_NAMES = {
     "TandemWriteRefused",
     "TandemControllerRefused",
     "TandemInternalError",
+    "TandemActuatorReduced",
 }
 OF_EACH_PROGRAM = {
     "TandemWatchKeepsDying",
     "TandemWriteRefused",
     "TandemControllerRefused",
     "TandemInternalError",
+    "TandemActuatorReduced",
 }
 """What a program or the API server counts of itself is true whoever leads."""
 

@@ -1,0 +1,192 @@
+"""A bug outside of every wall, and quick exits: what a run goes on with, and for how long."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sim.builders import HERE
+from tandem_actuator.adapters.starts import StartsFile
+from tandem_actuator.core import starts
+from tandem_actuator.ports import Changed
+from tandem_api.guest import Guest
+from tandem_api.host import Host
+from tandem_api.meta import ObjectKey
+from tandem_api.reasons import Reason
+
+from .turning import Turning
+
+Make = Callable[..., Turning]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    made: list[Turning] = []
+
+    def turning(quick_exits: int = 0) -> Turning:
+        made.append(Turning(quick_exits))
+        return made[-1]
+
+    yield turning
+    for host in made:
+        host.loop.discard()
+
+
+def is_bug() -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def with_its_object(host: Turning) -> Turning:
+    """Its Host object is there, so that the host itself is reported."""
+    me = Host.parse(
+        {
+            "metadata": {"name": HERE.node},
+            "spec": {"site": "a", "replicationAddress": "10.0.0.1"},
+        }
+    )
+    host.actuator.cluster.hosts[ObjectKey(namespace="", name=HERE.node)] = me
+    return host
+
+
+@pytest.mark.parametrize(
+    ("quick_exits", "reduced", "pause_s", "afterwards"),
+    [
+        (0, False, 10, 1),
+        (1, False, 60, 2),
+        (2, False, 300, 2),
+        (3, True, 300, 2),
+        (9, True, 300, 2),
+    ],
+)
+def test_by_the_quick_exits_in_a_row(
+    quick_exits: int, reduced: bool, pause_s: float, afterwards: int
+) -> None:
+    assert starts.is_reduced(quick_exits) is reduced
+    assert starts.pause_s(quick_exits) == pause_s
+    assert starts.before_another_try(quick_exits) == afterwards
+    assert not starts.is_reduced(afterwards), "the next run tries everything"
+
+
+class TestABug:
+    def test_it_stops_everything_else_and_is_told(self, make: Make) -> None:
+        host = with_its_object(make())
+        host.during["report host"] = is_bug
+        host.play(host.actuator._everything_else, 3.0)
+        assert host.actuator.reduced
+        [told] = [report for _, report in host.reports if report.reason is Reason.INTERNAL_ERROR]
+        assert f"tandem-actuator failed on {HERE.node} (ZeroDivisionError at " in told.message
+        assert "tries everything again after 10 s" in told.message
+        assert host.unit.message == told.message
+
+    def test_what_was_not_delivered_is_told_again(self, make: Make) -> None:
+        host = with_its_object(make())
+        host.during.update({"report host": is_bug, "report replica": is_bug})
+        host.begin(host.actuator._everything_else)
+        host.run(3.0)
+        assert host.reports == []
+        del host.during["report replica"]
+        host.run(3.0)
+        assert len(host.reports) == 1
+
+    def test_nothing_else_is_reported_then(self, make: Make) -> None:
+        host = with_its_object(make())
+        host.during["report host"] = is_bug
+        host.begin(host.actuator._everything_else)
+        host.run(3.0)
+        before = len(host.reports)
+        host.unit.reason = Reason.RUNNING
+        host.run(60.0)
+        assert len(host.reports) == before
+
+    def test_in_what_the_api_tells_it_costs_sight_of_that(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host = make()
+        monkeypatch.setattr(host.unit, "observe_guest", lambda guest: is_bug())
+        assert host.unit.guest is not None
+        host.actuator.cluster._guests_listed = True
+        host.actuator.cluster.take(Guest, Changed(host.unit.guest))
+        assert host.actuator.reduced
+        assert host.unit.reason is Reason.INTERNAL_ERROR
+
+    def test_a_mirror_that_comes_later_is_told_too(self, make: Make) -> None:
+        host = make(quick_exits=3)
+        host.actuator._reduce(None)
+        host.unit.message = ""
+
+        async def come() -> None:
+            host.actuator._on_unit(host.unit)
+
+        host.play(come, 0.1)
+        assert "ended 3 times shortly after it had started" in host.unit.message
+
+
+class TestHowItEnds:
+    def ended(self, host: Turning, after_s: float) -> object:
+        host.begin(host.actuator._count_exit)
+        host.kernel.run_until(host.kernel.now_s + after_s)
+        return host.errors[0] if host.errors else None
+
+    def test_a_run_that_goes_on_for_long_enough_made_no_quick_exit(self, make: Make) -> None:
+        host = make(quick_exits=2)
+        assert self.ended(host, starts.QUICK_S - 1) is None
+        assert host.exits.quick == 2
+        host.run(2.0)
+        assert host.exits.quick == 0
+
+    @pytest.mark.parametrize(("before", "pause_s", "after"), [(0, 10, 1), (1, 60, 2), (3, 300, 2)])
+    def test_a_reduced_one_makes_room(
+        self, make: Make, before: int, pause_s: float, after: int
+    ) -> None:
+        host = make(quick_exits=before)
+        host.actuator._reduce(ZeroDivisionError())
+        assert self.ended(host, pause_s - 1) is None
+        host.kernel.run_until(host.kernel.now_s + 2)
+        assert host.exits.quick == after
+        [error] = host.errors
+        assert isinstance(error, SystemExit) and error.code == starts.AGAIN_EXIT
+
+    def test_one_that_failed_late_begins_with_the_first_pause(self, make: Make) -> None:
+        host = make(quick_exits=2)
+        assert self.ended(host, starts.QUICK_S + 1) is None
+        host.actuator._reduce(ZeroDivisionError())
+        host.kernel.run_until(host.kernel.now_s + starts.PAUSES_S[0] + 1)
+        assert host.exits.quick == 1
+        assert len(host.errors) == 1
+
+    async def test_one_that_is_asked_to_end_makes_no_quick_exit(self, make: Make) -> None:
+        host = make(quick_exits=1)
+        host.actuator.cluster.recall = lambda: None  # type: ignore[method-assign]
+        host.actuator._guarding = lambda: (asyncio.Event().wait,)  # type: ignore[method-assign, assignment, return-value]
+        host.actuator._everything_else = asyncio.Event().wait  # type: ignore[method-assign, assignment]
+        run = asyncio.create_task(host.actuator.run())
+        await asyncio.sleep(0)
+        assert host.exits.quick == 2, "as it begins it counts as one that will end quickly"
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert host.exits.quick == 0
+
+    async def test_one_whose_guard_fails_does(self, make: Make) -> None:
+        async def guard() -> None:
+            is_bug()
+
+        host = make(quick_exits=1)
+        host.actuator.cluster.recall = lambda: None  # type: ignore[method-assign]
+        host.actuator._guarding = lambda: (guard,)  # type: ignore[method-assign]
+        host.actuator._everything_else = asyncio.Event().wait  # type: ignore[method-assign, assignment]
+        with pytest.raises(ExceptionGroup):
+            await host.actuator.run()
+        assert host.exits.quick == 2
+
+
+def test_they_are_of_one_boot(tmp_path: Path) -> None:
+    kept = StartsFile(tmp_path, "boot-1")
+    assert kept.load() == 0
+    kept.store(2)
+    assert StartsFile(tmp_path, "boot-1").load() == 2
+    assert StartsFile(tmp_path, "boot-2").load() == 0
+    (tmp_path / "starts.json").write_text("no json")
+    assert kept.load() == 0
+    StartsFile(tmp_path / "gone", "boot-1").store(1)  # costs nothing
