@@ -67,8 +67,9 @@ class TestAlerts:
             of_leader = "tandem_leader == 1" in rule["expr"]
             assert of_leader is (rule["alert"] not in OF_EACH_PROGRAM), rule["alert"]
 
-    def test_they_ask_for_what_the_controller_exports(self) -> None:
-        source = (ROOT / "controller" / "tandem_controller" / "metrics.py").read_text()
+    def test_they_ask_for_what_the_programs_export(self) -> None:
+        programs = ("controller/tandem_controller", "node-actuator/tandem_actuator")
+        source = "".join((ROOT / program / "metrics.py").read_text() for program in programs)
         exported = {name.removeprefix("tandem_") for name in re.findall(r'"([a-z_]+)"', source)}
         asked = {name for rule in rules() for name in re.findall(r"tandem_([a-z_]+)", rule["expr"])}
         assert asked
