@@ -19,6 +19,14 @@ LABS = {
 """Tests that share a lab: with Tandem deployed in it, and without. The first that fits counts."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--bless-transcripts",
+        action="store_true",
+        help="write the transcripts of scenarios again, as they are now",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """A process beside others has its own lab: one lab serves one at a time."""
     worker = getattr(config, "workerinput", {}).get("workerid")

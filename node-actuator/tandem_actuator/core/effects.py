@@ -20,6 +20,9 @@ from tandem_api.reasons import Reason
 class Keep:
     """Leave the marker as it is."""
 
+    def __repr__(self) -> str:
+        return "KEEP"  # logs hold it, and one seed gives one log
+
 
 KEEP: Final = Keep()
 
