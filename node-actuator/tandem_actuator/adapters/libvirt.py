@@ -145,7 +145,7 @@ class LibvirtHost:
 
     async def events(self) -> AsyncIterator[str]:
         """Registers again after libvirtd was away, beginning with "re-read everything"."""
-        hung_s = RECONNECT_PAUSE_S
+        hung_s, said = RECONNECT_PAUSE_S, ""
         while True:
             # One of its own each time: on an old one the registration might still be there.
             calls = Calls(self._libvirtd, slots=1)
@@ -153,13 +153,15 @@ class LibvirtHost:
             pause_s = RECONNECT_PAUSE_S
             try:
                 await calls.call(partial(_register, told=told, numbers=numbers), LOOK_TIMEOUT_S)
-                hung_s = RECONNECT_PAUSE_S
+                hung_s, said = RECONNECT_PAUSE_S, ""
                 yield ""
                 while (name := await told.next()) is not None:
                     yield name
                 log.warning("libvirt closed the connection; opening it again")
             except PortError as error:
-                log.warning("no events from libvirt: %s", error)
+                if str(error) != said:  # as it is away it says so with each try
+                    log.warning("no events from libvirt: %s", error)
+                said = str(error)
                 if isinstance(error, CommandTimeout):
                     pause_s, hung_s = hung_s, min(max(HUNG_PAUSE_S, 2 * hung_s), HUNG_PAUSE_MAX_S)
             finally:

@@ -54,6 +54,19 @@ def test_one_that_is_away_is_not_asked_without_a_pause(scene: Scene) -> None:
     assert 50 <= len(told) <= 121
 
 
+def test_that_it_is_away_is_logged_once_each_time(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.follow()
+    for _ in range(2):
+        scene.daemon.ready = False
+        scene.pass_s(30.0)
+        scene.daemon.ready = True
+        scene.pass_s(2.0)
+    said = [line for line in caplog.messages if line.startswith("no events from libvirt")]
+    assert len(said) == 2
+
+
 def test_a_connection_that_is_given_up_tells_no_more(scene: Scene) -> None:
     scene.daemon.stuck_calls = {"on_lifecycle"}
     told = scene.follow()
