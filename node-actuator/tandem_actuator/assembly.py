@@ -33,6 +33,7 @@ from tandem_actuator.ports import Watchdog
 from tandem_actuator.program import Outside, program
 from tandem_actuator.settings import Settings
 from tandem_actuator.watchdog import KeptWatchdog, NoWatchdog
+from tandem_base.command_line import program_version
 from tandem_kube.client import KubeClient
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ async def _outside(settings: Settings, api: KubeApi) -> Outside:
         ports=ports,
         watchdog=_watchdog(settings),
         permits=PermitFile(settings.run_dir, instance.boot_id),
-        starts=StartsFile(settings.run_dir, instance.boot_id),
+        starts=StartsFile(settings.run_dir, instance.boot_id, program_version()),
         cache=ObjectCache(settings.run_dir / "objects"),
         domains=DomainSettings(kvm=os.access(KVM, os.W_OK), serial_dir=str(settings.serial_dir)),
         drbd_major=tools.major,

@@ -76,8 +76,8 @@ class SpoiltApi(KubeApi):
 
 
 def forget_exits(machine: Machine) -> None:
-    """A person ends the program in an orderly way: that is no quick exit."""
-    StartsFile(RUN, machine.boot_id, machine.run_files).store(0)
+    """A person ends the program in an orderly way, or upgrades it: that is no quick exit."""
+    StartsFile(RUN, machine.boot_id, "1", machine.run_files).store(0)
 
 
 @dataclass
@@ -190,7 +190,7 @@ class Actuator:
             ports=ports,
             watchdog=watchdog,
             permits=PermitFile(RUN, machine.boot_id, machine.run_files),
-            starts=StartsFile(RUN, machine.boot_id, machine.run_files),
+            starts=StartsFile(RUN, machine.boot_id, "1", machine.run_files),
             cache=ObjectCache(RUN / "objects", machine.run_files),
             domains=DomainSettings(kvm=True, serial_dir="/run/tandem/serial"),
             drbd_major=8,

@@ -10,6 +10,7 @@ its libvirtd does not. Called by ``verbs``; ``heal`` and ``remove_damaged`` by `
 
 import errno
 
+from sim.actuator import forget_exits
 from sim.apiserver.api import NO_ANSWER, Refusal
 from sim.apiserver.failures import expired
 from sim.bugs import KINDS, Bug
@@ -348,8 +349,12 @@ def fix(world: World, program: str) -> None:
     """It is replaced by one without bugs."""
     world.log.say("scenario", f"fix {program}")
     world.bugs.fix(program)
-    if program != CONTROLLER and world.actuator_of(program) is not None:
+    if program == CONTROLLER:
+        return
+    if world.actuator_of(program) is not None:
         world.actuator_restart(program)
+    elif (machine := world.hosts[program].machine) is not None:
+        forget_exits(machine)
 
 
 # -- all of it

@@ -181,12 +181,13 @@ class TestHowItEnds:
         assert host.exits.quick == 2
 
 
-def test_they_are_of_one_boot(tmp_path: Path) -> None:
-    kept = StartsFile(tmp_path, "boot-1")
+def test_they_are_of_one_boot_and_version(tmp_path: Path) -> None:
+    kept = StartsFile(tmp_path, "boot-1", "1.0")
     assert kept.load() == 0
     kept.store(2)
-    assert StartsFile(tmp_path, "boot-1").load() == 2
-    assert StartsFile(tmp_path, "boot-2").load() == 0
+    assert StartsFile(tmp_path, "boot-1", "1.0").load() == 2
+    assert StartsFile(tmp_path, "boot-2", "1.0").load() == 0
+    assert StartsFile(tmp_path, "boot-1", "1.1").load() == 0
     (tmp_path / "starts.json").write_text("no json")
     assert kept.load() == 0
-    StartsFile(tmp_path / "gone", "boot-1").store(1)  # costs nothing
+    StartsFile(tmp_path / "gone", "boot-1", "1.0").store(1)  # costs nothing
