@@ -1,8 +1,8 @@
 """How many quick exits of the actuator there were in a row, kept across its restarts.
 
-One small file on a tmpfs, which means something only on the boot and to the version that wrote it: an
-upgrade is a reason to try everything. The moment a run
-begins it counts as one that will end quickly; it takes that back once it has not.
+One small file on a tmpfs, which means something only on the boot and to the version that wrote it:
+an upgrade is a reason to try everything. The moment a run begins it counts as one that will end
+quickly; it takes that back once it has not.
 """
 
 import contextlib
