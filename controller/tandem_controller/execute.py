@@ -243,7 +243,7 @@ class Executor:
         mirror, authority = write.mirror, write.authority
         fields = {"deviceNumbers": write.numbers.wire()}
         if authority is not None:
-            won = authority.model_copy(update={"request_id": self._request_id()})
+            won = authority.asked_for_as(self._request_id())
             fields["authority"] = won.wire()
             fields["claimants"] = {}
         raw = await self._api.set_up_mirror(mirror, fields)
@@ -264,7 +264,7 @@ class Executor:
         heartbeats = await self._api.heartbeats(leases.READ_TIMEOUT_S)
         if not owner_is_as_judged(mirror, world, heartbeats):
             return
-        authority = grant.authority.model_copy(update={"request_id": self._request_id()})
+        authority = grant.authority.asked_for_as(self._request_id())
         await self._api.swap_authority(
             mirror.key, mirror.metadata.uid, mirror.status.authority.epoch, authority
         )

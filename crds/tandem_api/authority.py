@@ -1,13 +1,18 @@
 """Who may write a mirror: the one struct that is only ever changed by a compare-and-swap.
 
-Defines the values. The transitions are in ``tandem_actuator.core.authority`` (a host claims,
-is granted, restores, releases) and ``tandem_controller.decide.override`` (a person overrides).
+Defines the values, and how one follows another: ``first_authority`` makes the first, ``next_epoch``
+alone raises an epoch. When they may be called is decided elsewhere, in
+``tandem_actuator.core.authority`` (a host claims, is granted, restores, releases) and in
+``tandem_controller.decide.override`` (a person overrides). What others wrote is held against the
+same rules by ``writers``.
 """
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from functools import lru_cache
+from typing import Self, TypedDict, Unpack
 
-from tandem_api.meta import Model
+from tandem_api.meta import Model, Problem
 from tandem_api.reasons import Reason
 
 PROTOCOL = 1
@@ -90,6 +95,16 @@ class Authority(Model):
             e.eligible or e.reason is not Reason.NOT_INITIALISED for e in self.eligible.values()
         )
 
+    @property
+    def names_its_owner(self) -> bool:
+        """Whether the owner is the host of the owner's instance, or there is neither."""
+        instance = Instance.parse(self.owner_instance)
+        return (instance.node if instance else "") == self.owner
+
+    def asked_for_as(self, request_id: str) -> Self:
+        """The same, to be swapped in by a request of this name."""
+        return self.model_copy(update={"request_id": request_id})
+
 
 class Instance(Model):
     """One run of one actuator on one boot of one host: ``node/bootID/runID``."""
@@ -128,10 +143,9 @@ class Unlawful(Exception):
 
 def violation(authority: Authority) -> str:
     """What of the invariant (docs/protocol.md) this authority breaks by itself, or nothing."""
-    instance = Instance.parse(authority.owner_instance)
     if authority.epoch < 1:
         return f"its epoch is {authority.epoch}"
-    if (instance.node if instance else "") != authority.owner:
+    if not authority.names_its_owner:
         return f"its owner {authority.owner!r} is not who {authority.owner_instance!r} is"
     if authority.mode is not Mode.STANDALONE or not authority.owner:
         return ""
@@ -142,6 +156,19 @@ def violation(authority: Authority) -> str:
     return ""
 
 
+def missteps(before: Authority, after: Authority) -> Iterator[Problem]:
+    """What no write may do to an authority, whoever writes. Fields are as on the wire."""
+    if after.epoch != before.epoch + 1:
+        yield Problem(
+            "epoch",
+            f"goes from {before.epoch} to {after.epoch}; every write raises it by exactly one",
+        )
+    if after.incarnation != before.incarnation:
+        yield Problem("incarnation", "never changes")
+    if after.min_protocol < before.min_protocol:
+        yield Problem("minProtocol", "never falls")
+
+
 def transition(before: Authority, after: Authority, *, mends: bool = False) -> Authority:
     """``after``, if it may follow. Every transition ends here, in production too.
 
@@ -150,12 +177,53 @@ def transition(before: Authority, after: Authority, *, mends: bool = False) -> A
     Raises: Unlawful
     """
     wrong = violation(after) if mends else violation(before) or violation(after)
-    if not wrong and after.epoch != before.epoch + 1:
-        wrong = f"epoch {after.epoch} follows epoch {before.epoch}"
-    if not wrong and after.incarnation != before.incarnation:
-        wrong = f"incarnation {after.incarnation} follows {before.incarnation}"
-    if not wrong and after.min_protocol < before.min_protocol:
-        wrong = f"protocol {after.min_protocol} follows {before.min_protocol}"
+    wrong = wrong or "; ".join(map(str, missteps(before, after)))
     if wrong:
         raise Unlawful(wrong)
     return after
+
+
+def first_authority(incarnation: str, hosts: Iterable[str]) -> Authority:
+    """Nobody owns it and nobody may, until the replicas were in sync once."""
+    nobody = Eligibility(eligible=False, reason=Reason.NOT_INITIALISED)
+    return Authority(epoch=1, incarnation=incarnation, eligible=dict.fromkeys(hosts, nobody))
+
+
+class Changes(TypedDict, total=False):
+    """What a transition may change beside the epoch, and who asked for it, why."""
+
+    owner: str
+    owner_instance: str
+    mode: Mode
+    eligible: dict[str, Eligibility]
+    fenced: dict[str, Fenced]
+    migration: Migration | None
+    override: Override | None
+
+
+def next_epoch(
+    before: Authority,
+    request_id: str,
+    why: Reason,
+    *,
+    mends: bool = False,
+    **changes: Unpack[Changes],
+) -> Authority:
+    """The one place where an authority changes: the epoch always rises by one.
+
+    ``mends``: see ``transition``.
+
+    Raises:
+        Unlawful: it must not follow.
+        TypeError: a change of what is no field, or of one that is none of a caller's.
+    """
+    unknown = changes.keys() - Changes.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"no transition changes {', '.join(sorted(unknown))}")
+    always = {
+        "epoch": before.epoch + 1,
+        "request_id": request_id,
+        "reason": why,
+        "min_protocol": max(before.min_protocol, PROTOCOL),
+    }
+    return transition(before, before.model_copy(update={**changes, **always}), mends=mends)

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tandem_api.authority import Authority, Instance, Mode
+from tandem_api.authority import Authority, Mode, missteps
 from tandem_api.guest import Assignment, FencingProof, Guest, ProofKind
 from tandem_api.lease import lease_name
 from tandem_api.meta import Problem
@@ -180,22 +180,14 @@ def _first(writer: Writer, now: Authority) -> Iterator[Problem]:
 
 def _next(was: Authority, now: Authority, mirror: Mirror) -> Iterator[Problem]:
     """What holds for every write, whoever's."""
-    if now.epoch != was.epoch + 1:
-        yield Problem(
-            f"{FIELD}.epoch",
-            f"goes from {was.epoch} to {now.epoch}; every write raises it by exactly one",
-        )
-    if now.incarnation != was.incarnation:
-        yield Problem(f"{FIELD}.incarnation", "never changes")
-    if now.min_protocol < was.min_protocol:
-        yield Problem(f"{FIELD}.minProtocol", "never falls")
+    for field, message in missteps(was, now):
+        yield Problem(f"{FIELD}.{field}", message)
     hosts = [replica.host for replica in mirror.spec.replicas]
     if now.owner and now.owner not in hosts and now.owner != was.owner:
         yield Problem(
             f"{FIELD}.owner", f"{now.owner} keeps no replica of it; {' or '.join(hosts)} do"
         )
-    instance = Instance.parse(now.owner_instance)
-    if (instance.node if instance else "") != now.owner:
+    if not now.names_its_owner:
         yield Problem(
             f"{FIELD}.ownerInstance", f"{now.owner_instance!r} is none of {now.owner!r}'s"
         )

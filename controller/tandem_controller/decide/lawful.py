@@ -12,7 +12,7 @@ Called by ``loop`` (``observe``) and ``mirror_status`` (``doubt``).
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tandem_api.authority import Authority, Instance
+from tandem_api.authority import Authority
 from tandem_api.guest import Guest
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
@@ -106,7 +106,6 @@ def contradiction(mirror: Mirror) -> str:
         return f"its authority is another mirror's ({authority.incarnation})"
     if authority.owner and mirror.replica_on(authority.owner) is None:
         return f"its owner {authority.owner} keeps no replica of it"
-    instance = Instance.parse(authority.owner_instance)
-    if (instance.node if instance else "") != authority.owner:
+    if not authority.names_its_owner:
         return f"its owner {authority.owner!r} is not who {authority.owner_instance!r} is"
     return ""

@@ -8,7 +8,7 @@ only it has. Called by ``plan``, and again by ``execute`` on a fresh read right 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tandem_api.authority import PROTOCOL, Authority, Eligibility, Mode, Override, transition
+from tandem_api.authority import PROTOCOL, Authority, Eligibility, Mode, Override, next_epoch
 from tandem_api.guest import ABSENT, UNKNOWN, Assignment, GuestReport, ProofKind
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror, OverrideRequest, ReplicaReport
@@ -201,19 +201,18 @@ def _overridden(authority: Authority, order: OverrideRequest, loser: str) -> Aut
         order.host: Eligibility(eligible=True, reason=Reason.OVERRIDDEN),
         loser: Eligibility(eligible=False, reason=Reason.OVERRIDDEN),
     }
-    after = authority.model_copy(
-        update={
-            "epoch": authority.epoch + 1,
-            "owner": "",
-            "owner_instance": "",
-            "mode": Mode.MIRRORED,
-            "reason": Reason.OVERRIDDEN,
-            "eligible": eligible,
-            "fenced": {},
-            "migration": None,
-            "override": Override(
-                by=order.by, at_epoch=order.epoch, accept_data_loss=True, host=order.host
-            ),
-        }
+    return next_epoch(
+        authority,
+        "",  # the swap has a name of its own
+        Reason.OVERRIDDEN,
+        mends=True,
+        owner="",
+        owner_instance="",
+        mode=Mode.MIRRORED,
+        eligible=eligible,
+        fenced={},
+        migration=None,
+        override=Override(
+            by=order.by, at_epoch=order.epoch, accept_data_loss=True, host=order.host
+        ),
     )
-    return transition(authority, after, mends=True)

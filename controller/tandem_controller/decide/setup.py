@@ -12,9 +12,8 @@ Called by ``plan``.
 from collections.abc import Iterator
 from itertools import count, filterfalse
 
-from tandem_api.authority import Authority, Eligibility
+from tandem_api.authority import Authority, first_authority
 from tandem_api.mirror import DeviceNumbers, Mirror
-from tandem_api.reasons import Reason
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.model import SetUpMirror, World
 from tandem_controller.decide.walls import Walls
@@ -55,7 +54,7 @@ def _of_one(mirror: Mirror, world: World, taken: Numbers | None) -> Iterator[Set
     elif taken is not None and not world.problems_of(mirror):
         ports, minors = taken
         numbers = _numbers(mirror, ports, minors)
-        authority = first_authority(mirror) if mirror.status.authority is None else None
+        authority = _first_authority(mirror) if mirror.status.authority is None else None
         ports.add(numbers.port)
         minors.update(numbers.minors.values())
         yield SetUpMirror(mirror, numbers, authority)
@@ -103,12 +102,5 @@ def _numbers(mirror: Mirror, ports: set[int], minors: set[int]) -> DeviceNumbers
     return DeviceNumbers(port=port, minors=given)
 
 
-def first_authority(mirror: Mirror) -> Authority:
-    """Nobody owns it and nobody may, until the replicas were in sync once."""
-    nobody = Eligibility(eligible=False, reason=Reason.NOT_INITIALISED)
-    return Authority(
-        epoch=1,
-        incarnation=mirror.metadata.uid,
-        reason=Reason.INITIAL,
-        eligible={replica.host: nobody for replica in mirror.spec.replicas},
-    )
+def _first_authority(mirror: Mirror) -> Authority:
+    return first_authority(mirror.metadata.uid, (replica.host for replica in mirror.spec.replicas))

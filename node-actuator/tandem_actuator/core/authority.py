@@ -10,7 +10,6 @@ keeps it: the owner is Standalone *before* DRBD may go on alone, and Mirrored ag
 both disks were seen to be equal.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -29,7 +28,7 @@ from tandem_api.authority import (
     Fenced,
     Instance,
     Mode,
-    transition,
+    next_epoch,
 )
 from tandem_api.guest import Assignment, FencingProof, ProofKind
 from tandem_api.lease import Heartbeat
@@ -129,6 +128,17 @@ def held(mirror: Mirror, record: Record) -> Refusal | None:
     return None
 
 
+def opened(mirror: Mirror, record: Record) -> Authority | Refusal:
+    """The authority that a transition may go on from, or why there is none."""
+    hold = held(mirror, record)
+    if hold is not None:
+        return hold
+    authority = mirror.status.authority
+    if authority is None:
+        return Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    return authority
+
+
 def _regressed(mirror: Mirror, record: Record, what: str) -> Refusal:
     return Refusal(
         Reason.HOLD_EPOCH_REGRESSED,
@@ -149,10 +159,9 @@ def claim(
     ``heartbeat`` is the old owner's lease; None is accepted only for a first look at cached
     values, before the real one is read.
     """
-    authority = mirror.status.authority
-    hold = held(mirror, facts.record)
-    if hold or authority is None:
-        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
     if authority.mode not in (Mode.MIRRORED, Mode.STANDALONE):
         return Refusal(Reason.HOLD_MODE, f"authority is in mode {authority.mode}")
     if assignment is None or assignment.host != facts.host:
@@ -375,7 +384,7 @@ def _claimed(authority: Authority, facts: Facts, request_id: str, *, force: bool
     eligible = dict(authority.eligible)
     if not in_sync:
         eligible[facts.peer] = Eligibility(eligible=False, reason=Reason.TAKEN_OVER)
-    claimed = _next(
+    claimed = next_epoch(
         authority,
         request_id,
         Reason.CLAIMED,
@@ -394,10 +403,9 @@ def grant_link_loss(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     Always a swap, also if the authority already says Standalone: an own swap back to Mirrored
     that is still on its way must fail. A short-cut here loses writes.
     """
-    authority = mirror.status.authority
-    hold = held(mirror, facts.record)
-    if hold or authority is None:
-        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
     if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
         return Refusal(
             Reason.PEER_OWNS if authority.owner == facts.peer else Reason.NOT_OWNER,
@@ -420,27 +428,26 @@ def grant_link_loss(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
 
 
 def _standalone(authority: Authority, facts: Facts, request_id: str, why: Reason) -> Authority:
-    eligible: Mapping[str, Eligibility] = {
+    eligible = {
         facts.host: Eligibility(eligible=True, reason=why),
         facts.peer: Eligibility(eligible=False, reason=why),
     }
-    return _next(
+    return next_epoch(
         authority,
         request_id,
         why,
         mode=Mode.STANDALONE,
         owner_instance=str(facts.instance),
-        eligible=dict(eligible),
+        eligible=eligible,
         migration=None,
     )
 
 
 def confirm_promotion(mirror: Mirror, facts: Facts) -> Verdict:
     """Rule 5: the promotion that is under way here may go on; the swap was made before it."""
-    authority = mirror.status.authority
-    hold = held(mirror, facts.record)
-    if hold or authority is None:
-        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
     if authority.owner == facts.peer and authority.mode is Mode.STANDALONE:
         return _peer_wrote_alone(authority, facts)
     if authority.owner != facts.host or authority.owner_instance != str(facts.instance):
@@ -458,10 +465,9 @@ def restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
 
     A later boot of the owner may, too, where nobody is Primary: what it sees in sync holds all.
     """
-    authority = mirror.status.authority
-    hold = held(mirror, facts.record)
-    if hold or authority is None:
-        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
     if authority.owner not in ("", facts.host):
         return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner}")
     same_boot = not authority.owner or facts.instance.same_boot(authority.owner_instance)
@@ -480,7 +486,7 @@ def restore(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return refusal
     both = Eligibility(eligible=True, reason=Reason.IN_SYNC)
     return Proposal(
-        _next(
+        next_epoch(
             authority,
             request_id,
             Reason.IN_SYNC,
@@ -498,10 +504,10 @@ def withdraw(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     the one of when both replicas counted, the peer has every acknowledged write and may be
     promoted. This replica may have been overtaken unseen; its marker says so.
     """
-    authority, drbd = mirror.status.authority, facts.drbd
-    hold = held(mirror, facts.record)
-    if hold or authority is None:
-        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
+    drbd = facts.drbd
     lost = authority.eligible.get(facts.peer)
     granted = lost is not None and not lost.eligible and lost.reason is Reason.LINK_LOST
     if authority.owner != facts.host or authority.mode is not Mode.STANDALONE or not granted:
@@ -517,7 +523,7 @@ def withdraw(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return not_for_the_peer
     both = Eligibility(eligible=True, reason=Reason.GRANT_NOT_USED)
     return Proposal(
-        _next(
+        next_epoch(
             authority,
             request_id,
             Reason.GRANT_NOT_USED,
@@ -576,10 +582,9 @@ def degrade(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     or is being resynchronised, it goes on alone without a word. And it may call both current and
     know, as after a verification, that they differ: then the peer is copied to once more.
     """
-    authority = mirror.status.authority
-    hold = held(mirror, facts.record)
-    if hold or authority is None:
-        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
     if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
         return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
     if authority.mode is not Mode.MIRRORED:
@@ -594,10 +599,9 @@ def degrade(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
 
 def adopt(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     """After a restart of the actuator: the same boot's authority is this run's now."""
-    authority = mirror.status.authority
-    hold = held(mirror, facts.record)
-    if hold or authority is None:
-        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
     if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
         return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
     if authority.owner_instance == str(facts.instance):
@@ -611,14 +615,13 @@ def affirm(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     Always a swap: a claim of the peer that was made on what this host's silence proved must not
     land afterwards.
     """
-    authority = mirror.status.authority
-    hold = held(mirror, facts.record)
-    if hold or authority is None:
-        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
     if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
         return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
     return Proposal(
-        _next(authority, request_id, Reason.ADOPTED, owner_instance=str(facts.instance))
+        next_epoch(authority, request_id, Reason.ADOPTED, owner_instance=str(facts.instance))
     )
 
 
@@ -664,10 +667,9 @@ def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     Only in Mirrored: then every acknowledged write is at the peer, also without a connection or an
     own disk, if the protocol is C. A Standalone owner keeps what only it has.
     """
-    authority = mirror.status.authority
-    hold = held(mirror, facts.record)
-    if hold or authority is None:
-        return hold or Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
     if authority.owner != facts.host:
         return Settled(authority)
     if not _is_secondary(facts.drbd):
@@ -685,7 +687,7 @@ def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         )
     fenced = Fenced(instance=authority.owner_instance, epoch=authority.epoch)
     return Proposal(
-        _next(
+        next_epoch(
             authority,
             request_id,
             Reason.RELEASED,
@@ -694,17 +696,3 @@ def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
             fenced={**authority.fenced, facts.host: fenced},
         )
     )
-
-
-def _next(authority: Authority, request_id: str, why: Reason, **changes: object) -> Authority:
-    """The one place where an authority changes: the epoch always rises by one."""
-    after = authority.model_copy(
-        update={
-            **changes,
-            "epoch": authority.epoch + 1,
-            "request_id": request_id,
-            "reason": why,
-            "min_protocol": max(authority.min_protocol, PROTOCOL),
-        }
-    )
-    return transition(authority, after)

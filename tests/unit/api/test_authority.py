@@ -4,7 +4,18 @@ from typing import Any
 
 import pytest
 
-from tandem_api.authority import Authority, Eligibility, Mode, Unlawful, transition, violation
+from tandem_api.authority import (
+    PROTOCOL,
+    Authority,
+    Changes,
+    Eligibility,
+    Mode,
+    Unlawful,
+    first_authority,
+    next_epoch,
+    transition,
+    violation,
+)
 from tandem_api.reasons import Reason
 
 YES = Eligibility(eligible=True, reason=Reason.IN_SYNC)
@@ -36,10 +47,10 @@ def test_what_may_follow(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"epoch": 7}, "epoch 7 follows epoch 7"),
-        ({"epoch": 9}, "epoch 9 follows epoch 7"),
-        ({"incarnation": "v"}, "incarnation v follows u"),
-        ({"min_protocol": 0}, "protocol 0 follows 1"),
+        ({"epoch": 7}, "epoch: goes from 7 to 7"),
+        ({"epoch": 9}, "epoch: goes from 7 to 9"),
+        ({"incarnation": "v"}, "incarnation: never changes"),
+        ({"min_protocol": 0}, "minProtocol: never falls"),
         ({"owner": "b"}, "is not who 'a/boot/run' is"),
         ({"owner": ""}, "is not who 'a/boot/run' is"),
         ({"owner_instance": ""}, "is not who '' is"),
@@ -60,9 +71,40 @@ def test_nothing_is_gone_on_with_that_was_wrong_before() -> None:
 def test_but_a_person_may_mend_it() -> None:
     wrong = BEFORE.model_copy(update={"mode": Mode.STANDALONE})
     assert transition(wrong, next_one(**ALONE), mends=True).epoch == 8
-    with pytest.raises(Unlawful, match="epoch 9"):
+    with pytest.raises(Unlawful, match="epoch: goes from 7 to 9"):
         transition(wrong, next_one(**{**ALONE, "epoch": 9}), mends=True)
 
 
 def test_an_epoch_begins_with_one() -> None:
     assert violation(BEFORE.model_copy(update={"epoch": 0})) == "its epoch is 0"
+
+
+def test_the_next_epoch_says_who_asked_for_it_and_why() -> None:
+    after = next_epoch(BEFORE, "r", Reason.RELEASED, owner="", owner_instance="")
+    assert (after.epoch, after.request_id, after.reason) == (8, "r", Reason.RELEASED)
+    assert (after.owner, after.min_protocol, after.incarnation) == ("", PROTOCOL, "u")
+    newer = BEFORE.model_copy(update={"min_protocol": PROTOCOL + 1})
+    assert next_epoch(newer, "r", Reason.RELEASED).min_protocol == PROTOCOL + 1
+
+
+@pytest.mark.parametrize("name", ["ownr", "epoch", "incarnation", "min_protocol", "reason"])
+def test_a_field_that_is_none_or_none_of_the_callers_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=name):
+        next_epoch(BEFORE, "r", Reason.RELEASED, **{name: "c"})  # type: ignore[arg-type]
+
+
+def test_a_misspelt_field_is_a_type_error() -> None:
+    """mypy says so of the next line, and would say if it no longer did."""
+    with pytest.raises(TypeError, match="no transition changes ownr"):
+        next_epoch(BEFORE, "r", Reason.RELEASED, ownr="c")  # type: ignore[call-arg]
+
+
+def test_what_a_transition_may_change_is_there() -> None:
+    assert set(Changes.__annotations__) < set(Authority.model_fields)
+
+
+def test_at_first_nobody_owns_it_and_nobody_may() -> None:
+    first = first_authority("u", ("a", "b"))
+    assert (first.epoch, first.owner, first.incarnation) == (1, "", "u")
+    assert not first.initialised
+    assert not violation(first)
