@@ -16,7 +16,7 @@ from tandem_actuator.core import effects as fx
 from tandem_actuator.core.authority import held
 from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError, domain_name
 from tandem_actuator.core.domain_xml import render as render_domain
-from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, DrbdView, Record
+from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Record
 from tandem_actuator.core.record import updated
 from tandem_actuator.core.run import may_lose_link, start_permission
 from tandem_actuator.core.wall import Place
@@ -40,6 +40,7 @@ from tandem_actuator.unit import NodeFacts, Unit
 from tandem_actuator.walls import Walls
 from tandem_api.mirror import Protocol
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import handler, procedures, starts
 from tandem_actuator.core.decide import Start, Task, decide
 from tandem_actuator.core.domain_xml import domain_name
-from tandem_actuator.core.model import DomainState, DrbdState, DrbdUnknown, FenceProgress
+from tandem_actuator.core.model import DrbdState, DrbdUnknown, FenceProgress
 from tandem_actuator.core.run import (
     IDLE_INTERVAL_S,
     Judgement,
@@ -41,6 +41,7 @@ from tandem_actuator.walls import crash_on_bug
 from tandem_actuator.watchdog import NoWatchdog
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
+from tandem_api.vocabulary import DomainState
 from tandem_base.bugs import where
 
 log = logging.getLogger(__name__)

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from tandem_actuator.core.model import DomainState, DrbdView, Generation, Metadata, Record
+from tandem_actuator.core.model import DrbdView, Generation, Metadata, Record
 from tandem_api.authority import Authority, Instance
 from tandem_api.guest import Guest, GuestReport
 from tandem_api.lease import Heartbeat, HeartbeatContent
 from tandem_api.meta import ObjectKey, Resource
 from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.timing import Timing
+from tandem_api.vocabulary import DomainState
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 
 from tandem_actuator.core.authority import held
 from tandem_actuator.core.model import (
-    Connection,
-    DomainState,
     DrbdState,
     DrbdUnknown,
     DrbdView,
@@ -33,6 +31,7 @@ from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
 from tandem_api.validation import precedence
+from tandem_api.vocabulary import Connection, DomainState
 
 BACKOFF_MAX_S = 8.0
 STORES_TRIED = 4

@@ -15,8 +15,8 @@ from sim.kernel import Command as Yielded
 from sim.kernel import Group, Kernel, Signal, Sleep, WaitFor
 from sim.network import OUT, REPLICATION, Network
 from sim.pair import Pair
-from tandem_actuator.core.model import Connection
 from tandem_actuator.ports import CommandFailed
+from tandem_api.vocabulary import Connection
 
 SETTLE_S = 12.0
 VOLUME = "root"

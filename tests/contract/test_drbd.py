@@ -4,14 +4,9 @@ import asyncio
 
 import pytest
 
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    Metadata,
-    NotConfigured,
-    Role,
-)
+from tandem_actuator.core.model import Metadata, NotConfigured
 from tandem_actuator.ports import CommandFailed
+from tandem_api.vocabulary import Connection, DiskState, Role
 
 from .drbd_pairs import Pair
 
@@ -58,7 +53,7 @@ async def test_attach_does_not_connect_and_may_be_repeated(pair: Pair) -> None:
         state = await pair.until(pair.a, lambda s: True)
         assert state.connection is Connection.STANDALONE
         assert state.role is Role.SECONDARY
-        assert {v.disk for v in state.volumes.values()} == {Disk.INCONSISTENT}
+        assert {v.disk for v in state.volumes.values()} == {DiskState.INCONSISTENT}
 
 
 async def test_brand_new_replicas_are_in_sync_without_a_resync(pair: Pair) -> None:
@@ -125,7 +120,7 @@ async def test_a_promotion_alone_succeeds_once_the_peer_is_fenced(pair: Pair) ->
     assert await pair.a.times_asked() == 1
     state = await pair.until(pair.a, lambda s: True)
     assert state.role is Role.PRIMARY
-    assert {v.peer_disk for v in state.volumes.values()} == {Disk.OUTDATED}
+    assert {v.peer_disk for v in state.volumes.values()} == {DiskState.OUTDATED}
 
 
 async def test_a_secondary_that_loses_the_link_asks_nobody(pair: Pair) -> None:
@@ -146,7 +141,7 @@ async def test_a_primary_that_loses_the_link_stays_frozen_unless_told(pair: Pair
     await asyncio.sleep(0.3)
     state = await pair.until(pair.a, lambda s: True)
     assert state.suspended
-    assert {v.peer_disk for v in state.volumes.values()} == {Disk.UNKNOWN}
+    assert {v.peer_disk for v in state.volumes.values()} == {DiskState.UNKNOWN}
 
 
 async def test_a_frozen_primary_goes_on_by_itself_when_the_link_is_back(pair: Pair) -> None:
@@ -207,7 +202,7 @@ async def test_a_granted_primary_writes_alone_and_the_peer_catches_up(pair: Pair
     await pair.until(pair.a, lambda s: not s.connected and not s.suspended)
     await pair.a.write()
     state = await pair.until(pair.a, lambda s: s.volumes["root"].out_of_sync_bytes > 0)
-    assert {v.peer_disk for v in state.volumes.values()} == {Disk.OUTDATED}
+    assert {v.peer_disk for v in state.volumes.values()} == {DiskState.OUTDATED}
     await pair.heal()
     assert (await pair.until(pair.a, lambda s: s.in_sync)).role is Role.PRIMARY
     await pair.until(pair.b, lambda s: s.in_sync)
@@ -245,7 +240,7 @@ async def test_a_graceful_disconnect_of_a_primary_outdates_the_peer(pair: Pair) 
     await pair.a.drbd.promote(pair.mirror, force=False)
     await pair.a.drbd.disconnect(pair.mirror)
     state = await pair.until(pair.b, lambda s: not s.connected)
-    assert {v.disk for v in state.volumes.values()} == {Disk.OUTDATED}
+    assert {v.disk for v in state.volumes.values()} == {DiskState.OUTDATED}
     assert not (await pair.until(pair.a, lambda s: True)).suspended
     assert await pair.a.times_asked() == 0
 
@@ -307,7 +302,7 @@ async def test_an_asynchronous_primary_is_told_that_its_peer_is_out(pair: Pair) 
     await pair.cut()
     await pair.until_asked(pair.a)
     state = await pair.until(
-        pair.a, lambda s: {v.peer_disk for v in s.volumes.values()} == {Disk.OUTDATED}
+        pair.a, lambda s: {v.peer_disk for v in s.volumes.values()} == {DiskState.OUTDATED}
     )
     assert not state.suspended
 

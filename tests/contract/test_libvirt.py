@@ -14,10 +14,10 @@ from tandem_actuator.adapters.libvirt import LibvirtHost
 from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
 from tandem_actuator.adapters.linux_processes import LinuxProcesses
 from tandem_actuator.core.domain_xml import DomainSettings, domain_name, render
-from tandem_actuator.core.model import DomainState
 from tandem_actuator.ports import CommandFailed, Libvirt
 from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror
+from tandem_api.vocabulary import DomainState
 from tandem_lab.lab import Lab
 
 from .drbd_pairs import make_mirror

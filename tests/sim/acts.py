@@ -14,7 +14,6 @@ from sim.host import Host
 from sim.network import MANAGEMENT, REPLICATION
 from sim.pair import CopyEnds, Pair
 from sim.world import World
-from tandem_actuator.core.model import Role
 from tandem_api.authority import PROTOCOL, Authority
 from tandem_api.guest import Guest
 from tandem_api.host import Host as HostObject
@@ -22,6 +21,7 @@ from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.site import Site
+from tandem_api.vocabulary import Role
 
 ADDED_MINOR = 999
 """No other mirror of a scenario has it."""

@@ -8,17 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tandem_actuator.core.authority import Facts
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DomainState,
-    DrbdState,
-    DrbdView,
-    Record,
-    Role,
-    View,
-    VolumeState,
-)
+from tandem_actuator.core.model import DrbdState, DrbdView, Record, View, VolumeState
 from tandem_api.authority import Authority, Eligibility, Instance, Mode
 from tandem_api.guest import Assignment, FencingProof, Guest, GuestStatus, ProofKind
 from tandem_api.lease import Heartbeat
@@ -32,6 +22,7 @@ from tandem_api.mirror import (
 )
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT, Timing
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 A, B = "a-1", "b-1"
 UID = "uid-m"
@@ -142,8 +133,8 @@ def drbd(
     role: Role = Role.SECONDARY,
     connection: Connection = Connection.CONNECTED,
     *,
-    disk: Disk = Disk.UP_TO_DATE,
-    peer_disk: Disk | None = None,
+    disk: DiskState = DiskState.UP_TO_DATE,
+    peer_disk: DiskState | None = None,
     peer_role: Role | None = None,
     resyncing: bool = False,
     out_of_sync_bytes: int = 0,
@@ -154,7 +145,7 @@ def drbd(
     connected = connection is Connection.CONNECTED
     volume = VolumeState(
         disk=disk,
-        peer_disk=peer_disk or (Disk.UP_TO_DATE if connected else Disk.UNKNOWN),
+        peer_disk=peer_disk or (DiskState.UP_TO_DATE if connected else DiskState.UNKNOWN),
         resyncing=resyncing,
         out_of_sync_bytes=out_of_sync_bytes,
     )
@@ -173,7 +164,7 @@ def frozen(at_s: float = 1000.0) -> DrbdState:
     return drbd(Role.PRIMARY, Connection.CONNECTING, suspended=True, at_s=at_s)
 
 
-def lost(disk: Disk = Disk.UP_TO_DATE) -> DrbdState:
+def lost(disk: DiskState = DiskState.UP_TO_DATE) -> DrbdState:
     """A Secondary without a connection."""
     return drbd(Role.SECONDARY, Connection.CONNECTING, disk=disk)
 

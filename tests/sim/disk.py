@@ -8,24 +8,25 @@ them alone (``compare``), as in DRBD 8.4. Called by ``drbd``.
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from tandem_actuator.core.model import Disk, Generation, Metadata
+from tandem_actuator.core.model import Generation, Metadata
 from tandem_actuator.ports import CommandFailed
+from tandem_api.vocabulary import DiskState
 
 ORDER = (
-    Disk.DISKLESS,
-    Disk.ATTACHING,
-    Disk.DETACHING,
-    Disk.FAILED,
-    Disk.NEGOTIATING,
-    Disk.INCONSISTENT,
-    Disk.OUTDATED,
-    Disk.UNKNOWN,
-    Disk.CONSISTENT,
-    Disk.UP_TO_DATE,
+    DiskState.DISKLESS,
+    DiskState.ATTACHING,
+    DiskState.DETACHING,
+    DiskState.FAILED,
+    DiskState.NEGOTIATING,
+    DiskState.INCONSISTENT,
+    DiskState.OUTDATED,
+    DiskState.UNKNOWN,
+    DiskState.CONSISTENT,
+    DiskState.UP_TO_DATE,
 )
 
 
-def better(one: Disk, other: Disk) -> bool:
+def better(one: DiskState, other: DiskState) -> bool:
     """Whether the first state is above the second in DRBD's order."""
     return ORDER.index(one) > ORDER.index(other)
 
@@ -69,15 +70,15 @@ class Backing:
         self.history.clear()
         self.consistent = self.was_up_to_date = self.primary = self.peer_outdated = False
 
-    def attached_as(self) -> Disk:
+    def attached_as(self) -> DiskState:
         """The disk state with which an attach begins."""
         if self.broken or not self.has_metadata:
-            return Disk.DISKLESS
+            return DiskState.DISKLESS
         if not self.consistent:
-            return Disk.INCONSISTENT
+            return DiskState.INCONSISTENT
         if not self.was_up_to_date:
-            return Disk.OUTDATED
-        return Disk.UP_TO_DATE if self.peer_outdated else Disk.CONSISTENT
+            return DiskState.OUTDATED
+        return DiskState.UP_TO_DATE if self.peer_outdated else DiskState.CONSISTENT
 
     def rotate(self, generation: int) -> None:
         """Begin a new generation, unless one was begun since the replicas parted."""

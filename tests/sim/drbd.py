@@ -25,16 +25,10 @@ from sim.drbd_state import (
     may_be_current,
 )
 from sim.kernel import Command
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DrbdState,
-    DrbdView,
-    NotConfigured,
-    Role,
-)
+from tandem_actuator.core.model import DrbdState, DrbdView, NotConfigured
 from tandem_actuator.ports import CommandFailed
 from tandem_api.mirror import Protocol as Replication
+from tandem_api.vocabulary import Connection, DiskState, Role
 
 
 class Wire(Protocol):
@@ -112,7 +106,7 @@ class Replica:
     def holds_nothing(self) -> bool:
         """A resource without a disk, a connection and a role counts as none."""
         idle = self.role is Role.SECONDARY and self.connection is Connection.STANDALONE
-        return idle and all(v.disk is Disk.DISKLESS for v in self.volumes.values())
+        return idle and all(v.disk is DiskState.DISKLESS for v in self.volumes.values())
 
     @property
     def reasons(self) -> frozenset[str]:
@@ -129,7 +123,7 @@ class Replica:
 
     @property
     def behind(self) -> bool:
-        return any(not better(v.disk, Disk.OUTDATED) for v in self.volumes.values())
+        return any(not better(v.disk, DiskState.OUTDATED) for v in self.volumes.values())
 
     def holds(self, volume: str) -> set[int]:
         return self.backings[volume].data
@@ -149,8 +143,8 @@ class Replica:
             self.peer_role = Role.UNKNOWN
             for volume in self.volumes.values():
                 volume.resyncing = False
-                if volume.peer_disk not in (Disk.INCONSISTENT, Disk.OUTDATED):
-                    volume.peer_disk = Disk.UNKNOWN
+                if volume.peer_disk not in (DiskState.INCONSISTENT, DiskState.OUTDATED):
+                    volume.peer_disk = DiskState.UNKNOWN
         after = self._moment()
         asks = after.must_ask and not before.must_ask
         self.fencing |= asks and not self.asynchronous
@@ -164,7 +158,7 @@ class Replica:
     def _begin_generations(self, before: Moment) -> None:
         """Who keeps the only copy while somebody writes begins a new generation of the data."""
         for name, volume in self.volumes.items():
-            if volume.disk is not Disk.UP_TO_DATE or self.backings[name].bitmap:
+            if volume.disk is not DiskState.UP_TO_DATE or self.backings[name].bitmap:
                 continue
             lost = lost_contact(before.peer_disk(name), volume.peer_disk)
             if lost and Role.PRIMARY in (self.role, self.peer_role):
@@ -172,7 +166,7 @@ class Replica:
                     volume.generation_due = True
                 else:
                     self.rotate(name)
-            diskless_peer = not better(volume.peer_disk, Disk.NEGOTIATING)
+            diskless_peer = not better(volume.peer_disk, DiskState.NEGOTIATING)
             promoted = self.peer_role is Role.PRIMARY and before.peer_role is not Role.PRIMARY
             if diskless_peer and promoted:
                 self.rotate(name)
@@ -220,7 +214,7 @@ class Replica:
                 disk = backing.attached_as()
                 if name in self.volumes and not attached(disk):
                     continue  # it stays as it is, and so does what is known of the peer
-                peer = Disk.OUTDATED if backing.peer_outdated else Disk.UNKNOWN
+                peer = DiskState.OUTDATED if backing.peer_outdated else DiskState.UNKNOWN
                 crashed = backing.primary or backing.crashed_primary
                 self.volumes[name] = Volume(disk, peer, crashed=crashed)
         if any(not attached(v.disk) for v in self.volumes.values()):
@@ -257,7 +251,7 @@ class Replica:
 
     def _agree_to_part(self, peer: "Replica") -> None:
         for one in (self, peer):
-            would_lack = any(v.disk is not Disk.UP_TO_DATE for v in one.volumes.values())
+            would_lack = any(v.disk is not DiskState.UP_TO_DATE for v in one.volumes.values())
             if one.role is Role.PRIMARY and would_lack and not one._moment().without_data:
                 raise CommandFailed("need access to up-to-date data")
         for one, two in ((self, peer), (peer, self)):
@@ -267,11 +261,11 @@ class Replica:
                     for name, volume in one.volumes.items():
                         volume.peer_disk = two.volumes[name].disk
                         if attached(volume.disk) and not attached(volume.peer_disk):
-                            volume.peer_disk = Disk.OUTDATED
+                            volume.peer_disk = DiskState.OUTDATED
 
     def outdate(self) -> None:
         """By hand; who is connected stays current. Raises: CommandFailed."""
-        if any(not better(v.disk, Disk.INCONSISTENT) for v in self.volumes.values()):
+        if any(not better(v.disk, DiskState.INCONSISTENT) for v in self.volumes.values()):
             raise CommandFailed("disk state is lower than outdated")
         if self.connected:
             return
@@ -282,8 +276,8 @@ class Replica:
     def _outdate(self) -> None:
         with self.change():
             for volume in self.volumes.values():
-                if better(volume.disk, Disk.OUTDATED):
-                    volume.disk = Disk.OUTDATED
+                if better(volume.disk, DiskState.OUTDATED):
+                    volume.disk = DiskState.OUTDATED
 
     def fail_disk(self, names: Collection[str]) -> None:
         """These devices give I/O errors from now on; DRBD detaches them."""
@@ -292,7 +286,7 @@ class Replica:
                 self.backings[name].broken = True
                 if name in self.volumes:
                     volume = self.volumes[name]
-                    volume.disk, volume.resyncing = Disk.DISKLESS, False
+                    volume.disk, volume.resyncing = DiskState.DISKLESS, False
         self.wire.send(self, lambda peer: peer.hear(self))
 
     # -- the connection, told by the pair
@@ -306,7 +300,9 @@ class Replica:
                 if not attached(volume.peer_disk):
                     volume.resyncing = False
 
-    def joined(self, session: int, peer: Role, disks: Mapping[str, tuple[Disk, Disk]]) -> None:
+    def joined(
+        self, session: int, peer: Role, disks: Mapping[str, tuple[DiskState, DiskState]]
+    ) -> None:
         """A handshake ended with both connected: frozen writes are sent again."""
         with self.change():
             self.session, self.connection = session, Connection.CONNECTED
@@ -314,7 +310,10 @@ class Replica:
             self.peer_role, self.discard = peer, False
             for name, volume in self.volumes.items():
                 volume.disk, volume.peer_disk = disks[name]
-                volume.resyncing = set(disks[name]) == {Disk.INCONSISTENT, Disk.UP_TO_DATE}
+                volume.resyncing = set(disks[name]) == {
+                    DiskState.INCONSISTENT,
+                    DiskState.UP_TO_DATE,
+                }
 
     def glimpsed(self, uncompared: Collection[str]) -> None:
         """The peer refused after this side had taken it for connected: what was stored is gone.
@@ -323,9 +322,9 @@ class Replica:
         """
         with self.change():
             for name, volume in self.volumes.items():
-                volume.peer_disk = Disk.UNKNOWN
-                if name in uncompared and better(volume.disk, Disk.INCONSISTENT):
-                    volume.disk = Disk.UP_TO_DATE
+                volume.peer_disk = DiskState.UNKNOWN
+                if name in uncompared and better(volume.disk, DiskState.INCONSISTENT):
+                    volume.disk = DiskState.UP_TO_DATE
         self.lost()
 
     def refused(self) -> None:
@@ -351,7 +350,7 @@ class Replica:
     @property
     def may_ask(self) -> bool:
         """DRBD asks only for a disk that is at least Consistent: no other is worth protecting."""
-        return any(better(v.disk, Disk.UNKNOWN) for v in self.volumes.values())
+        return any(better(v.disk, DiskState.UNKNOWN) for v in self.volumes.values())
 
     def _ask(self) -> None:
         """Start the handler; with nothing to protect the freeze ends without it."""
@@ -374,7 +373,7 @@ class Replica:
     def heed(self, code: int) -> bool:
         """Apply an exit code. Whether the peer is out."""
         peer_disk = PEER_DISK_BY_CODE.get(code)
-        if code == 5 and not any(v.disk is Disk.UP_TO_DATE for v in self.volumes.values()):
+        if code == 5 and not any(v.disk is DiskState.UP_TO_DATE for v in self.volumes.values()):
             peer_disk = None
         if code == PEER_IS_PRIMARY and self.role is Role.SECONDARY:
             self._outdate()
@@ -482,10 +481,10 @@ class Replica:
             if backing.broken or not attached(volume.disk):
                 continue
             backing.crashed_primary = volume.crashed
-            backing.consistent = better(volume.disk, Disk.INCONSISTENT)
-            backing.was_up_to_date = better(volume.disk, Disk.OUTDATED)
-            backing.peer_outdated = volume.peer_disk in (Disk.INCONSISTENT, Disk.OUTDATED)
+            backing.consistent = better(volume.disk, DiskState.INCONSISTENT)
+            backing.was_up_to_date = better(volume.disk, DiskState.OUTDATED)
+            backing.peer_outdated = volume.peer_disk in (DiskState.INCONSISTENT, DiskState.OUTDATED)
             diskless_primary = self.peer_role is Role.PRIMARY and not attached(volume.peer_disk)
             backing.primary = self.role is Role.PRIMARY or diskless_primary
-            if better(volume.disk, Disk.OUTDATED):
+            if better(volume.disk, DiskState.OUTDATED):
                 volume.expects = backing.current

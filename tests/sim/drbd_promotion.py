@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from sim.disk import better
 from sim.drbd_state import attached, may_be_current
 from sim.kernel import Command, Sleep
-from tandem_actuator.core.model import Disk, Role
 from tandem_actuator.ports import CommandFailed
+from tandem_api.vocabulary import DiskState, Role
 
 if TYPE_CHECKING:
     from sim.drbd import Replica
@@ -27,11 +27,11 @@ def promote(replica: Replica, *, force: bool) -> Generator[Command, bool, None]:
         if replica.role is Role.PRIMARY:
             return
         disks = [v.disk for v in replica.volumes.values()]
-        current = make_current or all(disk is Disk.UP_TO_DATE for disk in disks)
+        current = make_current or all(disk is DiskState.UP_TO_DATE for disk in disks)
         if _lacks_data(replica, current=current):
-            if force and all(better(disk, Disk.NEGOTIATING) for disk in disks):
+            if force and all(better(disk, DiskState.NEGOTIATING) for disk in disks):
                 make_current = True
-            elif Disk.CONSISTENT in disks and Disk.INCONSISTENT not in disks:
+            elif DiskState.CONSISTENT in disks and DiskState.INCONSISTENT not in disks:
                 make_current = yield from _fence_peer(replica)
             else:
                 break
@@ -51,7 +51,8 @@ def _lacks_data(replica: Replica, *, current: bool) -> bool:
     if replica.peer_role is Role.PRIMARY:
         raise CommandFailed("multiple primaries not allowed by config")
     return not current and any(
-        not better(v.disk, Disk.INCONSISTENT) and not better(v.peer_disk, Disk.INCONSISTENT)
+        not better(v.disk, DiskState.INCONSISTENT)
+        and not better(v.peer_disk, DiskState.INCONSISTENT)
         for v in replica.volumes.values()
     )
 
@@ -73,11 +74,11 @@ def _promoted(replica: Replica, *, make_current: bool, forced: bool) -> None:
         replica.role, replica.discard = Role.PRIMARY, False
         for volume in replica.volumes.values():
             if make_current and attached(volume.disk):
-                volume.disk = Disk.UP_TO_DATE
+                volume.disk = DiskState.UP_TO_DATE
             if not replica.connected and may_be_current(volume.peer_disk):
-                volume.peer_disk = Disk.OUTDATED  # forced
+                volume.peer_disk = DiskState.OUTDATED  # forced
     for name, volume in replica.volumes.items():
-        alone = not replica.connected or not better(volume.peer_disk, Disk.FAILED)
+        alone = not replica.connected or not better(volume.peer_disk, DiskState.FAILED)
         if forced and attached(volume.disk):
             replica.backings[name].rotate_again(replica.wire.new_generation())
         elif alone and attached(volume.disk):

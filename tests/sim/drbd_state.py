@@ -4,29 +4,37 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sim.disk import better
-from tandem_actuator.core.model import Disk, Role, VolumeState
+from tandem_actuator.core.model import VolumeState
+from tandem_api.vocabulary import DiskState, Role
 
 # What the handler's exit code says of the peer's disk. 5 counts only if the own disk is current.
-PEER_DISK_BY_CODE = {3: Disk.INCONSISTENT, 4: Disk.OUTDATED, 5: Disk.OUTDATED, 7: Disk.OUTDATED}
+PEER_DISK_BY_CODE = {
+    3: DiskState.INCONSISTENT,
+    4: DiskState.OUTDATED,
+    5: DiskState.OUTDATED,
+    7: DiskState.OUTDATED,
+}
 PEER_IS_PRIMARY = 6
 BLOCK_BYTES = 4096
-KNOWN_TO_BE_OUT = (Disk.DISKLESS, Disk.FAILED, Disk.OUTDATED)
+KNOWN_TO_BE_OUT = (DiskState.DISKLESS, DiskState.FAILED, DiskState.OUTDATED)
 
 
-def attached(disk: Disk) -> bool:
+def attached(disk: DiskState) -> bool:
     """Whether writes go to this disk."""
-    return better(disk, Disk.NEGOTIATING)
+    return better(disk, DiskState.NEGOTIATING)
 
 
-def lost_contact(before: Disk, now: Disk) -> bool:
+def lost_contact(before: DiskState, now: DiskState) -> bool:
     """Whether a change of the peer's disk means that it no longer gets what is written."""
-    had = (Disk.INCONSISTENT, Disk.CONSISTENT, Disk.UP_TO_DATE)
-    return (before in had and now not in had) or (before is Disk.UNKNOWN and now in KNOWN_TO_BE_OUT)
+    had = (DiskState.INCONSISTENT, DiskState.CONSISTENT, DiskState.UP_TO_DATE)
+    return (before in had and now not in had) or (
+        before is DiskState.UNKNOWN and now in KNOWN_TO_BE_OUT
+    )
 
 
-def may_be_current(disk: Disk) -> bool:
+def may_be_current(disk: DiskState) -> bool:
     """Whether a peer with this disk might be promoted: everything above Outdated."""
-    return better(disk, Disk.OUTDATED)
+    return better(disk, DiskState.OUTDATED)
 
 
 @dataclass
@@ -53,8 +61,8 @@ class Volume:
     Primary that crashed; the metadata says so for longer, until it is written again.
     """
 
-    disk: Disk = Disk.DISKLESS
-    peer_disk: Disk = Disk.UNKNOWN
+    disk: DiskState = DiskState.DISKLESS
+    peer_disk: DiskState = DiskState.UNKNOWN
     resyncing: bool = False
     generation_due: bool = False
     expects: int = 0
@@ -74,10 +82,10 @@ class Moment:
     role: Role
     peer_role: Role
     connected: bool
-    disks: Mapping[str, tuple[Disk, Disk]]
+    disks: Mapping[str, tuple[DiskState, DiskState]]
 
-    def peer_disk(self, name: str) -> Disk:
-        return self.disks[name][1] if name in self.disks else Disk.UNKNOWN
+    def peer_disk(self, name: str) -> DiskState:
+        return self.disks[name][1] if name in self.disks else DiskState.UNKNOWN
 
     @property
     def must_ask(self) -> bool:
@@ -91,5 +99,5 @@ class Moment:
     def without_data(self) -> bool:
         """A Primary that reaches no current disk."""
         return self.role is Role.PRIMARY and any(
-            Disk.UP_TO_DATE not in pair for pair in self.disks.values()
+            DiskState.UP_TO_DATE not in pair for pair in self.disks.values()
         )

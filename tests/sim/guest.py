@@ -11,8 +11,8 @@ from typing import Protocol
 from sim.drbd import Replica
 from sim.drbd_state import Write
 from sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
-from tandem_actuator.core.model import Role
 from tandem_actuator.ports import CommandFailed
+from tandem_api.vocabulary import Role
 
 BOOT_S = 0.5
 PERIOD_S = 0.1

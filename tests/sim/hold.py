@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from sim.guest import Run
 from sim.truth import Truth
-from tandem_actuator.core.model import Role
 from tandem_api.authority import PROTOCOL, Authority
 from tandem_api.mirror import Mirror
+from tandem_api.vocabulary import Role
 
 UNDER_WAY_S = 15.0
 """So long what was decided before the restore may take to come to its end; a slow start longer."""

@@ -15,8 +15,8 @@ from sim.drbd import Replica
 from sim.drbd_state import attached
 from sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
 from sim.network import REPLICATION, Network
-from tandem_actuator.core.model import Connection, Disk, Role
 from tandem_actuator.ports import CommandFailed
+from tandem_api.vocabulary import Connection, DiskState, Role
 
 TICK_S = 0.05
 LATENCY_S = (0.0005, 0.003)
@@ -158,9 +158,13 @@ class Pair:
             generation = self.new_generation()
             for one in (replica, peer):
                 volume, backing = one.volumes[name], one.backings[name]
-                volume.peer_disk = Disk.UP_TO_DATE
+                volume.peer_disk = DiskState.UP_TO_DATE
                 if attached(volume.disk):
-                    backing.current, backing.bitmap, volume.disk = generation, 0, Disk.UP_TO_DATE
+                    backing.current, backing.bitmap, volume.disk = (
+                        generation,
+                        0,
+                        DiskState.UP_TO_DATE,
+                    )
                 one.save()
                 one.changed(one)
 
@@ -257,7 +261,7 @@ class Pair:
         primary = None if one.role is two.role else one.role is Role.PRIMARY
         crashed = (one.volumes[name].crashed, two.volumes[name].crashed)
         found = compare(one.backings[name], two.backings[name], crashed, primary)
-        behind = [disk is Disk.INCONSISTENT for disk in disks]
+        behind = [disk is DiskState.INCONSISTENT for disk in disks]
         if any(behind) and not all(behind):
             return Direction.TARGET if behind[0] else Direction.SOURCE
         if found is Direction.SPLIT_BRAIN and one.discard != two.discard:
@@ -272,14 +276,14 @@ class Pair:
             disk, theirs = side.volumes[name].disk, peer.volumes[name].disk
             diskless_primary = side.role is Role.PRIMARY and not attached(disk)
             strange = side.volumes[name].expects != peer.backings[name].current
-            overwritten = side.role is Role.PRIMARY and better(disk, Disk.OUTDATED)
+            overwritten = side.role is Role.PRIMARY and better(disk, DiskState.OUTDATED)
             if diskless_primary and attached(theirs) and strange:
                 return "the peer's data is not what was last worked with"
             if direction is Direction.SPLIT_BRAIN:
                 return "split brain"
             if direction is Direction.TARGET and overwritten:
                 return "a Primary would have to be overwritten"
-            if direction is Direction.SOURCE and not better(disk, Disk.INCONSISTENT):
+            if direction is Direction.SOURCE and not better(disk, DiskState.INCONSISTENT):
                 return "the source has no consistent data"
         return None
 
@@ -287,7 +291,7 @@ class Pair:
         """Pending writes cannot be sent again to a peer that does not know of its past."""
         return frozen.suspended and any(
             volume.generation_due
-            and peer.volumes[name].disk is Disk.CONSISTENT
+            and peer.volumes[name].disk is DiskState.CONSISTENT
             and found[name] is Direction.EQUAL
             for name, volume in frozen.volumes.items()
         )
@@ -332,7 +336,7 @@ class Pair:
         forgotten that there was something to copy, but for the bits that it holds."""
         source.backings[name].bitmap = target.backings[name].bitmap = 0
 
-        def seen(disk: Disk, peer_disk: Disk) -> None:
+        def seen(disk: DiskState, peer_disk: DiskState) -> None:
             with target.change():
                 target.volumes[name].disk = disk
             with source.change():
@@ -346,24 +350,24 @@ class Pair:
                 self.kernel.after(0.1, self.sides[source.host].group, begin)
             else:
                 source.backings[name].bitmap = self.new_generation()
-                seen(Disk.INCONSISTENT, Disk.INCONSISTENT)
+                seen(DiskState.INCONSISTENT, DiskState.INCONSISTENT)
                 self._copy(name, source, target, session)
 
-        seen(Disk.OUTDATED, Disk.CONSISTENT)
+        seen(DiskState.OUTDATED, DiskState.CONSISTENT)
         self.happened(source.host, "Compared")
         begins_s = self.kernel.between(*COPY_BEGINS_S)
         self.kernel.after(begins_s, self.sides[source.host].group, begin)
 
     @staticmethod
-    def _disks(one: Disk, two: Disk, direction: Direction) -> tuple[Disk, Disk]:
+    def _disks(one: DiskState, two: DiskState, direction: Direction) -> tuple[DiskState, DiskState]:
         """Both disks once connected: whoever is not behind is current."""
 
-        def disk(now: Disk, *, target: bool) -> Disk:
+        def disk(now: DiskState, *, target: bool) -> DiskState:
             if not attached(now):
                 return now
             if target:
-                return Disk.INCONSISTENT
-            return now if now is Disk.INCONSISTENT else Disk.UP_TO_DATE
+                return DiskState.INCONSISTENT
+            return now if now is DiskState.INCONSISTENT else DiskState.UP_TO_DATE
 
         return (
             disk(one, target=direction is Direction.TARGET),
@@ -385,7 +389,7 @@ class Pair:
             return target.session == session and source.session == session
 
         def finish() -> None:
-            if not same() or target.volumes[name].disk is not Disk.INCONSISTENT:
+            if not same() or target.volumes[name].disk is not DiskState.INCONSISTENT:
                 return
             if not attached(source.volumes[name].disk):
                 # There is nothing to copy from any more: it stays as it is, half a copy.
@@ -422,7 +426,7 @@ class Pair:
         mine.history |= theirs.history | {mine.current}
         mine.current, mine.bitmap = theirs.current, 0
         volume = target.volumes[name]
-        volume.disk, volume.resyncing, volume.ahead = Disk.UP_TO_DATE, False, 0
+        volume.disk, volume.resyncing, volume.ahead = DiskState.UP_TO_DATE, False, 0
 
         def source_done(peer: Replica) -> None:
             peer.volumes[name].resyncing, peer.volumes[name].ahead = False, 0

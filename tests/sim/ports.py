@@ -12,18 +12,12 @@ from sim.drbd import Replica
 from sim.drbd_state import attached
 from sim.host import Machine
 from sim.loop import played
-from tandem_actuator.core.model import (
-    DrbdUnknown,
-    DrbdView,
-    Generation,
-    Metadata,
-    NotConfigured,
-    Role,
-)
+from tandem_actuator.core.model import DrbdUnknown, DrbdView, Generation, Metadata, NotConfigured
 from tandem_actuator.ports import (
     DrbdEvent,
 )
 from tandem_api.mirror import Mirror
+from tandem_api.vocabulary import Role
 
 COMMAND_S = (0.03, 0.15)
 QUERY_S = (0.002, 0.02)

@@ -26,10 +26,10 @@ from sim.hold import Hold
 from sim.host import Host
 from sim.kernel import Kernel
 from sim.truth import Truth
-from tandem_actuator.core.model import Disk
 from tandem_api.authority import Authority
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DiskState
 
 CALM_AFTER_S = 3.0
 """Beyond the residue: what an earlier fault began has come to its end by then."""
@@ -206,10 +206,10 @@ class Referee:
     def _readable(self, run: Run, volume: str) -> set[int] | None:
         """The local copy; without one the peer's, over the link; None if reading fails."""
         replica = run.replica
-        if replica.volumes[volume].disk is not Disk.DISKLESS:
+        if replica.volumes[volume].disk is not DiskState.DISKLESS:
             return replica.holds(volume)
         peer = replica.wire.peer_now(replica)
-        if peer is None or peer.volumes[volume].disk is not Disk.UP_TO_DATE:
+        if peer is None or peer.volumes[volume].disk is not DiskState.UP_TO_DATE:
             return None
         return peer.holds(volume)
 

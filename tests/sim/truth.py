@@ -14,13 +14,13 @@ from sim.drbd_state import attached
 from sim.guest import Run
 from sim.host import Host
 from sim.network import REPLICATION, Network
-from tandem_actuator.core.model import Disk, Role
 from tandem_api.authority import PROTOCOL, Authority, Mode
 from tandem_api.guest import Guest, Policy
 from tandem_api.host import Host as HostObject
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
 from tandem_api.site import Site
+from tandem_api.vocabulary import DiskState, Role
 
 
 @dataclass
@@ -147,7 +147,7 @@ def name_of(mirror: ObjectKey) -> str:
 
 def in_sync(replica: Replica) -> bool:
     """Every volume UpToDate here."""
-    return all(volume.disk is Disk.UP_TO_DATE for volume in replica.volumes.values())
+    return all(volume.disk is DiskState.UP_TO_DATE for volume in replica.volumes.values())
 
 
 def writes_alone(replica: Replica) -> bool:
@@ -169,6 +169,6 @@ def _volume_out(replica: Replica | None, name: str, backing: Backing) -> bool:
     if replica is None or volume is None or not attached(volume.disk):
         current = backing.has_metadata and backing.consistent and backing.was_up_to_date
         return not (current and backing.peer_outdated)
-    if volume.disk is Disk.CONSISTENT:
+    if volume.disk is DiskState.CONSISTENT:
         return replica.connection.value == "StandAlone"
-    return not better(volume.disk, Disk.OUTDATED)
+    return not better(volume.disk, DiskState.OUTDATED)

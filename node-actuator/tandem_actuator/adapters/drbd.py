@@ -31,14 +31,7 @@ from tandem_actuator.adapters import drbd_text
 from tandem_actuator.adapters.drbd_events import EventStream
 from tandem_actuator.adapters.files import replace_file
 from tandem_actuator.adapters.process import Finished, run
-from tandem_actuator.core.model import (
-    Connection,
-    DrbdState,
-    DrbdUnknown,
-    DrbdView,
-    Generation,
-    Metadata,
-)
+from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Generation, Metadata
 from tandem_actuator.core.resource_file import GLOBAL_FILE
 from tandem_actuator.ports import (
     Clock,
@@ -48,6 +41,7 @@ from tandem_actuator.ports import (
 )
 from tandem_api.mirror import InitialData, Mirror
 from tandem_api.timing import PROMOTION_HANDLER_BUDGET_S
+from tandem_api.vocabulary import Connection
 
 log = logging.getLogger(__name__)
 

@@ -16,16 +16,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DrbdState,
-    Generation,
-    NotConfigured,
-    Role,
-    VolumeState,
-)
+from tandem_actuator.core.model import DrbdState, Generation, NotConfigured, VolumeState
 from tandem_api.mirror import Protocol
+from tandem_api.vocabulary import Connection, DiskState, Role
 
 KIB = 1024
 OFF = "Off"
@@ -66,7 +59,7 @@ ADDED = (
 
 _PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
 _ROLES = {role.value: role for role in Role}
-_DISKS = {disk.value: disk for disk in Disk}
+_DISKS = {disk.value: disk for disk in DiskState}
 _CONNECTIONS = {connection.value: connection for connection in Connection}
 
 
@@ -74,8 +67,8 @@ def _role(word: str) -> Role:
     return _ROLES.get(word, Role.UNKNOWN)
 
 
-def _disk(word: str) -> Disk:
-    return _DISKS.get(word, Disk.UNKNOWN)
+def _disk(word: str) -> DiskState:
+    return _DISKS.get(word, DiskState.UNKNOWN)
 
 
 def _connection(word: str) -> Connection:
@@ -120,7 +113,7 @@ class Event:
     @property
     def says_behind(self) -> bool:
         """Whether the local disk was not current at that moment, as far as this line tells."""
-        behind = (Disk.INCONSISTENT, Disk.OUTDATED)
+        behind = (DiskState.INCONSISTENT, DiskState.OUTDATED)
         return self.kind == "device" and self.fields.get("disk") in behind
 
 
@@ -247,7 +240,7 @@ def _nothing_there(role: Role, connection: Connection, volumes: Mapping[str, Vol
     return (
         role is Role.SECONDARY
         and connection is Connection.STANDALONE
-        and all(volume.disk is Disk.DISKLESS for volume in volumes.values())
+        and all(volume.disk is DiskState.DISKLESS for volume in volumes.values())
     )
 
 

@@ -32,9 +32,9 @@ from tandem_actuator.adapters.libvirt_ports import (
 from tandem_actuator.adapters.qemu_processes import UNIDENTIFIED, QemuProcesses
 from tandem_actuator.adapters.slots import Slots
 from tandem_actuator.core.domain_xml import domain_name
-from tandem_actuator.core.model import DomainState
 from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
 from tandem_api.guest import Firmware, Guest
+from tandem_api.vocabulary import DomainState
 
 log = logging.getLogger(__name__)
 

@@ -13,14 +13,7 @@ both disks were seen to be equal.
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DrbdState,
-    DrbdView,
-    Record,
-    Role,
-)
+from tandem_actuator.core.model import DrbdState, DrbdView, Record
 from tandem_api.authority import (
     PROTOCOL,
     Authority,
@@ -34,6 +27,7 @@ from tandem_api.guest import Assignment, FencingProof, ProofKind
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror, Protocol
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, Role
 
 HELD = (
     Reason.HOLD_EPOCH_REGRESSED,
@@ -216,7 +210,9 @@ def _local_copy_unusable(facts: Facts, *, overridden: bool) -> Refusal | None:
             f"{facts.host}'s replica is marked as possibly stale ({facts.record.marker.reason});"
             " it must be in sync with the peer once before it can be promoted",
         )
-    usable = {Disk.UP_TO_DATE, Disk.CONSISTENT} | ({Disk.OUTDATED} if overridden else set())
+    usable = {DiskState.UP_TO_DATE, DiskState.CONSISTENT} | (
+        {DiskState.OUTDATED} if overridden else set()
+    )
     bad = {n: v.disk for n, v in drbd.volumes.items() if v.disk not in usable}
     if bad or not drbd.volumes:
         states = ", ".join(f"{name} is {disk}" for name, disk in sorted(bad.items()))

@@ -29,10 +29,11 @@ from tandem_actuator.core.effects import (
     SkipFirstSync,
     UpdateRecord,
 )
-from tandem_actuator.core.model import Disk, DrbdState, Generation, Metadata, Record, View
+from tandem_actuator.core.model import DrbdState, Generation, Metadata, Record, View
 from tandem_actuator.core.procedures import failed, sequence, words
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DiskState
 
 
 def bring_up(view: View, wall: str) -> Procedure:
@@ -91,7 +92,8 @@ def is_ahead(drbd: DrbdState, found: Mapping[str, Generation]) -> bool:
     """Whether each volume is one that DRBD calls current, or that the peer lacks data of."""
     ahead = {name for name, generation in found.items() if generation.parted}
     return bool(drbd.volumes) and all(
-        volume.disk is Disk.UP_TO_DATE or (volume.disk is Disk.CONSISTENT and name in ahead)
+        volume.disk is DiskState.UP_TO_DATE
+        or (volume.disk is DiskState.CONSISTENT and name in ahead)
         for name, volume in drbd.volumes.items()
     )
 

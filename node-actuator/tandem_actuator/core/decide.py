@@ -31,18 +31,11 @@ from tandem_actuator.core.guest_rules import (
     unused_primary,
     unwanted_guest,
 )
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DomainState,
-    DrbdUnknown,
-    NotConfigured,
-    Role,
-    View,
-)
+from tandem_actuator.core.model import DrbdUnknown, NotConfigured, View
 from tandem_actuator.core.resync import is_to_be_renewed
 from tandem_api.authority import Mode
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 REFUSALS = 2
 """So often a replica that stands alone is connected before it counts as diverged."""
@@ -137,8 +130,10 @@ def _half_brought_up(view: View, now_s: float, wall: str) -> Decision | None:
     drbd = drbd_of(view)
     if drbd.role is Role.PRIMARY or view.guest_may_run:
         return None
-    never_attached = all(v.disk is Disk.DISKLESS for v in drbd.volumes.values())
-    judged = view.record.marker or all(v.disk is not Disk.CONSISTENT for v in drbd.volumes.values())
+    never_attached = all(v.disk is DiskState.DISKLESS for v in drbd.volumes.values())
+    judged = view.record.marker or all(
+        v.disk is not DiskState.CONSISTENT for v in drbd.volumes.values()
+    )
     alone = drbd.connection is Connection.STANDALONE
     return _bring_up(view, wall) if alone and (never_attached or not judged) else None
 
@@ -157,15 +152,21 @@ def _marker_needed(view: View, now_s: float, wall: str) -> Decision | None:
     if view.record.marker:
         return None
     drbd = drbd_of(view)
-    bad = {Disk.FAILED, Disk.DISKLESS, Disk.DETACHING, Disk.INCONSISTENT, Disk.OUTDATED}
+    bad = {
+        DiskState.FAILED,
+        DiskState.DISKLESS,
+        DiskState.DETACHING,
+        DiskState.INCONSISTENT,
+        DiskState.OUTDATED,
+    }
     found = {v.disk for v in drbd.volumes.values()} & bad
     if view.was_behind and drbd.role is Role.SECONDARY:
-        found.add(Disk.INCONSISTENT)
+        found.add(DiskState.INCONSISTENT)
     alone = drbd.connection is Connection.STANDALONE and drbd.role is Role.SECONDARY
-    unsure = alone and any(v.disk is Disk.CONSISTENT for v in drbd.volumes.values())
+    unsure = alone and any(v.disk is DiskState.CONSISTENT for v in drbd.volumes.values())
     if not found and not unsure:
         return None
-    failed = found & {Disk.FAILED, Disk.DISKLESS, Disk.DETACHING}
+    failed = found & {DiskState.FAILED, DiskState.DISKLESS, DiskState.DETACHING}
     reason = Reason.LOCAL_DISK_FAILED if failed else Reason.ATTACHED_NOT_UP_TO_DATE
     return Start(
         Task.SET_MARKER,

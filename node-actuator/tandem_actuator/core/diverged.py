@@ -3,9 +3,10 @@
 Called by ``decide``, ``procedures`` and ``record``.
 """
 
-from tandem_actuator.core.model import DrbdState, Record, Role, View
+from tandem_actuator.core.model import DrbdState, Record, View
 from tandem_api.authority import Authority
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
 
 
 def has_diverged(record: Record) -> bool:

@@ -10,9 +10,10 @@ from tandem_actuator.core import procedures, stopping
 from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import Decision, Start, Stay, Task, drbd_of
 from tandem_actuator.core.domain_xml import domain_name
-from tandem_actuator.core.model import DomainState, DrbdState, Role, View
+from tandem_actuator.core.model import DrbdState, View
 from tandem_api.lease import unarmed_host
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, Role
 
 REFUSED_PAUSE_S = 60.0
 REFUSED_PAUSE_MAX_S = 600.0

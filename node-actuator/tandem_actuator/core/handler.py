@@ -17,7 +17,7 @@ from tandem_actuator.core.effects import (
     ReadMirror,
     Wait,
 )
-from tandem_actuator.core.model import DrbdState, Role, View
+from tandem_actuator.core.model import DrbdState, View
 from tandem_actuator.core.procedures import (
     UnexpectedOutcome,
     Won,
@@ -27,6 +27,7 @@ from tandem_actuator.core.procedures import (
     words,
 )
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
 
 LINK_LOSS_RETRY_S = 0.5
 EXIT_STAY_FROZEN = 1

@@ -12,60 +12,22 @@ from tandem_api.authority import Instance
 from tandem_api.guest import Guest
 from tandem_api.mirror import Marker, Mirror, Protocol
 from tandem_api.timing import Timing
-
-
-class Role(StrEnum):
-    """A DRBD role. 8.4 keeps it per volume; the adapter reports Unknown if volumes disagree."""
-
-    PRIMARY = "Primary"
-    SECONDARY = "Secondary"
-    UNKNOWN = "Unknown"
-
-
-class Connection(StrEnum):
-    """A DRBD connection state, as ``drbdsetup events2`` names them."""
-
-    STANDALONE = "StandAlone"
-    DISCONNECTING = "Disconnecting"
-    UNCONNECTED = "Unconnected"
-    TIMEOUT = "Timeout"
-    BROKEN_PIPE = "BrokenPipe"
-    NETWORK_FAILURE = "NetworkFailure"
-    PROTOCOL_ERROR = "ProtocolError"
-    TEAR_DOWN = "TearDown"
-    CONNECTING = "Connecting"
-    CONNECTED = "Connected"
-    UNKNOWN = "Unknown"
-
-
-class Disk(StrEnum):
-    """A DRBD disk state."""
-
-    DISKLESS = "Diskless"
-    ATTACHING = "Attaching"
-    DETACHING = "Detaching"
-    FAILED = "Failed"
-    NEGOTIATING = "Negotiating"
-    INCONSISTENT = "Inconsistent"
-    OUTDATED = "Outdated"
-    UNKNOWN = "DUnknown"
-    CONSISTENT = "Consistent"
-    UP_TO_DATE = "UpToDate"
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 
 @dataclass(frozen=True)
 class VolumeState:
     """One volume of a resource."""
 
-    disk: Disk
-    peer_disk: Disk
+    disk: DiskState
+    peer_disk: DiskState
     out_of_sync_bytes: int = 0
     resyncing: bool = False
 
     @property
     def blank(self) -> bool:
         """New at both hosts, if the mirror has never been in sync."""
-        return self.disk is Disk.INCONSISTENT and self.peer_disk is Disk.INCONSISTENT
+        return self.disk is DiskState.INCONSISTENT and self.peer_disk is DiskState.INCONSISTENT
 
 
 @dataclass(frozen=True)
@@ -102,19 +64,21 @@ class DrbdState:
 
     @property
     def own_up_to_date(self) -> bool:
-        return bool(self.volumes) and all(v.disk is Disk.UP_TO_DATE for v in self.volumes.values())
+        return bool(self.volumes) and all(
+            v.disk is DiskState.UP_TO_DATE for v in self.volumes.values()
+        )
 
     @property
     def peer_up_to_date(self) -> bool:
         return bool(self.volumes) and all(
-            v.peer_disk is Disk.UP_TO_DATE for v in self.volumes.values()
+            v.peer_disk is DiskState.UP_TO_DATE for v in self.volumes.values()
         )
 
     @property
     def nobody_current(self) -> bool:
         """Connected, and of some volume neither side has a current disk."""
         return self.connected and any(
-            Disk.UP_TO_DATE not in (v.disk, v.peer_disk) for v in self.volumes.values()
+            DiskState.UP_TO_DATE not in (v.disk, v.peer_disk) for v in self.volumes.values()
         )
 
     @property
@@ -167,21 +131,6 @@ class Generation:
 
     current: str
     parted: bool
-
-
-class DomainState(StrEnum):
-    """A guest's domain in libvirt."""
-
-    ABSENT = "Absent"
-    RUNNING = "Running"
-    PAUSED = "Paused"
-    SHUTTING_DOWN = "ShuttingDown"
-    UNKNOWN = "Unknown"
-
-    @property
-    def may_run(self) -> bool:
-        """Whether the guest may be executing or writing here: everything but a clear no."""
-        return self is not DomainState.ABSENT
 
 
 @dataclass(frozen=True)

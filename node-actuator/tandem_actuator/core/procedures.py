@@ -41,13 +41,14 @@ from tandem_actuator.core.effects import (
     UpdateRecord,
     Wait,
 )
-from tandem_actuator.core.model import DrbdState, Role, View
+from tandem_actuator.core.model import DrbdState, View
 from tandem_actuator.core.resync import may_part
 from tandem_api.authority import Mode
 from tandem_api.guest import ProofKind
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Marker, Mirror
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
 
 SWAP_TRIES = 4
 START_PAUSES_S = (1.0, 3.0)

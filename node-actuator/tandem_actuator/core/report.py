@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tandem_actuator.core.model import DomainState, DrbdState, NotConfigured, Record, View
+from tandem_actuator.core.model import DrbdState, NotConfigured, Record, View
 from tandem_actuator.core.resync import stalled_since
 from tandem_api.authority import Instance
 from tandem_api.guest import STARTING, GuestReport, HardwareReport
 from tandem_api.mirror import ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState
 
 BYTES_INTERVAL_S = 2.0
 """How much is out of sync changes with every write: so often it is told when nothing else did."""

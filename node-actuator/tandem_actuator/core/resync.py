@@ -7,7 +7,8 @@ same from here. Called by ``unit`` with every look, and by ``decide``.
 
 from dataclasses import replace
 
-from tandem_actuator.core.model import Disk, DrbdState, DrbdUnknown, DrbdView, Resync, Role, View
+from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Resync, View
+from tandem_api.vocabulary import DiskState, Role
 
 STALLED_AFTER_S = 60.0
 """DRBD copies 250 KiB/s at the very least, however busy the disks are: a block each look."""
@@ -39,7 +40,7 @@ def left_bytes(drbd: DrbdState) -> int | None:
         volume.out_of_sync_bytes
         for volume in drbd.volumes.values()
         if volume.resyncing
-        and {volume.disk, volume.peer_disk} == {Disk.INCONSISTENT, Disk.UP_TO_DATE}
+        and {volume.disk, volume.peer_disk} == {DiskState.INCONSISTENT, DiskState.UP_TO_DATE}
     ]
     return sum(copied) if copied and drbd.connected else None
 

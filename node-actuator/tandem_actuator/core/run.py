@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tandem_actuator.core.authority import held
-from tandem_actuator.core.model import DrbdState, Role, View
+from tandem_actuator.core.model import DrbdState, View
 from tandem_api.authority import Authority, Mode
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
+from tandem_api.vocabulary import Role
 
 IDLE_INTERVAL_S = 2.0
 SETTLING_INTERVAL_S = 0.5

@@ -10,7 +10,7 @@ from typing import Any, cast
 from sim.builders import HERE, assignment, authority, drbd, guest, mirror, record
 from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.core.domain_xml import DomainSettings
-from tandem_actuator.core.model import DomainState, DrbdView, Record
+from tandem_actuator.core.model import DrbdView, Record
 from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.ports import Clock
 from tandem_actuator.unit import NodeFacts, Unit
@@ -19,6 +19,7 @@ from tandem_api.guest import Guest
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import DomainState
 
 
 class Noted:

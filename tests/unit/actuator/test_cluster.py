@@ -6,7 +6,6 @@ import pytest
 
 from sim.builders import HERE, A, B, assignment, authority, guest, mirror, record
 from tandem_actuator.cluster import Cluster
-from tandem_actuator.core.model import DomainState
 from tandem_actuator.ports import Changed, Removed, Synced
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.guest import Guest
@@ -14,6 +13,7 @@ from tandem_api.host import Host
 from tandem_api.mirror import Mirror
 from tandem_api.site import Site
 from tandem_api.timing import DEFAULT, FAST, PROFILES, Profile
+from tandem_api.vocabulary import DomainState
 
 ELSEWHERE = mirror(authority(B)).model_copy(
     update={

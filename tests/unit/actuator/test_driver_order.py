@@ -7,9 +7,10 @@ import pytest
 from sim.builders import A, B, authority, drbd, mirror, standalone
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.domain_xml import domain_name
-from tandem_actuator.core.model import Connection, DomainState, DrbdUnknown, FenceProgress, Role
+from tandem_actuator.core.model import DrbdUnknown, FenceProgress
 from tandem_actuator.ports import ApiConflict, ApiUnavailable, CommandFailed, KilledNotGone
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import Connection, DomainState, Role
 
 from .noted import Noted
 

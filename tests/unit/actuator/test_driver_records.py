@@ -21,7 +21,7 @@ from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.authority import held
 from tandem_actuator.core.domain_xml import DomainSettings
-from tandem_actuator.core.model import DomainState, Record
+from tandem_actuator.core.model import Record
 from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.ports import Synced
 from tandem_actuator.unit import STORES_TRIED, NodeFacts, Unit
@@ -30,6 +30,7 @@ from tandem_api.guest import Guest
 from tandem_api.mirror import Marker, Mirror
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import DomainState
 from tandem_hostile import A, guest, mirror
 
 STATE, OBJECTS = Path("/var/lib/tandem/mirrors"), Path("/run/tandem/objects")

@@ -3,7 +3,7 @@
 from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.domain_xml import DomainSettings
-from tandem_actuator.core.model import DomainState, Record
+from tandem_actuator.core.model import Record
 from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.ports import KilledNotGone, PortError
 from tandem_actuator.unit import NodeFacts, Unit
@@ -11,6 +11,7 @@ from tandem_api.authority import Instance
 from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import DomainState
 from tandem_hostile import A, guest, mirror
 
 

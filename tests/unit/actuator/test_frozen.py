@@ -1,15 +1,9 @@
 """Since when writes are frozen and nobody asks for leave to go on."""
 
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DrbdState,
-    Record,
-    Role,
-    VolumeState,
-)
+from tandem_actuator.core.model import DrbdState, Record, VolumeState
 from tandem_actuator.unit import Unit
 from tandem_api.mirror import Mirror
+from tandem_api.vocabulary import Connection, DiskState, Role
 from tandem_hostile import mirror
 
 FROZEN = DrbdState(
@@ -17,7 +11,7 @@ FROZEN = DrbdState(
     role=Role.PRIMARY,
     connection=Connection.CONNECTING,
     peer_role=Role.UNKNOWN,
-    volumes={"root": VolumeState(Disk.UP_TO_DATE, Disk.UNKNOWN)},
+    volumes={"root": VolumeState(DiskState.UP_TO_DATE, DiskState.UNKNOWN)},
     suspended=frozenset({"fencing"}),
 )
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from sim.watchdog import LATE_S
-from tandem_actuator.core.model import Connection, DomainState, DrbdState, Record, Role
+from tandem_actuator.core.model import DrbdState, Record
 from tandem_actuator.driver import Ports
 from tandem_actuator.loop import Actuator
 from tandem_actuator.metrics import Metrics
@@ -21,6 +21,7 @@ from tandem_api.lease import HeartbeatContent, heartbeat_of, unarmed_host
 from tandem_api.mirror import Mirror
 from tandem_api.site import SiteSpec
 from tandem_api.timing import DEFAULT, FAST, Timing
+from tandem_api.vocabulary import Connection, DomainState, Role
 from tandem_hostile import A, mirror
 
 from .turning import Exits

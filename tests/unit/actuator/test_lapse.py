@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from tandem_actuator.core.model import DomainState, Record
+from tandem_actuator.core.model import Record
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.authority import Authority, Instance
 from tandem_api.mirror import Mirror
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import DomainState
 from tandem_hostile import A, B, mirror
 
 ME = NodeFacts(A, Instance(node=A, boot_id="boot", run_id="run"), DEFAULT)

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from sim.builders import B, drbd, frozen, mirror, standalone
-from tandem_actuator.core.model import DomainState, DrbdUnknown, FenceProgress, Role
+from tandem_actuator.core.model import DrbdUnknown, FenceProgress
 from tandem_actuator.loop import FIRST_LOOK_S
 from tandem_actuator.ports import CommandFailed
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import DomainState, Role
 
 from .turning import BOOTED_S, Turning
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from sim.builders import A, authority, drbd, mirror, record
-from tandem_actuator.core.model import DomainState, Role
 from tandem_actuator.core.report import REPEAT_INTERVAL_S
 from tandem_actuator.ports import ApiGone, ApiUnavailable
 from tandem_actuator.reports import INTERVAL_S as REPORT_INTERVAL_S
@@ -14,6 +13,7 @@ from tandem_api.guest import GuestReport
 from tandem_api.host import Host
 from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, Role
 
 from .turning import Turning
 

@@ -9,9 +9,9 @@ import pytest
 from sim.builders import B, assignment, authority, drbd, frozen, guest, mirror, standalone, view
 from tandem_actuator.core import handler
 from tandem_actuator.core.domain_xml import domain_name
-from tandem_actuator.core.model import DomainState, Role
 from tandem_actuator.ports import CommandFailed, DrbdEvent
 from tandem_actuator.unit import BACKOFF_MAX_S, Unit
+from tandem_api.vocabulary import DomainState, Role
 
 from .turning import BOOTED_S, Turning
 

@@ -7,13 +7,14 @@ from sim.files import SimFiles
 from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.cluster import Cluster
-from tandem_actuator.core.model import DomainState, Record
+from tandem_actuator.core.model import Record
 from tandem_actuator.core.run import run_permission
 from tandem_actuator.unit import NodeFacts, Unit, match_guests
 from tandem_api.authority import Instance
 from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import DomainState
 from tandem_hostile import A, B, Raw, guest, mirror
 
 ME = NodeFacts(A, Instance(node=A, boot_id="boot", run_id="run"), DEFAULT)

@@ -3,17 +3,12 @@
 import pytest
 
 from sim.builders import HERE, assignment, authority, drbd, guest, lost, mirror, record
-from tandem_actuator.core.model import (
-    Connection,
-    DomainState,
-    DrbdUnknown,
-    FenceProgress,
-    NotConfigured,
-)
+from tandem_actuator.core.model import DrbdUnknown, FenceProgress, NotConfigured
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_api.guest import Guest, GuestReport
 from tandem_api.mirror import ReplicaReport
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import Connection, DomainState
 
 R_S = DEFAULT.self_fence_seconds
 NODE = NodeFacts(HERE.node, HERE, DEFAULT)

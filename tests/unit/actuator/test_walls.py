@@ -12,11 +12,12 @@ from sim.builders import HERE, drbd, frozen, guest, mirror, record
 from tandem_actuator.adapters.kube_api import _parsed
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import handler
-from tandem_actuator.core.model import DomainState, DrbdUnknown, Role
+from tandem_actuator.core.model import DrbdUnknown
 from tandem_actuator.core.report import least_replica_report
 from tandem_actuator.core.wall import Place
 from tandem_api.mirror import Marker, Mirror, ReplicaReport
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, Role
 
 from .test_cluster import Parts
 from .test_loop_fence import R_S

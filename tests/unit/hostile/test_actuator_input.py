@@ -19,15 +19,7 @@ from tandem_actuator.core import resource_file
 from tandem_actuator.core.decide import decide
 from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError
 from tandem_actuator.core.domain_xml import render as render_domain
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DomainState,
-    DrbdState,
-    NotConfigured,
-    Role,
-    VolumeState,
-)
+from tandem_actuator.core.model import DrbdState, NotConfigured, VolumeState
 from tandem_actuator.core.report import guest_report, replica_report
 from tandem_actuator.core.run import run_permission
 from tandem_actuator.ports import Changed, Removed, Synced
@@ -38,6 +30,7 @@ from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
 from tandem_api.registry import KINDS
 from tandem_api.timing import DEFAULT, drbd_timers
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 from tandem_hostile import A, B, Raw, anything, key, notes, objects, spoiled
 from tandem_kube import watch
 
@@ -82,8 +75,8 @@ async def fed(cluster: Cluster, raws: list[Raw], then: list[Raw]) -> None:
 
 
 def drbd_state(connected: bool) -> DrbdState:
-    peer = Disk.UP_TO_DATE if connected else Disk.UNKNOWN
-    volume = VolumeState(disk=Disk.UP_TO_DATE, peer_disk=peer)
+    peer = DiskState.UP_TO_DATE if connected else DiskState.UNKNOWN
+    volume = VolumeState(disk=DiskState.UP_TO_DATE, peer_disk=peer)
     return DrbdState(
         role=Role.PRIMARY,
         connection=Connection.CONNECTED if connected else Connection.CONNECTING,

@@ -14,9 +14,9 @@ from sim.processes import Idle
 from tandem_actuator.adapters.libvirt import LibvirtHost
 from tandem_actuator.adapters.network import TapNetwork
 from tandem_actuator.core.domain_xml import METADATA_PREFIX, METADATA_TAG, TANDEM_XMLNS, domain_name
-from tandem_actuator.core.model import DomainState
 from tandem_actuator.ports import CommandFailed, PortError
 from tandem_api.guest import Guest
+from tandem_api.vocabulary import DomainState
 from tandem_hostile import guest as raw_guest
 
 T = TypeVar("T")

@@ -12,15 +12,9 @@ from tandem_actuator.adapters.drbd_text import (
     state_from_dump,
     state_from_proc,
 )
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DrbdState,
-    Generation,
-    NotConfigured,
-    Role,
-)
+from tandem_actuator.core.model import DrbdState, Generation, NotConfigured
 from tandem_api.mirror import Protocol
+from tandem_api.vocabulary import Connection, DiskState, Role
 
 CAPTURED = Path(__file__).parent / "captured"
 MINORS = {"root": 20, "data": 21}
@@ -77,7 +71,7 @@ def test_a_resync_of_one_volume_is_not_in_sync() -> None:
     assert state.connected
     assert not state.in_sync
     assert state.volumes["root"].resyncing
-    assert state.volumes["root"].disk is Disk.INCONSISTENT
+    assert state.volumes["root"].disk is DiskState.INCONSISTENT
     assert state.volumes["root"].out_of_sync_bytes == 31688 * 1024
     assert not state.volumes["data"].resyncing
 
@@ -87,13 +81,13 @@ def test_frozen() -> None:
     state = known(from_proc("8.4-frozen"))
     assert state.suspended
     assert state.connection is Connection.CONNECTING
-    assert {volume.peer_disk for volume in state.volumes.values()} == {Disk.UNKNOWN}
+    assert {volume.peer_disk for volume in state.volumes.values()} == {DiskState.UNKNOWN}
 
 
 def test_one_volume_without_a_disk() -> None:
     state = known(from_proc("8.4-one-diskless"))
-    assert state.volumes["data"].disk is Disk.DISKLESS
-    assert state.volumes["root"].disk is Disk.UP_TO_DATE
+    assert state.volumes["data"].disk is DiskState.DISKLESS
+    assert state.volumes["root"].disk is DiskState.UP_TO_DATE
 
 
 @pytest.mark.parametrize("state", ["8.4-unconfigured", "8.4-down"])
@@ -105,7 +99,7 @@ def test_drbd_9_with_its_own_words() -> None:
     state = known(from_dump("9-connected"))
     assert state.role is Role.PRIMARY
     assert state.connected
-    assert state.volumes["root"].peer_disk is Disk.UP_TO_DATE
+    assert state.volumes["root"].peer_disk is DiskState.UP_TO_DATE
     assert state.volumes["data"].resyncing
     assert not state.in_sync
 
@@ -137,7 +131,7 @@ def test_words_of_the_future_are_unknown() -> None:
     text = text.replace("cs:Connected", "cs:Entangled").replace("ds:UpToDate", "ds:Superposed")
     state = known(state_from_proc(parse_proc(text), MINORS, 5.0))
     assert state.connection is Connection.UNKNOWN
-    assert state.volumes["root"].disk is Disk.UNKNOWN
+    assert state.volumes["root"].disk is DiskState.UNKNOWN
     assert not state.own_up_to_date
 
 

@@ -14,8 +14,8 @@ from tandem_actuator.adapters.libvirt import (
     SHUTDOWN_TIMEOUT_S,
     START_TIMEOUT_S,
 )
-from tandem_actuator.core.model import DomainState
 from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
+from tandem_api.vocabulary import DomainState
 
 from .libvirt_scene import FOREIGN, XML, Scene
 

@@ -7,12 +7,13 @@ import pytest
 from sim.builders import A, B, assignment, authority, drbd, facts, lost, mirror
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal
-from tandem_actuator.core.model import Disk, DrbdState, Role
+from tandem_actuator.core.model import DrbdState
 from tandem_actuator.core.resource_file import render
 from tandem_api.authority import Authority, Fenced, Override
 from tandem_api.mirror import DeviceNumbers, Protocol
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT, drbd_timers
+from tandem_api.vocabulary import DiskState, Role
 
 
 def released(*hosts: str) -> Authority:
@@ -30,7 +31,7 @@ def claimed(held_by: Authority, state: DrbdState, protocol: Protocol = Protocol.
     [
         ((B,), drbd(), True),
         ((B,), lost(), False),
-        ((B,), drbd(peer_disk=Disk.INCONSISTENT, resyncing=True), False),
+        ((B,), drbd(peer_disk=DiskState.INCONSISTENT, resyncing=True), False),
         ((A, B), lost(), False),
         ((B, A), lost(), True),
         ((A,), lost(), True),

@@ -27,21 +27,14 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Proposal, Refusal, Settled, Verdict
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DrbdState,
-    DrbdUnknown,
-    DrbdView,
-    NotConfigured,
-    Role,
-)
+from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, NotConfigured
 from tandem_api.authority import PROTOCOL, Authority, Eligibility, Fenced, Instance, Mode, Override
 from tandem_api.guest import Assignment, FencingProof, ProofKind
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Marker, Mirror, Protocol
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT, FAST
+from tandem_api.vocabulary import Connection, DiskState, Role
 
 MARKER = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE)
 OVERRIDE = Override(by="ana", at_epoch=4, accept_data_loss=True, host=A)
@@ -119,9 +112,9 @@ class TestClaimUnowned:
         "state",
         [
             lost(),
-            lost(Disk.CONSISTENT),
-            drbd(peer_disk=Disk.INCONSISTENT),
-            drbd(peer_disk=Disk.DISKLESS),
+            lost(DiskState.CONSISTENT),
+            drbd(peer_disk=DiskState.INCONSISTENT),
+            drbd(peer_disk=DiskState.DISKLESS),
             drbd(resyncing=True),
         ],
     )
@@ -154,9 +147,9 @@ class TestClaimUnowned:
         assert reason(verdict) is Reason.MARKED_STALE
 
     @pytest.mark.parametrize(
-        "disk", [d for d in Disk if d not in (Disk.UP_TO_DATE, Disk.CONSISTENT)]
+        "disk", [d for d in DiskState if d not in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)]
     )
-    def test_an_unusable_disk_may_not(self, disk: Disk) -> None:
+    def test_an_unusable_disk_may_not(self, disk: DiskState) -> None:
         verdict = rules.claim(
             mirror(authority("")), facts(drbd(disk=disk)), assignment(A), None, "r"
         )
@@ -165,7 +158,7 @@ class TestClaimUnowned:
     def test_one_unusable_volume_of_two_is_enough(self) -> None:
         one = drbd()
         two = replace(
-            one, volumes={**one.volumes, "data": drbd(disk=Disk.OUTDATED).volumes["root"]}
+            one, volumes={**one.volumes, "data": drbd(disk=DiskState.OUTDATED).volumes["root"]}
         )
         verdict = rules.claim(mirror(authority("")), facts(two), assignment(A), None, "r")
         assert reason(verdict) is Reason.DISK_NOT_USABLE
@@ -353,14 +346,14 @@ class TestOverride:
         return authority("", **fields)
 
     def test_it_passes_a_marker_and_forces(self) -> None:
-        marked = facts(lost(Disk.OUTDATED), record=record(marker=MARKER))
+        marked = facts(lost(DiskState.OUTDATED), record=record(marker=MARKER))
         verdict = rules.claim(mirror(self.overridden()), marked, assignment(A), None, "r")
         assert isinstance(verdict, Proposal)
         assert verdict.force
         assert verdict.authority.mode is Mode.STANDALONE
 
     def test_it_does_not_pass_an_inconsistent_disk(self) -> None:
-        half = facts(lost(Disk.INCONSISTENT))
+        half = facts(lost(DiskState.INCONSISTENT))
         verdict = rules.claim(mirror(self.overridden()), half, assignment(A), None, "r")
         assert reason(verdict) is Reason.DISK_NOT_USABLE
 
@@ -376,7 +369,7 @@ class TestOverride:
     def test_it_is_used_up_by_the_boot_that_claimed_with_it(self) -> None:
         used = standalone(A, owner_instance=EARLIER_BOOT, override=OVERRIDE)
         failed = facts(
-            lost(Disk.CONSISTENT),
+            lost(DiskState.CONSISTENT),
             record=record(marker=Marker(reason=Reason.LOCAL_DISK_FAILED)),
         )
         verdict = rules.claim(mirror(used), failed, assignment(A), None, "r")
@@ -416,7 +409,7 @@ class TestGrantLinkLoss:
             (authority(A), drbd(Role.PRIMARY), Reason.LINK_IS_BACK),
             (
                 authority(A),
-                drbd(Role.PRIMARY, Connection.CONNECTING, disk=Disk.DISKLESS),
+                drbd(Role.PRIMARY, Connection.CONNECTING, disk=DiskState.DISKLESS),
                 Reason.DISK_NOT_USABLE,
             ),
         ],
@@ -498,11 +491,11 @@ class TestRestore:
         "state",
         [
             frozen(),
-            drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT),
+            drbd(Role.PRIMARY, peer_disk=DiskState.INCONSISTENT),
             drbd(Role.PRIMARY, resyncing=True),
             drbd(Role.PRIMARY, out_of_sync_bytes=4096),
-            drbd(Role.PRIMARY, disk=Disk.DISKLESS),
-            drbd(Role.PRIMARY, peer_disk=Disk.DISKLESS),
+            drbd(Role.PRIMARY, disk=DiskState.DISKLESS),
+            drbd(Role.PRIMARY, peer_disk=DiskState.DISKLESS),
         ],
     )
     def test_only_in_sync(self, state: DrbdState) -> None:
@@ -536,7 +529,7 @@ class TestWithdraw:
     def verdict(
         self, held_by: Authority | None = None, state: DrbdView | None = None, **changes: object
     ) -> Verdict:
-        known = replace(facts(state or lost(Disk.CONSISTENT)), record=self.unused)
+        known = replace(facts(state or lost(DiskState.CONSISTENT)), record=self.unused)
         known = replace(known, **changes)  # type: ignore[arg-type]
         return rules.withdraw(mirror(held_by or self.granted), known, "r")
 
@@ -579,13 +572,13 @@ class TestWithdraw:
     def test_not_where_the_peer_may_lack_the_last_writes(self) -> None:
         noted = replace(self.unused, asynchronous=True)
         assert reason(self.verdict(record=noted)) is Reason.PROTOCOL_NOT_SYNCHRONOUS
-        known = facts(lost(Disk.CONSISTENT), record=self.unused)
+        known = facts(lost(DiskState.CONSISTENT), record=self.unused)
         verdict = rules.withdraw(mirror(self.granted, protocol=Protocol.A), known, "r")
         assert reason(verdict) is Reason.PROTOCOL_NOT_SYNCHRONOUS
 
     @pytest.mark.parametrize("protocol", [Protocol.A, Protocol.B])
     def test_not_where_a_takeover_is_a_persons(self, protocol: Protocol) -> None:
-        known = facts(lost(Disk.CONSISTENT), record=self.unused)
+        known = facts(lost(DiskState.CONSISTENT), record=self.unused)
         verdict = rules.withdraw(mirror(self.granted, protocol=protocol), known, "r")
         assert reason(verdict) is Reason.PROTOCOL_NOT_SYNCHRONOUS
 
@@ -595,7 +588,7 @@ class TestWithdraw:
     )
     def test_not_where_the_peer_goes_by_another_authority(self, said: dict[str, object]) -> None:
         replicas = {B: report().model_copy(update=said)}
-        known = facts(lost(Disk.CONSISTENT), record=self.unused)
+        known = facts(lost(DiskState.CONSISTENT), record=self.unused)
         verdict = rules.withdraw(mirror(self.granted, replicas=replicas), known, "r")
         assert reason(verdict) is Reason.PEER_STILL_PRIMARY
 
@@ -605,7 +598,7 @@ class TestWithdraw:
 
     def test_while_the_link_may_come_back_that_is_waited_for(self) -> None:
         assert reason(self.verdict(link_lost_at_s=999.0)) is Reason.WAITING_FOR_LINK
-        connected = drbd(disk=Disk.CONSISTENT)
+        connected = drbd(disk=DiskState.CONSISTENT)
         assert reason(self.verdict(state=connected)) is Reason.PEER_STILL_CONNECTED
 
 
@@ -613,9 +606,9 @@ class TestDegrade:
     @pytest.mark.parametrize(
         "state",
         [
-            drbd(Role.PRIMARY, peer_disk=Disk.DISKLESS),
-            drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT, resyncing=True),
-            drbd(Role.PRIMARY, Connection.CONNECTING, peer_disk=Disk.OUTDATED),
+            drbd(Role.PRIMARY, peer_disk=DiskState.DISKLESS),
+            drbd(Role.PRIMARY, peer_disk=DiskState.INCONSISTENT, resyncing=True),
+            drbd(Role.PRIMARY, Connection.CONNECTING, peer_disk=DiskState.OUTDATED),
         ],
     )
     def test_a_peer_that_is_not_current_is_out(self, state: DrbdState) -> None:
@@ -629,19 +622,19 @@ class TestDegrade:
     def test_not_with_an_own_bad_disk(self) -> None:
         """Then it is the peer that has everything."""
         verdict = rules.degrade(
-            mirror(authority()), facts(drbd(Role.PRIMARY, disk=Disk.DISKLESS)), "r"
+            mirror(authority()), facts(drbd(Role.PRIMARY, disk=DiskState.DISKLESS)), "r"
         )
         assert reason(verdict) is Reason.STEADY
 
     def test_said_once(self) -> None:
-        alone = facts(drbd(Role.PRIMARY, peer_disk=Disk.DISKLESS))
+        alone = facts(drbd(Role.PRIMARY, peer_disk=DiskState.DISKLESS))
         assert isinstance(rules.degrade(mirror(standalone()), alone, "r"), Settled)
 
     @pytest.mark.parametrize(
         "held_by", [authority(B), authority(""), authority(A, owner_instance=EARLIER_BOOT)]
     )
     def test_only_by_the_owner(self, held_by: Authority) -> None:
-        alone = facts(drbd(Role.PRIMARY, peer_disk=Disk.DISKLESS))
+        alone = facts(drbd(Role.PRIMARY, peer_disk=DiskState.DISKLESS))
         assert reason(rules.degrade(mirror(held_by), alone, "r")) is Reason.NOT_OWNER
 
 
@@ -695,7 +688,7 @@ class TestRelease:
         assert reason(verdict) is Reason.NOT_YET_IN_SYNC
 
     def test_without_a_connection_only_with_protocol_c(self) -> None:
-        proposed(rules.release(mirror(authority()), facts(lost(Disk.DISKLESS)), "r"))
+        proposed(rules.release(mirror(authority()), facts(lost(DiskState.DISKLESS)), "r"))
         asynchronous = mirror(authority(), protocol=Protocol.A)
         verdict = rules.release(asynchronous, facts(lost()), "r")
         assert reason(verdict) is Reason.PROTOCOL_NOT_SYNCHRONOUS

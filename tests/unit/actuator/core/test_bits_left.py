@@ -10,11 +10,12 @@ from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import COPY_FORGOTTEN_AFTER_S, Decision, Start, Task, decide
-from tandem_actuator.core.model import Connection, Disk, DomainState, DrbdState, FenceProgress, Role
+from tandem_actuator.core.model import DrbdState, FenceProgress
 from tandem_actuator.core.run import may_lose_link
 from tandem_api.authority import Authority, Mode
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 from .outside import Outside, play
 
@@ -67,7 +68,7 @@ def test_the_owner_connects_anew() -> None:
         {"state": drbd(Role.PRIMARY)},
         {"state": replace(LEFT, role=Role.SECONDARY)},
         {"state": replace(LEFT, connection=Connection.CONNECTING)},
-        {"state": drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT, out_of_sync_bytes=4096)},
+        {"state": drbd(Role.PRIMARY, peer_disk=DiskState.INCONSISTENT, out_of_sync_bytes=4096)},
     ],
     ids=[
         "soon",

@@ -15,19 +15,11 @@ from sim.builders import (
 )
 from tandem_actuator.core import bringing_up
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DrbdUnknown,
-    Generation,
-    Metadata,
-    NotConfigured,
-    Role,
-    VolumeState,
-)
+from tandem_actuator.core.model import DrbdUnknown, Generation, Metadata, NotConfigured, VolumeState
 from tandem_api.authority import Authority, Eligibility
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, Role
 
 from .outside import Outside, play
 
@@ -60,9 +52,10 @@ class TestBringUp:
         assert outside.effects(fx.UpdateRecord) == [noted]
 
     @pytest.mark.parametrize(
-        "disk", [Disk.CONSISTENT, Disk.OUTDATED, Disk.INCONSISTENT, Disk.DISKLESS]
+        "disk",
+        [DiskState.CONSISTENT, DiskState.OUTDATED, DiskState.INCONSISTENT, DiskState.DISKLESS],
     )
-    def test_any_other_is_marked_before_it_connects(self, disk: Disk) -> None:
+    def test_any_other_is_marked_before_it_connects(self, disk: DiskState) -> None:
         outside = Outside(
             mirror(authority("")), drbd(Role.SECONDARY, Connection.STANDALONE, disk=disk)
         )
@@ -72,7 +65,7 @@ class TestBringUp:
         assert isinstance(update.marker, Marker)
         assert outside.names.index("UpdateRecord") < outside.names.index("Connect")
 
-    def judged(self, disk: Disk, found: Generation, **noted: object) -> fx.UpdateRecord:
+    def judged(self, disk: DiskState, found: Generation, **noted: object) -> fx.UpdateRecord:
         """What is noted of a replica that was attached as this."""
         outside = Outside(
             mirror(authority("")),
@@ -88,30 +81,32 @@ class TestBringUp:
     @pytest.mark.parametrize(
         ("disk", "found", "attached", "marked"),
         [
-            (Disk.CONSISTENT, AHEAD, True, False),
-            (Disk.CONSISTENT, AHEAD, False, True),
-            (Disk.CONSISTENT, IN_STEP, True, True),
-            (Disk.OUTDATED, AHEAD, True, True),
-            (Disk.INCONSISTENT, AHEAD, True, True),
-            (Disk.DISKLESS, AHEAD, True, True),
+            (DiskState.CONSISTENT, AHEAD, True, False),
+            (DiskState.CONSISTENT, AHEAD, False, True),
+            (DiskState.CONSISTENT, IN_STEP, True, True),
+            (DiskState.OUTDATED, AHEAD, True, True),
+            (DiskState.INCONSISTENT, AHEAD, True, True),
+            (DiskState.DISKLESS, AHEAD, True, True),
         ],
     )
     def test_what_the_peer_lacks_is_not_older_than_the_peers(
-        self, disk: Disk, found: Generation, attached: bool, marked: bool
+        self, disk: DiskState, found: Generation, attached: bool, marked: bool
     ) -> None:
         update = self.judged(disk, found, attached=attached)
         assert isinstance(update.marker, Marker) is marked
 
-    @pytest.mark.parametrize("disk", [Disk.CONSISTENT, Disk.OUTDATED, Disk.INCONSISTENT])
+    @pytest.mark.parametrize(
+        "disk", [DiskState.CONSISTENT, DiskState.OUTDATED, DiskState.INCONSISTENT]
+    )
     @pytest.mark.parametrize("found", [AHEAD, IN_STEP])
-    def test_a_marker_that_is_there_is_kept(self, disk: Disk, found: Generation) -> None:
+    def test_a_marker_that_is_there_is_kept(self, disk: DiskState, found: Generation) -> None:
         known = Marker(reason=Reason.LOCAL_DISK_FAILED)
         assert self.judged(disk, found, marker=known).marker is fx.KEEP
 
     def test_every_volume_must_be_ahead_or_current(self) -> None:
         volumes = {
-            name: VolumeState(disk, Disk.UNKNOWN)
-            for name, disk in (("root", Disk.CONSISTENT), ("data", Disk.UP_TO_DATE))
+            name: VolumeState(disk, DiskState.UNKNOWN)
+            for name, disk in (("root", DiskState.CONSISTENT), ("data", DiskState.UP_TO_DATE))
         }
         state = replace(drbd(Role.SECONDARY, Connection.STANDALONE), volumes=volumes)
         assert bringing_up.is_ahead(state, {"root": AHEAD, "data": IN_STEP})
@@ -132,13 +127,15 @@ class TestBringUp:
     def test_whether_it_wrote_alone(
         self, found: Generation, noted: dict[str, str], boot_id: str
     ) -> None:
-        update = self.judged(Disk.CONSISTENT, found, generations=noted, unparted_boot_id="boot0")
+        update = self.judged(
+            DiskState.CONSISTENT, found, generations=noted, unparted_boot_id="boot0"
+        )
         assert update.unparted_boot_id == boot_id
 
     def test_generations_that_cannot_be_read_say_nothing(self) -> None:
         outside = Outside(
             mirror(authority("")),
-            drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.CONSISTENT),
+            drbd(Role.SECONDARY, Connection.STANDALONE, disk=DiskState.CONSISTENT),
             script={fx.ReadGenerations: [FAILED]},
         )
         self.run(outside, record=record(generations={"root": IN_STEP.current}))
@@ -150,7 +147,7 @@ class TestBringUp:
     def test_a_marker_that_cannot_be_stored_keeps_it_unconnected(self) -> None:
         outside = Outside(
             mirror(authority("")),
-            drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.CONSISTENT),
+            drbd(Role.SECONDARY, Connection.STANDALONE, disk=DiskState.CONSISTENT),
             script={fx.UpdateRecord: [FAILED]},
         )
         self.run(outside)
@@ -163,7 +160,9 @@ class TestBringUp:
 
     def test_metadata_is_made_on_new_disks_of_a_new_mirror(self) -> None:
         new = mirror(authority("", eligible={A: NEW, B: NEW}))
-        outside = Outside(new, drbd(disk=Disk.INCONSISTENT), metadata={"root": Metadata.ABSENT})
+        outside = Outside(
+            new, drbd(disk=DiskState.INCONSISTENT), metadata={"root": Metadata.ABSENT}
+        )
         self.run(outside, record=record(attached=False))
         assert outside.names[:4] == [
             "Configure",
@@ -198,7 +197,7 @@ class TestBringUp:
     def test_it_is_made_where_a_crash_left_it_out(self) -> None:
         held = mirror(authority("", eligible={A: NEW, B: NEW}), volumes=("root", "data"))
         found = {"root": Metadata.PRESENT, "data": Metadata.ABSENT}
-        outside = Outside(held, drbd(disk=Disk.INCONSISTENT), metadata=found)
+        outside = Outside(held, drbd(disk=DiskState.INCONSISTENT), metadata=found)
         self.run(outside, mirror=held, record=record(attached=False))
         assert outside.effects(fx.CreateMetadata) == [fx.CreateMetadata(("data",))]
 
@@ -209,7 +208,7 @@ class TestBringUp:
 
 
 def test_first_sync_asks_again() -> None:
-    blank = drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.INCONSISTENT)
+    blank = drbd(disk=DiskState.INCONSISTENT, peer_disk=DiskState.INCONSISTENT)
     known = view(authority("", eligible={A: NEW, B: NEW}), blank)
     in_use = Outside(mirror(authority("")), blank)
     play(bringing_up.first_sync(known, ["root"]), in_use)

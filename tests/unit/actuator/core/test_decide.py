@@ -24,14 +24,10 @@ from sim.builders import (
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.decide import Decision, Start, Stay, Task, decide
 from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DomainState,
     DrbdState,
     DrbdUnknown,
     FenceProgress,
     NotConfigured,
-    Role,
     View,
     VolumeState,
 )
@@ -40,6 +36,7 @@ from tandem_api.guest import FencingProof, ProofKind
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 MARKER = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE)
 NEW = Eligibility(eligible=False, reason=Reason.NOT_INITIALISED)
@@ -100,17 +97,17 @@ class TestBringUp:
         assert task(at(view(authority(), NotConfigured(NOW)))) is Task.BRING_UP
 
     def test_what_a_crash_left_unattached(self) -> None:
-        half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.DISKLESS)
+        half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=DiskState.DISKLESS)
         assert task(at(view(authority(), half))) is Task.BRING_UP
 
     def test_a_crash_before_it_connected_is_judged_anew(self) -> None:
-        half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.CONSISTENT)
+        half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=DiskState.CONSISTENT)
         assert task(at(view(authority(), half))) is Task.BRING_UP
         marked = view(authority(), half, record=record(marker=MARKER))
         assert task(at(marked)) is Task.REJOIN
 
     def test_beside_a_guest_it_is_marked(self) -> None:
-        half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=Disk.CONSISTENT)
+        half = drbd(Role.SECONDARY, Connection.STANDALONE, disk=DiskState.CONSISTENT)
         assert task(at(running(authority(), half))) is Task.SET_MARKER
 
     def test_an_epoch_is_noted_first(self) -> None:
@@ -119,7 +116,7 @@ class TestBringUp:
 
     def test_two_blank_replicas_are_declared_equal_by_the_first(self) -> None:
         held_by = authority("", eligible={A: NEW, B: NEW})
-        blank = drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.INCONSISTENT)
+        blank = drbd(disk=DiskState.INCONSISTENT, peer_disk=DiskState.INCONSISTENT)
         marked = record(marker=MARKER)
         first = view(held_by, blank, host=A, record=marked)
         second = view(held_by, blank, host=B, record=marked)
@@ -128,7 +125,7 @@ class TestBringUp:
 
     def test_what_was_declared_before_a_disk_failed_is_left_alone(self) -> None:
         held_by = authority("", eligible={A: NEW, B: NEW})
-        blank = VolumeState(Disk.INCONSISTENT, Disk.INCONSISTENT)
+        blank = VolumeState(DiskState.INCONSISTENT, DiskState.INCONSISTENT)
         half = replace(drbd(), volumes={**drbd().volumes, "data": blank})
         known = view(held_by, replace(half, role=Role.SECONDARY), record=record(marker=MARKER))
         decision = at(known)
@@ -142,10 +139,14 @@ class TestBringUp:
     @pytest.mark.parametrize(
         "state",
         [
-            drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.UP_TO_DATE),
-            drbd(disk=Disk.UP_TO_DATE, peer_disk=Disk.INCONSISTENT),
-            drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.INCONSISTENT, peer_role=Role.PRIMARY),
-            drbd(Role.SECONDARY, Connection.CONNECTING, disk=Disk.INCONSISTENT),
+            drbd(disk=DiskState.INCONSISTENT, peer_disk=DiskState.UP_TO_DATE),
+            drbd(disk=DiskState.UP_TO_DATE, peer_disk=DiskState.INCONSISTENT),
+            drbd(
+                disk=DiskState.INCONSISTENT,
+                peer_disk=DiskState.INCONSISTENT,
+                peer_role=Role.PRIMARY,
+            ),
+            drbd(Role.SECONDARY, Connection.CONNECTING, disk=DiskState.INCONSISTENT),
         ],
     )
     def test_nothing_else_is_declared_equal(self, state: DrbdState) -> None:
@@ -154,7 +155,7 @@ class TestBringUp:
         assert not (isinstance(decision, Start) and decision.task is Task.FIRST_SYNC)
 
     def test_a_mirror_in_use_is_never_declared_equal(self) -> None:
-        blank = drbd(disk=Disk.INCONSISTENT, peer_disk=Disk.INCONSISTENT)
+        blank = drbd(disk=DiskState.INCONSISTENT, peer_disk=DiskState.INCONSISTENT)
         decision = at(view(authority(""), blank, record=record(marker=MARKER)))
         assert not (isinstance(decision, Start) and decision.task is Task.FIRST_SYNC)
 
@@ -162,20 +163,26 @@ class TestBringUp:
 class TestMarker:
     @pytest.mark.parametrize(
         "disk",
-        [Disk.FAILED, Disk.DISKLESS, Disk.DETACHING, Disk.INCONSISTENT, Disk.OUTDATED],
+        [
+            DiskState.FAILED,
+            DiskState.DISKLESS,
+            DiskState.DETACHING,
+            DiskState.INCONSISTENT,
+            DiskState.OUTDATED,
+        ],
     )
-    def test_a_disk_that_is_not_current_is_marked(self, disk: Disk) -> None:
+    def test_a_disk_that_is_not_current_is_marked(self, disk: DiskState) -> None:
         assert task(at(view(authority(B), drbd(disk=disk)))) is Task.SET_MARKER
 
     def test_an_owners_failed_disk_too(self) -> None:
-        known = running(authority(), drbd(Role.PRIMARY, disk=Disk.DISKLESS))
+        known = running(authority(), drbd(Role.PRIMARY, disk=DiskState.DISKLESS))
         assert task(at(known)) is Task.SET_MARKER
 
     def test_a_lag_that_only_an_event_told_of(self) -> None:
         assert task(at(view(authority(B), drbd(), was_behind=True))) is Task.SET_MARKER
 
     def test_once(self) -> None:
-        marked = view(authority(B), drbd(disk=Disk.INCONSISTENT), record=record(marker=MARKER))
+        marked = view(authority(B), drbd(disk=DiskState.INCONSISTENT), record=record(marker=MARKER))
         assert stays(at(marked)) is not Reason.LOCAL_DISK_FAILED
 
     def test_cleared_once_in_sync_for_long_enough(self) -> None:
@@ -296,13 +303,13 @@ class TestAuthorityKeeping:
         assert task(at(overtaken)) is Task.DEMOTE
 
     def test_an_owner_whose_peer_lags_says_so(self) -> None:
-        alone = running(authority(), drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT))
+        alone = running(authority(), drbd(Role.PRIMARY, peer_disk=DiskState.INCONSISTENT))
         assert task(at(alone)) is Task.DEGRADE
 
     def test_before_a_planned_stop_too(self) -> None:
         alone = running(
             authority(),
-            drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT),
+            drbd(Role.PRIMARY, peer_disk=DiskState.INCONSISTENT),
             assigned=assignment(""),
         )
         assert task(at(alone)) is Task.DEGRADE
@@ -334,7 +341,7 @@ class TestWithdraw:
     unused = record(marker=MARKER, unparted_boot_id="boot1")
 
     def at(self, **changes: object) -> Decision:
-        known = view(self.granted, lost(Disk.CONSISTENT), record=self.unused)
+        known = view(self.granted, lost(DiskState.CONSISTENT), record=self.unused)
         return at(replace(known, **changes))  # type: ignore[arg-type]
 
     def test_a_grant_that_was_not_used_before_a_reboot_is_given_back(self) -> None:

@@ -8,11 +8,12 @@ from sim.builders import B, assignment, drbd, record, standalone, view
 from tandem_actuator.core.decide import Stay, Task
 from tandem_actuator.core.diverged import may_discard
 from tandem_actuator.core.effects import UpdateRecord
-from tandem_actuator.core.model import Connection, Record, Role
+from tandem_actuator.core.model import Record
 from tandem_actuator.core.record import updated
 from tandem_api.authority import Override
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, Role
 
 from .test_decide import at, task
 

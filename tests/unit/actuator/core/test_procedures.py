@@ -23,21 +23,13 @@ from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import handler, procedures, stopping
 from tandem_actuator.core.handler import exit_code
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DrbdState,
-    DrbdUnknown,
-    DrbdView,
-    FenceProgress,
-    Generation,
-    Role,
-)
+from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, FenceProgress, Generation
 from tandem_actuator.core.procedures import UnexpectedOutcome
 from tandem_api.authority import Authority, Eligibility, Override
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, Role
 
 from .outside import Outside, play
 
@@ -235,17 +227,19 @@ class TestClaimAndStart:
         play(procedures.claim_and_start(view(authority(""), lost())), outside)
         assert outside.done[-2] == fx.UpdateRecord(started_boot_id="boot1")
 
-    @pytest.mark.parametrize("peer_disk", [Disk.DISKLESS, Disk.UP_TO_DATE])
-    def test_by_an_order_beside_a_dead_disk_it_is_promoted_alone(self, peer_disk: Disk) -> None:
+    @pytest.mark.parametrize("peer_disk", [DiskState.DISKLESS, DiskState.UP_TO_DATE])
+    def test_by_an_order_beside_a_dead_disk_it_is_promoted_alone(
+        self, peer_disk: DiskState
+    ) -> None:
         """Connected to it, DRBD would leave an old disk as it is, and the guest without data."""
         only = {A: NEW.model_copy(update={"eligible": True}), B: NEW}
         order = Override(by="ana", at_epoch=4, accept_data_loss=True, host=A)
         held_by = authority("", eligible=only, override=order)
-        old = drbd(disk=Disk.OUTDATED, peer_disk=peer_disk)
+        old = drbd(disk=DiskState.OUTDATED, peer_disk=peer_disk)
         outside = Outside(mirror(held_by), old)
         play(procedures.claim_and_start(view(held_by, old)), outside)
         before = outside.names[outside.names.index("Promote") - 1]
-        assert (before == "Disconnect") is (peer_disk is Disk.DISKLESS)
+        assert (before == "Disconnect") is (peer_disk is DiskState.DISKLESS)
         assert outside.effects(fx.Promote) == [fx.Promote(force=True)]
 
     def test_a_takeover_reads_the_heartbeat_before_the_mirror(self) -> None:

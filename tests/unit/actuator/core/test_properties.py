@@ -22,14 +22,10 @@ from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Proposal, Verdict
 from tandem_actuator.core.decide import Start, Stay, Task, decide
 from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DomainState,
     DrbdState,
     DrbdUnknown,
     NotConfigured,
     Record,
-    Role,
     View,
     VolumeState,
 )
@@ -38,6 +34,7 @@ from tandem_api.guest import Assignment, FencingProof, ProofKind
 from tandem_api.mirror import Marker, Mirror, Protocol, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 MARKER = Marker(reason=Reason.LOCAL_DISK_FAILED)
 EXAMPLES = int(os.environ.get("TANDEM_EXAMPLES", "60"))
@@ -83,8 +80,8 @@ def authorities(draw: st.DrawFn) -> Authority:
 
 volumes = st.builds(
     VolumeState,
-    disk=st.sampled_from(list(Disk)),
-    peer_disk=st.sampled_from(list(Disk)),
+    disk=st.sampled_from(list(DiskState)),
+    peer_disk=st.sampled_from(list(DiskState)),
     resyncing=st.booleans(),
 )
 drbd_states = st.builds(
@@ -268,7 +265,8 @@ def test_a_claim_takes_nothing_that_a_peer_may_still_write(
     if not verdict.force:
         assert facts.record.marker is None
         assert all(
-            v.disk in (Disk.UP_TO_DATE, Disk.CONSISTENT) for v in facts.drbd.volumes.values()
+            v.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+            for v in facts.drbd.volumes.values()
         )
 
 

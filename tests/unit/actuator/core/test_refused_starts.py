@@ -9,9 +9,10 @@ from tandem_actuator.core import effects as fx
 from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import Decision, Start, Stay, Task, decide
 from tandem_actuator.core.guest_rules import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_S
-from tandem_actuator.core.model import Refusals, Role, View
+from tandem_actuator.core.model import Refusals, View
 from tandem_actuator.core.report import guest_report
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
 
 from .outside import Outside, play
 

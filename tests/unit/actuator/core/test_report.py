@@ -3,7 +3,6 @@
 import pytest
 
 from sim.builders import A, B, assignment, authority, drbd, view
-from tandem_actuator.core.model import DomainState
 from tandem_actuator.core.report import (
     BYTES_INTERVAL_S,
     REPEAT_INTERVAL_S,
@@ -14,6 +13,7 @@ from tandem_actuator.core.report import (
 from tandem_api.guest import GuestReport
 from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState
 
 
 def report(kib: int = 0, disk: str = "UpToDate", message: str = "") -> ReplicaReport:

@@ -9,21 +9,12 @@ from sim.builders import A, B, authority, drbd, lost, mirror, standalone, view
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core import procedures
 from tandem_actuator.core.decide import Start, Task, decide
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DrbdState,
-    DrbdUnknown,
-    DrbdView,
-    Resync,
-    Role,
-    View,
-    VolumeState,
-)
+from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Resync, View, VolumeState
 from tandem_actuator.core.report import replica_report
 from tandem_actuator.core.resync import STALLED_AFTER_S, followed, is_to_be_renewed, stalled_since
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, Role
 
 from .outside import Outside, play
 
@@ -32,12 +23,12 @@ MARKER = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE)
 
 
 def source(role: Role = Role.PRIMARY, left: int = 4096) -> DrbdState:
-    state = drbd(role, peer_disk=Disk.INCONSISTENT, out_of_sync_bytes=left, resyncing=True)
+    state = drbd(role, peer_disk=DiskState.INCONSISTENT, out_of_sync_bytes=left, resyncing=True)
     return replace(state, peer_role=Role.SECONDARY)
 
 
 def target(peer: Role = Role.PRIMARY) -> DrbdState:
-    state = drbd(Role.SECONDARY, disk=Disk.INCONSISTENT, out_of_sync_bytes=0, resyncing=True)
+    state = drbd(Role.SECONDARY, disk=DiskState.INCONSISTENT, out_of_sync_bytes=0, resyncing=True)
     return replace(state, peer_role=peer)
 
 
@@ -76,8 +67,8 @@ class TestFollowed:
 
     def test_every_volume_counts(self) -> None:
         volumes = {
-            "root": VolumeState(Disk.UP_TO_DATE, Disk.INCONSISTENT, 4096, resyncing=True),
-            "data": VolumeState(Disk.UP_TO_DATE, Disk.INCONSISTENT, 8192, resyncing=True),
+            "root": VolumeState(DiskState.UP_TO_DATE, DiskState.INCONSISTENT, 4096, resyncing=True),
+            "data": VolumeState(DiskState.UP_TO_DATE, DiskState.INCONSISTENT, 8192, resyncing=True),
         }
         known = self.look(None, replace(source(), volumes=volumes))
         assert known is not None

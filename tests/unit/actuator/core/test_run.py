@@ -10,15 +10,12 @@ import pytest
 
 from sim.builders import A, B, authority, drbd, lost, record, standalone, view
 from tandem_actuator.core.model import (
-    Connection,
-    DomainState,
     DrbdState,
     DrbdUnknown,
     DrbdView,
     FenceProgress,
     NotConfigured,
     Record,
-    Role,
 )
 from tandem_actuator.core.run import (
     EAGER_INTERVAL_S,
@@ -34,6 +31,7 @@ from tandem_actuator.core.run import (
 from tandem_api.authority import PROTOCOL, Authority, Mode
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import Connection, DomainState, Role
 
 R, Q = DEFAULT.self_fence_seconds, DEFAULT.query_freshness_seconds
 F = DEFAULT.fencing_seconds

@@ -21,24 +21,17 @@ from tandem_actuator.core import effects as fx
 from tandem_actuator.core import stopping
 from tandem_actuator.core.decide import LIBVIRT_COMES_S, Decision, Start, Stay, Task, decide
 from tandem_actuator.core.guest_rules import DATA_AWAY_AFTER_S
-from tandem_actuator.core.model import (
-    Connection,
-    Disk,
-    DomainState,
-    DrbdState,
-    NotConfigured,
-    Role,
-    View,
-)
+from tandem_actuator.core.model import DrbdState, NotConfigured, View
 from tandem_api.authority import Authority
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 from .outside import Outside, play
 
 NOW = 1000.0
 LONG_AGO = NOW - DATA_AWAY_AFTER_S
-WITHOUT_DATA = replace(frozen(), volumes=drbd(disk=Disk.DISKLESS).volumes)
+WITHOUT_DATA = replace(frozen(), volumes=drbd(disk=DiskState.DISKLESS).volumes)
 MARKED = record(owned_epoch=5, marker=Marker(reason=Reason.LOCAL_DISK_FAILED))
 HELD_BY_THE_KERNEL = fx.Failed("killed, and the kernel holds it", killed=True)
 
@@ -76,7 +69,9 @@ class TestWhatLibvirtAnswers:
         assert task(at(over)) is Task.PULL_PLUG
 
     def test_the_plug_does_not_wait_for_a_swap_that_may_never_be_answered(self) -> None:
-        over = running(drbd(Role.PRIMARY, peer_disk=Disk.INCONSISTENT), shutdown_sent_at_s=NOW - 30)
+        over = running(
+            drbd(Role.PRIMARY, peer_disk=DiskState.INCONSISTENT), shutdown_sent_at_s=NOW - 30
+        )
         assert task(at(over)) is Task.PULL_PLUG
         assert task(at(replace(over, shutdown_sent_at_s=NOW - 29))) is Task.DEGRADE
 
@@ -160,7 +155,7 @@ class TestWithoutData:
             (fx.Failed("libvirt hangs"), authority(), WITHOUT_DATA),
             (HELD_BY_THE_KERNEL, authority(B), WITHOUT_DATA),
             (HELD_BY_THE_KERNEL, authority(), frozen()),
-            (HELD_BY_THE_KERNEL, authority(), drbd(Role.PRIMARY, disk=Disk.DISKLESS)),
+            (HELD_BY_THE_KERNEL, authority(), drbd(Role.PRIMARY, disk=DiskState.DISKLESS)),
         ],
         ids=["not killed", "another owner", "a disk", "the link is back"],
     )
