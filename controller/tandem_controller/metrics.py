@@ -15,13 +15,14 @@ from prometheus_client.registry import Collector
 
 from tandem_api.guest import Assignment
 from tandem_api.mirror import Mirror
+from tandem_api.vocabulary import GuestPhase
 from tandem_base.bugs import Bug, wall
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.hosts import unfit
 from tandem_controller.decide.lawful import doubt
 from tandem_controller.decide.leases import LeaseTracker
 from tandem_controller.decide.model import Blocked, Freshness, Plan, World
-from tandem_controller.decide.phases import Phase, is_takeover
+from tandem_controller.decide.phases import is_takeover
 
 STEP_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 120, 300)
 Met = Callable[[Bug], None]
@@ -254,11 +255,11 @@ def _guests(plan: Plan, met: Met) -> Iterator[Metric]:
         with wall("Guest", guest.key, met):
             labels = [guest.metadata.namespace, guest.metadata.name]
             status = guest.status
-            tally[status.site, status.phase or Phase.PENDING] += 1
+            tally[status.site, status.phase or GuestPhase.PENDING] += 1
             family.add(
                 labels,
                 guest_protected=status.protected == "True",
-                guest_running=status.phase == Phase.RUNNING,
+                guest_running=status.phase == GuestPhase.RUNNING,
                 guest_wanted=plan.world.in_force(guest).spec.running
                 and guest.metadata.deletion_timestamp is None,
             )

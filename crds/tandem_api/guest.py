@@ -19,6 +19,7 @@ from tandem_api.meta import (
     repeated,
 )
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState
 
 
 class Firmware(StrEnum):
@@ -311,14 +312,6 @@ class Assignment(Model):
     since: str = ""
 
 
-ABSENT = "Absent"
-"""How a host reports a guest that certainly does not run there, nor is being started."""
-STARTING = "Starting"
-"""How a host reports a guest that it is about to start: it may run any moment."""
-UNKNOWN = "Unknown"
-"""How a host reports a guest of which libvirt does not tell, and which it is not starting."""
-
-
 class HardwareReport(Model):
     """What a host found as it tried whether it could start this hardware.
 
@@ -348,6 +341,12 @@ class GuestReport(Model):
     steps: dict[str, str] = {}
     refused_start: str = ""
     hardware: HardwareReport | None = None
+
+    def has_stopped(self, assignment: Assignment) -> bool:
+        """Whether the host, knowing this assignment, says that the guest certainly does not run
+        there, nor is being started.
+        """
+        return self.state == DomainState.ABSENT and self.assignment_serial >= assignment.serial
 
 
 class Takeover(Model):
@@ -412,7 +411,6 @@ class Guest(Resource):
         if assignment is None or not assignment.mirror:
             return self.spec.mirror
         stopped = not assignment.host and all(
-            report.state == ABSENT and report.assignment_serial >= assignment.serial
-            for report in self.status.hosts.values()
+            report.has_stopped(assignment) for report in self.status.hosts.values()
         )
         return self.spec.mirror if stopped else assignment.mirror

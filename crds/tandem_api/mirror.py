@@ -18,6 +18,7 @@ from tandem_api.meta import (
     repeated,
 )
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import NOT_CONFIGURED, Connection
 
 
 class Protocol(StrEnum):
@@ -225,6 +226,20 @@ class ReplicaReport(Model):
     volumes: dict[str, VolumeReport] = {}
     reason: Reason | None = None
     message: str = ""
+
+    @property
+    def not_up(self) -> bool:
+        """Its host cannot tell how the replica is: the kernel does not, or has no such device."""
+        return self.connection in ("", Connection.UNKNOWN, NOT_CONFIGURED)
+
+    @property
+    def connected(self) -> bool:
+        return self.connection == Connection.CONNECTED
+
+    @property
+    def link_down(self) -> bool:
+        """It is certain that the replica is not connected to the other."""
+        return self.connection not in ("", Connection.UNKNOWN, Connection.CONNECTED)
 
 
 class DeviceNumbers(Model):

@@ -1,6 +1,6 @@
-"""The words for what is seen of a device, a connection and a domain: once, for both programs.
+"""The words for what is seen and told, once, for both programs: states and phases.
 
-A host reports them in its objects, where they are plain text: a program with a new word must be
+A host reports states in its objects, where they are plain text: a program with a new word must be
 able to report while another is still the old one. "Unknown" is a state of its own everywhere: it is
 never read as "no". Values only.
 """
@@ -60,3 +60,96 @@ class DomainState(StrEnum):
     def may_run(self) -> bool:
         """Whether the guest may be executing or writing here: everything but a clear no."""
         return self is not DomainState.ABSENT
+
+
+# What a host reports beside these, for what the kernel or libvirt has no word.
+NOT_CONFIGURED = "NotConfigured"
+"""A connection: the replica is not brought up there. The kernel has no such device."""
+STARTING = "Starting"
+"""A guest that it is about to start: it may run any moment."""
+
+
+class GuestPhase(StrEnum):
+    """Guest.status.phase.
+
+    PENDING      no host was chosen yet.
+    STARTING     a host was told to start it.
+    RUNNING      its host says that it runs, and owns its mirror.
+    TAKING_OVER  the other host was told to start it, because its host was lost.
+    MOVING       it is stopped here to be started there, as planned.
+    STOPPING     it shall not run, and a host has not confirmed that it stopped.
+    STOPPED      it shall not run and does not.
+    BLOCKED      something should be done and may not be; see the reason.
+    FAILED       its host cannot start it; see the reason.
+    UNKNOWN      its host cannot be asked; it may run.
+    """
+
+    PENDING = "Pending"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    TAKING_OVER = "TakingOver"
+    MOVING = "Moving"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+    BLOCKED = "Blocked"
+    FAILED = "Failed"
+    UNKNOWN = "Unknown"
+
+
+class MirrorPhase(StrEnum):
+    """Mirror.status.phase. The first that applies.
+
+    INVALID          the spec is refused, and the mirror was never set up.
+    HOLD             the authority is on hold until a person has looked.
+    SPLIT_BRAIN      both replicas hold writes that the other lacks.
+    NOT_INITIALISED  the replicas were never in sync.
+    REDUNDANT        connected, in sync, Mirrored: the loss of either host costs nothing.
+    RESYNCING        connected; one replica is being brought up to date.
+    DEGRADED         one good copy only.
+    """
+
+    INVALID = "Invalid"
+    HOLD = "Hold"
+    SPLIT_BRAIN = "SplitBrain"
+    NOT_INITIALISED = "NotInitialised"
+    REDUNDANT = "Redundant"
+    RESYNCING = "Resyncing"
+    DEGRADED = "Degraded"
+
+
+class HostPhase(StrEnum):
+    """Host.status.phase. The first that applies.
+
+    LOST         its heartbeat has been the same for its lease's duration.
+    NEVER        no heartbeat of it was ever seen.
+    READY        guests can be started there.
+    MAINTENANCE  its site is in maintenance.
+    NOT_READY    nothing can be started there; its condition Ready says why.
+    """
+
+    LOST = "Lost"
+    NEVER = "Never"
+    READY = "Ready"
+    MAINTENANCE = "Maintenance"
+    NOT_READY = "NotReady"
+
+
+class SitePhase(StrEnum):
+    """Site.status.phase. The first that applies.
+
+    EMPTY        it has no host.
+    LOST         the newest heartbeat of its hosts is lost.
+    NEVER        no heartbeat of its hosts was ever seen.
+    MAINTENANCE  a person has asked for that.
+    READY        every host is ready.
+    DEGRADED     some host is ready, and some is not.
+    NOT_READY    no host is.
+    """
+
+    EMPTY = "Empty"
+    LOST = "Lost"
+    NEVER = "Never"
+    MAINTENANCE = "Maintenance"
+    READY = "Ready"
+    DEGRADED = "Degraded"
+    NOT_READY = "NotReady"

@@ -7,14 +7,15 @@ by ``override`` and by what says why a guest is not started.
 from tandem_api.authority import Mode
 from tandem_api.mirror import Mirror, OverrideRequest
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState
 from tandem_controller.decide.conditions import moment
 from tandem_controller.decide.hosts import rebooted
-from tandem_controller.decide.model import NOT_UP, Refusal, World
+from tandem_controller.decide.model import Refusal, World
 from tandem_controller.decide.placement import override_hint
 
 IN_DOUBT = (Reason.MARKED_STALE, Reason.NOT_ELIGIBLE)
 """Why a copy is not gone on with that can be, if a person says so."""
-READABLE = frozenset({"UpToDate", "Consistent", "Outdated"})
+READABLE = frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT, DiskState.OUTDATED})
 """Disks that hold some state of the whole volume, if perhaps an old one."""
 
 
@@ -44,7 +45,7 @@ def reachable(mirror: Mirror, host: str, world: World) -> bool:
     view, report = world.hosts.get(host), mirror.status.replicas.get(host)
     if view is None or report is None or not view.fresh or rebooted(view, report.instance):
         return False
-    if report.connection in NOT_UP:
+    if report.not_up:
         return False
     names = set(mirror.volume_names)
     readable = {name for name, volume in report.volumes.items() if volume.disk in READABLE}
@@ -59,7 +60,7 @@ def coming(mirror: Mirror, host: str, world: World) -> bool:
     if rebooted(view, report.instance):
         return True
     in_vain = (Reason.EFFECT_FAILED, Reason.METADATA_MISSING)
-    return report.connection in NOT_UP and report.reason not in in_vain
+    return report.not_up and report.reason not in in_vain
 
 
 def _until_it_came(host: str) -> str:
@@ -96,7 +97,7 @@ def _not_connecting(mirror: Mirror) -> str:
     stuck = [
         host
         for host, report in mirror.status.replicas.items()
-        if report.connection == "StandAlone" and report.reason is Reason.EFFECT_FAILED
+        if report.connection == Connection.STANDALONE and report.reason is Reason.EFFECT_FAILED
     ]
     return stuck[0] if len(stuck) == 1 else ""
 

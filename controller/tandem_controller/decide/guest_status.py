@@ -5,7 +5,6 @@ Computed from the decision and the hosts' reports. It decides nothing. Called by
 
 from tandem_api.authority import Instance
 from tandem_api.guest import (
-    ABSENT,
     Assignment,
     Firmware,
     Guest,
@@ -17,6 +16,7 @@ from tandem_api.guest import (
 from tandem_api.meta import Condition, ObjectKey
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, GuestPhase
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.conditions import good, judged, spec_valid, stamped, unknown
 from tandem_controller.decide.hosts import unfit
@@ -31,7 +31,7 @@ from tandem_controller.decide.model import (
     Refusal,
     World,
 )
-from tandem_controller.decide.phases import MOVES, Phase, is_takeover
+from tandem_controller.decide.phases import MOVES, is_takeover
 from tandem_controller.decide.placement import (
     preferred_host,
     untried_hardware,
@@ -58,7 +58,6 @@ TRIES = (
     Reason.REJOINING,
 )
 STEPS = ("authorityWon", "promoted", "domainStarted")
-RUNNING = "Running"
 
 
 def guest_status(guest: Guest, world: World, decision: Decision) -> GuestStatus:
@@ -133,30 +132,30 @@ def assignment_after(guest: Guest, world: World, decision: Decision) -> Assignme
 
 def guest_phase(
     guest: Guest, assignment: Assignment | None, case: Case | None, decision: Decision, world: World
-) -> Phase:
-    """See Phase."""
+) -> GuestPhase:
+    """See GuestPhase."""
     if isinstance(decision, Blocked):
         alive = decision.reason is Reason.PEER_STILL_CONNECTED
-        return Phase.UNKNOWN if alive or decision.may_run else Phase.BLOCKED
+        return GuestPhase.UNKNOWN if alive or decision.may_run else GuestPhase.BLOCKED
     if assignment is None:
-        return Phase.PENDING
+        return GuestPhase.PENDING
     if not assignment.host:
         return _stopping(guest, assignment, case)
     return _assigned_phase(guest, assignment, case, world)
 
 
-def _stopping(guest: Guest, assignment: Assignment, case: Case | None) -> Phase:
+def _stopping(guest: Guest, assignment: Assignment, case: Case | None) -> GuestPhase:
     if not (guest.metadata.deletion_timestamp or not guest.spec.running):
-        return Phase.PENDING
+        return GuestPhase.PENDING
     for host, report in guest.status.hosts.items():
         if _is_lost(case, host):
             owner = case.authority.owner if case else ""
             if case is not None and owner == host and not proven_to_have_stopped(case):
-                return Phase.UNKNOWN
+                return GuestPhase.UNKNOWN
             continue
-        if not has_stopped(report, assignment):
-            return Phase.STOPPING
-    return Phase.STOPPED
+        if not report.has_stopped(assignment):
+            return GuestPhase.STOPPING
+    return GuestPhase.STOPPED
 
 
 def _is_lost(case: Case | None, host: str) -> bool:
@@ -169,33 +168,30 @@ def _not_stopped(guest: Guest, assignment: Assignment, case: Case | None) -> str
     said = [
         f"{host}: {report.message or f'it is {report.state} there'}"
         for host, report in sorted(guest.status.hosts.items())
-        if not (_is_lost(case, host) or has_stopped(report, assignment))
+        if not (_is_lost(case, host) or report.has_stopped(assignment))
     ]
     return f". It has not stopped yet ({'; '.join(said)})" if said else ""
 
 
-def has_stopped(report: GuestReport, assignment: Assignment) -> bool:
-    """Whether a host, knowing this assignment, says that the guest certainly does not run there."""
-    return report.state == ABSENT and report.assignment_serial >= assignment.serial
-
-
-def _assigned_phase(guest: Guest, assignment: Assignment, case: Case | None, world: World) -> Phase:
+def _assigned_phase(
+    guest: Guest, assignment: Assignment, case: Case | None, world: World
+) -> GuestPhase:
     view, report = world.hosts.get(assignment.host), guest.status.hosts.get(assignment.host)
     if view is None or view.freshness in (Freshness.LOST, Freshness.NEVER):
-        return Phase.UNKNOWN
+        return GuestPhase.UNKNOWN
     if case is not None and report is not None and runs(report, view, case.authority.owner):
-        return Phase.RUNNING
+        return GuestPhase.RUNNING
     if report is not None and _has_failed(guest, assignment, report):
-        return Phase.FAILED
+        return GuestPhase.FAILED
     if assignment.reason in MOVES:
-        return Phase.MOVING
-    return Phase.TAKING_OVER if is_takeover(assignment.proof) else Phase.STARTING
+        return GuestPhase.MOVING
+    return GuestPhase.TAKING_OVER if is_takeover(assignment.proof) else GuestPhase.STARTING
 
 
 def _has_failed(guest: Guest, assignment: Assignment, report: GuestReport) -> bool:
     """Whether its host cannot get on with it. Another try of the same order is no news yet."""
     same = report.assignment_serial == assignment.serial
-    tries_again = same and guest.status.phase == Phase.FAILED and report.reason in TRIES
+    tries_again = same and guest.status.phase == GuestPhase.FAILED and report.reason in TRIES
     return report.reason in FAILURES or tries_again
 
 
@@ -203,27 +199,32 @@ def runs(report: GuestReport, view: HostView, owner: str) -> bool:
     """Whether a host says that the guest runs there, on its present boot and as the owner."""
     said, now = Instance.parse(report.instance), view.heartbeat
     same_boot = said is not None and now is not None and said.same_boot(now.instance)
-    return report.state == RUNNING and same_boot and owner == view.name
+    return report.state == DomainState.RUNNING and same_boot and owner == view.name
 
 
 def _why(
     guest: Guest,
     assignment: Assignment | None,
     case: Case | None,
-    phase: Phase,
+    phase: GuestPhase,
     decision: Decision,
 ) -> tuple[str, str]:
     """The decision's reason, or that of the host which cannot get on with it."""
-    if phase is Phase.STOPPING and assignment is not None:
+    if phase is GuestPhase.STOPPING and assignment is not None:
         return decision.reason, f"{decision.message}{_not_stopped(guest, assignment, case)}"
-    if phase is Phase.UNKNOWN and case is not None and assignment and not assignment.host:
+    if phase is GuestPhase.UNKNOWN and case is not None and assignment and not assignment.host:
         return decision.reason, f"{decision.message}, but {stop_unproven(case)}"
-    if isinstance(decision, Keep | Blocked) and phase in (Phase.BLOCKED, Phase.UNKNOWN):
+    if isinstance(decision, Keep | Blocked) and phase in (GuestPhase.BLOCKED, GuestPhase.UNKNOWN):
         return decision.reason, decision.message
     if decision.reason is Reason.START_REFUSED and isinstance(decision, Keep):
         return decision.reason, decision.message
     report = guest.status.hosts.get(assignment.host) if assignment else None
-    waiting = phase in (Phase.STARTING, Phase.TAKING_OVER, Phase.MOVING, Phase.FAILED)
+    waiting = phase in (
+        GuestPhase.STARTING,
+        GuestPhase.TAKING_OVER,
+        GuestPhase.MOVING,
+        GuestPhase.FAILED,
+    )
     if not (waiting and assignment and report and report.reason and report.message):
         return decision.reason, decision.message
     if report.assignment_serial != assignment.serial:
@@ -232,7 +233,7 @@ def _why(
 
 
 def _beside_an_edit(
-    why: tuple[str, str], guest: Guest, phase: Phase, world: World
+    why: tuple[str, str], guest: Guest, phase: GuestPhase, world: World
 ) -> tuple[str, str]:
     """What there is to say besides, while the newest edit of the spec does not pass."""
     if guest.key not in world.accepted:
@@ -243,7 +244,7 @@ def _beside_an_edit(
         f"the last edit (generation {guest.metadata.generation}) is not in force, no field of it:"
         f" {problems}. The guest is run as it was accepted before; correct it, or take it back"
     )
-    if phase in (Phase.RUNNING, Phase.STOPPED):
+    if phase in (GuestPhase.RUNNING, GuestPhase.STOPPED):
         return Reason.SPEC_INVALID, f"{message}, but {edit}"
     return reason, f"{message}. Besides, {edit}"
 
@@ -251,10 +252,10 @@ def _beside_an_edit(
 # -- conditions
 
 
-def _running(phase: Phase, reason: str, message: str) -> Condition:
-    if phase is Phase.RUNNING:
+def _running(phase: GuestPhase, reason: str, message: str) -> Condition:
+    if phase is GuestPhase.RUNNING:
         return good("Running", Reason.RUNNING, message)
-    status = "Unknown" if phase is Phase.UNKNOWN else "False"
+    status = "Unknown" if phase is GuestPhase.UNKNOWN else "False"
     return Condition.model_validate(
         {"type": "Running", "status": status, "reason": reason, "message": message}
     )

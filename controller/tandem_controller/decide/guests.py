@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from tandem_api.authority import Mode
-from tandem_api.guest import ABSENT, Assignment, FencingProof, Guest, Policy, ProofKind
+from tandem_api.guest import Assignment, FencingProof, Guest, Policy, ProofKind
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
 from tandem_controller.decide import copies, moves, placement
 from tandem_controller.decide.hosts import arms, rebooted, silence, unable, unfit
 from tandem_controller.decide.model import (
@@ -285,8 +286,8 @@ def _has_stopped(case: Case, host: str) -> bool:
     return (
         assignment is not None
         and said is not None
-        and said.state == ABSENT
         and said.assignment_serial == assignment.serial
+        and said.has_stopped(assignment)
     )
 
 
@@ -314,7 +315,7 @@ def _not_stopped(case: Case) -> Blocked | None:
     """It runs or stands still where it is, and nobody there can be told to stop it."""
     owner, report = case.authority.owner, case.report(case.authority.owner)
     silent = placement.libvirt_silent(case, owner)
-    if silent is None or report is None or report.role != "Primary":
+    if silent is None or report is None or report.role != Role.PRIMARY:
         return None
     if moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
-from tandem_controller.decide.model import CONNECTED
 
 Key = tuple[ObjectKey, str]
 
@@ -21,7 +20,7 @@ def observe_links(
     for mirror in mirrors:
         order = mirror.spec.override
         report = mirror.status.replicas.get(order.host) if order else None
-        if order is None or report is None or report.connection in ("", "Unknown", CONNECTED):
+        if order is None or report is None or not report.link_down:
             continue
         key = (mirror.key, order.host)
         down[key] = known.get(key, now_s)

@@ -8,6 +8,7 @@ from tandem_api.authority import Mode
 from tandem_api.meta import Condition
 from tandem_api.mirror import Accepted, Mirror, MirrorStatus
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import MirrorPhase
 from tandem_controller.decide import mirrors, sizes
 from tandem_controller.decide.claimants import Assignments, kept
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped, unknown
@@ -49,19 +50,20 @@ def mirror_status(
     )
 
 
-def _phase(mirror: Mirror, world: World, obstacle: Refusal | None) -> str:
+def _phase(mirror: Mirror, world: World, obstacle: Refusal | None) -> MirrorPhase:
     authority = mirror.status.authority
     if authority is None and world.problems_of(mirror):
-        return "Invalid"
+        return MirrorPhase.INVALID
     if authority is not None and authority.mode is Mode.HOLD:
-        return "Hold"
+        return MirrorPhase.HOLD
     if mirrors.split_brain(mirror, world):
-        return "SplitBrain"
+        return MirrorPhase.SPLIT_BRAIN
     if authority is None or not authority.initialised:
-        return "NotInitialised"
+        return MirrorPhase.NOT_INITIALISED
     if obstacle is None:
-        return "Redundant"
-    return "Resyncing" if mirrors.connected(mirror, world) else "Degraded"
+        return MirrorPhase.REDUNDANT
+    connected = mirrors.connected(mirror, world)
+    return MirrorPhase.RESYNCING if connected else MirrorPhase.DEGRADED
 
 
 def _why(

@@ -9,10 +9,10 @@ from tandem_api.authority import Mode
 from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DiskState, Role
 from tandem_controller.decide.hosts import rebooted
-from tandem_controller.decide.model import CONNECTED, Freshness, Refusal, World
+from tandem_controller.decide.model import Freshness, Refusal, World
 
-UP_TO_DATE = "UpToDate"
 KNOWN_STATES = (Freshness.FRESH, Freshness.LATE, Freshness.UNKNOWN)
 """Of these hosts the last report still counts: they are not known to be gone."""
 
@@ -30,7 +30,7 @@ def reports(mirror: Mirror, world: World) -> dict[str, ReplicaReport]:
 
 def connected(mirror: Mirror, world: World) -> bool | None:
     """Whether the replicas are connected; None if nobody can tell."""
-    said = [report.connection == CONNECTED for report in reports(mirror, world).values()]
+    said = [report.connected for report in reports(mirror, world).values()]
     return all(said) if said else None
 
 
@@ -44,10 +44,10 @@ def in_sync(mirror: Mirror, world: World) -> bool | None:
 
 def _both_up_to_date(mirror: Mirror, report: ReplicaReport) -> bool:
     names = set(mirror.volume_names)
-    if report.connection != CONNECTED or not names <= set(report.volumes):
+    if not report.connected or not names <= set(report.volumes):
         return False
     return all(
-        (volume.disk, volume.peer_disk) == (UP_TO_DATE, UP_TO_DATE)
+        (volume.disk, volume.peer_disk) == (DiskState.UP_TO_DATE, DiskState.UP_TO_DATE)
         and not volume.out_of_sync_bytes  # DRBD calls them current, and knows that they differ
         for volume in report.volumes.values()
     )
@@ -85,9 +85,9 @@ def redundancy(mirror: Mirror, world: World) -> Refusal | None:
 
 def failed_volumes(report: ReplicaReport | None) -> tuple[str, ...]:
     """The volumes that are in use on this host without its own disk."""
-    if report is None or report.role != "Primary":
+    if report is None or report.role != Role.PRIMARY:
         return ()
-    gone = ("Diskless", "Failed", "Detaching")
+    gone = (DiskState.DISKLESS, DiskState.FAILED, DiskState.DETACHING)
     return tuple(name for name, v in sorted(report.volumes.items()) if v.disk in gone)
 
 
@@ -107,7 +107,7 @@ def incomplete(mirror: Mirror, host: str, world: World) -> Refusal | None:
     report = reports(mirror, world).get(host)
     names = set(mirror.volume_names)
     volumes = report.volumes.items() if report else ()
-    good = {n for n, v in volumes if v.disk == UP_TO_DATE and not v.out_of_sync_bytes}
+    good = {n for n, v in volumes if v.disk == DiskState.UP_TO_DATE and not v.out_of_sync_bytes}
     if names <= good:
         return None
     return Refusal(Reason.RESYNCING, f"{host}'s replica is not up to date")
@@ -118,7 +118,7 @@ def resync_percent(mirror: Mirror, world: World) -> int | None:
     behind = [
         sum(volume.out_of_sync_bytes or 0 for volume in report.volumes.values())
         for report in reports(mirror, world).values()
-        if report.connection == CONNECTED
+        if report.connected
     ]
     if not behind or not max(behind):
         return None
@@ -131,7 +131,7 @@ def resync_stalled(mirror: Mirror, world: World) -> Refusal | None:
     said = {
         host: report.resync_stalled_since
         for host, report in sorted(reports(mirror, world).items())
-        if report.resync_stalled_since and report.connection == CONNECTED
+        if report.resync_stalled_since and report.connected
     }
     if not said:
         return None

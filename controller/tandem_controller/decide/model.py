@@ -21,13 +21,6 @@ from tandem_api.validation import Catalogue, added_volumes
 from tandem_base.bugs import Bug
 from tandem_controller.decide.leases import LeaseTracker
 
-CONNECTED = "Connected"
-"""How an actuator reports a connected replica."""
-NOT_CONFIGURED = "NotConfigured"
-"""How it reports one that is not brought up: its kernel has no such device."""
-NOT_UP = ("", "Unknown", NOT_CONFIGURED)
-"""How it reports one whose state the kernel does not tell."""
-
 
 class Freshness(StrEnum):
     """What a host's heartbeat says.

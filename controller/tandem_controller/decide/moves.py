@@ -11,16 +11,17 @@ lost by it: the mirror redundant, or all of it at the target; the target ready. 
 from dataclasses import replace
 
 from tandem_api.authority import Mode
-from tandem_api.guest import ABSENT, Policy
+from tandem_api.guest import Policy
 from tandem_api.meta import condition
 from tandem_api.mirror import Protocol
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, Role
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.conditions import moment
 from tandem_controller.decide.copies import IN_DOUBT, advice, beside, reachable
 from tandem_controller.decide.hosts import rebooted, unable, unfit
 from tandem_controller.decide.mirrors import failed_volumes, incomplete, redundancy
-from tandem_controller.decide.model import NOT_UP, Assign, Blocked, Case, Keep, Refusal
+from tandem_controller.decide.model import Assign, Blocked, Case, Keep, Refusal
 from tandem_controller.decide.placement import (
     cannot_run,
     libvirt_silent,
@@ -133,9 +134,9 @@ def _without_libvirt(case: Case, owner: str, target: str) -> Blocked | None:
     It cannot be moved: who cannot ask libvirt does not release what may run.
     """
     silent, report = libvirt_silent(case, owner), case.report(owner)
-    if silent is None or report is None or report.connection in NOT_UP:
+    if silent is None or report is None or report.not_up:
         return None
-    may_run = report.role == "Primary"
+    may_run = report.role == Role.PRIMARY
     if assigned_for_s(case) < LIBVIRT_COMES_S:
         return None
     obstacle = (
@@ -210,7 +211,7 @@ def _refused(case: Case, owner: str, target: str) -> Assign | Keep | None:
     assignment, report = case.guest.status.assignment, case.guest.status.hosts.get(owner)
     if assignment is None or report is None or report.reason is not Reason.START_REFUSED:
         return None
-    if report.assignment_serial != assignment.serial or report.state != ABSENT:
+    if report.assignment_serial != assignment.serial or not report.has_stopped(assignment):
         return None
     obstacle = (
         unable(case.view(target), target)
@@ -260,10 +261,15 @@ def _off_no_replica(case: Case, owner: str, target: str) -> Assign | Blocked | N
 def stranded(case: Case, owner: str) -> Refusal | None:
     """Why an owner that does not run the guest cannot start it from its own replica, or None."""
     said, view = case.guest.status.hosts.get(owner), case.view(owner)
-    if said is None or view is None or rebooted(view, said.instance) or said.state != ABSENT:
+    if (
+        said is None
+        or view is None
+        or rebooted(view, said.instance)
+        or said.state != DomainState.ABSENT
+    ):
         return None
     report = case.report(owner)
-    if report is None or report.connection in NOT_UP:
+    if report is None or report.not_up:
         return None  # that it does not tell its state may be a moment's fault
     if report.epoch_seen < case.authority.epoch or mirrors.in_sync(case.mirror, case.world):
         return None  # it has claimed since it said that, or is about to clear its marker

@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tandem_api.authority import PROTOCOL, Authority, Eligibility, Mode, Override, next_epoch
-from tandem_api.guest import ABSENT, UNKNOWN, Assignment, GuestReport, ProofKind
+from tandem_api.guest import Assignment, GuestReport, ProofKind
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Mirror, OverrideRequest, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import NOT_CONFIGURED, DomainState, Role
 from tandem_controller.decide.copies import worse
 from tandem_controller.decide.hosts import rebooted
 from tandem_controller.decide.mirrors import redundancy
-from tandem_controller.decide.model import CONNECTED, NOT_CONFIGURED, HostView, Refusal, World
+from tandem_controller.decide.model import HostView, Refusal, World
 from tandem_controller.decide.takeover import fencing_proof
 
 
@@ -147,7 +148,7 @@ def _fresh_owner_stopped(
                 f" stopped there (it says: {said.state if said else 'nothing'})",
             )
     current = report is not None and heartbeat and report.instance == heartbeat.instance
-    if report is not None and current and report.role == "Secondary":
+    if report is not None and current and report.role == Role.SECONDARY:
         return f"{view.name} is not Primary"
     if report is not None and current and report.connection == NOT_CONFIGURED:
         return f"its device is not up on {view.name}"  # as where the disk is dead
@@ -162,7 +163,10 @@ def _obeys(said: GuestReport, assignment: Assignment) -> bool:
 
     Where libvirt does not tell, the device's role does: no guest runs on a Secondary.
     """
-    return said.assignment_serial >= assignment.serial and said.state in (ABSENT, UNKNOWN)
+    return said.assignment_serial >= assignment.serial and said.state in (
+        DomainState.ABSENT,
+        DomainState.UNKNOWN,
+    )
 
 
 def _link_wait(mirror: Mirror, world: World, loser: HostView | None) -> Refusal | None:
@@ -171,7 +175,7 @@ def _link_wait(mirror: Mirror, world: World, loser: HostView | None) -> Refusal 
     assert order is not None
     winner, now_s = mirror.status.replicas.get(order.host), world.snapshot.now_s
     view = world.hosts.get(order.host)
-    if winner is None or view is None or not view.fresh or winner.connection in ("", CONNECTED):
+    if winner is None or view is None or not view.fresh or not winner.link_down:
         return Refusal(
             Reason.OVERRIDE_WAITING,
             f"{order.host} must report that it is not connected to the other host",

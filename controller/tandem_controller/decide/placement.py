@@ -3,13 +3,14 @@
 Called by ``guests``, ``moves`` and the statuses. Never looks at where the guest runs now.
 """
 
-from tandem_api.guest import UNKNOWN, Guest
+from tandem_api.guest import Guest
 from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DiskState, DomainState
 from tandem_controller.decide.hosts import rebooted, unable, unfit
 from tandem_controller.decide.mirrors import in_sync
-from tandem_controller.decide.model import NOT_UP, Case, Freshness, HostView, Keep, Refusal
+from tandem_controller.decide.model import Case, Freshness, HostView, Keep, Refusal
 
 
 def preferred_host(case: Case) -> str:
@@ -47,7 +48,7 @@ def libvirt_silent(case: Case, host: str) -> Refusal | None:
     report, view = case.guest.status.hosts.get(host), case.view(host)
     if report is None or view is None or rebooted(view, report.instance):
         return None
-    if report.state != UNKNOWN:
+    if report.state != DomainState.UNKNOWN:
         return None
     return Refusal(
         Reason.HOST_NOT_READY, f"libvirt does not answer on {host}: look at libvirtd there"
@@ -142,15 +143,15 @@ def unusable_replica(case: Case, host: str) -> Refusal | None:
     return _unusable_disk(case, host, report, USABLE | OVERRIDABLE if overridden else USABLE)
 
 
-USABLE = frozenset({"UpToDate", "Consistent"})
-OVERRIDABLE = frozenset({"Outdated"})
+USABLE = frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})
+OVERRIDABLE = frozenset({DiskState.OUTDATED})
 CANNOT_BRING_UP = (Reason.EFFECT_FAILED, Reason.METADATA_MISSING, Reason.UNKNOWN_STATE)
 """What a host says of a replica that it tried to bring up in vain."""
 
 
 def cannot_come_up(report: ReplicaReport | None) -> bool:
     """Whether a host has tried to bring its replica up, in vain."""
-    return report is not None and report.connection in NOT_UP and report.reason in CANNOT_BRING_UP
+    return report is not None and report.not_up and report.reason in CANNOT_BRING_UP
 
 
 def _unusable_disk(
@@ -160,7 +161,7 @@ def _unusable_disk(
 
     A host that could not bring its replica up tells no disks, and why in its message.
     """
-    if report.connection in NOT_UP:
+    if report.not_up:
         stuck = cannot_come_up(report)
         why = report.message if stuck else "it is being brought up"
         reason = Reason.DISK_NOT_USABLE if stuck else Reason.MIRROR_NOT_READY

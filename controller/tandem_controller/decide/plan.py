@@ -38,7 +38,6 @@ from tandem_controller.decide.guest_status import (
     assignment_after,
     case_of,
     guest_status,
-    has_stopped,
 )
 from tandem_controller.decide.guests import decide
 from tandem_controller.decide.hosts import host_view
@@ -271,7 +270,7 @@ def _may_go(guest: Guest, world: World) -> bool:
         gone = view is None or view.freshness in (Freshness.LOST, Freshness.NEVER)
         if gone and (host != owner or (case and proven_to_have_stopped(case))):
             continue
-        if not has_stopped(report, assignment):
+        if not report.has_stopped(assignment):
             return False
     return not owner or _keeps_it(owner, guest, world)
 

@@ -14,6 +14,7 @@ from itertools import count, filterfalse
 
 from tandem_api.authority import Authority, first_authority
 from tandem_api.mirror import DeviceNumbers, Mirror
+from tandem_api.vocabulary import Role
 from tandem_controller.decide import mirrors
 from tandem_controller.decide.model import SetUpMirror, World
 from tandem_controller.decide.walls import Walls
@@ -65,7 +66,7 @@ def _taken_back(mirror: Mirror, world: World) -> Iterator[SetUpMirror]:
     authority, numbers = mirror.status.authority, mirror.status.device_numbers
     assert authority is not None and numbers is not None
     report = mirrors.reports(mirror, world).get(authority.owner)
-    if report is None or report.role != "Primary" or not report.volumes:
+    if report is None or report.role != Role.PRIMARY or not report.volumes:
         return
     there = {name: minor for name, minor in numbers.minors.items() if name in report.volumes}
     if len(there) < len(numbers.minors):

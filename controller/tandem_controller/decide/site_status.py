@@ -7,6 +7,7 @@ from tandem_api.host import HostStatus, WatchdogPolicy
 from tandem_api.meta import Condition, quantity_bytes
 from tandem_api.reasons import Reason
 from tandem_api.site import Site, SiteStatus
+from tandem_api.vocabulary import HostPhase, SitePhase
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped
 from tandem_controller.decide.hosts import silence, unarmed, unfit
 from tandem_controller.decide.model import Freshness, HostView, Refusal, World
@@ -44,12 +45,13 @@ def _since(old: str, since: str | None, new: Freshness, wall: str) -> str | None
     return since if old == new else wall
 
 
-def _host_phase(view: HostView, refusal: Refusal | None) -> str:
+def _host_phase(view: HostView, refusal: Refusal | None) -> HostPhase:
     if view.freshness in (Freshness.LOST, Freshness.NEVER):
-        return str(view.freshness)
+        return HostPhase(view.freshness)
     if refusal is None:
-        return "Ready"
-    return "Maintenance" if refusal.reason is Reason.MAINTENANCE else "NotReady"
+        return HostPhase.READY
+    maintenance = refusal.reason is Reason.MAINTENANCE
+    return HostPhase.MAINTENANCE if maintenance else HostPhase.NOT_READY
 
 
 def _heartbeat(freshness: Freshness, message: str) -> Condition:
@@ -82,7 +84,7 @@ def site_status(site: Site, world: World) -> SiteStatus:
     ready = [view for view in views if unfit(view, view.name) is None]
     newest = _newest(views)
     phase = _site_phase(site, views, ready, newest)
-    refusal = None if phase == "Ready" else _not_ready(views)
+    refusal = None if phase is SitePhase.READY else _not_ready(views)
     conditions = (
         judged("Ready", refusal, Reason.READY),
         _heartbeat(newest, "; ".join(silence(view) for view in views) or "it has no host"),
@@ -109,16 +111,18 @@ def _newest(views: list[HostView]) -> Freshness:
     return next((freshness for freshness in order if freshness in found), Freshness.NEVER)
 
 
-def _site_phase(site: Site, views: list[HostView], ready: list[HostView], newest: Freshness) -> str:
+def _site_phase(
+    site: Site, views: list[HostView], ready: list[HostView], newest: Freshness
+) -> SitePhase:
     if not views:
-        return "Empty"
+        return SitePhase.EMPTY
     if newest in (Freshness.LOST, Freshness.NEVER):
-        return str(newest)
+        return SitePhase(newest)
     if site.spec.maintenance:
-        return "Maintenance"
+        return SitePhase.MAINTENANCE
     if len(ready) == len(views):
-        return "Ready"
-    return "Degraded" if ready else "NotReady"
+        return SitePhase.READY
+    return SitePhase.DEGRADED if ready else SitePhase.NOT_READY
 
 
 def _not_ready(views: list[HostView]) -> Refusal:

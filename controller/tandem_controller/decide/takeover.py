@@ -14,9 +14,10 @@ from tandem_api.authority import Authority, Instance, Mode
 from tandem_api.guest import FencingProof, Policy, ProofKind
 from tandem_api.mirror import Protocol, ReplicaReport
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
 from tandem_controller.decide.copies import advice
 from tandem_controller.decide.hosts import rebooted, silence, unfit
-from tandem_controller.decide.model import CONNECTED, NOT_UP, Case, Freshness, HostView, Refusal
+from tandem_controller.decide.model import Case, Freshness, HostView, Refusal
 from tandem_controller.decide.placement import no_room, unusable_replica
 
 
@@ -67,7 +68,7 @@ def _owner_wrote_alone(case: Case, target: str) -> Refusal | None:
 def _advice(case: Case, target: str) -> str:
     """What a person can do. Nothing is given up while the owner lives on the link."""
     report, owner = case.report(target), case.authority.owner
-    if report is None or report.connection != CONNECTED or _gone_though_connected(case, report):
+    if report is None or not report.connected or _gone_though_connected(case, report):
         return advice(case.mirror, target, case.world)
     return _while_seen(report, owner, target)
 
@@ -77,7 +78,7 @@ def _while_seen(report: ReplicaReport, owner: str, target: str) -> str:
     seen = f"{target} still sees it as {report.peer_role or 'alive'} over the replication link"
     back = f"{seen}: bring its management link back"
     # On a Secondary no guest runs.
-    return f"{back}, or power {owner} off" if report.peer_role == "Secondary" else back
+    return f"{back}, or power {owner} off" if report.peer_role == Role.SECONDARY else back
 
 
 def _eligible(case: Case, target: str) -> Refusal | None:
@@ -115,11 +116,11 @@ def _target_fit(case: Case, target: str) -> Refusal | None:
 def _link_down(case: Case, target: str) -> Refusal | None:
     """The link is the second heartbeat: while it lives, so does the owner."""
     report, owner = case.report(target), case.authority.owner
-    if report is None or report.connection in NOT_UP:
+    if report is None or report.not_up:
         return Refusal(
             Reason.MIRROR_NOT_READY, f"Not taking over from {owner}: {target}'s replica is not up"
         )
-    if report.connection != CONNECTED:
+    if not report.connected:
         return None
     if _gone_though_connected(case, report):
         return None
@@ -132,7 +133,7 @@ def _gone_though_connected(case: Case, report: ReplicaReport) -> bool:
     owner = case.view(case.authority.owner)
     if owner is not None and rebooted(owner, case.authority.owner_instance):
         return True
-    return _fenced(case.authority, case.authority.owner) and report.peer_role == "Secondary"
+    return _fenced(case.authority, case.authority.owner) and report.peer_role == Role.SECONDARY
 
 
 def _no_marker(case: Case, target: str) -> Refusal | None:

@@ -15,10 +15,10 @@ from tandem_api.guest import Guest
 from tandem_api.meta import Resource
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import GuestPhase
 from tandem_base.bugs import Bug, Subject, wall
 from tandem_controller.decide.conditions import bad, patch, stamped
 from tandem_controller.decide.model import Notice, Refusal, WriteStatus
-from tandem_controller.decide.phases import Phase
 
 JUDGED = "Judged"
 """The condition that an object behind a wall has, False, and no other object."""
@@ -77,7 +77,7 @@ def least_status(obj: Resource, bug: Bug, wall_time: str) -> WriteStatus | None:
 def _told(kind: str, refusal: Refusal) -> dict[str, object]:
     told: dict[str, object] = {"reason": str(refusal.reason), "message": refusal.message}
     if kind == "Guest":
-        return {"phase": str(Phase.BLOCKED), "protected": "False", **told}
+        return {"phase": str(GuestPhase.BLOCKED), "protected": "False", **told}
     return told if kind == "Mirror" else {}
 
 

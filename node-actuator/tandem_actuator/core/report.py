@@ -6,10 +6,10 @@ from types import MappingProxyType
 from tandem_actuator.core.model import DrbdState, NotConfigured, Record, View
 from tandem_actuator.core.resync import stalled_since
 from tandem_api.authority import Instance
-from tandem_api.guest import STARTING, GuestReport, HardwareReport
+from tandem_api.guest import GuestReport, HardwareReport
 from tandem_api.mirror import ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DomainState
+from tandem_api.vocabulary import NOT_CONFIGURED, STARTING, Connection, DomainState, Role
 
 BYTES_INTERVAL_S = 2.0
 """How much is out of sync changes with every write: so often it is told when nothing else did."""
@@ -36,8 +36,8 @@ def replica_report(
         "message": message,
     }
     if not isinstance(drbd, DrbdState):
-        state = "NotConfigured" if isinstance(drbd, NotConfigured) else "Unknown"
-        return ReplicaReport.model_validate({**common, "connection": state, "role": "Unknown"})
+        state = NOT_CONFIGURED if isinstance(drbd, NotConfigured) else Connection.UNKNOWN
+        return ReplicaReport.model_validate({**common, "connection": state, "role": Role.UNKNOWN})
     volumes = {
         name: VolumeReport(
             disk=volume.disk,
@@ -68,8 +68,8 @@ def least_replica_report(instance: Instance, record: Record, message: str) -> Re
         epoch_seen=record.max_epoch,
         marker=record.marker,
         has_metadata=record.attached,
-        connection="Unknown",
-        role="Unknown",
+        connection=Connection.UNKNOWN,
+        role=Role.UNKNOWN,
         reason=Reason.INTERNAL_ERROR,
         message=message,
     )

@@ -7,10 +7,10 @@ import pytest
 from tandem_api.guest import GuestStatus
 from tandem_api.meta import condition
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.guest_status import guest_status
 from tandem_controller.decide.guests import decide
 from tandem_controller.decide.model import Assign, Keep, WriteAssignment
-from tandem_controller.decide.phases import Phase
 
 from .scenes import A, B, Scene, guest, moving, report
 
@@ -39,7 +39,7 @@ def status_of(scene: Scene) -> GuestStatus:
 class TestTheStatus:
     def test_it_runs_on_and_is_protected(self) -> None:
         status = status_of(edited())
-        assert (status.phase, status.protected) == (Phase.RUNNING, "True")
+        assert (status.phase, status.protected) == (GuestPhase.RUNNING, "True")
 
     def test_which_edit_is_not_in_force_and_which_field_is_wrong(self) -> None:
         scene = edited()
@@ -144,4 +144,4 @@ def test_a_stopped_guest_stays_stopped_and_says_so() -> None:
     scene.authority = {**(scene.authority or {}), "owner": "", "ownerInstance": ""}
     scene.reports = {A: report(A, "Absent")}
     status = status_of(scene)
-    assert (status.phase, status.reason) == (Phase.STOPPED, Reason.SPEC_INVALID)
+    assert (status.phase, status.reason) == (GuestPhase.STOPPED, Reason.SPEC_INVALID)

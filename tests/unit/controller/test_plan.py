@@ -7,6 +7,7 @@ import pytest
 from tandem_api.guest import GuestStatus
 from tandem_api.meta import Condition, Model, condition
 from tandem_api.mirror import MirrorStatus
+from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.conditions import patch
 from tandem_controller.decide.guest_status import guest_status
 from tandem_controller.decide.guests import decide
@@ -18,7 +19,6 @@ from tandem_controller.decide.model import (
     WriteFinalizers,
     WriteStatus,
 )
-from tandem_controller.decide.phases import Phase
 from tandem_controller.decide.site_status import host_status, site_status
 
 from .scenes import (
@@ -352,27 +352,30 @@ def test_an_override_is_a_swap() -> None:
 @pytest.mark.parametrize(
     ("change", "phase"),
     [
-        (lambda s: None, Phase.RUNNING),
-        (lambda s: s.reports.clear(), Phase.STARTING),
-        (lambda s: s.reports.update({A: report(A, "Absent", reason="StartFailed")}), Phase.FAILED),
-        (lambda s: setattr(s.beats[A], "boot", "new"), Phase.STARTING),
-        (lambda s: s.silent(A, 4), Phase.RUNNING),
-        (lambda s: s.silent(A), Phase.UNKNOWN),
+        (lambda s: None, GuestPhase.RUNNING),
+        (lambda s: s.reports.clear(), GuestPhase.STARTING),
+        (
+            lambda s: s.reports.update({A: report(A, "Absent", reason="StartFailed")}),
+            GuestPhase.FAILED,
+        ),
+        (lambda s: setattr(s.beats[A], "boot", "new"), GuestPhase.STARTING),
+        (lambda s: s.silent(A, 4), GuestPhase.RUNNING),
+        (lambda s: s.silent(A), GuestPhase.UNKNOWN),
         (
             lambda s: (s.lost(), s.replicas[B].update(marker={"reason": "LocalDiskFailed"})),
-            Phase.BLOCKED,
+            GuestPhase.BLOCKED,
         ),
-        (lambda s: s.lost(), Phase.TAKING_OVER),
-        (lambda s: s.sites.update(burjassot={"maintenance": True}), Phase.MOVING),
-        (lambda s: s.guest.update(running=False), Phase.STOPPING),
-        (lambda s: setattr(s, "assignment", None), Phase.STARTING),
+        (lambda s: s.lost(), GuestPhase.TAKING_OVER),
+        (lambda s: s.sites.update(burjassot={"maintenance": True}), GuestPhase.MOVING),
+        (lambda s: s.guest.update(running=False), GuestPhase.STOPPING),
+        (lambda s: setattr(s, "assignment", None), GuestPhase.STARTING),
     ],
 )
-def test_phases(change: object, phase: Phase) -> None:
+def test_phases(change: object, phase: GuestPhase) -> None:
     scene = Scene()
     assert callable(change)
     change(scene)
-    if phase is Phase.STARTING and scene.assignment is None:
+    if phase is GuestPhase.STARTING and scene.assignment is None:
         scene.reports = {}
     assert status_of(scene).phase == phase
 
@@ -386,11 +389,11 @@ def stopped() -> Scene:
 
 def test_a_guest_is_stopped_when_its_hosts_say_so() -> None:
     scene = stopped()
-    assert status_of(scene).phase == Phase.STOPPED
+    assert status_of(scene).phase == GuestPhase.STOPPED
     scene.reports = {A: report(A, "ShuttingDown", 4)}
-    assert status_of(scene).phase == Phase.STOPPING
+    assert status_of(scene).phase == GuestPhase.STOPPING
     scene.reports = {A: report(A, "Absent", 4)}
-    assert status_of(scene).phase == Phase.STOPPED
+    assert status_of(scene).phase == GuestPhase.STOPPED
 
 
 def test_who_has_not_stopped_it_is_named_with_what_they_say() -> None:
@@ -414,7 +417,7 @@ def test_a_stopped_guest_of_a_lost_owner_is_unknown() -> None:
     scene = stopped().silent(A)
     scene.authority = owned_by(A)
     scene.reports = {A: report(A, "Running", 3)}
-    assert status_of(scene).phase == Phase.UNKNOWN
+    assert status_of(scene).phase == GuestPhase.UNKNOWN
 
 
 def test_the_hosts_own_words_are_passed_on_while_it_does_not_get_on() -> None:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.guest_status import guest_status
 from tandem_controller.decide.guests import decide
 from tandem_controller.decide.model import Assign, Blocked, Keep, WriteFinalizers
-from tandem_controller.decide.phases import Phase
 from tandem_controller.decide.plan import plan
 
 from .scenes import (
@@ -141,7 +141,7 @@ class TestRefusedWhereItIs:
     def test_people_see_it_failed_and_why(self) -> None:
         scene = resting().unlinked(B)
         (write,) = (w for w in plan(scene.snapshot()).statuses if w.kind == "Guest")
-        assert write.patch["phase"] == Phase.FAILED
+        assert write.patch["phase"] == GuestPhase.FAILED
         assert write.patch["reason"] == Reason.START_REFUSED
 
 

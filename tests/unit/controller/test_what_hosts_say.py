@@ -7,11 +7,11 @@ import pytest
 from tandem_api.guest import GuestStatus
 from tandem_api.meta import FINALIZER, condition
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.guest_status import guest_status
 from tandem_controller.decide.guests import decide
 from tandem_controller.decide.mirrors import in_sync, redundancy
 from tandem_controller.decide.model import Keep, WriteFinalizers
-from tandem_controller.decide.phases import Phase
 
 from .scenes import A, B, Scene, assigned, instance, moving, report
 
@@ -57,7 +57,7 @@ class TestPaused:
 
     def test_it_has_failed_and_why_is_said(self) -> None:
         status = status_of(self.paused())
-        assert (status.phase, status.reason) == (Phase.FAILED, Reason.GUEST_PAUSED)
+        assert (status.phase, status.reason) == (GuestPhase.FAILED, Reason.GUEST_PAUSED)
         assert "is paused" in status.message
         running = condition(status.conditions, "Running")
         assert running is not None
@@ -72,7 +72,7 @@ class TestABadEdit:
         scene.guest["domain"] = {"memory": "1Gi", "disks": [{"volume": "no-such-volume"}]}
         assert scene.world().problems_of(scene.parsed_guest())
         status = status_of(scene)
-        assert (status.phase, status.protected) == (Phase.RUNNING, "False")
+        assert (status.phase, status.protected) == (GuestPhase.RUNNING, "False")
         protected = condition(status.conditions, "Protected")
         assert protected is not None
         assert protected.reason == Reason.SPEC_INVALID
@@ -83,13 +83,13 @@ class TestTriesAgain:
     @pytest.mark.parametrize(
         ("before", "serial", "phase"),
         [
-            ("Failed", 3, Phase.FAILED),
-            ("Starting", 3, Phase.STARTING),
-            ("Failed", 2, Phase.STARTING),
+            ("Failed", 3, GuestPhase.FAILED),
+            ("Starting", 3, GuestPhase.STARTING),
+            ("Failed", 2, GuestPhase.STARTING),
         ],
         ids=["a try after a failure", "a first try", "an earlier order's"],
     )
-    def test_a_phase_does_not_flap(self, before: str, serial: int, phase: Phase) -> None:
+    def test_a_phase_does_not_flap(self, before: str, serial: int, phase: GuestPhase) -> None:
         scene = Scene(reports={A: report(A, "Absent", serial=serial, reason="Starting")})
         scene.status = {"phase": before}
         assert status_of(scene).phase == phase
@@ -120,13 +120,13 @@ class TestDeletedBesideALostHost:
         scene = self.deleted()
         assert not self.gone(scene)
         status = status_of(scene)
-        assert status.phase == Phase.UNKNOWN
+        assert status.phase == GuestPhase.UNKNOWN
         assert "spec.confirmedDown to boot" in status.message
 
     def test_and_goes_once_a_person_says_so_as_the_message_asks(self) -> None:
         scene = self.deleted(confirmedDown="boot")
         assert self.gone(scene)
-        assert status_of(scene).phase == Phase.STOPPED
+        assert status_of(scene).phase == GuestPhase.STOPPED
 
     def test_or_the_host_itself_has_said_so(self) -> None:
         scene = self.deleted()
