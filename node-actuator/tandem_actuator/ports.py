@@ -275,10 +275,6 @@ class Libvirt(Protocol):
         """
         ...
 
-    async def disk_closed(self, name: str) -> bool:
-        """Whether no QEMU process of that domain is left on this host."""
-        ...
-
     async def versions(self) -> Mapping[str, str]:
         """``{"libvirt": …, "qemu": …}``."""
         ...

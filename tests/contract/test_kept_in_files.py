@@ -134,14 +134,6 @@ class TestObjectCache:
             assert cache.load() == [(MIRROR, copy)]
         assert place.files.list_names(place.root / "objects") == [f"{MIRROR.drbd_name}.json"]
 
-    def test_a_dropped_copy_is_gone_until_it_is_stored_again(self, cache: ObjectCache) -> None:
-        cache.store(MIRROR, GUEST)
-        cache.drop(MIRROR)
-        cache.drop(MIRROR)
-        assert cache.load() == []
-        cache.store(MIRROR, GUEST)
-        assert cache.load() == [(MIRROR, GUEST)]
-
     @pytest.mark.parametrize(
         "content", [b"", b"{", b"[]", b"3", b"{}", b'{"mirror": {}, "guest": null}', b"\xff\xfe"]
     )

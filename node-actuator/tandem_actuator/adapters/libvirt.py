@@ -29,7 +29,7 @@ from tandem_actuator.adapters.libvirt_ports import (
     Processes,
     ProcessHandle,
 )
-from tandem_actuator.adapters.qemu_processes import UNIDENTIFIED, QemuProcesses
+from tandem_actuator.adapters.qemu_processes import QemuProcesses
 from tandem_actuator.adapters.slots import Slots
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
@@ -121,14 +121,11 @@ class LibvirtHost:
         return found
 
     async def _scan(self) -> set[str]:
-        """Domains that have a QEMU process, Tandem's or not; UNIDENTIFIED may be among them."""
+        """Domains that have a QEMU process, Tandem's or not."""
         try:
             return set(await self._scans.run(self._qemus.by_domain, SCAN_TIMEOUT_S))
         except TimeoutError:
             raise CommandTimeout("/proc could not be read in time") from None
-
-    async def disk_closed(self, name: str) -> bool:
-        return not {name, UNIDENTIFIED} & await self._scan()
 
     async def versions(self) -> Mapping[str, str]:
         async def ask(connection: LibvirtConnection) -> tuple[int, int]:

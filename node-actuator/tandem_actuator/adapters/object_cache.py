@@ -57,12 +57,6 @@ class ObjectCache:
             swap_file(self._path(mirror), text.encode(), 0o600, self._files)
             self._stored[mirror.drbd_name] = copy
 
-    def drop(self, mirror: Mirror) -> None:
-        """Forget the copy."""
-        self._stored.pop(mirror.drbd_name, None)
-        with contextlib.suppress(OSError):
-            self._files.unlink(self._path(mirror))
-
     def _names(self) -> list[str]:
         try:
             names = self._files.list_names(self._directory)

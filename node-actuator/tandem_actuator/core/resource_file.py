@@ -11,10 +11,11 @@ Choices that are not obvious:
 - ``fencing`` stands in ``disk`` on 8.4 and in ``net`` on 9; in the wrong place it is an error.
 - No ``unfence-peer``: the way back to Mirrored is rule 7, and the kernel calls that handler at
   moments that prove nothing.
-- ``cmd-timeout-long 0`` (GLOBAL_TEXT): the fence-peer handler of a frozen Primary asks until
-  there is an answer. If drbdadm ended it (exit 20), the Primary would stay frozen for good: the
-  kernel does not ask again by itself. 9.22 happens to have no limit by default; said here, it
-  has none whatever the default is. The actuator bounds the handler of a promotion itself.
+- No time limit for handlers, which would be ``cmd-timeout-long`` in GLOBAL_FILE: the fence-peer
+  handler of a frozen Primary asks until there is an answer. If drbdadm ended it (exit 20), the
+  Primary would stay frozen for good: the kernel does not ask again by itself. The file is the
+  administrator's, so a limit in it is warned of and not taken away. The actuator bounds the handler
+  of a promotion itself.
 """
 
 from collections.abc import Mapping
@@ -24,16 +25,6 @@ from tandem_api.mirror import DeviceNumbers, Mirror, Protocol, Replica
 from tandem_api.timing import DrbdTimers
 
 GLOBAL_FILE = "global_common.conf"
-GLOBAL_TEXT = """\
-# Written by the Tandem node actuator.
-global {
-    usage-count no;
-    cmd-timeout-long 0;
-}
-common {
-}
-"""
-
 DEFAULT_RESYNC_RATE = "110Mi"
 KIB = 1024
 # Resync: drbd.conf(5), c-*. The controller plans 2 s ahead and keeps this much on its way, enough

@@ -1,10 +1,12 @@
 """DRBD's configuration as it is written. That DRBD can read it is shown by the contract tests."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from tandem_actuator.core.resource_file import GLOBAL_TEXT, render
+from tandem_actuator.adapters.drbd import _warn_of_time_limit
+from tandem_actuator.core.resource_file import GLOBAL_FILE, render
 from tandem_api.mirror import DeviceNumbers, Mirror
 from tandem_api.timing import DEFAULT, drbd_timers
 
@@ -171,5 +173,11 @@ def test_a_command_that_would_leave_its_quotes_is_an_error(command: str) -> None
         text(fence_peer=command)
 
 
-def test_the_handler_has_no_time_limit() -> None:
-    assert "cmd-timeout-long 0;" in GLOBAL_TEXT
+@pytest.mark.parametrize(("line", "warned"), [("", False), ("0", False), ("60", True)])
+def test_a_time_limit_for_handlers_is_warned_of(
+    line: str, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = f"    cmd-timeout-long {line};\n" if line else ""
+    (tmp_path / GLOBAL_FILE).write_text(f"global {{\n    usage-count no;\n{limit}}}\n")
+    _warn_of_time_limit(tmp_path)
+    assert ("set it to 0" in caplog.text) is warned

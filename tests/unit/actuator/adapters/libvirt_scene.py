@@ -59,6 +59,9 @@ class Scene:
         self.host = LibvirtHost(self.daemon, self.processes)
         self.network = TapNetwork(self.processes, self.daemon.taps)
 
+    def has_qemu(self, domain: str) -> bool:
+        return any(one.domain == domain for one in self.processes.by_pid.values())
+
     def crash(self) -> None:
         """The program is killed and begins anew; what it held open is closed."""
         self.program.stop()

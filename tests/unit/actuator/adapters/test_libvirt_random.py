@@ -29,7 +29,7 @@ class Play:
         self.scene.daemon.start_s = (0.1, 1.0)
         self.destroyed: set[str] = set()
         self.wrong: list[str] = []
-        self.answers = {"states": 0, "destroyed": 0, "killed": 0, "closed": 0, "started": 0}
+        self.answers = {"states": 0, "destroyed": 0, "killed": 0, "started": 0}
 
     def play(self) -> None:
         self.scene.follow()
@@ -51,7 +51,7 @@ class Play:
 
     def act(self) -> None:
         name = self.chance.choice(GUESTS)
-        every = (self.start(name), self.destroy(f"ns.{name}"), self.look(), self.ask(f"ns.{name}"))
+        every = (self.start(name), self.destroy(f"ns.{name}"), self.look())
         chosen = self.chance.choice(every)
         for other in every:
             if other is not chosen:
@@ -96,16 +96,6 @@ class Play:
         absent = {one.domain for one in before & self.there()} - set(states)
         if absent:
             self.wrong.append(f"{absent} are said to be absent")
-
-    async def ask(self, domain: str) -> None:
-        before = self.there(domain)
-        try:
-            closed = await self.scene.host.disk_closed(domain)
-        except PortError:
-            return
-        self.answers["closed"] += 1
-        if closed and before & self.there(domain):
-            self.wrong.append(f"{domain} is said to have closed its disk")
 
     # --- what happens to it
 
