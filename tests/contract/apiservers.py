@@ -76,7 +76,7 @@ class SimulatedServer:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.network = Network()
-        self.server = Server(loop.time)
+        self.server = Server(loop.time, policed=False)
         self.api = Api(self.server, self.network, random.Random(1), loop.call_later, loop.time)
         self.api.latency_s = (0.0, 0.001)
 

@@ -3,9 +3,10 @@
 Called by the tests of what each identity may do.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tandem_api.authority import Authority, Eligibility
@@ -16,9 +17,26 @@ from tandem_api.reasons import Reason
 from tandem_hostile import A, B, guest, host, mirror
 from tandem_kube import GUESTS, HOSTS, MIRRORS, Forbidden, KubeClient, KubeError
 from tandem_kube.kinds import Kind
-from tandem_lab.controlplane import ControlPlane
+from tandem_lab.controlplane import ControlPlane, apply_path
+from tandem_lab.policies import apply_policies, remove_policies
 
+ROOT = Path(__file__).parents[2]
 Raw = dict[str, Any]
+
+
+@contextmanager
+def policies_on(plane: ControlPlane) -> Iterator[None]:
+    """With everybody's rights and the policies in force; the rights stay."""
+    for folder in ("base", "hosts"):
+        apply_path(plane, ROOT / "manifests" / folder)
+    one = (ROOT / "manifests" / "hosts" / "one-host.yaml").read_text()
+    for name in (A, B):
+        plane.kubectl("apply", "-f", "-", stdin=one.replace("HOST", name))
+    apply_policies(plane)
+    try:
+        yield
+    finally:
+        remove_policies(plane)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from integration.identities import Clients, Scene, clients_of, scene_in, without_order
+from integration.identities import Clients, Scene, clients_of, policies_on, scene_in, without_order
 from tandem_api.authority import Eligibility, Fenced, Mode, Override
 from tandem_api.guest import FencingProof, ProofKind
 from tandem_api.lease import lease_name
@@ -21,8 +21,8 @@ from tandem_api.reasons import Reason
 from tandem_hostile import A, B, mirror
 from tandem_kube import GUESTS, HOSTS, MIRRORS, Conflict, Forbidden, KubeError
 from tandem_kube.kinds import Kind
-from tandem_lab.controlplane import ADMINISTRATOR, ControlPlane, apply_path
-from tandem_lab.policies import MANIFESTS, apply_policies, remove_policies
+from tandem_lab.controlplane import ADMINISTRATOR, ControlPlane
+from tandem_lab.policies import MANIFESTS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
@@ -32,14 +32,8 @@ Raw = dict[str, Any]
 @pytest.fixture(scope="module")
 def policed(api_server: ControlPlane) -> Iterator[ControlPlane]:
     """With the policies in force, and without any webhook."""
-    for folder in ("base", "hosts"):
-        apply_path(api_server, ROOT / "manifests" / folder)
-    one = (ROOT / "manifests" / "hosts" / "one-host.yaml").read_text()
-    for name in (A, B):
-        api_server.kubectl("apply", "-f", "-", stdin=one.replace("HOST", name))
-    apply_policies(api_server)
-    yield api_server
-    remove_policies(api_server)
+    with policies_on(api_server):
+        yield api_server
 
 
 @pytest.fixture

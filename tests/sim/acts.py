@@ -9,6 +9,7 @@ from collections.abc import Callable
 from sim import lasting
 from sim.actuator import Crash
 from sim.ailing import CONTROLLER, heal, remove_damaged
+from sim.apiserver.policies import PERSON
 from sim.files import SimFiles
 from sim.host import Host
 from sim.network import MANAGEMENT, REPLICATION
@@ -246,7 +247,7 @@ def override(world: World, guest: str, host: str, behind: int = 0) -> None:
         "host": host,
         "epoch": authority.epoch - behind,
         "acceptDataLoss": True,
-        "by": "a person",
+        "by": PERSON,
     }
     world.api.server.put(Mirror.parse(raw))
 

@@ -6,6 +6,7 @@ Called by ``verbs``; ``liveness`` asks what was done.
 import json
 import re
 
+from sim.apiserver.policies import PERSON
 from sim.world import World
 from tandem_api.host import Host as HostObject
 from tandem_api.meta import ObjectKey
@@ -63,7 +64,7 @@ def _useless(world: World, host: str) -> bool:
 
 def _override(world: World, guest: str, host: str, epoch: str) -> None:
     raw = world.mirror(guest).model_dump(mode="json", by_alias=True, exclude_none=True)
-    order = {"host": host, "epoch": int(epoch), "acceptDataLoss": True, "by": "a person"}
+    order = {"host": host, "epoch": int(epoch), "acceptDataLoss": True, "by": PERSON}
     raw["spec"]["override"] = order
     world.api.server.put(Mirror.parse(raw))
 

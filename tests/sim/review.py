@@ -4,8 +4,9 @@ It finds what ``writers`` refuses, which is what the policies in a real server r
 that is right is refused nothing, but for a claim by an assignment that was taken back meanwhile. So
 every other finding is a broken promise: something would hang on a rule that is too strict. Nothing
 is kept from being written by it unless it ``enforces``: hosts are safe among each other without it,
-and what a rule of theirs is for must show. Called by ``api``; tests look at ``seen``, all that was
-written.
+and what a rule of theirs is for must show. The other policies (heartbeats, orders, deletions) the
+server enforces by itself, and tells this one of what it refuses. Called by ``api``; tests look at
+``seen``, all that was written.
 """
 
 from collections.abc import Callable, Iterable
@@ -73,6 +74,12 @@ class Review:
             if not (isinstance(before, Mirror) and _taken_back(self.writer, before, guests())):
                 self._tell(before, found)
         return "; ".join(map(str, found)) if self.enforces else ""
+
+    def refused(self, what: str, why: str) -> None:
+        """A policy kept a write that is not of a status from being made. A person's may be."""
+        if self.writer is not None:
+            for told in self.broken:
+                told(f"the API server refuses {self.writer} a write to {what}: {why}")
 
     def _tell(self, new: Resource, found: list[Problem]) -> None:
         for told in self.broken:

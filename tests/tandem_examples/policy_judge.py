@@ -9,9 +9,9 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sim.apiserver.policies import status_refusal
 from tandem_api.meta import Resource
 from tandem_api.writers import Writer, status_problems
-from tandem_examples.policy_server import status_refusal
 
 
 class Write(Protocol):

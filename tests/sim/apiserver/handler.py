@@ -38,8 +38,9 @@ UNCHECKED = (
     " correct the existing errors to complete validation"
 )
 NAMESPACES = frozenset({"default", "kube-system", "tandem-system", "sim"})
-Admission = Callable[[Served, Raw | None, Raw, str], str]
-"""Why that (None: nothing was there) must not become this; empty: it may. Last, the subresource."""
+Admission = Callable[[Served, Raw | None, Raw | None, str], str]
+"""Why that must not become this; empty: it may. None: nothing was there, or nothing shall be. Last,
+the subresource."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Request:
         return self.method != "GET"
 
 
-def _lets_in(served: Served, old: Raw | None, new: Raw, subresource: str) -> str:
+def _lets_in(served: Served, old: Raw | None, new: Raw | None, subresource: str) -> str:
     return ""
 
 
@@ -161,9 +162,6 @@ class Handler:
             raise failures.bad_request(said)
         if served.kind.namespaced and namespace not in self.namespaces:
             raise failures.not_found("namespaces", namespace)
-        key = ObjectKey(namespace, name)
-        if key in self.shelf(served).objects:
-            raise failures.already_exists(served.resource, name)
         new = {k: v for k, v in body.items() if not (served.own and k == "status")}
         new["metadata"] = {
             **{k: metadata[k] for k in CHANGEABLE if metadata.get(k)},
@@ -176,7 +174,12 @@ class Handler:
             raise failures.invalid(served.kind.name, name, [where_to])
         new |= {"apiVersion": served.kind.api_version, "kind": served.kind.name}
         shaped = self.judged(served, new, None)
-        self._admit(served, None, shaped, "")
+        self.admit(served, None, shaped, "")
+        key = ObjectKey(namespace, name)
+        if (
+            key in self.shelf(served).objects
+        ):  # Looked at last: what is refused is refused there, too.
+            raise failures.already_exists(served.resource, name)
         if request.query.get("dryRun"):
             return shaped
         return self.put(served, key, shaped)
@@ -223,7 +226,7 @@ class Handler:
         shaped = self.judged(served, new, old)
         if shaped == old:
             return old
-        self._admit(served, old, shaped, where.subresource)
+        self.admit(served, old, shaped, where.subresource)
         if before.get("deletionTimestamp") and not shaped["metadata"].get("finalizers"):
             return self.remove(served, _key(where), shaped)
         return self.put(served, _key(where), shaped)
@@ -270,13 +273,16 @@ class Handler:
             raise failures.invalid(shown, name, found)
         return shaped
 
-    def _admit(self, served: Served, old: Raw | None, new: Raw, subresource: str) -> None:
+    def admit(self, served: Served, old: Raw | None, new: Raw | None, subresource: str) -> None:
+        """Raises: Failure, if it is refused. Not asked of a write that changes nothing."""
         why = self.admission(served, old, new, subresource)
         if why:
-            raise failures.forbidden(served.resource, new["metadata"]["name"], why)
+            name = (new or old or {})["metadata"]["name"]
+            raise failures.forbidden(served.resource, name, why)
 
     def _delete(self, where: Route) -> Raw:
         served, old, key = where.served, self._present(where), _key(where)
+        self.admit(served, old, None, "")
         metadata = old["metadata"]
         if not metadata.get("finalizers"):
             return self.remove(served, key, old)

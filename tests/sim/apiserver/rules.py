@@ -21,8 +21,6 @@ from sim.apiserver.failures import cause
 from sim.apiserver.schema import ABSENT, Cause, Node
 
 ERRORS = (KeyError, ValueError, TypeError, RuntimeError)
-_HAS = re.compile(r"has\((self|oldSelf)((?:\.\w+)*)\)")
-_WORDS = re.compile(r"\b(self|oldSelf)\b((?:\.\w+\b(?!\())*)")
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -90,9 +88,13 @@ _HELD: dict[tuple[str, Words], bool] = {}
 
 
 def words_of(expression: str, value: Any, old: Any) -> Words:
-    """Everything in the value that the rule looks at; lists and objects as their JSON."""
-    presences, paths = _looks_at(expression)
-    roots = {"self": value, "oldSelf": old}
+    """Everything in the value that the rule looks at."""
+    return words_at(expression, {"self": value, "oldSelf": old})
+
+
+def words_at(expression: str, roots: Mapping[str, Any]) -> Words:
+    """Everything below the roots that it looks at; lists and objects as their JSON."""
+    presences, paths = _looks_at(expression, tuple(roots))
     words: list[Any] = [_at(roots[root], steps) is not ABSENT for root, steps in presences]
     for root, steps in paths:
         word = _at(roots[root], steps)
@@ -102,10 +104,13 @@ def words_of(expression: str, value: Any, old: Any) -> Words:
 
 
 @cache
-def _looks_at(expression: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    presences = {(root, tuple(rest.split(".")[1:])) for root, rest in _HAS.findall(expression)}
-    bare = _HAS.sub("", expression)
-    paths = {(root, tuple(rest.split(".")[1:])) for root, rest in _WORDS.findall(bare)}
+def _looks_at(expression: str, roots: tuple[str, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    root = f"({'|'.join(roots)})"
+    has = re.compile(rf"has\({root}((?:\.\w+)*)\)")
+    words = re.compile(rf"(?<![\w.]){root}\b((?:\.\w+\b(?!\())*)")
+    presences = {(name, tuple(rest.split(".")[1:])) for name, rest in has.findall(expression)}
+    bare = has.sub("", expression)
+    paths = {(name, tuple(rest.split(".")[1:])) for name, rest in words.findall(bare)}
     return tuple(sorted(presences)), tuple(sorted(paths))
 
 

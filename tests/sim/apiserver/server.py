@@ -13,6 +13,7 @@ from sim.apiserver.failures import forbidden
 from sim.apiserver.handler import Handler, Request
 from sim.apiserver.kinds import Served, served_kinds, served_name
 from sim.apiserver.patches import shared
+from sim.apiserver.policies import PERSON, denied, person, user_of
 from sim.apiserver.store import Backup, Raw, Store
 from sim.review import Review
 from tandem_api.authority import Authority
@@ -31,11 +32,21 @@ class Missing(Exception):
 
 
 class Server:
-    """Every method happens at one moment."""
+    """Every method happens at one moment.
+
+    ``policed``: the policies are in force, as where Tandem is installed. ``people``: whose ways are
+    those of people, and of no program.
+    """
 
     def __init__(
-        self, now: Callable[[], float] = lambda: 0.0, wall: Callable[[], str] = lambda: EPOCH
+        self,
+        now: Callable[[], float] = lambda: 0.0,
+        wall: Callable[[], str] = lambda: EPOCH,
+        *,
+        policed: bool = True,
     ) -> None:
+        self.policed, self.people = policed, set[str]()
+        self._user = person(PERSON)
         self.store = Store(now)
         self.handler = Handler(self.store, wall)
         self.handler.admission, self.handler.written = self._admission, self._written
@@ -56,11 +67,15 @@ class Server:
         if host in self.strangers:
             why = f'User "{host}" may not do that'
             return HTTPStatus.FORBIDDEN, forbidden(request.path, "", why).status()
-        self.review.writer = self.review.of(host)
+        if host in self.people:
+            self._user = person(host)
+        else:
+            self.review.writer = self.review.of(host)
+            self._user = user_of(self.review.writer)
         try:
             return self.handler.answer(request)
         finally:
-            self.review.writer = None
+            self.review.writer, self._user = None, person(PERSON)
 
     # -- typed objects
 
@@ -96,16 +111,17 @@ class Server:
         return [obj for obj in found if isinstance(obj, kind)]
 
     def put(self, obj: R, *, judged: bool = True) -> R:
-        """A scenario puts it there, its status too. Raises: Failure, if the server would not.
+        """A person puts it there, its status too. Raises: Failure, if the server would not.
 
         Whoever writes back what was read before changes just what differs. Not ``judged``: it was
-        written before there were the rules of today.
+        written before there were the rules and policies of today.
         """
-        self.handler.applies_rules = judged
+        policed = self.policed
+        self.handler.applies_rules, self.policed = judged, policed and judged
         try:
             return self._put(obj)
         finally:
-            self.handler.applies_rules = True
+            self.handler.applies_rules, self.policed = True, policed
 
     def _put(self, obj: R) -> R:
         kind = type(obj).__name__
@@ -120,7 +136,9 @@ class Server:
         metadata = new["metadata"]
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
             return self.handler.remove(served, obj.key, new)
-        return self.handler.put(served, obj.key, self.handler.judged(served, new, old))
+        shaped = self.handler.judged(served, new, old)
+        self.handler.admit(served, old, shaped, "")
+        return self.handler.put(served, obj.key, shaped)
 
     def _raw_of(self, served: Served, old: Raw | None, obj: Resource) -> Raw:
         raw: Raw = dict(obj.wire())
@@ -181,10 +199,15 @@ class Server:
 
     # -- what the handler asks and tells
 
-    def _admission(self, served: Served, old: Raw | None, new: Raw, subresource: str) -> str:
-        if subresource != "status" or old is None:
-            return ""
+    def _admission(self, served: Served, old: Raw | None, new: Raw | None, subresource: str) -> str:
         kind = served.kind.name
+        if self.policed:
+            why = denied(served, subresource, self._user, old, new)
+            if why:
+                self.review.refused(f"{kind} {_key(new or old or {})}", why)
+                return why
+        if subresource != "status" or old is None or new is None:
+            return ""
         return self.review.raw_problems(
             kind, old, new, lambda raw: self._parsed(kind, raw), lambda: self.every(Guest)
         )

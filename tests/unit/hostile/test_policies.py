@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim.apiserver.policies import PERSON, refusal, status_refusal, user_of
 from tandem_api.authority import Authority
 from tandem_api.deletion import DELETE_ANYWAY, deletion_problems
 from tandem_api.mirror import Mirror, MirrorStatus
@@ -24,7 +25,6 @@ from tandem_api.writers import (
     status_problems,
 )
 from tandem_examples import ROOT
-from tandem_examples.policy_server import PERSON, refusal, status_refusal, user_of
 from tandem_hostile import A, B, Raw, guest, host, mirror, spoiled
 from unit.actuator.core.test_properties import (
     all_facts,

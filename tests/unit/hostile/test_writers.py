@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from sim.apiserver.policies import status_refusal
 from tandem_api.guest import Assignment
 from tandem_api.meta import Problem
 from tandem_api.mirror import Claimant, Mirror
 from tandem_api.writers import CONTROLLER_USER, Role, Writer, status_problems
 from tandem_controller.decide.override import Grant, override
 from tandem_controller.decide.phases import is_takeover
-from tandem_examples.policy_server import status_refusal
 from tandem_hostile import A, B, Raw, guest, host, mirror
 from unit.actuator.core.test_properties import all_facts, assignments, mirrors, proposals
 from unit.controller.scenes import Scene

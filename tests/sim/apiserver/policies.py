@@ -1,8 +1,12 @@
-"""A stand-in for ValidatingAdmissionPolicies in an API server: a CEL library evaluates the rules.
+"""The ValidatingAdmissionPolicies, judged as the server judges them: a CEL library evaluates them.
 
-It answers as the server does: the first validation that is not true refuses, with the sentence that
-its message expression gives, and an expression that ends in an error refuses as well. What it
-cannot tell: whether a real server compiles the rules. Called by tests.
+The first validation that is not true refuses, with the sentence that its message expression gives,
+and an expression that ends in an error refuses as well. Here a request is held against those that
+are about an object and not its status, in a server's words. What of a status may be written by
+whom is ``review``'s to judge, and tests hold it and the policies together over all of those writes.
+What this cannot tell: whether a real server compiles the expressions.
+
+Called by ``server``, and by tests that hold the policies against ``writers``.
 """
 
 import re
@@ -12,15 +16,19 @@ from typing import Any
 
 import cel
 
+from sim.apiserver.kinds import Served
+from sim.apiserver.rules import REMEMBERED, Words, words_at
 from tandem_api.policies import POLICIES, Policy
 from tandem_api.writers import CONTROLLER_USER, HOSTS_GROUP, Role, Writer
 
 Raw = Mapping[str, Any]
 BY_NAME: Mapping[str, Policy] = {policy.name: policy for policy in POLICIES}
-PERSON = "ana"
+PERSON = "a person"
+"""By this name the server knows whoever edits something in a scenario."""
 VARIABLE = re.compile(r"variables\.(\w+)")
 CONDITION = re.compile(r"!variables\.(\w+) \|\| ")
 ERRORS = (KeyError, ValueError, TypeError, RuntimeError)
+_THERE = re.compile(r"\b(object|oldObject) != null")
 
 
 def user_of(writer: Writer) -> dict[str, Any]:
@@ -28,8 +36,68 @@ def user_of(writer: Writer) -> dict[str, Any]:
     if writer.role is Role.HOST:
         name = f"tandem:host:{writer.host}" if writer.host else "somebody"
         return {"username": name, "groups": [HOSTS_GROUP, "system:authenticated"]}
-    name = CONTROLLER_USER if writer.role is Role.CONTROLLER else PERSON
+    return person(CONTROLLER_USER if writer.role is Role.CONTROLLER else PERSON)
+
+
+def person(name: str) -> dict[str, Any]:
     return {"username": name, "groups": ["system:authenticated"]}
+
+
+def denied(
+    served: Served, subresource: str, user: Mapping[str, Any], old: Raw | None, new: Raw | None
+) -> str:
+    """Why a server with the policies refuses this write, in its words; empty if it does not.
+
+    None: there was nothing, or there shall be nothing.
+    """
+    operation = "CREATE" if old is None else "DELETE" if new is None else "UPDATE"
+    policies = _about(served.kind.group, served.kind.plural, operation)
+    if subresource or not policies:
+        return ""
+    namespace = ((new or old or {}).get("metadata") or {}).get("namespace", "")
+    for policy in policies:
+        if policy.namespace in ("", namespace):
+            said = _remembered(policy, user, old, new)
+            if said:
+                name = f"'{policy.name}'"
+                return (
+                    f"ValidatingAdmissionPolicy {name} with binding {name} denied request: {said}"
+                )
+    return ""
+
+
+@cache
+def _about(group: str, plural: str, operation: str) -> tuple[Policy, ...]:
+    """Those that match. A policy about a status names it as ``mirrors/status``."""
+    return tuple(
+        policy
+        for policy in POLICIES
+        if (policy.group, policy.resource) == (group, plural) and operation in policy.operations
+    )
+
+
+_SAID: dict[tuple[str, str, tuple[str, ...], bool, bool, Words], str] = {}
+"""A policy says the same of the same words to the same user: no state, it only spares work."""
+
+
+def _remembered(policy: Policy, user: Mapping[str, Any], old: Raw | None, new: Raw | None) -> str:
+    words = words_at(_text(policy.name), {"object": new, "oldObject": old})
+    asked = user["username"], tuple(user["groups"])
+    place = (policy.name, *asked, old is None, new is None, words)
+    said = _SAID.get(place)
+    if said is None:
+        said = refusal(policy.name, user, old, new)
+        if len(_SAID) < REMEMBERED:
+            _SAID[place] = said
+    return said
+
+
+@cache
+def _text(name: str) -> str:
+    """All its expressions, but for whether there is an object at all."""
+    policy = BY_NAME[name]
+    told = (text for each in policy.validations for text in (each.expression, each.message))
+    return _THERE.sub("", " ".join((*policy.variables.values(), *told)))
 
 
 def refusal(name: str, user: Mapping[str, Any], old: Raw | None, new: Raw | None) -> str:
