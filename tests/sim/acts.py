@@ -226,6 +226,14 @@ def add_volume(world: World, guest: str, *, numbered: bool = False) -> None:
     world.api.server.put(Mirror.parse(raw), judged=False)
 
 
+def set_maintenance(world: World, site: str, *, on: bool) -> None:
+    """A person takes a site out of service, or back into it."""
+    world.log.say("scenario", f"site {site} maintenance={on}")
+    obj = world.api.server.get(Site, ObjectKey(namespace="", name=site))
+    spec = obj.spec.model_copy(update={"maintenance": on})
+    world.api.server.put(obj.model_copy(update={"spec": spec}))
+
+
 def set_profile(world: World, site: str, profile: str) -> None:
     """A person edits a site. Its hosts go over to the new timing as they hear of it."""
     world.log.say("scenario", f"set {site} profile={profile}")
@@ -341,7 +349,7 @@ def mend_all_but_broken(world: World) -> None:
             world.edit(plan.name, "running", True)
     for site in world.api.server.every(Site):
         if site.spec.maintenance:
-            world.maintenance(site.metadata.name, on=False)
+            set_maintenance(world, site.metadata.name, on=False)
     world.heal(MANAGEMENT)
     if "link" not in world.broken_for_good:
         world.heal(REPLICATION)

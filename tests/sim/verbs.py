@@ -98,7 +98,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "correct": lambda world, guest: acts.set_template(world, guest, None),
     "add-volume": acts.add_volume,
     "add-volume numbered": lambda world, guest: acts.add_volume(world, guest, numbered=True),
-    "set maintenance": lambda world, site, on: world.maintenance(site, on=on == "true"),
+    "set maintenance": lambda world, site, on: acts.set_maintenance(world, site, on=on == "true"),
     "set profile": acts.set_profile,
     "override": acts.override,
     "override-stale": acts.override_stale,

@@ -480,12 +480,6 @@ class World:
         raw["spec"][field_name] = value
         self.api.server.put(Guest.parse(raw))
 
-    def maintenance(self, site: str, *, on: bool) -> None:
-        self.log.say("scenario", f"site {site} maintenance={on}")
-        obj = self.api.server.get(Site, ObjectKey(namespace="", name=site))
-        spec = obj.spec.model_copy(update={"maintenance": on})
-        self.api.server.put(obj.model_copy(update={"spec": spec}))
-
     def mend_host(self, name: str) -> None:
         """On, awake, and every program on it well."""
         host = self.hosts[name]
