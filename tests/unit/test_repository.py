@@ -41,11 +41,8 @@ FUNCTION_LINES = 50
 FILE_LINES = 500
 LONG_FUNCTIONS: dict[str, str] = {}
 LONG_FILES = {
-    "node-actuator/tandem_actuator/core/authority.py": (
-        "every transition of the authority in one place, to be read beside docs/protocol.md"
-    ),
     "tests/integration/test_controller.py": "one fixture, many stories told with it",
-    "tests/unit/actuator/core/test_authority.py": "one class per transition of core/authority.py",
+    "tests/unit/actuator/core/test_authority.py": "one class per transition of core/authority",
     "tests/unit/controller/test_plan.py": "whole plans, told one after another with one scene",
 }
 
