@@ -95,8 +95,11 @@ def ensure_candidates(packages: Sequence[str], progress: Progress = print) -> No
 
 
 def unpack_packages(packages: Sequence[str], destination: Path, progress: Progress = print) -> None:
-    """Unpack `packages` (without dependencies) below `destination`; nothing is installed."""
-    ensure_candidates(packages, progress)
+    """Unpack `packages` (without dependencies) below `destination`; nothing is installed.
+
+    One may name its version: `name=version`.
+    """
+    ensure_candidates([package.partition("=")[0] for package in packages], progress)
     destination.mkdir(parents=True, exist_ok=True)
     downloads = destination / ".debs"
     downloads.mkdir(exist_ok=True)
@@ -117,6 +120,13 @@ def unpacked_packages(name: str, packages: Sequence[str], progress: Progress = p
             unpack_packages(packages, partial, progress)
             partial.rename(tree)
     return tree
+
+
+def offers(package: str, version: str, progress: Progress = print) -> bool:
+    """Whether apt can get just this version."""
+    ensure_candidates([package], progress)
+    table = _run(["apt-cache", "policy", package], QUERY_TIMEOUT_S).partition("Version table:")[2]
+    return version in table.split()
 
 
 def _has_candidate(package: str) -> bool:

@@ -69,7 +69,8 @@ class Deployment:
             hosts = [pool.submit(host.wait_ready) for host in self.lab.hosts]
             for done in hosts:
                 done.result()
-            progress("site hosts are up")
+            versions = " and ".join(sorted({host.drbd_version() for host in self.lab.hosts}))
+            progress(f"site hosts are up, with DRBD {versions}")
             plane.result()
         for host in self.lab.hosts:
             host.actuator("start")
@@ -121,17 +122,15 @@ class Deployment:
         target.touch(mode=0o600)
         target.write_text(kubeconfig.read_text())
         watchdog = WATCHDOG_DEVICE if host.spec.softdog_margin_s else None
-        host.configure_actuator(
-            yaml.safe_dump(
-                {
-                    "host": host.name,
-                    "kubeconfig": "/site/kubeconfig",
-                    "serial_dir": "/site/serial",
-                    "watchdog_device": watchdog,
-                }
-            ),
-            enabled=enabled,
-        )
+        settings: dict[str, object] = {
+            "host": host.name,
+            "kubeconfig": "/site/kubeconfig",
+            "serial_dir": "/site/serial",
+            "watchdog_device": watchdog,
+        }
+        if self.lab.settings.drbd_modules is not None:
+            settings["unproven_drbd"] = True  # whoever gives another DRBD wants to see it tried
+        host.configure_actuator(yaml.safe_dump(settings), enabled=enabled)
 
     def controller(self, index: int = 0) -> Controller:
         """One of the controller's replicas."""

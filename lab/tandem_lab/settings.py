@@ -13,6 +13,7 @@ from pathlib import Path
 CACHE_VARIABLE = "TANDEM_CACHE"
 STATE_VARIABLE = "TANDEM_LAB_DIR"
 NAMESPACE_VARIABLE = "TANDEM_LAB_NAMESPACE"
+MODULES_VARIABLE = "TANDEM_DRBD_MODULES"
 
 # The project's checkout: mounted read-only in every site host.
 SOURCE_DIR = Path(__file__).resolve().parents[2]
@@ -31,19 +32,27 @@ class LabError(RuntimeError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Folders and names. `from_environment` is how programs get one."""
+    """Folders and names. `from_environment` is how programs get one.
+
+    `drbd_modules`: a folder with the DRBD that hosts are to run; None: their kernel's own.
+    """
 
     cache_dir: Path
     state_dir: Path
     namespace: str
+    drbd_modules: Path | None = None
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Read TANDEM_CACHE, TANDEM_LAB_DIR and TANDEM_LAB_NAMESPACE, all of them optional."""
+        """Read TANDEM_CACHE, TANDEM_LAB_DIR, TANDEM_LAB_NAMESPACE and TANDEM_DRBD_MODULES, all of
+        them optional.
+        """
         cache_dir = os.environ.get(CACHE_VARIABLE) or "~/.cache/tandem"
         state_dir = os.environ.get(STATE_VARIABLE) or "/var/tmp/tandem-lab"
         namespace = os.environ.get(NAMESPACE_VARIABLE) or "tandem-lab"
-        return cls(Path(cache_dir).expanduser(), Path(state_dir), namespace)
+        given = os.environ.get(MODULES_VARIABLE)
+        modules = Path(given).expanduser().absolute() if given else None
+        return cls(Path(cache_dir).expanduser(), Path(state_dir), namespace, modules)
 
     @property
     def root_image(self) -> Path:

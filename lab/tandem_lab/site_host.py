@@ -5,9 +5,11 @@ is decided by lab/rootfs and by the files that this module writes to the host's 
 host sees as /site:
 
   host.env, network.ip, hosts     settings of the next boot
+  drbd-modules/                   the DRBD to load in place of the kernel's own, if one is given
   actuator.yaml, actuator.enabled configuration of the actuator; it starts at boot if the second
                                   file exists
-  log/                            boots, boot.log, libvirtd.log, actuator.log, agent.log
+  log/                            boots, drbd (its version), boot.log, libvirtd.log, actuator.log,
+                                  agent.log
   serial/GUEST.log                what guests print; readable here also after the host's death
 
 Used by Lab and by tests.
@@ -31,6 +33,7 @@ from tandem_lab.agent_client import (
     follow_in_host,
     run_in_host,
 )
+from tandem_lab.drbd_modules import given_modules
 from tandem_lab.namespace import namespace_path
 from tandem_lab.processes import (
     Daemon,
@@ -65,7 +68,10 @@ class HostDownError(LabError):
 
 @dataclass(frozen=True)
 class HostState:
-    """What is known of a host from outside. `boot_s` is when it last booted (since 1970)."""
+    """What is known of a host from outside. `boot_s` is when it last booted (since 1970).
+
+    `drbd`: the version that it said it runs; empty until it has.
+    """
 
     name: str
     site: str
@@ -74,6 +80,7 @@ class HostState:
     pid: int | None
     boot_s: float | None
     memory_bytes: int
+    drbd: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,13 @@ class SiteHost:
         self.wait_agent(min(timeout_s, AGENT_TIMEOUT_S))
         for command in (WAIT_BOOTED, WAIT_LIBVIRT):
             self.run(command, timeout_s=max(1.0, deadline - time.monotonic())).check()
+        wanted = given_modules(self._settings)
+        if wanted is not None and self.drbd_version() != wanted.version:
+            raise LabError(
+                f"{self.name} runs DRBD {self.drbd_version() or '(none)'} and not the"
+                f" {wanted.version} of {self._settings.drbd_modules}: {self.share}/log/boot.log"
+                " says why"
+            )
 
     def wait_agent(self, timeout_s: float = AGENT_TIMEOUT_S) -> None:
         """Return once commands can be run in it."""
@@ -184,7 +198,12 @@ class SiteHost:
             pid=daemon.pid,
             boot_s=max([daemon.created_s, *(boot.wall_s for boot in self.boots())]),
             memory_bytes=process.memory_info().rss,
+            drbd=self.drbd_version(),
         )
+
+    def drbd_version(self) -> str:
+        """Of the module that this boot loaded, as the kernel says; empty until then."""
+        return self._drbd_file.read_text().strip() if self._drbd_file.exists() else ""
 
     def boots(self) -> list[Boot]:
         """All boots, oldest first; read from outside.
@@ -288,6 +307,10 @@ class SiteHost:
     def _pid_file(self) -> Path:
         return self.directory / "pid.json"
 
+    @property
+    def _drbd_file(self) -> Path:
+        return self.share / "log" / "drbd"
+
     def _daemon(self) -> Daemon:
         daemon = Daemon.load(self._pid_file)
         if daemon is None or daemon.process() is None:
@@ -298,6 +321,7 @@ class SiteHost:
         for folder in (self.share / "log", self.share / "serial"):
             folder.mkdir(parents=True, exist_ok=True)
         self._make_disks()
+        self._lay_out_modules()
         margin = self.spec.softdog_margin_s
         settings = {
             "HOST_NAME": self.name,
@@ -315,6 +339,16 @@ class SiteHost:
             shutil.copytree(self._settings.libvirt_cache_dir, cache)
         # An unclean end leaves the kernel's control socket behind.
         shutil.rmtree(self.directory / "uml", ignore_errors=True)
+
+    def _lay_out_modules(self) -> None:
+        self._drbd_file.unlink(missing_ok=True)
+        folder = self.share / "drbd-modules"
+        shutil.rmtree(folder, ignore_errors=True)
+        modules = given_modules(self._settings)
+        if modules is not None:
+            folder.mkdir()
+            for path in modules.files:
+                shutil.copy(path, folder)
 
     def _make_disks(self) -> None:
         data = self.directory / "data.img"

@@ -14,6 +14,7 @@ from conformance.chance import draw
 from conformance.kernels import Slots, start_servers
 from conformance.language import closest
 from conformance.simulated import ends_a_kernel, simulate
+from tandem_lab.drbd_modules import given_modules
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
 from tandem_lab.setup.steps import set_up
@@ -32,6 +33,9 @@ def slots() -> Iterator[Slots]:
         pytest.skip("the lab needs root")
     settings = Settings.from_environment()
     set_up(settings, print)
+    modules = given_modules(settings)
+    if modules is not None and modules.major != 8:
+        pytest.skip(f"the suite speaks to DRBD 8.4 alone, and {modules.version} is given")
     lab = Lab(settings)
     with lab.exclusive(LOCK_TIMEOUT_S):
         lab.up(fresh=True)

@@ -19,10 +19,7 @@ resource {name} {{
         ping-timeout 10;
         timeout 9;
         connect-int 1;
-    }}
-    disk {{
-        fencing dont-care;
-    }}
+{net}    }}
     volume 0 {{
         device minor {minor};
         disk {disk};
@@ -70,13 +67,17 @@ class HandMadeMirror:
         host.shell(f"drbdadm primary {self.name}")
 
     def _configuration(self) -> str:
-        ends = "".join(self._end(host.spec) for host in self.hosts)
+        new = not self.hosts[0].drbd_version().startswith("8.")
+        ends = "".join(self._end(n, host.spec, new) for n, host in enumerate(self.hosts))
         disk = f"/dev/vg0/{self.name}"
-        return RESOURCE.format(name=self.name, minor=self.minor, disk=disk, ends=ends)
+        # DRBD 9 refuses the name that drbdadm 9.22 makes of an address.
+        net = "        _name peer;\n" if new else ""
+        return RESOURCE.format(name=self.name, minor=self.minor, disk=disk, ends=ends, net=net)
 
-    def _end(self, host: Host) -> str:
+    def _end(self, number: int, host: Host, new: bool) -> str:
         address = f"{REPLICATION.address(host)}:{FIRST_PORT + self.minor}"
-        return f"    on {host.name} {{\n        address {address};\n    }}\n"
+        node = f"        node-id {number};\n" if new else ""
+        return f"    on {host.name} {{\n{node}        address {address};\n    }}\n"
 
 
 def hand_made_mirror(lab: Lab, name: str, minor: int) -> HandMadeMirror:

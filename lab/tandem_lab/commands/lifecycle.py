@@ -81,7 +81,7 @@ def status(
 
 
 def _hosts_table(found: LabStatus) -> Table:
-    table = Table("HOST", "SITE", "STATE", "PID", "SINCE", "MEMORY")
+    table = Table("HOST", "SITE", "STATE", "PID", "SINCE", "MEMORY", "DRBD")
     for host in found.hosts:
         since = datetime.fromtimestamp(host.boot_s).astimezone() if host.boot_s else None
         table.add_row(
@@ -91,6 +91,7 @@ def _hosts_table(found: LabStatus) -> Table:
             str(host.pid or ""),
             since.strftime("%H:%M:%S") if since else "",
             f"{host.memory_bytes // MIB} MiB" if host.up else "",
+            host.drbd,
         )
     return table
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tandem_lab.settings import LAB_DIR, Settings
 from tandem_lab.setup import stamps
+from tandem_lab.setup.kernel import MODULES
 from tandem_lab.setup.mirror import RELEASE, configured_mirror
 from tandem_lab.setup.packages import ROOT_PACKAGES, ROOT_STRIP, ROOT_STRIP_PATTERNS
 from tandem_lab.shell import run
@@ -97,7 +98,7 @@ def _add_users(root: Path) -> None:
 def _add_modules(root: Path, kernel_dir: Path) -> None:
     modules = root / "usr/lib/modules"
     shutil.rmtree(modules, ignore_errors=True)
-    shutil.copytree(kernel_dir / "usr/lib/uml/modules", modules)
+    shutil.copytree(kernel_dir / MODULES, modules)
     for version in modules.iterdir():
         run(["chroot", root, "depmod", version.name], timeout_s=STEP_TIMEOUT_S)
 

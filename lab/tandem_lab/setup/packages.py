@@ -22,8 +22,11 @@ HOST_PACKAGES = (
     "util-linux",
 )
 
-# Unpacked into the cache, never installed.
+# Unpacked into the cache, never installed. The revision is the one that this lab was last tested
+# with; an archive that has another one only is told of, and its kernel taken.
 KERNEL_PACKAGE = "user-mode-linux"
+KERNEL_REVISION = "6.1um4+b13"
+KERNEL_VERSION = "6.1.176"
 
 # In the site hosts.
 ROOT_PACKAGES = (

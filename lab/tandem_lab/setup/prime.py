@@ -30,7 +30,12 @@ def prime_libvirt(target: Path, settings: Settings) -> None:
     """Fill `target` with libvirt's cache; runs in a namespace and folder of its own."""
     topology = Topology.model_validate({"hosts": [{"name": "prime", "site": "prime"}]})
     with tempfile.TemporaryDirectory(prefix="tandem-prime-") as folder:
-        own = replace(settings, state_dir=Path(folder), namespace=f"{settings.namespace}-prime")
+        own = replace(
+            settings,
+            state_dir=Path(folder),
+            namespace=f"{settings.namespace}-prime",
+            drbd_modules=None,
+        )
         network = Network(own.namespace, topology)
         host = SiteHost(topology.hosts[0], topology, own)
         try:

@@ -14,8 +14,13 @@ from tandem_lab.guests import assemble_guests, guests_stamp
 from tandem_lab.settings import Settings
 from tandem_lab.setup import stamps
 from tandem_lab.setup.image import build_image, build_tree, image_stamp, tree_stamp
-from tandem_lab.setup.kernel import KERNEL_RECIPE, compile_preload, preload_stamp
-from tandem_lab.setup.packages import HOST_PACKAGES, KERNEL_PACKAGE
+from tandem_lab.setup.kernel import (
+    KERNEL_RECIPE,
+    compile_preload,
+    preload_stamp,
+    unpack_kernel,
+)
+from tandem_lab.setup.packages import HOST_PACKAGES
 from tandem_lab.setup.prime import prime_libvirt
 from tandem_lab.setup.requirements import actuator_requirements, build_wheels
 
@@ -49,7 +54,7 @@ def _set_up(settings: Settings, progress: Progress) -> None:
         "kernel (user-mode Linux)",
         settings.kernel_dir.name,
         KERNEL_RECIPE,
-        lambda part: apt.unpack_packages([KERNEL_PACKAGE], part, progress),
+        lambda part: unpack_kernel(part, progress),
     )
     library = settings.kernel_preload
     step("kernel's register state", library.name, preload_stamp(), compile_preload)
