@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.drbd import DrbdHost, find_tools, require_proven
+from tandem_actuator.adapters.drbd import DrbdHost
+from tandem_actuator.adapters.drbd_tools import find_tools, require_proven
 from tandem_actuator.adapters.fence_server import FenceServer
 from tandem_actuator.adapters.identity import new_instance
 from tandem_actuator.adapters.kube_api import KubeApi

@@ -223,6 +223,16 @@ class Drbd(Protocol):
         """Disconnect. Callers have done rule 9's compare-and-swap."""
         ...
 
+    async def copy_to_peer(self, mirror: Mirror) -> None:
+        """Have DRBD 9 copy what its bitmap says that the peer lacks, while they stay connected.
+
+        The peer is Inconsistent meanwhile. Callers have done rule 9's compare-and-swap.
+
+        Raises:
+            CommandFailed: also on 8.4, which would copy the whole disk.
+        """
+        ...
+
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
         """``new-current-uuid --clear-bitmap`` on these: brand-new connected disks only."""
         ...

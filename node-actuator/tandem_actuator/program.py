@@ -40,6 +40,7 @@ def program(outside: Outside, metrics: Metrics, driver: type[Driver] = Driver) -
         instance=outside.instance,
         timing=permit.timing if permit else DEFAULT,
         renewal_sent_at_s=permit.renewal_sent_at_s if permit else None,
+        drbd_major=outside.drbd_major,
     )
     text = _resource_text(node, outside.drbd_major, outside.fence_peer)
     return Actuator(

@@ -72,6 +72,7 @@ class NodeFacts:
     renewal_confirmed_at_s: float = float("-inf")
     steady_since_s: float = 0.0
     guarding: bool = False
+    drbd_major: int = 8
     detection_s: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -179,6 +180,7 @@ class Unit:
             unrecorded=self.unrecorded,
             lapsed=self.lapsed,
             heard_since_lapse=self._heard_since_lapse(node),
+            drbd_major=node.drbd_major,
         )
 
     def see_lapse(self, node: NodeFacts, now_s: float) -> None:

@@ -46,6 +46,10 @@ class Site(Protocol):
         """Open the first volume, as a guest does, or close it."""
         ...
 
+    async def shell(self, script: str) -> str:
+        """What a person at this host would do. In the lab only."""
+        ...
+
 
 @dataclass
 class Pair:
@@ -57,6 +61,8 @@ class Pair:
     text: str
     cut: Callable[[], Awaitable[None]]
     heal: Callable[[], Awaitable[None]]
+    major: int = 8
+    """Of the DRBD at both ends."""
 
     async def view(self, site: Site) -> DrbdView:
         return await site.drbd.query(self.mirror)
@@ -120,7 +126,7 @@ def make_mirror(
     )
 
 
-def resource_text(mirror: Mirror, addresses: Mapping[str, str]) -> str:
+def resource_text(mirror: Mirror, addresses: Mapping[str, str], major: int = 8) -> str:
     numbers = mirror.status.device_numbers
     assert numbers is not None
     return resource_file.render(
@@ -128,7 +134,7 @@ def resource_text(mirror: Mirror, addresses: Mapping[str, str]) -> str:
         addresses,
         numbers,
         drbd_timers(DEFAULT),
-        version_major=8,
+        version_major=major,
         fence_peer="/usr/local/bin/tandem-fence-peer",
     )
 
@@ -154,6 +160,9 @@ class SimulatedSite:
 
     async def hold_open(self, held: bool) -> None:
         self.drbd.hold_open(held)
+
+    async def shell(self, script: str) -> str:
+        raise AssertionError("there is nobody to type it")
 
 
 def simulated_pair(protocol: MirrorProtocol = MirrorProtocol.C) -> Pair:
@@ -190,6 +199,9 @@ class LabSite:
         command = f"dd if=/dev/urandom of={self._device} bs=4k count=8 oflag=direct status=none"
         await asyncio.to_thread(self.host.shell, command)
 
+    async def shell(self, script: str) -> str:
+        return await asyncio.to_thread(self.host.shell, script)
+
     async def hold_open(self, held: bool) -> None:
         pid = "/run/contract-holder.pid"
         opened = f"(exec 3<>{self._device}; exec sleep 600) >/dev/null 2>&1 & echo $! >{pid}"
@@ -205,6 +217,7 @@ def lab_pair(lab: Lab, name: str, minor: int, protocol: MirrorProtocol = MirrorP
     mirror = make_mirror(name, minor, (first.name, second.name), protocol)
     addresses = {host.name: REPLICATION.address(host.spec) for host in (first, second)}
     link = lab.link(REPLICATION.name)
+    major = int(first.drbd_version().split(".")[0])
 
     async def cut() -> None:
         await asyncio.to_thread(link.cut)
@@ -213,4 +226,4 @@ def lab_pair(lab: Lab, name: str, minor: int, protocol: MirrorProtocol = MirrorP
         await asyncio.to_thread(link.heal)
 
     a, b = LabSite(lab, first, minor), LabSite(lab, second, minor)
-    return Pair(a, b, mirror, resource_text(mirror, addresses), cut, heal)
+    return Pair(a, b, mirror, resource_text(mirror, addresses, major), cut, heal, major)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.drbd import DrbdHost, find_tools
+from tandem_actuator.adapters.drbd import DrbdHost
+from tandem_actuator.adapters.drbd_tools import find_tools
 from tandem_actuator.adapters.fence_server import FenceServer
 from tandem_actuator.adapters.libvirt import LibvirtHost
 from tandem_actuator.adapters.libvirt_connection import RealLibvirtd

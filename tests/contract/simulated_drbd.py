@@ -70,6 +70,9 @@ class SimulatedDrbd:
     async def disconnect(self, mirror: Mirror) -> None:
         self._replica.disconnect()
 
+    async def copy_to_peer(self, mirror: Mirror) -> None:
+        raise CommandFailed("DRBD 8.4 copies whole disks only when told to; connect it anew")
+
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
         self.both.pair.skip_first_sync(self._replica, volumes)
 

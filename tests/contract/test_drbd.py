@@ -8,7 +8,7 @@ from tandem_actuator.core.model import Metadata, NotConfigured
 from tandem_actuator.ports import CommandFailed
 from tandem_api.vocabulary import Connection, DiskState, Role
 
-from .drbd_pairs import Pair
+from .drbd_pairs import LabSite, Pair
 
 
 async def test_a_mirror_that_nothing_was_done_for_is_not_configured(pair: Pair) -> None:
@@ -101,13 +101,14 @@ async def test_an_inconsistent_replica_is_not_promoted(pair: Pair) -> None:
         await pair.a.drbd.promote(pair.mirror, force=False)
 
 
-async def test_a_promotion_alone_asks_four_times_and_is_refused(pair: Pair) -> None:
+async def test_a_promotion_alone_asks_and_is_refused(pair: Pair) -> None:
+    """8.4 asks four times, 9 once."""
     await pair.bring_up()
     await pair.cut()
     await pair.until(pair.a, lambda s: not s.connected)
     with pytest.raises(CommandFailed):
         await pair.a.drbd.promote(pair.mirror, force=False)
-    assert await pair.a.times_asked() == 4
+    assert await pair.a.times_asked() == (4 if pair.major == 8 else 1)
     assert (await pair.until(pair.a, lambda s: True)).role is Role.SECONDARY
 
 
@@ -272,6 +273,26 @@ async def test_the_loser_of_a_split_brain_rejoins_by_discarding_its_data(pair: P
     await pair.a.drbd.connect(pair.mirror, discard_my_data=False)
     await pair.until(pair.a, lambda s: s.in_sync)
     await pair.until(pair.b, lambda s: s.in_sync)
+
+
+async def test_what_is_written_is_in_force(pair: Pair) -> None:
+    """Nothing that ``drbdadm adjust`` would still do, at either end."""
+    await pair.bring_up()
+    for site in (pair.a, pair.b):
+        await site.drbd.adjust(pair.mirror)
+        if isinstance(site, LabSite):
+            assert await site.shell(f"drbdadm --dry-run adjust {pair.mirror.drbd_name}") == ""
+    assert (await pair.until(pair.a, lambda s: True)).in_sync
+
+
+async def test_only_nine_copies_when_it_is_told_to(pair: Pair) -> None:
+    """And it knows of nothing to copy here. 8.4 would copy whole disks."""
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    refused = "of nothing that its peer lacks" if pair.major >= 9 else "connect it anew"
+    with pytest.raises(CommandFailed, match=refused):
+        await pair.a.drbd.copy_to_peer(pair.mirror)
+    assert (await pair.until(pair.a, lambda s: True)).in_sync
 
 
 async def test_versions_name_both_parts(pair: Pair) -> None:

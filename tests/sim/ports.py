@@ -14,6 +14,7 @@ from sim.host import Machine
 from sim.loop import played
 from tandem_actuator.core.model import DrbdUnknown, DrbdView, Generation, Metadata, NotConfigured
 from tandem_actuator.ports import (
+    CommandFailed,
     DrbdEvent,
 )
 from tandem_api.mirror import Mirror
@@ -129,6 +130,9 @@ class Drbd:
     async def disconnect(self, mirror: Mirror) -> None:
         await self._command(mirror)
         self.machine.replica_of(mirror).disconnect()
+
+    async def copy_to_peer(self, mirror: Mirror) -> None:
+        raise CommandFailed("DRBD 8.4 copies whole disks only when told to; connect it anew")
 
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
         await self._command(mirror)

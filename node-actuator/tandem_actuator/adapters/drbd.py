@@ -17,22 +17,24 @@ anything by itself. Called by ``driver`` and ``loop`` through ``ports.Drbd``.
 
 import asyncio
 import contextlib
-import logging
 import os
-import re
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from tandem_actuator.adapters import drbd_text
 from tandem_actuator.adapters.drbd_events import EventStream
+from tandem_actuator.adapters.drbd_tools import (
+    COMMAND_TIMEOUT_S,
+    DRBD_DIR,
+    Tools,
+    read_or_none,
+)
 from tandem_actuator.adapters.files import replace_file
 from tandem_actuator.adapters.process import Finished, run
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Generation, Metadata
-from tandem_actuator.core.resource_file import GLOBAL_FILE
 from tandem_actuator.ports import (
     Clock,
     CommandFailed,
@@ -43,26 +45,18 @@ from tandem_api.mirror import InitialData, Mirror
 from tandem_api.timing import PROMOTION_HANDLER_BUDGET_S
 from tandem_api.vocabulary import Connection
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 QUERY_TIMEOUT_S = 0.5
-COMMAND_TIMEOUT_S = 10.0
 # drbdmeta writes the whole bitmap, and replays the activity log, with synchronous small writes.
 METADATA_TIMEOUT_S = 60.0
 # The kernel calls the handler up to four times (drbd_set_role, max_tries) and cannot be stopped.
 # The fence-peer program gives up a second after the budget, and takes a moment to start.
 PROMOTE_TIMEOUT_S = 4 * (PROMOTION_HANDLER_BUDGET_S + 2.5)
 
-DRBD_DIR = Path("/etc/drbd.d")
 PROC_DRBD = Path("/proc/drbd")
-MODULE_VERSION = Path("/sys/module/drbd/version")
-# Where distributions keep the tool for 8.4; plain drbdsetup would start it as a second program.
-SETUP_84 = (Path("/lib/drbd/drbdsetup-84"), Path("/usr/lib/drbd/drbdsetup-84"))
 
 # drbdmeta dump-md: nothing there; attached at present; not detached before the last power cut.
-PROVEN_MAJOR = 8
 NO_METADATA = "No valid meta data found"
 METADATA_IN_USE = ("is configured", "unclean")
 # drbdsetup: the kernel refused, and its reason is in the text as a number.
@@ -71,61 +65,6 @@ ALREADY_DISCONNECTED = "(162)"
 OPTION_COMMANDS = frozenset(
     {"resource-options", "disk-options", "net-options", "peer-device-options"}
 )
-
-
-@dataclass(frozen=True)
-class Tools:
-    """Which DRBD this is and how to call it."""
-
-    version: str
-    utils_version: str
-    setup: str = "drbdsetup"
-    adm: str = "drbdadm"
-    meta: str = "drbdmeta"
-
-    @property
-    def major(self) -> int:
-        return int(self.version.split(".")[0])
-
-
-def require_proven(tools: Tools) -> None:
-    """On 9 a Primary that disconnects begins a generation with its next write only: what rests on
-    that could keep the replica that lacks writes.
-
-    Raises:
-        PortError: the kernel's DRBD is another than Tandem is proven on.
-    """
-    if tools.major != PROVEN_MAJOR:
-        raise PortError(
-            f"the kernel has DRBD {tools.version}, and Tandem is safe on {PROVEN_MAJOR}.4 alone: on"
-            f" another it could keep a replica that lacks writes. Remove the module of DRBD"
-            f" {tools.major} (package drbd-dkms or kmod-drbd), so that modprobe finds the kernel's"
-            " own, and boot"
-        )
-
-
-async def find_tools(drbd_dir: Path = DRBD_DIR) -> Tools:
-    """Load the module and find out the versions; warn of a setting that would end handlers.
-
-    Raises:
-        PortError: there is no DRBD module, or no drbd-utils.
-    """
-    version = _read_or_none(MODULE_VERSION)
-    if version is None:
-        (await run(["modprobe", "drbd"], timeout_s=COMMAND_TIMEOUT_S)).check()
-        version = _read_or_none(MODULE_VERSION)
-    if version is None:
-        raise PortError(f"the DRBD module is loaded, but {MODULE_VERSION} is not there")
-    version = version.strip()
-    shown = (await run(["drbdadm", "--version"], timeout_s=COMMAND_TIMEOUT_S)).check().stdout
-    _warn_of_time_limit(drbd_dir)
-    lines = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-    direct = next((str(p) for p in SETUP_84 if p.exists()), "drbdsetup")
-    return Tools(
-        version=version,
-        utils_version=lines.get("DRBDADM_VERSION", "unknown"),
-        setup=direct if version.startswith("8.") else "drbdsetup",
-    )
 
 
 class DrbdHost:
@@ -206,7 +145,7 @@ class DrbdHost:
         path = self._drbd_dir / f"{mirror.drbd_name}.res"
         async with self._config_lock:
             await self._check_replaced(path)
-            old = _read_or_none(path)
+            old = read_or_none(path)
             if old == text:
                 return False
             await self._check_draft(mirror, path, text)
@@ -220,7 +159,7 @@ class DrbdHost:
         of them. What was there before is kept until that is known: a run may end in between.
         """
         before = _before(path)
-        old = _read_or_none(before)
+        old = read_or_none(before)
         if old is None:
             return
         try:
@@ -241,7 +180,7 @@ class DrbdHost:
             draft.unlink(missing_ok=True)
 
     async def adjust(self, mirror: Mirror) -> None:
-        """Runs only the option changes out of what ``drbdadm adjust`` would do.
+        """Runs only the option changes out of what ``drbdadm adjust`` would do, and reads back.
 
         One may depend on another, as protocol and fencing do, in either order. So what was refused
         is tried once more after the rest; what the kernel then still refuses is told.
@@ -257,6 +196,24 @@ class DrbdHost:
                     refused.append(words)
         for words in refused:
             await self._setup(*words[1:])
+        await self._check_options(mirror)
+
+    async def _check_options(self, mirror: Mirror) -> None:
+        """9: nothing but the authority decides who may write (``core.resource_file``)."""
+        if self.tools.major == 8:
+            return
+        shown = (await self._setup("show", "--json", mirror.drbd_name)).stdout
+        try:
+            found = drbd_text.parse_options(shown, mirror.drbd_name)
+        except ValueError as error:
+            raise CommandFailed(f"{mirror.drbd_name}: {error}") from error
+        if found != drbd_text.Options(quorum="off", auto_promote=False):
+            promotes = "yes" if found.auto_promote else "no"
+            raise CommandFailed(
+                f"{mirror.drbd_name}: DRBD would decide by itself (quorum {found.quorum},"
+                f" auto-promote {promotes}), and both must be off. Run:"
+                f" drbdadm adjust {mirror.drbd_name}"
+            )
 
     async def _planned(self, mirror: Mirror) -> list[list[str]]:
         """The commands that ``drbdadm adjust`` would run, each with its program."""
@@ -323,6 +280,7 @@ class DrbdHost:
             for words in await self._planned(mirror):
                 if words[1] != "connect":
                     (await run(words, timeout_s=METADATA_TIMEOUT_S)).check()
+            await self._check_options(mirror)
             return
         (await self._adm("new-resource", name)).check()
         (await self._adm("new-minor", name)).check()
@@ -353,6 +311,19 @@ class DrbdHost:
         answer = await self._adm("disconnect", mirror.drbd_name)
         if answer.code and ALREADY_DISCONNECTED not in answer.stderr:
             answer.check()
+
+    async def copy_to_peer(self, mirror: Mirror) -> None:
+        if self.tools.major == 8:
+            raise CommandFailed("DRBD 8.4 copies whole disks only when told to; connect it anew")
+        name = mirror.drbd_name
+        resources, _ = await self._dumps.newer_than_now()
+        peers = resources[name].peer_devices if name in resources else {}
+        lacking = {number: peer for number, peer in peers.items() if drbd_text.lacks_data(peer)}
+        if not lacking:
+            raise CommandFailed(f"{name}: DRBD knows of nothing that its peer lacks")
+        for number, peer in sorted(lacking.items()):
+            where = (name, peer["peer-node-id"], str(number))
+            await self._setup("invalidate-remote", *where, "--reset-bitmap=no")
 
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
         numbers = [n for n, name in enumerate(mirror.volume_names) if name in volumes]
@@ -445,28 +416,6 @@ def _put_back(path: Path, old: str) -> None:
     else:
         path.unlink(missing_ok=True)
     _before(path).unlink()
-
-
-def _read_or_none(path: Path) -> str | None:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise PortError(f"cannot read {path}: {error}") from error
-
-
-def _warn_of_time_limit(drbd_dir: Path) -> None:
-    """See ``core.resource_file`` for why there must be none. The file is the administrator's."""
-    path = drbd_dir / GLOBAL_FILE
-    found = re.search(r"^\s*cmd-timeout-long\s+(\d+)", _read_or_none(path) or "", re.MULTILINE)
-    if found and found[1] != "0":
-        log.warning(
-            "%s: cmd-timeout-long %s ends fence-peer handlers, and what is frozen then stays so;"
-            " set it to 0",
-            path,
-            found[1],
-        )
 
 
 async def _refuse_foreign_data(device: str) -> None:

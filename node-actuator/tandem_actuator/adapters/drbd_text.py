@@ -1,4 +1,4 @@
-"""Reads what DRBD says of itself: ``drbdsetup events2`` lines and 8.4's ``/proc/drbd``.
+"""Reads what DRBD says of itself: ``drbdsetup events2`` lines, 8.4's ``/proc/drbd``, 9's ``show``.
 
 Pure: text in, frozen values out. Unknown words become the Unknown of their kind, never a guess;
 a text that contradicts itself raises ValueError. Called by ``adapters.drbd`` only.
@@ -12,9 +12,11 @@ Two things that the formats do not tell by themselves:
   step of that may be repeated.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tandem_actuator.core.model import DrbdState, Generation, NotConfigured, VolumeState
 from tandem_api.mirror import Protocol
@@ -236,6 +238,11 @@ def _volume_from_dump(device: Mapping[str, str], peer: Mapping[str, str]) -> Vol
     )
 
 
+def lacks_data(peer_device: Mapping[str, str]) -> bool:
+    """Whether the bitmap has bits for this peer."""
+    return int(peer_device.get("out-of-sync", "0")) > 0
+
+
 def _nothing_there(role: Role, connection: Connection, volumes: Mapping[str, VolumeState]) -> bool:
     return (
         role is Role.SECONDARY
@@ -354,6 +361,33 @@ def _weakest(words: Iterable[str]) -> Connection:
 
 
 _CONNECTION_ORDER = list(Connection)
+
+
+# --- show --json (9)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a resource may decide by itself."""
+
+    quorum: str
+    auto_promote: bool
+
+
+def parse_options(text: str, name: str) -> Options:
+    """``drbdsetup show --json`` of one resource, which leaves out what is as by default.
+
+    Raises:
+        ValueError: it is something else, or of another resource.
+    """
+    shown: Any = json.loads(text)
+    match shown:
+        case [{"resource": found}] if found == name:
+            options: Mapping[str, Any] = shown[0].get("options", {})
+        case _:
+            raise ValueError(f"drbdsetup show says nothing of {name}: {text.strip()!r}")
+    promotes = options.get("auto-promote", True) not in (False, "no")
+    return Options(quorum=str(options.get("quorum", "off")), auto_promote=promotes)
 
 
 # --- get-gi

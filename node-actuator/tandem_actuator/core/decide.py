@@ -362,9 +362,15 @@ def _copy_again(view: View, now_s: float, wall: str) -> Decision | None:
     return Start(
         Task.COPY_AGAIN,
         Reason.NOT_YET_IN_SYNC,
-        f"{rules.not_copied(drbd_of(view))}: connecting them anew, so that it copies",
+        f"{rules.not_copied(drbd_of(view))}: {_how_it_copies(view)}",
         lambda: procedures.copy_again(view),
     )
+
+
+def _how_it_copies(view: View) -> str:
+    if view.drbd_major >= procedures.COPIES_WHEN_TOLD:
+        return "telling it to copy"
+    return "connecting them anew, so that it copies"
 
 
 def _resync_again(view: View, now_s: float, wall: str) -> Decision | None:

@@ -113,6 +113,11 @@ class Disconnect:
 
 
 @dataclass(frozen=True)
+class CopyToPeer:
+    """What the bitmap says that it lacks, without parting; on DRBD 9 only. → Done | Failed"""
+
+
+@dataclass(frozen=True)
 class SkipFirstSync:
     """→ Done | Failed"""
 
@@ -180,6 +185,7 @@ Effect = (
     | Attach
     | Connect
     | Disconnect
+    | CopyToPeer
     | SkipFirstSync
     | Promote
     | Demote

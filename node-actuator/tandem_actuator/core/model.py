@@ -221,6 +221,7 @@ class View:
     ``failures``: how often in a row what was tried did not help. ``refusals``: of its starts here.
     ``watchdog_refused``: there is none, or it could not be armed when that was last tried.
     ``unrecorded``: why this host can keep no record of the mirror, tried several times.
+    ``drbd_major``: the kernel's DRBD, 8 for 8.4.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
     ``mirror`` and ``guest`` come from a watch and may be stale; whatever is irreversible starts
     with a quorum read.
@@ -255,6 +256,7 @@ class View:
     watchdog_least_s: int | None = None
     lapsed: bool = False
     heard_since_lapse: bool = False
+    drbd_major: int = 8
 
     @property
     def peer(self) -> str:

@@ -14,6 +14,7 @@ from tandem_actuator.core.authority import Facts, Refusal, Settled, Verdict
 from tandem_actuator.core.diverged import may_discard
 from tandem_actuator.core.effects import (
     Connect,
+    CopyToPeer,
     CutNetwork,
     Demote,
     DestroyGuest,
@@ -53,6 +54,8 @@ from tandem_api.vocabulary import Role
 SWAP_TRIES = 4
 START_PAUSES_S = (1.0, 3.0)
 """Between tries to start a guest on one claim."""
+COPIES_WHEN_TOLD = 9
+"""The first DRBD that a Primary can tell to copy what its bitmap says, and nothing else."""
 
 
 class UnexpectedOutcome(Exception):
@@ -408,13 +411,18 @@ def ask_again(view: View) -> Procedure:
 
 
 def copy_again(view: View) -> Procedure:
-    """Connect anew where DRBD has forgotten a copy: a Primary that disconnects begins a generation.
+    """Have DRBD make a copy that it has forgotten.
 
-    For a moment only its host's heartbeat lets the guest run then, so that must be fresh.
+    On 8.4 by connecting anew: a Primary that disconnects begins a generation. For a moment only its
+    host's heartbeat lets the guest run then, so that must be fresh. On 9 it begins one with its
+    next write only; parted without one, DRBD clears the bits and copies nothing. There it is told.
     """
     won = yield from transact(view, rules.copy_again)
     if not isinstance(won, Won):
         return refused(won)
+    if view.drbd_major >= COPIES_WHEN_TOLD:
+        step = ("copy", CopyToPeer())
+        return (yield from sequence(Reason.NOT_YET_IN_SYNC, "told DRBD to copy", step))
     first = Disconnect(needs_heartbeat=True)
     return (yield from _connect_anew("connected anew, so that DRBD copies", first))
 

@@ -9,6 +9,13 @@ Choices that are not obvious:
 - Hosts are written as ``floating ADDRESS``: drbdadm then knows its own side by the address, so
   that a Host object need not be called like the machine. Both versions take it.
 - ``fencing`` stands in ``disk`` on 8.4 and in ``net`` on 9; in the wrong place it is an error.
+- On 9 the connection is given a name (``_name``). By itself drbdadm 9.22 calls it by the peer's
+  address and port, and DRBD refuses the colon from 9.2 on (``strict_names``).
+- On 9 nothing but the authority decides: no quorum, which would freeze or fail writes beside
+  fencing, and no promotion by whoever opens the device. Both are read back from the kernel
+  (``adapters.drbd``).
+- ``twopc-timeout`` is as short as 9 takes it: while a change of state waits for a peer that does
+  not answer, by default for 30 s, every other command waits, too.
 - No ``unfence-peer``: the way back to Mirrored is rule 7, and the kernel calls that handler at
   moments that prove nothing.
 - No time limit for handlers, which would be ``cmd-timeout-long`` in GLOBAL_FILE: the fence-peer
@@ -37,6 +44,9 @@ RESYNC_RATE_START = "30M"
 
 Block = list[str]
 
+OPTIONS_9: Block = ["auto-promote no;", "quorum off;", "twopc-timeout 50;"]
+CONNECTION_9 = "peer"
+
 
 def render(
     mirror: Mirror,
@@ -60,11 +70,12 @@ def render(
         raise ValueError(f"fence-peer command {fence_peer!r} cannot be quoted")
     new = version_major >= 9
     fencing = [f"fencing {_fencing(mirror.spec.protocol)};"]
+    net_9 = [*fencing, f"_name {CONNECTION_9};"]
     lines = [
         f"# {mirror.key}, written by the Tandem node actuator. Do not edit: it is replaced.",
         f'resource "{mirror.drbd_name}" {{',
-        *_block("options", ["on-no-data-accessible suspend-io;", *_no_auto_promote(new)]),
-        *_block("net", [*_net(mirror.spec.protocol, timers), *(fencing if new else [])]),
+        *_block("options", ["on-no-data-accessible suspend-io;", *(OPTIONS_9 if new else [])]),
+        *_block("net", [*_net(mirror.spec.protocol, timers), *(net_9 if new else [])]),
         *_block("disk", [*_disk(mirror), *([] if new else fencing)]),
         *_block("handlers", [f'fence-peer "{fence_peer}";']),
         *_volumes(mirror, numbers),
@@ -79,10 +90,6 @@ def _fencing(protocol: Protocol) -> str:
     missing at the peer anyway. The handler is called all the same.
     """
     return "resource-only" if protocol is Protocol.A else "resource-and-stonith"
-
-
-def _no_auto_promote(new: bool) -> Block:
-    return ["auto-promote no;"] if new else []
 
 
 def _net(protocol: Protocol, timers: DrbdTimers) -> Block:

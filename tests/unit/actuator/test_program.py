@@ -39,7 +39,7 @@ class Permits:
         self.left = Permit(renewal_sent_at_s, timing)
 
 
-def new_run(left: Permit | None = None) -> Actuator:
+def new_run(left: Permit | None = None, drbd_major: int = 8) -> Actuator:
     outside = Outside(
         instance=HERE,
         ports=Noted().ports,
@@ -48,7 +48,7 @@ def new_run(left: Permit | None = None) -> Actuator:
         starts=Exits(),
         cache=cast(Any, None),
         domains=DomainSettings(kvm=True, serial_dir="/tmp"),
-        drbd_major=8,
+        drbd_major=drbd_major,
         fence_peer="/usr/lib/tandem/fence-peer",
     )
     return program(outside, Metrics())
@@ -80,6 +80,12 @@ def test_drbd_is_told_the_timing_that_is_in_force_then() -> None:
     after = run.driver.resource_text(unit)
     assert before != after
     assert f"timeout {drbd_timers(FAST).timeout_ds};" in after
+
+
+@pytest.mark.parametrize("major", [8, 9])
+def test_what_is_decided_knows_the_kernels_drbd(major: int) -> None:
+    unit = Unit(mirror=mirror(authority()), record=record())
+    assert unit.view(new_run(drbd_major=major).node).drbd_major == major
 
 
 def test_a_mirror_without_numbers_is_a_failed_effect_and_no_bug() -> None:

@@ -127,6 +127,24 @@ def test_nine_never_promotes_by_itself_and_its_hosts_are_numbered() -> None:
     assert "node-id" not in text(major=8)
 
 
+def test_on_nine_nothing_but_the_authority_decides() -> None:
+    options = section(text(major=9), "options")
+    assert "quorum off;" in options
+    assert "auto-promote no;" in options
+    assert not {"quorum", "auto-promote"} & set(section(text(major=8), "options").split())
+
+
+def test_nines_connection_has_a_name_that_it_takes() -> None:
+    """By itself drbdadm calls it by an address and a port, and 9.2 refuses the colon."""
+    assert "_name peer;" in section(text(major=9), "net")
+    assert "_name" not in text(major=8)
+
+
+def test_nine_waits_for_a_silent_peer_no_longer_than_it_must() -> None:
+    assert "twopc-timeout 50;" in section(text(major=9), "options")
+    assert "twopc" not in text(major=8)
+
+
 def test_a_hosts_number_does_not_depend_on_the_order_in_the_spec() -> None:
     swapped = mirror(replicas=[r.wire() for r in reversed(mirror().spec.replicas)])
     assert text(swapped, major=9) == text(major=9)

@@ -98,6 +98,18 @@ def test_before_that_it_wins_leave_to_write_alone() -> None:
     assert (won.epoch, won.owner, won.mode) == (6, A, Mode.STANDALONE)
 
 
+def test_on_nine_it_is_told_to_copy_and_does_not_part() -> None:
+    """Parted without a write, 9 begins no generation, clears the bits and copies nothing."""
+    known = view(standalone(), LEFT, drbd_major=9)
+    outside = Outside(known.mirror, LEFT)
+    finished = play(procedures.copy_again(known), outside)
+    assert finished.reason is Reason.NOT_YET_IN_SYNC
+    assert outside.names[-3:] == ["Swap", "UpdateRecord", "CopyToPeer"]
+    assert not {"Disconnect", "Connect"} & set(outside.names)
+    assert "telling it to copy" in decided(drbd_major=9).message
+
+
+@pytest.mark.parametrize("drbd_major", [8, 9])
 @pytest.mark.parametrize(
     ("held_by", "state"),
     [
@@ -108,13 +120,15 @@ def test_before_that_it_wins_leave_to_write_alone() -> None:
     ],
     ids=["mirrored", "taken-over", "copied", "link-lost"],
 )
-def test_what_has_changed_meanwhile_stops_it(held_by: Authority, state: DrbdState) -> None:
+def test_what_has_changed_meanwhile_stops_it(
+    held_by: Authority, state: DrbdState, drbd_major: int
+) -> None:
     """Between the decision and what is read right before the swap."""
-    known = view(standalone(), LEFT)
+    known = view(standalone(), LEFT, drbd_major=drbd_major)
     outside = Outside(mirror(held_by), state)
     finished = play(procedures.copy_again(known), outside)
     assert not finished.progress
-    assert not {"Swap", "Disconnect"} & set(outside.names)
+    assert not {"Swap", "Disconnect", "CopyToPeer"} & set(outside.names)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""What DRBD does with bits that are left between two current replicas, on real kernels.
+
+The peer's disk is changed behind DRBD's back, and a verification finds it: that leaves what a copy
+that was forgotten leaves (docs/drbd.md).
+"""
+
+import pytest
+
+from tandem_actuator.core.model import Connection, DrbdState
+from tandem_actuator.ports import CommandFailed
+
+from .drbd_pairs import Pair
+
+pytestmark = pytest.mark.parametrize(
+    "pair", [pytest.param("lab", marks=pytest.mark.lab)], indirect=True
+)
+
+BLOCKS = "bs=4k count=8"
+
+
+def bits_left(state: DrbdState) -> bool:
+    return state.in_sync and state.out_of_sync_bytes > 0
+
+
+def equal(state: DrbdState) -> bool:
+    """As DRBD says."""
+    return state.in_sync and not state.out_of_sync_bytes
+
+
+async def differ(pair: Pair) -> None:
+    """In sync, A Primary, and by the bits B lacks one block."""
+    text = pair.text.replace("    net {\n", "    net {\n        verify-alg crc32c;\n")
+    pair.text = text
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.a.write()
+    device = f"/dev/vg0/{pair.mirror.metadata.name}-root"
+    await pair.b.shell(f"dd if=/dev/zero of={device} bs=4k count=1 oflag=direct status=none")
+    await pair.a.shell(f"drbdadm verify {pair.mirror.drbd_name}/0")
+    await pair.until(pair.a, bits_left)
+    assert not await same_data(pair)
+
+
+async def same_data(pair: Pair) -> bool:
+    """As the disks below DRBD say."""
+    device = f"/dev/vg0/{pair.mirror.metadata.name}-root"
+    command = f"dd if={device} {BLOCKS} iflag=direct status=none | md5sum"
+    return await pair.a.shell(command) == await pair.b.shell(command)
+
+
+async def part_and_meet(pair: Pair) -> None:
+    await pair.a.drbd.disconnect(pair.mirror)
+    await pair.until(pair.a, lambda s: s.connection is Connection.STANDALONE)
+    await pair.a.drbd.connect(pair.mirror, discard_my_data=False)
+    await pair.until(pair.a, equal)
+    await pair.until(pair.b, equal)
+
+
+async def test_what_the_bits_say_is_copied_as_each_version_wants_it(pair: Pair) -> None:
+    """8.4 by parting; 9 as it is told to, while they stay connected."""
+    await differ(pair)
+    if pair.major == 8:
+        with pytest.raises(CommandFailed, match="connect it anew"):
+            await pair.a.drbd.copy_to_peer(pair.mirror)
+        await part_and_meet(pair)
+    else:
+        await pair.a.drbd.copy_to_peer(pair.mirror)
+        await pair.until(pair.a, equal)
+        await pair.until(pair.b, equal)
+    assert await same_data(pair)
+    assert await pair.a.times_asked() == 0
+
+
+async def test_a_primary_that_parts_has_the_bits_copied_on_8_only(pair: Pair) -> None:
+    """9 begins a generation with the next write. Parted without one, it clears the bits."""
+    await differ(pair)
+    await part_and_meet(pair)
+    assert await same_data(pair) is (pair.major == 8)
+
+
+async def test_bits_outlive_a_short_loss_of_the_link_on_8_only(pair: Pair) -> None:
+    """The Primary is frozen meanwhile, and nothing is written: 9 takes both for the same."""
+    await differ(pair)
+    await pair.cut()
+    await pair.until(pair.a, lambda s: bool(s.suspended))
+    await pair.heal()
+    state = await pair.until(pair.a, lambda s: s.in_sync)
+    assert bool(state.out_of_sync_bytes) is (pair.major == 8)
+    assert not await same_data(pair)
