@@ -14,13 +14,13 @@ from pathlib import Path
 from tandem_lab.settings import MODULES_VARIABLE, LabError, Settings
 from tandem_lab.setup.kernel import kernel_version
 
-# In the order in which they are loaded.
+# What must be there. Others that these need, as DRBD's own handshake.ko, may be beside them.
 NAMES = ("drbd.ko", "drbd_transport_tcp.ko")
 
 
 @dataclass(frozen=True)
 class DrbdModules:
-    """Modules that fit the lab's kernel, all of one DRBD version."""
+    """Modules that fit the lab's kernel, DRBD's own all of one version."""
 
     files: tuple[Path, ...]
     version: str
@@ -39,18 +39,21 @@ def given_modules(settings: Settings) -> DrbdModules | None:
         return None
     kernel = kernel_version(settings)
     files = tuple(settings.drbd_modules / name for name in NAMES)
+    others = sorted(set(settings.drbd_modules.glob("*.ko")) - set(files))
     versions = [_version(path, kernel) for path in files]
+    for path in others:
+        _version(path, kernel)
     if len(set(versions)) != 1:
         told = ", ".join(f"{path.name} is {v}" for path, v in zip(files, versions, strict=True))
         raise LabError(
             f"{MODULES_VARIABLE}={settings.drbd_modules}: modules of several DRBDs ({told});"
             " give a folder with those of one"
         )
-    return DrbdModules(files, versions[0])
+    return DrbdModules((*files, *others), versions[0])
 
 
 def _version(path: Path, kernel: str) -> str:
-    """DRBD's version, of a module that this kernel loads."""
+    """What version a module says that it is, if this kernel loads it; may be empty."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -58,18 +61,18 @@ def _version(path: Path, kernel: str) -> str:
             f"{MODULES_VARIABLE}: {path} cannot be read ({error.strerror}); it names a folder with"
             f" {' and '.join(NAMES)}"
         ) from error
-    built_for, version = _said(content, "vermagic").split(), _said(content, "version")
-    if not built_for or not version:
+    built_for = _said(content, "vermagic").split()
+    if not built_for:
         raise LabError(
             f"{MODULES_VARIABLE}: {path} is no module of a kernel, or compressed: it says no"
-            " vermagic and version"
+            " vermagic"
         )
     if built_for[0] != kernel:
         raise LabError(
             f"{MODULES_VARIABLE}: {path} is built for Linux {built_for[0]}, and the lab's kernel is"
             f" {kernel}: build it for that one, or unset {MODULES_VARIABLE}"
         )
-    return version
+    return _said(content, "version")
 
 
 def _said(content: bytes, key: str) -> str:

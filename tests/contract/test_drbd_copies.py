@@ -36,7 +36,9 @@ async def differ(pair: Pair) -> None:
     await pair.a.write()
     device = f"/dev/vg0/{pair.mirror.metadata.name}-root"
     await pair.b.shell(f"dd if=/dev/zero of={device} bs=4k count=1 oflag=direct status=none")
-    await pair.a.shell(f"drbdadm verify {pair.mirror.drbd_name}/0")
+    name = pair.mirror.drbd_name
+    await pair.a.shell(f"drbdadm verify {name}/0")
+    await pair.a.shell(f"while drbdsetup events2 --now {name} | grep -q Verify; do sleep 0.1; done")
     await pair.until(pair.a, bits_left)
     assert not await same_data(pair)
 

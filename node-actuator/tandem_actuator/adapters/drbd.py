@@ -321,6 +321,10 @@ class DrbdHost:
         lacking = {number: peer for number, peer in peers.items() if drbd_text.lacks_data(peer)}
         if not lacking:
             raise CommandFailed(f"{name}: DRBD knows of nothing that its peer lacks")
+        busy = {peer.get("replication", "Off") for peer in lacking.values()} - {"Established"}
+        if busy:
+            # Told during a verification, 9.2.19 stands still in the exchange of bitmaps.
+            raise CommandFailed(f"{name}: not copied to while DRBD is {' and '.join(sorted(busy))}")
         for number, peer in sorted(lacking.items()):
             where = (name, peer["peer-node-id"], str(number))
             await self._setup("invalidate-remote", *where, "--reset-bitmap=no")

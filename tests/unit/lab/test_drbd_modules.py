@@ -78,6 +78,16 @@ def test_what_is_no_module_is_refused(settings: Settings, folder: Path) -> None:
         given_modules(settings)
 
 
+def test_what_these_need_may_be_beside_them(settings: Settings, folder: Path) -> None:
+    module(folder / "handshake.ko", version="")
+    found = given_modules(settings)
+    assert found is not None
+    assert [path.name for path in found.files] == [*NAMES, "handshake.ko"]
+    module(folder / "handshake.ko", kernel="6.1.170")
+    with pytest.raises(LabError, match=r"handshake\.ko is built for Linux 6\.1\.170"):
+        given_modules(settings)
+
+
 def test_two_versions_are_refused(settings: Settings, folder: Path) -> None:
     module(folder / "drbd.ko", version="9.3.3")
     with pytest.raises(LabError, match=r"drbd\.ko is 9\.3\.3, drbd_transport_tcp\.ko is 9\.2\.19"):

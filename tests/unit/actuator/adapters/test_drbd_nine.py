@@ -44,7 +44,7 @@ DUMP = """\
 exists resource name:{name} role:Primary suspended:no may_promote:no promotion_score:10102
 exists connection name:{name} peer-node-id:1 conn-name:peer connection:Connected role:Secondary
 exists device name:{name} volume:0 minor:0 disk:UpToDate client:no quorum:yes size:20440
-exists peer-device name:{name} peer-node-id:1 conn-name:peer volume:0 replication:Established \
+exists peer-device name:{name} peer-node-id:1 conn-name:peer volume:0 replication:{busy} \
 peer-disk:UpToDate peer-client:no resync-suspended:no out-of-sync:{lacks}
 exists -
 """
@@ -53,13 +53,19 @@ exists -
 class Nine:
     """A host with these tools, and what they were called with."""
 
-    def __init__(self, folder: Path, options: dict[str, Any], lacks_kib: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: dict[str, Any],
+        lacks_kib: int = 0,
+        replication: str = "Established",
+    ) -> None:
         self.folder = folder
         for name, text in (("setup", SETUP), ("adm", ADM)):
             path = folder / name
             path.write_text(text.format(folder=folder, name=NAME))
             path.chmod(0o755)
-        (folder / "dump").write_text(DUMP.format(name=NAME, lacks=lacks_kib))
+        (folder / "dump").write_text(DUMP.format(name=NAME, lacks=lacks_kib, busy=replication))
         (folder / "shown").write_text(json.dumps([{"resource": NAME, "options": options}]))
         tools = Tools("9.2.19", "9.22.0", setup=str(folder / "setup"), adm=str(folder / "adm"))
         self.drbd = DrbdHost(tools, SystemClock(), folder)
@@ -79,6 +85,15 @@ async def test_what_the_peer_lacks_is_copied_to_it_and_nothing_else(tmp_path: Pa
 async def test_a_peer_that_lacks_nothing_is_left_as_it_is(tmp_path: Path) -> None:
     nine = Nine(tmp_path, OFF)
     with pytest.raises(CommandFailed, match="nothing that its peer lacks"):
+        await nine.drbd.copy_to_peer(OF)
+    assert not nine.called("invalidate-remote")
+
+
+@pytest.mark.parametrize("replication", ["VerifyS", "SyncSource", "Off"])
+async def test_it_is_told_only_once_it_does_nothing_else(tmp_path: Path, replication: str) -> None:
+    """During a verification 9.2.19 would stand still, with the peer neither current nor copied to."""
+    nine = Nine(tmp_path, OFF, lacks_kib=4, replication=replication)
+    with pytest.raises(CommandFailed, match=f"while DRBD is {replication}"):
         await nine.drbd.copy_to_peer(OF)
     assert not nine.called("invalidate-remote")
 
