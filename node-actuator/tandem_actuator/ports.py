@@ -192,11 +192,7 @@ class Drbd(Protocol):
         ...
 
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
-        """Whether the backing device of each volume carries metadata.
-
-        Raises:
-            CommandFailed: a device cannot be read; the message says why.
-        """
+        """Whether each volume's device carries metadata; CommandFailed if one cannot be read."""
         ...
 
     async def generations(self, mirror: Mirror) -> Mapping[str, Generation]:
@@ -224,13 +220,7 @@ class Drbd(Protocol):
         ...
 
     async def copy_to_peer(self, mirror: Mirror) -> None:
-        """Have DRBD 9 copy what its bitmap says that the peer lacks, while they stay connected.
-
-        The peer is Inconsistent meanwhile. Callers have done rule 9's compare-and-swap.
-
-        Raises:
-            CommandFailed: also on 8.4, which would copy the whole disk.
-        """
+        """On 9: what the bitmap says that it lacks. Callers have done rule 9's compare-and-swap."""
         ...
 
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:

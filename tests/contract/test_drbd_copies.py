@@ -6,8 +6,9 @@ that was forgotten leaves (docs/drbd.md).
 
 import pytest
 
-from tandem_actuator.core.model import Connection, DrbdState
+from tandem_actuator.core.model import DrbdState
 from tandem_actuator.ports import CommandFailed
+from tandem_api.vocabulary import Connection
 
 from .drbd_pairs import Pair
 

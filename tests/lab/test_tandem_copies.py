@@ -33,7 +33,7 @@ def test_what_a_verification_finds_is_copied(tandem: Deployed) -> None:
 
     def copied() -> bool:
         held_by = tandem.authority()
-        return held_by["mode"] == "Mirrored" and held_by["epoch"] > epoch + 1
+        return bool(held_by["mode"] == "Mirrored" and held_by["epoch"] > epoch + 1)
 
     tandem.wait("the owner says Standalone, and after the copy Mirrored again", copied, 120.0)
     tandem.wait_redundant()

@@ -91,7 +91,7 @@ async def test_a_peer_that_lacks_nothing_is_left_as_it_is(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("replication", ["VerifyS", "SyncSource", "Off"])
 async def test_it_is_told_only_once_it_does_nothing_else(tmp_path: Path, replication: str) -> None:
-    """During a verification 9.2.19 would stand still, with the peer neither current nor copied to."""
+    """During a verification 9.2.19 stands still, with a peer neither current nor copied to."""
     nine = Nine(tmp_path, OFF, lacks_kib=4, replication=replication)
     with pytest.raises(CommandFailed, match=f"while DRBD is {replication}"):
         await nine.drbd.copy_to_peer(OF)

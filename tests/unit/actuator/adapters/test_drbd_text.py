@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from tandem_actuator.adapters.drbd_text import (
+    Options,
     parse_dump,
     parse_event,
     parse_generation,
+    parse_options,
     parse_proc,
     state_from_dump,
     state_from_proc,
@@ -102,6 +104,73 @@ def test_drbd_9_with_its_own_words() -> None:
     assert state.volumes["root"].peer_disk is DiskState.UP_TO_DATE
     assert state.volumes["data"].resyncing
     assert not state.in_sync
+
+
+NINES = sorted(path.name.removesuffix(".show.json") for path in CAPTURED.glob("*.show.json"))
+
+
+@pytest.mark.parametrize("version", NINES)
+class TestNine:
+    """What 9 was seen to print in each state."""
+
+    def test_in_sync(self, version: str) -> None:
+        state = known(from_dump(f"{version}-connected"))
+        assert state.in_sync
+        assert (state.role, state.peer_role) == (Role.PRIMARY, Role.SECONDARY)
+        assert not state.out_of_sync_bytes
+        assert state.protocol is None
+
+    def test_frozen(self, version: str) -> None:
+        state = known(from_dump(f"{version}-frozen"))
+        assert state.frozen
+        assert state.suspended == {"fencing"}
+        assert state.connection is Connection.CONNECTING
+        assert {volume.peer_disk for volume in state.volumes.values()} == {DiskState.UNKNOWN}
+
+    def test_a_secondary_that_lost_its_primary(self, version: str) -> None:
+        state = known(from_dump(f"{version}-lost-its-primary"))
+        assert not state.connected
+        assert not state.suspended
+        assert state.role is Role.SECONDARY
+        assert state.own_up_to_date
+
+    def test_a_primary_that_writes_alone(self, version: str) -> None:
+        state = known(from_dump(f"{version}-alone"))
+        assert not state.suspended
+        assert {volume.peer_disk for volume in state.volumes.values()} == {DiskState.OUTDATED}
+        assert state.volumes["root"].out_of_sync_bytes == 24 * 1024 * 1024
+        assert state.volumes["data"].out_of_sync_bytes == 0
+
+    def test_both_ends_of_a_resync(self, version: str) -> None:
+        source = known(from_dump(f"{version}-sync-source")).volumes["root"]
+        target = known(from_dump(f"{version}-sync-target")).volumes["root"]
+        assert source.resyncing
+        assert target.resyncing
+        assert (source.disk, source.peer_disk) == (DiskState.UP_TO_DATE, DiskState.INCONSISTENT)
+        assert (target.disk, target.peer_disk) == (DiskState.INCONSISTENT, DiskState.UP_TO_DATE)
+
+    def test_one_volume_without_a_disk(self, version: str) -> None:
+        state = known(from_dump(f"{version}-one-diskless"))
+        assert state.connected
+        assert state.volumes["data"].disk is DiskState.DISKLESS
+        assert state.volumes["root"].disk is DiskState.UP_TO_DATE
+
+    def test_alone_by_order(self, version: str) -> None:
+        assert known(from_dump(f"{version}-standalone")).connection is Connection.STANDALONE
+
+    def test_bits_that_a_verification_finds_are_of_two_current_replicas(self, version: str) -> None:
+        """It may still be under way: that is no resync."""
+        state = known(from_dump(f"{version}-bits-left"))
+        assert state.in_sync
+        assert state.out_of_sync_bytes == 12 * 1024
+
+    def test_nothing_decides_beside_the_authority(self, version: str) -> None:
+        shown = (CAPTURED / f"{version}.show.json").read_text()
+        assert parse_options(shown, NAME) == Options(quorum="off", auto_promote=False)
+
+
+def test_nine_was_seen() -> None:
+    assert NINES == ["9.2.19", "9.3.3"]
 
 
 def test_a_link_that_still_shakes_hands_is_not_connected() -> None:
