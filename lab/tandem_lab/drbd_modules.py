@@ -14,7 +14,7 @@ from pathlib import Path
 from tandem_lab.settings import MODULES_VARIABLE, LabError, Settings
 from tandem_lab.setup.kernel import kernel_version
 
-# What must be there. Others that these need, as DRBD's own handshake.ko, may be beside them.
+# What must be there. Others that these need may be beside them.
 NAMES = ("drbd.ko", "drbd_transport_tcp.ko")
 
 
