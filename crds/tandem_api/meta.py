@@ -3,11 +3,13 @@
 Called by the modules that define a kind. Nothing here knows a particular kind.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
 
 GROUP = "tandem.dev"
 VERSION = "v1alpha1"
@@ -23,7 +25,6 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=63)]
 QUANTITY_PATTERN = (
     r"^[1-9]([0-9]{0,17}|[0-9]{0,14}(Ki|k)|[0-9]{0,11}(Mi|M)|[0-9]{0,8}(Gi|G)|[0-9]{0,5}(Ti|T))$"
 )
-Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=20)]
 
 _UNIT_BYTES: Mapping[str, int] = {
     "Ki": 2**10,
@@ -34,19 +35,38 @@ _UNIT_BYTES: Mapping[str, int] = {
     "M": 10**6,
     "G": 10**9,
     "T": 10**12,
+    "": 1,
 }
 
 
-def quantity_bytes(quantity: str) -> int:
-    """Bytes in a quantity that matches QUANTITY_PATTERN, such as ``8Gi``.
+class Quantity(str):
+    """A number of bytes as a person writes it, such as ``8Gi``, and read once.
+
+    It is written and compared as text: ``1Gi`` and ``1024Mi`` are not equal, their bytes are.
 
     Raises:
-        ValueError: it does not match.
+        ValueError: it does not match QUANTITY_PATTERN.
     """
-    for unit, factor in _UNIT_BYTES.items():
-        if quantity.endswith(unit):
-            return int(quantity.removesuffix(unit)) * factor
-    return int(quantity)
+
+    bytes: int
+
+    def __new__(cls, text: str) -> Self:
+        found = super().__new__(cls, text)
+        if not re.fullmatch(QUANTITY_PATTERN, text):
+            raise ValueError(f"{text} is no quantity; write one such as 8Gi")
+        unit = text.lstrip("0123456789")
+        found.bytes = int(text.removesuffix(unit)) * _UNIT_BYTES[unit]
+        return found
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        text = core_schema.str_schema(pattern=QUANTITY_PATTERN, max_length=20)
+        written = core_schema.plain_serializer_function_ser_schema(
+            str.__str__, return_schema=core_schema.str_schema()
+        )
+        return core_schema.no_info_after_validator_function(cls, text, serialization=written)
 
 
 class Model(BaseModel):  # noqa: PLW1641 - pydantic gives what is frozen a __hash__

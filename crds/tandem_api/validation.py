@@ -18,7 +18,7 @@ from typing import Self, TypeVar
 from tandem_api.check.template import template_problems
 from tandem_api.guest import NETWORK_MODELS, Guest
 from tandem_api.host import Host
-from tandem_api.meta import ObjectKey, Problem, Resource, quantity_bytes
+from tandem_api.meta import ObjectKey, Problem, Resource
 from tandem_api.mirror import (
     PORT_CHANGED,
     VOLUMES_ADDED,
@@ -311,7 +311,7 @@ def _volume_changes(mirror: Mirror, accepted: Accepted) -> Iterator[Problem]:
         )
         return
     for index, (old, new) in enumerate(zip(accepted.volumes, mirror.spec.volumes, strict=False)):
-        if quantity_bytes(new.size) < quantity_bytes(old.size):
+        if new.size.bytes < old.size.bytes:
             yield Problem(
                 f"spec.volumes[{index}].size",
                 f"cannot shrink from {old.size} to {new.size}, since data would be cut off; set"
@@ -477,8 +477,8 @@ def _capacity(guest: Guest, mirror: Mirror, catalogue: Catalogue) -> Iterator[Pr
     if not hosts or len(capacities) < len(hosts):
         return
     domain, names = guest.spec.domain, " and ".join(str(host.key) for host in hosts)
-    largest = max((each.memory for each in capacities), key=quantity_bytes)
-    if quantity_bytes(domain.memory) > quantity_bytes(largest):
+    largest = max((each.memory for each in capacities), key=lambda memory: memory.bytes)
+    if domain.memory.bytes > largest.bytes:
         yield Problem(
             "spec.domain.memory",
             f"{domain.memory} is more than {names} can give; ask for at most {largest}",

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from tandem_api.meta import quantity_bytes
+from tandem_api.meta import Quantity
 from tandem_lab import apt
 from tandem_lab.lab import Lab
 from tandem_lab.settings import LAB_DIR, LabError, Settings
@@ -67,7 +67,7 @@ def make_linux_disks(lab: Lab, volume: str, size: str, progress: Progress = prin
         LabError: a host has a volume of that name, which is left as it is.
         ValueError: `size` is not a quantity.
     """
-    size_bytes = quantity_bytes(size)
+    size_bytes = Quantity(size).bytes
     if size_bytes < SMALLEST_BYTES or size_bytes % MIB:
         raise LabError(f"size {size}: give whole MiB, at least {SMALLEST_BYTES // MIB}Mi")
     files = ensure_linux_guest(lab.settings, progress)

@@ -6,7 +6,6 @@ the statuses of mirrors and guests.
 """
 
 from tandem_api.authority import Mode
-from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState, Role
@@ -122,7 +121,7 @@ def resync_percent(mirror: Mirror, world: World) -> int | None:
     ]
     if not behind or not max(behind):
         return None
-    total = sum(quantity_bytes(volume.size) for volume in mirror.spec.volumes)
+    total = sum(volume.size.bytes for volume in mirror.spec.volumes)
     return max(0, min(99, int(100 * (1 - max(behind) / total))))
 
 

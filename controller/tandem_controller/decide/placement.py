@@ -4,7 +4,6 @@ Called by ``guests``, ``moves`` and the statuses. Never looks at where the guest
 """
 
 from tandem_api.guest import Guest
-from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState, DomainState
@@ -181,8 +180,8 @@ def no_room(case: Case, host: str) -> Refusal | None:
     if view is None or view.host.spec.capacity is None or case.assigned == host:
         return None
     capacity = view.host.spec.capacity.memory
-    needed = quantity_bytes(case.guest.spec.domain.memory)
-    if case.world.load(host).memory_bytes + needed <= quantity_bytes(capacity):
+    needed = case.guest.spec.domain.memory.bytes
+    if case.world.load(host).memory_bytes + needed <= capacity.bytes:
         return None
     return Refusal(
         Reason.NO_ROOM,

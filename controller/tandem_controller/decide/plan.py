@@ -20,7 +20,6 @@ from tandem_api.meta import (
     ObjectKey,
     Problem,
     Resource,
-    quantity_bytes,
 )
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
@@ -222,7 +221,7 @@ def _loads(guests: Iterable[Guest], walls: Walls) -> dict[str, Load]:
         if assignment is not None and assignment.host:
             memory_bytes = 0
             with walls.around(guest):
-                memory_bytes = quantity_bytes(guest.spec.domain.memory)
+                memory_bytes = guest.spec.domain.memory.bytes
             loads[assignment.host] = loads.get(assignment.host, Load()).plus(memory_bytes)
     return loads
 
@@ -231,7 +230,7 @@ def _with_load(world: World, guest: Guest, decision: Decision) -> World:
     """Count what was decided just now, for the guests that are decided after it."""
     if not isinstance(decision, Assign) or not decision.host:
         return world
-    load = world.load(decision.host).plus(quantity_bytes(guest.spec.domain.memory))
+    load = world.load(decision.host).plus(guest.spec.domain.memory.bytes)
     return replace(world, loads={**world.loads, decision.host: load})
 
 

@@ -4,7 +4,7 @@ Called by ``plan``. Of a host it leaves what the host itself wrote as it is.
 """
 
 from tandem_api.host import HostStatus, WatchdogPolicy
-from tandem_api.meta import Condition, quantity_bytes
+from tandem_api.meta import Condition
 from tandem_api.reasons import Reason
 from tandem_api.site import Site, SiteStatus
 from tandem_api.vocabulary import HostPhase, SitePhase
@@ -145,7 +145,7 @@ def _lacking_bytes(world: World, view: HostView) -> int:
     if view.host.spec.capacity is None:
         return 0
     would = world.load(view.name).memory_bytes + _would_come(world, view.name)
-    return would - quantity_bytes(view.host.spec.capacity.memory)
+    return would - view.host.spec.capacity.memory.bytes
 
 
 def _would_come(world: World, host: str) -> int:
@@ -157,5 +157,5 @@ def _would_come(world: World, host: str) -> int:
         for guest in world.catalogue.guests_by_mirror.get(mirror.key, ()):
             assignment = guest.status.assignment
             if assignment and assignment.host and assignment.host != host:
-                total += quantity_bytes(world.in_force(guest).spec.domain.memory)
+                total += world.in_force(guest).spec.domain.memory.bytes
     return total

@@ -7,7 +7,7 @@ a device: that is a person's, on the hosts, and what to run is in the message. C
 
 from collections.abc import Mapping
 
-from tandem_api.meta import quantity_bytes
+from tandem_api.meta import Quantity
 from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_controller.decide.model import Refusal
@@ -38,7 +38,7 @@ def refusal(mirror: Mirror, known: Measured) -> Refusal | None:
         wanted = next((v.size for v in mirror.spec.volumes if v.name == volume), None)
         if wanted is None or volume not in known:
             continue
-        needed = with_metadata(quantity_bytes(wanted))
+        needed = with_metadata(wanted.bytes)
         small = {host: size for host, size in known[volume].items() if size < needed}
         if small:
             return Refusal(Reason.DEVICE_TOO_SMALL, _too_small(mirror, number, wanted, small))
@@ -63,9 +63,9 @@ def with_metadata(size: int) -> int:
     return (sectors + -(-sectors // 2**18) * 8 + 72) * 512
 
 
-def _too_small(mirror: Mirror, number: int, wanted: str, small: Mapping[str, int]) -> str:
+def _too_small(mirror: Mirror, number: int, wanted: Quantity, small: Mapping[str, int]) -> str:
     volume = mirror.volume_names[number]
-    needed = with_metadata(quantity_bytes(wanted))
+    needed = with_metadata(wanted.bytes)
     told, orders = [], []
     for host, size in small.items():
         replica = mirror.replica_on(host)

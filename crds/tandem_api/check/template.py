@@ -21,7 +21,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from tandem_api.guest import Domain, Firmware
-from tandem_api.meta import Problem, quantity_bytes, repeated
+from tandem_api.meta import Problem, repeated
 
 FIELD = "spec.domain.template"
 
@@ -305,7 +305,7 @@ def _numa(domain: Element, spec: Domain) -> Iterator[str]:
     if not cells:
         return
     sizes = [_bytes(cell) for cell in cells]
-    total, wanted = sum(size or 0 for size in sizes), quantity_bytes(spec.memory)
+    total, wanted = sum(size or 0 for size in sizes), spec.memory.bytes
     if None in sizes:
         yield "has a <cpu><numa><cell> whose memory cannot be read; write memory and unit"
     elif total != wanted:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from tandem_api.check.template import needs_usb, parsed, template_problems, usb_controllers
 from tandem_api.guest import Cdrom, Disk, Domain, Firmware, Guest, Network
-from tandem_api.meta import quantity_bytes
 from tandem_api.mirror import Mirror
 
 TANDEM_XMLNS = "https://tandem.dev/xmlns/domain/1"
@@ -118,7 +117,7 @@ def _identity(domain: ET.Element, guest: Guest) -> None:
 def _hardware(domain: ET.Element, guest: Guest, settings: DomainSettings) -> None:
     spec = guest.in_force.domain
     memory = ET.SubElement(domain, "memory", unit="bytes")
-    memory.text = str(quantity_bytes(spec.memory))
+    memory.text = str(spec.memory.bytes)
     ET.SubElement(domain, "vcpu").text = str(spec.cpus)
     system = _child(domain, "os")
     if spec.firmware is Firmware.UEFI:

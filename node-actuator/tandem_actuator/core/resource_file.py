@@ -27,12 +27,12 @@ Choices that are not obvious:
 
 from collections.abc import Mapping
 
-from tandem_api.meta import quantity_bytes
+from tandem_api.meta import Quantity
 from tandem_api.mirror import DeviceNumbers, Mirror, Protocol, Replica
 from tandem_api.timing import DrbdTimers
 
 GLOBAL_FILE = "global_common.conf"
-DEFAULT_RESYNC_RATE = "110Mi"
+DEFAULT_RESYNC_RATE = Quantity("110Mi")
 KIB = 1024
 # Resync: drbd.conf(5), c-*. The controller plans 2 s ahead and keeps this much on its way, enough
 # for a disk and a long link to stay busy. The kernel's own values (start at 250 KiB/s, 50 KiB on
@@ -110,7 +110,7 @@ def _net(protocol: Protocol, timers: DrbdTimers) -> Block:
 
 
 def _disk(mirror: Mirror) -> Block:
-    rate = quantity_bytes(mirror.spec.resync_rate_max or DEFAULT_RESYNC_RATE) // KIB
+    rate = (mirror.spec.resync_rate_max or DEFAULT_RESYNC_RATE).bytes // KIB
     return [
         "on-io-error detach;",
         f"resync-rate {RESYNC_RATE_START};",
