@@ -23,7 +23,7 @@ from tandem_kube import KubeClient
 
 
 @dataclass
-class Replica:
+class ControllerReplica:
     """One replica: its program, its client, and its health over HTTP."""
 
     client: KubeClient
@@ -38,7 +38,7 @@ class Replica:
 @contextlib.asynccontextmanager
 async def assembled(
     settings: Settings, version: str, elect: Elect = Leadership, planner: Planner | None = None
-) -> AsyncIterator[Replica]:
+) -> AsyncIterator[ControllerReplica]:
     """A replica that is ready to run; its connections end with the context.
 
     ``planner``: who makes its plans, if not a thread.
@@ -57,7 +57,7 @@ async def assembled(
     health = HealthServer(metrics.registry, made.controller.unhealthy, made.controller.unready)
     await health.start(settings.metrics_address, settings.metrics_port)
     try:
-        yield Replica(client, made, health)
+        yield ControllerReplica(client, made, health)
     finally:
         await health.stop()
         await client.close()

@@ -23,18 +23,18 @@ import kopf
 
 from tandem_api import registry
 from tandem_api.meta import GROUP, VERSION
-from tandem_api.registry import Program
+from tandem_api.registry import Component
 from tandem_controller.decide import watches
 from tandem_controller.ports import Opened, Raw, Told
-from tandem_kube import Connection, new_socket
+from tandem_kube import Access, new_socket
 
 log = logging.getLogger(__name__)
 
 OPERATOR: Any = "tandem"  # kopf keeps the type to itself
 """kopf's name for itself, in its peering, which is off. Without one it asks for the user's name,
 and in a container the user has none."""
-WATCHED = {info.plural: info.kind for info in registry.watched_by(Program.CONTROLLER)}
-Login = Callable[[], Connection]
+WATCHED = {info.plural: info.kind for info in registry.watched_by(Component.CONTROLLER)}
+Login = Callable[[], Access]
 Operator = Callable[[], Coroutine[Any, Any, None]]
 
 CONNECT_TIMEOUT_S = 5.0
@@ -167,7 +167,7 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def session_for(connection: Connection, opened: Callable[[str], None]) -> kopf.AiohttpSession:
+def session_for(connection: Access, opened: Callable[[str], None]) -> kopf.AiohttpSession:
     """Our client's way to the server, for kopf's own; each watch that begins is told."""
     info = connection_info(connection)
 
@@ -185,7 +185,7 @@ def session_for(connection: Connection, opened: Callable[[str], None]) -> kopf.A
     return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
 
 
-def connection_info(connection: Connection) -> kopf.ConnectionInfo:
+def connection_info(connection: Access) -> kopf.ConnectionInfo:
     """How kopf would log in by itself."""
     return kopf.ConnectionInfo(
         server=connection.server,

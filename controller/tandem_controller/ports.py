@@ -15,14 +15,14 @@ from tandem_api.authority import Authority
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Claimant, Mirror
-from tandem_api.registry import Program
+from tandem_api.registry import Component
 from tandem_controller.decide.election import Seen
 from tandem_controller.decide.model import Plan, Snapshot
 
 Raw = dict[str, Any]
 """An object as the API gives it."""
 
-KINDS = tuple(info.kind for info in registry.watched_by(Program.CONTROLLER))
+KINDS = tuple(info.kind for info in registry.watched_by(Component.CONTROLLER))
 
 
 class ApiError(Exception):

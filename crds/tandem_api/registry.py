@@ -28,7 +28,7 @@ R = TypeVar("R", bound=Resource)
 CATEGORY = "tandem"
 
 
-class Program(StrEnum):
+class Component(StrEnum):
     """Who asks the API server."""
 
     CONTROLLER = "controller"
@@ -36,7 +36,7 @@ class Program(StrEnum):
     WEBHOOK = "webhook"
 
 
-WATCHERS = frozenset({Program.CONTROLLER, Program.ACTUATOR})
+WATCHERS = frozenset({Component.CONTROLLER, Component.ACTUATOR})
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class KindInfo(Generic[R]):
     columns: tuple[Column, ...]
     list_keys: Mapping[str, str]
     rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
-    watched_by: AbstractSet[Program] = WATCHERS
+    watched_by: AbstractSet[Component] = WATCHERS
     reviewed: bool = True
     finalized: bool = False
     needed_by: str = ""
@@ -131,7 +131,7 @@ KINDS: tuple[KindInfo[Any], ...] = (SITE, HOST, MIRROR, GUEST)
 BY_NAME: Mapping[str, KindInfo[Any]] = {info.kind: info for info in KINDS}
 
 
-def watched_by(program: Program) -> tuple[KindInfo[Any], ...]:
+def watched_by(program: Component) -> tuple[KindInfo[Any], ...]:
     """The kinds of which a program knows every object."""
     return tuple(info for info in KINDS if program in info.watched_by)
 
@@ -140,7 +140,7 @@ Rights = Mapping[str, AbstractSet[str]]
 """Verbs by resource, such as ``guests/status``, as in a ClusterRole."""
 
 
-def rights(program: Program) -> Rights:
+def rights(program: Component) -> Rights:
     """What a program may do with objects of the kinds, whatever their names. Nothing else."""
     found: dict[str, set[str]] = {}
     for info in KINDS:
@@ -149,19 +149,19 @@ def rights(program: Program) -> Rights:
     return found
 
 
-def _rights(program: Program, info: KindInfo[Any]) -> Iterator[tuple[str, set[str]]]:
+def _rights(program: Component, info: KindInfo[Any]) -> Iterator[tuple[str, set[str]]]:
     if program in info.watched_by:
         yield info.plural, {"get", "list", "watch"}
     match program:
-        case Program.CONTROLLER:
+        case Component.CONTROLLER:
             yield info.plural, {"patch"}
             yield f"{info.plural}/status", {"get", "patch"}
             if info.finalized:
                 yield f"{info.plural}/finalizers", {"update"}
-        case Program.ACTUATOR:
+        case Component.ACTUATOR:
             if info.hosts_entries:
                 yield f"{info.plural}/status", {"patch"}
-        case Program.WEBHOOK:
+        case Component.WEBHOOK:
             if any(other.needed_by == info.kind for other in KINDS):
                 yield info.plural, {"list"}
 

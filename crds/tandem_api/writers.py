@@ -31,7 +31,7 @@ CONTROLLER_USER = "system:serviceaccount:tandem-system:tandem-controller"
 Raw = Mapping[str, Any]
 
 
-class Role(StrEnum):
+class Party(StrEnum):
     """What a writer is to Tandem. Everybody who is no program of Tandem's is a person."""
 
     HOST = "Host"
@@ -43,7 +43,7 @@ class Role(StrEnum):
 class Writer:
     """Who writes. ``host`` is a host's name, else empty."""
 
-    role: Role
+    party: Party
     host: str = ""
 
     @classmethod
@@ -55,14 +55,16 @@ class Writer:
         Somebody in the hosts' group without a host's name is a host that nothing belongs to.
         """
         if user.startswith(HOST_USER_PREFIX):
-            return cls(Role.HOST, user.removeprefix(HOST_USER_PREFIX))
+            return cls(Party.HOST, user.removeprefix(HOST_USER_PREFIX))
         if HOSTS_GROUP in groups:
-            return cls(Role.HOST)
-        return cls(Role.CONTROLLER if user == controller else Role.PERSON)
+            return cls(Party.HOST)
+        return cls(Party.CONTROLLER if user == controller else Party.PERSON)
 
     def __str__(self) -> str:
         return (
-            f"host {self.host or 'without a name'}" if self.role is Role.HOST else self.role.lower()
+            f"host {self.host or 'without a name'}"
+            if self.party is Party.HOST
+            else self.party.lower()
         )
 
 
@@ -86,9 +88,9 @@ def _fields(kind: str, writer: Writer, old: Raw, new: Raw) -> Iterator[Problem]:
     entries, own = info.hosts_entries, info.hosts_own
     for field in changed(before, after):
         path = f"status.{field}"
-        if field in info.shared or writer.role is Role.PERSON:
+        if field in info.shared or writer.party is Party.PERSON:
             continue
-        if writer.role is Role.CONTROLLER:
+        if writer.party is Party.CONTROLLER:
             if field == entries or field in own:
                 yield Problem(path, "is each host's own; the controller leaves it alone")
         elif field == entries:
@@ -111,10 +113,10 @@ def lease_problems(writer: Writer, name: str) -> list[Problem]:
 
     Who may renew one, RBAC says; but a creation it cannot bind to a name.
     """
-    if writer.role is Role.HOST and name != lease_name(writer.host):
+    if writer.party is Party.HOST and name != lease_name(writer.host):
         own = lease_name(writer.host)
         return [Problem("metadata.name", f"{writer} makes no Lease but {own}")]
-    if writer.role is not Role.HOST and name.startswith(lease_name("")):
+    if writer.party is not Party.HOST and name.startswith(lease_name("")):
         return [Problem("metadata.name", f"{name} is a heartbeat; the host itself makes it")]
     return []
 
@@ -164,15 +166,15 @@ def _authority(writer: Writer, old: Raw, new: Raw) -> Iterator[Problem]:
         yield from _first(writer, now)
     else:
         yield from _next(was, now, mirror)
-        if writer.role is Role.HOST:
+        if writer.party is Party.HOST:
             yield from _by_host(writer, was, now)
             yield from _claim(writer, was, now, mirror)
-        elif writer.role is Role.CONTROLLER:
+        elif writer.party is Party.CONTROLLER:
             yield from _by_controller(was, now)
 
 
 def _first(writer: Writer, now: Authority) -> Iterator[Problem]:
-    if writer.role is Role.HOST:
+    if writer.party is Party.HOST:
         yield Problem(FIELD, f"is set up by the controller, and {writer} did")
     if now.epoch != 1 or now.owner:
         yield Problem(FIELD, "must begin at epoch 1 without an owner")

@@ -16,7 +16,7 @@ from tandem_kube.errors import (
     Unavailable,
 )
 from tandem_kube.kinds import EVENTS, GUESTS, HOSTS, LEASES, MIRRORS, OWN, SITES, Kind, Raw
-from tandem_kube.transport import Connection, Transport, new_socket
+from tandem_kube.transport import Access, Transport, new_socket
 from tandem_kube.watch import Changed, Deleted, Ending, Interrupted, Pace, Synced, WatchEvent
 
 __all__ = [
@@ -27,10 +27,10 @@ __all__ = [
     "MIRRORS",
     "OWN",
     "SITES",
+    "Access",
     "Cause",
     "Changed",
     "Conflict",
-    "Connection",
     "Deleted",
     "Ending",
     "Expired",

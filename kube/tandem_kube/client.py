@@ -25,7 +25,7 @@ from tandem_kube.kinds import LEASES, MIRRORS, Kind, Raw
 from tandem_kube.transport import (
     JSON_PATCH,
     MERGE_PATCH,
-    Connection,
+    Access,
     Transport,
     open_transport,
 )
@@ -78,7 +78,7 @@ class KubeClient:
         """End every connection; watches in progress end with an error."""
         await self._transport.close()
 
-    def connection(self) -> Connection:
+    def connection(self) -> Access:
         """Where the server is and how to log in, for another client of the same identity."""
         return self._transport.connection()
 

@@ -49,7 +49,7 @@ UNLIMITED = aiohttp.ClientTimeout(total=None)
 
 
 @dataclass(frozen=True)
-class Connection:
+class Access:
     """Where the server is and how to log in. Paths are of PEM files; empty: not used."""
 
     server: str
@@ -67,7 +67,7 @@ class Transport(Protocol):
         """Close every connection, watches included. Later calls are Unavailable."""
         ...
 
-    def connection(self) -> Connection:
+    def connection(self) -> Access:
         """Where the server is, for another client of the same identity."""
         ...
 
@@ -125,11 +125,11 @@ class HttpTransport:
         await self._api.close()
         await self._connector.close()
 
-    def connection(self) -> Connection:
+    def connection(self) -> Access:
         """As it is now: a token may be replaced later."""
         have = self._configuration
         bearer = str(have.api_key.get("BearerToken") or "")
-        return Connection(
+        return Access(
             server=have.host,
             ca_path=have.ssl_ca_cert or "",
             token=bearer.partition(" ")[2] or bearer,

@@ -20,7 +20,7 @@ from tandem_api.meta import ObjectKey, condition
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.timing import FAST, Timing
-from tandem_controller.assembly import Replica, assembled
+from tandem_controller.assembly import ControllerReplica, assembled
 from tandem_controller.decide.election import LEASE_NAME
 from tandem_controller.lead import Leadership
 from tandem_controller.settings import Settings
@@ -303,7 +303,7 @@ async def _delete_all(client: KubeClient, kind: Kind[Any]) -> None:
 @contextlib.asynccontextmanager
 async def controller(
     world: World, identity: str = "one", elect: type[Leadership] = Leadership
-) -> AsyncIterator[Replica]:
+) -> AsyncIterator[ControllerReplica]:
     settings = Settings(
         kubeconfig=world.api.admin_kubeconfig(),
         identity=f"{identity}-{world.tag}",

@@ -20,7 +20,7 @@ from tandem_actuator.adapters.kube_api import KubeApi
 from tandem_actuator.ports import Changed, Synced
 from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Mirror
-from tandem_controller.assembly import Replica, assembled
+from tandem_controller.assembly import ControllerReplica, assembled
 from tandem_controller.decide.watches import ENDED_S, IDLE_S, Restart
 from tandem_controller.settings import Settings
 from tandem_kube import MIRRORS, KubeClient
@@ -206,7 +206,7 @@ async def test_a_quiet_watch_lives_from_end_to_end_and_misses_nothing(
 
 
 @asynccontextmanager
-async def controller(kubeconfig: Path) -> AsyncIterator[Replica]:
+async def controller(kubeconfig: Path) -> AsyncIterator[ControllerReplica]:
     """Its part that feeds the store by kopf; nothing lists, but for what a test does."""
     stop = asyncio.Event()
     settings = Settings(kubeconfig=kubeconfig, metrics_address="127.0.0.1", metrics_port=0)
@@ -219,11 +219,11 @@ async def controller(kubeconfig: Path) -> AsyncIterator[Replica]:
             await watching
 
 
-def knows(replica: Replica, key: ObjectKey) -> bool:
+def knows(replica: ControllerReplica, key: ObjectKey) -> bool:
     return replica.program.store.get("Mirror", key) is not None
 
 
-def restarts(replica: Replica) -> dict[tuple[str, str], float]:
+def restarts(replica: ControllerReplica) -> dict[tuple[str, str], float]:
     """By kind and reason, as they would be scraped."""
     return {
         (sample.labels["kind"], sample.labels["reason"]): sample.value
@@ -233,7 +233,9 @@ def restarts(replica: Replica) -> dict[tuple[str, str], float]:
     }
 
 
-async def seen_in_s(replica: Replica, client: KubeClient, namespace: str, limit_s: float) -> float:
+async def seen_in_s(
+    replica: ControllerReplica, client: KubeClient, namespace: str, limit_s: float
+) -> float:
     """How long it takes until a change is in the store."""
     key = await make_mirror(client, namespace, "after")
     return await until(lambda: knows(replica, key), limit_s)

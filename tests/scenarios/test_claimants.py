@@ -15,7 +15,7 @@ from sim.player import Result, begin, go_on
 from sim.review import Reviewed
 from sim.world import World
 from tandem_api.mirror import Mirror
-from tandem_api.writers import Role
+from tandem_api.writers import Party
 from tandem_scenario.scenario import Scenario, read
 
 HERE = Path(__file__).parent
@@ -51,7 +51,7 @@ class Watcher:
     added: list[str] = field(default_factory=list)
 
     def look(self, write: Reviewed) -> None:
-        if not isinstance(write.new, Mirror) or write.writer.role is not Role.CONTROLLER:
+        if not isinstance(write.new, Mirror) or write.writer.party is not Party.CONTROLLER:
             return
         assert isinstance(write.old, Mirror)
         before, after = write.old.status.claimants or {}, write.new.status.claimants or {}

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sim.bursts import Drawing, Timed, burst_of, cut_for_good, mending
-from tandem_api.registry import Program, watched_by
+from tandem_api.registry import Component, watched_by
 from tandem_api.timing import PROFILES, Profile
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Expectation, Scenario, Step, Upon
 from tandem_scenario.verbs import PARTS, PLACES, Names, parse_act
 
-WATCHED = tuple(info.kind for info in watched_by(Program.CONTROLLER))
+WATCHED = tuple(info.kind for info in watched_by(Component.CONTROLLER))
 SITES = ("burjassot", "tarongers")
 HOSTS = tuple(f"{site}-1" for site in SITES)
 SHAPES = 60

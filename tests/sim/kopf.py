@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from typing import Any, TypeVar
 
-from tandem_api.registry import Program, watched_by
+from tandem_api.registry import Component, watched_by
 from tandem_controller.decide.watches import IDLE_S, LIFE_S
 from tandem_controller.ports import Opened, Raw, Told
 from tandem_kube import (
@@ -26,7 +26,7 @@ from tandem_kube import (
 )
 
 T = TypeVar("T")
-WATCHED: tuple[Kind[Any], ...] = tuple(OWN[info.kind] for info in watched_by(Program.CONTROLLER))
+WATCHED: tuple[Kind[Any], ...] = tuple(OWN[info.kind] for info in watched_by(Component.CONTROLLER))
 REQUEST_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 BACKOFFS_S = (0.3, 0.5, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 5.0, 5.0)

@@ -17,7 +17,7 @@ from tandem_api.guest import Guest
 from tandem_api.meta import Problem, Resource
 from tandem_api.mirror import Mirror
 from tandem_api.registry import KINDS
-from tandem_api.writers import Role, Writer, order_for, proves, status_problems
+from tandem_api.writers import Party, Writer, order_for, proves, status_problems
 
 Raw = dict[str, Any]
 REVIEWED = {info.kind for info in KINDS if info.hosts_entries or info.hosts_own}
@@ -44,7 +44,7 @@ class Review:
 
     def of(self, host: str) -> Writer:
         """Programs on hosts have a host; the controller has none."""
-        return Writer(Role.HOST, host) if host else Writer(Role.CONTROLLER)
+        return Writer(Party.HOST, host) if host else Writer(Party.CONTROLLER)
 
     def problems(self, old: Resource | None, new: Resource, guests: Iterable[Guest]) -> str:
         """Why this must not be written, or nothing. ``broken`` is told of a rule's fault."""
@@ -89,7 +89,7 @@ class Review:
 def _taken_back(writer: Writer, mirror: Mirror, guests: Iterable[Guest]) -> bool:
     """Whether no assignment lets this host claim the mirror any more."""
     was = mirror.status.authority
-    if writer.role is not Role.HOST or was is None or was.owner == writer.host:
+    if writer.party is not Party.HOST or was is None or was.owner == writer.host:
         return False
     mine = [guest for guest in guests if guest.metadata.namespace == mirror.metadata.namespace]
     order = order_for(mirror, writer.host, mine)

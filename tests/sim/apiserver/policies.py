@@ -19,7 +19,7 @@ import cel
 from sim.apiserver.kinds import Served
 from sim.apiserver.rules import REMEMBERED, Words, words_at
 from tandem_api.policies import POLICIES, Policy
-from tandem_api.writers import CONTROLLER_USER, HOSTS_GROUP, Role, Writer
+from tandem_api.writers import CONTROLLER_USER, HOSTS_GROUP, Party, Writer
 
 Raw = Mapping[str, Any]
 BY_NAME: Mapping[str, Policy] = {policy.name: policy for policy in POLICIES}
@@ -33,10 +33,10 @@ _THERE = re.compile(r"\b(object|oldObject) != null")
 
 def user_of(writer: Writer) -> dict[str, Any]:
     """Who the API server says is asking."""
-    if writer.role is Role.HOST:
+    if writer.party is Party.HOST:
         name = f"tandem:host:{writer.host}" if writer.host else "somebody"
         return {"username": name, "groups": [HOSTS_GROUP, "system:authenticated"]}
-    return person(CONTROLLER_USER if writer.role is Role.CONTROLLER else PERSON)
+    return person(CONTROLLER_USER if writer.party is Party.CONTROLLER else PERSON)
 
 
 def person(name: str) -> dict[str, Any]:

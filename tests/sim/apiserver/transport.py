@@ -16,7 +16,7 @@ from sim.apiserver.handler import Request
 from sim.apiserver.store import Raw
 from sim.apiserver.stream import Stream
 from tandem_kube.errors import KubeError, Stalled, Unavailable, error_of
-from tandem_kube.transport import JSON, JSON_PATCH, Connection
+from tandem_kube.transport import JSON, JSON_PATCH, Access
 
 ROUNDING_S = 1e-6
 Body = Mapping[str, Any] | Sequence[Any] | None
@@ -35,8 +35,8 @@ class SimTransport:
         for inbox in list(self._inboxes):
             inbox.fail("this client was closed")
 
-    def connection(self) -> Connection:
-        return Connection("https://simulated", "", "", "", "", verify=True)
+    def connection(self) -> Access:
+        return Access("https://simulated", "", "", "", "", verify=True)
 
     async def call(
         self,

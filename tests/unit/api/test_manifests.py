@@ -13,7 +13,7 @@ from tandem_api import registry
 from tandem_api.crdgen import node_at, schema_of
 from tandem_api.meta import GROUP
 from tandem_api.reasons import Reason
-from tandem_api.registry import KINDS, Program
+from tandem_api.registry import KINDS, Component
 from tandem_examples import ROOT
 
 MANIFESTS = ROOT / "manifests"
@@ -151,18 +151,18 @@ class TestRights:
     @pytest.mark.parametrize(
         ("folder", "program"),
         [
-            ("base", Program.CONTROLLER),
-            ("hosts", Program.ACTUATOR),
-            ("admission", Program.WEBHOOK),
+            ("base", Component.CONTROLLER),
+            ("hosts", Component.ACTUATOR),
+            ("admission", Component.WEBHOOK),
         ],
     )
     def test_a_program_may_do_with_the_kinds_what_the_registry_says(
-        self, folder: str, program: Program
+        self, folder: str, program: Component
     ) -> None:
         assert self.verbs(folder, GROUP) == registry.rights(program)
 
     def test_hosts_write_no_spec_and_not_every_status(self) -> None:
-        found = registry.rights(Program.ACTUATOR)
+        found = registry.rights(Component.ACTUATOR)
         written = {key for key, verbs in found.items() if verbs - {"get", "list", "watch"}}
         assert written == {"mirrors/status", "guests/status"}
 

@@ -8,7 +8,7 @@ import pytest
 from tandem_actuator.adapters.object_cache import ObjectCache
 from tandem_actuator.adapters.records import FileRecords
 from tandem_actuator.cluster import Cluster
-from tandem_api.registry import BY_NAME, KINDS, KindInfo, Program, watched_by
+from tandem_api.registry import BY_NAME, KINDS, Component, KindInfo, watched_by
 from tandem_controller.decide.model import Snapshot
 from tandem_kube import GUESTS, HOSTS, MIRRORS, OWN, SITES
 
@@ -48,6 +48,6 @@ def test_each_program_has_room_for_each_kind_that_it_watches(tmp_path: Path) -> 
         None,  # type: ignore[arg-type]
         lambda unit: None,
     )
-    assert set(known._known) == {info.type for info in watched_by(Program.ACTUATOR)}
-    plurals = {info.plural for info in watched_by(Program.CONTROLLER)}
+    assert set(known._known) == {info.type for info in watched_by(Component.ACTUATOR)}
+    plurals = {info.plural for info in watched_by(Component.CONTROLLER)}
     assert plurals <= set(Snapshot.__dataclass_fields__)

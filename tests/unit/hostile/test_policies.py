@@ -18,7 +18,7 @@ from tandem_api.policies import POLICIES
 from tandem_api.policygen import DEFAULT_DIRECTORY, differences, main, render
 from tandem_api.writers import (
     CONTROLLER_USER,
-    Role,
+    Party,
     Writer,
     lease_problems,
     override_problems,
@@ -37,12 +37,12 @@ from unit.hostile.test_writers import with_claimant
 
 EXAMPLES = int(os.environ.get("TANDEM_EXAMPLES", "100"))
 WRITERS = (
-    Writer(Role.HOST, A),
-    Writer(Role.HOST, B),
-    Writer(Role.HOST, "elsewhere"),
-    Writer(Role.HOST),
-    Writer(Role.CONTROLLER),
-    Writer(Role.PERSON),
+    Writer(Party.HOST, A),
+    Writer(Party.HOST, B),
+    Writer(Party.HOST, "elsewhere"),
+    Writer(Party.HOST),
+    Writer(Party.CONTROLLER),
+    Writer(Party.PERSON),
 )
 writers = st.sampled_from(WRITERS)
 
@@ -100,7 +100,7 @@ class TestFiles:
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(mirrors(), all_facts, assignments)
 def test_every_transition_of_a_host_passes(at: Mirror, facts: Any, assigned: Any) -> None:
-    me, at = Writer(Role.HOST, facts.host), with_claimant(at, assigned)
+    me, at = Writer(Party.HOST, facts.host), with_claimant(at, assigned)
     for proposal in proposals(at, facts, assigned):
         status = at.status.model_copy(update={"authority": proposal.authority})
         after = at.model_copy(update={"status": status})
@@ -157,14 +157,14 @@ class TestEntries:
                 entries.clear()
         said = agreed(kind, writer, old, new)
         mine = {"added": "elsewhere", "emptied": "both" if kind == "Mirror" else A}.get(change, A)
-        allowed = {Role.HOST: writer.host == mine, Role.PERSON: True, Role.CONTROLLER: False}
-        assert (said == "") is allowed[writer.role]
+        allowed = {Party.HOST: writer.host == mine, Party.PERSON: True, Party.CONTROLLER: False}
+        assert (said == "") is allowed[writer.party]
 
     def test_of_a_status_that_was_empty(self) -> None:
         old = {k: v for k, v in mirror("g").items() if k != "status"}
         new = {**old, "status": {"replicas": {A: {"role": "Secondary"}}}}
-        assert agreed("Mirror", Writer(Role.HOST, A), old, new) == ""
-        assert agreed("Mirror", Writer(Role.HOST, B), old, new)
+        assert agreed("Mirror", Writer(Party.HOST, A), old, new) == ""
+        assert agreed("Mirror", Writer(Party.HOST, B), old, new)
 
     @pytest.mark.parametrize("writer", WRITERS, ids=str)
     @pytest.mark.parametrize("change", [{"bootID": "x"}, {"phase": "x"}, {"versions": {}}])
@@ -173,8 +173,8 @@ class TestEntries:
         new = {**old, "status": {**old["status"], **change}}
         said = agreed("Host", writer, old, new)
         host_s = set(change) != {"phase"}
-        allowed = {Role.HOST: host_s and writer.host == A, Role.CONTROLLER: not host_s}
-        assert (said == "") is allowed.get(writer.role, True)
+        allowed = {Party.HOST: host_s and writer.host == A, Party.CONTROLLER: not host_s}
+        assert (said == "") is allowed.get(writer.party, True)
 
 
 class TestDeletion:
@@ -216,7 +216,7 @@ def test_a_lease_is_made_by_its_own_host(name: str, writer: Writer) -> None:
     lease = {"metadata": {"name": name, "namespace": "tandem-system"}}
     said = refusal("tandem-heartbeats", user_of(writer), None, lease)
     assert [said] == problems or (said == "" and problems == [])
-    of_host = writer.role is Role.HOST
+    of_host = writer.party is Party.HOST
     assert (said == "") is (name == f"host-{writer.host}" if of_host else "host-" not in name)
 
 
@@ -264,11 +264,11 @@ def test_null_is_absent() -> None:
     old["status"]["authority"].update(override=None, migration=None, fenced=None)
     new = copy.deepcopy(old)
     new["status"]["authority"].update(epoch=8, mode="Standalone")
-    assert status_refusal("Mirror", Writer(Role.HOST, A), old, new) == ""
+    assert status_refusal("Mirror", Writer(Party.HOST, A), old, new) == ""
 
 
 def test_it_is_known_who_asks() -> None:
     for writer in WRITERS:
         user = user_of(writer)
         assert Writer.of(user["username"], user["groups"]) == writer
-    assert user_of(Writer(Role.CONTROLLER))["username"] == CONTROLLER_USER
+    assert user_of(Writer(Party.CONTROLLER))["username"] == CONTROLLER_USER

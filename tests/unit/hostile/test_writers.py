@@ -11,7 +11,7 @@ from sim.apiserver.policies import status_refusal
 from tandem_api.guest import Assignment
 from tandem_api.meta import Problem
 from tandem_api.mirror import Claimant, Mirror
-from tandem_api.writers import CONTROLLER_USER, Role, Writer, status_problems
+from tandem_api.writers import CONTROLLER_USER, Party, Writer, status_problems
 from tandem_controller.decide.override import Grant, override
 from tandem_controller.decide.phases import is_takeover
 from tandem_hostile import A, B, Raw, guest, host, mirror
@@ -221,14 +221,14 @@ def test_the_first_authority_is_the_controllers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("user", "groups", "role"),
+    ("user", "groups", "party"),
     [
-        ("tandem:host:a", [], Role.HOST),
-        ("somebody", ["tandem:hosts"], Role.HOST),
-        (CONTROLLER_USER, ["system:serviceaccounts"], Role.CONTROLLER),
-        ("system:serviceaccount:other:tandem-controller", [], Role.PERSON),
-        ("ana", ["system:masters"], Role.PERSON),
+        ("tandem:host:a", [], Party.HOST),
+        ("somebody", ["tandem:hosts"], Party.HOST),
+        (CONTROLLER_USER, ["system:serviceaccounts"], Party.CONTROLLER),
+        ("system:serviceaccount:other:tandem-controller", [], Party.PERSON),
+        ("ana", ["system:masters"], Party.PERSON),
     ],
 )
-def test_writers(user: str, groups: list[str], role: Role) -> None:
-    assert Writer.of(user, groups).role is role
+def test_writers(user: str, groups: list[str], party: Party) -> None:
+    assert Writer.of(user, groups).party is party

@@ -20,7 +20,7 @@ from sim.builders import mirror as typed_mirror
 from sim.player import begin
 from tandem_api.lease import LEASE_NAMESPACE, lease_name
 from tandem_api.mirror import Mirror
-from tandem_api.writers import Role, Writer
+from tandem_api.writers import Party, Writer
 from tandem_hostile import B as THERE
 from tandem_hostile import mirror
 from tandem_kube import LEASES, MIRRORS
@@ -28,9 +28,9 @@ from tandem_scenario.plan import WorldPlan
 from unit.sim.api_bench import Bench
 
 USERS = (
-    user_of(Writer(Role.HOST, A)),
-    user_of(Writer(Role.HOST, B)),
-    user_of(Writer(Role.CONTROLLER)),
+    user_of(Writer(Party.HOST, A)),
+    user_of(Writer(Party.HOST, B)),
+    user_of(Writer(Party.CONTROLLER)),
     person(PERSON),
     person("eve"),
 )
