@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tandem_actuator.cluster import Cluster
 from tandem_actuator.core import handler, procedures, starts
-from tandem_actuator.core.decide import Start, Task, decide
+from tandem_actuator.core.decide import Start, Task, affirmation, decide
 from tandem_actuator.core.domain_xml import domain_name
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, FenceProgress
 from tandem_actuator.core.run import (
@@ -120,7 +120,8 @@ class Actuator:
                     tasks.create_task(_run(loop), name=loop.__name__)
                 tasks.create_task(self._everything_else())
         except asyncio.CancelledError:
-            self._exits.store(0)  # as it was asked to
+            if not any(unit.has_crashed for unit in self.units):
+                self._exits.store(0)  # as it was asked to
             raise
         finally:
             for unit in self.units:
@@ -393,12 +394,29 @@ class Actuator:
             self.cluster.read_record_again(unit)
             await self.driver.query_drbd(unit)
             progressed = False
-            if not (self.reduced or self.walls.why(unit)):
+            if self.reduced or self.walls.why(unit):
+                await self._affirm(unit)
+            else:
                 with self.walls.around(unit, Place.TURN):
                     await self.driver.note_protocol(unit)
                     progressed = await self._decide(unit)
             if not progressed:
                 await self._pause(unit)
+
+    async def _affirm(self, unit: Unit) -> None:
+        """That this host is the owner still, if it stood still. What stands on the object stays."""
+        now_s, wall = self.ports.clock.boottime_s(), self.ports.clock.wall()
+        if now_s < unit.not_before_s or not unit.wall.has_rested(Place.AFFIRM, now_s):
+            return
+        with self.walls.around(unit, Place.AFFIRM):
+            start = affirmation(unit.view(self.node), now_s, wall)
+            if start is None:
+                return
+            log.info("%s: %s: %s", unit.mirror.key, start.task, start.message)
+            finished = await self.driver.run(unit, start.make())
+            log.info("%s: %s → %s", unit.mirror.key, start.task, finished.message)
+            if finished.failed or not finished.progress:
+                unit.back_off(self.ports.clock.boottime_s())
 
     async def _decide(self, unit: Unit) -> bool:
         """Decide and carry out one procedure; whether anything was changed."""
@@ -427,6 +445,8 @@ class Actuator:
         return finished.progress and not finished.failed
 
     def _note(self, unit: Unit, reason: Reason, message: str) -> None:
+        if self.reduced:
+            return  # a turn that was under way then: the bug stays on the object
         if reason is not unit.reason:
             log.info("%s: %s %s", unit.mirror.key, reason, message)
         unit.reason, unit.message = reason, message

@@ -21,7 +21,6 @@ from tandem_actuator.driver import Ports
 from tandem_actuator.ports import ApiGone, ApiRefused, PortError
 from tandem_actuator.unit import NodeFacts, Unit
 from tandem_actuator.walls import Walls
-from tandem_api.meta import ObjectKey
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +92,12 @@ class Reports:
 
     async def run_least(self) -> None:
         """Of a reduced run: each mirror's bug, once, and again if that was not delivered."""
-        told: set[ObjectKey] = set()
+        told: set[str] = set()
         while True:
             for unit in list(self.cluster.units.values()):
-                if unit.mirror.key not in told and await self._tell_bug(unit):
-                    told.add(unit.mirror.key)
+                uid = unit.mirror.metadata.uid
+                if uid not in told and await self._tell_bug(unit):
+                    told.add(uid)
             await asyncio.sleep(LEAST_INTERVAL_S)
 
     async def _guest(self, unit: Unit) -> None:

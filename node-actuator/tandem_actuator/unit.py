@@ -270,6 +270,12 @@ class Unit:
         """A fence is under way; it demotes also after the guest is gone."""
         return self.fence_task is not None and not self.fence_task.done()
 
+    @property
+    def has_crashed(self) -> bool:
+        """Its loop or its fence met a bug, which ends the program (see ``crash_on_bug``)."""
+        tasks = (task for task in (self.worker, self.fence_task) if task and task.done())
+        return any(not task.cancelled() and task.exception() is not None for task in tasks)
+
     def fence_ended(self) -> None:
         """Its procedure has. Until the guest is gone it is latched."""
         if self.domain is DomainState.ABSENT and not self.starting:

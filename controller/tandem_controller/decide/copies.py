@@ -63,8 +63,14 @@ def coming(mirror: Mirror, host: str, world: World) -> bool:
     return report.not_up and report.reason not in in_vain
 
 
-def _until_it_came(host: str) -> str:
-    return f"Wait until {host} has brought its replica up; if that does not come, power {host} off"
+def _until_it_came(mirror: Mirror, host: str) -> str:
+    report = mirror.status.replicas.get(host)
+    bug = report is not None and report.reason is Reason.INTERNAL_ERROR
+    why = f" ({report.message})" if report is not None and bug else ""
+    return (
+        f"Wait until {host} has brought its replica up{why}; if that does not come, power {host}"
+        " off"
+    )
 
 
 def advice(mirror: Mirror, target: str, world: World) -> str:
@@ -81,7 +87,7 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
         return f"{back}{_if_it_stays_lost(mirror)}"
     for host in (owner, target):
         if coming(mirror, host, world):
-            return _until_it_came(host)
+            return _until_it_came(mirror, host)
     if here:
         return f"To accept that, set on the mirror: {override_hint(target, authority.epoch)}"
     if there:
@@ -117,7 +123,7 @@ def doubted(mirror: Mirror, world: World) -> str:
     if marker is None:
         return ""
     if coming(mirror, other, world):
-        return _until_it_came(other)
+        return _until_it_came(mirror, other)
     if marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE:
         return (
             f"{other} may have what was written after {host}'s disk had failed: bring it and its"
@@ -137,7 +143,7 @@ def beside(mirror: Mirror, host: str, world: World) -> str:
     """
     other = mirror.peer_of(host)
     if coming(mirror, other, world):
-        return f". {_until_it_came(other)}"
+        return f". {_until_it_came(mirror, other)}"
     if not reachable(mirror, other, world):
         return ""
     return (
@@ -232,7 +238,7 @@ def worse(mirror: Mirror, order: OverrideRequest, world: World) -> Refusal | Non
         return Refusal(
             Reason.OVERRIDE_WAITING,
             f"Waiting to carry out spec.override: {best} has every acknowledged write, which"
-            f" {order.host} may lack. {_until_it_came(best)}",
+            f" {order.host} may lack. {_until_it_came(mirror, best)}",
         )
     if best not in ("", order.host) and reachable(mirror, best, world):
         return Refusal(

@@ -51,7 +51,7 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     target = case.mirror.peer_of(owner)
     if _data_is_away(case, owner):
         return _off_no_data(case, owner, target)
-    stands = _frozen(case, owner) or _without_libvirt(case, owner, target)
+    stands = _untold(case, owner) or _frozen(case, owner) or _without_libvirt(case, owner, target)
     if stands is not None:
         return stands
     elsewhere = _refused(case, owner, target) or _off_no_replica(case, owner, target)
@@ -102,12 +102,23 @@ def _off_no_data(case: Case, owner: str, target: str) -> Assign | Blocked:
     hint = ""
     if obstacle.reason is Reason.MARKED_STALE and reachable(case.mirror, target, case.world):
         order = override_hint(target, case.authority.epoch)
-        hint = f". To go on with what {target} has all the same, set on the mirror: {order}"
+        alone = case.authority.mode is Mode.STANDALONE or not case.authority.may_own(target)
+        lacks = f", which lacks what {owner} wrote alone" if alone else ""
+        hint = f". To go on with what {target} has all the same{lacks}, set on the mirror: {order}"
     return Blocked(
         Reason.DATA_UNREACHABLE,
-        f"It stands still: {why}. Bring one of them back. It is not moved to {target}:"
-        f" {obstacle.message}{hint}",
+        f"It stands still: {why}. Bring one of them back (a reboot of {owner} may bring its disk"
+        f" back). It is not moved to {target}: {obstacle.message}{hint}",
     )
+
+
+def _untold(case: Case, owner: str) -> Blocked | None:
+    """Its host only guards it, by a bug, and tells nothing of what becomes of it."""
+    report = case.report(owner)
+    if report is None or report.reason is not Reason.INTERNAL_ERROR or not report.not_up:
+        return None
+    message = f"It is not known whether it runs on {owner}: {report.message}"
+    return Blocked(Reason.INTERNAL_ERROR, message, may_run=True)
 
 
 def _frozen(case: Case, owner: str) -> Blocked | None:

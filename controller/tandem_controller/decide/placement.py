@@ -162,7 +162,8 @@ def _unusable_disk(
     """
     if report.not_up:
         stuck = cannot_come_up(report)
-        why = report.message if stuck else "it is being brought up"
+        known = stuck or report.reason is Reason.INTERNAL_ERROR
+        why = report.message if known else "it is being brought up"
         reason = Reason.DISK_NOT_USABLE if stuck else Reason.MIRROR_NOT_READY
         return Refusal(reason, f"{host}'s replica is not up: {why}")
     states = {name: volume.disk for name, volume in sorted(report.volumes.items())}

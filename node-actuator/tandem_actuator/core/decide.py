@@ -56,6 +56,16 @@ def decide(view: View, now_s: float, wall: str) -> Decision:
     return Stay(Reason.STEADY, "")
 
 
+def affirmation(view: View, now_s: float, wall: str) -> Start | None:
+    """The one thing that is decided in a reduced run, or behind a wall: whether the guest may run
+    rests on it after this host stood still.
+    """
+    if view.mirror.status.authority is None or _held(view, now_s, wall) is not None:
+        return None
+    decision = _adopt(view, now_s, wall)
+    return decision if isinstance(decision, Start) else None
+
+
 def _held(view: View, now_s: float, wall: str) -> Decision | None:
     refusal = rules.held(view.mirror, view.record)
     return Stay(refusal.reason, refusal.message) if refusal else None
@@ -453,4 +463,4 @@ RULES: tuple[Rule, ...] = (
     untold_guest,
 )
 
-__all__ = ["RULES", "Decision", "Settled", "Start", "Stay", "Task", "decide"]
+__all__ = ["RULES", "Decision", "Settled", "Start", "Stay", "Task", "affirmation", "decide"]

@@ -23,6 +23,7 @@ class Place(StrEnum):
     LOOK = "look"
     TAKING_IN = "taking in of a look"
     TURN = "turn"
+    AFFIRM = "affirmation"
     ANSWER = "answer"
     REPORT = "report"
     GUEST_REPORT = "guest's report"
@@ -31,7 +32,7 @@ class Place(StrEnum):
     FENCE = "fence"
 
 
-AGAIN_WITH_TIME = (Place.TURN, Place.ANSWER, Place.WATCH, Place.FENCE)
+AGAIN_WITH_TIME = (Place.TURN, Place.AFFIRM, Place.ANSWER, Place.WATCH, Place.FENCE)
 """Of these a try is what the wall keeps from happening, or may never come: so it goes with time."""
 
 
@@ -63,8 +64,12 @@ class Wall:
     def may_try(self, place: Place, now_s: float) -> bool:
         """Whether nothing else speaks against it, and it has rested since it met a bug itself."""
         others = {other: met for other, met in self.met.items() if other is not place}
+        return Wall(others).why(now_s) is None and self.has_rested(place, now_s)
+
+    def has_rested(self, place: Place, now_s: float) -> bool:
+        """Whether this has met no bug, or long enough ago."""
         met = self.met.get(place)
-        return Wall(others).why(now_s) is None and (met is None or now_s >= met.until_s)
+        return met is None or now_s >= met.until_s
 
     def why(self, now_s: float) -> Bug | None:
         """Why it stands, or None."""

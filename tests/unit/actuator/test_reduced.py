@@ -1,20 +1,26 @@
 """A bug outside of every wall, and quick exits: what a run goes on with, and for how long."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from sim.builders import HERE
+from sim.builders import HERE, drbd
 from tandem_actuator.adapters.starts import StartsFile
 from tandem_actuator.core import starts
 from tandem_actuator.ports import Changed
+from tandem_actuator.unit import Unit
+from tandem_actuator.walls import crash_on_bug
 from tandem_api.guest import Guest
 from tandem_api.host import Host
 from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, Role
 
+from .test_loop_work import keep_heard
 from .turning import Turning
 
 Make = Callable[..., Turning]
@@ -179,6 +185,104 @@ class TestHowItEnds:
         with pytest.raises(ExceptionGroup):
             await host.actuator.run()
         assert host.exits.quick == 2
+
+
+def test_a_crash_of_a_mirrors_loop_is_a_quick_exit(make: Make) -> None:
+    """It ends the program from outside, and all is cancelled then, as by an orderly end."""
+    host = make(quick_exits=1)
+    host.actuator.cluster.recall = lambda: None  # type: ignore[method-assign]
+    host.actuator._guarding = lambda: (asyncio.Event().wait,)  # type: ignore[method-assign, assignment, return-value]
+    host.actuator._everything_else = asyncio.Event().wait  # type: ignore[method-assign, assignment]
+
+    async def loop() -> None:
+        is_bug()
+
+    async def whole() -> None:
+        run = asyncio.create_task(host.actuator.run())
+        await asyncio.sleep(0)
+        host.unit.worker = asyncio.create_task(loop())
+        host.unit.worker.add_done_callback(crash_on_bug)
+        with contextlib.suppress(asyncio.CancelledError):
+            await run
+
+    with pytest.raises(SystemExit), asyncio.Runner() as runner:
+        runner.run(whole())
+    assert host.exits.quick == 2
+
+
+class TestWhileItIsReduced:
+    def lapsed(self, make: Make) -> Turning:
+        """The owner here has stood still, and its heartbeat was heard since."""
+        host = make()
+        host.actuator._reduce(ZeroDivisionError())
+        host.unit.domain = DomainState.RUNNING
+        host.unit.drbd = host.found = drbd(Role.PRIMARY)
+        host.unit.lapse(host.now_s)
+        host.node.renewal_confirmed_at_s = host.now_s
+        return host
+
+    def test_it_says_that_it_is_the_owner_still(self, make: Make) -> None:
+        """Else its guest lives on the link alone."""
+        host = self.lapsed(make)
+
+        async def work() -> None:
+            await host.actuator._work(host.unit)
+
+        host.play(work, 3.0)
+        assert host.calls.count("swap") == 1
+        assert not host.unit.lapsed
+        assert host.unit.reason is Reason.INTERNAL_ERROR, "and says nothing of it on the object"
+
+    def test_if_that_fails_it_is_tried_again_with_a_pause(self, make: Make) -> None:
+        host = self.lapsed(make)
+        host.during["swap"] = is_bug
+
+        keep_heard(host)
+        host.run(60.0)
+        assert 3 <= host.calls.count("swap") <= 12
+        del host.during["swap"]
+        host.run(70.0)
+        assert not host.unit.lapsed
+
+    def test_it_is_counted_for_the_alert(self, make: Make) -> None:
+        host = make()
+        host.actuator._reduce(ZeroDivisionError())
+        assert host.actuator.metrics.registry.get_sample_value("tandem_actuator_reduced") == 1
+
+    def test_the_other_loops_end(self, make: Make) -> None:
+        host = make()
+        host.begin(host.actuator._everything_else)
+        host.run(2.0)
+        host.actuator._reduce(ZeroDivisionError())
+        host.run(3.0)
+        told = len(host.reports)
+        host.unit.drbd, host.unit.sent_replica = drbd(Role.PRIMARY), None
+        host.run(30.0)
+        assert len(host.reports) == told
+
+    def test_what_the_last_run_knew_of_a_guest_ends_nothing(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host = make()
+        cluster = host.actuator.cluster
+        monkeypatch.setattr(
+            cluster.cache, "load", lambda: [(host.unit.mirror, host.unit.guest)], raising=False
+        )
+        monkeypatch.setattr(cluster.records, "load", lambda name: host.unit.record, raising=False)
+        monkeypatch.setattr(Unit, "observe_guest", lambda self, guest: is_bug())
+        monkeypatch.setattr(host.actuator, "_on_unit", lambda unit: None)
+        cluster.on_unit = lambda unit: None
+        cluster.recall()
+        assert host.actuator.reduced
+
+    def test_nor_does_what_is_told_of_one_mirror(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host = make()
+        monkeypatch.setattr(host.unit, "observe_mirror", lambda mirror, listed: is_bug())
+        host.actuator.cluster.take(Mirror, Changed(host.unit.mirror))
+        assert host.actuator.reduced
+        assert host.kept == [f"{host.unit.mirror.key} {host.unit.guest.key}"]  # type: ignore[union-attr]
 
 
 def test_they_are_of_one_boot_and_version(tmp_path: Path) -> None:

@@ -240,6 +240,11 @@ def test_a_marked_copy_beside_a_guest_that_stands_still_can_be_chosen() -> None:
         f"To go on with what {B} has all the same, set on the mirror: spec.override: {{host: {B}"
         in (decision.message)
     )
+    assert "which lacks" not in decision.message
+    scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert f"{B} has all the same, which lacks what {A} wrote alone, set" in decision.message
     scene.replicas[B]["volumes"]["root"]["disk"] = "Diskless"
     decision = scene.decide()
     assert isinstance(decision, Blocked)

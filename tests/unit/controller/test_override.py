@@ -127,6 +127,29 @@ def living_owner() -> Scene:
 
 
 @pytest.mark.parametrize(
+    ("connection", "run", "granted"),
+    [
+        ("NotConfigured", "run", True),
+        ("Unknown", "run", False),
+        ("NotConfigured", "earlier", False),
+        ("Connecting", "run", False),
+    ],
+)
+def test_a_device_that_is_not_up_is_not_primary(connection: str, run: str, granted: bool) -> None:
+    """As it is on a host whose disk is dead. What is not known, or was said before, is no proof."""
+    scene = living_owner()
+    scene.replicas[A] = {
+        **replica(A, connected=False),
+        "connection": connection,
+        "role": "Unknown",
+        "reason": "EffectFailed",
+        "volumes": {},
+        "instance": instance(A, run=run),
+    }
+    assert isinstance(decide(scene), Grant) is granted
+
+
+@pytest.mark.parametrize(
     "said",
     [
         report(A),

@@ -362,6 +362,47 @@ def test_an_owner_whose_libvirt_is_silent_while_the_guest_may_run() -> None:
     assert guest_status(guest, world, decide(guest, world)).phase == "Unknown"
 
 
+def test_one_that_has_just_booted_is_not_silent() -> None:
+    scene = Scene()
+    scene.reports = {A: silent_libvirt(A)}
+    scene.replicas[A] = {**replica(A), "connection": "NotConfigured", "role": "Unknown"}
+    assert not isinstance(scene.decide(), Blocked)
+
+
+def only_guarded() -> Scene:
+    """What a reduced run of the owner's actuator says."""
+    scene = Scene()
+    words = f"tandem-actuator failed on {A} (KeyError at cluster.py:83)"
+    scene.replicas[A] = {
+        **replica(A),
+        **{"connection": "Unknown", "role": "Unknown", "volumes": {}},
+        **{"reason": "InternalError", "message": words},
+    }
+    return scene
+
+
+def test_a_guest_that_is_only_guarded_is_not_said_to_run() -> None:
+    """Its host tells nothing of it any more, not even that it was fenced."""
+    scene = only_guarded()
+    decision = scene.decide()
+    assert decision == Blocked(
+        Reason.INTERNAL_ERROR,
+        f"It is not known whether it runs on {A}: {scene.replicas[A]['message']}",
+        may_run=True,
+    )
+    scene.replicas[A] = {**replica(A, role="Primary"), "reason": "InternalError"}
+    assert not isinstance(scene.decide(), Blocked), "one behind a wall is told of"
+
+
+def test_why_a_host_that_only_guards_does_not_take_over() -> None:
+    scene = only_guarded().silent(B)
+    scene.authority = owned_by(B)
+    scene.assignment = assigned(B)
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert "replica is not up: tandem-actuator failed on" in decision.message
+
+
 def test_an_owner_whose_libvirt_is_silent_while_the_guest_does_not_run() -> None:
     scene = Scene()
     scene.reports = {A: silent_libvirt(A)}

@@ -137,6 +137,12 @@ class TestNobodyOwnsIt:
         scene.replicas[B]["marker"] = MARKER
         told = doubted(scene.parsed_mirror(), scene.world())
         assert told.startswith(f"{A} may have what was written after {B}'s disk had failed")
+        coming = scene.replicas[A]
+        scene.replicas[A] = {**replica(A), "connection": "NotConfigured", "reason": "BringingUp"}
+        scene.replicas[A]["volumes"] = {}
+        hint = doubted(scene.parsed_mirror(), scene.world())
+        assert hint.startswith(f"Wait until {A} has brought its replica up")
+        scene.replicas[A] = coming
         assert f"spec.override: {{host: {B}, epoch: 7, acceptDataLoss: true" in told
 
     def test_nor_is_an_owner_that_has_rebooted_left_without_a_word(self) -> None:
