@@ -29,6 +29,7 @@ EFFECTS = (
     "CreateMetadata",
     "Attach",
     "Connect",
+    "CopyToPeer",
     "Disconnect",
     "SkipFirstSync",
     "Promote",
