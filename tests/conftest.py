@@ -9,7 +9,12 @@ import os
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
+
+# On a busy machine drawing an example may take long, which says nothing of what is tested.
+settings.register_profile("tandem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tandem")
 
 COSTS = ("integration", "lab")
 LABS = {
