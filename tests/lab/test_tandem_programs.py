@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from tandem_actuator.core.starts import QUICK_EXITS
 from tandem_lab.deployment import NAMESPACE, Controller
 
 from .deployed import TAKEOVER_BOUND_S, Deployed, Raw
@@ -45,6 +46,36 @@ def test_an_actuator_is_restarted_and_killed_under_a_running_guest(tandem: Deplo
     tandem.wait_running_at(other, killed_s, TAKEOVER_BOUND_S)
     owner.start(wait=False)
     tandem.wait_redundant()
+
+
+def test_an_actuator_that_is_killed_again_and_again_only_guards(tandem: Deployed) -> None:
+    """Its guest runs on, it is said why nothing else is done, and a restart ends it."""
+    owner, _ = tandem.ends()
+    boot_id, since_s = owner.boot_id(), time.monotonic()
+    for _ in range(1 + QUICK_EXITS):
+        before = tandem.authority()
+        owner.actuator("kill")
+        tandem.wait(
+            "authority is adopted", partial(_authority_beyond, tandem, int(before["epoch"])), 30.0
+        )
+
+    def said() -> Raw:
+        report = tandem.mirror()["replicas"][owner.name]
+        assert isinstance(report, dict)
+        return report
+
+    tandem.wait("it says so", lambda: said()["reason"] == "InternalError", 30.0)
+    assert f"ended {QUICK_EXITS} times shortly after it had started" in said()["message"]
+    tandem.wait_guest("it is not said to run", lambda guest: guest["phase"] == "Unknown")
+    time.sleep(5.0)  # longer than the watchdog would wait
+    assert tandem.longest_gap_s(since_s) < GAP_BOUND_S
+    assert owner.boot_id() == boot_id
+    assert not tandem.boots_since(since_s)
+
+    owner.actuator("restart")
+    tandem.wait_guest("it is said to run", lambda guest: guest["phase"] == "Running")
+    tandem.wait_redundant()
+    assert said()["reason"] != "InternalError"
 
 
 def test_the_api_server_is_away(tandem: Deployed) -> None:
