@@ -185,10 +185,25 @@ def _if_it_stays_lost(mirror: Mirror) -> str:
         said = mirror.status.replicas.get(best)
         whole = [best] if said is not None and said.marker and best in whole else []
     if not whole:
-        return _failed_last(mirror, best)
+        return _failed_last(mirror, best) or _either_lacks(mirror, best)
     return (
         f". If it stays lost, you can go on with what {whole[0]} has, whatever the other one wrote"
         f" last: set on the mirror {override_hint(whole[0], authority.epoch)}"
+    )
+
+
+def _either_lacks(mirror: Mirror, best: str) -> str:
+    """The better one by the authority has lost its disk for a while, and the other is behind."""
+    other = mirror.peer_of(best) if best else ""
+    report = mirror.status.replicas.get(other)
+    marker, authority = report.marker if report else None, mirror.status.authority
+    assert authority is not None
+    if marker is None or marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE:
+        return ""
+    return (
+        f". If it stays lost: {other} lacks what {best} wrote alone, and {best} what was written"
+        f" to {other} while its disk was lost, if any was. To go on with what {best} has, set on"
+        f" the mirror: {override_hint(best, authority.epoch)}"
     )
 
 
@@ -199,7 +214,11 @@ def _failed_last(mirror: Mirror, best: str) -> str:
     """
     authority = mirror.status.authority
     assert authority is not None
-    markers = {host: report.marker for host, report in mirror.status.replicas.items()}
+    markers = {
+        host: report.marker
+        for host, report in mirror.status.replicas.items()
+        if _has_failed(mirror, host)
+    }
     times = {host: moment(marker.since) for host, marker in markers.items() if marker}
     known = {host: at for host, at in times.items() if at is not None}
     if len(known) < 2 or len(set(known.values())) < 2:

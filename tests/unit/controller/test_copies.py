@@ -125,6 +125,29 @@ class TestAdvice:
         told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
         assert told == ([A] if proposed == A else []), "only the owner may have more"
 
+    @pytest.mark.parametrize(
+        ("marker", "proposed"), [("AttachedNotUpToDate", [A]), ("LocalDiskFailed", [A]), ("", [])]
+    )
+    def test_the_better_one_had_lost_its_disk_and_the_other_is_behind(
+        self, marker: str, proposed: list[str]
+    ) -> None:
+        scene = Scene()
+        scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+        for host, why in ((A, "LocalDiskFailed"), (B, marker)):
+            scene.beats[host].boot = "newer"
+            since = "2024-05-01T10:00:09Z" if host == A else "2024-05-01T10:00:07Z"
+            marked = {"reason": why, "since": since} if why else None
+            scene.replicas[host] = replica(host, connected=False, marker=marked)
+            scene.replicas[host]["instance"] = instance(host, boot="newer")
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
+        assert told == proposed
+        assert (f"{B} lacks what {A} wrote alone" in decision.message) is (
+            marker == "AttachedNotUpToDate"
+        )
+        assert ("whose disk failed last" in decision.message) is (marker == "LocalDiskFailed")
+
     def test_nobody_owns_it_and_both_are_in_doubt(self) -> None:
         scene = Scene().unowned()
         for host in (A, B):
