@@ -229,6 +229,8 @@ def _why(
         return decision.reason, decision.message
     if report.assignment_serial != assignment.serial:
         return decision.reason, decision.message
+    if phase is GuestPhase.FAILED and report.reason in TRIES:
+        return guest.status.reason, guest.status.message  # another try is no news yet
     return report.reason, f"{assignment.message}. {assignment.host}: {report.message}"
 
 

@@ -95,6 +95,16 @@ class TestTriesAgain:
         assert status_of(scene).phase == phase
 
 
+    def test_nor_do_its_words(self) -> None:
+        trying = report(A, "Starting", reason="Starting", message="claiming and starting")
+        scene = Scene(reports={A: trying})
+        scene.status = {"phase": "Failed", "reason": "StartFailed", "message": "no bridge br0"}
+        status = status_of(scene)
+        assert (status.reason, status.message) == ("StartFailed", "no bridge br0")
+        scene.status["phase"] = "Starting"
+        assert "claiming and starting" in status_of(scene).message
+
+
 class TestDeletedBesideALostHost:
     """The owner's host is lost, failover was Manual, and the guest is deleted."""
 
