@@ -94,7 +94,6 @@ class TestTriesAgain:
         scene.status = {"phase": before}
         assert status_of(scene).phase == phase
 
-
     def test_nor_do_its_words(self) -> None:
         trying = report(A, "Starting", reason="Starting", message="claiming and starting")
         scene = Scene(reports={A: trying})
