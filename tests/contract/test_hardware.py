@@ -10,6 +10,7 @@ import pytest
 
 from tandem_actuator.core.domain_xml import DomainSettings, domain_name, render
 from tandem_actuator.core.hardware import BRIDGES, for_trial
+from tandem_api.meta import Quantity
 from tandem_api.mirror import Mirror, ReplicaReport, VolumeReport
 from tandem_controller.decide.sizes import measured, refusal
 from tandem_domains import GOOD, NEEDS_FIRMWARE, Raw, guest, hardware, mirror
@@ -133,7 +134,7 @@ async def test_devices_are_grown_as_the_message_says(contract_lab: Lab) -> None:
     await pair.a.drbd.promote(pair.mirror, force=False)
     hosts = {host.name: host for host in contract_lab.hosts[:2]}
     first, second = hosts.values()
-    volumes = tuple(v.model_copy(update={"size": "40Mi"}) for v in pair.mirror.spec.volumes)
+    volumes = tuple(v.model_copy(update={"size": Quantity("40Mi")}) for v in pair.mirror.spec.volumes)
     wanted = pair.mirror.model_copy(
         update={"spec": pair.mirror.spec.model_copy(update={"volumes": volumes})}
     )
