@@ -134,7 +134,9 @@ async def test_devices_are_grown_as_the_message_says(contract_lab: Lab) -> None:
     await pair.a.drbd.promote(pair.mirror, force=False)
     hosts = {host.name: host for host in contract_lab.hosts[:2]}
     first, second = hosts.values()
-    volumes = tuple(v.model_copy(update={"size": Quantity("40Mi")}) for v in pair.mirror.spec.volumes)
+    volumes = tuple(
+        v.model_copy(update={"size": Quantity("40Mi")}) for v in pair.mirror.spec.volumes
+    )
     wanted = pair.mirror.model_copy(
         update={"spec": pair.mirror.spec.model_copy(update={"volumes": volumes})}
     )
