@@ -233,6 +233,11 @@ class ReplicaReport(Model):
         return self.connection in ("", Connection.UNKNOWN, NOT_CONFIGURED)
 
     @property
+    def bug(self) -> str:
+        """The bug for which its host does nothing with it, in words; empty if there is none."""
+        return self.message if self.reason is Reason.INTERNAL_ERROR else ""
+
+    @property
     def connected(self) -> bool:
         return self.connection == Connection.CONNECTED
 

@@ -65,8 +65,7 @@ def coming(mirror: Mirror, host: str, world: World) -> bool:
 
 def _until_it_came(mirror: Mirror, host: str) -> str:
     report = mirror.status.replicas.get(host)
-    bug = report is not None and report.reason is Reason.INTERNAL_ERROR
-    why = f" ({report.message})" if report is not None and bug else ""
+    why = f" ({report.bug})" if report is not None and report.bug else ""
     return (
         f"Wait until {host} has brought its replica up{why}; if that does not come, power {host}"
         " off"

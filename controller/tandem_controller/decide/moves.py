@@ -39,7 +39,7 @@ LIBVIRT_COMES_S = 15.0
 """So long a host to which a guest was just assigned may be without its libvirt."""
 FROZEN_S = 30.0
 """So long a guest may be frozen by a lost link before people hear of what keeps it so."""
-TRIES = (Reason.CONNECTING, Reason.REJOINING)
+RECONNECTS = (Reason.CONNECTING, Reason.REJOINING)
 """What an owner without its data does in between."""
 ANYWHERE = (Reason.START_REFUSED, Reason.HOST_NOT_READY)
 """Moves to where it can run at all, also into maintenance."""
@@ -83,7 +83,7 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
 def _data_is_away(case: Case, owner: str) -> bool:
     """Another try to connect is no news, until it has come to something."""
     report, told = case.report(owner), case.guest.status
-    tries = report is not None and report.suspended and report.reason in TRIES
+    tries = report is not None and report.suspended and report.reason in RECONNECTS
     known = tries and told.reason == Reason.DATA_UNREACHABLE
     return known or mirrors.data_is_away(case.mirror, owner, case.world)
 
@@ -115,9 +115,9 @@ def _off_no_data(case: Case, owner: str, target: str) -> Assign | Blocked:
 def _untold(case: Case, owner: str) -> Blocked | None:
     """Its host only guards it, by a bug, and tells nothing of what becomes of it."""
     report = case.report(owner)
-    if report is None or report.reason is not Reason.INTERNAL_ERROR or not report.not_up:
+    if report is None or not report.bug or not report.not_up:
         return None
-    message = f"It is not known whether it runs on {owner}: {report.message}"
+    message = f"It is not known whether it runs on {owner}: {report.bug}"
     return Blocked(Reason.INTERNAL_ERROR, message, may_run=True)
 
 

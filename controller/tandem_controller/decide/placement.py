@@ -162,8 +162,7 @@ def _unusable_disk(
     """
     if report.not_up:
         stuck = cannot_come_up(report)
-        known = stuck or report.reason is Reason.INTERNAL_ERROR
-        why = report.message if known else "it is being brought up"
+        why = report.message if stuck else report.bug or "it is being brought up"
         reason = Reason.DISK_NOT_USABLE if stuck else Reason.MIRROR_NOT_READY
         return Refusal(reason, f"{host}'s replica is not up: {why}")
     states = {name: volume.disk for name, volume in sorted(report.volumes.items())}

@@ -113,18 +113,14 @@ def _target_fit(case: Case, target: str) -> Refusal | None:
     )
 
 
-def _bug(report: ReplicaReport | None) -> str:
-    known = report is not None and report.reason is Reason.INTERNAL_ERROR
-    return f": {report.message}" if report is not None and known else ""
-
-
 def _link_down(case: Case, target: str) -> Refusal | None:
     """The link is the second heartbeat: while it lives, so does the owner."""
     report, owner = case.report(target), case.authority.owner
     if report is None or report.not_up:
+        why = f": {report.bug}" if report is not None and report.bug else ""
         return Refusal(
             Reason.MIRROR_NOT_READY,
-            f"Not taking over from {owner}: {target}'s replica is not up{_bug(report)}",
+            f"Not taking over from {owner}: {target}'s replica is not up{why}",
         )
     if not report.connected:
         return None
