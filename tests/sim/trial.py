@@ -23,6 +23,8 @@ HELD_FOR_S = 15.0
 """What is left alone is watched for so long."""
 UNTIL_HELD_S = 5.0
 """A host that has to leave its mirror alone may look well for so long."""
+MORE_TURNS = 3
+"""So often more a person does what is asked next, once it is something new."""
 RUN_FOR_S = 20.0
 """Where something stays broken, who has run for so long goes on."""
 
@@ -111,14 +113,18 @@ def _recovery(world: World, scenario: Scenario, outcome: Outcome) -> None:
 
 
 def _lasting(world: World, scenario: Scenario, outcome: Outcome) -> None:
-    """What stays broken is judged twice: before, and after a person has done what they are told."""
+    """What stays broken is judged before, and each time after a person has done what they are told:
+    what is asked for then may have to be followed by more.
+    """
     guests = list(dict.fromkeys(one.guest for one in scenario.expectations))
     obeying = [step for step in scenario.steps if step.act.verb == OBEY]
     mended_s = max(step.at_s for step in scenario.steps if step.act.verb != OBEY)
     judged_s = [step.at_s for step in obeying[:1]]
     outcome.broken_for_good = tuple(world.broken_for_good)
+    within_s = scenario.lasts_s - max(judged_s, default=mended_s)
+    later_s = [scenario.lasts_s + turn * within_s for turn in range(1, MORE_TURNS + 1)]
     began_s = mended_s
-    for until_s in (*judged_s, scenario.lasts_s):
+    for until_s in (*judged_s, scenario.lasts_s, *(later_s if judged_s else ())):
         outcome.recovered_s = _until_all_run(world, guests, began_s, until_s) - mended_s
         found = [verdict(world, guest) for guest in guests]
         said = [answer for guest in guests for answer in orders.answers(world, guest)]
@@ -128,9 +134,17 @@ def _lasting(world: World, scenario: Scenario, outcome: Outcome) -> None:
         outcome.problems += [one for one in wrong if one]
         if outcome.problems or world.referee.problems or not _named(found, said):
             return
+        before = _obeyed(world)
         for step in obeying:
             take(world, step)
+        if until_s >= scenario.lasts_s and _obeyed(world) == before:
+            return
         began_s = until_s
+
+
+def _obeyed(world: World) -> int:
+    """How much a person has done as they were told."""
+    return sum(len(orders) for orders in world.obeyed.values())
 
 
 def _named(found: list[Verdict], said: list[orders.Answer]) -> bool:
