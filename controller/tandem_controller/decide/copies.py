@@ -10,6 +10,7 @@ from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState
 from tandem_controller.decide.conditions import moment
 from tandem_controller.decide.hosts import rebooted
+from tandem_controller.decide.mirrors import in_sync
 from tandem_controller.decide.model import Refusal, World
 from tandem_controller.decide.placement import override_hint
 
@@ -78,6 +79,8 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
     assert authority is not None
     here, there = (reachable(mirror, host, world) for host in (target, owner))
     stuck = _not_connecting(mirror)
+    if here and there and in_sync(mirror, world):
+        return _the_same(mirror, target, owner)
     if here and there and stuck:
         why = mirror.status.replicas[stuck].message
         return f"{stuck} does not connect: {why}{beside(mirror, stuck, world)}"
@@ -95,6 +98,23 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
             f" on the mirror: {override_hint(owner, authority.epoch)}"
         )
     return f"Bring {owner} back"
+
+
+def _the_same(mirror: Mirror, target: str, owner: str) -> str:
+    """Both are in sync, which makes both count once each host could note it."""
+    failing = {
+        host: report.message
+        for host, report in mirror.status.replicas.items()
+        if report.reason is Reason.EFFECT_FAILED
+    }
+    if owner not in failing:
+        return f"Wait until {owner} has noted that both replicas are in sync"
+    why = f"Both replicas are in sync, which {owner} cannot note: {failing[owner]}. Mend that"
+    authority = mirror.status.authority
+    if target in failing or authority is None:
+        return why
+    hint = override_hint(target, authority.epoch)
+    return f"{why}; or go on with what {target} has, which is the same: set on the mirror {hint}"
 
 
 def _not_connecting(mirror: Mirror) -> str:
@@ -145,10 +165,8 @@ def beside(mirror: Mirror, host: str, world: World) -> str:
         return f". {_until_it_came(mirror, other)}"
     if not reachable(mirror, other, world):
         return ""
-    return (
-        f". Mend that, or power {host} off to go on with what {other} has, which may lack what was"
-        " written last"
-    )
+    lacks = "" if in_sync(mirror, world) else ", which may lack what was written last"
+    return f". Mend that, or power {host} off to go on with what {other} has{lacks}"
 
 
 def both_doubted(mirror: Mirror, world: World) -> str:
@@ -193,11 +211,9 @@ def _if_it_stays_lost(mirror: Mirror) -> str:
 
 def _either_lacks(mirror: Mirror, best: str) -> str:
     """The better one by the authority has lost its disk for a while, and the other is behind."""
-    other = mirror.peer_of(best) if best else ""
-    report = mirror.status.replicas.get(other)
-    marker, authority = report.marker if report else None, mirror.status.authority
+    other, authority = mirror.peer_of(best) if best else "", mirror.status.authority
     assert authority is not None
-    if marker is None or marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE:
+    if not other or _has_failed(mirror, other):
         return ""
     return (
         f". If it stays lost: {other} lacks what {best} wrote alone, and {best} what was written"
@@ -251,6 +267,8 @@ def _unmarked_beside(mirror: Mirror, host: str) -> str:
 
 def worse(mirror: Mirror, order: OverrideRequest, world: World) -> Refusal | None:
     """Why a person's order would throw the better copy away, although that is there; or None."""
+    if in_sync(mirror, world):
+        return None  # nothing is thrown away, whichever it is
     best = better(mirror) or _unmarked_beside(mirror, order.host)
     if best not in ("", order.host) and coming(mirror, best, world):
         return Refusal(

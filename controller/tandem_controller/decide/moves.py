@@ -155,7 +155,7 @@ def _without_libvirt(case: Case, owner: str, target: str) -> Blocked | None:
         or cannot_run(case, target)
         or no_room(case, target)
         or unusable_replica(case, target)
-        or redundancy(case.mirror, case.world)
+        or _may_lack(case, target)
     )
     doubt = "It is not known whether it runs: " if may_run else ""
     if obstacle is None:
@@ -182,13 +182,21 @@ def _lacks(case: Case, target: str) -> Refusal | None:
 
 
 def _lacks_by(case: Case, target: str, what_to_do: str) -> Refusal | None:
+    why = _may_lack(case, target)
+    return replace(why, message=f"{why.message}. {what_to_do}") if why is not None else None
+
+
+def _may_lack(case: Case, target: str) -> Refusal | None:
+    """Why it may not have every acknowledged write. It has them without a connection, too, of a
+    guest that writes none.
+    """
     authority, protocol = case.authority, case.mirror.spec.protocol
     if authority.mode is Mode.MIRRORED and authority.may_own(target) and protocol is Protocol.C:
         return None
     return Refusal(
         Reason.NOT_ELIGIBLE,
         f"it may lack acknowledged writes ({authority.mode} at epoch {authority.epoch}, protocol"
-        f" {protocol}). {what_to_do}",
+        f" {protocol})",
     )
 
 
@@ -229,7 +237,7 @@ def _refused(case: Case, owner: str, target: str) -> Assign | Keep | None:
         or no_room(case, target)
         or unusable_replica(case, target)
         or libvirt_silent(case, target)
-        or redundancy(case.mirror, case.world)
+        or _may_lack(case, target)
     )
     both = refused_before(case, target)
     if both is not None and assigned_for_s(case) < TURN_S:

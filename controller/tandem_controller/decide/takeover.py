@@ -76,9 +76,9 @@ def _advice(case: Case, target: str) -> str:
 def _while_seen(report: ReplicaReport, owner: str, target: str) -> str:
     """What a person can do while the owner is known to live by the link alone."""
     seen = f"{target} still sees it as {report.peer_role or 'alive'} over the replication link"
-    back = f"{seen}: bring its management link back"
+    off = f"{seen}: bring its management link back, or power {owner} off"
     # On a Secondary no guest runs.
-    return f"{back}, or power {owner} off" if report.peer_role == Role.SECONDARY else back
+    return off if report.peer_role == Role.SECONDARY else f"{off} if the guest does not run there"
 
 
 def _eligible(case: Case, target: str) -> Refusal | None:

@@ -50,10 +50,10 @@ class TestAdvice:
         assert "spec.override" not in message
 
     @pytest.mark.parametrize(
-        ("marker", "proposed"), [("AttachedNotUpToDate", [A]), ("LocalDiskFailed", [])]
+        ("marker", "lacks"), [("AttachedNotUpToDate", False), ("LocalDiskFailed", True)]
     )
     def test_both_are_there_and_the_owners_is_in_doubt_of_itself(
-        self, marker: str, proposed: list[str]
+        self, marker: str, lacks: bool
     ) -> None:
         """Of one that wrote alone until its disk failed nobody knows what it lacks since then."""
         scene = ordered()
@@ -65,7 +65,8 @@ class TestAdvice:
         assert isinstance(decision, Blocked)
         assert "Bring the replication link back" in decision.message
         told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
-        assert told == proposed
+        assert told == [A]
+        assert (f"{A} what was written to {B} while its disk was lost" in decision.message) is lacks
 
     def test_the_other_copy_may_be_chosen_where_the_owners_disk_had_failed(self) -> None:
         """All that was written since then may be there alone."""
@@ -126,7 +127,7 @@ class TestAdvice:
         assert told == ([A] if proposed == A else []), "only the owner may have more"
 
     @pytest.mark.parametrize(
-        ("marker", "proposed"), [("AttachedNotUpToDate", [A]), ("LocalDiskFailed", [A]), ("", [])]
+        ("marker", "proposed"), [("AttachedNotUpToDate", [A]), ("LocalDiskFailed", [A]), ("", [A])]
     )
     def test_the_better_one_had_lost_its_disk_and_the_other_is_behind(
         self, marker: str, proposed: list[str]
@@ -144,7 +145,7 @@ class TestAdvice:
         told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
         assert told == proposed
         assert (f"{B} lacks what {A} wrote alone" in decision.message) is (
-            marker == "AttachedNotUpToDate"
+            marker != "LocalDiskFailed"
         )
         assert ("whose disk failed last" in decision.message) is (marker == "LocalDiskFailed")
 
@@ -243,6 +244,56 @@ def test_what_keeps_a_copy_from_connecting_is_named() -> None:
         f"{A} does not connect: read-only files. Mend that, or power {A} off to go on with what"
         f" {B} has, which may lack what was written last"
     )
+
+
+class TestInSync:
+    """Both replicas are, and the owner, which has rebooted, cannot note it."""
+
+    def scene(self, *failing: str, marker: str = "LocalDiskFailed") -> Scene:
+        scene = Scene()
+        scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+        scene.beats[A].boot = "newer"
+        scene.replicas = {
+            A: {**replica(A), "instance": instance(A, boot="newer"), "marker": {"reason": marker}},
+            B: replica(B),
+        }
+        for host in failing:
+            failed = {"reason": "EffectFailed", "message": "the durable record: read-only"}
+            scene.replicas[host] |= failed
+        return scene
+
+    def told(self, scene: Scene) -> str:
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        assert "Bring the replication link back" not in decision.message
+        return decision.message
+
+    def test_the_other_one_can_be_gone_on_with(self) -> None:
+        message = self.told(self.scene(A))
+        assert f"which {A} cannot note: the durable record: read-only" in message
+        assert f"spec.override: {{host: {B}, epoch: 7" in message
+
+    @pytest.mark.parametrize("marker", ["LocalDiskFailed", "AttachedNotUpToDate"])
+    def test_and_nothing_stands_against_that_order(self, marker: str) -> None:
+        scene = self.scene(A, marker=marker)
+        order = {"host": B, "epoch": 7, "acceptDataLoss": True, "by": "maria"}
+        scene.mirror["override"] = order
+        assert isinstance(decide(scene), Grant)
+        scene.replicas[B]["volumes"]["root"]["outOfSyncBytes"] = 4096
+        assert isinstance(decide(scene), Refusal) is (marker == "AttachedNotUpToDate")
+
+    def test_unless_it_cannot_note_anything_either(self) -> None:
+        message = self.told(self.scene(A, B))
+        assert "Mend that" in message
+        assert "spec.override" not in message
+
+    def test_what_is_only_a_moment_away_is_waited_for(self) -> None:
+        assert f"Wait until {A} has noted" in self.told(self.scene())
+
+    def test_nor_does_it_lack_anything_where_the_owner_cannot_start_it(self) -> None:
+        scene = self.scene()
+        told = copies.beside(scene.parsed_mirror(), A, scene.world())
+        assert told == f". Mend that, or power {A} off to go on with what {B} has"
 
 
 def test_an_order_that_waits_is_told_of_by_the_guest_too() -> None:

@@ -109,7 +109,6 @@ class TestRefusedWhereItIs:
         ("change", "says"),
         [
             (lambda s: s.authority.update(mode="Standalone", eligible=only(A)), "Standalone"),
-            (lambda s: s.unlinked(B), "not connected"),
             (lambda s: s.silent(B, 4), "has sent no heartbeat"),
             (lambda s: s.reports.update({B: silent_libvirt(B)}), "libvirt does not answer"),
         ],
@@ -123,6 +122,22 @@ class TestRefusedWhereItIs:
         assert decision.reason is Reason.START_REFUSED
         assert WHY in decision.message
         assert says in decision.message
+
+    def test_also_without_a_connection(self) -> None:
+        """It has written nothing since both had every write."""
+        scene = resting().unlinked(A).unlinked(B)
+        assert isinstance(scene.decide(), Assign)
+
+    def test_a_person_hears_what_else_there_is(self) -> None:
+        scene = resting().unlinked(A).unlinked(B)
+        scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+        decision = scene.decide()
+        assert isinstance(decision, Keep)
+        assert (
+            f"It does not go to {B}: it may lack acknowledged writes (Standalone at epoch 7,"
+            f" protocol C). Mend that, or power {A} off to go on with what {B} has, which may lack"
+            " what was written last"
+        ) in decision.message
 
     def test_an_earlier_orders_refusal_moves_nothing(self) -> None:
         scene = resting()
@@ -139,7 +154,7 @@ class TestRefusedWhereItIs:
         assert B in decision.message
 
     def test_people_see_it_failed_and_why(self) -> None:
-        scene = resting().unlinked(B)
+        scene = resting().silent(B)
         (write,) = (w for w in plan(scene.snapshot()).statuses if w.kind == "Guest")
         assert write.patch["phase"] == GuestPhase.FAILED
         assert write.patch["reason"] == Reason.START_REFUSED
@@ -417,6 +432,16 @@ def test_an_owner_whose_libvirt_is_silent_while_the_guest_does_not_run() -> None
     decision = scene.decide()
     assert isinstance(decision, Blocked)
     assert f"It does not go to {B}: {B}'s replica is marked" in decision.message
+    scene.replicas[B] = replica(B)
+    dead = scene.replicas[A]["volumes"]["root"]
+    dead.update(disk="Diskless")
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert f"power {A} off to have it started on {B}" in decision.message, "it lacks nothing"
+    scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert f"or power {A} off to go on with what {B} has" in decision.message
     assert scene.assignment is not None
     scene.assignment["since"] = WALL
     assert not isinstance(scene.decide(), Blocked)

@@ -72,7 +72,8 @@ REFUSALS = [
             replicas={A: replica(A, role="Primary"), B: replica(B, peerRole="Primary")},
         ),
         Reason.PEER_HOLDS_STANDALONE,
-        f"{B} still sees it as Primary over the replication link: bring its management link back",
+        f"{B} still sees it as Primary over the replication link: bring its management link back,"
+        f" or power {A} off if the guest does not run there",
     ),
     Lost(
         "the target lacks writes",
@@ -119,7 +120,7 @@ REFUSALS = [
         lambda s: put(s, replicas={A: replica(A, role="Primary"), B: replica(B)}),
         Reason.PEER_STILL_CONNECTED,
         f"Not taking over from {A}: {B} still sees it as Primary over the replication link: bring"
-        " its management link back",
+        f" its management link back, or power {A} off if the guest does not run there",
     ),
     Lost(
         "the target still sees the owner, which runs no guest",
