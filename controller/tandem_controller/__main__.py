@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import partial
 
 from tandem_base.command_line import Asked, Command, Program, program_version
-from tandem_controller.admission import serve
 from tandem_controller.assembly import assembled
+from tandem_controller.edge.admission import serve
 from tandem_controller.settings import DEFAULT_CONFIG, Settings
 from tandem_kube import NoAccess
 

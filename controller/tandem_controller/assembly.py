@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from tandem_controller.clock import SystemClock
-from tandem_controller.handlers import KopfWatchers
-from tandem_controller.health import HealthServer
-from tandem_controller.kube import KubeApi
-from tandem_controller.lead import Leadership
-from tandem_controller.metrics import Metrics
-from tandem_controller.planning import ThreadPlanner
+from tandem_controller.edge.handlers import KopfWatchers
+from tandem_controller.edge.health import HealthServer
+from tandem_controller.edge.kube import KubeApi
+from tandem_controller.edge.metrics import Metrics
 from tandem_controller.ports import Outside, Planner
-from tandem_controller.program import Elect, Program, program
+from tandem_controller.run.lead import Leadership
+from tandem_controller.run.planning import ThreadPlanner
+from tandem_controller.run.program import Elect, Program, program
 from tandem_controller.settings import Settings
 from tandem_kube import KubeClient
 

@@ -17,7 +17,7 @@ from tandem_api.meta import ObjectKey
 from tandem_api.mirror import Claimant, Mirror
 from tandem_api.registry import Component
 from tandem_controller.decide.election import Seen
-from tandem_controller.decide.model import Plan, Snapshot
+from tandem_controller.decide.world.model import Plan, Snapshot
 
 Raw = dict[str, Any]
 """An object as the API gives it."""

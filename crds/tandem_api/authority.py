@@ -3,8 +3,8 @@
 Defines the values, and how one follows another: ``first_authority`` makes the first, ``next_epoch``
 alone raises an epoch. When they may be called is decided elsewhere, in
 ``tandem_actuator.core.authority`` (a host claims, is granted, restores, releases) and in
-``tandem_controller.decide.override`` (a person overrides). What others wrote is held against the
-same rules by ``writers``.
+``tandem_controller.decide.mirrors.override`` (a person overrides). What others wrote is held
+against the same rules by ``writers``.
 """
 
 from collections.abc import Iterable, Iterator

@@ -5,6 +5,7 @@ Called by the modules that define a kind. Nothing here knows a particular kind.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
@@ -191,3 +192,12 @@ def repeated(values: Sequence[str]) -> list[str]:
 def condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
     """The condition of that type, or None."""
     return next((c for c in conditions if c.type == kind), None)
+
+
+def moment(text: str | None) -> datetime | None:
+    """A moment with its time zone, or None for anything else: anybody may have written it."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None

@@ -22,7 +22,7 @@ from tandem_api.mirror import Claimant, Mirror, ReplicaReport, VolumeReport
 from tandem_api.timing import DEFAULT
 from tandem_controller import ports as controller_ports
 from tandem_controller.decide.election import LEASE_NAME, Seen
-from tandem_controller.kube import KubeApi as ControllerApi
+from tandem_controller.edge.kube import KubeApi as ControllerApi
 from tandem_kube import EVENTS, LEASES, MIRRORS, KubeClient, NotFound
 
 PATIENCE_S = 30.0

@@ -17,7 +17,7 @@ from integration.identities import Clients, Scene, clients_of, scene_in
 from tandem_api.authority import Mode
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
-from tandem_controller.admission import Admission as Judge
+from tandem_controller.edge.admission import Admission as Judge
 from tandem_hostile import A, B, mirror
 from tandem_kube import GUESTS, HOSTS, MIRRORS, SITES, Forbidden, Invalid, KubeError
 from tandem_kube.kinds import Kind

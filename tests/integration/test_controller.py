@@ -22,7 +22,7 @@ from tandem_api.reasons import Reason
 from tandem_api.timing import FAST, Timing
 from tandem_controller.assembly import ControllerReplica, assembled
 from tandem_controller.decide.election import LEASE_NAME
-from tandem_controller.lead import Leadership
+from tandem_controller.run.lead import Leadership
 from tandem_controller.settings import Settings
 from tandem_kube import (
     EVENTS,

@@ -24,7 +24,7 @@ from tandem_api.lease import LEASE_NAMESPACE
 from tandem_api.meta import ObjectKey
 from tandem_controller.assembly import assembled
 from tandem_controller.decide.election import LEASE_NAME, LEASE_S
-from tandem_controller.lead import Leadership
+from tandem_controller.run.lead import Leadership
 from tandem_controller.settings import Settings
 from tandem_kube import GUESTS, LEASES, MIRRORS, KubeClient, NotFound
 from tandem_lab.controlplane import ControlPlane, apply_path

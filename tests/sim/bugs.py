@@ -11,10 +11,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 from tandem_api.meta import ObjectKey, Resource
-from tandem_controller.decide.model import Snapshot
+from tandem_controller.decide.world.model import Snapshot
 
 T = TypeVar("T")
 CONTROLLER = "controller"
@@ -22,11 +23,13 @@ STEP, LOOK, CALL, GUARD, MATCH = "step", "look", "call", "guard", "match"
 DECIDE, CORE = "tandem_controller.decide.", "tandem_actuator.core."
 PLACES: Mapping[str, frozenset[str]] = {
     "check": frozenset({"tandem_api.validation"}),
-    "decision": frozenset({DECIDE + "guests", DECIDE + "takeover", DECIDE + "moves"}),
-    "order": frozenset({DECIDE + "override"}),
-    "set-up": frozenset({DECIDE + "setup"}),
-    "status": frozenset(DECIDE + name for name in ("guest_status", "mirror_status", "site_status")),
-    "write": frozenset({"tandem_controller.execute"}),
+    "decision": frozenset(
+        {DECIDE + "guests.situations", DECIDE + "guests.takeover", DECIDE + "guests.moves"}
+    ),
+    "order": frozenset({DECIDE + "mirrors.override"}),
+    "set-up": frozenset({DECIDE + "mirrors.setup"}),
+    "status": frozenset(DECIDE + "status." + name for name in ("guest", "mirror", "site")),
+    "write": frozenset({"tandem_controller.run.execute"}),
     "rule": frozenset({CORE + "decide", CORE + "guest_rules"}),
     "report": frozenset({CORE + "report"}),
     "answer": frozenset({CORE + "handler"}),
@@ -114,6 +117,8 @@ def poisoned(obj: T, modules: frozenset[str]) -> T:
 
 @cache
 def _poisonous(base: Any, modules: frozenset[str]) -> Any:
+    assert all(find_spec(module) for module in modules), f"no such module: {sorted(modules)}"
+
     def look(self: object, name: str) -> Any:
         seen = name not in NAMED_BY and sys._getframe(1).f_globals.get("__name__") in modules
         if seen:

@@ -14,13 +14,13 @@ from sim.events import Log
 from sim.kernel import Group, Kernel
 from sim.kopf import Watchers
 from sim.loop import Loop
-from tandem_controller.decide.model import Plan, Snapshot
 from tandem_controller.decide.plan import plan as make_plan
-from tandem_controller.kube import KubeApi
-from tandem_controller.lead import Leadership
-from tandem_controller.metrics import Metrics
+from tandem_controller.decide.world.model import Plan, Snapshot
+from tandem_controller.edge.kube import KubeApi
+from tandem_controller.edge.metrics import Metrics
 from tandem_controller.ports import Outside
-from tandem_controller.program import program
+from tandem_controller.run.lead import Leadership
+from tandem_controller.run.program import program
 from tandem_kube import KubeClient
 
 Way = Callable[[Group], SimTransport]

@@ -1,7 +1,7 @@
 """What feeds a controller's store in kopf's stead, on the simulated way to the API server.
 
 kopf itself runs in a thread of its own, with an HTTP client of its own, so the simulator plays its
-part as kopf 1.45 does it, with the settings of ``tandem_controller.handlers``: it lists a kind
+part as kopf 1.45 does it, with the settings of ``tandem_controller.edge.handlers``: it lists a kind
 once, then watches from that version; a watch that ends, or breaks, or on which nothing came, goes
 on from the last version, whatever became of the server meanwhile; after 410 it lists again. An
 object that vanished while no watch was open is told by nobody. Called by ``controller``.

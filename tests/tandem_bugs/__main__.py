@@ -15,9 +15,9 @@ from pathlib import Path
 from sim.bugs import CONTROLLER, Bug, Bugs
 from tandem_api.meta import ObjectKey
 from tandem_controller.assembly import assembled
-from tandem_controller.decide.model import Plan, Snapshot
 from tandem_controller.decide.plan import plan
-from tandem_controller.planning import ThreadPlanner
+from tandem_controller.decide.world.model import Plan, Snapshot
+from tandem_controller.run.planning import ThreadPlanner
 from tandem_controller.settings import Settings
 
 

@@ -5,13 +5,12 @@ field that goes away is written as null. ``""`` and absent are the same.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-from tandem_api.meta import Condition, Model, Resource, condition
+from tandem_api.meta import Condition, Model, Resource, condition, moment
 from tandem_api.reasons import Reason
-from tandem_controller.decide.model import Notice, Refusal, World
+from tandem_controller.decide.world.model import Notice, Refusal, World
 
 
 @lru_cache(maxsize=4096)
@@ -65,15 +64,6 @@ def _stamp(old: Condition | None, new: Condition, generation: int, wall: str) ->
         if told == (new.reason, new.message, generation):
             return old  # most of them, in most plans
     return new.model_copy(update={"last_transition_time": since, "observed_generation": generation})
-
-
-def moment(text: str | None) -> datetime | None:
-    """A moment with its time zone, or None for anything else: anybody may have written it."""
-    try:
-        found = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None
 
 
 def transitions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tuple[Notice, ...]:

@@ -31,17 +31,22 @@ from tandem_api.validation import (
     mirror_problems,
     site_problems,
 )
-from tandem_controller.decide.claimants import Assignments, to_add, to_mend
 from tandem_controller.decide.conditions import bad, patch, stamped, transitions
-from tandem_controller.decide.guest_status import (
+from tandem_controller.decide.guests.placement import cannot_come_up
+from tandem_controller.decide.guests.situations import decide
+from tandem_controller.decide.mirrors.claimants import Assignments, to_add, to_mend
+from tandem_controller.decide.mirrors.override import Grant, override
+from tandem_controller.decide.mirrors.setup import set_up
+from tandem_controller.decide.status.guest import (
     assignment_after,
     case_of,
     guest_status,
 )
-from tandem_controller.decide.guests import decide
-from tandem_controller.decide.hosts import host_view
-from tandem_controller.decide.mirror_status import mirror_status
-from tandem_controller.decide.model import (
+from tandem_controller.decide.status.mirror import mirror_status
+from tandem_controller.decide.status.site import host_status, site_status
+from tandem_controller.decide.walls import JUDGED, Walls, least_status, message
+from tandem_controller.decide.world.hosts import host_view
+from tandem_controller.decide.world.model import (
     Assign,
     Blocked,
     Decision,
@@ -61,12 +66,7 @@ from tandem_controller.decide.model import (
     WriteFinalizers,
     WriteStatus,
 )
-from tandem_controller.decide.override import Grant, override
-from tandem_controller.decide.placement import cannot_come_up
-from tandem_controller.decide.setup import set_up
-from tandem_controller.decide.site_status import host_status, site_status
-from tandem_controller.decide.takeover import proven_to_have_stopped
-from tandem_controller.decide.walls import JUDGED, Walls, least_status, message
+from tandem_controller.decide.world.proofs import proven_to_have_stopped
 
 Problems = Mapping[tuple[str, ObjectKey], tuple[Problem, ...]]
 

@@ -18,7 +18,7 @@ from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
 from tandem_base.bugs import Bug, Subject, wall
 from tandem_controller.decide.conditions import bad, patch, stamped
-from tandem_controller.decide.model import Notice, Refusal, WriteStatus
+from tandem_controller.decide.world.model import Notice, Refusal, WriteStatus
 
 JUDGED = "Judged"
 """The condition that an object behind a wall has, False, and no other object."""

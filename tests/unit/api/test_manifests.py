@@ -68,8 +68,11 @@ class TestAlerts:
             assert of_leader is (rule["alert"] not in OF_EACH_PROGRAM), rule["alert"]
 
     def test_they_ask_for_what_the_programs_export(self) -> None:
-        programs = ("controller/tandem_controller", "node-actuator/tandem_actuator")
-        source = "".join((ROOT / program / "metrics.py").read_text() for program in programs)
+        metrics = (
+            "controller/tandem_controller/edge/metrics.py",
+            "node-actuator/tandem_actuator/metrics.py",
+        )
+        source = "".join((ROOT / path).read_text() for path in metrics)
         exported = {name.removeprefix("tandem_") for name in re.findall(r'"([a-z_]+)"', source)}
         asked = {name for rule in rules() for name in re.findall(r"tandem_([a-z_]+)", rule["expr"])}
         assert asked

@@ -15,7 +15,7 @@ from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError, rend
 from tandem_actuator.core.hardware import needs
 from tandem_api.guest import Guest
 from tandem_api.validation import Catalogue, guest_problems, parse_problems
-from tandem_controller.admission import Admission
+from tandem_controller.edge.admission import Admission
 from tandem_domains import (
     BAD,
     GOOD,

@@ -11,11 +11,11 @@ from sim.kernel import Group, Kernel
 from sim.loop import Loop
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import ObjectKey
-from tandem_controller.decide.model import Plan, WriteStatus
-from tandem_controller.events import EventQueue
-from tandem_controller.execute import Executor
-from tandem_controller.metrics import Metrics
-from tandem_controller.store import Store
+from tandem_controller.decide.world.model import Plan, WriteStatus
+from tandem_controller.edge.metrics import Metrics
+from tandem_controller.run.events import EventQueue
+from tandem_controller.run.execute import Executor
+from tandem_controller.run.store import Store
 
 from .scenes import Scene
 

@@ -15,12 +15,12 @@ from tandem_api.meta import FINALIZER, ObjectKey
 from tandem_api.mirror import Mirror
 from tandem_api.site import Site
 from tandem_api.timing import DEFAULT, Timing
-from tandem_controller.decide.guests import decide
-from tandem_controller.decide.leases import Count, LeaseTracker
-from tandem_controller.decide.model import Decision, Plan, Snapshot, World
-from tandem_controller.decide.phases import TAKEOVER_PROOFS
+from tandem_controller.decide.guests.situations import decide
 from tandem_controller.decide.plan import plan, world_of
 from tandem_controller.decide.walls import Walls
+from tandem_controller.decide.world.leases import Count, LeaseTracker
+from tandem_controller.decide.world.model import Decision, Plan, Snapshot, World
+from tandem_controller.decide.world.phases import TAKEOVER_PROOFS
 
 A, B = "burjassot-1", "tarongers-1"
 SITES = {A: "burjassot", B: "tarongers"}

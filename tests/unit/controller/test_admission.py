@@ -6,7 +6,7 @@ from typing import Any
 import kopf
 import pytest
 
-from tandem_controller.admission import Admission
+from tandem_controller.edge.admission import Admission
 
 from .scenes import Scene
 

@@ -8,9 +8,9 @@ from tandem_api.guest import GuestStatus
 from tandem_api.meta import condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
-from tandem_controller.decide.guest_status import guest_status
-from tandem_controller.decide.guests import decide
-from tandem_controller.decide.model import Assign, Keep, WriteAssignment
+from tandem_controller.decide.guests.situations import decide
+from tandem_controller.decide.status.guest import guest_status
+from tandem_controller.decide.world.model import Assign, Keep, WriteAssignment
 
 from .scenes import A, B, Scene, guest, moving, report
 

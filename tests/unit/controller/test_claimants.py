@@ -8,14 +8,14 @@ import pytest
 from tandem_api.guest import FencingProof, ProofKind
 from tandem_api.meta import ObjectKey, Problem
 from tandem_api.mirror import Claimant
-from tandem_controller.decide.model import (
+from tandem_controller.decide.plan import plan
+from tandem_controller.decide.world.model import (
     Plan,
     Unreadable,
     WriteAssignment,
     WriteClaimant,
     WriteStatus,
 )
-from tandem_controller.decide.plan import plan
 from unit.controller.scenes import A, B, Scene, assigned, guest, instance, moving
 
 BY_A: dict[str, Any] = {A: {"guest": "g"}}

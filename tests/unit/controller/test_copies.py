@@ -3,9 +3,9 @@
 import pytest
 
 from tandem_api.reasons import Reason
-from tandem_controller.decide import copies
-from tandem_controller.decide.model import Blocked, Keep, Refusal
-from tandem_controller.decide.override import Grant
+from tandem_controller.decide.mirrors import copies
+from tandem_controller.decide.mirrors.override import Grant
+from tandem_controller.decide.world.model import Blocked, Keep, Refusal
 
 from .scenes import A, B, Scene, assigned, instance, only, owned_by, replica, report
 from .test_override import dead_disk, decide, living_owner, ordered

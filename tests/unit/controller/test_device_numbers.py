@@ -6,10 +6,10 @@ import pytest
 
 from tandem_api.mirror import DeviceNumbers
 from tandem_api.reasons import Reason
-from tandem_controller.decide.mirror_status import mirror_status
-from tandem_controller.decide.model import Assign
-from tandem_controller.decide.setup import set_up
+from tandem_controller.decide.mirrors.setup import set_up
+from tandem_controller.decide.status.mirror import mirror_status
 from tandem_controller.decide.walls import Walls
+from tandem_controller.decide.world.model import Assign
 
 from .scenes import A, B, Scene, replica
 

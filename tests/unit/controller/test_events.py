@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tandem_api.meta import ObjectKey
-from tandem_controller.decide.model import Notice
-from tandem_controller.events import LIMIT, WRITERS
+from tandem_controller.decide.world.model import Notice
 from tandem_controller.ports import ApiUnavailable
+from tandem_controller.run.events import LIMIT, WRITERS
 
 from .bench import Bench
 

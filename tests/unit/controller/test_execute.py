@@ -8,13 +8,13 @@ from typing import Any
 
 from tandem_api.meta import ObjectKey
 from tandem_controller.clock import SystemClock
-from tandem_controller.decide.model import Plan, WriteStatus
-from tandem_controller.events import EventQueue
-from tandem_controller.execute import CONCURRENCY, PLAN_LIFE_S, STATUS_BUDGET_S, Executor
-from tandem_controller.metrics import Metrics
-from tandem_controller.pace import PATIENCE_S, REFUSED_S
+from tandem_controller.decide.world.model import Plan, WriteStatus
+from tandem_controller.edge.metrics import Metrics
 from tandem_controller.ports import ApiError, ApiRefused, ApiUnavailable
-from tandem_controller.store import Store
+from tandem_controller.run.events import EventQueue
+from tandem_controller.run.execute import CONCURRENCY, PLAN_LIFE_S, STATUS_BUDGET_S, Executor
+from tandem_controller.run.pace import PATIENCE_S, REFUSED_S
+from tandem_controller.run.store import Store
 from unit.controller.scenes import Scene
 
 

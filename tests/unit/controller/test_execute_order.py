@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tandem_api.meta import ObjectKey
-from tandem_controller.decide.model import Plan, WriteAssignment
-from tandem_controller.execute import CONCURRENCY, PLAN_LIFE_S, STATUS_BUDGET_S
+from tandem_controller.decide.world.model import Plan, WriteAssignment
 from tandem_controller.ports import ApiConflict, ApiError, ApiRefused, ApiUnavailable
+from tandem_controller.run.execute import CONCURRENCY, PLAN_LIFE_S, STATUS_BUDGET_S
 
 from .bench import STARTED_S, Bench, raw, statuses, takeover
 from .scenes import B, Scene

@@ -6,8 +6,8 @@ import pytest
 
 from tandem_api.guest import ProofKind
 from tandem_api.reasons import Reason
-from tandem_controller.decide.guests import HANDLERS, Situation, situation
-from tandem_controller.decide.model import Assign, Blocked, Case, Keep, WriteAssignment
+from tandem_controller.decide.guests.situations import HANDLERS, Situation, situation
+from tandem_controller.decide.world.model import Assign, Blocked, Case, Keep, WriteAssignment
 
 from .scenes import (
     KEY,

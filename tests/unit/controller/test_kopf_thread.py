@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tandem_controller.handlers import hear_problem
+from tandem_controller.edge.handlers import hear_problem
 
 
 async def watch() -> AsyncIterator[int]:

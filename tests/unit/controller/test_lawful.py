@@ -8,9 +8,9 @@ import pytest
 from tandem_api.meta import condition
 from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
-from tandem_controller.decide import lawful
-from tandem_controller.decide.lawful import Sightings, contradiction, observe, suspicions
-from tandem_controller.decide.mirror_status import mirror_status
+from tandem_controller.decide.status.mirror import mirror_status
+from tandem_controller.decide.world import lawful
+from tandem_controller.decide.world.lawful import Sightings, contradiction, observe, suspicions
 
 from .scenes import KEY, A, B, Scene, assigned, instance, owned_by, replica
 

@@ -8,8 +8,8 @@ import pytest
 
 from tandem_controller.clock import SystemClock
 from tandem_controller.decide.election import Seen
-from tandem_controller.lead import Leadership
 from tandem_controller.ports import ApiConflict, ApiUnavailable
+from tandem_controller.run.lead import Leadership
 
 
 class FakeApi:

@@ -11,7 +11,7 @@ from tandem_controller.decide.election import (
     WAIT_S,
     Seen,
 )
-from tandem_controller.lead import Leadership
+from tandem_controller.run.lead import Leadership
 
 from .bench import STARTED_S, Bench
 

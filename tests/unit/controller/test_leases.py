@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from tandem_api.lease import Heartbeat
 from tandem_api.timing import DEFAULT
-from tandem_controller.decide.hosts import ARMED_WITHIN_S, freshness, host_view, unarmed
-from tandem_controller.decide.leases import GAP_S, LeaseTracker, interrupted, observe
-from tandem_controller.decide.model import Freshness
+from tandem_controller.decide.world.hosts import ARMED_WITHIN_S, freshness, host_view, unarmed
+from tandem_controller.decide.world.leases import GAP_S, LeaseTracker, interrupted, observe
+from tandem_controller.decide.world.model import Freshness
 
 from .scenes import host
 

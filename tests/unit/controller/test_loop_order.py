@@ -10,11 +10,18 @@ import pytest
 from sim.controller import Planner
 from tandem_api.lease import Heartbeat
 from tandem_api.timing import DEFAULT
-from tandem_controller.bugs import Bugs
-from tandem_controller.decide.gist import FULL_PLAN_S
-from tandem_controller.loop import COALESCE_MAX_S, RESYNC_S, RETRY_S, STUCK_S, TICK_S, Controller
+from tandem_controller.decide.world.gist import FULL_PLAN_S
 from tandem_controller.ports import KINDS, ApiUnavailable, Outside
-from tandem_controller.store import Store
+from tandem_controller.run.bugs import Bugs
+from tandem_controller.run.loop import (
+    COALESCE_MAX_S,
+    RESYNC_S,
+    RETRY_S,
+    STUCK_S,
+    TICK_S,
+    Controller,
+)
+from tandem_controller.run.store import Store
 
 from .bench import STARTED_S, Bench, raw
 from .scenes import B, Scene

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tandem_api.mirror import Mirror
-from tandem_controller.decide import mirrors
-from tandem_controller.decide.links import observe_links
+from tandem_controller.decide.world import replicas
+from tandem_controller.decide.world.links import observe_links
 
 from .scenes import A, B, Scene, replica
 
@@ -39,8 +39,8 @@ def test_a_volume_that_a_report_lacks_is_not_in_sync(
 ) -> None:
     scene = two_volumes(*lacking)
     mirror, world = scene.parsed_mirror(), scene.world()
-    assert mirrors.in_sync(mirror, world) is in_sync
-    assert (mirrors.redundancy(mirror, world) is None) is in_sync
+    assert replicas.in_sync(mirror, world) is in_sync
+    assert (replicas.redundancy(mirror, world) is None) is in_sync
 
 
 def ordered(connection: str) -> Mirror:

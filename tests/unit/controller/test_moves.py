@@ -4,7 +4,7 @@ import pytest
 
 from tandem_api.guest import ProofKind
 from tandem_api.reasons import Reason
-from tandem_controller.decide.model import Assign, Blocked, Keep
+from tandem_controller.decide.world.model import Assign, Blocked, Keep
 
 from .scenes import A, B, Scene, assigned, instance, moving, only, owned_by, replica, report
 

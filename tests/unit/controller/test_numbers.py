@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tandem_controller.decide.model import SetUpMirror, Snapshot
 from tandem_controller.decide.plan import plan
-from tandem_controller.store import TYPES, Store
+from tandem_controller.decide.world.model import SetUpMirror, Snapshot
+from tandem_controller.run.store import TYPES, Store
 from unit.controller.scenes import Scene
 
 

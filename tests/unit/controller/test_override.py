@@ -8,9 +8,9 @@ from tandem_api.authority import Mode
 from tandem_api.lease import Heartbeat
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
-from tandem_controller.decide.links import observe_links
-from tandem_controller.decide.model import Refusal
-from tandem_controller.decide.override import Grant, override, owner_is_as_judged
+from tandem_controller.decide.mirrors.override import Grant, override, owner_is_as_judged
+from tandem_controller.decide.world.links import observe_links
+from tandem_controller.decide.world.model import Refusal
 
 from .scenes import (
     KEY,

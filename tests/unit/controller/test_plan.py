@@ -9,17 +9,17 @@ from tandem_api.meta import Condition, Model, condition
 from tandem_api.mirror import MirrorStatus
 from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.conditions import patch
-from tandem_controller.decide.guest_status import guest_status
-from tandem_controller.decide.guests import decide
-from tandem_controller.decide.mirror_status import mirror_status
-from tandem_controller.decide.model import (
+from tandem_controller.decide.guests.situations import decide
+from tandem_controller.decide.status.guest import guest_status
+from tandem_controller.decide.status.mirror import mirror_status
+from tandem_controller.decide.status.site import host_status, site_status
+from tandem_controller.decide.world.model import (
     SetUpMirror,
     SwapAuthority,
     WriteAssignment,
     WriteFinalizers,
     WriteStatus,
 )
-from tandem_controller.decide.site_status import host_status, site_status
 
 from .scenes import (
     A,

@@ -11,16 +11,16 @@ import pytest
 
 from tandem_api.lease import Heartbeat
 from tandem_api.timing import DEFAULT
-from tandem_controller.bugs import Bugs
 from tandem_controller.clock import SystemClock
-from tandem_controller.decide.leases import GAP_S, POLL_INTERVAL_S
-from tandem_controller.decide.model import Plan, Snapshot
 from tandem_controller.decide.plan import plan as make_plan
-from tandem_controller.loop import Controller
-from tandem_controller.metrics import Metrics
-from tandem_controller.planning import ThreadPlanner
+from tandem_controller.decide.world.leases import GAP_S, POLL_INTERVAL_S
+from tandem_controller.decide.world.model import Plan, Snapshot
+from tandem_controller.edge.metrics import Metrics
 from tandem_controller.ports import Outside
-from tandem_controller.store import TYPES, Store
+from tandem_controller.run.bugs import Bugs
+from tandem_controller.run.loop import Controller
+from tandem_controller.run.planning import ThreadPlanner
+from tandem_controller.run.store import TYPES, Store
 from unit.controller.scenes import Scene
 
 SLOW_S = 2 * GAP_S

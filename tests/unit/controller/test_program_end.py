@@ -9,7 +9,7 @@ import pytest
 
 from sim.controller import Planner
 from tandem_controller.ports import Outside
-from tandem_controller.program import WATCHES_EXIT_TIMEOUT_S, Program, program
+from tandem_controller.run.program import WATCHES_EXIT_TIMEOUT_S, Program, program
 
 from .bench import Bench
 

@@ -6,10 +6,10 @@ import pytest
 
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
-from tandem_controller.decide.guest_status import guest_status
-from tandem_controller.decide.guests import decide
-from tandem_controller.decide.model import Assign, Blocked, Keep, WriteFinalizers
+from tandem_controller.decide.guests.situations import decide
 from tandem_controller.decide.plan import plan
+from tandem_controller.decide.status.guest import guest_status
+from tandem_controller.decide.world.model import Assign, Blocked, Keep, WriteFinalizers
 
 from .scenes import (
     BEFORE,

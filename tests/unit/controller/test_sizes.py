@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from tandem_api.meta import condition
-from tandem_controller.decide.guest_status import guest_status
-from tandem_controller.decide.guests import decide
-from tandem_controller.decide.mirror_status import mirror_status
-from tandem_controller.decide.sizes import with_metadata
+from tandem_controller.decide.guests.situations import decide
+from tandem_controller.decide.status.guest import guest_status
+from tandem_controller.decide.status.mirror import mirror_status
+from tandem_controller.decide.world.sizes import with_metadata
 
 from .scenes import A, B, Scene, report
 

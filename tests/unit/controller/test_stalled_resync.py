@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tandem_api.reasons import Reason
-from tandem_controller.decide import mirrors
-from tandem_controller.decide.mirror_status import mirror_status
+from tandem_controller.decide.status.mirror import mirror_status
+from tandem_controller.decide.world import replicas
 
 from .scenes import A, B, Scene
 
@@ -51,4 +51,4 @@ def test_what_a_lost_host_said_does_not_count() -> None:
     scene = stalled(Scene(), A)
     scene.lost()
     world = scene.world()
-    assert mirrors.resync_stalled(world.snapshot.mirrors[0], world) is None
+    assert replicas.resync_stalled(world.snapshot.mirrors[0], world) is None

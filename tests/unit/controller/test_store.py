@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tandem_api.meta import ObjectKey
-from tandem_controller.store import Store
+from tandem_controller.run.store import Store
 
 KEY = ObjectKey(namespace="", name="burjassot")
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tandem_api.reasons import Reason
-from tandem_controller.decide.copies import doubted
-from tandem_controller.decide.model import Assign, Blocked, Keep
+from tandem_controller.decide.mirrors.copies import doubted
+from tandem_controller.decide.world.model import Assign, Blocked, Keep
 
 from .scenes import A, B, Scene, assigned, instance, only, owned_by, replica, report
 

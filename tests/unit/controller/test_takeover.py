@@ -8,7 +8,7 @@ import pytest
 from tandem_api.guest import FencingProof, ProofKind
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
-from tandem_controller.decide.model import Assign, Blocked, Keep
+from tandem_controller.decide.world.model import Assign, Blocked, Keep
 
 from .scenes import BEFORE, A, B, Beat, Scene, assigned, instance, only, owned_by, replica
 

@@ -17,8 +17,9 @@ from tandem_api.meta import FINALIZER, ObjectKey, Resource
 from tandem_api.reasons import Reason
 from tandem_api.registry import BY_NAME
 from tandem_base.bugs import Telling, bug
-from tandem_controller.admission import Admission
-from tandem_controller.decide.model import (
+from tandem_controller.decide.plan import plan
+from tandem_controller.decide.walls import JUDGED, least_status
+from tandem_controller.decide.world.model import (
     Assign,
     Blocked,
     Freshness,
@@ -27,11 +28,10 @@ from tandem_controller.decide.model import (
     Snapshot,
     WriteStatus,
 )
-from tandem_controller.decide.plan import plan
-from tandem_controller.decide.walls import JUDGED, least_status
-from tandem_controller.kube import KubeApi
-from tandem_controller.metrics import Metrics
-from tandem_controller.store import Store
+from tandem_controller.edge.admission import Admission
+from tandem_controller.edge.kube import KubeApi
+from tandem_controller.edge.metrics import Metrics
+from tandem_controller.run.store import Store
 
 from .scenes import KEY, WALL, A, B, Scene, assigned, guest, mirror, owned_by, replica, report
 from .test_execute import Scripted, Standing, executor
@@ -81,11 +81,11 @@ class TestPlan:
     @pytest.mark.parametrize(
         "module",
         [
-            DECIDE + "guests",
-            DECIDE + "takeover",
-            DECIDE + "guest_status",
-            DECIDE + "claimants",
-            DECIDE + "placement",
+            DECIDE + "guests.situations",
+            DECIDE + "guests.takeover",
+            DECIDE + "status.guest",
+            DECIDE + "mirrors.claimants",
+            DECIDE + "guests.placement",
             "tandem_api.validation",
         ],
     )
@@ -106,13 +106,13 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("kind", "key", "module"),
         [
-            ("Mirror", KEY, DECIDE + "mirror_status"),
-            ("Mirror", KEY, DECIDE + "override"),
-            ("Mirror", KEY, DECIDE + "setup"),
+            ("Mirror", KEY, DECIDE + "status.mirror"),
+            ("Mirror", KEY, DECIDE + "mirrors.override"),
+            ("Mirror", KEY, DECIDE + "mirrors.setup"),
             ("Mirror", KEY, "tandem_api.validation"),
-            ("Host", of(B), DECIDE + "site_status"),
+            ("Host", of(B), DECIDE + "status.site"),
             ("Host", of(A), DECIDE + "plan"),
-            ("Site", of("tarongers"), DECIDE + "site_status"),
+            ("Site", of("tarongers"), DECIDE + "status.site"),
         ],
     )
     def test_every_kind_says_so(self, kind: str, key: ObjectKey, module: str) -> None:
@@ -128,11 +128,11 @@ class TestPlan:
     def test_it_is_written_once(self) -> None:
         """And taken back once the object can be judged again."""
         scene = two()
-        first = plan(spoilt(scene.snapshot(), "Guest", KEY, DECIDE + "guests"))
+        first = plan(spoilt(scene.snapshot(), "Guest", KEY, DECIDE + "guests.situations"))
         (told,) = statuses(first, "Guest", KEY)
         assert [notice.reason for notice in told.notices] == [Reason.INTERNAL_ERROR]
         scene.status = dict(told.patch)
-        again = plan(spoilt(scene.snapshot(), "Guest", KEY, DECIDE + "guests"))
+        again = plan(spoilt(scene.snapshot(), "Guest", KEY, DECIDE + "guests.situations"))
         assert statuses(again, "Guest", KEY) == []
         scene.silent(A, 0.5)
         (well,) = statuses(plan(scene.snapshot()), "Guest", KEY)
@@ -140,9 +140,9 @@ class TestPlan:
         assert well.patch["reason"] == "Running"
 
     def test_a_status_that_cannot_even_be_read_says_the_least(self) -> None:
-        found = spoilt(two().snapshot(), "Guest", KEY, DECIDE + "guests", DECIDE + "walls").guests[
-            0
-        ]
+        found = spoilt(
+            two().snapshot(), "Guest", KEY, DECIDE + "guests.situations", DECIDE + "walls"
+        ).guests[0]
         told = least_status(found, bug("Guest", KEY, Planted("x")), WALL)
         assert told is not None
         assert told.patch["phase"] == "Blocked"
@@ -161,7 +161,7 @@ class TestNotAbsent:
     def test_its_port_and_minors_are_given_to_nobody(self) -> None:
         scene = Scene()
         scene.more_mirrors = [mirror("new")]
-        for module in ("mirror_status", "override"):
+        for module in ("status.mirror", "mirrors.override"):
             made = plan(spoilt(scene.snapshot(), "Mirror", KEY, DECIDE + module))
             (new,) = (write for write in made.urgent if isinstance(write, SetUpMirror))
             assert (new.mirror.key.name, new.numbers.port, new.numbers.minors) == (
@@ -173,10 +173,10 @@ class TestNotAbsent:
     def test_while_one_mirrors_numbers_are_not_known_nobody_is_given_any(self) -> None:
         scene = Scene()
         scene.more_mirrors = [mirror("new")]
-        made = plan(spoilt(scene.snapshot(), "Mirror", KEY, DECIDE + "setup"))
+        made = plan(spoilt(scene.snapshot(), "Mirror", KEY, DECIDE + "mirrors.setup"))
         assert not [write for write in made.urgent if isinstance(write, SetUpMirror)]
 
-    @pytest.mark.parametrize("module", [DECIDE + "guests", "tandem_api.validation"])
+    @pytest.mark.parametrize("module", [DECIDE + "guests.situations", "tandem_api.validation"])
     def test_its_memory_is_not_free(self, module: str) -> None:
         scene = two()
         scene.guest["priority"] = 10
@@ -284,8 +284,8 @@ async def test_a_write_that_fails_by_a_bug_costs_its_object_alone() -> None:
 
 
 async def test_an_event_that_fails_by_a_bug_costs_that_event() -> None:
-    from tandem_controller.decide.model import Notice
-    from tandem_controller.events import EventQueue
+    from tandem_controller.decide.world.model import Notice
+    from tandem_controller.run.events import EventQueue
 
     told: list[str] = []
 
@@ -343,7 +343,7 @@ def test_numbers_of_the_others_are_there() -> None:
     made = plan(two().snapshot())
     world = replace(
         made.world,
-        snapshot=spoilt(made.world.snapshot, "Mirror", KEY, "tandem_controller.metrics"),
+        snapshot=spoilt(made.world.snapshot, "Mirror", KEY, "tandem_controller.edge.metrics"),
     )
     metrics.objects.plan = replace(made, world=world)
     families = {family.name: family for family in metrics.registry.collect()}

@@ -8,8 +8,8 @@ import pytest
 
 from tandem_api.meta import ObjectKey
 from tandem_controller.decide.watches import ENDED_S
+from tandem_controller.edge.watching import AGAIN_S, EXIT_TIMEOUT_S, LIVED_S, Watching
 from tandem_controller.ports import KINDS, Raw
-from tandem_controller.watching import AGAIN_S, EXIT_TIMEOUT_S, LIVED_S, Watching
 
 from .bench import Bench, raw
 

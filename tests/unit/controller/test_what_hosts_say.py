@@ -8,10 +8,10 @@ from tandem_api.guest import GuestStatus
 from tandem_api.meta import FINALIZER, condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
-from tandem_controller.decide.guest_status import guest_status
-from tandem_controller.decide.guests import decide
-from tandem_controller.decide.mirrors import in_sync, redundancy
-from tandem_controller.decide.model import Keep, WriteFinalizers
+from tandem_controller.decide.guests.situations import decide
+from tandem_controller.decide.status.guest import guest_status
+from tandem_controller.decide.world.model import Keep, WriteFinalizers
+from tandem_controller.decide.world.replicas import in_sync, redundancy
 
 from .scenes import A, B, Scene, assigned, instance, moving, report
 

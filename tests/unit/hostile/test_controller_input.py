@@ -10,12 +10,12 @@ from prometheus_client import generate_latest
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import ObjectKey
 from tandem_api.timing import DEFAULT
-from tandem_controller.decide.leases import Count, LeaseTracker
-from tandem_controller.decide.links import observe_links
-from tandem_controller.decide.model import Plan, Snapshot
 from tandem_controller.decide.plan import plan
-from tandem_controller.metrics import Metrics
-from tandem_controller.store import TYPES, Store
+from tandem_controller.decide.world.leases import Count, LeaseTracker
+from tandem_controller.decide.world.links import observe_links
+from tandem_controller.decide.world.model import Plan, Snapshot
+from tandem_controller.edge.metrics import Metrics
+from tandem_controller.run.store import TYPES, Store
 from tandem_hostile import A, B, Raw, key, objects, spoiled
 
 EXAMPLES = int(os.environ.get("TANDEM_EXAMPLES", "60"))

@@ -12,8 +12,8 @@ from tandem_api.guest import Assignment
 from tandem_api.meta import Problem
 from tandem_api.mirror import Claimant, Mirror
 from tandem_api.writers import CONTROLLER_USER, Party, Writer, status_problems
-from tandem_controller.decide.override import Grant, override
-from tandem_controller.decide.phases import is_takeover
+from tandem_controller.decide.mirrors.override import Grant, override
+from tandem_controller.decide.world.phases import is_takeover
 from tandem_hostile import A, B, Raw, guest, host, mirror
 from unit.actuator.core.test_properties import all_facts, assignments, mirrors, proposals
 from unit.controller.scenes import Scene

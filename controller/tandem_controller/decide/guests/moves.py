@@ -1,0 +1,407 @@
+"""Planned moves: off a failed disk, out of a site in maintenance, back to the preferred site.
+
+A guest that stands still for want of any data is moved too, or people hear why it cannot be.
+
+A move needs no proof: the assignment names the other host, the old one stops the guest, releases
+the mirror, and only then the other may claim it. So a move is only ordered while nothing can be
+lost by it: the mirror redundant, or all of it at the target; the target ready. Called by
+``guests`` for a fresh owner.
+"""
+
+from dataclasses import replace
+
+from tandem_api.authority import Mode
+from tandem_api.guest import Policy
+from tandem_api.meta import condition, moment
+from tandem_api.mirror import Protocol
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, Role
+from tandem_controller.decide.guests.placement import (
+    cannot_run,
+    libvirt_silent,
+    no_room,
+    preferred_host,
+    refused_before,
+    untried_hardware,
+    unusable_replica,
+)
+from tandem_controller.decide.mirrors.copies import (
+    IN_DOUBT,
+    advice,
+    beside,
+    override_hint,
+    reachable,
+)
+from tandem_controller.decide.world import replicas
+from tandem_controller.decide.world.hosts import rebooted, unable, unfit
+from tandem_controller.decide.world.model import Assign, Blocked, Case, Keep, Refusal
+from tandem_controller.decide.world.replicas import failed_volumes, incomplete, redundancy
+
+TURN_S = 300.0
+"""So long a guest that neither host could start stays at one before the other tries again."""
+LIBVIRT_COMES_S = 15.0
+"""So long a host to which a guest was just assigned may be without its libvirt."""
+FROZEN_S = 30.0
+"""So long a guest may be frozen by a lost link before people hear of what keeps it so."""
+RECONNECTS = (Reason.CONNECTING, Reason.REJOINING)
+"""What an owner without its data does in between."""
+ANYWHERE = (Reason.START_REFUSED, Reason.HOST_NOT_READY)
+"""Moves to where it can run at all, also into maintenance."""
+
+
+def move(case: Case) -> Assign | Keep | Blocked | None:
+    """A move that is due from the owner's host; Keep if it must wait; None if none is wanted."""
+    owner = case.authority.owner
+    target = case.mirror.peer_of(owner)
+    if _data_is_away(case, owner):
+        return _off_no_data(case, owner, target)
+    stands = _untold(case, owner) or _frozen(case, owner) or _without_libvirt(case, owner, target)
+    if stands is not None:
+        return stands
+    elsewhere = _refused(case, owner, target) or _off_no_replica(case, owner, target)
+    if elsewhere is not None:
+        return elsewhere
+    wanted = (
+        _disk_failed(case, owner, target)
+        or _maintenance(case, owner)
+        or _failback(case, owner, target)
+    )
+    if wanted is None or isinstance(wanted, Keep):
+        return wanted
+    obstacle = (
+        _not_ready(case, target)
+        or untried_hardware(case.guest, (target,))
+        or libvirt_silent(case, owner)
+        or _invalid(case)
+        or _may_lose(case, wanted)
+    )
+    if obstacle is None:
+        return replace(wanted, message=f"It moves from {owner} to {target}: {wanted.message}")
+    return Keep(
+        wanted.reason,
+        f"It stays on {owner} although {wanted.message}. It does not move to {target}:"
+        f" {obstacle.message}",
+    )
+
+
+def _data_is_away(case: Case, owner: str) -> bool:
+    """Another try to connect is no news, until it has come to something."""
+    report, told = case.report(owner), case.guest.status
+    tries = report is not None and report.suspended and report.reason in RECONNECTS
+    known = tries and told.reason == Reason.DATA_UNREACHABLE
+    return known or replicas.data_is_away(case.mirror, owner, case.world)
+
+
+def _off_no_data(case: Case, owner: str, target: str) -> Assign | Blocked:
+    """It writes nothing, so every acknowledged write is at the target, unless the owner was alone.
+
+    No connection is needed: the owner stops what stands still, and releases only what was Mirrored.
+    """
+    why = f"{owner} reaches neither its own disk nor {target}'s"
+    obstacle = _manual(case) or _not_ready(case, target) or _invalid(case) or _lacks(case, target)
+    if ordered(case, target):
+        why, obstacle = f"{why}, and spec.override gives it to {target}", None
+    if obstacle is None:
+        return Assign(target, Reason.LOCAL_DISK_FAILED, f"It moves from {owner} to {target}: {why}")
+    hint = ""
+    if obstacle.reason is Reason.MARKED_STALE and reachable(case.mirror, target, case.world):
+        order = override_hint(target, case.authority.epoch)
+        alone = case.authority.mode is Mode.STANDALONE or not case.authority.may_own(target)
+        lacks = f", which lacks what {owner} wrote alone" if alone else ""
+        hint = f". To go on with what {target} has all the same{lacks}, set on the mirror: {order}"
+    return Blocked(
+        Reason.DATA_UNREACHABLE,
+        f"It stands still: {why}. Bring one of them back (a reboot of {owner} may bring its disk"
+        f" back). It is not moved to {target}: {obstacle.message}{hint}",
+    )
+
+
+def _untold(case: Case, owner: str) -> Blocked | None:
+    """Its host only guards it, by a bug, and tells nothing of what becomes of it."""
+    report = case.report(owner)
+    if report is None or not report.bug or not report.not_up:
+        return None
+    message = f"It is not known whether it runs on {owner}: {report.bug}"
+    return Blocked(Reason.INTERNAL_ERROR, message, may_run=True)
+
+
+def _frozen(case: Case, owner: str) -> Blocked | None:
+    """It stands still, and something on its host keeps that from asking for leave to go on.
+
+    Another try of the same is no news.
+    """
+    report, told = case.report(owner), case.guest.status
+    if report is None or not report.suspended:
+        return None
+    if _elapsed_s(report.not_connected_since or case.world.wall, case.world.wall) < FROZEN_S:
+        return None
+    if report.reason is Reason.CONNECTING and told.reason == Reason.EFFECT_FAILED:
+        return Blocked(Reason.EFFECT_FAILED, told.message)
+    if report.reason is not Reason.EFFECT_FAILED:
+        return None
+    hint = beside(case.mirror, owner, case.world) or ". Mend that"
+    return Blocked(report.reason, f"It stands still on {owner}: {report.message}{hint}")
+
+
+def _without_libvirt(case: Case, owner: str, target: str) -> Blocked | None:
+    """The owner's libvirt does not answer. A guest whose device is closed does not run there.
+
+    It cannot be moved: who cannot ask libvirt does not release what may run.
+    """
+    silent, report = libvirt_silent(case, owner), case.report(owner)
+    if silent is None or report is None or report.not_up:
+        return None
+    may_run = report.role == Role.PRIMARY
+    if assigned_for_s(case) < LIBVIRT_COMES_S:
+        return None
+    obstacle = (
+        unable(case.view(target), target)
+        or cannot_run(case, target)
+        or no_room(case, target)
+        or unusable_replica(case, target)
+        or _may_lack(case, target)
+    )
+    doubt = "It is not known whether it runs: " if may_run else ""
+    if obstacle is None:
+        message = f"{doubt}{silent.message}, or power {owner} off to have it started on {target}"
+        return Blocked(silent.reason, message, may_run=may_run)
+    message = f"{doubt}{silent.message}. It does not go to {target}: {obstacle.message}"
+    if obstacle.reason in IN_DOUBT:
+        message = f"{message}{beside(case.mirror, owner, case.world)}"
+    return Blocked(silent.reason, message, may_run=may_run)
+
+
+def _manual(case: Case) -> Refusal | None:
+    if case.guest.spec.failover.policy is Policy.AUTOMATIC:
+        return None
+    return Refusal(
+        Reason.FAILOVER_MANUAL,
+        "failover is Manual: set spec.failover.policy to Automatic to have it moved",
+    )
+
+
+def _lacks(case: Case, target: str) -> Refusal | None:
+    hint = override_hint(target, case.authority.epoch)
+    return _lacks_by(case, target, f"To give those up set on the mirror: {hint}")
+
+
+def _lacks_by(case: Case, target: str, what_to_do: str) -> Refusal | None:
+    why = _may_lack(case, target)
+    return replace(why, message=f"{why.message}. {what_to_do}") if why is not None else None
+
+
+def _may_lack(case: Case, target: str) -> Refusal | None:
+    """Why it may not have every acknowledged write. It has them without a connection, too, of a
+    guest that writes none.
+    """
+    authority, protocol = case.authority, case.mirror.spec.protocol
+    if authority.mode is Mode.MIRRORED and authority.may_own(target) and protocol is Protocol.C:
+        return None
+    return Refusal(
+        Reason.NOT_ELIGIBLE,
+        f"it may lack acknowledged writes ({authority.mode} at epoch {authority.epoch}, protocol"
+        f" {protocol})",
+    )
+
+
+def ordered(case: Case, target: str) -> bool:
+    """Whether a person has given the mirror to this host, and its owner's copy is of no use: then
+    the owner stops, as the order waits for that.
+    """
+    order = case.mirror.spec.override
+    return (
+        order is not None
+        and order.accept_data_loss
+        and (order.host, order.epoch) == (target, case.authority.epoch)
+        and not reachable(case.mirror, case.authority.owner, case.world)
+    )
+
+
+def _not_ready(case: Case, target: str) -> Refusal | None:
+    return (
+        unfit(case.view(target), target)
+        or no_room(case, target)
+        or unusable_replica(case, target)
+        or cannot_run(case, target)
+    )
+
+
+def _refused(case: Case, owner: str, target: str) -> Assign | Keep | None:
+    """The owner's host says that it cannot start it: to the other one, if that may be able to.
+
+    If both cannot, they take turns, rarely: either may have been mended.
+    """
+    assignment, report = case.guest.status.assignment, case.guest.status.hosts.get(owner)
+    if assignment is None or report is None or report.reason is not Reason.START_REFUSED:
+        return None
+    if report.assignment_serial != assignment.serial or not report.has_stopped(assignment):
+        return None
+    obstacle = (
+        unable(case.view(target), target)
+        or no_room(case, target)
+        or unusable_replica(case, target)
+        or libvirt_silent(case, target)
+        or _may_lack(case, target)
+    )
+    both = refused_before(case, target)
+    if both is not None and assigned_for_s(case) < TURN_S:
+        obstacle = both
+    if obstacle is None:
+        message = f"It moves from {owner} to {target}: {report.refused_start}"
+        return Assign(target, Reason.START_REFUSED, message)
+    message = f"{report.message or report.refused_start}. It does not go to {target}"
+    hint = beside(case.mirror, owner, case.world) if obstacle.reason in IN_DOUBT else ""
+    return Keep(Reason.START_REFUSED, f"{message}: {obstacle.message}{hint}")
+
+
+def _off_no_replica(case: Case, owner: str, target: str) -> Assign | Blocked | None:
+    """The guest has ended, and the owner's replica cannot be started from: its disk was lost.
+
+    It releases the mirror, so that the target can have it as soon as that may be started from: by
+    itself, or by a person's word.
+    """
+    assignment, why = case.guest.status.assignment, stranded(case, owner)
+    said = case.guest.status.hosts.get(owner)
+    if why is None or said is None or assignment is None:
+        return None
+    if said.assignment_serial != assignment.serial:
+        return None
+    obstacle = (
+        _manual(case)
+        or unfit(case.view(target), target)
+        or no_room(case, target)
+        or cannot_run(case, target)
+        or _invalid(case)
+        or _lacks_by(case, target, advice(case.mirror, target, case.world))
+    )
+    if obstacle is None or ordered(case, target):
+        message = f"It moves from {owner} to {target}: {why.message}"
+        return Assign(target, Reason.LOCAL_DISK_FAILED, message)
+    message = f"{owner} cannot start it: {why.message}. It does not go to {target}"
+    return Blocked(why.reason, f"{message}: {obstacle.message}")
+
+
+def stranded(case: Case, owner: str) -> Refusal | None:
+    """Why an owner that does not run the guest cannot start it from its own replica, or None."""
+    said, view = case.guest.status.hosts.get(owner), case.view(owner)
+    if (
+        said is None
+        or view is None
+        or rebooted(view, said.instance)
+        or said.state != DomainState.ABSENT
+    ):
+        return None
+    report = case.report(owner)
+    if report is None or report.not_up:
+        return None  # that it does not tell its state may be a moment's fault
+    if report.epoch_seen < case.authority.epoch or replicas.in_sync(case.mirror, case.world):
+        return None  # it has claimed since it said that, or is about to clear its marker
+    refusal = unusable_replica(case, owner)
+    gone = (Reason.MARKED_STALE, Reason.DISK_NOT_USABLE)
+    return refusal if refusal is not None and refusal.reason in gone else None
+
+
+def _may_lose(case: Case, wanted: Assign) -> Refusal | None:
+    """Why acknowledged writes, or the redundancy that there is, may not outlive the move."""
+    if wanted.reason is Reason.LOCAL_DISK_FAILED:
+        return incomplete(case.mirror, wanted.host, case.world)
+    return redundancy(case.mirror, case.world)
+
+
+def _invalid(case: Case) -> Refusal | None:
+    problems = case.world.obstacles_of(case.mirror)
+    return Refusal(Reason.SPEC_INVALID, f"mirror: {problems[0]}") if problems else None
+
+
+def cannot_go_on(case: Case, target: str) -> Refusal | None:
+    """Why a move under way must be taken back, or None.
+
+    While the old host stops, less is needed than to begin: it keeps the mirror until it released.
+    """
+    authority = case.authority
+    if ordered(case, target):
+        return unfit(case.view(target), target)
+    if authority.mode is not Mode.MIRRORED or not authority.may_own(target):
+        return Refusal(
+            Reason.RESYNCING, f"{target} no longer has every write (epoch {authority.epoch})"
+        )
+    assignment = case.guest.status.assignment
+    fit = unable if assignment is not None and assignment.reason in ANYWHERE else unfit
+    refusal = fit(case.view(target), target)
+    if refusal is None and stranded(case, authority.owner) is None:
+        refusal = unusable_replica(case, target)
+    return refusal or libvirt_silent(case, target)
+
+
+def _disk_failed(case: Case, owner: str, target: str) -> Assign | Keep | None:
+    """Its own disk is gone: it lives on the other site's over the link, and dies with either."""
+    failed = failed_volumes(case.report(owner))
+    if not failed:
+        return None
+    why = f"the disk of {owner} has failed ({', '.join(failed)})"
+    if case.guest.spec.failover.policy is Policy.MANUAL:
+        return Keep(
+            Reason.LOCAL_DISK_FAILED,
+            f"It runs on {owner} although {why}, with the data of {target}; failover is Manual:"
+            " set spec.failover.policy to Automatic to have it moved",
+        )
+    return Assign(target, Reason.LOCAL_DISK_FAILED, why)
+
+
+def _maintenance(case: Case, owner: str) -> Assign | None:
+    view = case.view(owner)
+    if view is None or not view.in_maintenance:
+        return None
+    target = case.mirror.peer_of(owner)
+    why = f"site {view.site_name} is in maintenance"
+    return Assign(target, Reason.MAINTENANCE, why)
+
+
+def _failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
+    if preferred_host(case) != target:
+        return None
+    view, failback = case.view(target), case.guest.spec.failback
+    if view is None or view.in_maintenance:
+        return None
+    if failback.policy is Policy.MANUAL:
+        return Keep(
+            Reason.FAILBACK_MANUAL,
+            f"It runs on {owner} and prefers {view.site_name}; failback is Manual: set"
+            " spec.failback.policy to Automatic to have it moved",
+        )
+    since = _redundant_since(case)
+    if since is None:
+        lacking = redundancy(case.mirror, case.world)
+        return Keep(
+            Reason.FAILBACK,
+            f"It stays on {owner} although it prefers site {view.site_name}:"
+            f" {lacking.message if lacking else 'its mirror has only just become redundant'}",
+        )
+    left_s = failback.after_seconds - _elapsed_s(since, case.world.wall)
+    if left_s > 0:
+        return Keep(
+            Reason.FAILBACK,
+            f"It moves to {target} once the mirror has been redundant for"
+            f" {failback.after_seconds} s (since {since})",
+        )
+    return Assign(target, Reason.FAILBACK, f"it prefers site {view.site_name}")
+
+
+def _redundant_since(case: Case) -> str | None:
+    known = condition(case.mirror.status.conditions, "Redundant")
+    return known.last_transition_time if known and known.status == "True" else None
+
+
+def assigned_for_s(case: Case) -> float:
+    """How long ago its last assignment was made."""
+    assignment = case.guest.status.assignment
+    return _elapsed_s(assignment.since, case.world.wall) if assignment else 0.0
+
+
+def _elapsed_s(since: str, until: str) -> float:
+    """Between two RFC 3339 moments. On the wall clock: nothing but patience depends on it.
+
+    Nothing if one cannot be read; the condition gets another one with its next status.
+    """
+    begun, now = moment(since), moment(until)
+    return (now - begun).total_seconds() if begun and now else 0.0

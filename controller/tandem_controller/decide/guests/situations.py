@@ -1,0 +1,459 @@
+"""What shall become of each guest: which situation it is in, and one handler for each.
+
+``decide`` looks at where the mirror's authority is and how its owner's heartbeat does, which gives
+the ``Situation``; ``HANDLERS`` has one function for each. Every decision carries a reason and a
+sentence, also the decision to leave things as they are. Called by ``plan`` for every guest.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+from tandem_api.authority import Mode
+from tandem_api.guest import Assignment, FencingProof, Guest, Policy, ProofKind
+from tandem_api.meta import ObjectKey
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
+from tandem_controller.decide.guests import moves, placement
+from tandem_controller.decide.guests.takeover import takeover
+from tandem_controller.decide.mirrors import copies
+from tandem_controller.decide.world.hosts import arms, rebooted, silence, unable, unfit
+from tandem_controller.decide.world.model import (
+    Assign,
+    Blocked,
+    Case,
+    Decision,
+    Freshness,
+    HostView,
+    Keep,
+    Refusal,
+    World,
+)
+from tandem_controller.decide.world.proofs import fencing_proof
+
+
+class Situation(StrEnum):
+    """Where a guest that shall run stands.
+
+    HELD            authority is on hold: a person must look.
+    UNINITIALISED   the replicas were never in sync.
+    UNOWNED         nobody may write the mirror now.
+    OWNER_HERE      the owner's host sends its heartbeat, on the boot that became owner.
+    OWNER_REBOOTED  the owner's host has booted since, and sends its heartbeat.
+    OWNER_SILENT    the owner's host does not send its heartbeat.
+    """
+
+    HELD = "Held"
+    UNINITIALISED = "Uninitialised"
+    UNOWNED = "Unowned"
+    OWNER_HERE = "OwnerHere"
+    OWNER_REBOOTED = "OwnerRebooted"
+    OWNER_SILENT = "OwnerSilent"
+
+
+def decide(guest: Guest, world: World) -> Decision:
+    """The one decision about a guest, by what of its spec is in force."""
+    guest = world.in_force(guest)
+    if guest.metadata.deletion_timestamp is not None:
+        return _nowhere(guest, Reason.DELETING, "it is being deleted")
+    problems = world.faults_of(guest)
+    if problems and guest.status.assignment is not None:
+        return _unchanged_if_invalid(guest, world)
+    if problems:
+        return Blocked(Reason.SPEC_INVALID, _sentence(problems))
+    if not guest.spec.running:
+        return _nowhere(guest, Reason.NOT_REQUESTED, "spec.running is false")
+    return _wanted(guest, world)
+
+
+def _sentence(problems: tuple[object, ...]) -> str:
+    return "; ".join(str(problem) for problem in problems)
+
+
+def _unchanged_if_invalid(guest: Guest, world: World) -> Decision:
+    """It was never accepted, or is not what it was any more: as another object has changed.
+
+    That changes nothing about a guest that runs, and must not cost it its failover.
+    """
+    assigned = guest.status.assignment
+    assert assigned is not None
+    if not assigned.host:
+        return Keep(Reason.SPEC_INVALID, _sentence(world.faults_of(guest)))
+    decision = _wanted(guest, world)
+    if isinstance(decision, Assign) and decision.proof is None:
+        return Keep(Reason.SPEC_INVALID, _sentence(world.faults_of(guest)))
+    return decision
+
+
+def _nowhere(guest: Guest, reason: Reason, why: str) -> Decision:
+    assignment = guest.status.assignment
+    if assignment is not None and not assignment.host and assignment.reason is reason:
+        return Keep(reason, f"It shall not run: {why}")
+    return Assign("", reason, f"It is stopped: {why}")
+
+
+def _wanted(guest: Guest, world: World) -> Decision:
+    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
+    mirror = world.catalogue.mirrors.get(key)
+    if mirror is None:
+        message = f"there is no mirror {guest.mirror_in_use} that can be read"
+        return Keep(Reason.MIRROR_NOT_FOUND, message)
+    authority = mirror.status.authority
+    if authority is None or mirror.status.device_numbers is None:
+        problems = world.problems_of(mirror)
+        if problems:
+            message = f"mirror {key} is not valid: {_sentence(problems)}"
+            return Blocked(Reason.SPEC_INVALID, message)
+        return Keep(Reason.MIRROR_NOT_READY, f"mirror {key} is being set up")
+    case = Case(guest, mirror, authority, world)
+    if authority.owner and authority.owner not in case.replicas:
+        return Blocked(
+            Reason.SPEC_INVALID,
+            f"{authority.owner} owns mirror {key}, whose replicas are on"
+            f" {' and '.join(case.replicas)}; set spec.replicas back",
+        )
+    return HANDLERS[situation(case)](case)
+
+
+def situation(case: Case) -> Situation:
+    """See Situation."""
+    authority = case.authority
+    if authority.mode is Mode.HOLD:
+        return Situation.HELD
+    if not authority.owner:
+        return Situation.UNOWNED if authority.initialised else Situation.UNINITIALISED
+    owner = case.view(authority.owner)
+    if owner is None or not owner.fresh:
+        return Situation.OWNER_SILENT
+    if rebooted(owner, authority.owner_instance):
+        return Situation.OWNER_REBOOTED
+    return Situation.OWNER_HERE
+
+
+def _held(case: Case) -> Decision:
+    return Blocked(
+        Reason.HOLD_MODE,
+        f"mirror {case.mirror.key} is on hold at epoch {case.authority.epoch}"
+        f" ({case.authority.reason}); nothing is touched until a person has looked",
+    )
+
+
+def _uninitialised(case: Case) -> Decision:
+    reports = sorted(case.mirror.status.replicas.items())
+    said = [f"{host}: {report.message}" for host, report in reports if report.message]
+    return Keep(
+        Reason.MIRROR_NOT_READY,
+        f"mirror {case.mirror.key} waits for its first sync{_list(said)}",
+    )
+
+
+def _list(sentences: list[str]) -> str:
+    return f" ({'; '.join(sentences)})" if sentences else ""
+
+
+# -- nobody owns the mirror
+
+
+def _unowned(case: Case) -> Decision:
+    """Place it; what was assigned stays while that host may still claim."""
+    assignment = case.guest.status.assignment
+    choice = placement.choose(case)
+    if assignment is not None and assignment.host:
+        better = _better_than(case, assignment.host)
+        kept = None if better else _keep_assigned(case, assignment, choice)
+        if kept is not None:
+            return kept
+        choice = better or choice
+    undecided = placement.worth_waiting_for(case)
+    if undecided is not None:
+        return Keep(Reason.WAITING_FOR_LEASE, f"{silence(undecided)}; waiting to see if it does")
+    nearly_ready = placement.preferred_but_nearly_ready(case) if assignment is None else None
+    if nearly_ready is not None:
+        return nearly_ready
+    if isinstance(choice, Refusal):
+        return _nobody(case, choice)
+    problems = case.world.obstacles_of(case.mirror)
+    if problems:
+        message = f"mirror {case.mirror.key} is not valid: {_sentence(problems)}"
+        return Blocked(Reason.SPEC_INVALID, message)
+    proof = _unowned_proof(case)
+    if assignment is None or not assignment.host:
+        return Assign(choice, Reason.INITIAL_PLACEMENT, f"It is started on {choice}", proof)
+    why = _why_not(case, assignment.host)
+    return Assign(choice, Reason.HOST_NOT_READY, f"It is started on {choice}: {why}", proof)
+
+
+def _keep_assigned(case: Case, assignment: Assignment, choice: str | Refusal) -> Decision | None:
+    view = case.view(assignment.host)
+    eligible = case.authority.may_own(assignment.host)
+    not_gone = view is not None and view.freshness is not Freshness.LOST
+    usable = eligible and placement.unusable_replica(case, assignment.host) is None
+    fit = unable if assignment.reason in moves.ANYWHERE else unfit
+    if usable and not_gone and fit(view, assignment.host) is None:
+        return _stuck(case, assignment) or Keep(assignment.reason, assignment.message)
+    if usable and view is not None and not view.fresh and not_gone:
+        return Keep(Reason.WAITING_FOR_LEASE, f"{silence(view)}; waiting for it to start the guest")
+    return None if isinstance(choice, str) else _nobody(case, choice)
+
+
+def _stuck(case: Case, assignment: Assignment) -> Keep | Blocked | None:
+    """Its host says that it cannot start it, and the other one cannot either."""
+    host, other = assignment.host, case.mirror.peer_of(assignment.host)
+    refusal = placement.cannot_run(case, host)
+    if refusal is None:
+        return None
+    refused = refusal.reason is Reason.START_REFUSED
+    if not refused and moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
+        return None
+    why = placement.cannot_start(case, other, True) or placement.cannot_run(case, other)
+    message = _neither(case, host, refusal, why) if why else refusal.message
+    return Keep(refusal.reason, message) if refused else Blocked(refusal.reason, message)
+
+
+def _neither(case: Case, host: str, refusal: Refusal, why: Refusal) -> str:
+    """That this host cannot start it, nor the other one, and what a person can do.
+
+    If one of them has only its copy in doubt, it can be gone on with once the other one is off.
+    """
+    other = case.mirror.peer_of(host)
+    pair = ((host, why), (other, refusal))
+    unable = [each for each, told in pair if told.reason in copies.IN_DOUBT]
+    hint = copies.beside(case.mirror, unable[0], case.world) if len(unable) == 1 else ""
+    return f"{refusal.message}. It does not go to {other}: {why.message}{hint}"
+
+
+def _nobody(case: Case, refusal: Refusal) -> Blocked:
+    """No host can start it, and what a person can do with what is there."""
+    mirror, world = case.mirror, case.world
+    lacking = copies.lacking(mirror, world) or copies.both_doubted(mirror, world)
+    hint = f". {lacking}" if lacking else _hint(case)
+    return Blocked(refusal.reason, f"{refusal.message}{hint}")
+
+
+def _hint(case: Case) -> str:
+    hint = copies.doubted(case.mirror, case.world)
+    return f". {hint}" if hint else ""
+
+
+def _better_than(case: Case, host: str) -> str:
+    """Another host, also one in maintenance, if this one says that it cannot; empty if none."""
+    if placement.cannot_run(case, host) is None:
+        return ""
+    other = placement.choose(case, last_resort=True)
+    if isinstance(other, Refusal) or placement.cannot_run(case, other) is not None:
+        return ""
+    return other
+
+
+def _why_not(case: Case, host: str) -> str:
+    refusal = (
+        unfit(case.view(host), host)
+        or placement.unusable_replica(case, host)
+        or placement.cannot_run(case, host)
+    )
+    return refusal.message if refusal else f"{host} may lack acknowledged writes"
+
+
+def _unowned_proof(case: Case) -> FencingProof:
+    return FencingProof(kind=ProofKind.UNOWNED, at_epoch=case.authority.epoch)
+
+
+# -- the owner is here
+
+
+def _owner_here(case: Case) -> Decision:
+    """It stays, unless a move is wanted; a move under way goes on unless it cannot."""
+    owner, assigned = case.authority.owner, case.assigned
+    assignment = case.guest.status.assignment
+    if assigned == case.mirror.peer_of(owner) and assignment is not None:
+        if assignment.proof is not None and assignment.proof.kind is not ProofKind.SAME_HOST:
+            return _back_to(case, f"{owner} sends its heartbeat again")
+        obstacle = moves.cannot_go_on(case, assigned)
+        if obstacle is not None:
+            return _back_to(case, f"the move to {assigned} is taken back: {obstacle.message}")
+        waiting = _not_stopped(case) or _order_waits(case) or _not_released(case)
+        return waiting or Keep(assignment.reason, assignment.message)
+    if assigned != owner:
+        return Assign(
+            owner,
+            Reason.INITIAL_PLACEMENT,
+            f"It is started on {owner}, which owns the mirror",
+            _same_host_proof(case),
+        )
+    return moves.move(case) or Keep(Reason.RUNNING, f"It belongs on {owner}")
+
+
+def _has_stopped(case: Case, host: str) -> bool:
+    """Whether this host, knowing the present assignment, says that the guest does not run there."""
+    assignment, said = case.guest.status.assignment, case.guest.status.hosts.get(host)
+    return (
+        assignment is not None
+        and said is not None
+        and said.assignment_serial == assignment.serial
+        and said.has_stopped(assignment)
+    )
+
+
+def _order_waits(case: Case) -> Blocked | None:
+    """The owner has stopped it, as a person gave the mirror to the other host, and that waits."""
+    owner, order = case.authority.owner, case.mirror.spec.override
+    if order is None or not moves.ordered(case, case.assigned) or not _has_stopped(case, owner):
+        return None
+    refusal = copies.worse(case.mirror, order, case.world)
+    return Blocked(refusal.reason, refusal.message) if refusal else None
+
+
+def _not_released(case: Case) -> Blocked | None:
+    """The owner has stopped it, and something that fails there keeps the mirror from the other."""
+    owner, report = case.authority.owner, case.report(case.authority.owner)
+    if report is None or report.reason is not Reason.EFFECT_FAILED:
+        return None
+    if not _has_stopped(case, owner) or moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
+        return None
+    message = f"{owner} has stopped it, and does not release the mirror: {report.message}"
+    return Blocked(report.reason, f"{message}. Mend that, or power {owner} off")
+
+
+def _not_stopped(case: Case) -> Blocked | None:
+    """It runs or stands still where it is, and nobody there can be told to stop it."""
+    owner, report = case.authority.owner, case.report(case.authority.owner)
+    silent = placement.libvirt_silent(case, owner)
+    if silent is None or report is None or report.role != Role.PRIMARY:
+        return None
+    if moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
+        return None
+    stands = "It stands still" if report.suspended else "It was left"
+    return Blocked(
+        silent.reason,
+        f"{stands} on {owner} and cannot be stopped, to be moved to {case.assigned}:"
+        f" {silent.message}, or power {owner} off",
+        may_run=not report.suspended,
+    )
+
+
+def _back_to(case: Case, why: str) -> Assign:
+    owner = case.authority.owner
+    message = f"It stays on {owner}: {why}"
+    return Assign(owner, Reason.HEARTBEAT_FRESH, message, _same_host_proof(case))
+
+
+def _same_host_proof(case: Case) -> FencingProof:
+    authority = case.authority
+    return FencingProof(
+        kind=ProofKind.SAME_HOST,
+        host=authority.owner,
+        instance=authority.owner_instance,
+        at_epoch=authority.epoch,
+    )
+
+
+# -- the owner's host has booted since
+
+
+def _owner_rebooted(case: Case) -> Decision:
+    """What ran there is gone. It starts there again, unless only the other one can start it."""
+    owner, target = case.authority.owner, case.mirror.peer_of(case.authority.owner)
+    refusal = (
+        unfit(case.view(owner), owner)
+        or placement.unusable_replica(case, owner)
+        or placement.cannot_run(case, owner)
+    )
+    neither = placement.cannot_run(case, target)
+    soon = refusal is None or refusal.reason is Reason.MIRROR_NOT_READY or arms(case.view(owner))
+    if soon and (case.assigned != target or neither is not None):
+        return _start_again(case)
+    proof = takeover(case, target)
+    if isinstance(proof, FencingProof) and neither is not None and refusal is not None:
+        why = _neither(case, owner, refusal, neither)
+        message = f"{owner} has rebooted and cannot start it: {why}"
+        return Blocked(refusal.reason, message, takeover=True)
+    if isinstance(proof, FencingProof):
+        why = refusal.message if refusal else f"{target} was chosen meanwhile"
+        return _take(case, target, proof, f"{owner} has rebooted; {why}")
+    if soon or refusal is None:
+        return _start_again(case)
+    refused = refusal.reason is Reason.START_REFUSED
+    hint = copies.beside(case.mirror, owner, case.world) if refused else _hint(case)
+    why = f"{refusal.message}. {proof.message}{hint}"
+    message = f"{owner} has rebooted and cannot start it: {why}"
+    return Blocked(refusal.reason, message, takeover=True)
+
+
+def _start_again(case: Case) -> Decision:
+    owner = case.authority.owner
+    message = f"{owner} has rebooted: it is started there again"
+    if case.assigned == owner:
+        return Keep(Reason.HOST_REBOOTED, message)
+    return Assign(owner, Reason.HOST_REBOOTED, message, _same_host_proof(case))
+
+
+# -- the owner's host is silent
+
+
+def _owner_silent(case: Case) -> Decision:
+    """Rules 12 to 14."""
+    owner = case.authority.owner
+    target = case.mirror.peer_of(owner)
+    view = case.view(owner)
+    waiting = _still_waiting(case, view)
+    if waiting is not None:
+        return waiting
+    proof = takeover(case, target)
+    if isinstance(proof, Refusal):
+        return Blocked(proof.reason, proof.message, takeover=True)
+    return _take(case, target, proof, silence(view) if view else f"there is no host {owner}")
+
+
+def _still_waiting(case: Case, view: HostView | None) -> Decision | None:
+    """Silent, but for too short a time for anything to be said about it."""
+    if view is None or view.freshness in (Freshness.LOST, Freshness.NEVER):
+        return None
+    proof = fencing_proof(case.authority, view.name, view)
+    if isinstance(proof, FencingProof):
+        # No need to wait: it has stopped. But first it must be known whether it is back.
+        unsure = view.freshness is Freshness.UNKNOWN
+        return Keep(Reason.WAITING_FOR_LEASE, silence(view)) if unsure else None
+    if case.guest.spec.failover.policy is Policy.MANUAL:
+        return Keep(Reason.WAITING_FOR_LEASE, silence(view))
+    return Keep(proof.reason, proof.message)
+
+
+_TAKEOVER_REASONS: Mapping[ProofKind, Reason] = {
+    ProofKind.LEASE_LOST: Reason.LEASE_LOST,
+    ProofKind.FENCED: Reason.HOST_FENCED,
+    ProofKind.REBOOTED: Reason.HOST_REBOOTED,
+    ProofKind.PERSON: Reason.CONFIRMED_BY_PERSON,
+}
+
+
+def _take(case: Case, target: str, proof: FencingProof, why: str) -> Decision:
+    reason = _TAKEOVER_REASONS[proof.kind]
+    assignment = case.guest.status.assignment
+    message = f"{target} takes over from {case.authority.owner}: {why}"
+    known = assignment.proof if assignment is not None and assignment.host == target else None
+    if known is not None and _proves_the_same(known, proof):
+        silent = placement.libvirt_silent(case, target)
+        if silent is not None and moves.assigned_for_s(case) >= moves.LIBVIRT_COMES_S:
+            return Blocked(silent.reason, f"{message}, but {silent.message}", takeover=True)
+        return Keep(reason, message)
+    return Assign(target, reason, message, proof)
+
+
+def _proves_the_same(known: FencingProof, proof: FencingProof) -> bool:
+    """Of a silence its heartbeat counts, since the next one ends it. What has stopped in another
+    way has stopped for good, however many heartbeats its host sends since then.
+    """
+    if proof.kind is not ProofKind.LEASE_LOST:
+        latest = {"lease_version": proof.lease_version, "watchdog": proof.watchdog}
+        known = known.model_copy(update=latest)
+    return known == proof
+
+
+HANDLERS: Mapping[Situation, Callable[[Case], Decision]] = {
+    Situation.HELD: _held,
+    Situation.UNINITIALISED: _uninitialised,
+    Situation.UNOWNED: _unowned,
+    Situation.OWNER_HERE: _owner_here,
+    Situation.OWNER_REBOOTED: _owner_rebooted,
+    Situation.OWNER_SILENT: _owner_silent,
+}
+assert set(HANDLERS) == set(Situation)

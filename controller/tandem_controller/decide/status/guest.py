@@ -1,0 +1,360 @@
+"""What a guest's status says: phase, where it is, whether it is protected, and why.
+
+Computed from the decision and the hosts' reports. It decides nothing. Called by ``plan``.
+"""
+
+from tandem_api.authority import Instance
+from tandem_api.guest import (
+    Assignment,
+    Firmware,
+    Guest,
+    GuestReport,
+    GuestStatus,
+    Policy,
+    Takeover,
+)
+from tandem_api.meta import Condition, ObjectKey
+from tandem_api.mirror import Mirror
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, GuestPhase
+from tandem_controller.decide.conditions import good, judged, spec_valid, stamped, unknown
+from tandem_controller.decide.guests.placement import (
+    preferred_host,
+    untried_hardware,
+    unusable_replica,
+)
+from tandem_controller.decide.world import replicas
+from tandem_controller.decide.world.hosts import unfit
+from tandem_controller.decide.world.model import (
+    Assign,
+    Blocked,
+    Case,
+    Decision,
+    Freshness,
+    HostView,
+    Keep,
+    Refusal,
+    World,
+)
+from tandem_controller.decide.world.phases import MOVES, is_takeover
+from tandem_controller.decide.world.proofs import proven_to_have_stopped, stop_unproven
+
+FAILURES = (
+    Reason.START_FAILED,
+    Reason.START_REFUSED,
+    Reason.GUEST_PAUSED,
+    Reason.EFFECT_FAILED,
+    Reason.METADATA_MISSING,
+    Reason.FOREIGN_PRIMARY,
+    Reason.SPLIT_BRAIN,
+    Reason.INTERNAL_ERROR,
+)
+TRIES = (
+    Reason.STARTING,
+    Reason.BRINGING_UP,
+    Reason.CONNECTING,
+    Reason.DEMOTING,
+    Reason.RELEASING,
+    Reason.REJOINING,
+)
+STEPS = ("authorityWon", "promoted", "domainStarted")
+
+
+def guest_status(guest: Guest, world: World, decision: Decision) -> GuestStatus:
+    """The guest's whole status after this decision; hosts' reports are left as they are."""
+    guest, old = world.in_force(guest), guest.status
+    assignment = assignment_after(guest, world, decision)
+    case = case_of(guest, world)
+    phase = guest_phase(guest, assignment, case, decision, world)
+    why = _why(guest, assignment, case, phase, decision)
+    reason, message = _beside_an_edit(why, guest, phase, world)
+    where = assignment.host if assignment else ""
+    view = world.hosts.get(where)
+    protection = _protection(case, where) if case else _no_mirror(guest)
+    conditions = (
+        _running(phase, reason, message),
+        judged("Protected", protection, Reason.PROTECTED, _as_protected(guest)),
+        _placed(case, where),
+        spec_valid(world, guest),
+    )
+    generation = guest.metadata.generation
+    return old.model_copy(
+        update={
+            "assignment": assignment,
+            "phase": phase,
+            "site": view.site_name if view else "",
+            "host": where,
+            "mirror": replicas.column(case.mirror, world) if case else "",
+            "protected": "False" if protection else "True",
+            "reason": reason,
+            "message": message,
+            "accepted": old.accepted if world.problems_of(guest) else guest.spec,
+            "last_takeover": _last_takeover(guest, assignment, decision, world),
+            "observed_generation": generation,
+            "conditions": stamped(old.conditions, conditions, generation, world.wall),
+        }
+    )
+
+
+def case_of(guest: Guest, world: World) -> Case | None:
+    """The guest with its mirror, if that has been set up."""
+    mirror = mirror_of(guest, world)
+    if mirror is None or mirror.status.authority is None:
+        return None
+    return Case(guest, mirror, mirror.status.authority, world)
+
+
+def mirror_of(guest: Guest, world: World) -> Mirror | None:
+    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
+    return world.catalogue.mirrors.get(key)
+
+
+def assignment_after(guest: Guest, world: World, decision: Decision) -> Assignment | None:
+    """The assignment that the decision leads to: the same one, or the next."""
+    old = guest.status.assignment
+    if not isinstance(decision, Assign):
+        return old
+    view = world.hosts.get(decision.host)
+    return Assignment(
+        host=decision.host,
+        site=view.site_name if view else "",
+        mirror=guest.mirror_in_use,
+        serial=(old.serial if old else 0) + 1,
+        reason=decision.reason,
+        message=decision.message,
+        proof=decision.proof,
+        since=world.wall,
+    )
+
+
+# -- phase
+
+
+def guest_phase(
+    guest: Guest, assignment: Assignment | None, case: Case | None, decision: Decision, world: World
+) -> GuestPhase:
+    """See GuestPhase."""
+    if isinstance(decision, Blocked):
+        alive = decision.reason is Reason.PEER_STILL_CONNECTED
+        return GuestPhase.UNKNOWN if alive or decision.may_run else GuestPhase.BLOCKED
+    if assignment is None:
+        return GuestPhase.PENDING
+    if not assignment.host:
+        return _stopping(guest, assignment, case)
+    return _assigned_phase(guest, assignment, case, world)
+
+
+def _stopping(guest: Guest, assignment: Assignment, case: Case | None) -> GuestPhase:
+    if not (guest.metadata.deletion_timestamp or not guest.spec.running):
+        return GuestPhase.PENDING
+    for host, report in guest.status.hosts.items():
+        if _is_lost(case, host):
+            owner = case.authority.owner if case else ""
+            if case is not None and owner == host and not proven_to_have_stopped(case):
+                return GuestPhase.UNKNOWN
+            continue
+        if not report.has_stopped(assignment):
+            return GuestPhase.STOPPING
+    return GuestPhase.STOPPED
+
+
+def _is_lost(case: Case | None, host: str) -> bool:
+    view = case.view(host) if case else None
+    return view is not None and view.freshness in (Freshness.LOST, Freshness.NEVER)
+
+
+def _not_stopped(guest: Guest, assignment: Assignment, case: Case | None) -> str:
+    """Who has not stopped it yet, and what they say."""
+    said = [
+        f"{host}: {report.message or f'it is {report.state} there'}"
+        for host, report in sorted(guest.status.hosts.items())
+        if not (_is_lost(case, host) or report.has_stopped(assignment))
+    ]
+    return f". It has not stopped yet ({'; '.join(said)})" if said else ""
+
+
+def _assigned_phase(
+    guest: Guest, assignment: Assignment, case: Case | None, world: World
+) -> GuestPhase:
+    view, report = world.hosts.get(assignment.host), guest.status.hosts.get(assignment.host)
+    if view is None or view.freshness in (Freshness.LOST, Freshness.NEVER):
+        return GuestPhase.UNKNOWN
+    if case is not None and report is not None and runs(report, view, case.authority.owner):
+        return GuestPhase.RUNNING
+    if report is not None and _has_failed(guest, assignment, report):
+        return GuestPhase.FAILED
+    if assignment.reason in MOVES:
+        return GuestPhase.MOVING
+    return GuestPhase.TAKING_OVER if is_takeover(assignment.proof) else GuestPhase.STARTING
+
+
+def _has_failed(guest: Guest, assignment: Assignment, report: GuestReport) -> bool:
+    """Whether its host cannot get on with it. Another try of the same order is no news yet."""
+    same = report.assignment_serial == assignment.serial
+    tries_again = same and guest.status.phase == GuestPhase.FAILED and report.reason in TRIES
+    return report.reason in FAILURES or tries_again
+
+
+def runs(report: GuestReport, view: HostView, owner: str) -> bool:
+    """Whether a host says that the guest runs there, on its present boot and as the owner."""
+    said, now = Instance.parse(report.instance), view.heartbeat
+    same_boot = said is not None and now is not None and said.same_boot(now.instance)
+    return report.state == DomainState.RUNNING and same_boot and owner == view.name
+
+
+def _why(
+    guest: Guest,
+    assignment: Assignment | None,
+    case: Case | None,
+    phase: GuestPhase,
+    decision: Decision,
+) -> tuple[str, str]:
+    """The decision's reason, or that of the host which cannot get on with it."""
+    if phase is GuestPhase.STOPPING and assignment is not None:
+        return decision.reason, f"{decision.message}{_not_stopped(guest, assignment, case)}"
+    if phase is GuestPhase.UNKNOWN and case is not None and assignment and not assignment.host:
+        return decision.reason, f"{decision.message}, but {stop_unproven(case)}"
+    if isinstance(decision, Keep | Blocked) and phase in (GuestPhase.BLOCKED, GuestPhase.UNKNOWN):
+        return decision.reason, decision.message
+    if decision.reason is Reason.START_REFUSED and isinstance(decision, Keep):
+        return decision.reason, decision.message
+    report = guest.status.hosts.get(assignment.host) if assignment else None
+    waiting = phase in (
+        GuestPhase.STARTING,
+        GuestPhase.TAKING_OVER,
+        GuestPhase.MOVING,
+        GuestPhase.FAILED,
+    )
+    if not (waiting and assignment and report and report.reason and report.message):
+        return decision.reason, decision.message
+    if report.assignment_serial != assignment.serial:
+        return decision.reason, decision.message
+    if phase is GuestPhase.FAILED and report.reason in TRIES:
+        return guest.status.reason, guest.status.message  # another try is no news yet
+    return report.reason, f"{assignment.message}. {assignment.host}: {report.message}"
+
+
+def _beside_an_edit(
+    why: tuple[str, str], guest: Guest, phase: GuestPhase, world: World
+) -> tuple[str, str]:
+    """What there is to say besides, while the newest edit of the spec does not pass."""
+    if guest.key not in world.accepted:
+        return why
+    reason, message = why
+    problems = "; ".join(map(str, world.problems_of(guest)))
+    edit = (
+        f"the last edit (generation {guest.metadata.generation}) is not in force, no field of it:"
+        f" {problems}. The guest is run as it was accepted before; correct it, or take it back"
+    )
+    if phase in (GuestPhase.RUNNING, GuestPhase.STOPPED):
+        return Reason.SPEC_INVALID, f"{message}, but {edit}"
+    return reason, f"{message}. Besides, {edit}"
+
+
+# -- conditions
+
+
+def _running(phase: GuestPhase, reason: str, message: str) -> Condition:
+    if phase is GuestPhase.RUNNING:
+        return good("Running", Reason.RUNNING, message)
+    status = "Unknown" if phase is GuestPhase.UNKNOWN else "False"
+    return Condition.model_validate(
+        {"type": "Running", "status": status, "reason": reason, "message": message}
+    )
+
+
+def _no_mirror(guest: Guest) -> Refusal:
+    return Refusal(Reason.MIRROR_NOT_READY, f"mirror {guest.mirror_in_use} is not set up")
+
+
+def _protection(case: Case, where: str) -> Refusal | None:
+    """Why no other host could take it over now, without loss, or None if one could."""
+    here = case.authority.owner or where
+    problems = case.world.faults_of(case.guest)
+    if problems:
+        # It goes on as it was started. The other host would have to start it anew.
+        return Refusal(Reason.SPEC_INVALID, f"the other host could not start it: {problems[0]}")
+    refusal = replicas.redundancy(case.mirror, case.world)
+    if refusal is not None or not here:
+        return refusal
+    target = case.mirror.peer_of(here)
+    other = case.view(target)
+    late = other is not None and other.freshness in (Freshness.LATE, Freshness.UNKNOWN)
+    refusal = (
+        (None if late else unfit(other, target))
+        or unusable_replica(case, target)
+        or _behind_a_wall(case, target)
+        or untried_hardware(case.guest, (target, here))
+    )
+    if refusal is not None:
+        return refusal
+    if case.guest.spec.failover.policy is Policy.MANUAL:
+        return Refusal(Reason.FAILOVER_MANUAL, "failover is Manual")
+    view = case.view(here)
+    if view is None or view.heartbeat is None or not view.heartbeat.watchdog_armed:
+        return Refusal(
+            Reason.WATCHDOG_NOT_ARMED,
+            f"{here} has no watchdog armed, so its silence would not prove that it stopped",
+        )
+    return None
+
+
+def _behind_a_wall(case: Case, host: str) -> Refusal | None:
+    report = case.report(host)
+    if report is None or report.reason is not Reason.INTERNAL_ERROR:
+        return None
+    return Refusal(Reason.INTERNAL_ERROR, f"{host}: {report.message}")
+
+
+def _as_protected(guest: Guest) -> str:
+    """What a takeover does not bring along is said before there is one."""
+    lost = "; its UEFI variables begin anew there, as at every start"
+    uefi = guest.spec.domain.firmware is Firmware.UEFI
+    return f"the other host can take it over{lost if uefi else ''}"
+
+
+def _placed(case: Case | None, where: str) -> Condition:
+    preferred = preferred_host(case) if case else ""
+    if not where:
+        return unknown("Placed", Reason.NOT_ASSIGNED, "it is not placed anywhere")
+    if preferred in ("", where):
+        return good("Placed", Reason.AS_PREFERRED)
+    view = case.view(preferred) if case else None
+    site = view.site_name if view else preferred
+    refusal = Refusal(Reason.NOT_PREFERRED, f"it prefers site {site} ({preferred})")
+    return judged("Placed", refusal, Reason.NOT_PREFERRED)
+
+
+# -- the last takeover
+
+
+def _last_takeover(
+    guest: Guest, assignment: Assignment | None, decision: Decision, world: World
+) -> Takeover | None:
+    """A new one if the decision begins one; else the known one with the steps reported since."""
+    known = guest.status.last_takeover
+    if isinstance(decision, Assign) and is_takeover(decision.proof):
+        return _begun(decision, world)
+    if known is None or assignment is None or assignment.host != known.target:
+        return known
+    report = guest.status.hosts.get(assignment.host)
+    if not is_takeover(assignment.proof) or report is None:
+        return known
+    if report.assignment_serial != assignment.serial:
+        return known
+    steps = {step: report.steps[step] for step in STEPS if step in report.steps}
+    return known.model_copy(update={"steps": {**known.steps, **steps}})
+
+
+def _begun(decision: Assign, world: World) -> Takeover:
+    assert decision.proof is not None
+    source = decision.proof.host
+    view = world.hosts.get(source)
+    last = {"lastHeartbeat": view.last_seen} if view and view.last_seen else {}
+    return Takeover(
+        source=source,
+        target=decision.host,
+        reason=decision.reason,
+        lease_lost_at=world.wall,
+        steps={**last, "leaseLost": world.wall, "assigned": world.wall},
+    )

@@ -1,0 +1,161 @@
+"""What the status of a host and of a site says: heartbeat, readiness, and what would not fit.
+
+Called by ``plan``. Of a host it leaves what the host itself wrote as it is.
+"""
+
+from tandem_api.host import HostStatus, WatchdogPolicy
+from tandem_api.meta import Condition
+from tandem_api.reasons import Reason
+from tandem_api.site import Site, SiteStatus
+from tandem_api.vocabulary import HostPhase, SitePhase
+from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped
+from tandem_controller.decide.world.hosts import silence, unarmed, unfit
+from tandem_controller.decide.world.model import Freshness, HostView, Refusal, World
+
+_HEARTBEAT_REASONS = {
+    Freshness.LATE: Reason.HEARTBEAT_LATE,
+    Freshness.LOST: Reason.HEARTBEAT_LOST,
+    Freshness.NEVER: Reason.HEARTBEAT_NEVER_SEEN,
+}
+GIBIBYTE = 2**30
+
+
+def host_status(view: HostView, world: World) -> HostStatus:
+    """A host's whole status. Only for a host whose heartbeat has been judged."""
+    old, generation = view.host.status, view.host.metadata.generation
+    refusal = unfit(view, view.name)
+    conditions = (
+        judged("Ready", refusal, Reason.READY),
+        _heartbeat(view.freshness, silence(view)),
+        _watchdog(view),
+        spec_valid(world, view.host),
+    )
+    return old.model_copy(
+        update={
+            "phase": _host_phase(view, refusal),
+            "lease": str(view.freshness),
+            "lease_since": _since(old.lease, old.lease_since, view.freshness, world.wall),
+            "observed_generation": generation,
+            "conditions": stamped(old.conditions, conditions, generation, world.wall),
+        }
+    )
+
+
+def _since(old: str, since: str | None, new: Freshness, wall: str) -> str | None:
+    return since if old == new else wall
+
+
+def _host_phase(view: HostView, refusal: Refusal | None) -> HostPhase:
+    if view.freshness in (Freshness.LOST, Freshness.NEVER):
+        return HostPhase(view.freshness)
+    if refusal is None:
+        return HostPhase.READY
+    maintenance = refusal.reason is Reason.MAINTENANCE
+    return HostPhase.MAINTENANCE if maintenance else HostPhase.NOT_READY
+
+
+def _heartbeat(freshness: Freshness, message: str) -> Condition:
+    if freshness is Freshness.FRESH:
+        return good("HeartbeatFresh", Reason.HEARTBEAT_FRESH)
+    return bad("HeartbeatFresh", Refusal(_HEARTBEAT_REASONS[freshness], message))
+
+
+def _watchdog(view: HostView) -> Condition:
+    if view.heartbeat is not None and view.heartbeat.watchdog_armed:
+        return good("WatchdogArmed", Reason.WATCHDOG_ARMED)
+    required = unarmed(view)
+    if required is not None:
+        return bad("WatchdogArmed", required)
+    none = view.host.spec.watchdog is WatchdogPolicy.NONE
+    message = f"{view.name} {'uses no watchdog' if none else 'has no watchdog armed'}"
+    return bad(
+        "WatchdogArmed",
+        Refusal(Reason.WATCHDOG_NOT_ARMED, f"{message}: a takeover from it needs other proof"),
+    )
+
+
+# -- site
+
+
+def site_status(site: Site, world: World) -> SiteStatus:
+    """A site's whole status. Only once the heartbeats of all its hosts have been judged."""
+    old, name, generation = site.status, site.metadata.name, site.metadata.generation
+    views = [view for view in world.hosts.values() if view.site_name == name]
+    ready = [view for view in views if unfit(view, view.name) is None]
+    newest = _newest(views)
+    phase = _site_phase(site, views, ready, newest)
+    refusal = None if phase is SitePhase.READY else _not_ready(views)
+    conditions = (
+        judged("Ready", refusal, Reason.READY),
+        _heartbeat(newest, "; ".join(silence(view) for view in views) or "it has no host"),
+        spec_valid(world, site),
+    )
+    return old.model_copy(
+        update={
+            "phase": phase,
+            "lease": str(newest),
+            "lease_since": _since(old.lease, old.lease_since, newest, world.wall),
+            "hosts": f"{len(ready)}/{len(views)}",
+            "guests": sum(world.load(view.name).guests for view in views),
+            "if_peer_fails": _if_peer_fails(world, ready),
+            "observed_generation": generation,
+            "conditions": stamped(old.conditions, conditions, generation, world.wall),
+        }
+    )
+
+
+def _newest(views: list[HostView]) -> Freshness:
+    """A site's heartbeat is the newest of its hosts'."""
+    order = (Freshness.FRESH, Freshness.LATE, Freshness.LOST, Freshness.NEVER)
+    found = {view.freshness for view in views}
+    return next((freshness for freshness in order if freshness in found), Freshness.NEVER)
+
+
+def _site_phase(
+    site: Site, views: list[HostView], ready: list[HostView], newest: Freshness
+) -> SitePhase:
+    if not views:
+        return SitePhase.EMPTY
+    if newest in (Freshness.LOST, Freshness.NEVER):
+        return SitePhase(newest)
+    if site.spec.maintenance:
+        return SitePhase.MAINTENANCE
+    if len(ready) == len(views):
+        return SitePhase.READY
+    return SitePhase.DEGRADED if ready else SitePhase.NOT_READY
+
+
+def _not_ready(views: list[HostView]) -> Refusal:
+    refusals = [refusal for view in views if (refusal := unfit(view, view.name))]
+    if not refusals:
+        return Refusal(Reason.HOST_NOT_READY, "it has no host")
+    return Refusal(refusals[0].reason, "; ".join(each.message for each in refusals))
+
+
+def _if_peer_fails(world: World, ready: list[HostView]) -> str:
+    """Whether what runs at other sites would fit here beside what runs here already."""
+    if not ready:
+        return "–"
+    lacking = [_lacking_bytes(world, view) for view in ready]
+    short = sum(each for each in lacking if each > 0)
+    return "all fit" if not short else f"{short / GIBIBYTE:.1f} GiB too little"
+
+
+def _lacking_bytes(world: World, view: HostView) -> int:
+    if view.host.spec.capacity is None:
+        return 0
+    would = world.load(view.name).memory_bytes + _would_come(world, view.name)
+    return would - view.host.spec.capacity.memory.bytes
+
+
+def _would_come(world: World, host: str) -> int:
+    """Memory of the guests elsewhere whose mirror has its other replica on this host."""
+    total = 0
+    for mirror in world.snapshot.mirrors:
+        if mirror.replica_on(host) is None:
+            continue
+        for guest in world.catalogue.guests_by_mirror.get(mirror.key, ()):
+            assignment = guest.status.assignment
+            if assignment and assignment.host and assignment.host != host:
+                total += world.in_force(guest).spec.domain.memory.bytes
+    return total

@@ -1,0 +1,121 @@
+"""What a host's heartbeat says, and whether a guest may be given to a host.
+
+Turns the lease counts into ``HostView``. Called by ``plan``; ``unfit`` by every placement rule.
+"""
+
+from tandem_api.authority import Instance
+from tandem_api.host import Host, WatchdogPolicy
+from tandem_api.lease import unarmed_host
+from tandem_api.meta import Problem
+from tandem_api.reasons import Reason
+from tandem_api.site import Site
+from tandem_controller.decide.world.leases import LeaseTracker
+from tandem_controller.decide.world.model import Freshness, HostView, Refusal
+
+ARMED_WITHIN_S = 5.0
+"""An actuator that has just started arms its watchdog within this time, or cannot."""
+
+
+def host_view(
+    host: Host,
+    site: Site | None,
+    leases: LeaseTracker,
+    now_s: float,
+    problems: tuple[Problem, ...] = (),
+) -> HostView:
+    """One host with its heartbeat judged at ``now_s``."""
+    name = host.metadata.name
+    count = leases.counts.get(name)
+    return HostView(
+        host=host,
+        site=site,
+        freshness=freshness(leases, name, now_s),
+        silent_s=leases.silent_s(name),
+        last_seen=count.seen_at if count else "",
+        heartbeat=count.heartbeat if count else None,
+        run_s=now_s - count.run_since_s if count else 0.0,
+        problems=problems,
+    )
+
+
+def freshness(leases: LeaseTracker, host: str, now_s: float) -> Freshness:
+    """See Freshness. The timing that counts is the one the host itself published."""
+    count, silent_s = leases.counts.get(host), leases.silent_s(host)
+    if not leases.covers(now_s):
+        return Freshness.UNKNOWN
+    if count is None or silent_s is None:
+        return Freshness.NEVER
+    timing = count.heartbeat.timing
+    if timing is None:
+        return Freshness.LATE
+    if silent_s >= timing.lost_after_s:
+        return Freshness.LOST
+    if not count.renewed:
+        return Freshness.UNKNOWN
+    return Freshness.FRESH if silent_s < timing.self_fence_seconds else Freshness.LATE
+
+
+def unfit(view: HostView | None, name: str) -> Refusal | None:
+    """Why a guest may not be given to this host now, or None."""
+    if view is not None and view.fresh and not view.problems and view.in_maintenance:
+        return Refusal(
+            Reason.MAINTENANCE, f"{name} is not used: site {view.site_name} is in maintenance"
+        )
+    return unable(view, name)
+
+
+def unable(view: HostView | None, name: str) -> Refusal | None:
+    """Why nothing can be started on this host now, or None. Maintenance keeps a guest from being
+    put somewhere, not from staying up.
+    """
+    if view is None:
+        return Refusal(Reason.HOST_NOT_READY, f"there is no host {name}")
+    if not view.fresh:
+        return Refusal(Reason.HOST_NOT_READY, silence(view))
+    if view.problems:
+        return Refusal(Reason.HOST_NOT_READY, f"host {name} is not valid: {view.problems[0]}")
+    return unarmed(view)
+
+
+def unarmed(view: HostView) -> Refusal | None:
+    """Why the host's watchdog keeps guests from starting there, or None."""
+    if not _lacks_watchdog(view):
+        return None
+    if arms(view):
+        return Refusal(Reason.HOST_NOT_READY, f"the watchdog of {view.name} is being armed")
+    least_s = view.heartbeat.watchdog_least_s if view.heartbeat is not None else None
+    timing = view.site.spec.timing if view.site is not None else None
+    return Refusal(Reason.WATCHDOG_NOT_ARMED, unarmed_host(view.name, least_s, timing))
+
+
+def arms(view: HostView | None) -> bool:
+    """Whether the host has just begun to arm the watchdog that it requires."""
+    return view is not None and view.fresh and _lacks_watchdog(view) and view.run_s < ARMED_WITHIN_S
+
+
+def _lacks_watchdog(view: HostView) -> bool:
+    armed = view.heartbeat is not None and view.heartbeat.watchdog_armed
+    return not armed and view.host.spec.watchdog is WatchdogPolicy.REQUIRED
+
+
+def silence(view: HostView) -> str:
+    """A host's heartbeat in words. They change only when what it says changes."""
+    match view.freshness:
+        case Freshness.FRESH:
+            return f"{view.name} sends its heartbeat"
+        case Freshness.LATE | Freshness.LOST if view.last_seen:
+            return f"{view.name} has sent no heartbeat since {view.last_seen}"
+        case Freshness.LATE | Freshness.LOST:
+            return f"{view.name} has sent no heartbeat for as long as this controller has watched"
+        case Freshness.NEVER:
+            return f"{view.name} has never sent a heartbeat"
+        case Freshness.UNKNOWN:
+            return f"{view.name}'s heartbeat has not been watched for long enough yet"
+
+
+def rebooted(view: HostView, instance: str) -> bool:
+    """Whether the host's heartbeat comes from another boot than that instance's."""
+    if view.heartbeat is None:
+        return False
+    now = Instance.parse(view.heartbeat.instance)
+    return now is not None and Instance.parse(instance) is not None and not now.same_boot(instance)

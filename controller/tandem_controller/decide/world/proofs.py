@@ -1,0 +1,90 @@
+"""Rule 13: what proves that a host's instance runs and writes nothing any more. Pure."""
+
+from tandem_api.authority import Authority, Instance
+from tandem_api.guest import FencingProof, ProofKind
+from tandem_api.reasons import Reason
+from tandem_controller.decide.world.hosts import rebooted, silence
+from tandem_controller.decide.world.model import Case, Freshness, HostView, Refusal
+
+SILENT = (Freshness.LATE, Freshness.LOST, Freshness.NEVER)
+
+
+def fencing_proof(authority: Authority, host: str, view: HostView | None) -> FencingProof | Refusal:
+    """Proof that the owner's instance has stopped, the quickest first; or what is missing."""
+    instance = authority.owner_instance
+    if fenced(authority, host):
+        return _proof(ProofKind.FENCED, authority, host, view)
+    if view is None:
+        return Refusal(
+            Reason.WAITING_FOR_FENCING_PROOF,
+            f"there is no host {host}, so nothing proves that it has stopped",
+        )
+    if rebooted(view, instance):
+        return _proof(ProofKind.REBOOTED, authority, host, view)
+    if _confirmed_down(view, instance) and view.freshness in SILENT:
+        return _proof(ProofKind.PERSON, authority, host, view)
+    return _by_lease(authority, view)
+
+
+def proven_to_have_stopped(case: Case) -> bool:
+    """Whether the owner's instance has certainly stopped, without any wait that a taker counts."""
+    owner = case.authority.owner
+    proof = fencing_proof(case.authority, owner, case.view(owner))
+    return isinstance(proof, FencingProof) and proof.kind is not ProofKind.LEASE_LOST
+
+
+def stop_unproven(case: Case) -> str:
+    """What to tell of an owner that is lost and was told to stop its guest."""
+    owner = case.authority.owner
+    view = case.view(owner)
+    if view is None:
+        return f"there is no host {owner}, so nothing proves that it has stopped"
+    return _needs_proof(case.authority, view, f"{silence(view)}, so it has not been told").message
+
+
+def fenced(authority: Authority, host: str) -> bool:
+    """Whether the owner's instance itself said that it has stopped everything."""
+    record = authority.fenced.get(host)
+    return record is not None and record.instance == authority.owner_instance
+
+
+def _by_lease(authority: Authority, view: HostView) -> FencingProof | Refusal:
+    heartbeat, name = view.heartbeat, view.name
+    if heartbeat is None or heartbeat.timing is None:
+        return _needs_proof(authority, view, f"{silence(view)} that says how long it may run")
+    if view.freshness is not Freshness.LOST:
+        duration_s = heartbeat.timing.lost_after_s
+        return Refusal(
+            Reason.WAITING_FOR_LEASE,
+            f"{silence(view)}; its guests are taken over {duration_s:g} s after its last",
+        )
+    if not heartbeat.watchdog_armed:
+        return _needs_proof(authority, view, f"{silence(view)} and has no watchdog armed")
+    return _proof(ProofKind.LEASE_LOST, authority, name, view)
+
+
+def _needs_proof(authority: Authority, view: HostView, what: str) -> Refusal:
+    owner = Instance.parse(authority.owner_instance)
+    boot_id = owner.boot_id if owner else "<its status.bootID>"
+    return Refusal(
+        Reason.WAITING_FOR_FENCING_PROOF,
+        f"{what}: its silence does not prove that it stopped. If it is powered off, say so: set"
+        f" spec.confirmedDown to {boot_id} on host {view.name}",
+    )
+
+
+def _proof(kind: ProofKind, authority: Authority, host: str, view: HostView | None) -> FencingProof:
+    heartbeat = view.heartbeat if view else None
+    return FencingProof(
+        kind=kind,
+        host=host,
+        instance=authority.owner_instance,
+        at_epoch=authority.epoch,
+        lease_version=heartbeat.version if heartbeat else "",
+        watchdog=heartbeat.watchdog_armed if heartbeat else False,
+    )
+
+
+def _confirmed_down(view: HostView, instance: str) -> bool:
+    confirmed, owner = view.host.spec.confirmed_down, Instance.parse(instance)
+    return confirmed is not None and owner is not None and confirmed == owner.boot_id

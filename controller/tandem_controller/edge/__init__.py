@@ -1,0 +1,1 @@
+"""Where the controller meets others: the API server, kopf, admission, metrics, probes."""
