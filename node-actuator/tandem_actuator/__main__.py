@@ -13,7 +13,7 @@ import sys
 from prometheus_client import start_http_server
 
 from tandem_actuator import assembly
-from tandem_actuator.adapters.lockfile import LockHeld
+from tandem_actuator.adapters.files.lockfile import LockHeld
 from tandem_actuator.ports import PortError
 from tandem_actuator.settings import DEFAULT_CONFIG, Settings
 from tandem_base.command_line import Asked, Command, Program

@@ -6,34 +6,34 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.drbd import DrbdHost
-from tandem_actuator.adapters.drbd_tools import find_tools, require_proven
+from tandem_actuator.adapters.drbd.kernel import DrbdHost
+from tandem_actuator.adapters.drbd.tools import find_tools, require_proven
 from tandem_actuator.adapters.fence_server import FenceServer
-from tandem_actuator.adapters.identity import new_instance
+from tandem_actuator.adapters.files.lockfile import HostLock
+from tandem_actuator.adapters.files.object_cache import ObjectCache
+from tandem_actuator.adapters.files.permit import PermitFile
+from tandem_actuator.adapters.files.records import FileRecords
+from tandem_actuator.adapters.files.starts import StartsFile
 from tandem_actuator.adapters.kube_api import KubeApi
-from tandem_actuator.adapters.libvirt import LibvirtHost
-from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
-from tandem_actuator.adapters.linux_processes import LinuxProcesses
-from tandem_actuator.adapters.linux_taps import LinuxTaps
-from tandem_actuator.adapters.lockfile import HostLock
-from tandem_actuator.adapters.memory import lock_memory
-from tandem_actuator.adapters.network import TapNetwork
-from tandem_actuator.adapters.object_cache import ObjectCache
-from tandem_actuator.adapters.permit import PermitFile
-from tandem_actuator.adapters.premises import LocalPremises
-from tandem_actuator.adapters.records import FileRecords
-from tandem_actuator.adapters.starts import StartsFile
-from tandem_actuator.adapters.threads import Stores
-from tandem_actuator.adapters.watchdog_keeper import UnixKeeper
-from tandem_actuator.core.domain_xml import DomainSettings
-from tandem_actuator.driver import Ports
-from tandem_actuator.loop import Actuator
-from tandem_actuator.metrics import Metrics
+from tandem_actuator.adapters.libvirt.connection import RealLibvirtd
+from tandem_actuator.adapters.libvirt.host import LibvirtHost
+from tandem_actuator.adapters.libvirt.network import TapNetwork
+from tandem_actuator.adapters.libvirt.premises import LocalPremises
+from tandem_actuator.adapters.linux.clock import SystemClock
+from tandem_actuator.adapters.linux.identity import new_instance
+from tandem_actuator.adapters.linux.memory import lock_memory
+from tandem_actuator.adapters.linux.processes import LinuxProcesses
+from tandem_actuator.adapters.linux.taps import LinuxTaps
+from tandem_actuator.adapters.linux.threads import Stores
+from tandem_actuator.adapters.linux.watchdog_keeper import UnixKeeper
+from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.ports import Watchdog
-from tandem_actuator.program import Outside, program
+from tandem_actuator.run.driver import Ports
+from tandem_actuator.run.loop import Actuator
+from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.program import Outside, program
+from tandem_actuator.run.watchdog import KeptWatchdog, NoWatchdog
 from tandem_actuator.settings import Settings
-from tandem_actuator.watchdog import KeptWatchdog, NoWatchdog
 from tandem_base.command_line import program_version
 from tandem_kube.client import KubeClient
 

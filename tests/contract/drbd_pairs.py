@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from conformance.language import Command
 from conformance.simulated import Simulated
-from tandem_actuator.core import resource_file
+from tandem_actuator.core.mirror import resource_file
 from tandem_actuator.core.model import DrbdState, DrbdView
 from tandem_actuator.ports import Drbd
 from tandem_api.mirror import Mirror

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sim.files import SimFiles
-from tandem_actuator.adapters.files import FileSystem, OsFiles
+from tandem_actuator.adapters.files.files import FileSystem, OsFiles
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.drbd import DrbdHost
-from tandem_actuator.adapters.drbd_tools import find_tools
+from tandem_actuator.adapters.drbd.kernel import DrbdHost
+from tandem_actuator.adapters.drbd.tools import find_tools
 from tandem_actuator.adapters.fence_server import FenceServer
-from tandem_actuator.adapters.libvirt import LibvirtHost
-from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
-from tandem_actuator.adapters.linux_processes import LinuxProcesses
-from tandem_actuator.adapters.linux_taps import LinuxTaps
-from tandem_actuator.adapters.network import TapNetwork
-from tandem_actuator.adapters.premises import LocalPremises
-from tandem_actuator.adapters.watchdog import Device
+from tandem_actuator.adapters.libvirt.connection import RealLibvirtd
+from tandem_actuator.adapters.libvirt.host import LibvirtHost
+from tandem_actuator.adapters.libvirt.network import TapNetwork
+from tandem_actuator.adapters.libvirt.premises import LocalPremises
+from tandem_actuator.adapters.linux.clock import SystemClock
+from tandem_actuator.adapters.linux.processes import LinuxProcesses
+from tandem_actuator.adapters.linux.taps import LinuxTaps
+from tandem_actuator.adapters.linux.watchdog import Device
 from tandem_actuator.ports import DrbdEvent, WatchdogInfo
 
 LENGTH = struct.Struct(">I")

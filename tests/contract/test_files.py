@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tandem_actuator.adapters.files import FileSystem, make_directories, replace_file, swap_file
+from tandem_actuator.adapters.files.files import (
+    FileSystem,
+    make_directories,
+    replace_file,
+    swap_file,
+)
 
 from .file_systems import Place
 

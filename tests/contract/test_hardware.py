@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tandem_actuator.core.domain_xml import DomainSettings, domain_name, render
-from tandem_actuator.core.hardware import BRIDGES, for_trial
+from tandem_actuator.core.guest.domain_xml import DomainSettings, domain_name, render
+from tandem_actuator.core.guest.hardware import BRIDGES, for_trial
 from tandem_api.meta import Quantity
 from tandem_api.mirror import Mirror, ReplicaReport, VolumeReport
 from tandem_controller.decide.world.sizes import measured, refusal

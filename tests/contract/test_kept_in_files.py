@@ -5,11 +5,11 @@ import uuid
 
 import pytest
 
-from tandem_actuator.adapters.identity import new_instance
-from tandem_actuator.adapters.lockfile import HostLock, LockHeld
-from tandem_actuator.adapters.object_cache import ObjectCache
-from tandem_actuator.adapters.permit import PermitFile
-from tandem_actuator.adapters.records import FileRecords
+from tandem_actuator.adapters.files.lockfile import HostLock, LockHeld
+from tandem_actuator.adapters.files.object_cache import ObjectCache
+from tandem_actuator.adapters.files.permit import PermitFile
+from tandem_actuator.adapters.files.records import FileRecords
+from tandem_actuator.adapters.linux.identity import new_instance
 from tandem_actuator.core.model import Record
 from tandem_actuator.ports import PortError
 from tandem_api.guest import Guest

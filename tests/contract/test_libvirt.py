@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tandem_actuator.adapters.libvirt import LibvirtHost
-from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
-from tandem_actuator.adapters.linux_processes import LinuxProcesses
-from tandem_actuator.core.domain_xml import DomainSettings, domain_name, render
+from tandem_actuator.adapters.libvirt.connection import RealLibvirtd
+from tandem_actuator.adapters.libvirt.host import LibvirtHost
+from tandem_actuator.adapters.linux.processes import LinuxProcesses
+from tandem_actuator.core.guest.domain_xml import DomainSettings, domain_name, render
 from tandem_actuator.ports import CommandFailed, Libvirt
 from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror

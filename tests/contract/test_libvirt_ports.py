@@ -13,17 +13,17 @@ import libvirt
 import pytest
 
 from sim.processes import Idle
-from tandem_actuator.adapters.libvirt_connection import RealLibvirtd
-from tandem_actuator.adapters.libvirt_ports import (
+from tandem_actuator.adapters.libvirt.connection import RealLibvirtd
+from tandem_actuator.adapters.libvirt.ports import (
     Domain,
     LibvirtConnection,
     Libvirtd,
     LibvirtError,
     Processes,
 )
-from tandem_actuator.adapters.linux_processes import LinuxProcesses
-from tandem_actuator.adapters.qemu_processes import Qemu, qemu_in
-from tandem_actuator.core.domain_xml import TANDEM_XMLNS
+from tandem_actuator.adapters.libvirt.qemu_processes import Qemu, qemu_in
+from tandem_actuator.adapters.linux.processes import LinuxProcesses
+from tandem_actuator.core.guest.domain_xml import TANDEM_XMLNS
 
 from .simulated_libvirt import simulated_libvirtd
 

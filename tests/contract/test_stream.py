@@ -13,7 +13,7 @@ from sim.kernel import Group, Kernel
 from sim.loop import Loop
 from sim.stream import connected
 from sim.watchdog import BACKLOG, Hardware, Keepers
-from tandem_actuator.adapters.watchdog_keeper import UnixKeeper, UnixListener, UnixStream
+from tandem_actuator.adapters.linux.watchdog_keeper import UnixKeeper, UnixListener, UnixStream
 from tandem_actuator.ports import KeeperProcess, Stream
 
 Ends = tuple[Stream, Stream]

@@ -12,10 +12,10 @@ import pytest
 
 from sim.kernel import Group, Kernel
 from sim.watchdog import File, Hardware
-from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.watchdog import Device
-from tandem_actuator.keeper import WDIOF_ALARMONLY, WDIOF_MAGICCLOSE, WDIOF_SETTIMEOUT, Feeder
+from tandem_actuator.adapters.linux.clock import SystemClock
+from tandem_actuator.adapters.linux.watchdog import Device
 from tandem_actuator.ports import PortError, WatchdogDevice
+from tandem_actuator.run.keeper import WDIOF_ALARMONLY, WDIOF_MAGICCLOSE, WDIOF_SETTIMEOUT, Feeder
 from tandem_lab.lab import Lab
 
 from .remote_ports import PYTHON, RemotePort, start_port_server
@@ -32,9 +32,9 @@ END_S = 60.0
 SCRIPT = f"""
 import asyncio, time
 from pathlib import Path
-from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.watchdog_keeper import UnixKeeper
-from tandem_actuator.watchdog import KeptWatchdog
+from tandem_actuator.adapters.linux.clock import SystemClock
+from tandem_actuator.adapters.linux.watchdog_keeper import UnixKeeper
+from tandem_actuator.run.watchdog import KeptWatchdog
 async def main():
     clock = SystemClock()
     watchdog = KeptWatchdog(UnixKeeper(Path("/dev/watchdog1"), Path("/run/contract.sock")))

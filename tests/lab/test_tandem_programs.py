@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tandem_actuator.core.starts import QUICK_EXITS
+from tandem_actuator.core.host.starts import QUICK_EXITS
 from tandem_lab.deployment import NAMESPACE, Controller
 
 from .deployed import TAKEOVER_BOUND_S, Deployed, Raw

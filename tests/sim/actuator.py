@@ -20,21 +20,21 @@ from sim.kernel import Group
 from sim.loop import Loop
 from sim.ports import Drbd, Premises
 from tandem_actuator.adapters.fence_server import FenceServer
+from tandem_actuator.adapters.files.object_cache import ObjectCache
+from tandem_actuator.adapters.files.permit import PermitFile
+from tandem_actuator.adapters.files.records import FileRecords
+from tandem_actuator.adapters.files.starts import StartsFile
 from tandem_actuator.adapters.kube_api import KubeApi
-from tandem_actuator.adapters.libvirt import LibvirtHost
-from tandem_actuator.adapters.network import TapNetwork
-from tandem_actuator.adapters.object_cache import ObjectCache
-from tandem_actuator.adapters.permit import PermitFile
-from tandem_actuator.adapters.records import FileRecords
-from tandem_actuator.adapters.starts import StartsFile
+from tandem_actuator.adapters.libvirt.host import LibvirtHost
+from tandem_actuator.adapters.libvirt.network import TapNetwork
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core.domain_xml import DomainSettings
-from tandem_actuator.driver import Driver, Ports
-from tandem_actuator.metrics import Metrics
+from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.ports import Changed, Removed, Synced, Watchdog
-from tandem_actuator.program import Outside, program
-from tandem_actuator.unit import Unit
-from tandem_actuator.watchdog import KeptWatchdog, NoWatchdog
+from tandem_actuator.run.driver import Driver, Ports
+from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.program import Outside, program
+from tandem_actuator.run.watchdog import KeptWatchdog, NoWatchdog
+from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Authority, Instance
 from tandem_api.meta import ObjectKey, Resource
 from tandem_api.mirror import Mirror

@@ -18,7 +18,7 @@ from sim.files import Damage, Operation, SimFiles
 from sim.host import STATE, Host, Machine
 from sim.libvirt import EVENT_S
 from sim.world import World
-from tandem_actuator.adapters.records import FileRecords
+from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.ports import PortError
 from tandem_api.meta import ObjectKey
 from tandem_api.registry import BY_NAME

@@ -21,7 +21,7 @@ from sim.kernel import Command, Group, Kernel
 from sim.libvirt import SimulatedLibvirtd
 from sim.pair import Pair
 from sim.watchdog import Hardware, Keepers
-from tandem_actuator.adapters.records import FileRecords
+from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.core.model import Record
 from tandem_actuator.ports import CommandFailed, PortError
 from tandem_api.mirror import Mirror, Protocol

@@ -24,8 +24,8 @@ from sim.libvirt_connection import (
     Work,
 )
 from sim.processes import After, Guest, ProcessTable, Reply, TapTable, tell
-from tandem_actuator.adapters.libvirt_ports import Domain, LibvirtError
-from tandem_actuator.core.domain_xml import METADATA_TAG
+from tandem_actuator.adapters.libvirt.ports import Domain, LibvirtError
+from tandem_actuator.core.guest.domain_xml import METADATA_TAG
 from tandem_actuator.ports import CommandFailed
 
 MakeGuest = Callable[[str, str, Callable[[], None]], Guest]

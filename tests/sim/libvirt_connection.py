@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import libvirt
 
 from sim.processes import Process, Reply, tell
-from tandem_actuator.adapters.libvirt_ports import Domain, LibvirtError
+from tandem_actuator.adapters.libvirt.ports import Domain, LibvirtError
 
 if TYPE_CHECKING:
     from sim.libvirt import SimulatedLibvirtd

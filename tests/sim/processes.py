@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from tandem_actuator.adapters.libvirt_ports import ProcessText
+from tandem_actuator.adapters.libvirt.ports import ProcessText
 from tandem_actuator.ports import PortError
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from sim.kernel import Group, Kernel
 from sim.loop import Loop
 from sim.stream import BUFFER_BYTES, End, connected
-from tandem_actuator.keeper import WDIOF_MAGICCLOSE, WDIOF_SETTIMEOUT, Keeper
 from tandem_actuator.ports import Clock, WatchdogInfo
+from tandem_actuator.run.keeper import WDIOF_MAGICCLOSE, WDIOF_SETTIMEOUT, Keeper
 
 LATE_S = (0.0, 0.1)
 """How much later than its timeout it may fire; the waits of others have this in their margin."""

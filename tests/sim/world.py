@@ -23,7 +23,7 @@ from sim.network import Network
 from sim.pair import Pair
 from sim.referee import Counted, Referee
 from sim.truth import Truth
-from tandem_actuator.core.starts import AGAIN_EXIT
+from tandem_actuator.core.host.starts import AGAIN_EXIT
 from tandem_actuator.ports import PortError
 from tandem_api.guest import Guest
 from tandem_api.host import Host as HostObject

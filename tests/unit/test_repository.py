@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem_actuator.core.decide import RULES, Task
+from tandem_actuator.core.order import RULES, Task
 from tandem_actuator.settings import Settings as ActuatorSettings
 from tandem_api.authority import Mode
 from tandem_api.reasons import Reason

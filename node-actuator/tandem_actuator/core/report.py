@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from tandem_actuator.core.mirror.resync import stalled_since
 from tandem_actuator.core.model import DrbdState, NotConfigured, Record, View
-from tandem_actuator.core.resync import stalled_since
 from tandem_api.authority import Instance
 from tandem_api.guest import GuestReport, HardwareReport
 from tandem_api.mirror import ReplicaReport, VolumeReport

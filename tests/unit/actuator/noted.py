@@ -9,11 +9,11 @@ from typing import Any, cast
 
 from sim.builders import HERE, assignment, authority, drbd, guest, mirror, record
 from tandem_actuator.adapters.fakes import FakeClock
-from tandem_actuator.core.domain_xml import DomainSettings
+from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.model import DrbdView, Record
-from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.ports import Clock
-from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.run.driver import Driver, Ports
+from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Authority
 from tandem_api.guest import Guest
 from tandem_api.meta import ObjectKey

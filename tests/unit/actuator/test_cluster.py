@@ -5,9 +5,9 @@ from typing import Any, cast
 import pytest
 
 from sim.builders import HERE, A, B, assignment, authority, guest, mirror, record
-from tandem_actuator.cluster import Cluster
 from tandem_actuator.ports import Changed, Removed, Synced
-from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.run.cluster import Cluster
+from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.guest import Guest
 from tandem_api.host import Host
 from tandem_api.mirror import Mirror

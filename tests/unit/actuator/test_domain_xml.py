@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tandem_actuator.core.domain_xml import (
+from tandem_actuator.core.guest.domain_xml import (
     METADATA_TAG,
     QEMU_XMLNS,
     DomainSettings,

@@ -6,7 +6,7 @@ import pytest
 
 from sim.builders import A, B, authority, drbd, mirror, standalone
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core.domain_xml import domain_name
+from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.model import DrbdUnknown, FenceProgress
 from tandem_actuator.ports import ApiConflict, ApiUnavailable, CommandFailed, KilledNotGone
 from tandem_api.timing import DEFAULT

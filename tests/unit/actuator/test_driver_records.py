@@ -15,16 +15,16 @@ import pytest
 
 from sim.files import Damage, Operation, SimFiles
 from tandem_actuator.adapters.fakes import FakeClock
-from tandem_actuator.adapters.object_cache import ObjectCache
-from tandem_actuator.adapters.records import FileRecords
-from tandem_actuator.cluster import Cluster
+from tandem_actuator.adapters.files.object_cache import ObjectCache
+from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.authority import held
-from tandem_actuator.core.domain_xml import DomainSettings
+from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.model import Record
-from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.ports import Synced
-from tandem_actuator.unit import STORES_TRIED, NodeFacts, Unit
+from tandem_actuator.run.cluster import Cluster
+from tandem_actuator.run.driver import Driver, Ports
+from tandem_actuator.run.workload import STORES_TRIED, NodeFacts, Unit
 from tandem_api.authority import Authority, Instance
 from tandem_api.guest import Guest
 from tandem_api.mirror import Marker, Mirror

@@ -2,11 +2,11 @@
 
 from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core.domain_xml import DomainSettings
+from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.model import Record
-from tandem_actuator.driver import Driver, Ports
 from tandem_actuator.ports import KilledNotGone, PortError
-from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.run.driver import Driver, Ports
+from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Instance
 from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror

@@ -1,7 +1,7 @@
 """Since when writes are frozen and nobody asks for leave to go on."""
 
 from tandem_actuator.core.model import DrbdState, Record, VolumeState
-from tandem_actuator.unit import Unit
+from tandem_actuator.run.workload import Unit
 from tandem_api.mirror import Mirror
 from tandem_api.vocabulary import Connection, DiskState, Role
 from tandem_hostile import mirror

@@ -8,11 +8,11 @@ import pytest
 
 from sim.builders import A, authority, record
 from sim.builders import mirror as made
-from tandem_actuator.core.domain_xml import DomainSettings, domain_name, domain_uuid, render
-from tandem_actuator.core.hardware import for_trial
-from tandem_actuator.inspection import Inspection
+from tandem_actuator.core.guest.domain_xml import DomainSettings, domain_name, domain_uuid, render
+from tandem_actuator.core.guest.hardware import for_trial
 from tandem_actuator.ports import PortError
-from tandem_actuator.unit import Unit
+from tandem_actuator.run.inspection import Inspection
+from tandem_actuator.run.workload import Unit
 from tandem_api.guest import Guest, HardwareReport
 from tandem_domains import ISO, Raw, card, guest, hardware, mirror
 

@@ -10,12 +10,12 @@ import pytest
 
 from sim.watchdog import LATE_S
 from tandem_actuator.core.model import DrbdState, Record
-from tandem_actuator.driver import Ports
-from tandem_actuator.loop import Actuator
-from tandem_actuator.metrics import Metrics
-from tandem_actuator.unit import NodeFacts, Unit
-from tandem_actuator.walls import Walls
-from tandem_actuator.watchdog import KeptWatchdog, NoWatchdog
+from tandem_actuator.run.driver import Ports
+from tandem_actuator.run.loop import Actuator
+from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.walls import Walls
+from tandem_actuator.run.watchdog import KeptWatchdog, NoWatchdog
+from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Instance
 from tandem_api.lease import HeartbeatContent, heartbeat_of, unarmed_host
 from tandem_api.mirror import Mirror

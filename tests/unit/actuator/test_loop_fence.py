@@ -8,8 +8,8 @@ import pytest
 
 from sim.builders import B, drbd, frozen, mirror, standalone
 from tandem_actuator.core.model import DrbdUnknown, FenceProgress
-from tandem_actuator.loop import FIRST_LOOK_S
 from tandem_actuator.ports import CommandFailed
+from tandem_actuator.run.loop import FIRST_LOOK_S
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState, Role
 

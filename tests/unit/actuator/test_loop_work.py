@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 
 from sim.builders import B, assignment, authority, drbd, frozen, guest, mirror, standalone, view
-from tandem_actuator.core import handler
-from tandem_actuator.core.domain_xml import domain_name
+from tandem_actuator.core.guest.domain_xml import domain_name
+from tandem_actuator.core.mirror import handler
 from tandem_actuator.ports import CommandFailed, DrbdEvent
-from tandem_actuator.unit import BACKOFF_MAX_S, Unit
+from tandem_actuator.run.workload import BACKOFF_MAX_S, Unit
 from tandem_api.vocabulary import DomainState, Role
 
 from .turning import BOOTED_S, Turning

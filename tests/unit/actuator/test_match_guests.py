@@ -4,12 +4,12 @@ import random
 from pathlib import Path
 
 from sim.files import SimFiles
-from tandem_actuator.adapters.object_cache import ObjectCache
-from tandem_actuator.adapters.records import FileRecords
-from tandem_actuator.cluster import Cluster
+from tandem_actuator.adapters.files.object_cache import ObjectCache
+from tandem_actuator.adapters.files.records import FileRecords
+from tandem_actuator.core.host.permission import run_permission
 from tandem_actuator.core.model import Record
-from tandem_actuator.core.run import run_permission
-from tandem_actuator.unit import NodeFacts, Unit, match_guests
+from tandem_actuator.run.cluster import Cluster
+from tandem_actuator.run.workload import NodeFacts, Unit, match_guests
 from tandem_api.authority import Instance
 from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror

@@ -6,13 +6,13 @@ from typing import Any, cast
 import pytest
 
 from sim.builders import ADDRESSES, HERE, authority, mirror, record
-from tandem_actuator.core.domain_xml import DomainSettings
-from tandem_actuator.loop import Actuator
-from tandem_actuator.metrics import Metrics
+from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.ports import PortError
-from tandem_actuator.program import Outside, program
-from tandem_actuator.unit import Unit
-from tandem_actuator.watchdog import NoWatchdog
+from tandem_actuator.run.loop import Actuator
+from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.program import Outside, program
+from tandem_actuator.run.watchdog import NoWatchdog
+from tandem_actuator.run.workload import Unit
 from tandem_api.mirror import MirrorStatus
 from tandem_api.timing import DEFAULT, FAST, Timing, drbd_timers
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from sim.builders import HERE, drbd
-from tandem_actuator.adapters.starts import StartsFile
-from tandem_actuator.core import starts
+from tandem_actuator.adapters.files.starts import StartsFile
+from tandem_actuator.core.host import starts
 from tandem_actuator.ports import Changed
-from tandem_actuator.unit import Unit
-from tandem_actuator.walls import crash_on_bug
+from tandem_actuator.run.walls import crash_on_bug
+from tandem_actuator.run.workload import Unit
 from tandem_api.guest import Guest
 from tandem_api.host import Host
 from tandem_api.meta import ObjectKey

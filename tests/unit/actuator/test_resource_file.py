@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tandem_actuator.adapters.drbd_tools import _warn_of_time_limit
-from tandem_actuator.core.resource_file import GLOBAL_FILE, render
+from tandem_actuator.adapters.drbd.tools import _warn_of_time_limit
+from tandem_actuator.core.mirror.resource_file import GLOBAL_FILE, render
 from tandem_api.mirror import DeviceNumbers, Mirror
 from tandem_api.timing import DEFAULT, drbd_timers
 

@@ -7,11 +7,11 @@ import pytest
 
 from sim.builders import authority, drbd, record, view
 from tandem_actuator.adapters.fakes import FakeClock
-from tandem_actuator.core.domain_xml import DomainSettings
+from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.model import DrbdState, DrbdUnknown
 from tandem_actuator.core.wall import AGAIN_WITH_TIME, Place, Wall
-from tandem_actuator.driver import Driver, Ports
-from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.run.driver import Driver, Ports
+from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Instance
 from tandem_api.mirror import Mirror
 from tandem_api.timing import DEFAULT

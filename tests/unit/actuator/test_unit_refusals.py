@@ -1,7 +1,7 @@
 """What a host remembers of starts that were refused, and until when."""
 
 from tandem_actuator.core.model import Record
-from tandem_actuator.unit import Unit
+from tandem_actuator.run.workload import Unit
 from tandem_api.guest import Guest
 from tandem_api.mirror import Mirror
 from tandem_api.vocabulary import DomainState

@@ -11,7 +11,7 @@ from sim.bugs import Planted, poisoned
 from sim.builders import HERE, drbd, frozen, guest, mirror, record
 from tandem_actuator.adapters.kube_api import _parsed
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import handler
+from tandem_actuator.core.mirror import handler
 from tandem_actuator.core.model import DrbdUnknown
 from tandem_actuator.core.report import least_replica_report
 from tandem_actuator.core.wall import Place
@@ -25,10 +25,10 @@ from .test_loop_fence import R_S
 from .test_loop_work import keep_heard, other_unit
 from .turning import Turning
 
-RULES = frozenset({"tandem_actuator.core.decide"})
+RULES = frozenset({"tandem_actuator.core.order"})
 REPORT = frozenset({"tandem_actuator.core.report"})
-GUARD = frozenset({"tandem_actuator.core.run"})
-ANSWERS = frozenset({"tandem_actuator.core.handler"})
+GUARD = frozenset({"tandem_actuator.core.host.permission"})
+ANSWERS = frozenset({"tandem_actuator.core.mirror.handler"})
 
 
 def raises() -> None:
@@ -62,7 +62,7 @@ class TestAMirrorsLoop:
         host.run(10.0)
         assert host.calls.count("query") >= 5
         assert host.unit.reason is Reason.INTERNAL_ERROR
-        assert "Planted at decide.py:" in host.unit.message
+        assert "Planted at order.py:" in host.unit.message
 
     def test_looks_stay_as_quick_as_a_guest_on_the_link_needs_them(self, host: Turning) -> None:
         host.unit.mirror, host.node.renewal_sent_at_s = poisoned(host.unit.mirror, RULES), None

@@ -14,7 +14,7 @@ import pytest
 from sim.kernel import Group
 from sim.watchdog import LATE_S
 from tandem_actuator.ports import PortError
-from tandem_actuator.watchdog import KeptWatchdog
+from tandem_actuator.run.watchdog import KeptWatchdog
 
 from .watchdog_bench import Machine
 

@@ -6,9 +6,9 @@ import math
 import pytest
 
 from sim.watchdog import LATE_S
-from tandem_actuator.keeper import WDIOF_ALARMONLY
 from tandem_actuator.ports import PortError, WatchdogTooSlow
-from tandem_actuator.watchdog import ANSWER_TIMEOUT_S, START_TIMEOUT_S, KeptWatchdog
+from tandem_actuator.run.keeper import WDIOF_ALARMONLY
+from tandem_actuator.run.watchdog import ANSWER_TIMEOUT_S, START_TIMEOUT_S, KeptWatchdog
 
 from .watchdog_bench import INTERVAL_S, SOON_S, W_S, Machine, fed_until, is_reset_for, keep_armed
 

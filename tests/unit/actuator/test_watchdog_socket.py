@@ -17,11 +17,11 @@ import pytest
 
 from sim.kernel import Group, Kernel
 from sim.watchdog import File, Hardware
-from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.watchdog_keeper import UnixKeeper, UnixListener, UnixStream
-from tandem_actuator.keeper import Keeper
+from tandem_actuator.adapters.linux.clock import SystemClock
+from tandem_actuator.adapters.linux.watchdog_keeper import UnixKeeper, UnixListener, UnixStream
 from tandem_actuator.ports import PortError
-from tandem_actuator.watchdog import KeptWatchdog
+from tandem_actuator.run.keeper import Keeper
+from tandem_actuator.run.watchdog import KeptWatchdog
 
 CLOCK = SystemClock()
 PATIENCE_S = 10.0

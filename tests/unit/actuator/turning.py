@@ -10,10 +10,10 @@ from typing import Any, cast
 
 from sim.kernel import Group, Kernel
 from sim.loop import Loop
-from tandem_actuator.loop import Actuator
-from tandem_actuator.metrics import Metrics
 from tandem_actuator.ports import DrbdEvent
-from tandem_actuator.unit import Unit
+from tandem_actuator.run.loop import Actuator
+from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
 from tandem_api.guest import Guest, GuestReport
 from tandem_api.meta import ObjectKey

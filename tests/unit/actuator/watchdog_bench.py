@@ -12,9 +12,9 @@ from typing import Any
 from sim.kernel import Group, Kernel
 from sim.loop import Loop
 from sim.watchdog import LATE_S, Hardware, Keepers
-from tandem_actuator.keeper import FEEDS_PER_TIMEOUT
 from tandem_actuator.ports import PortError
-from tandem_actuator.watchdog import KeptWatchdog
+from tandem_actuator.run.keeper import FEEDS_PER_TIMEOUT
+from tandem_actuator.run.watchdog import KeptWatchdog
 
 W_S = 2
 INTERVAL_S = W_S / FEEDS_PER_TIMEOUT

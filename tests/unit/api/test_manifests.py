@@ -70,7 +70,7 @@ class TestAlerts:
     def test_they_ask_for_what_the_programs_export(self) -> None:
         metrics = (
             "controller/tandem_controller/edge/metrics.py",
-            "node-actuator/tandem_actuator/metrics.py",
+            "node-actuator/tandem_actuator/run/metrics.py",
         )
         source = "".join((ROOT / path).read_text() for path in metrics)
         exported = {name.removeprefix("tandem_") for name in re.findall(r'"([a-z_]+)"', source)}

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tandem_actuator.adapters.object_cache import ObjectCache
-from tandem_actuator.adapters.records import FileRecords
-from tandem_actuator.cluster import Cluster
+from tandem_actuator.adapters.files.object_cache import ObjectCache
+from tandem_actuator.adapters.files.records import FileRecords
+from tandem_actuator.run.cluster import Cluster
 from tandem_api.registry import BY_NAME, KINDS, Component, KindInfo, watched_by
 from tandem_controller.decide.world.model import Snapshot
 from tandem_kube import GUESTS, HOSTS, MIRRORS, OWN, SITES

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError, render
-from tandem_actuator.core.hardware import needs
+from tandem_actuator.core.guest.domain_xml import DomainSettings, DomainXmlError, render
+from tandem_actuator.core.guest.hardware import needs
 from tandem_api.guest import Guest
 from tandem_api.validation import Catalogue, guest_problems, parse_problems
 from tandem_controller.edge.admission import Admission

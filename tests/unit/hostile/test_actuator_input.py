@@ -11,19 +11,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sim.files import SimFiles
+from tandem_actuator.adapters.files.object_cache import ObjectCache
+from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.adapters.kube_api import KubeApi
-from tandem_actuator.adapters.object_cache import ObjectCache
-from tandem_actuator.adapters.records import FileRecords
-from tandem_actuator.cluster import Cluster
-from tandem_actuator.core import resource_file
-from tandem_actuator.core.decide import decide
-from tandem_actuator.core.domain_xml import DomainSettings, DomainXmlError
-from tandem_actuator.core.domain_xml import render as render_domain
+from tandem_actuator.core.guest.domain_xml import DomainSettings, DomainXmlError
+from tandem_actuator.core.guest.domain_xml import render as render_domain
+from tandem_actuator.core.host.permission import run_permission
+from tandem_actuator.core.mirror import resource_file
 from tandem_actuator.core.model import DrbdState, NotConfigured, VolumeState
+from tandem_actuator.core.order import decide
 from tandem_actuator.core.report import guest_report, replica_report
-from tandem_actuator.core.run import run_permission
 from tandem_actuator.ports import Changed, Removed, Synced
-from tandem_actuator.unit import NodeFacts, Unit
+from tandem_actuator.run.cluster import Cluster
+from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Instance
 from tandem_api.lease import TIMING_ANNOTATION, WATCHDOG_ANNOTATION, heartbeat_of, lease_name
 from tandem_api.meta import ObjectKey

@@ -11,9 +11,14 @@ from sim.kernel import Group, Kernel
 from sim.libvirt import SimulatedLibvirtd
 from sim.loop import Loop
 from sim.processes import Idle
-from tandem_actuator.adapters.libvirt import LibvirtHost
-from tandem_actuator.adapters.network import TapNetwork
-from tandem_actuator.core.domain_xml import METADATA_PREFIX, METADATA_TAG, TANDEM_XMLNS, domain_name
+from tandem_actuator.adapters.libvirt.host import LibvirtHost
+from tandem_actuator.adapters.libvirt.network import TapNetwork
+from tandem_actuator.core.guest.domain_xml import (
+    METADATA_PREFIX,
+    METADATA_TAG,
+    TANDEM_XMLNS,
+    domain_name,
+)
 from tandem_actuator.ports import CommandFailed, PortError
 from tandem_api.guest import Guest
 from tandem_api.vocabulary import DomainState

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem_actuator.adapters.drbd_events import READ_EVERYTHING, RESTART_PAUSE_S, EventStream
+from tandem_actuator.adapters.drbd.events import READ_EVERYTHING, RESTART_PAUSE_S, EventStream
 from tandem_actuator.ports import DrbdEvent
 
 SCRIPT = """#!/bin/sh

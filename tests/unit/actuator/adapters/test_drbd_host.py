@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.drbd import DrbdHost, _Shared
-from tandem_actuator.adapters.drbd_tools import Tools
+from tandem_actuator.adapters.drbd.kernel import DrbdHost, _Shared
+from tandem_actuator.adapters.drbd.tools import Tools
 from tandem_actuator.adapters.fakes import FakeClock
+from tandem_actuator.adapters.linux.clock import SystemClock
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView
 from tandem_actuator.ports import CommandFailed
 from tandem_api.mirror import DeviceNumbers, Mirror

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.drbd import DrbdHost
-from tandem_actuator.adapters.drbd_text import Options, parse_options
-from tandem_actuator.adapters.drbd_tools import Tools
+from tandem_actuator.adapters.drbd.kernel import DrbdHost
+from tandem_actuator.adapters.drbd.text import Options, parse_options
+from tandem_actuator.adapters.drbd.tools import Tools
+from tandem_actuator.adapters.linux.clock import SystemClock
 from tandem_actuator.ports import CommandFailed
 from tandem_api.mirror import DeviceNumbers, Mirror
 from tandem_hostile import mirror

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem_actuator.adapters.drbd_text import (
+from tandem_actuator.adapters.drbd.text import (
     Options,
     parse_dump,
     parse_event,

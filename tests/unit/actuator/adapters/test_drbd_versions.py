@@ -2,7 +2,7 @@
 
 import pytest
 
-from tandem_actuator.adapters.drbd_tools import Tools, require_proven
+from tandem_actuator.adapters.drbd.tools import Tools, require_proven
 from tandem_actuator.ports import PortError
 
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.files import Damage, Operation, SimFiles
-from tandem_actuator.adapters.lockfile import HostLock, LockHeld
-from tandem_actuator.adapters.object_cache import ObjectCache
-from tandem_actuator.adapters.permit import PermitFile
-from tandem_actuator.adapters.records import FileRecords
+from tandem_actuator.adapters.files.lockfile import HostLock, LockHeld
+from tandem_actuator.adapters.files.object_cache import ObjectCache
+from tandem_actuator.adapters.files.permit import PermitFile
+from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.core.model import Record
 from tandem_actuator.ports import PortError
 from tandem_api.guest import Guest

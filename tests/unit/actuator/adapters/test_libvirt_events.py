@@ -2,7 +2,7 @@
 
 import pytest
 
-from tandem_actuator.adapters.libvirt import _Told
+from tandem_actuator.adapters.libvirt.host import _Told
 
 from .libvirt_scene import Scene
 

@@ -3,7 +3,7 @@
 import pytest
 
 from sim.processes import Idle
-from tandem_actuator.adapters.libvirt import (
+from tandem_actuator.adapters.libvirt.host import (
     ACTS_AT_A_TIME,
     FORGET_TIMEOUT_S,
     KILL_GIVEN_UP_AFTER_S,

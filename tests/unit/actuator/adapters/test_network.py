@@ -2,7 +2,7 @@
 
 import pytest
 
-from tandem_actuator.adapters.network import CUT_TIMEOUT_S
+from tandem_actuator.adapters.libvirt.network import CUT_TIMEOUT_S
 from tandem_actuator.ports import CommandTimeout, PortError
 
 from .libvirt_scene import Scene

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem_actuator.adapters.files import OsFiles
+from tandem_actuator.adapters.files.files import OsFiles
 
 
 def test_a_file_is_synced(tmp_path: Path) -> None:

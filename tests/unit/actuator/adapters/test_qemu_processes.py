@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tandem_actuator.adapters.linux_processes import LinuxProcesses
-from tandem_actuator.adapters.linux_taps import LinuxTaps, take_down
-from tandem_actuator.adapters.network import TapNetwork
-from tandem_actuator.adapters.qemu_processes import UNIDENTIFIED, QemuProcesses
+from tandem_actuator.adapters.libvirt.network import TapNetwork
+from tandem_actuator.adapters.libvirt.qemu_processes import UNIDENTIFIED, QemuProcesses
+from tandem_actuator.adapters.linux.processes import LinuxProcesses
+from tandem_actuator.adapters.linux.taps import LinuxTaps, take_down
 from tandem_actuator.ports import PortError
 
 STATUS = """<domstatus state='running' pid='300'><domain type='qemu'><devices>

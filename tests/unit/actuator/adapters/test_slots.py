@@ -8,13 +8,13 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from tandem_actuator.adapters.slots import Slots
-from tandem_actuator.adapters.threads import in_thread
+from tandem_actuator.adapters.libvirt.slots import Slots
+from tandem_actuator.adapters.linux.threads import in_thread
 
 ENDS_BESIDE_A_HUNG_CALL = """
 import asyncio, threading
-from tandem_actuator.adapters.slots import Slots
-from tandem_actuator.adapters.threads import in_thread
+from tandem_actuator.adapters.libvirt.slots import Slots
+from tandem_actuator.adapters.linux.threads import in_thread
 
 async def main():
     try:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tandem_actuator.adapters.clock import SystemClock
-from tandem_actuator.adapters.identity import new_instance
-from tandem_actuator.adapters.process import run
-from tandem_actuator.adapters.watchdog import Device
+from tandem_actuator.adapters.linux.clock import SystemClock
+from tandem_actuator.adapters.linux.identity import new_instance
+from tandem_actuator.adapters.linux.process import run
+from tandem_actuator.adapters.linux.watchdog import Device
 from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
 
 
@@ -77,7 +77,7 @@ def test_whether_a_watchdog_has_a_way_out_is_what_the_kernel_shows(
 
 LOCKED = """
 import logging, pathlib
-from tandem_actuator.adapters.memory import lock_memory
+from tandem_actuator.adapters.linux.memory import lock_memory
 logging.basicConfig(format="%(message)s")
 lock_memory()
 status = pathlib.Path("/proc/self/status").read_text()

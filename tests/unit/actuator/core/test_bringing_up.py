@@ -13,8 +13,8 @@ from sim.builders import (
     record,
     view,
 )
-from tandem_actuator.core import bringing_up
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.mirror import bringing_up
 from tandem_actuator.core.model import DrbdUnknown, Generation, Metadata, NotConfigured, VolumeState
 from tandem_api.authority import Authority, Eligibility
 from tandem_api.mirror import Marker

@@ -22,7 +22,6 @@ from sim.builders import (
     view,
 )
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core.decide import Decision, Start, Stay, Task, decide
 from tandem_actuator.core.model import (
     DrbdState,
     DrbdUnknown,
@@ -31,6 +30,7 @@ from tandem_actuator.core.model import (
     View,
     VolumeState,
 )
+from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
 from tandem_api.authority import Authority, Eligibility
 from tandem_api.guest import FencingProof, ProofKind
 from tandem_api.mirror import Marker

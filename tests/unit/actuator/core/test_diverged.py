@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from sim.builders import B, assignment, drbd, record, standalone, view
-from tandem_actuator.core.decide import Stay, Task
-from tandem_actuator.core.diverged import may_discard
 from tandem_actuator.core.effects import UpdateRecord
+from tandem_actuator.core.mirror.diverged import may_discard
+from tandem_actuator.core.mirror.record import updated
 from tandem_actuator.core.model import Record
-from tandem_actuator.core.record import updated
+from tandem_actuator.core.order import Stay, Task
 from tandem_api.authority import Override
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason

@@ -4,7 +4,7 @@ import pytest
 
 from sim.builders import authority, frozen, record, view
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import handler
+from tandem_actuator.core.mirror import handler
 from tandem_api.reasons import Reason
 
 

@@ -21,10 +21,11 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import handler, procedures, stopping
-from tandem_actuator.core.handler import exit_code
+from tandem_actuator.core.guest import stopping
+from tandem_actuator.core.mirror import handler, procedures
+from tandem_actuator.core.mirror.handler import exit_code
+from tandem_actuator.core.mirror.procedures import UnexpectedOutcome
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, FenceProgress, Generation
-from tandem_actuator.core.procedures import UnexpectedOutcome
 from tandem_api.authority import Authority, Eligibility, Override
 from tandem_api.lease import Heartbeat
 from tandem_api.mirror import Marker

@@ -3,7 +3,7 @@
 import pytest
 
 from sim.builders import B, authority, lost, mirror, record, standalone, view
-from tandem_actuator.core import handler
+from tandem_actuator.core.mirror import handler
 from tandem_api.authority import Authority
 
 from .outside import Outside, play

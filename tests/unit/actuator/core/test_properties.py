@@ -20,7 +20,6 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Proposal, Verdict
-from tandem_actuator.core.decide import Start, Stay, Task, decide
 from tandem_actuator.core.model import (
     DrbdState,
     DrbdUnknown,
@@ -29,6 +28,7 @@ from tandem_actuator.core.model import (
     View,
     VolumeState,
 )
+from tandem_actuator.core.order import Start, Stay, Task, decide
 from tandem_api.authority import Authority, Eligibility, Fenced, Mode, Override, violation
 from tandem_api.guest import Assignment, FencingProof, ProofKind
 from tandem_api.mirror import Marker, Mirror, Protocol, ReplicaReport

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from sim.builders import record
 from tandem_actuator.core.effects import KEEP, UpdateRecord
+from tandem_actuator.core.mirror.record import updated
 from tandem_actuator.core.model import Record
-from tandem_actuator.core.record import updated
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
 

@@ -6,10 +6,10 @@ import pytest
 
 from sim.builders import A, B, assignment, authority, drbd, mirror, view
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import procedures
-from tandem_actuator.core.decide import Decision, Start, Stay, Task, decide
-from tandem_actuator.core.guest_rules import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_S
+from tandem_actuator.core.guest.rules import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_S
+from tandem_actuator.core.mirror import procedures
 from tandem_actuator.core.model import Refusals, View
+from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
 from tandem_actuator.core.report import guest_report
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role

@@ -7,11 +7,16 @@ import pytest
 
 from sim.builders import A, B, authority, drbd, lost, mirror, standalone, view
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import procedures
-from tandem_actuator.core.decide import Start, Task, decide
+from tandem_actuator.core.mirror import procedures
+from tandem_actuator.core.mirror.resync import (
+    STALLED_AFTER_S,
+    followed,
+    is_to_be_renewed,
+    stalled_since,
+)
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Resync, View, VolumeState
+from tandem_actuator.core.order import Start, Task, decide
 from tandem_actuator.core.report import replica_report
-from tandem_actuator.core.resync import STALLED_AFTER_S, followed, is_to_be_renewed, stalled_since
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, Role

@@ -9,15 +9,7 @@ from dataclasses import replace
 import pytest
 
 from sim.builders import A, B, authority, drbd, lost, record, standalone, view
-from tandem_actuator.core.model import (
-    DrbdState,
-    DrbdUnknown,
-    DrbdView,
-    FenceProgress,
-    NotConfigured,
-    Record,
-)
-from tandem_actuator.core.run import (
+from tandem_actuator.core.host.permission import (
     EAGER_INTERVAL_S,
     IDLE_INTERVAL_S,
     SETTLING_INTERVAL_S,
@@ -27,6 +19,14 @@ from tandem_actuator.core.run import (
     look_again_in_s,
     run_permission,
     start_permission,
+)
+from tandem_actuator.core.model import (
+    DrbdState,
+    DrbdUnknown,
+    DrbdView,
+    FenceProgress,
+    NotConfigured,
+    Record,
 )
 from tandem_api.authority import PROTOCOL, Authority, Mode
 from tandem_api.reasons import Reason

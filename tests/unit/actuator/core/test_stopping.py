@@ -18,10 +18,10 @@ from sim.builders import (
     view,
 )
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import stopping
-from tandem_actuator.core.decide import LIBVIRT_COMES_S, Decision, Start, Stay, Task, decide
-from tandem_actuator.core.guest_rules import DATA_AWAY_AFTER_S
+from tandem_actuator.core.guest import stopping
+from tandem_actuator.core.guest.rules import DATA_AWAY_AFTER_S
 from tandem_actuator.core.model import DrbdState, NotConfigured, View
+from tandem_actuator.core.order import LIBVIRT_COMES_S, Decision, Start, Stay, Task, decide
 from tandem_api.authority import Authority
 from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason

@@ -6,11 +6,11 @@ import pytest
 
 from sim.builders import B, assignment, authority, drbd, record, view
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core import procedures
-from tandem_actuator.core.decide import Decision, Start, Task, decide
+from tandem_actuator.core.mirror import procedures
 from tandem_actuator.core.model import View
+from tandem_actuator.core.order import Decision, Start, Task, decide
 from tandem_actuator.core.report import guest_report
-from tandem_actuator.unit import STORES_TRIED, Unit
+from tandem_actuator.run.workload import STORES_TRIED, Unit
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
 

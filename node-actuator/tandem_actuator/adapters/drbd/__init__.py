@@ -1,0 +1,1 @@
+"""DRBD: its programs, its kernel's text, and its events."""

@@ -1,0 +1,196 @@
+"""The rules of ``decide`` about a guest: stop it, start it, let its mirror go. Pure.
+
+Each is a rule as ``decide`` describes it; their place among the others is in its ``RULES``.
+"""
+
+from dataclasses import replace
+
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Proposal, Refusal
+from tandem_actuator.core.decision import Decision, Start, Stay, Task, drbd_of
+from tandem_actuator.core.guest import stopping
+from tandem_actuator.core.guest.domain_xml import domain_name
+from tandem_actuator.core.mirror import procedures
+from tandem_actuator.core.model import DrbdState, View
+from tandem_api.lease import unarmed_host
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, Role
+
+REFUSED_PAUSE_S = 60.0
+REFUSED_PAUSE_MAX_S = 600.0
+"""How long a host that could not start a guest rests before its next round of tries, doubled."""
+DATA_AWAY_AFTER_S = 10.0
+"""A link that comes back within this time gives a guest its data back: it need not be stopped."""
+ARMING = "the watchdog is being armed"
+UNTOLD = Stay(Reason.UNKNOWN_STATE, "libvirt does not tell the guest's state")
+
+
+def overdue_guest(view: View, now_s: float, wall: str) -> Decision | None:
+    """Pull the plug of a guest that had its time to stop, or cannot use it.
+
+    Before all that asks the API: whoever cannot be reached holds this up no longer. The time begins
+    with the first try, whatever libvirt answered.
+    """
+    if _unwanted_at(view) is None or view.domain is DomainState.UNKNOWN:
+        return None
+    assert view.guest is not None
+    if data_is_away(view, now_s):
+        return Start(
+            Task.PULL_PLUG,
+            Reason.DESTROYING,
+            "the guest shall stop, and has no disk to do it with: pulling the plug",
+            lambda: stopping.pull_plug_without_data(view),
+        )
+    timeout_s = view.guest.in_force.shutdown_timeout_seconds
+    if view.shutdown_sent_at_s is None or now_s - view.shutdown_sent_at_s < timeout_s:
+        return None
+    return Start(
+        Task.PULL_PLUG,
+        Reason.DESTROYING,
+        f"the guest did not stop within {timeout_s} s",
+        lambda: stopping.pull_plug(view, Reason.DESTROYING, "pulled the plug"),
+    )
+
+
+def unwanted_guest(view: View, now_s: float, wall: str) -> Decision | None:
+    """Ask a guest to stop that is assigned elsewhere or nowhere, until libvirt takes it."""
+    where = _unwanted_at(view)
+    if where is None or view.shutdown_heard or view.domain is DomainState.UNKNOWN:
+        return None
+    return Start(
+        Task.SHUT_DOWN,
+        Reason.STOPPING,
+        f"the guest is assigned {where}: asking it to stop",
+        lambda: stopping.shut_down(view),
+    )
+
+
+def stopping_guest(view: View, now_s: float, wall: str) -> Decision | None:
+    """Nothing else is done about a guest that was asked to stop, or that shall be taken over."""
+    assignment = view.guest.status.assignment if view.guest else None
+    if not view.guest_may_run or assignment is None or assignment.host == view.host:
+        return None
+    if assignment.host and assignment.proof is not None:
+        # A takeover from this very host: it runs here and so can answer. Its own lease and the
+        # run predicate decide; a planned move comes without a proof.
+        where = f"to {assignment.host}"
+        return Stay(Reason.STEADY, f"assigned {where} by a takeover that has not happened")
+    return Stay(Reason.STOPPING, "the guest was asked to stop") if view.shutdown_heard else None
+
+
+def _unwanted_at(view: View) -> str | None:
+    """Where a guest that may run here is assigned, in words; None if it may stay."""
+    assignment = view.guest.status.assignment if view.guest else None
+    if not view.guest_may_run or assignment is None or assignment.host == view.host:
+        return None
+    if assignment.host and assignment.proof is not None:
+        return None
+    return f"to {assignment.host}" if assignment.host else "nowhere"
+
+
+def data_is_away(view: View, now_s: float) -> bool:
+    """Whether a guest here has stood still for a while for want of its data."""
+    since_s = view.frozen_since_s
+    away = isinstance(view.drbd, DrbdState) and view.drbd.without_data
+    return away and since_s is not None and now_s - since_s >= DATA_AWAY_AFTER_S
+
+
+def start(view: View, now_s: float, wall: str) -> Decision | None:
+    """Run the guest here if it is assigned here. A first look at what is known saves the reads."""
+    guest = view.guest
+    assignment = guest.status.assignment if guest else None
+    if guest is None or assignment is None or assignment.host != view.host:
+        return None
+    if view.guest_may_run and data_is_away(view, now_s):
+        return Stay(
+            Reason.DATA_UNREACHABLE,
+            f"the guest stands still: {view.host} reaches neither its own disk nor {view.peer}'s",
+        )
+    if view.domain is DomainState.UNKNOWN and not view.starting:
+        return UNTOLD
+    if view.domain is DomainState.PAUSED and not view.starting:
+        return Stay(
+            Reason.GUEST_PAUSED,
+            f"libvirt says that the guest is paused on {view.host}: somebody suspended it, or QEMU"
+            f" did on an error of its disk. Look why, then: virsh resume {domain_name(guest)}",
+        )
+    if view.guest_may_run:
+        return Stay(Reason.RUNNING, "running")
+    obstacle = _not_now(view) or _resting(view, now_s)
+    if obstacle is not None:
+        return obstacle
+    facts = procedures.facts_of(view)
+    glance = replace(facts, now_s=now_s)
+    verdict = rules.claim(view.mirror, glance, assignment, None, "")
+    if isinstance(verdict, Refusal):
+        return Stay(verdict.reason, verdict.message)
+    return Start(
+        Task.START,
+        Reason.STARTING,
+        f"assigned to {view.host} ({assignment.reason}): claiming and starting",
+        lambda: procedures.claim_and_start(view),
+    )
+
+
+def _not_now(view: View) -> Stay | None:
+    if view.fence is not None:
+        return Stay(Reason.SELF_FENCING, "stopping what ran here comes first")
+    if view.watchdog_required and not view.watchdog_armed:
+        least_s = view.watchdog_least_s
+        said = unarmed_host(view.host, least_s, view.timing) if view.watchdog_refused else ARMING
+        return Stay(Reason.WATCHDOG_NOT_ARMED, said)
+    return None
+
+
+def _resting(view: View, now_s: float) -> Stay | None:
+    """Each round of tries needs a claim, and so an epoch: they come ever more seldom."""
+    assignment = view.guest.status.assignment if view.guest else None
+    if view.refusals is None or assignment is None or view.refusals.serial != assignment.serial:
+        return None
+    pause_s = min(REFUSED_PAUSE_S * 2 ** (view.refusals.rounds - 1), REFUSED_PAUSE_MAX_S)
+    if now_s - view.refusals.at_s >= pause_s:
+        return None
+    return Stay(
+        Reason.START_REFUSED,
+        f"{view.host} cannot start it: {view.refusals.why}. Correct the guest's spec or the host."
+        f" It is tried again {pause_s:g} s after the last time, and at once if the spec is edited"
+        " or tandem-actuator is restarted there",
+    )
+
+
+def unused_primary(view: View, now_s: float, wall: str) -> Decision | None:
+    """Not wanted here and not running: Secondary.
+
+    Before anything is done about the connection: what DRBD refuses a Primary, or what takes long,
+    must not keep the other host, or a person's order, waiting for it.
+    """
+    if not _unused(view) or drbd_of(view).role is not Role.PRIMARY or not view.record.owned_epoch:
+        return None
+    return Start(Task.DEMOTE, Reason.DEMOTING, "not in use here", lambda: procedures.demote(view))
+
+
+def release_unused(view: View, now_s: float, wall: str) -> Decision | None:
+    """Not wanted here and not running, and Secondary by now: the other host may have it."""
+    if not _unused(view):
+        return None
+    verdict = rules.release(view.mirror, procedures.facts_of(view), "")
+    if not isinstance(verdict, Proposal):
+        return None
+    return Start(
+        Task.RELEASE,
+        Reason.RELEASING,
+        "stopped here: releasing it",
+        lambda: procedures.change_authority(view, rules.release, Reason.RELEASED, "released"),
+    )
+
+
+def _unused(view: View) -> bool:
+    """An object that is not there is no order to stop anything."""
+    assignment = view.guest.status.assignment if view.guest else None
+    wanted = assignment is None or assignment.host == view.host
+    return not view.guest_may_run and not wanted
+
+
+def untold_guest(view: View, now_s: float, wall: str) -> Decision | None:
+    """Last: nothing was held up by it, and people should hear of it."""
+    return UNTOLD if view.domain is DomainState.UNKNOWN and not view.starting else None

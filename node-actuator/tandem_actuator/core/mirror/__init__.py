@@ -1,0 +1,1 @@
+"""What is done to a replica: steps as generators of effects, DRBD's questions, files, record."""

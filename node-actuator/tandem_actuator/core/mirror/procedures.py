@@ -1,0 +1,451 @@
+"""What a host does to a mirror and its guest, step by step, as generators of effects.
+
+Each procedure yields effects, hears their outcomes and ends with a Finished. It holds no state
+between two runs: whatever it did is seen again in the next view, so a crash between any two
+effects leaves something that ``decide`` can go on from. The order of the effects is the point of
+each procedure and is argued where it is not obvious. ``decide`` chooses which one runs.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Facts, Refusal, Settled, Verdict
+from tandem_actuator.core.effects import (
+    Connect,
+    CopyToPeer,
+    CutNetwork,
+    Demote,
+    DestroyGuest,
+    Disconnect,
+    DrbdRead,
+    Effect,
+    Failed,
+    Finished,
+    GenerationsRead,
+    HeartbeatRead,
+    MirrorRead,
+    Outcome,
+    Procedure,
+    Promote,
+    QueryDrbd,
+    ReadGenerations,
+    ReadHeartbeat,
+    ReadMirror,
+    ResumeIo,
+    StartGuest,
+    Swap,
+    SwapLost,
+    Swapped,
+    SwapUnclear,
+    UpdateRecord,
+    Wait,
+)
+from tandem_actuator.core.mirror.diverged import may_discard
+from tandem_actuator.core.mirror.resync import may_part
+from tandem_actuator.core.model import DrbdState, View
+from tandem_api.authority import Mode
+from tandem_api.guest import ProofKind
+from tandem_api.lease import Heartbeat
+from tandem_api.mirror import Marker, Mirror
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
+
+SWAP_TRIES = 4
+START_PAUSES_S = (1.0, 3.0)
+"""Between tries to start a guest on one claim."""
+COPIES_WHEN_TOLD = 9
+"""The first DRBD that a Primary can tell to copy what its bitmap says, and nothing else."""
+
+
+class UnexpectedOutcome(Exception):
+    """An effect was answered with something that it cannot be answered with: a bug."""
+
+
+@dataclass(frozen=True)
+class Won:
+    """The swap is ours, and durable. ``since_s`` is from before it was sent."""
+
+    mirror: Mirror
+    force: bool
+    since_s: float
+
+
+Proposer = Callable[[Mirror, Facts, str], Verdict]
+Transaction = Generator[Effect, Outcome, Won | Refusal]
+
+
+def facts_of(view: View, read: DrbdRead | None = None) -> Facts:
+    """The first-hand facts in a view, with a fresher DRBD reading if there is one."""
+    drbd = read.drbd if read else view.drbd
+    return Facts(
+        host=view.host,
+        peer=view.peer,
+        instance=view.instance,
+        record=view.record,
+        drbd=drbd,
+        now_s=read.now_s if read else 0.0,
+        link_lost_at_s=read.link_lost_at_s if read else view.link_lost_at_s,
+        link_wait_s=max(view.timing.link_wait_s, (view.peer_timing or view.timing).link_wait_s),
+    )
+
+
+def transact(view: View, propose: Proposer) -> Transaction:
+    """Rule 3: quorum read → fresh DRBD query → swap → durable record. Unknown is not granted.
+
+    An unanswered swap may still land: the next read tells, by the request's id. It can only ever
+    land on the epoch that it was made for, so a later decision cannot be overwritten by it.
+    """
+    mine: dict[str, float] = {}
+    last = ""
+    for _ in range(SWAP_TRIES):
+        read = yield ReadMirror()
+        if not isinstance(read, MirrorRead):
+            return Refusal(Reason.API_UNREACHABLE, words(read))
+        view, authority = replace(view, record=read.record), read.mirror.status.authority
+        if authority and authority.request_id in mine:
+            return (yield from _record_won(read.mirror, view, mine[authority.request_id]))
+        fresh = yield QueryDrbd()
+        if not isinstance(fresh, DrbdRead):
+            raise UnexpectedOutcome(fresh)
+        verdict = propose(read.mirror, facts_of(view, fresh), read.request_id)
+        if isinstance(verdict, Refusal):
+            return verdict
+        if isinstance(verdict, Settled):
+            return (yield from _settled(read.mirror, view, fresh.now_s, verdict.force))
+        if authority is None:
+            return Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+        mine[read.request_id] = fresh.now_s
+        outcome = yield Swap(authority.epoch, verdict.authority)
+        if isinstance(outcome, Swapped):
+            return (yield from _record_won(outcome.mirror, view, fresh.now_s, verdict.force))
+        if isinstance(outcome, Failed):
+            return Refusal(Reason.EFFECT_FAILED, words(outcome))
+        if not isinstance(outcome, SwapLost | SwapUnclear):
+            raise UnexpectedOutcome(outcome)
+        last = outcome.message if isinstance(outcome, SwapUnclear) else "somebody else was quicker"
+    why = f"the swap was lost or unanswered several times; the last time: {last}"
+    return Refusal(Reason.OUTCOME_UNKNOWN, why)
+
+
+def _record_won(mirror: Mirror, view: View, since_s: float, force: bool = False) -> Transaction:
+    """Make the new epoch durable before anything is done on its strength."""
+    authority = mirror.status.authority
+    assert authority is not None
+    owned = authority.epoch if authority.owner == view.host else 0
+    stored = yield UpdateRecord(
+        epoch=authority.epoch, owned_epoch=owned, incarnation=authority.incarnation
+    )
+    if isinstance(stored, Failed):
+        return Refusal(Reason.EFFECT_FAILED, f"the durable record: {stored.message}")
+    return Won(mirror, force, since_s)
+
+
+def _settled(mirror: Mirror, view: View, since_s: float, force: bool) -> Transaction:
+    """It was won before. The store that belonged to it may have failed."""
+    authority = mirror.status.authority
+    if authority is not None and authority.epoch > view.record.max_epoch:
+        return (yield from _record_won(mirror, view, since_s, force))
+    return Won(mirror, force, since_s)
+
+
+def words(outcome: Outcome) -> str:
+    return str(getattr(outcome, "message", outcome))
+
+
+def refused(refusal: Refusal) -> Finished:
+    return Finished(refusal.reason, refusal.message, progress=False)
+
+
+def failed(what: str, outcome: Failed) -> Finished:
+    message = f"{what}: {outcome.message}"
+    return Finished(Reason.EFFECT_FAILED, message, progress=True, failed=True)
+
+
+def sequence(reason: Reason, message: str, *steps: tuple[str, Effect]) -> Procedure:
+    """Effects one after another; the first that fails ends it."""
+    for what, effect in steps:
+        outcome = yield effect
+        if isinstance(outcome, Failed):
+            return failed(what, outcome)
+    return Finished(reason, message, progress=True)
+
+
+def set_marker(view: View, reason: Reason, wall: str) -> Procedure:
+    """Rule 8: this replica must not be promoted until it was in sync again."""
+    marker = Marker(reason=reason, since=wall)
+    return (
+        yield from sequence(
+            reason,
+            "marked this replica as possibly stale",
+            ("the durable record", UpdateRecord(marker=marker)),
+        )
+    )
+
+
+def clear_marker(view: View) -> Procedure:
+    """Rule 8: only on a fresh sight of everything connected and UpToDate."""
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
+        return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
+    if not fresh.drbd.in_sync:
+        return Finished(Reason.NOT_YET_IN_SYNC, "not in sync any more", progress=False)
+    if fresh.drbd.out_of_sync_bytes:
+        return Finished(Reason.NOT_YET_IN_SYNC, rules.not_copied(fresh.drbd), progress=False)
+    return (
+        yield from sequence(
+            Reason.IN_SYNC,
+            "in sync: the marker is cleared",
+            ("the durable record", UpdateRecord(marker=None)),
+        )
+    )
+
+
+def note_epoch(view: View) -> Procedure:
+    """Remember the highest epoch seen, so that a regression is noticed after a reboot too."""
+    authority = view.mirror.status.authority
+    assert authority is not None
+    outcome = yield UpdateRecord(epoch=authority.epoch, incarnation=authority.incarnation)
+    if not isinstance(outcome, Failed):
+        return Finished(Reason.STEADY, f"noted epoch {authority.epoch}", progress=True)
+    assignment = view.guest.status.assignment if view.guest else None
+    awaited = assignment is not None and assignment.host == view.host and not view.guest_may_run
+    if not (view.unrecorded and awaited):
+        return failed("the durable record", outcome)
+    why = f"{view.host} cannot start it: {view.unrecorded}. It is tried again by itself"
+    return Finished(Reason.START_REFUSED, why, progress=True, failed=True)
+
+
+def restore(view: View) -> Procedure:
+    """Say that both replicas count (rule 7), and note of which generation that was said.
+
+    It is read first: a write that is acknowledged by one alone afterwards begins another.
+    """
+    noted = yield from _generations()
+    won = yield from transact(view, rules.restore)
+    if isinstance(won, Refusal):
+        return refused(won)
+    return (yield from sequence(Reason.IN_SYNC, "mirrored", ("the durable record", noted)))
+
+
+def _generations() -> Generator[Effect, Outcome, UpdateRecord]:
+    """What to note of them: nothing of one that is not known, or that the peer does not have."""
+    read = yield ReadGenerations()
+    found = read.generations if isinstance(read, GenerationsRead) else {}
+    both = {name: each.current for name, each in found.items() if not each.parted}
+    return UpdateRecord(generations=both)
+
+
+def claim_and_start(view: View) -> Procedure:
+    """Become owner, then Primary, then start the guest (rules 6 and 14).
+
+    One claim is good for several tries: whether it still is, the driver asks before each.
+    """
+    assignment = view.guest.status.assignment if view.guest else None
+    heartbeat: Heartbeat | None = None
+    if assignment and assignment.proof and assignment.proof.kind in _NEEDS_HEARTBEAT:
+        read = yield ReadHeartbeat(view.peer)
+        if not isinstance(read, HeartbeatRead):
+            return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
+        heartbeat = read.heartbeat
+        if heartbeat is None:
+            return Finished(Reason.LEASE_CHANGED, f"{view.peer} has no lease", progress=False)
+
+    def propose(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
+        return rules.claim(mirror, facts, assignment, heartbeat, request_id)
+
+    won = yield from transact(view, propose)
+    if isinstance(won, Refusal):
+        return refused(won)
+    noted = yield from _claimed_of(view, won)
+    if not (isinstance(view.drbd, DrbdState) and view.drbd.role is Role.PRIMARY):
+        outcome = yield from _promoted(view, won)
+        if isinstance(outcome, Failed):
+            return failed("promote", outcome)
+    stored = yield replace(noted, started_boot_id=view.instance.boot_id)
+    if isinstance(stored, Failed):
+        return failed("the durable record", stored)
+    started = yield from _tried(won.since_s)
+    if isinstance(started, Failed):
+        return _not_started(started)
+    return Finished(Reason.STARTING, "guest started", progress=True)
+
+
+def _promoted(view: View, won: Won) -> Generator[Effect, Outcome, Outcome]:
+    """Beside a peer without a disk DRBD promotes what is Outdated as it is, and it stands still for
+    want of data. Only alone, and forced by a person's override, does it become current.
+    """
+    if won.force and isinstance(view.drbd, DrbdState) and view.drbd.nobody_current:
+        parted = yield Disconnect()
+        if isinstance(parted, Failed):
+            return parted
+    return (yield Promote(force=won.force))
+
+
+def _claimed_of(view: View, won: Won) -> Generator[Effect, Outcome, UpdateRecord]:
+    """Of which generation both replicas count, if they do. Nobody writes before the promotion."""
+    authority = won.mirror.status.authority
+    promoted = isinstance(view.drbd, DrbdState) and view.drbd.role is Role.PRIMARY
+    if authority is None or authority.mode is not Mode.MIRRORED or promoted:
+        return UpdateRecord()
+    return (yield from _generations())
+
+
+def _tried(claimed_at_s: float) -> Generator[Effect, Outcome, Outcome]:
+    """The last of so many tries to start the guest.
+
+    Refused by libvirt only where the device is still Primary: a fence that ends late demotes it.
+    """
+    started = yield StartGuest(claimed_at_s)
+    for pause_s in (*START_PAUSES_S, None):
+        if not (isinstance(started, Failed) and started.refused):
+            return started
+        fresh = yield QueryDrbd()
+        drbd = fresh.drbd if isinstance(fresh, DrbdRead) else None
+        if not (isinstance(drbd, DrbdState) and drbd.role is Role.PRIMARY):
+            return replace(started, refused=False)
+        if pause_s is not None:
+            yield Wait(pause_s)
+            started = yield StartGuest(claimed_at_s)
+    return started
+
+
+def _not_started(outcome: Failed) -> Finished:
+    reason = Reason.START_REFUSED if outcome.refused else Reason.START_FAILED
+    return Finished(reason, outcome.message, progress=True, failed=True)
+
+
+_NEEDS_HEARTBEAT = {ProofKind.LEASE_LOST, ProofKind.REBOOTED}
+
+
+def change_authority(view: View, propose: Proposer, reason: Reason, message: str) -> Procedure:
+    """One swap and nothing else: degrade, adopt, release, withdraw."""
+    won = yield from transact(view, propose)
+    return refused(won) if isinstance(won, Refusal) else Finished(reason, message, progress=True)
+
+
+def demote(view: View) -> Procedure:
+    """Make the device Secondary once nothing holds it."""
+    return (yield from sequence(Reason.DEMOTING, "device is Secondary", ("demote", Demote())))
+
+
+def fence(view: View) -> Procedure:
+    """Rule 11, in this order: a frozen guest cannot be killed at once, but it can be silenced."""
+    failed: list[str] = []
+    for what, effect in (
+        ("cutting its network", CutNetwork()),
+        ("destroying it", DestroyGuest()),
+        ("demoting its device", Demote()),
+    ):
+        outcome = yield effect
+        if isinstance(outcome, Failed):
+            failed.append(f"{what}: {outcome.message}")
+    if failed:
+        return Finished(Reason.SELF_FENCING, "; ".join(failed), progress=True, failed=True)
+    return Finished(Reason.SELF_FENCED, "stopped the guest", progress=True)
+
+
+def rejoin(view: View, *, discard: bool) -> Procedure:
+    """Connect from StandAlone. Discarding needs the authority's word that the peer has it all."""
+    if discard:
+        read = yield ReadMirror()
+        if not isinstance(read, MirrorRead):
+            return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
+        if not may_discard(read.mirror.status.authority, replace(view, record=read.record)):
+            why = "the authority does not allow to discard"
+            return Finished(Reason.SPLIT_BRAIN, why, progress=False)
+        stored = yield UpdateRecord(marker=Marker(reason=Reason.REJOINING))
+        if isinstance(stored, Failed):
+            return failed("the durable record", stored)
+    return (
+        yield from sequence(
+            Reason.REJOINING,
+            "connecting to the peer" + (", discarding what only this side has" if discard else ""),
+            ("connect", Connect(discard_my_data=discard)),
+        )
+    )
+
+
+def thaw_to_discard(view: View) -> Procedure:
+    """Let a frozen, taken-over Primary's dead guest go, so that its device can be closed.
+
+    The guest's network is cut and it is being killed; the write that is pending ends in a replica
+    that is about to be discarded. The authority is asked first: a thaw that were not backed by
+    the peer's ownership would be a second writer.
+    """
+    read = yield ReadMirror()
+    if not isinstance(read, MirrorRead):
+        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
+    authority = read.mirror.status.authority
+    if authority is None or authority.owner != view.peer or authority.may_own(view.host):
+        return Finished(Reason.STEADY, "the authority does not allow to thaw", progress=False)
+    stored = yield UpdateRecord(epoch=authority.epoch, marker=Marker(reason=Reason.TAKEN_OVER))
+    if isinstance(stored, Failed):
+        return failed("the durable record", stored)
+    return (
+        yield from sequence(
+            Reason.REJOINING,
+            "thawed the dead guest's device",
+            ("cut network", CutNetwork()),
+            ("thaw", ResumeIo()),
+        )
+    )
+
+
+def ask_again(view: View) -> Procedure:
+    """Make DRBD ask its fence-peer handler again: it does so once per loss, and never by itself.
+
+    Needed where the first answer was no, or got lost with the program that was to give it. To
+    disconnect from a peer that is back is a graceful goodbye, and it may come back after any look:
+    so leave to write alone is won first (rule 9).
+    """
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
+        return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
+    if not fresh.drbd.frozen:
+        return Finished(Reason.LINK_IS_BACK, "not frozen any more", progress=False)
+    won = yield from transact(view, rules.grant_link_loss)
+    if not isinstance(won, Won):
+        return refused(won)
+    return (yield from _connect_anew("connected anew, so that DRBD asks again", Disconnect()))
+
+
+def copy_again(view: View) -> Procedure:
+    """Have DRBD make a copy that it has forgotten.
+
+    On 8.4 by connecting anew: a Primary that disconnects begins a generation. For a moment only its
+    host's heartbeat lets the guest run then, so that must be fresh. On 9 it begins one with its
+    next write only; parted without one, DRBD clears the bits and copies nothing. There it is told.
+    """
+    won = yield from transact(view, rules.copy_again)
+    if not isinstance(won, Won):
+        return refused(won)
+    if view.drbd_major >= COPIES_WHEN_TOLD:
+        step = ("copy", CopyToPeer())
+        return (yield from sequence(Reason.NOT_YET_IN_SYNC, "told DRBD to copy", step))
+    first = Disconnect(needs_heartbeat=True)
+    return (yield from _connect_anew("connected anew, so that DRBD copies", first))
+
+
+def resync_again(view: View) -> Procedure:
+    """Connect anew where a resync stands still, so that DRBD begins it again."""
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
+        return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
+    if not may_part(replace(view, drbd=fresh.drbd)):
+        return Finished(Reason.STEADY, "that resync has ended", progress=False)
+    first = Disconnect()
+    if fresh.drbd.role is Role.PRIMARY:
+        won = yield from transact(view, rules.resync_again)
+        if not isinstance(won, Won):
+            return refused(won)
+        first = Disconnect(needs_heartbeat=True)
+    return (yield from _connect_anew("connected anew, so that the resync begins again", first))
+
+
+def _connect_anew(message: str, first: Disconnect) -> Procedure:
+    return (
+        yield from sequence(
+            Reason.CONNECTING, message, ("disconnect", first), ("connect", Connect())
+        )
+    )

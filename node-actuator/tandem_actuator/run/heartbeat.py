@@ -1,0 +1,138 @@
+"""Renews this host's Lease and tells the rest of the actuator until when that counts.
+
+A renewal counts from *before* it was sent (rule 10), and only once it is confirmed. The timing
+and the watchdog's state travel with it: whoever counts the lease's age uses what this host really
+does. A new timing is used by the strictest of both until a renewal that carries it is confirmed,
+and of all that were sent without an answer: each may have landed. What is published is what is in
+force: a watchdog that has not the new timeout, or refuses it, is told with the one that it has.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from functools import reduce
+
+from tandem_actuator.ports import Api, Clock, PortError
+from tandem_actuator.run.workload import NodeFacts
+from tandem_api.lease import HeartbeatContent
+from tandem_api.timing import RENEW_TIMEOUT_S, Timing
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_SITE_PAUSE_S = 0.05
+
+
+def strictest(one: Timing, other: Timing) -> Timing:
+    """The shorter of each deadline: safe whichever of the two others believe in."""
+    return one.model_copy(
+        update={
+            "self_fence_seconds": min(one.self_fence_seconds, other.self_fence_seconds),
+            "fencing_seconds": min(one.fencing_seconds, other.fencing_seconds),
+            "query_freshness_seconds": min(
+                one.query_freshness_seconds, other.query_freshness_seconds
+            ),
+            "watchdog_seconds": min(one.watchdog_seconds, other.watchdog_seconds),
+        }
+    )
+
+
+def in_force(wanted: Timing, watchdog_s: int | None, detection_s: float = 0.0) -> Timing:
+    """What others may count on: no shorter timeout than the watchdog's and DRBD's own.
+
+    ``watchdog_s``: after which it resets, None if it is not armed; then nobody counts on it.
+    ``detection_s``: within which DRBD notices a dead link, for the slowest mirror.
+    """
+    longer = wanted.model_copy(
+        update={
+            "watchdog_seconds": max(wanted.watchdog_seconds, watchdog_s or 0),
+            "link_detection_seconds": max(wanted.link_detection_seconds, detection_s),
+        }
+    )
+    if longer == wanted:
+        return wanted
+    lease_s = max(wanted.lease_duration_seconds, longer.lease_wait_s)
+    return longer.model_copy(update={"lease_duration_seconds": lease_s})
+
+
+class Heart:
+    """The heartbeat loop."""
+
+    def __init__(
+        self,
+        api: Api,
+        clock: Clock,
+        node: NodeFacts,
+        site: Callable[[], str],
+        wanted: Callable[[], Timing],
+        on_result: Callable[[float, bool], None] = lambda duration_s, confirmed: None,
+        on_confirmed: Callable[[float, Timing], None] = lambda sent_at_s, timing: None,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.api, self.clock, self.node = api, clock, node
+        self.chance = chance or random.SystemRandom()
+        self.site, self.wanted = site, wanted
+        self.published: Timing | None = None
+        self._unanswered: list[Timing] = []
+        self.tried = False
+        self.watchdog_s: Callable[[], int | None] = lambda: None
+        self.detection_s: Callable[[], float] = lambda: 0.0
+        self.on_result, self.on_confirmed = on_result, on_confirmed
+        self.before_confirm: Callable[[], None] = lambda: None
+
+    async def run(self) -> None:
+        """Renew for ever, at the pace of the timing, with a little jitter."""
+        while True:
+            if not self.site():
+                # Just started: the Host object is on its way, and a permit may be running out.
+                await asyncio.sleep(UNKNOWN_SITE_PAUSE_S)
+                continue
+            started_s = self.clock.boottime_s()
+            confirmed = await self.beat()
+            self.tried = True
+            interval_s = self.node.timing.renew_interval_seconds
+            self.on_result(self.clock.boottime_s() - started_s, confirmed)
+            spent_s = self.clock.boottime_s() - started_s
+            pause_s = interval_s * self.chance.uniform(0.9, 1.0)
+            await asyncio.sleep(max(0.05, pause_s - spent_s))
+
+    async def beat(self) -> bool:
+        """One renewal; whether it was confirmed."""
+        if not self.site():
+            return False
+        wanted = self.wanted()
+        timing = in_force(wanted, self.watchdog_s(), self.detection_s())
+        # DRBD may notice a dead link sooner than published at any time, later only from then on.
+        self.node.detection_s = min(self.node.detection_s, wanted.link_detection_seconds)
+        self.node.timing = reduce(strictest, self._counted_on(), timing)
+        content = HeartbeatContent(
+            host=self.node.host,
+            site=self.site(),
+            instance=str(self.node.instance),
+            watchdog_armed=self.node.watchdog_armed,
+            watchdog_least_s=self.node.watchdog_least_s,
+            timing=timing,
+        )
+        if timing not in self._unanswered:
+            self._unanswered.append(timing)
+        sent_at_s = self.clock.boottime_s()
+        try:
+            async with asyncio.timeout(RENEW_TIMEOUT_S):
+                await self.api.renew(content)
+        except (PortError, TimeoutError) as error:
+            log.warning("heartbeat not confirmed: %s", str(error) or "no answer in time")
+            return False
+        if self.clock.boottime_s() - sent_at_s > RENEW_TIMEOUT_S:
+            log.warning("heartbeat not confirmed: this host stood still before the answer was read")
+            return False
+        self.before_confirm()  # a lapse must be seen before it is over
+        self.node.renewed(sent_at_s, self.clock.boottime_s())
+        self.on_confirmed(sent_at_s, timing)
+        self.published, self._unanswered = timing, []
+        self.node.timing = timing
+        self.node.detection_s = wanted.link_detection_seconds
+        return True
+
+    def _counted_on(self) -> list[Timing]:
+        """Every timing that somebody may have read in this host's Lease."""
+        return [*([self.published] if self.published else []), *self._unanswered]

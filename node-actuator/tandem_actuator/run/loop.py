@@ -1,0 +1,496 @@
+"""The actuator's loops: observe, guard, decide. Each at its own pace; events only wake.
+
+The guard is apart from everything else: it looks at what is known ten times a second, feeds the
+watchdog up to the run predicate's deadline, and starts a self-fence without waiting for whatever
+procedure is under way. Called by ``__main__``.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from tandem_actuator.core.guest.domain_xml import domain_name
+from tandem_actuator.core.host import starts
+from tandem_actuator.core.host.permission import (
+    IDLE_INTERVAL_S,
+    Judgement,
+    judge,
+    lapse_must_be_judged,
+    look_again_in_s,
+    run_permission,
+)
+from tandem_actuator.core.mirror import handler, procedures
+from tandem_actuator.core.model import DrbdState, DrbdUnknown, FenceProgress
+from tandem_actuator.core.order import Start, Task, affirmation, decide
+from tandem_actuator.core.wall import Place
+from tandem_actuator.ports import (
+    ObjectCache,
+    Permits,
+    PortError,
+    Starts,
+    Watchdog,
+    WatchdogTooSlow,
+)
+from tandem_actuator.run.cluster import Cluster
+from tandem_actuator.run.driver import Driver, Ports
+from tandem_actuator.run.heartbeat import Heart
+from tandem_actuator.run.inspection import Inspection
+from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.reports import Reports
+from tandem_actuator.run.walls import crash_on_bug
+from tandem_actuator.run.watchdog import NoWatchdog
+from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_api.reasons import Reason
+from tandem_api.timing import Timing
+from tandem_api.vocabulary import DomainState
+from tandem_base.bugs import where
+
+log = logging.getLogger(__name__)
+
+Loop = Callable[[], Awaitable[None]]
+
+GUARD_INTERVAL_S = 0.1
+APPLY_INTERVAL_S = 0.5
+MIN_TICK_S = 0.02
+FIRST_LOOK_S = 1.5
+SLOW_TO_SHOW = frozenset(
+    {Task.REJOIN, Task.ASK_AGAIN, Task.COPY_AGAIN, Task.RESYNC_AGAIN, Task.THAW}
+)
+"""Their effect shows later, or never: not to be repeated at once."""
+
+
+class _Reduced(Exception):
+    """Everything else is to end."""
+
+
+class Actuator:
+    """Everything that runs on one host."""
+
+    def __init__(
+        self,
+        node: NodeFacts,
+        ports: Ports,
+        driver: Driver,
+        watchdog: Watchdog,
+        metrics: Metrics,
+        permits: Permits,
+        exits: Starts,
+        cache: ObjectCache,
+    ) -> None:
+        self.node, self.ports, self.driver = node, ports, driver
+        self.watchdog, self.metrics = watchdog, metrics
+        self.watchdog_wanted = not isinstance(watchdog, NoWatchdog)
+        node.watchdog_refused = not self.watchdog_wanted
+        self.cluster = Cluster(ports.api, ports.records, cache, node, self._on_unit)
+        self.heart = Heart(
+            ports.api,
+            ports.clock,
+            node,
+            lambda: self.cluster.site,
+            self.cluster.wanted_timing,
+            metrics.renewed,
+            self._keep_permit,
+            ports.chance,
+        )
+        self._permits, self._exits = permits, exits
+        self.quick_exits = exits.load()
+        self.reduced = starts.is_reduced(self.quick_exits)
+        self.cluster.on_bug = self._reduce
+        self._failed = asyncio.Event()
+        self._libvirt_known = False
+        self.walls, self.walls.counted = driver.walls, metrics.internal_error
+        self.reports = Reports(ports, node, self.cluster, self.walls)
+        driver.on_starting = self.guard_once
+        self.heart.before_confirm = self._see_lapse
+        self.heart.watchdog_s = lambda: watchdog.timeout_s
+        self.heart.detection_s = self._detection_s
+
+    @property
+    def units(self) -> list[Unit]:
+        return list(self.cluster.units.values())
+
+    async def run(self) -> None:
+        """Run until cancelled. Leaves guests, devices and resources as they are."""
+        self._exits.store(self.quick_exits + 1)
+        if self.reduced:
+            self._reduce(None)
+        try:
+            self.cluster.recall()
+            async with asyncio.TaskGroup() as tasks:
+                for loop in self._guarding():
+                    tasks.create_task(_run(loop), name=loop.__name__)
+                tasks.create_task(self._everything_else())
+        except asyncio.CancelledError:
+            if not any(unit.has_crashed for unit in self.units):
+                self._exits.store(0)  # as it was asked to
+            raise
+        finally:
+            for unit in self.units:
+                if unit.worker:
+                    unit.worker.cancel()
+
+    def _guarding(self) -> tuple[Loop, ...]:
+        """What keeps guests safe, and what that needs to know."""
+        return (
+            self.cluster.run,
+            self.heart.run,
+            self._guard,
+            self._keep_armed,
+            self._watch_drbd,
+            self._watch_domain_events,
+            self._watch_domains,
+            self._count_exit,
+        )
+
+    async def _everything_else(self) -> None:
+        """No guest's safety rests on it: what raises in it stops all of it, and ends nothing."""
+        inspection = Inspection(
+            self.node.host, self.ports.premises, self.driver.domain_settings, lambda: self.units
+        )
+        loops = (self._keep_applied, self.reports.run, self.reports.run_host, inspection.run)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for loop in (*loops, self._until_reduced):
+                    tasks.create_task(_run(loop), name=loop.__name__)
+        except* _Reduced:
+            pass
+        except* Exception as errors:
+            self._reduce(errors.exceptions[0])
+        await self.reports.run_least()
+
+    async def _until_reduced(self) -> None:
+        await self._failed.wait()
+        raise _Reduced
+
+    def _reduce(self, error: Exception | None) -> None:
+        """From now on only what keeps guests safe. None: as this run begins."""
+        if self._failed.is_set():
+            return
+        self.reduced = True
+        self._failed.set()
+        self._why = starts.words(self.node.host, where(error) if error else "", self.quick_exits)
+        log.critical("bug: %s", self._why, exc_info=error)
+        self.metrics.is_reduced()
+        for unit in self.units:
+            unit.reason, unit.message = Reason.INTERNAL_ERROR, self._why
+
+    async def _count_exit(self) -> None:
+        """A run that goes on for long enough makes no quick exit. A reduced one ends by itself."""
+        try:
+            async with asyncio.timeout(starts.QUICK_S):
+                await self._failed.wait()
+        except TimeoutError:
+            self.quick_exits = 0
+            self._exits.store(0)
+            await self._failed.wait()
+        await asyncio.sleep(starts.pause_s(self.quick_exits))
+        self._exits.store(starts.before_another_try(self.quick_exits))
+        log.warning("ending, so that the next run tries everything again")
+        raise SystemExit(starts.AGAIN_EXIT)
+
+    def _on_unit(self, unit: Unit) -> None:
+        if self.reduced:
+            unit.reason, unit.message = Reason.INTERNAL_ERROR, self._why
+        unit.worker = asyncio.create_task(self._work(unit), name=f"unit {unit.mirror.key}")
+        unit.worker.add_done_callback(crash_on_bug)
+
+    # observe
+
+    async def _watch_drbd(self) -> None:
+        """Wake the resource that an event names, and keep an honest count of its link's age."""
+        async for event in self.ports.drbd.events():
+            for unit in self.units:
+                if event.name in ("", unit.mirror.drbd_name):
+                    # An empty name: events were missed. The link may have been up meanwhile.
+                    with self.walls.around(unit, Place.WATCH):
+                        unit.observe_event(
+                            was_connected=event.was_connected or not event.name,
+                            was_behind=event.was_behind,
+                        )
+
+    async def _keep_applied(self) -> None:
+        """What was written since a mirror was brought up reaches DRBD too, one after another."""
+        while True:
+            for unit in self.units:
+                if self.walls.may_try(unit, Place.APPLY):
+                    with self.walls.around(unit, Place.APPLY):
+                        await self.driver.apply(unit)
+            await asyncio.sleep(APPLY_INTERVAL_S)
+
+    def _detection_s(self) -> float:
+        """How late a mirror here may notice a dead link. What an earlier run left is not known: it
+        was no later than what it published.
+        """
+        before_s = self.node.timing.link_detection_seconds
+        up = (unit for unit in self.units if isinstance(unit.drbd, DrbdState))
+        known = (unit.applied_detection_s for unit in up)
+        return max((before_s if one is None else one for one in known), default=0.0)
+
+    async def _watch_domain_events(self) -> None:
+        async for _ in self.ports.libvirt.events():
+            await self._observe_domains()
+
+    async def _watch_domains(self) -> None:
+        while True:
+            await self._observe_domains()
+            await asyncio.sleep(IDLE_INTERVAL_S if self._libvirt_known else 0.5)
+
+    async def _observe_domains(self) -> None:
+        try:
+            states = await self.ports.libvirt.states()
+            if not self._libvirt_known:
+                for unit in self.units:
+                    unit.refusals = None  # it was away, and may start now what it refused
+            self._libvirt_known = True
+        except PortError as error:
+            if self._libvirt_known:
+                log.warning("libvirt does not answer: %s", error)
+            states, self._libvirt_known = None, False
+        changed = False
+        for unit in self.units:
+            if states is None:
+                state = DomainState.UNKNOWN
+            elif unit.guest is None:
+                state = DomainState.ABSENT
+            else:
+                state = states.get(domain_name(unit.guest), DomainState.ABSENT)
+            if unit.observe_domain(state):
+                unit.wake.set()
+                changed = True
+        if changed:
+            self.cluster.match_guests()
+
+    # guard
+
+    async def _guard(self) -> None:
+        """A fresh start must not judge what it has not seen, so a new run begins in two steps.
+
+        Once every device and domain was looked at, the watchdog is fed as far as these looks
+        allow: an unanswered API must not let it run out. Fencing waits until a heartbeat was
+        tried too. Both are bounded.
+        """
+        deadline_s = self.ports.clock.boottime_s() + FIRST_LOOK_S
+        while True:
+            late = self.ports.clock.boottime_s() > deadline_s
+            ready = self._looked() and self.heart.tried and not self._is_being_affirmed()
+            self.node.guarding = self.node.guarding or late or ready
+            if self.node.guarding or self._looked():
+                self.guard_once()
+            await asyncio.sleep(GUARD_INTERVAL_S)
+
+    def _see_lapse(self) -> None:
+        """A heartbeat is about to be confirmed."""
+        sent_s, now_s = self.node.renewal_sent_at_s, self.ports.clock.boottime_s()
+        for unit in self.units:
+            unit.see_lapse(self.node, now_s)
+        if lapse_must_be_judged(self.node.guarding, sent_s, self.node.timing, now_s):
+            self.guard_once()
+
+    def _keep_permit(self, sent_at_s: float, timing: Timing) -> None:
+        """For the next run, which would not know of a lapse."""
+        if not any(unit.may_be_affirmed(self.node) for unit in self.units):
+            self._permits.store(sent_at_s, timing)
+
+    def _is_being_affirmed(self) -> bool:
+        return any(unit.is_being_affirmed(self.node) for unit in self.units)
+
+    def _looked(self) -> bool:
+        return (
+            self._libvirt_known
+            and bool(self.units)
+            and not any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units)
+        )
+
+    def guard_once(self) -> None:
+        """Judge every guest that may run here; feed the watchdog as far as all of them allow."""
+        judgement, now_s = self._judge(), self.ports.clock.boottime_s()
+        for key in judgement.fence if self.node.guarding else ():
+            unit = self.cluster.units[key]
+            if unit.fence_task is None or unit.fence_task.done():
+                judged_by_s = self.node.renewal_sent_at_s
+                unit.fence_task = asyncio.create_task(self._fence(unit, judged_by_s))
+                unit.fence_task.add_done_callback(crash_on_bug)
+        if self.watchdog.armed:
+            self.watchdog.feed_until(judgement.feed_until_s)
+            self.metrics.watchdog_fed(now_s)
+
+    def _judge(self) -> Judgement:
+        now_s = self.ports.clock.boottime_s()
+        views = (unit.view(self.node) for unit in self.units)
+        return judge(views, self.node.renewal_sent_at_s, now_s)
+
+    async def _keep_armed(self) -> None:
+        """Arm the watchdog, with the timeout in force, and say whether it is.
+
+        A shorter one is set as soon as it is wanted, a longer one once a heartbeat that says so is
+        confirmed. One that is refused is tried again, also while the old one is in force.
+        """
+        asked_s, said = 0, ""
+        while self.watchdog_wanted:
+            wanted_s = min(self.heart.wanted().watchdog_seconds, self.node.timing.watchdog_seconds)
+            if not self.watchdog.armed or asked_s != wanted_s:
+                words = await self._arm(wanted_s)
+                asked_s = 0 if words else wanted_s
+                if words and words != said:
+                    log.error("watchdog: %s; %s", words, self._watchdog_state())
+                elif not words:
+                    log.info("watchdog armed: %d s", wanted_s)
+                said = words
+            self.node.watchdog_armed = self.watchdog.armed
+            await asyncio.sleep(0.5)
+
+    async def _arm(self, timeout_s: int) -> str:
+        """What speaks against it. A keeper that was just started has nobody's deadline yet: it is
+        told what is known at this moment, since the first looks may take longer than the timeout.
+        """
+        try:
+            await self.watchdog.arm(timeout_s, self._judge().feed_until_s)
+        except PortError as error:
+            slow = error if isinstance(error, WatchdogTooSlow) else None
+            self.node.watchdog_least_s = slow.least_s if slow else None
+            self.node.watchdog_refused = True
+            return str(error)
+        self.node.watchdog_least_s, self.node.watchdog_refused = None, False
+        return ""
+
+    def _watchdog_state(self) -> str:
+        in_force_s = self.watchdog.timeout_s
+        return "not armed" if in_force_s is None else f"{in_force_s} s stay in force"
+
+    async def _fence(self, unit: Unit, renewal_sent_at_s: float | None) -> None:
+        """Fence, after one more look: it must not be an old look alone that stops a guest.
+
+        Only a fresh look at the link can acquit, not a heartbeat that was confirmed meanwhile: by
+        then the lease had lapsed. DRBD may not have noticed yet that the link is dead: who was
+        acquitted lives on the link alone until a swap has affirmed that this host is the owner.
+        Latched: once begun, a fence goes on until the guest is gone, whatever comes back.
+        """
+        if unit.fence is None:
+            await self.driver.query_drbd(unit)
+            now_s = self.ports.clock.boottime_s()
+            view = unit.view(self.node)
+            permission = run_permission(view, renewal_sent_at_s, now_s)
+            if permission.allowed or not view.guest_may_run:
+                if view.guest_may_run:
+                    unit.lapse(now_s)
+                unit.wake.set()
+                return
+            log.error("%s: fencing: %s", unit.mirror.key, permission.message)
+            self.metrics.self_fenced(permission.reason)
+            until_s = max(permission.until_s, unit.permitted_until_s)
+            unit.fence = FenceProgress(since_s=min(until_s, now_s))
+        finished = await self.driver.fence(unit, procedures.fence(unit.view(self.node)))
+        log.warning("%s: %s: %s", unit.mirror.key, finished.reason, finished.message)
+        unit.fence_ended()
+        unit.wake.set()
+        if finished.failed:
+            await asyncio.sleep(0.3)
+
+    # decide and act
+
+    async def _work(self, unit: Unit) -> None:
+        """One unit's loop: look, decide, act, again. A wall stops all of it but the looks."""
+        while True:
+            unit.wake.clear()
+            self.cluster.read_record_again(unit)
+            await self.driver.query_drbd(unit)
+            progressed = False
+            if self.reduced or self.walls.why(unit):
+                await self._affirm(unit)
+            else:
+                with self.walls.around(unit, Place.TURN):
+                    await self.driver.note_protocol(unit)
+                    progressed = await self._decide(unit)
+            if not progressed:
+                await self._pause(unit)
+
+    async def _affirm(self, unit: Unit) -> None:
+        """That this host is the owner still, if it stood still. What stands on the object stays."""
+        now_s, wall = self.ports.clock.boottime_s(), self.ports.clock.wall()
+        if now_s < unit.not_before_s or not unit.wall.has_rested(Place.AFFIRM, now_s):
+            return
+        with self.walls.around(unit, Place.AFFIRM):
+            start = affirmation(unit.view(self.node), now_s, wall)
+            if start is None:
+                return
+            log.info("%s: %s: %s", unit.mirror.key, start.task, start.message)
+            finished = await self.driver.run(unit, start.make())
+            log.info("%s: %s → %s", unit.mirror.key, start.task, finished.message)
+            if finished.failed or not finished.progress:
+                unit.back_off(self.ports.clock.boottime_s())
+
+    async def _decide(self, unit: Unit) -> bool:
+        """Decide and carry out one procedure; whether anything was changed."""
+        clock = self.ports.clock
+        now_s = clock.boottime_s()
+        decision = decide(unit.view(self.node), now_s, clock.wall())
+        if isinstance(decision, Start) and now_s < unit.not_before_s:
+            return False  # what the last try ended with stays on the object meanwhile
+        self._note(unit, decision.reason, decision.message)
+        if not isinstance(decision, Start):
+            return False
+        log.info("%s: %s: %s", unit.mirror.key, decision.task, decision.message)
+        finished = await self.driver.run(unit, decision.make())
+        log.info(
+            "%s: %s → %s %s", unit.mirror.key, decision.task, finished.reason, finished.message
+        )
+        self._note(unit, finished.reason, finished.message)
+        if decision.task is Task.RESYNC_AGAIN and finished.reason is Reason.CONNECTING:
+            unit.renewed_resync()
+        if decision.task is Task.START and finished.reason is Reason.START_REFUSED:
+            unit.start_refused(finished.message, clock.boottime_s())
+        if finished.failed or not finished.progress or decision.task in SLOW_TO_SHOW:
+            unit.back_off(clock.boottime_s())
+        else:
+            unit.failures = 0
+        return finished.progress and not finished.failed
+
+    def _note(self, unit: Unit, reason: Reason, message: str) -> None:
+        if self.reduced:
+            return  # a turn that was under way then: the bug stays on the object
+        if reason is not unit.reason:
+            log.info("%s: %s %s", unit.mirror.key, reason, message)
+        unit.reason, unit.message = reason, message
+
+    async def _pause(self, unit: Unit) -> None:
+        """Until something happens or the next look is due: soon if the link keeps a guest alive."""
+        try:
+            async with asyncio.timeout(self._look_again_in_s(unit)):
+                await unit.wake.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(MIN_TICK_S)
+
+    def _look_again_in_s(self, unit: Unit) -> float:
+        sent_s, now_s = self.node.renewal_sent_at_s, self.ports.clock.boottime_s()
+        return look_again_in_s(unit.view(self.node), unit.reason, unit.failures, sent_s, now_s)
+
+    async def fence_peer(self, env: Mapping[str, str]) -> tuple[int, str]:
+        """DRBD's question (rules 4 and 5), through the fence-peer program."""
+        resource = env.get("DRBD_RESOURCE", "")
+        unit = next((u for u in self.units if u.mirror.drbd_name == resource), None)
+        if unit is None:
+            return handler.EXIT_STAY_FROZEN, f"no such mirror here: {resource!r}"
+        why = self.walls.why(unit)
+        if why:
+            log.warning("%s: fence-peer asks, and is told to stay frozen: %s", resource, why)
+            return handler.EXIT_STAY_FROZEN, why
+        with self.walls.around(unit, Place.ANSWER):
+            return await self._answer(unit)
+        return handler.EXIT_STAY_FROZEN, unit.message
+
+    async def _answer(self, unit: Unit) -> tuple[int, str]:
+        ask = handler.promotion if unit.promoting else handler.link_loss
+        log.warning("%s: fence-peer asks: %s", unit.mirror.key, ask.__name__)
+        with unit.being_asked():
+            finished = await self.driver.run(unit, ask(unit.view(self.node)))
+        code = handler.exit_code(finished)
+        said = f"exit {code}: {finished.reason} {finished.message}"
+        log.warning("%s: fence-peer → %s", unit.mirror.key, said)
+        self.metrics.fence_peer_answered(code)
+        unit.wake.set()
+        return code, finished.message
+
+
+async def _run(loop: Callable[[], Awaitable[None]]) -> None:
+    await loop()

@@ -1,0 +1,77 @@
+"""The actuator, put together from what it reaches of its host.
+
+Knows no adapter: ``assembly`` gives it the real parts, the simulator its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tandem_actuator.core.guest.domain_xml import DomainSettings
+from tandem_actuator.core.mirror import resource_file
+from tandem_actuator.ports import ObjectCache, Permits, PortError, Starts, Watchdog
+from tandem_actuator.run.driver import Driver, Ports
+from tandem_actuator.run.loop import Actuator
+from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_api.authority import Instance
+from tandem_api.timing import DEFAULT, drbd_timers
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The host, as this run of the actuator reaches it. ``fence_peer``: the command for DRBD."""
+
+    instance: Instance
+    ports: Ports
+    watchdog: Watchdog
+    permits: Permits
+    starts: Starts
+    cache: ObjectCache
+    domains: DomainSettings
+    drbd_major: int
+    fence_peer: str
+
+
+def program(outside: Outside, metrics: Metrics, driver: type[Driver] = Driver) -> Actuator:
+    """One run, not yet begun: it goes on from the permit that the last run on this boot left."""
+    permit = outside.permits.load()
+    node = NodeFacts(
+        host=outside.instance.node,
+        instance=outside.instance,
+        timing=permit.timing if permit else DEFAULT,
+        renewal_sent_at_s=permit.renewal_sent_at_s if permit else None,
+        drbd_major=outside.drbd_major,
+    )
+    text = _resource_text(node, outside.drbd_major, outside.fence_peer)
+    return Actuator(
+        node,
+        outside.ports,
+        driver(outside.ports, node, outside.domains, text),
+        outside.watchdog,
+        metrics,
+        outside.permits,
+        outside.starts,
+        outside.cache,
+    )
+
+
+def _resource_text(node: NodeFacts, major: int, fence_peer: str) -> Callable[[Unit], str]:
+    def text(unit: Unit) -> str:
+        numbers = unit.mirror.status.device_numbers
+        if numbers is None:
+            raise PortError("the mirror has no device numbers yet")
+        detection = {"link_detection_seconds": node.detection_s}
+        timing = node.timing.model_copy(update=detection)
+        try:
+            return resource_file.render(
+                unit.mirror,
+                node.addresses,
+                numbers,
+                drbd_timers(timing),
+                version_major=major,
+                fence_peer=fence_peer,
+            )
+        except ValueError as error:
+            raise PortError(str(error)) from error
+
+    return text

@@ -1,0 +1,422 @@
+"""What the running actuator holds of one mirror: the latest observations, and what is under way.
+
+Mutable, and touched only from the event loop. ``view`` freezes it for a decision. Nothing in here
+is needed after a restart: it is all observed again.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from tandem_actuator.core.authority import held
+from tandem_actuator.core.host.permission import has_lapsed, lapse_must_be_judged, run_permission
+from tandem_actuator.core.mirror.resync import followed
+from tandem_actuator.core.model import (
+    DrbdState,
+    DrbdUnknown,
+    DrbdView,
+    FenceProgress,
+    Record,
+    Refusals,
+    Resync,
+    View,
+)
+from tandem_actuator.core.wall import Wall
+from tandem_api.authority import Authority, Instance
+from tandem_api.guest import Guest, GuestReport, HardwareReport
+from tandem_api.meta import ObjectKey
+from tandem_api.mirror import Mirror, ReplicaReport
+from tandem_api.reasons import Reason
+from tandem_api.timing import Timing
+from tandem_api.validation import precedence
+from tandem_api.vocabulary import Connection, DomainState
+
+BACKOFF_MAX_S = 8.0
+STORES_TRIED = 4
+"""So often a store of the record fails in a row before the host counts as one that can keep none: a
+disk may only have hung."""
+REFUSED_PAUSE_MAX_S = 60.0
+
+
+@dataclass
+class Refused:
+    """Reports that the API server refused in a row. What it refuses it will refuse again."""
+
+    times: int = 0
+    not_before_s: float = 0.0
+
+    def again(self, now_s: float) -> None:
+        self.times += 1
+        self.not_before_s = now_s + min(2.0**self.times, REFUSED_PAUSE_MAX_S)
+
+
+@dataclass
+class NodeFacts:
+    """What is the same for all mirrors on this host. ``guarding``: this run stops what may not run,
+    as it does once it has looked at everything, or for long enough. ``detection_s``: how soon DRBD
+    is to notice a dead link; no later than what was published last.
+    """
+
+    host: str
+    instance: Instance
+    timing: Timing
+    watchdog_armed: bool = False
+    watchdog_refused: bool = False
+    watchdog_least_s: int | None = None
+    watchdog_required: bool = True
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    peer_timings: Mapping[str, Timing] = field(default_factory=dict)
+    renewal_sent_at_s: float | None = None
+    renewal_confirmed_at_s: float = float("-inf")
+    steady_since_s: float = 0.0
+    guarding: bool = False
+    drbd_major: int = 8
+    detection_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.detection_s = self.timing.link_detection_seconds
+
+    def renewed(self, sent_at_s: float, now_s: float) -> None:
+        """The renewal that was sent then is confirmed. Has the one before it lapsed?"""
+        before_s = self.renewal_sent_at_s
+        if before_s is None or now_s - before_s > self.timing.self_fence_seconds:
+            self.steady_since_s = sent_at_s
+        self.renewal_sent_at_s, self.renewal_confirmed_at_s = sent_at_s, now_s
+
+
+@dataclass
+class Unit:
+    """One mirror with a replica on this host.
+
+    ``record_unsure``: a store of the record failed, so the disk may have the one or the other.
+    ``stores_failed``: how often in a row; ``store_error``: the last one's words.
+    ``permitted_until_s``: up to when the last lapse's guest was permitted to run.
+    ``applied``: the resource file that the kernel was last brought in line with by this run;
+    ``applied_detection_s``: how soon it then notices a dead link, None if that is not known.
+    ``behinds``: how many events told that the local disk was behind.
+    """
+
+    mirror: Mirror
+    record: Record
+    guest: Guest | None = None
+    guest_gone: bool = False
+    drbd: DrbdView = field(default_factory=lambda: DrbdUnknown("not asked yet"))
+    domain: DomainState = DomainState.UNKNOWN
+    link_lost_at_s: float | None = None
+    link_lost_wall: str | None = None
+    in_sync_since_s: float | None = None
+    was_behind: bool = False
+    resync: Resync | None = None
+    behinds: int = 0
+    record_unsure: bool = False
+    stores_failed: int = 0
+    store_error: str = ""
+    record_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    frozen_since_s: float | None = None
+    starting: bool = False
+    handlers: int = 0
+    shutdown_sent_at_s: float | None = None
+    shutdown_heard: bool = False
+    fence: FenceProgress | None = None
+    fence_task: asyncio.Task[None] | None = None
+    lapses: int = 0
+    lapsed_at_s: float = float("-inf")
+    permitted_until_s: float = float("-inf")
+    affirmed: int = 0
+    promoting: bool = False
+    failures: int = 0
+    refusals: Refusals | None = None
+    not_before_s: float = 0.0
+    reason: Reason = Reason.STEADY
+    message: str = ""
+    steps: dict[str, str] = field(default_factory=dict)
+    sent_replica: ReplicaReport | None = None
+    sent_guest: GuestReport | None = None
+    replica_sent_at_s: float = 0.0
+    guest_sent_at_s: float = 0.0
+    applied: str = ""
+    applied_detection_s: float | None = None
+    apply_not_before_s: float = 0.0
+    replica_refused: Refused = field(default_factory=Refused)
+    guest_refused: Refused = field(default_factory=Refused)
+    wall: Wall = field(default_factory=Wall)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    worker: asyncio.Task[None] | None = None
+    hardware: HardwareReport = field(default_factory=HardwareReport)
+    device_bytes: Mapping[str, int] = field(default_factory=dict)
+
+    def view(self, node: NodeFacts) -> View:
+        """Everything known now, frozen."""
+        peer = self.mirror.peer_of(node.host)
+        return View(
+            host=node.host,
+            instance=node.instance,
+            mirror=self.mirror,
+            guest=self.guest,
+            record=self.record,
+            drbd=self.drbd,
+            domain=self.domain,
+            timing=node.timing,
+            peer_timing=node.peer_timings.get(peer),
+            watchdog_armed=node.watchdog_armed,
+            watchdog_refused=node.watchdog_refused,
+            watchdog_least_s=node.watchdog_least_s,
+            watchdog_required=node.watchdog_required,
+            addresses=node.addresses,
+            link_lost_at_s=self.link_lost_at_s,
+            in_sync_since_s=self.in_sync_since_s,
+            was_behind=self.was_behind,
+            resync=self.resync,
+            frozen_since_s=self.frozen_since_s,
+            starting=self.starting,
+            handler_running=self.handlers > 0,
+            shutdown_sent_at_s=self.shutdown_sent_at_s,
+            shutdown_heard=self.shutdown_heard,
+            fence=self.fence,
+            failures=self.failures,
+            refusals=self.refusals,
+            unrecorded=self.unrecorded,
+            lapsed=self.lapsed,
+            heard_since_lapse=self._heard_since_lapse(node),
+            drbd_major=node.drbd_major,
+        )
+
+    def see_lapse(self, node: NodeFacts, now_s: float) -> None:
+        """Before a look or a heartbeat is taken in, which would hide it: the guest may have run
+        without permission until now.
+        """
+        sent_at_s = node.renewal_sent_at_s
+        judged = lapse_must_be_judged(node.guarding, sent_at_s, node.timing, now_s)
+        view = self.view(node)
+        if judged and self.may_run and has_lapsed(view, sent_at_s, now_s):
+            self.permitted_until_s = run_permission(view, sent_at_s, now_s).until_s
+            self.lapse(now_s)
+
+    def lapse(self, now_s: float) -> None:
+        """The guest has run without permission until now."""
+        self.lapses += 1
+        self.lapsed_at_s = now_s
+        self.wake.set()
+
+    def _heard_since_lapse(self, node: NodeFacts) -> bool:
+        # None is confirmed that took longer than RENEW_TIMEOUT_S: nobody has counted L since it.
+        return node.renewal_confirmed_at_s >= self.lapsed_at_s
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether there was a lapse that no swap as the owner has ended yet."""
+        return self.lapses != self.affirmed
+
+    def may_be_affirmed(self, node: NodeFacts) -> bool:
+        """It has lapsed, and a swap that says that this host is still the owner may come."""
+        authority = self.mirror.status.authority
+        mine = authority is not None and authority.owner == node.host
+        return self.lapsed and mine and held(self.mirror, self.record) is None
+
+    def is_being_affirmed(self, node: NodeFacts) -> bool:
+        """Such a swap is on its way."""
+        return self.may_be_affirmed(node) and self._heard_since_lapse(node)
+
+    def lapses_ended_by(self, authority: Authority, node: NodeFacts) -> int:
+        """Up to which lapse this swap, which is about to be sent, affirms the owner."""
+        affirms = authority.owner == node.host and self._heard_since_lapse(node)
+        return self.lapses if affirms else self.affirmed
+
+    @property
+    def may_run(self) -> bool:
+        """Whether the guest may run here, as far as libvirt tells, or is just being started."""
+        return self.starting or self.domain.may_run
+
+    def observe_drbd(self, drbd: DrbdView, now_s: float, wall: str) -> bool:
+        """Take in a DRBD reading; True if it says something new.
+
+        The link counts as lost from the first reading that says so (later than it really was
+        lost: that side is safe), and an unknown reading changes nothing about it.
+        """
+        changed = _essence(drbd) != _essence(self.drbd)
+        self.drbd = drbd
+        if isinstance(drbd, DrbdUnknown):
+            return changed
+        self.resync = followed(self.resync, drbd, now_s, wall)
+        in_sync = isinstance(drbd, DrbdState) and drbd.in_sync
+        self.in_sync_since_s = (self.in_sync_since_s or now_s) if in_sync else None
+        frozen = isinstance(drbd, DrbdState) and (drbd.frozen or drbd.without_data)
+        self.frozen_since_s = (self.frozen_since_s or now_s) if frozen else None
+        if isinstance(drbd, DrbdState) and drbd.connected:
+            self.link_lost_at_s = self.link_lost_wall = None
+        elif self.link_lost_at_s is None and not _is_unclear(drbd):
+            self.link_lost_at_s, self.link_lost_wall = now_s, wall
+        return changed
+
+    def observe_domain(self, domain: DomainState) -> bool:
+        """Take in the domain's state; True if it is another."""
+        changed = domain is not self.domain
+        if domain is DomainState.RUNNING:
+            self.refusals = None
+        self.domain = domain
+        if domain is DomainState.ABSENT and not self.starting:
+            if not self.is_fencing:
+                self.fence = None
+            self.affirmed = self.lapses
+            self.shutdown_sent_at_s, self.shutdown_heard = None, False
+            if self.guest_gone:
+                self.guest = None
+        return changed
+
+    @property
+    def is_fencing(self) -> bool:
+        """A fence is under way; it demotes also after the guest is gone."""
+        return self.fence_task is not None and not self.fence_task.done()
+
+    @property
+    def has_crashed(self) -> bool:
+        """Its loop or its fence met a bug, which ends the program (see ``crash_on_bug``)."""
+        tasks = (task for task in (self.worker, self.fence_task) if task and task.done())
+        return any(not task.cancelled() and task.exception() is not None for task in tasks)
+
+    def fence_ended(self) -> None:
+        """Its procedure has. Until the guest is gone it is latched."""
+        if self.domain is DomainState.ABSENT and not self.starting:
+            self.fence = None
+
+    def observe_guest(self, guest: Guest | None) -> None:
+        """Take in the guest's object. One that disappears while it runs is still known here."""
+        self.guest_gone = guest is None
+        if guest is not None and guest.metadata.uid != (self.guest and self.guest.metadata.uid):
+            self.sent_guest = None  # this object was told nothing yet
+        if _serial(guest) != _serial(self.guest) and not self.domain.may_run:
+            self.steps = {}  # those were an earlier start's
+        if _edited(guest, self.guest):
+            self.refusals = None
+        was = self.guest
+        if guest is not None or not self.may_run:
+            self.guest = guest
+        if self.guest is not was:
+            self.wake.set()
+
+    def observe_event(self, *, was_connected: bool, was_behind: bool) -> None:
+        """Take in what an event told about a moment that the next look may not see."""
+        if was_connected:
+            self.link_lost_at_s = self.link_lost_wall = None
+        if was_behind:
+            self.was_behind = True
+            self.behinds += 1
+            self.in_sync_since_s = None
+        self.wake.set()
+
+    def observe_mirror(self, mirror: Mirror, *, listed: bool = False) -> None:
+        """Take in a newer copy of the object; older ones (a lagging watch) are ignored.
+
+        A list is taken as it is: an API that was restored from a backup must be seen.
+        """
+        other = mirror.metadata.uid != self.mirror.metadata.uid
+        if mirror == self.mirror:
+            return
+        if listed or other or version(mirror) >= version(self.mirror):
+            self.mirror = mirror
+            if other:
+                self.sent_replica = None  # this object was told nothing yet
+            self.wake.set()
+
+    @contextmanager
+    def being_asked(self) -> Iterator[None]:
+        """DRBD asks whether it may go on alone. It takes a moment to act on the answer, so the time
+        that it has been frozen and nobody asked begins anew after it.
+        """
+        self.handlers += 1
+        try:
+            yield
+        finally:
+            self.handlers -= 1
+            self.frozen_since_s = None
+
+    def store_failed(self, why: str) -> None:
+        """The record may hold the one or the other until a store succeeds."""
+        self.record_unsure = True
+        self.stores_failed += 1
+        self.store_error = why
+
+    def stored(self, record: Record) -> None:
+        """It is on the disk."""
+        self.record, self.record_unsure = record, False
+        self.stores_failed, self.store_error = 0, ""
+
+    @property
+    def unrecorded(self) -> str:
+        """Why it counts as a host that can keep no record; empty if it does not."""
+        lasts = self.stores_failed >= STORES_TRIED
+        return f"it can keep no durable record of the mirror: {self.store_error}" if lasts else ""
+
+    def renewed_resync(self) -> None:
+        """This host has connected anew because the resync stood still."""
+        if self.resync is not None:
+            self.resync = replace(self.resync, renewals=self.resync.renewals + 1)
+
+    def start_refused(self, why: str, now_s: float) -> None:
+        """A round of tries to start the guest here has failed."""
+        serial, known = _serial(self.guest), self.refusals
+        rounds = known.rounds if known and known.serial == serial else 0
+        self.refusals = Refusals(rounds + 1, serial, now_s, why)
+
+    def back_off(self, now_s: float) -> None:
+        """After a failure: wait longer each time before the next try."""
+        self.failures += 1
+        self.not_before_s = now_s + min(0.25 * 2**self.failures, BACKOFF_MAX_S)
+
+
+def match_guests(units: Iterable[Unit], guests: Iterable[Guest]) -> None:
+    """Give each unit the one guest that has its mirror, as far as the API shows one.
+
+    Several guests may name one mirror, and one guest may name another mirror than it runs on. A
+    guest that may run here stays with its unit whatever is written: a unit that looked at another
+    object would take a running guest for stopped, and never fence it. Between others the one with
+    more right wins, as it does for the controller.
+    """
+    units = list(units)
+    claims: dict[ObjectKey, list[Guest]] = defaultdict(list)
+    for guest in guests:
+        mirror = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
+        claims[mirror].append(guest)
+    busy = {unit.guest.key for unit in units if unit.guest and unit.may_run}
+    for unit in units:
+        claimants = claims[unit.mirror.key]
+        if unit.guest is not None and unit.may_run:
+            mine = unit.guest.key
+            unit.observe_guest(next((guest for guest in claimants if guest.key == mine), None))
+        else:
+            free = (guest for guest in claimants if guest.key not in busy)
+            unit.observe_guest(min(free, key=precedence, default=None))
+
+
+def _edited(new: Guest | None, old: Guest | None) -> bool:
+    if new is None or old is None or new.metadata.uid != old.metadata.uid:
+        return True
+    return new.metadata.generation != old.metadata.generation or new.in_force != old.in_force
+
+
+def _serial(guest: Guest | None) -> int:
+    assignment = guest.status.assignment if guest else None
+    return assignment.serial if assignment else 0
+
+
+def version(mirror: Mirror) -> int:
+    """The object's resourceVersion as a number, to tell newer from older copies.
+
+    Kubernetes calls it opaque, but etcd's revision it is, and since 1.35 comparable by contract.
+    """
+    text = mirror.metadata.resource_version
+    return int(text) if text.isdigit() else 0
+
+
+def _is_unclear(drbd: DrbdView) -> bool:
+    """A word for the connection that this version does not know."""
+    return isinstance(drbd, DrbdState) and drbd.connection is Connection.UNKNOWN
+
+
+def _essence(drbd: DrbdView) -> object:
+    """A reading without the time it was taken at."""
+    if isinstance(drbd, DrbdState):
+        return (drbd.role, drbd.connection, drbd.peer_role, dict(drbd.volumes), drbd.suspended)
+    return type(drbd)
