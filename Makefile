@@ -41,11 +41,11 @@ format: bootstrap ## let ruff lay out the code and fix what it can
 
 .PHONY: crds
 crds: bootstrap ## write crds/*.yaml again from the types
-	@$(PYTHON) -m tandem_api.crdgen crds
+	@$(PYTHON) -m tandem_api.crd.crdgen crds
 
 .PHONY: policies
 policies: bootstrap ## write manifests/policies/*.yaml again from the rules
-	@$(PYTHON) -m tandem_api.policygen
+	@$(PYTHON) -m tandem_api.crd.policygen
 
 .PHONY: alerts
 alerts: bootstrap ## write the Prometheus operator's rules again from the plain ones

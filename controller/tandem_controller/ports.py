@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from tandem_api import registry
 from tandem_api.authority import Authority
+from tandem_api.kinds.mirror import Claimant, Mirror
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Claimant, Mirror
 from tandem_api.registry import Component
 from tandem_controller.decide.election import Seen
 from tandem_controller.decide.world.model import Plan, Snapshot

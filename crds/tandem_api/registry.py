@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from tandem_api import columns, rules
-from tandem_api.columns import Column
-from tandem_api.guest import Guest
-from tandem_api.host import Host
+from tandem_api.crd import columns, rules
+from tandem_api.crd.columns import Column
+from tandem_api.crd.rules import Rule
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.meta import Resource
-from tandem_api.mirror import Mirror
-from tandem_api.rules import Rule
-from tandem_api.site import Site
 
 R = TypeVar("R", bound=Resource)
 

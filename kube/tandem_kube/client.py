@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from tandem_api.authority import Authority
+from tandem_api.kinds.mirror import Claimant, Mirror, MirrorStatus
 from tandem_api.lease import LEASE_NAMESPACE
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Claimant, Mirror, MirrorStatus
 from tandem_api.timing import API_TIMEOUT_S
 from tandem_kube.errors import Conflict, NotFound
 from tandem_kube.events import EventSink

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from tandem_api import meta, registry
-from tandem_api.guest import Guest
-from tandem_api.host import Host
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.registry import KindInfo, R
-from tandem_api.site import Site
 
 T = TypeVar("T")
 Raw = dict[str, Any]

@@ -24,9 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tandem_api.authority import Authority, Eligibility
-from tandem_api.guest import FencingProof, ProofKind
+from tandem_api.kinds.guest import FencingProof, ProofKind
+from tandem_api.kinds.mirror import Claimant, Mirror
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Claimant, Mirror
 from tandem_api.reasons import Reason
 from tandem_kube import GUESTS, MIRRORS, KubeClient
 from tandem_lab.controlplane import ControlPlane, apply_path

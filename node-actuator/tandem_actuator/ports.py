@@ -11,10 +11,10 @@ from typing import Generic, Protocol, TypeVar
 
 from tandem_actuator.core.model import DrbdView, Generation, Metadata, Record
 from tandem_api.authority import Authority, Instance
-from tandem_api.guest import Guest, GuestReport
+from tandem_api.kinds.guest import Guest, GuestReport
+from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.lease import Heartbeat, HeartbeatContent
 from tandem_api.meta import ObjectKey, Resource
-from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.timing import Timing
 from tandem_api.vocabulary import DomainState
 

@@ -10,8 +10,8 @@ from conformance.simulated import Simulated
 from tandem_actuator.core.mirror import resource_file
 from tandem_actuator.core.model import DrbdState, DrbdView
 from tandem_actuator.ports import Drbd
-from tandem_api.mirror import Mirror
-from tandem_api.mirror import Protocol as MirrorProtocol
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.mirror import Protocol as MirrorProtocol
 from tandem_api.timing import DEFAULT, drbd_timers
 from tandem_lab.lab import Lab
 from tandem_lab.site_host import SiteHost

@@ -13,7 +13,7 @@ from sim.drbd_state import Write
 from sim.kernel import Command
 from tandem_actuator.core.model import DrbdView, Generation, Metadata, NotConfigured
 from tandem_actuator.ports import CommandFailed, DrbdEvent
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 
 LOOK_S = 0.3
 COMMAND_LIMIT_S = 60.0

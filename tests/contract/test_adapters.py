@@ -15,10 +15,10 @@ import pytest
 from tandem_actuator import ports as actuator_ports
 from tandem_actuator.adapters.kube_api import KubeApi as ActuatorApi
 from tandem_api.authority import Authority, Instance
-from tandem_api.guest import FencingProof, ProofKind
+from tandem_api.kinds.guest import FencingProof, ProofKind
+from tandem_api.kinds.mirror import Claimant, Mirror, ReplicaReport, VolumeReport
 from tandem_api.lease import HeartbeatContent
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Claimant, Mirror, ReplicaReport, VolumeReport
 from tandem_api.timing import DEFAULT
 from tandem_controller import ports as controller_ports
 from tandem_controller.decide.election import LEASE_NAME, Seen

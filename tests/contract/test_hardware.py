@@ -10,8 +10,8 @@ import pytest
 
 from tandem_actuator.core.guest.domain_xml import DomainSettings, domain_name, render
 from tandem_actuator.core.guest.hardware import BRIDGES, for_trial
+from tandem_api.kinds.mirror import Mirror, ReplicaReport, VolumeReport
 from tandem_api.meta import Quantity
-from tandem_api.mirror import Mirror, ReplicaReport, VolumeReport
 from tandem_controller.decide.world.sizes import measured, refusal
 from tandem_domains import GOOD, NEEDS_FIRMWARE, Raw, guest, hardware, mirror
 from tandem_lab.lab import Lab

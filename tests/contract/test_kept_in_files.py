@@ -12,8 +12,8 @@ from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.adapters.linux.identity import new_instance
 from tandem_actuator.core.model import Record
 from tandem_actuator.ports import PortError
-from tandem_api.guest import Guest
-from tandem_api.mirror import Marker, Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Marker, Mirror
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT, FAST
 from tandem_hostile import guest, mirror

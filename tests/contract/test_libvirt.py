@@ -15,8 +15,8 @@ from tandem_actuator.adapters.libvirt.host import LibvirtHost
 from tandem_actuator.adapters.linux.processes import LinuxProcesses
 from tandem_actuator.core.guest.domain_xml import DomainSettings, domain_name, render
 from tandem_actuator.ports import CommandFailed, Libvirt
-from tandem_api.guest import Guest
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import DomainState
 from tandem_lab.lab import Lab
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tandem_api.crdgen import schema_of
+from tandem_api.check.validation import parse_problems
+from tandem_api.crd.crdgen import schema_of
 from tandem_api.meta import ObjectKey
 from tandem_api.registry import KINDS
-from tandem_api.validation import parse_problems
 from tandem_examples import (
     BY_RULE,
     BY_SCHEMA,

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tandem_api.authority import Authority, Eligibility
-from tandem_api.guest import FencingProof
+from tandem_api.kinds.guest import FencingProof
+from tandem_api.kinds.mirror import Claimant, Mirror
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Claimant, Mirror
 from tandem_api.reasons import Reason
 from tandem_hostile import A, B, guest, host, mirror
 from tandem_kube import GUESTS, HOSTS, MIRRORS, Forbidden, KubeClient, KubeError

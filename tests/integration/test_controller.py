@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import pytest
 
 from tandem_api.authority import Authority, Eligibility, Instance, Mode
-from tandem_api.guest import Guest, ProofKind
+from tandem_api.kinds.guest import Guest, ProofKind
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import HeartbeatContent, lease_name
 from tandem_api.meta import ObjectKey, condition
-from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.timing import FAST, Timing
 from tandem_controller.assembly import ControllerReplica, assembled

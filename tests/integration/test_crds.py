@@ -11,7 +11,7 @@ import pytest
 from kubernetes.client.exceptions import ApiException
 
 from kubernetes import client, config
-from tandem_api.crdgen import schema_of
+from tandem_api.crd.crdgen import schema_of
 from tandem_api.meta import GROUP, VERSION
 from tandem_api.registry import KINDS, KindInfo
 from tandem_examples import (

@@ -14,9 +14,9 @@ import yaml
 
 from integration.identities import Clients, Scene, clients_of, policies_on, scene_in, without_order
 from tandem_api.authority import Eligibility, Fenced, Mode, Override
-from tandem_api.guest import FencingProof, ProofKind
+from tandem_api.kinds.guest import FencingProof, ProofKind
+from tandem_api.kinds.mirror import Claimant
 from tandem_api.lease import lease_name
-from tandem_api.mirror import Claimant
 from tandem_api.reasons import Reason
 from tandem_hostile import A, B, mirror
 from tandem_kube import GUESTS, HOSTS, MIRRORS, Conflict, Forbidden, KubeError

@@ -16,9 +16,9 @@ import yaml
 
 from tandem_actuator.adapters.kube_api import KubeApi
 from tandem_actuator.ports import PortError
+from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.lease import HeartbeatContent
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.timing import DEFAULT
 from tandem_hostile import A, B
 from tandem_kube import KubeClient

@@ -18,8 +18,8 @@ import pytest
 
 from tandem_actuator.adapters.kube_api import KubeApi
 from tandem_actuator.ports import Changed, Synced
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
 from tandem_controller.assembly import ControllerReplica, assembled
 from tandem_controller.decide.watches import ENDED_S, IDLE_S, Restart
 from tandem_controller.settings import Settings

@@ -14,8 +14,8 @@ from sim.known import KNOWN_TO_FAIL
 from sim.player import Result, begin, go_on
 from sim.review import Reviewed
 from sim.world import World
-from tandem_api.mirror import Mirror
-from tandem_api.writers import Party
+from tandem_api.check.writers import Party
+from tandem_api.kinds.mirror import Mirror
 from tandem_scenario.scenario import Scenario, read
 
 HERE = Path(__file__).parent

@@ -16,12 +16,12 @@ from sim.network import MANAGEMENT, REPLICATION
 from sim.pair import CopyEnds, Pair
 from sim.world import World
 from tandem_api.authority import PROTOCOL, Authority
-from tandem_api.guest import Guest
-from tandem_api.host import Host as HostObject
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host as HostObject
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
-from tandem_api.site import Site
 from tandem_api.vocabulary import Role
 
 ADDED_MINOR = 999

@@ -36,8 +36,8 @@ from tandem_actuator.run.program import Outside, program
 from tandem_actuator.run.watchdog import KeptWatchdog, NoWatchdog
 from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Authority, Instance
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey, Resource
-from tandem_api.mirror import Mirror
 from tandem_kube import KubeClient
 from tandem_scenario.scenario import ANY_EFFECT
 

@@ -22,7 +22,7 @@ CONTROLLER = "controller"
 STEP, LOOK, CALL, GUARD, MATCH = "step", "look", "call", "guard", "match"
 DECIDE, CORE = "tandem_controller.decide.", "tandem_actuator.core."
 PLACES: Mapping[str, frozenset[str]] = {
-    "check": frozenset({"tandem_api.validation"}),
+    "check": frozenset({"tandem_api.check.validation", "tandem_api.check.guests"}),
     "decision": frozenset(
         {DECIDE + "guests.situations", DECIDE + "guests.takeover", DECIDE + "guests.moves"}
     ),

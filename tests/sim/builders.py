@@ -10,9 +10,8 @@ from dataclasses import replace
 from tandem_actuator.core.authority import Facts
 from tandem_actuator.core.model import DrbdState, DrbdView, Record, View, VolumeState
 from tandem_api.authority import Authority, Eligibility, Instance, Mode
-from tandem_api.guest import Assignment, FencingProof, Guest, GuestStatus, ProofKind
-from tandem_api.lease import Heartbeat
-from tandem_api.mirror import (
+from tandem_api.kinds.guest import Assignment, FencingProof, Guest, GuestStatus, ProofKind
+from tandem_api.kinds.mirror import (
     DeviceNumbers,
     Marker,
     Mirror,
@@ -20,6 +19,7 @@ from tandem_api.mirror import (
     Protocol,
     ReplicaReport,
 )
+from tandem_api.lease import Heartbeat
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT, Timing
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role

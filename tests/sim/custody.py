@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from sim.guest import Run
 from sim.truth import Truth, writes_alone
 from tandem_api.authority import Authority, Mode
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 
 Missing = dict[tuple[str, str], set[int]]
 """(host, volume) → acknowledged writes that its replica had not when they were acknowledged."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sim.guest import Run
 from sim.truth import Truth
 from tandem_api.authority import PROTOCOL, Authority
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import Role
 
 UNDER_WAY_S = 15.0

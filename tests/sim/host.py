@@ -24,7 +24,7 @@ from sim.watchdog import Hardware, Keepers
 from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.core.model import Record
 from tandem_actuator.ports import CommandFailed, PortError
-from tandem_api.mirror import Mirror, Protocol
+from tandem_api.kinds.mirror import Mirror, Protocol
 
 LIBVIRT_READY_S = (4.0, 9.0)
 START_S = (0.8, 3.0)

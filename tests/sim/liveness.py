@@ -18,8 +18,8 @@ from sim.host import Host
 from sim.network import REPLICATION
 from sim.truth import Truth
 from sim.world import World
+from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey
-from tandem_api.site import Site
 
 WRITES_WITHIN_S = 5.0
 """A guest that runs has had a write acknowledged within this time."""

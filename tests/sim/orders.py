@@ -12,10 +12,10 @@ from enum import StrEnum
 from sim.host import Host
 from sim.truth import Truth, in_sync
 from sim.world import World
-from tandem_api.guest import Guest, Policy
-from tandem_api.host import Host as HostObject
+from tandem_api.kinds.guest import Guest, Policy
+from tandem_api.kinds.host import Host as HostObject
+from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey
-from tandem_api.site import Site
 from tandem_scenario.verbs import Act
 
 SAYS_WHY = ("Blocked", "Failed", "Unknown")

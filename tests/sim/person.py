@@ -8,10 +8,10 @@ import re
 
 from sim.apiserver.policies import PERSON
 from sim.world import World
-from tandem_api.host import Host as HostObject
+from tandem_api.kinds.host import Host as HostObject
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
-from tandem_api.site import Site
 
 OVERRIDE = re.compile(r"spec\.override: \{host: (\S+), epoch: (\d+), acceptDataLoss: true, by: ")
 OFF = re.compile(r"If it is powered off, say so: set spec\.confirmedDown to (\S+) on host (\S+)")

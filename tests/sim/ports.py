@@ -17,7 +17,7 @@ from tandem_actuator.ports import (
     CommandFailed,
     DrbdEvent,
 )
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import Role
 
 COMMAND_S = (0.03, 0.15)

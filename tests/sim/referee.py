@@ -27,7 +27,7 @@ from sim.host import Host
 from sim.kernel import Kernel
 from sim.truth import Truth
 from tandem_api.authority import Authority
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState
 

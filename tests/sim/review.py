@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tandem_api.guest import Guest
+from tandem_api.check.writers import Party, Writer, order_for, proves, status_problems
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import Problem, Resource
-from tandem_api.mirror import Mirror
 from tandem_api.registry import KINDS
-from tandem_api.writers import Party, Writer, order_for, proves, status_problems
 
 Raw = dict[str, Any]
 REVIEWED = {info.kind for info in KINDS if info.hosts_entries or info.hosts_own}

@@ -15,11 +15,11 @@ from sim.guest import Run
 from sim.host import Host
 from sim.network import REPLICATION, Network
 from tandem_api.authority import PROTOCOL, Authority, Mode
-from tandem_api.guest import Guest, Policy
-from tandem_api.host import Host as HostObject
+from tandem_api.kinds.guest import Guest, Policy
+from tandem_api.kinds.host import Host as HostObject
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
-from tandem_api.site import Site
 from tandem_api.vocabulary import DiskState, Role
 
 

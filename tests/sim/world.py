@@ -25,11 +25,11 @@ from sim.referee import Counted, Referee
 from sim.truth import Truth
 from tandem_actuator.core.host.starts import AGAIN_EXIT
 from tandem_actuator.ports import PortError
-from tandem_api.guest import Guest
-from tandem_api.host import Host as HostObject
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host as HostObject
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
-from tandem_api.site import Site
 from tandem_api.timing import PROFILES, Profile
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Upon

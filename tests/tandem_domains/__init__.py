@@ -7,8 +7,8 @@ tests that a real libvirtd takes each one that passes.
 from collections.abc import Mapping
 from typing import Any
 
-from tandem_api.guest import Guest
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 
 Raw = dict[str, Any]
 

@@ -13,20 +13,20 @@ from typing import Any
 
 import yaml
 
-from tandem_api.guest import Guest
-from tandem_api.host import Host
-from tandem_api.meta import ObjectKey, Problem, Resource
-from tandem_api.mirror import Mirror
-from tandem_api.registry import KINDS
-from tandem_api.site import Site
-from tandem_api.validation import (
-    Catalogue,
-    guest_problems,
+from tandem_api.check.catalogue import Catalogue
+from tandem_api.check.guests import guest_problems
+from tandem_api.check.validation import (
     host_problems,
     mirror_problems,
     parse_problems,
     site_problems,
 )
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
+from tandem_api.meta import ObjectKey, Problem, Resource
+from tandem_api.registry import KINDS
 
 Raw = dict[str, Any]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sim.apiserver.policies import status_refusal
+from tandem_api.check.writers import Writer, status_problems
 from tandem_api.meta import Resource
-from tandem_api.writers import Writer, status_problems
 
 
 class Write(Protocol):

@@ -13,8 +13,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tandem_api.check.parsing import LAST_APPLIED
 from tandem_api.meta import FINALIZER
-from tandem_api.parsing import LAST_APPLIED
 
 Raw = dict[str, Any]
 Place = tuple[str | int, ...]

@@ -12,8 +12,13 @@ from dataclasses import replace
 from functools import partial
 
 from tandem_api.authority import Mode
-from tandem_api.guest import Guest, GuestStatus
-from tandem_api.host import Host
+from tandem_api.check.catalogue import Catalogue
+from tandem_api.check.guests import guest_problems
+from tandem_api.check.validation import host_problems, mirror_problems, site_problems
+from tandem_api.kinds.guest import Guest, GuestStatus
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.meta import (
     FINALIZER,
     Model,
@@ -21,16 +26,7 @@ from tandem_api.meta import (
     Problem,
     Resource,
 )
-from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
-from tandem_api.site import Site
-from tandem_api.validation import (
-    Catalogue,
-    guest_problems,
-    host_problems,
-    mirror_problems,
-    site_problems,
-)
 from tandem_controller.decide.conditions import bad, patch, stamped, transitions
 from tandem_controller.decide.guests.placement import cannot_come_up
 from tandem_controller.decide.guests.situations import decide

@@ -11,9 +11,9 @@ Called by ``plan``, ``setup``, ``loop`` and ``metrics``.
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
-from tandem_api.guest import Guest
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import Resource
-from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
 from tandem_base.bugs import Bug, Subject, wall

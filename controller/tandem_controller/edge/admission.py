@@ -1,8 +1,8 @@
 """The admission webhook: refuses what the API server's own policies cannot judge.
 
-What needs only one object and who asks is the policies' part (``tandem_api.policies``). Here is
+What needs only one object and who asks is the policies' part (``tandem_api.crd.policies``). Here is
 what CEL cannot say, such as a guest's template, and what needs other objects: whether a Host or a
-Site that shall be deleted is still in use. Decided by ``tandem_api.validation`` and ``deletion``;
+Site that shall be deleted is still in use. Decided by ``tandem_api.check``;
 kopf serves the HTTPS and reads the reviews. It holds no state and changes nothing. A spec is let
 through by the API server if there is no answer, and the controller reports it then; a deletion is
 not.
@@ -19,15 +19,13 @@ from typing import Any
 import kopf
 from pydantic import ValidationError
 
-from tandem_api.deletion import use_problems
-from tandem_api.guest import Domain, Guest
+from tandem_api.check.deletion import use_problems
+from tandem_api.check.guests import hardware_problems
+from tandem_api.check.validation import change_problems, parse_problems
+from tandem_api.kinds.domain import Domain
+from tandem_api.kinds.guest import Guest
 from tandem_api.meta import GROUP, VERSION, Problem, Resource
 from tandem_api.registry import BY_NAME, KINDS, KindInfo
-from tandem_api.validation import (
-    change_problems,
-    hardware_problems,
-    parse_problems,
-)
 from tandem_base.bugs import where
 from tandem_controller.edge.handlers import OPERATOR, Login, connection_info, settings
 from tandem_controller.settings import Settings

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tandem_api.authority import Authority
+from tandem_api.kinds.mirror import Claimant, Mirror, MirrorStatus
 from tandem_api.lease import LEASE_LABELS, Heartbeat, heartbeat_of, lease_name
 from tandem_api.meta import API_VERSION, ObjectKey
-from tandem_api.mirror import Claimant, Mirror, MirrorStatus
 from tandem_base.bugs import where
 from tandem_controller.decide.election import LEASE_NAME, LEASE_S, Seen
 from tandem_controller.ports import ApiConflict, ApiRefused, ApiUnavailable, Raw

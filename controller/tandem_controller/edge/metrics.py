@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tandem_api.guest import Assignment
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.guest import Assignment
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import GuestPhase
 from tandem_base.bugs import Bug, wall
 from tandem_controller.decide.world import replicas

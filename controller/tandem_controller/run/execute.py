@@ -17,7 +17,7 @@ from typing import assert_never
 
 from pydantic import ValidationError
 
-from tandem_api.guest import Assignment, GuestStatus
+from tandem_api.kinds.guest import Assignment, GuestStatus
 from tandem_api.meta import ObjectKey, Resource
 from tandem_base.bugs import bug as bug_of
 from tandem_controller.decide.mirrors.override import Grant, override, owner_is_as_judged

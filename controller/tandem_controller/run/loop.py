@@ -11,9 +11,9 @@ import asyncio
 import logging
 from collections.abc import Hashable, Sequence
 
-from tandem_api.guest import Guest
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
 from tandem_base.waits import set_within
 from tandem_controller.decide.walls import Walls
 from tandem_controller.decide.world import lawful, leases

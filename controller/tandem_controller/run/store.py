@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from tandem_api import registry
+from tandem_api.check.parsing import LAST_APPLIED
+from tandem_api.check.validation import parse_problems
 from tandem_api.meta import Condition, ObjectKey, Problem, Resource
-from tandem_api.parsing import LAST_APPLIED
-from tandem_api.validation import parse_problems
 from tandem_base.bugs import Bug
 from tandem_base.bugs import bug as bug_of
 from tandem_controller.decide.world.model import Unreadable

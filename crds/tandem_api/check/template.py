@@ -20,7 +20,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from tandem_api.guest import Domain, Firmware
+from tandem_api.kinds.domain import Domain, Firmware
 from tandem_api.meta import Problem, repeated
 
 FIELD = "spec.domain.template"

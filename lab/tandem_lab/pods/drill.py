@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tandem_api.guest import Guest
+from tandem_api.kinds.guest import Guest
 from tandem_api.meta import ObjectKey
 from tandem_lab.pods.cluster import Cluster
 from tandem_lab.pods.hosts import Clients, PretendedHost

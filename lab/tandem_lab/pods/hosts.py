@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tandem_api.authority import Eligibility, Instance
-from tandem_api.guest import Guest
+from tandem_api.kinds.guest import Guest
 from tandem_api.lease import HeartbeatContent, lease_name
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason

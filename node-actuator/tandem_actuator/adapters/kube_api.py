@@ -18,10 +18,10 @@ from tandem_actuator.ports import (
     T,
 )
 from tandem_api.authority import Authority, Instance
-from tandem_api.guest import GuestReport
+from tandem_api.kinds.guest import GuestReport
+from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.lease import Heartbeat, HeartbeatContent, heartbeat_of, lease_name
 from tandem_api.meta import Model, ObjectKey
-from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_kube import watch
 from tandem_kube.client import KubeClient
 from tandem_kube.errors import Conflict, Forbidden, Invalid, KubeError, NotFound

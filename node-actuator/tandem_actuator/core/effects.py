@@ -12,8 +12,8 @@ from typing import Final
 
 from tandem_actuator.core.model import DrbdView, Generation, Metadata, Record
 from tandem_api.authority import Authority
+from tandem_api.kinds.mirror import Marker, Mirror
 from tandem_api.lease import Heartbeat
-from tandem_api.mirror import Marker, Mirror
 from tandem_api.reasons import Reason
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tandem_api.authority import Instance
-from tandem_api.guest import Guest
-from tandem_api.mirror import Marker, Mirror, Protocol
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Marker, Mirror, Protocol
 from tandem_api.timing import Timing
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 

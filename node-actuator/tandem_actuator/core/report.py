@@ -6,8 +6,8 @@ from types import MappingProxyType
 from tandem_actuator.core.mirror.resync import stalled_since
 from tandem_actuator.core.model import DrbdState, NotConfigured, Record, View
 from tandem_api.authority import Instance
-from tandem_api.guest import GuestReport, HardwareReport
-from tandem_api.mirror import ReplicaReport, VolumeReport
+from tandem_api.kinds.guest import GuestReport, HardwareReport
+from tandem_api.kinds.mirror import ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import NOT_CONFIGURED, STARTING, Connection, DomainState, Role
 

@@ -22,11 +22,11 @@ from tandem_actuator.ports import (
     Synced,
 )
 from tandem_actuator.run.workload import NodeFacts, Unit, match_guests
-from tandem_api.guest import Guest
-from tandem_api.host import Host, WatchdogPolicy
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host, WatchdogPolicy
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey, Resource
-from tandem_api.mirror import Mirror
-from tandem_api.site import Site
 from tandem_api.timing import DEFAULT, Timing
 from tandem_base.bugs import where
 

@@ -38,7 +38,7 @@ from tandem_actuator.ports import (
 )
 from tandem_actuator.run.walls import Walls
 from tandem_actuator.run.workload import NodeFacts, Unit
-from tandem_api.mirror import Protocol
+from tandem_api.kinds.mirror import Protocol
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState
 

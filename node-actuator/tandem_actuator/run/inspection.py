@@ -13,8 +13,8 @@ from tandem_actuator.core.guest.domain_xml import DomainSettings, DomainXmlError
 from tandem_actuator.core.guest.hardware import for_trial, needs, refused, told
 from tandem_actuator.ports import PortError, Premises
 from tandem_actuator.run.workload import Unit
-from tandem_api.guest import Guest, HardwareReport
-from tandem_api.mirror import DeviceNumbers
+from tandem_api.kinds.guest import Guest, HardwareReport
+from tandem_api.kinds.mirror import DeviceNumbers
 
 log = logging.getLogger(__name__)
 

@@ -25,12 +25,12 @@ from tandem_actuator.core.model import (
 )
 from tandem_actuator.core.wall import Wall
 from tandem_api.authority import Authority, Instance
-from tandem_api.guest import Guest, GuestReport, HardwareReport
+from tandem_api.check.catalogue import precedence
+from tandem_api.kinds.guest import Guest, GuestReport, HardwareReport
+from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
-from tandem_api.validation import precedence
 from tandem_api.vocabulary import Connection, DomainState
 
 BACKOFF_MAX_S = 8.0

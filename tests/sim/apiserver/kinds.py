@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from sim.apiserver.schema import Node
-from tandem_api.crdgen import schema_of
+from tandem_api.crd.crdgen import schema_of
 from tandem_api.registry import KINDS
 from tandem_kube.kinds import EVENTS, LEASES, OWN, Kind
 

@@ -18,8 +18,9 @@ import cel
 
 from sim.apiserver.kinds import Served
 from sim.apiserver.rules import REMEMBERED, Words, words_at
-from tandem_api.policies import POLICIES, Policy
-from tandem_api.writers import CONTROLLER_USER, HOSTS_GROUP, Party, Writer
+from tandem_api.check.writers import CONTROLLER_USER, HOSTS_GROUP, Party, Writer
+from tandem_api.crd.policies import POLICIES
+from tandem_api.crd.policy import Policy
 
 Raw = Mapping[str, Any]
 BY_NAME: Mapping[str, Policy] = {policy.name: policy for policy in POLICIES}

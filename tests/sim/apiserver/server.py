@@ -17,10 +17,10 @@ from sim.apiserver.policies import PERSON, denied, person, user_of
 from sim.apiserver.store import Backup, Raw, Store
 from sim.review import Review
 from tandem_api.authority import Authority
-from tandem_api.guest import Guest
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import LEASE_NAMESPACE, Heartbeat, heartbeat_of, lease_name
 from tandem_api.meta import ObjectKey, ObjectMeta, Resource
-from tandem_api.mirror import Mirror
 from tandem_api.registry import KINDS
 
 R = TypeVar("R", bound=Resource)

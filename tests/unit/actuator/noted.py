@@ -15,9 +15,9 @@ from tandem_actuator.ports import Clock
 from tandem_actuator.run.driver import Driver, Ports
 from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Authority
-from tandem_api.guest import Guest
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState
 

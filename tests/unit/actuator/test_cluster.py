@@ -8,10 +8,10 @@ from sim.builders import HERE, A, B, assignment, authority, guest, mirror, recor
 from tandem_actuator.ports import Changed, Removed, Synced
 from tandem_actuator.run.cluster import Cluster
 from tandem_actuator.run.workload import NodeFacts, Unit
-from tandem_api.guest import Guest
-from tandem_api.host import Host
-from tandem_api.mirror import Mirror
-from tandem_api.site import Site
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.timing import DEFAULT, FAST, PROFILES, Profile
 from tandem_api.vocabulary import DomainState
 

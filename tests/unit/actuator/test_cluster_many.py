@@ -9,8 +9,8 @@ from tandem_actuator.ports import Changed, Synced
 from tandem_actuator.run.cluster import Cluster
 from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Instance
-from tandem_api.guest import Guest
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.timing import DEFAULT
 from tandem_hostile import A, Raw, guest, mirror
 

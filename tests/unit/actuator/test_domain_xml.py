@@ -13,8 +13,8 @@ from tandem_actuator.core.guest.domain_xml import (
     domain_uuid,
     render,
 )
-from tandem_api.guest import Guest
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 
 UID = "9c3e0e8e-7f53-4f8f-a0a1-0d4c1c1d0001"
 KVM = DomainSettings(kvm=True, serial_dir="/var/log/tandem/guests")

@@ -26,8 +26,8 @@ from tandem_actuator.run.cluster import Cluster
 from tandem_actuator.run.driver import Driver, Ports
 from tandem_actuator.run.workload import STORES_TRIED, NodeFacts, Unit
 from tandem_api.authority import Authority, Instance
-from tandem_api.guest import Guest
-from tandem_api.mirror import Marker, Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Marker, Mirror
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState

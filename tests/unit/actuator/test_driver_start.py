@@ -7,8 +7,8 @@ from tandem_actuator.core.model import Record
 from tandem_actuator.run.driver import Driver, Ports
 from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Instance
-from tandem_api.guest import Guest
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.timing import DEFAULT
 from tandem_hostile import A, guest, mirror
 

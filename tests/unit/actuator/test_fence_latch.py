@@ -4,7 +4,7 @@ import asyncio
 
 from tandem_actuator.core.model import FenceProgress, Record
 from tandem_actuator.run.workload import Unit
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import DomainState
 from tandem_hostile import mirror
 

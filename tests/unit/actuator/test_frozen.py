@@ -2,7 +2,7 @@
 
 from tandem_actuator.core.model import DrbdState, Record, VolumeState
 from tandem_actuator.run.workload import Unit
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import Connection, DiskState, Role
 from tandem_hostile import mirror
 

@@ -13,7 +13,7 @@ from tandem_actuator.core.guest.hardware import for_trial
 from tandem_actuator.ports import PortError
 from tandem_actuator.run.inspection import Inspection
 from tandem_actuator.run.workload import Unit
-from tandem_api.guest import Guest, HardwareReport
+from tandem_api.kinds.guest import Guest, HardwareReport
 from tandem_domains import ISO, Raw, card, guest, hardware, mirror
 
 SETTINGS = DomainSettings(kvm=False, serial_dir="/tmp")

@@ -17,9 +17,9 @@ from tandem_actuator.run.walls import Walls
 from tandem_actuator.run.watchdog import KeptWatchdog, NoWatchdog
 from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Instance
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import SiteSpec
 from tandem_api.lease import HeartbeatContent, heartbeat_of, unarmed_host
-from tandem_api.mirror import Mirror
-from tandem_api.site import SiteSpec
 from tandem_api.timing import DEFAULT, FAST, Timing
 from tandem_api.vocabulary import Connection, DomainState, Role
 from tandem_hostile import A, mirror

@@ -7,7 +7,7 @@ import pytest
 from tandem_actuator.core.model import Record
 from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Authority, Instance
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState
 from tandem_hostile import A, B, mirror

@@ -9,9 +9,9 @@ from tandem_actuator.core.report import REPEAT_INTERVAL_S
 from tandem_actuator.ports import ApiGone, ApiUnavailable
 from tandem_actuator.run.reports import INTERVAL_S as REPORT_INTERVAL_S
 from tandem_actuator.run.workload import Unit
-from tandem_api.guest import GuestReport
-from tandem_api.host import Host
-from tandem_api.mirror import ReplicaReport
+from tandem_api.kinds.guest import GuestReport
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
 

@@ -11,8 +11,8 @@ from tandem_actuator.core.model import Record
 from tandem_actuator.run.cluster import Cluster
 from tandem_actuator.run.workload import NodeFacts, Unit, match_guests
 from tandem_api.authority import Instance
-from tandem_api.guest import Guest
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState
 from tandem_hostile import A, B, Raw, guest, mirror

@@ -13,7 +13,7 @@ from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.program import Outside, program
 from tandem_actuator.run.watchdog import NoWatchdog
 from tandem_actuator.run.workload import Unit
-from tandem_api.mirror import MirrorStatus
+from tandem_api.kinds.mirror import MirrorStatus
 from tandem_api.timing import DEFAULT, FAST, Timing, drbd_timers
 
 from .noted import Noted

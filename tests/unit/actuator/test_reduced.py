@@ -13,10 +13,10 @@ from tandem_actuator.core.host import starts
 from tandem_actuator.ports import Changed
 from tandem_actuator.run.walls import crash_on_bug
 from tandem_actuator.run.workload import Unit
-from tandem_api.guest import Guest
-from tandem_api.host import Host
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
 

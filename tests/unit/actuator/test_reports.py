@@ -18,11 +18,11 @@ from tandem_actuator.run.walls import Walls
 from tandem_actuator.run.watchdog import NoWatchdog
 from tandem_actuator.run.workload import REFUSED_PAUSE_MAX_S, NodeFacts, Unit
 from tandem_api.authority import Instance
-from tandem_api.guest import Guest
-from tandem_api.host import Host
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import HeartbeatContent
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
 from tandem_api.timing import DEFAULT
 from tandem_hostile import A, guest, mirror
 from tandem_kube.errors import Forbidden, Invalid, KubeError, Unavailable

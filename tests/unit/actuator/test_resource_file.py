@@ -7,7 +7,7 @@ import pytest
 
 from tandem_actuator.adapters.drbd.tools import _warn_of_time_limit
 from tandem_actuator.core.mirror.resource_file import GLOBAL_FILE, render
-from tandem_api.mirror import DeviceNumbers, Mirror
+from tandem_api.kinds.mirror import DeviceNumbers, Mirror
 from tandem_api.timing import DEFAULT, drbd_timers
 
 ADDRESSES = {"host-a": "198.51.100.11", "host-b": "198.51.100.12"}

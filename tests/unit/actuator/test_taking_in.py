@@ -13,7 +13,7 @@ from tandem_actuator.core.wall import AGAIN_WITH_TIME, Place, Wall
 from tandem_actuator.run.driver import Driver, Ports
 from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Instance
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.timing import DEFAULT
 from tandem_base.bugs import bug
 from tandem_hostile import A

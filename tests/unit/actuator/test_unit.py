@@ -5,8 +5,8 @@ import pytest
 from sim.builders import HERE, assignment, authority, drbd, guest, lost, mirror, record
 from tandem_actuator.core.model import DrbdUnknown, FenceProgress, NotConfigured
 from tandem_actuator.run.workload import NodeFacts, Unit
-from tandem_api.guest import Guest, GuestReport
-from tandem_api.mirror import ReplicaReport
+from tandem_api.kinds.guest import Guest, GuestReport
+from tandem_api.kinds.mirror import ReplicaReport
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import Connection, DomainState
 

@@ -2,8 +2,8 @@
 
 from tandem_actuator.core.model import Record
 from tandem_actuator.run.workload import Unit
-from tandem_api.guest import Guest
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import DomainState
 from tandem_hostile import guest, mirror
 

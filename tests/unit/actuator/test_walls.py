@@ -15,7 +15,7 @@ from tandem_actuator.core.mirror import handler
 from tandem_actuator.core.model import DrbdUnknown
 from tandem_actuator.core.report import least_replica_report
 from tandem_actuator.core.wall import Place
-from tandem_api.mirror import Marker, Mirror, ReplicaReport
+from tandem_api.kinds.mirror import Marker, Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
 from tandem_base.bugs import Bug

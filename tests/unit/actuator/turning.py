@@ -15,9 +15,9 @@ from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
-from tandem_api.guest import Guest, GuestReport
+from tandem_api.kinds.guest import Guest, GuestReport
+from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.timing import Timing
 
 from .noted import Noted

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from pydantic import Field
 
-from tandem_api.crdgen import (
+from tandem_api.check.parsing import parse_problems
+from tandem_api.crd.crdgen import (
     DEFAULT_DIRECTORY,
     UnsupportedSchema,
     definition,
@@ -20,14 +21,13 @@ from tandem_api.crdgen import (
     structural,
 )
 from tandem_api.meta import Model
-from tandem_api.parsing import parse_problems
 from tandem_api.registry import KINDS, KindInfo
 
 SCHEMAS = {info.kind: schema_of(info) for info in KINDS}
 
 
 def test_the_files_are_those_of_the_types() -> None:
-    assert differences(DEFAULT_DIRECTORY) == [], "run: python -m tandem_api.crdgen"
+    assert differences(DEFAULT_DIRECTORY) == [], "run: python -m tandem_api.crd.crdgen"
 
 
 def test_check_shows_the_difference_and_fails(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tandem_api.guest import Guest
+from tandem_api.kinds.guest import Guest
 
 
 def spec(memory: str) -> dict[str, Any]:

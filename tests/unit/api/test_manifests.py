@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tandem_api import registry
-from tandem_api.crdgen import node_at, schema_of
+from tandem_api.crd.crdgen import node_at, schema_of
 from tandem_api.meta import GROUP
 from tandem_api.reasons import Reason
 from tandem_api.registry import KINDS, Component

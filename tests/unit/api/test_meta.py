@@ -7,8 +7,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from tandem_api.kinds.mirror import Volume
 from tandem_api.meta import Quantity
-from tandem_api.mirror import Volume
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tandem_api.crdgen import schema_of
+from tandem_api.crd.crdgen import schema_of
 from tandem_api.registry import KINDS
 from tandem_examples import (
     BY_RULE,

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from tandem_actuator.core.guest.domain_xml import DomainSettings, DomainXmlError, render
 from tandem_actuator.core.guest.hardware import needs
-from tandem_api.guest import Guest
-from tandem_api.validation import Catalogue, guest_problems, parse_problems
+from tandem_api.check.catalogue import Catalogue
+from tandem_api.check.guests import guest_problems
+from tandem_api.check.validation import parse_problems
+from tandem_api.kinds.guest import Guest
 from tandem_controller.edge.admission import Admission
 from tandem_domains import (
     BAD,

@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
+from tandem_api.check.catalogue import Catalogue
+from tandem_api.check.guests import guest_problems
+from tandem_api.check.parsing import LAST_APPLIED, dotted
 from tandem_api.check.template import template_problems
-from tandem_api.guest import Domain, Guest
-from tandem_api.host import Host
+from tandem_api.check.validation import host_problems, parse_problems
+from tandem_api.kinds.domain import Domain
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Accepted, Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey, Problem
-from tandem_api.mirror import Accepted, Mirror
-from tandem_api.parsing import LAST_APPLIED, dotted
-from tandem_api.site import Site
-from tandem_api.validation import Catalogue, guest_problems, host_problems, parse_problems
 from tandem_examples import PRODUCTION, Raw, catalogue_of, documents, merged, problems_of
 from tandem_hostile import guest as hostile_guest
 from tandem_hostile import mirror as hostile_mirror

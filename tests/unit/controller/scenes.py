@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tandem_api.authority import Authority
-from tandem_api.guest import Guest
-from tandem_api.host import Host
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import FINALIZER, ObjectKey
-from tandem_api.mirror import Mirror
-from tandem_api.site import Site
 from tandem_api.timing import DEFAULT, Timing
 from tandem_controller.decide.guests.situations import decide
 from tandem_controller.decide.plan import plan, world_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tandem_api.guest import GuestStatus
+from tandem_api.kinds.guest import GuestStatus
 from tandem_api.meta import condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tandem_api.guest import FencingProof, ProofKind
+from tandem_api.kinds.guest import FencingProof, ProofKind
+from tandem_api.kinds.mirror import Claimant
 from tandem_api.meta import ObjectKey, Problem
-from tandem_api.mirror import Claimant
 from tandem_controller.decide.plan import plan
 from tandem_controller.decide.world.model import (
     Plan,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tandem_api.mirror import DeviceNumbers
+from tandem_api.kinds.mirror import DeviceNumbers
 from tandem_api.reasons import Reason
 from tandem_controller.decide.mirrors.setup import set_up
 from tandem_controller.decide.status.mirror import mirror_status

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tandem_api.guest import ProofKind
+from tandem_api.kinds.guest import ProofKind
 from tandem_api.reasons import Reason
 from tandem_controller.decide.guests.situations import HANDLERS, Situation, situation
 from tandem_controller.decide.world.model import Assign, Blocked, Case, Keep, WriteAssignment

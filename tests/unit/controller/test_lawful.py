@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import condition
-from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_controller.decide.status.mirror import mirror_status
 from tandem_controller.decide.world import lawful

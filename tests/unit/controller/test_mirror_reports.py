@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_controller.decide.world import replicas
 from tandem_controller.decide.world.links import observe_links
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tandem_api.guest import ProofKind
+from tandem_api.kinds.guest import ProofKind
 from tandem_api.reasons import Reason
 from tandem_controller.decide.world.model import Assign, Blocked, Keep
 

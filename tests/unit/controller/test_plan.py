@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tandem_api.guest import GuestStatus
+from tandem_api.kinds.guest import GuestStatus
+from tandem_api.kinds.mirror import MirrorStatus
 from tandem_api.meta import Condition, Model, condition
-from tandem_api.mirror import MirrorStatus
 from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.conditions import patch
 from tandem_controller.decide.guests.situations import decide

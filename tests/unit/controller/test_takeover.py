@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tandem_api.guest import FencingProof, ProofKind
+from tandem_api.kinds.guest import FencingProof, ProofKind
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_controller.decide.world.model import Assign, Blocked, Keep

@@ -86,7 +86,7 @@ class TestPlan:
             DECIDE + "status.guest",
             DECIDE + "mirrors.claimants",
             DECIDE + "guests.placement",
-            "tandem_api.validation",
+            "tandem_api.check.guests",
         ],
     )
     def test_the_other_guest_is_taken_over(self, module: str) -> None:
@@ -109,7 +109,7 @@ class TestPlan:
             ("Mirror", KEY, DECIDE + "status.mirror"),
             ("Mirror", KEY, DECIDE + "mirrors.override"),
             ("Mirror", KEY, DECIDE + "mirrors.setup"),
-            ("Mirror", KEY, "tandem_api.validation"),
+            ("Mirror", KEY, "tandem_api.check.validation"),
             ("Host", of(B), DECIDE + "status.site"),
             ("Host", of(A), DECIDE + "plan"),
             ("Site", of("tarongers"), DECIDE + "status.site"),
@@ -176,7 +176,9 @@ class TestNotAbsent:
         made = plan(spoilt(scene.snapshot(), "Mirror", KEY, DECIDE + "mirrors.setup"))
         assert not [write for write in made.urgent if isinstance(write, SetUpMirror)]
 
-    @pytest.mark.parametrize("module", [DECIDE + "guests.situations", "tandem_api.validation"])
+    @pytest.mark.parametrize(
+        "module", [DECIDE + "guests.situations", "tandem_api.check.guests"]
+    )
     def test_its_memory_is_not_free(self, module: str) -> None:
         scene = two()
         scene.guest["priority"] = 10

@@ -25,9 +25,9 @@ from tandem_actuator.ports import Changed, Removed, Synced
 from tandem_actuator.run.cluster import Cluster
 from tandem_actuator.run.workload import NodeFacts, Unit
 from tandem_api.authority import Instance
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import TIMING_ANNOTATION, WATCHDOG_ANNOTATION, heartbeat_of, lease_name
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
 from tandem_api.registry import KINDS
 from tandem_api.timing import DEFAULT, drbd_timers
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role

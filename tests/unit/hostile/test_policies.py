@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 
 from sim.apiserver.policies import PERSON, refusal, status_refusal, user_of
 from tandem_api.authority import Authority
-from tandem_api.deletion import DELETE_ANYWAY, deletion_problems
-from tandem_api.mirror import Mirror, MirrorStatus
-from tandem_api.policies import POLICIES
-from tandem_api.policygen import DEFAULT_DIRECTORY, differences, main, render
-from tandem_api.writers import (
+from tandem_api.check.deletion import DELETE_ANYWAY, deletion_problems
+from tandem_api.check.writers import (
     CONTROLLER_USER,
     Party,
     Writer,
@@ -24,6 +21,9 @@ from tandem_api.writers import (
     override_problems,
     status_problems,
 )
+from tandem_api.crd.policies import POLICIES
+from tandem_api.crd.policygen import DEFAULT_DIRECTORY, differences, main, render
+from tandem_api.kinds.mirror import Mirror, MirrorStatus
 from tandem_examples import ROOT
 from tandem_hostile import A, B, Raw, guest, host, mirror, spoiled
 from unit.actuator.core.test_properties import (

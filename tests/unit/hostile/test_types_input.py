@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS30Validator
 
-from tandem_api.mirror import Mirror
-from tandem_api.parsing import LAST_APPLIED, LONG, MANY, parse_problems
+from tandem_api.check.parsing import LAST_APPLIED, LONG, MANY, parse_problems
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_controller.run.store import TYPES
 from tandem_hostile import NASTY, Raw, any_place, key, mirror, objects, replaced, spoiled

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 
 from sim.apiserver.policies import status_refusal
-from tandem_api.guest import Assignment
+from tandem_api.check.writers import CONTROLLER_USER, Party, Writer, status_problems
+from tandem_api.kinds.guest import Assignment
+from tandem_api.kinds.mirror import Claimant, Mirror
 from tandem_api.meta import Problem
-from tandem_api.mirror import Claimant, Mirror
-from tandem_api.writers import CONTROLLER_USER, Party, Writer, status_problems
 from tandem_controller.decide.mirrors.override import Grant, override
 from tandem_controller.decide.world.phases import is_takeover
 from tandem_hostile import A, B, Raw, guest, host, mirror

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from tandem_api.guest import Guest
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_lab.history import Line, history_problem
 from tandem_lab.scenarios.doing import DOING
 from tandem_lab.scenarios.faults import PLAN, kind_of, mends, scenario_of, steps_of

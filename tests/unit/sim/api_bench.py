@@ -11,7 +11,7 @@ from sim.builders import A, mirror
 from sim.kernel import Group, Kernel
 from sim.loop import Loop
 from sim.network import Network
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_kube import (
     MIRRORS,
     KubeClient,

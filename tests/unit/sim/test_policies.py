@@ -18,9 +18,9 @@ from sim.apiserver.policies import PERSON, denied, person, refusal, user_of
 from sim.builders import A, B
 from sim.builders import mirror as typed_mirror
 from sim.player import begin
+from tandem_api.check.writers import Party, Writer
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import LEASE_NAMESPACE, lease_name
-from tandem_api.mirror import Mirror
-from tandem_api.writers import Party, Writer
 from tandem_hostile import B as THERE
 from tandem_hostile import mirror
 from tandem_kube import LEASES, MIRRORS

@@ -14,7 +14,7 @@ from sim.apiserver import NO_ANSWER, NO_CONNECTION, Refusal
 from sim.builders import A, B
 from sim.kernel import Group
 from sim.network import IN, MANAGEMENT, OUT
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_kube import (
     MIRRORS,
     Changed,

@@ -11,9 +11,9 @@ lost by it: the mirror redundant, or all of it at the target; the target ready. 
 from dataclasses import replace
 
 from tandem_api.authority import Mode
-from tandem_api.guest import Policy
+from tandem_api.kinds.guest import Policy
+from tandem_api.kinds.mirror import Protocol
 from tandem_api.meta import condition, moment
-from tandem_api.mirror import Protocol
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
 from tandem_controller.decide.guests.placement import (

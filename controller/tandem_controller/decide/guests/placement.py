@@ -3,8 +3,8 @@
 Called by ``guests``, ``moves`` and the statuses. Never looks at where the guest runs now.
 """
 
-from tandem_api.guest import Guest
-from tandem_api.mirror import ReplicaReport
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState, DomainState
 from tandem_controller.decide.world.hosts import rebooted, unable, unfit

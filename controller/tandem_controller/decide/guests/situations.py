@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from tandem_api.authority import Mode
-from tandem_api.guest import Assignment, FencingProof, Guest, Policy, ProofKind
+from tandem_api.kinds.guest import Assignment, FencingProof, Guest, Policy, ProofKind
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role

@@ -11,8 +11,8 @@ Called by ``guests`` for owners that are silent, and by ``override`` for the pro
 from collections.abc import Callable
 
 from tandem_api.authority import Mode
-from tandem_api.guest import FencingProof, Policy
-from tandem_api.mirror import Protocol, ReplicaReport
+from tandem_api.kinds.guest import FencingProof, Policy
+from tandem_api.kinds.mirror import Protocol, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 from tandem_controller.decide.guests.placement import no_room, unusable_replica

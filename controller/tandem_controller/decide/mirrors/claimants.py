@@ -10,10 +10,10 @@ Pure. Called by ``plan`` and ``mirror_status``.
 
 from collections.abc import Iterator, Mapping
 
-from tandem_api.guest import Assignment, Guest
+from tandem_api.check.catalogue import precedence
+from tandem_api.kinds.guest import Assignment, Guest
+from tandem_api.kinds.mirror import Claimant, Mirror
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Claimant, Mirror
-from tandem_api.validation import precedence
 from tandem_controller.decide.walls import Walls
 from tandem_controller.decide.world.model import World, WriteClaimant
 from tandem_controller.decide.world.phases import is_takeover

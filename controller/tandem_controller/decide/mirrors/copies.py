@@ -5,8 +5,8 @@ by ``override`` and by what says why a guest is not started.
 """
 
 from tandem_api.authority import Mode
+from tandem_api.kinds.mirror import Mirror, OverrideRequest
 from tandem_api.meta import moment
-from tandem_api.mirror import Mirror, OverrideRequest
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState
 from tandem_controller.decide.world.hosts import rebooted

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tandem_api.authority import PROTOCOL, Authority, Eligibility, Mode, Override, next_epoch
-from tandem_api.guest import Assignment, GuestReport, ProofKind
+from tandem_api.kinds.guest import Assignment, GuestReport, ProofKind
+from tandem_api.kinds.mirror import Mirror, OverrideRequest, ReplicaReport
 from tandem_api.lease import Heartbeat
-from tandem_api.mirror import Mirror, OverrideRequest, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import NOT_CONFIGURED, DomainState, Role

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import count, filterfalse
 
 from tandem_api.authority import Authority, first_authority
-from tandem_api.mirror import DeviceNumbers, Mirror
+from tandem_api.kinds.mirror import DeviceNumbers, Mirror
 from tandem_api.vocabulary import Role
 from tandem_controller.decide.walls import Walls
 from tandem_controller.decide.world import replicas

@@ -4,17 +4,10 @@ Computed from the decision and the hosts' reports. It decides nothing. Called by
 """
 
 from tandem_api.authority import Instance
-from tandem_api.guest import (
-    Assignment,
-    Firmware,
-    Guest,
-    GuestReport,
-    GuestStatus,
-    Policy,
-    Takeover,
-)
+from tandem_api.kinds.domain import Firmware
+from tandem_api.kinds.guest import Assignment, Guest, GuestReport, GuestStatus, Policy, Takeover
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import Condition, ObjectKey
-from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, GuestPhase
 from tandem_controller.decide.conditions import good, judged, spec_valid, stamped, unknown

@@ -5,8 +5,8 @@ no claimant.
 """
 
 from tandem_api.authority import Mode
+from tandem_api.kinds.mirror import Accepted, Mirror, MirrorStatus
 from tandem_api.meta import Condition
-from tandem_api.mirror import Accepted, Mirror, MirrorStatus
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import MirrorPhase
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped, unknown

@@ -3,10 +3,10 @@
 Called by ``plan``. Of a host it leaves what the host itself wrote as it is.
 """
 
-from tandem_api.host import HostStatus, WatchdogPolicy
+from tandem_api.kinds.host import HostStatus, WatchdogPolicy
+from tandem_api.kinds.site import Site, SiteStatus
 from tandem_api.meta import Condition
 from tandem_api.reasons import Reason
-from tandem_api.site import Site, SiteStatus
 from tandem_api.vocabulary import HostPhase, SitePhase
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped
 from tandem_controller.decide.world.hosts import silence, unarmed, unfit

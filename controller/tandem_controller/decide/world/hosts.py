@@ -4,11 +4,11 @@ Turns the lease counts into ``HostView``. Called by ``plan``; ``unfit`` by every
 """
 
 from tandem_api.authority import Instance
-from tandem_api.host import Host, WatchdogPolicy
+from tandem_api.kinds.host import Host, WatchdogPolicy
+from tandem_api.kinds.site import Site
 from tandem_api.lease import unarmed_host
 from tandem_api.meta import Problem
 from tandem_api.reasons import Reason
-from tandem_api.site import Site
 from tandem_controller.decide.world.leases import LeaseTracker
 from tandem_controller.decide.world.model import Freshness, HostView, Refusal
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tandem_api.authority import Authority
-from tandem_api.guest import Guest
+from tandem_api.check.writers import order_for, proves
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
 from tandem_api.reasons import Reason
-from tandem_api.writers import order_for, proves
 from tandem_controller.decide.world.model import Refusal, World
 
 

@@ -6,8 +6,8 @@ over counts this itself. Pure; called by ``loop`` before each plan.
 
 from collections.abc import Iterable, Mapping
 
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey
-from tandem_api.mirror import Mirror
 
 Key = tuple[ObjectKey, str]
 

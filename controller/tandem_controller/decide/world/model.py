@@ -10,14 +10,15 @@ from enum import StrEnum
 from functools import cached_property
 
 from tandem_api.authority import Authority
-from tandem_api.guest import Assignment, FencingProof, Guest
-from tandem_api.host import Host
+from tandem_api.check.catalogue import Catalogue
+from tandem_api.check.validation import added_volumes
+from tandem_api.kinds.guest import Assignment, FencingProof, Guest
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Claimant, DeviceNumbers, Mirror, ReplicaReport
+from tandem_api.kinds.site import Site
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import Condition, ObjectKey, Problem, Resource
-from tandem_api.mirror import Claimant, DeviceNumbers, Mirror, ReplicaReport
 from tandem_api.reasons import Reason
-from tandem_api.site import Site
-from tandem_api.validation import Catalogue, added_volumes
 from tandem_base.bugs import Bug
 from tandem_controller.decide.world.leases import LeaseTracker
 

@@ -1,6 +1,6 @@
 """Which assignments are takeovers, and which are moves."""
 
-from tandem_api.guest import FencingProof, ProofKind
+from tandem_api.kinds.guest import FencingProof, ProofKind
 from tandem_api.reasons import Reason
 
 TAKEOVER_PROOFS = (

@@ -1,7 +1,7 @@
 """Rule 13: what proves that a host's instance runs and writes nothing any more. Pure."""
 
 from tandem_api.authority import Authority, Instance
-from tandem_api.guest import FencingProof, ProofKind
+from tandem_api.kinds.guest import FencingProof, ProofKind
 from tandem_api.reasons import Reason
 from tandem_controller.decide.world.hosts import rebooted, silence
 from tandem_controller.decide.world.model import Case, Freshness, HostView, Refusal

@@ -6,7 +6,7 @@ the statuses of mirrors and guests.
 """
 
 from tandem_api.authority import Mode
-from tandem_api.mirror import Mirror, ReplicaReport
+from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState, Role
 from tandem_controller.decide.world.hosts import rebooted

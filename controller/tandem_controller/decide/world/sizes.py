@@ -7,8 +7,8 @@ a device: that is a person's, on the hosts, and what to run is in the message. C
 
 from collections.abc import Mapping
 
+from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.meta import Quantity
-from tandem_api.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_controller.decide.world.model import Refusal
 

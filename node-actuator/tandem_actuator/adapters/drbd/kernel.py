@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from tandem_actuator.adapters.drbd import proc
 from tandem_actuator.adapters.drbd import text as drbd_text
 from tandem_actuator.adapters.drbd.events import EventStream
 from tandem_actuator.adapters.drbd.tools import (
@@ -41,7 +42,7 @@ from tandem_actuator.ports import (
     DrbdEvent,
     PortError,
 )
-from tandem_api.mirror import InitialData, Mirror
+from tandem_api.kinds.mirror import InitialData, Mirror
 from tandem_api.timing import PROMOTION_HANDLER_BUDGET_S
 from tandem_api.vocabulary import Connection
 
@@ -104,18 +105,18 @@ class DrbdHost:
         if numbers is not None and self._proc_is_enough(mirror, numbers.minors):
             devices, queried_at_s = await self._procs.newer_than_now()
             minors = {name: numbers.minors[name] for name in names}
-            return drbd_text.state_from_proc(devices, minors, queried_at_s)
+            return proc.state_from_proc(devices, minors, queried_at_s)
         resources, queried_at_s = await self._dumps.newer_than_now()
         fields = resources.get(mirror.drbd_name)
         if fields is not None and numbers is not None:
             names = drbd_text.volumes_in_use(fields, numbers.minors) or names
         return drbd_text.state_from_dump(fields, names, queried_at_s)
 
-    async def _proc(self) -> Mapping[int, drbd_text.ProcDevice]:
+    async def _proc(self) -> Mapping[int, proc.ProcDevice]:
         """Read and parsed off the loop: with many mirrors it is long."""
 
-        def look() -> Mapping[int, drbd_text.ProcDevice]:
-            return drbd_text.parse_proc(self._proc_drbd.read_text())
+        def look() -> Mapping[int, proc.ProcDevice]:
+            return proc.parse_proc(self._proc_drbd.read_text())
 
         return await asyncio.get_running_loop().run_in_executor(self._reader, look)
 

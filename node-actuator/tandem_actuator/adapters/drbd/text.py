@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tandem_actuator.core.model import DrbdState, Generation, NotConfigured, VolumeState
-from tandem_api.mirror import Protocol
+from tandem_api.kinds.mirror import Protocol
 from tandem_api.vocabulary import Connection, DiskState, Role
 
 KIB = 1024
@@ -28,27 +28,6 @@ OFF = "Off"
 # and following. Verify runs with both sides in sync.
 SETTLED = frozenset({OFF, "Established", "Connected", "VerifyS", "VerifyT"})
 UNCONFIGURED = "Unconfigured"
-# /proc/drbd of 8.4 has one state per volume for what later are two.
-PROC_NOT_CONNECTED: Mapping[str, Connection] = {
-    UNCONFIGURED: Connection.STANDALONE,
-    "StandAlone": Connection.STANDALONE,
-    "Disconnecting": Connection.DISCONNECTING,
-    "Unconnected": Connection.UNCONNECTED,
-    "Timeout": Connection.TIMEOUT,
-    "BrokenPipe": Connection.BROKEN_PIPE,
-    "NetworkFailure": Connection.NETWORK_FAILURE,
-    "ProtocolError": Connection.PROTOCOL_ERROR,
-    "TearDown": Connection.TEAR_DOWN,
-    "WFConnection": Connection.CONNECTING,
-    "WFReportParams": Connection.CONNECTING,
-}
-PROC_CONNECTED = frozenset(
-    {
-        *("Connected", "VerifyS", "VerifyT", "Ahead", "Behind"),
-        *("StartingSyncS", "WFBitMapS", "SyncSource", "PausedSyncS"),
-        *("StartingSyncT", "WFBitMapT", "WFSyncUUID", "SyncTarget", "PausedSyncT"),
-    }
-)
 # What /proc/drbd cannot tell: it says that I/O is suspended, not by whom.
 SUSPENDED_FOR_SOME_REASON = frozenset({"unspecified"})
 
@@ -59,17 +38,17 @@ ADDED = (
 )
 
 
-_PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
+PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
 _ROLES = {role.value: role for role in Role}
 _DISKS = {disk.value: disk for disk in DiskState}
 _CONNECTIONS = {connection.value: connection for connection in Connection}
 
 
-def _role(word: str) -> Role:
+def role_of(word: str) -> Role:
     return _ROLES.get(word, Role.UNKNOWN)
 
 
-def _disk(word: str) -> DiskState:
+def disk_of(word: str) -> DiskState:
     return _DISKS.get(word, DiskState.UNKNOWN)
 
 
@@ -77,7 +56,7 @@ def _connection(word: str) -> Connection:
     return _CONNECTIONS.get(word, Connection.UNKNOWN)
 
 
-def _all_the_same(roles: Iterable[Role]) -> Role:
+def all_the_same(roles: Iterable[Role]) -> Role:
     """8.4 keeps roles per volume: a resource has one only if its volumes agree."""
     found = set(roles)
     return found.pop() if len(found) == 1 else Role.UNKNOWN
@@ -183,7 +162,7 @@ def volumes_in_use(fields: ResourceFields, minors: Mapping[str, int]) -> list[st
     A volume that was given a number while the mirror was in use is missing there, and it goes on
     without: none that it was promoted with can go. On a Secondary one may have been taken away.
     """
-    if _role(fields.resource.get("role", "")) is not Role.PRIMARY:
+    if role_of(fields.resource.get("role", "")) is not Role.PRIMARY:
         return []
     named = {str(minor): name for name, minor in minors.items()}
     found = [named.get(device.get("minor", "")) for _, device in sorted(fields.devices.items())]
@@ -215,14 +194,14 @@ def state_from_dump(
     connection = _connection(link.get("connection", Connection.STANDALONE))
     if connection is Connection.CONNECTED and OFF in replications:
         connection = Connection.CONNECTING
-    role = _role(fields.resource.get("role", ""))
+    role = role_of(fields.resource.get("role", ""))
     if _nothing_there(role, connection, states):
         return NotConfigured(queried_at_s)
     suspended = fields.resource.get("suspended", "no")
     return DrbdState(
         role=role,
         connection=connection,
-        peer_role=_role(link.get("role", "")),
+        peer_role=role_of(link.get("role", "")),
         volumes=states,
         queried_at_s=queried_at_s,
         suspended=frozenset() if suspended == "no" else frozenset(suspended.split(",")),
@@ -231,8 +210,8 @@ def state_from_dump(
 
 def _volume_from_dump(device: Mapping[str, str], peer: Mapping[str, str]) -> VolumeState:
     return VolumeState(
-        disk=_disk(device.get("disk", "")),
-        peer_disk=_disk(peer.get("peer-disk", "")),
+        disk=disk_of(device.get("disk", "")),
+        peer_disk=disk_of(peer.get("peer-disk", "")),
         out_of_sync_bytes=int(peer.get("out-of-sync", "0")) * KIB,
         resyncing=peer.get("replication", OFF) not in SETTLED,
     )
@@ -252,115 +231,6 @@ def _nothing_there(role: Role, connection: Connection, volumes: Mapping[str, Vol
 
 
 # --- /proc/drbd (8.4)
-
-_DEVICE = re.compile(
-    r"^ *(?P<minor>\d+): cs:(?P<cs>\w+)"
-    r"(?: ro:(?P<role>\w+)/(?P<peer_role>\w+) ds:(?P<disk>\w+)/(?P<peer_disk>\w+)"
-    r" (?P<protocol>.) (?P<flags>\S+))?"
-)
-_OUT_OF_SYNC = re.compile(r"\boos:(\d+)")
-
-
-@dataclass(frozen=True)
-class ProcDevice:
-    """One device of ``/proc/drbd``. The defaults are what an unconfigured one is."""
-
-    cs: str
-    role: str = "Secondary"
-    peer_role: str = "Unknown"
-    disk: str = "Diskless"
-    peer_disk: str = "DUnknown"
-    suspended: bool = False
-    protocol: str = ""
-    out_of_sync_kib: int = 0
-
-
-def parse_proc(text: str) -> dict[int, ProcDevice]:
-    """The devices of ``/proc/drbd`` by minor number."""
-    found: dict[int, ProcDevice] = {}
-    minor = -1
-    for line in text.splitlines():
-        head = _DEVICE.match(line)
-        if head:
-            minor = int(head["minor"])
-            found[minor] = _proc_device(head)
-            continue
-        amount = _OUT_OF_SYNC.search(line)
-        if amount and minor in found:
-            known = found[minor]
-            found[minor] = ProcDevice(**{**vars(known), "out_of_sync_kib": int(amount[1])})
-    return found
-
-
-def _proc_device(head: re.Match[str]) -> ProcDevice:
-    if head["cs"] == UNCONFIGURED:
-        return ProcDevice(UNCONFIGURED)
-    if head["role"] is None:
-        raise ValueError(f"/proc/drbd has a line of another format: {head.string!r}")
-    return ProcDevice(
-        cs=head["cs"],
-        role=head["role"],
-        peer_role=head["peer_role"],
-        disk=head["disk"],
-        peer_disk=head["peer_disk"],
-        suspended=head["flags"].startswith("s"),
-        protocol=head["protocol"].strip(),
-    )
-
-
-def state_from_proc(
-    devices: Mapping[int, ProcDevice], minors: Mapping[str, int], queried_at_s: float
-) -> DrbdState | NotConfigured:
-    """A resource's state from its devices. ``minors`` is keyed by the mirror's volume names.
-
-    Raises:
-        ValueError: only some of its devices are there.
-    """
-    present = {name: devices[minor] for name, minor in minors.items() if minor in devices}
-    if all(device.cs == UNCONFIGURED for device in present.values()):
-        return NotConfigured(queried_at_s)
-    if len(present) != len(minors):
-        raise ValueError(f"only {', '.join(sorted(present))} of its volumes are there. {ADDED}")
-    suspended = any(device.suspended for device in present.values())
-    return DrbdState(
-        role=_all_the_same(_role(device.role) for device in present.values()),
-        connection=_weakest(device.cs for device in present.values()),
-        peer_role=_all_the_same(_role(device.peer_role) for device in present.values()),
-        volumes={name: _volume_from_proc(device) for name, device in present.items()},
-        queried_at_s=queried_at_s,
-        suspended=SUSPENDED_FOR_SOME_REASON if suspended else frozenset(),
-        protocol=_weakest_protocol(present.values()),
-    )
-
-
-def _weakest_protocol(devices: Iterable[ProcDevice]) -> Protocol | None:
-    """None while the resource has nothing to connect with."""
-    return _PROTOCOLS.get(min((one.protocol for one in devices if one.protocol), default=""))
-
-
-def _volume_from_proc(device: ProcDevice) -> VolumeState:
-    return VolumeState(
-        disk=_disk(device.disk),
-        peer_disk=_disk(device.peer_disk),
-        out_of_sync_bytes=device.out_of_sync_kib * KIB,
-        resyncing=device.cs in PROC_CONNECTED and device.cs not in SETTLED,
-    )
-
-
-def _weakest(words: Iterable[str]) -> Connection:
-    """Volumes shake hands one by one: the resource is connected when the last one is."""
-    found = [
-        Connection.CONNECTED
-        if word in PROC_CONNECTED
-        else PROC_NOT_CONNECTED.get(word, Connection.UNKNOWN)
-        for word in words
-    ]
-    if Connection.UNKNOWN in found:
-        return Connection.UNKNOWN
-    return min(found, key=_CONNECTION_ORDER.index)
-
-
-_CONNECTION_ORDER = list(Connection)
 
 
 # --- show --json (9)

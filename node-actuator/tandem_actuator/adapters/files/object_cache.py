@@ -13,9 +13,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tandem_actuator.adapters.files.files import OS_FILES, FileSystem, make_directories, swap_file
-from tandem_api.guest import Guest
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import Resource
-from tandem_api.mirror import Mirror
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from tandem_actuator.adapters.files.files import (
 )
 from tandem_actuator.core.model import Record
 from tandem_actuator.ports import PortError
-from tandem_api.mirror import Marker
+from tandem_api.kinds.mirror import Marker
 
 SUFFIX = ".json"
 

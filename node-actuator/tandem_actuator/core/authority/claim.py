@@ -5,9 +5,9 @@ from tandem_actuator.core.authority.seen import link_long_lost, may_lack_the_las
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Verdict
 from tandem_actuator.core.model import DrbdState
 from tandem_api.authority import Authority, Eligibility, Instance, Mode, next_epoch
-from tandem_api.guest import Assignment, FencingProof, ProofKind
+from tandem_api.kinds.guest import Assignment, FencingProof, ProofKind
+from tandem_api.kinds.mirror import Mirror, Protocol
 from tandem_api.lease import Heartbeat
-from tandem_api.mirror import Mirror, Protocol
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState, Role
 

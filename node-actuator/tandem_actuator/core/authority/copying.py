@@ -4,7 +4,7 @@ from tandem_actuator.core.authority.ownership import affirm
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Verdict
 from tandem_actuator.core.model import DrbdState
 from tandem_api.authority import Mode
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 

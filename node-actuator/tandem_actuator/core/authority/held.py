@@ -3,7 +3,7 @@
 from tandem_actuator.core.authority.verdicts import Refusal
 from tandem_actuator.core.model import Record
 from tandem_api.authority import PROTOCOL, Authority
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 
 HELD = (

@@ -4,7 +4,7 @@ from tandem_actuator.core.authority.held import opened
 from tandem_actuator.core.authority.seen import is_secondary
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Settled, Verdict
 from tandem_api.authority import Fenced, Mode, next_epoch
-from tandem_api.mirror import Mirror, Protocol
+from tandem_api.kinds.mirror import Mirror, Protocol
 from tandem_api.reasons import Reason
 
 

@@ -11,7 +11,7 @@ from tandem_actuator.core.authority.seen import (
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Settled, Verdict
 from tandem_actuator.core.model import DrbdState
 from tandem_api.authority import Authority, Eligibility, Mode, next_epoch
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 

@@ -6,7 +6,7 @@ from tandem_actuator.core.authority.held import HELD
 from tandem_actuator.core.authority.verdicts import Facts, Refusal
 from tandem_actuator.core.model import DrbdState, DrbdView
 from tandem_api.authority import Authority
-from tandem_api.mirror import Mirror, Protocol
+from tandem_api.kinds.mirror import Mirror, Protocol
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, Role
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tandem_api.check.template import needs_usb, parsed, template_problems, usb_controllers
-from tandem_api.guest import Cdrom, Disk, Domain, Firmware, Guest, Network
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.domain import Cdrom, Disk, Domain, Firmware, Network
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 
 TANDEM_XMLNS = "https://tandem.dev/xmlns/domain/1"
 QEMU_XMLNS = "http://libvirt.org/schemas/domain/qemu/1.0"

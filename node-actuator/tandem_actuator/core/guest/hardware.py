@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Collection, Mapping
 
 from tandem_api.check.template import BadTemplate, parsed
-from tandem_api.guest import Guest
+from tandem_api.kinds.guest import Guest
 
 BRIDGES = "/sys/class/net/{}/bridge"
 TRIAL = "tandem-trial"

@@ -31,7 +31,7 @@ from tandem_actuator.core.effects import (
 )
 from tandem_actuator.core.mirror.procedures import failed, sequence, words
 from tandem_actuator.core.model import DrbdState, Generation, Metadata, Record, View
-from tandem_api.mirror import Marker
+from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState
 

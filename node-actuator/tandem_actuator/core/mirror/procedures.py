@@ -45,9 +45,9 @@ from tandem_actuator.core.mirror.diverged import may_discard
 from tandem_actuator.core.mirror.resync import may_part
 from tandem_actuator.core.model import DrbdState, View
 from tandem_api.authority import Mode
-from tandem_api.guest import ProofKind
+from tandem_api.kinds.guest import ProofKind
+from tandem_api.kinds.mirror import Marker, Mirror
 from tandem_api.lease import Heartbeat
-from tandem_api.mirror import Marker, Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 

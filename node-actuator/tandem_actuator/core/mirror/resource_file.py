@@ -27,8 +27,8 @@ Choices that are not obvious:
 
 from collections.abc import Mapping
 
+from tandem_api.kinds.mirror import DeviceNumbers, Mirror, Protocol, Replica
 from tandem_api.meta import Quantity
-from tandem_api.mirror import DeviceNumbers, Mirror, Protocol, Replica
 from tandem_api.timing import DrbdTimers
 
 GLOBAL_FILE = "global_common.conf"

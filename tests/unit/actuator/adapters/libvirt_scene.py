@@ -20,7 +20,7 @@ from tandem_actuator.core.guest.domain_xml import (
     domain_name,
 )
 from tandem_actuator.ports import CommandFailed, PortError
-from tandem_api.guest import Guest
+from tandem_api.kinds.guest import Guest
 from tandem_api.vocabulary import DomainState
 from tandem_hostile import guest as raw_guest
 

@@ -11,7 +11,7 @@ from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.adapters.linux.clock import SystemClock
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView
 from tandem_actuator.ports import CommandFailed
-from tandem_api.mirror import DeviceNumbers, Mirror
+from tandem_api.kinds.mirror import DeviceNumbers, Mirror
 from tandem_hostile import mirror
 
 ADM = """#!/bin/sh

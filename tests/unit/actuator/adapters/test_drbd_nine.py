@@ -15,7 +15,7 @@ from tandem_actuator.adapters.drbd.text import Options, parse_options
 from tandem_actuator.adapters.drbd.tools import Tools
 from tandem_actuator.adapters.linux.clock import SystemClock
 from tandem_actuator.ports import CommandFailed
-from tandem_api.mirror import DeviceNumbers, Mirror
+from tandem_api.kinds.mirror import DeviceNumbers, Mirror
 from tandem_hostile import mirror
 
 OF = Mirror.parse(mirror("m")).model_copy(

@@ -4,18 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from tandem_actuator.adapters.drbd.proc import parse_proc, state_from_proc
 from tandem_actuator.adapters.drbd.text import (
     Options,
     parse_dump,
     parse_event,
     parse_generation,
     parse_options,
-    parse_proc,
     state_from_dump,
-    state_from_proc,
 )
 from tandem_actuator.core.model import DrbdState, Generation, NotConfigured
-from tandem_api.mirror import Protocol
+from tandem_api.kinds.mirror import Protocol
 from tandem_api.vocabulary import Connection, DiskState, Role
 
 CAPTURED = Path(__file__).parent / "captured"

@@ -19,8 +19,8 @@ from tandem_actuator.adapters.files.permit import PermitFile
 from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.core.model import Record
 from tandem_actuator.ports import PortError
-from tandem_api.guest import Guest
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.timing import DEFAULT, FAST
 from tandem_hostile import guest, mirror
 

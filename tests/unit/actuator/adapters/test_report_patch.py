@@ -4,9 +4,9 @@ import pytest
 
 from sim.apiserver.patches import merged
 from tandem_actuator.adapters.kube_api import _whole
-from tandem_api.guest import GuestReport
+from tandem_api.kinds.guest import GuestReport
+from tandem_api.kinds.mirror import ReplicaReport, VolumeReport
 from tandem_api.meta import Model
-from tandem_api.mirror import ReplicaReport, VolumeReport
 
 ROOT, DATA = VolumeReport(disk="UpToDate"), VolumeReport(disk="Failed", out_of_sync_bytes=4096)
 STARTED = GuestReport(instance="a/1/1", steps={"authorityWon": "09:00", "domainStarted": "09:01"})

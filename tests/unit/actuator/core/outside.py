@@ -7,8 +7,8 @@ from sim.builders import record
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.model import DrbdView, Generation, Metadata, Record
 from tandem_api.authority import Authority
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import Heartbeat
-from tandem_api.mirror import Mirror
 
 
 @dataclass

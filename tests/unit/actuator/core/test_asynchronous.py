@@ -10,7 +10,7 @@ from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.mirror.resource_file import render
 from tandem_actuator.core.model import DrbdState
 from tandem_api.authority import Authority, Fenced, Override
-from tandem_api.mirror import DeviceNumbers, Protocol
+from tandem_api.kinds.mirror import DeviceNumbers, Protocol
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT, drbd_timers
 from tandem_api.vocabulary import DiskState, Role

@@ -17,7 +17,7 @@ from tandem_actuator.core import effects as fx
 from tandem_actuator.core.mirror import bringing_up
 from tandem_actuator.core.model import DrbdUnknown, Generation, Metadata, NotConfigured, VolumeState
 from tandem_api.authority import Authority, Eligibility
-from tandem_api.mirror import Marker
+from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, Role
 

@@ -32,8 +32,8 @@ from tandem_actuator.core.model import (
 )
 from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
 from tandem_api.authority import Authority, Eligibility
-from tandem_api.guest import FencingProof, ProofKind
-from tandem_api.mirror import Marker
+from tandem_api.kinds.guest import FencingProof, ProofKind
+from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role

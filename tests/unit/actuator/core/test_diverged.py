@@ -11,7 +11,7 @@ from tandem_actuator.core.mirror.record import updated
 from tandem_actuator.core.model import Record
 from tandem_actuator.core.order import Stay, Task
 from tandem_api.authority import Override
-from tandem_api.mirror import Marker
+from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, Role
 

@@ -27,8 +27,8 @@ from tandem_actuator.core.mirror.handler import exit_code
 from tandem_actuator.core.mirror.procedures import UnexpectedOutcome
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, FenceProgress, Generation
 from tandem_api.authority import Authority, Eligibility, Override
+from tandem_api.kinds.mirror import Marker
 from tandem_api.lease import Heartbeat
-from tandem_api.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, Role
 

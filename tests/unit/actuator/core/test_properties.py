@@ -30,8 +30,8 @@ from tandem_actuator.core.model import (
 )
 from tandem_actuator.core.order import Start, Stay, Task, decide
 from tandem_api.authority import Authority, Eligibility, Fenced, Mode, Override, violation
-from tandem_api.guest import Assignment, FencingProof, ProofKind
-from tandem_api.mirror import Marker, Mirror, Protocol, ReplicaReport
+from tandem_api.kinds.guest import Assignment, FencingProof, ProofKind
+from tandem_api.kinds.mirror import Marker, Mirror, Protocol, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role

@@ -7,7 +7,7 @@ from sim.builders import record
 from tandem_actuator.core.effects import KEEP, UpdateRecord
 from tandem_actuator.core.mirror.record import updated
 from tandem_actuator.core.model import Record
-from tandem_api.mirror import Marker
+from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 
 MARKER = Marker(reason=Reason.LOCAL_DISK_FAILED)

@@ -10,8 +10,8 @@ from tandem_actuator.core.report import (
     guest_report_is_due,
     replica_report_is_due,
 )
-from tandem_api.guest import GuestReport
-from tandem_api.mirror import ReplicaReport
+from tandem_api.kinds.guest import GuestReport
+from tandem_api.kinds.mirror import ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState
 

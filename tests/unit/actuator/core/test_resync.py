@@ -17,7 +17,7 @@ from tandem_actuator.core.mirror.resync import (
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Resync, View, VolumeState
 from tandem_actuator.core.order import Start, Task, decide
 from tandem_actuator.core.report import replica_report
-from tandem_api.mirror import Marker
+from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, Role
 

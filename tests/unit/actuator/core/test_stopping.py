@@ -23,7 +23,7 @@ from tandem_actuator.core.guest.rules import DATA_AWAY_AFTER_S
 from tandem_actuator.core.model import DrbdState, NotConfigured, View
 from tandem_actuator.core.order import LIBVIRT_COMES_S, Decision, Start, Stay, Task, decide
 from tandem_api.authority import Authority
-from tandem_api.mirror import Marker
+from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 

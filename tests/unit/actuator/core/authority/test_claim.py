@@ -26,9 +26,9 @@ from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal, Verdict
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, NotConfigured
 from tandem_api.authority import Authority, Eligibility, Fenced, Instance, Mode
-from tandem_api.guest import Assignment, FencingProof, ProofKind
+from tandem_api.kinds.guest import Assignment, FencingProof, ProofKind
+from tandem_api.kinds.mirror import Marker, Protocol
 from tandem_api.lease import Heartbeat
-from tandem_api.mirror import Marker, Protocol
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT, FAST
 from tandem_api.vocabulary import DiskState, Role

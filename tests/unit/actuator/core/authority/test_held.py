@@ -8,7 +8,7 @@ from sim.builders import A, assignment, authority, drbd, facts, mirror, record
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Verdict
 from tandem_api.authority import PROTOCOL, Authority
-from tandem_api.mirror import Mirror
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 

@@ -3,7 +3,7 @@
 from sim.builders import A
 from tandem_actuator.core.authority import Proposal, Refusal, Verdict
 from tandem_api.authority import Authority, Eligibility, Override
-from tandem_api.mirror import Marker
+from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 
 MARKER = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE)

@@ -1,4 +1,4 @@
-"""Writes the CustomResourceDefinitions from the types: ``python -m tandem_api.crdgen [DIR]``.
+"""Writes the CustomResourceDefinitions from the types: ``python -m tandem_api.crd.crdgen [DIR]``.
 
 It turns pydantic's JSON schema into the structural schema that Kubernetes asks for (see "Extend
 the Kubernetes API with CustomResourceDefinitions"), and adds names, columns and rules. It never
@@ -12,19 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tandem_api import generated
-from tandem_api.columns import Column
+from tandem_api.crd import generated
+from tandem_api.crd.columns import Column
+from tandem_api.crd.rules import Rule
 from tandem_api.meta import GROUP, NAME_PATTERN, VERSION
 from tandem_api.reasons import MAX_LENGTH, PATTERN, Reason
 from tandem_api.registry import CATEGORY, KINDS, KindInfo
-from tandem_api.rules import Rule
 
 Schema = dict[str, Any]
 
-HEADER = (
-    "# Written by `python -m tandem_api.crdgen` from the types in crds/tandem_api. Do not edit.\n"
-)
-DEFAULT_DIRECTORY = Path(__file__).parent.parent
+HEADER = "# Written by `make crds` from the types in crds/tandem_api. Do not edit.\n"
+DEFAULT_DIRECTORY = Path(__file__).parents[2]
 
 # What a structural schema may hold of what pydantic writes, in the order in which it is written.
 _KEPT = (
@@ -293,7 +291,7 @@ def differences(directory: Path) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or with ``--check`` say how they differ and return 1 if they do."""
-    prog = "python -m tandem_api.crdgen"
+    prog = "python -m tandem_api.crd.crdgen"
     return generated.main(arguments, prog, __doc__, DEFAULT_DIRECTORY, render())
 
 

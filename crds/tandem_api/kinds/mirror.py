@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from tandem_api.authority import Authority
-from tandem_api.guest import FencingProof
+from tandem_api.kinds.guest import FencingProof
 from tandem_api.meta import (
     Condition,
     InvalidFields,

@@ -18,10 +18,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from tandem_api.authority import Authority, Mode, missteps
-from tandem_api.guest import Assignment, FencingProof, Guest, ProofKind
+from tandem_api.kinds.guest import Assignment, FencingProof, Guest, ProofKind
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import lease_name
 from tandem_api.meta import Problem
-from tandem_api.mirror import Mirror
 from tandem_api.registry import BY_NAME
 
 HOST_USER_PREFIX = "tandem:host:"

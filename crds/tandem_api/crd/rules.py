@@ -17,7 +17,8 @@ only. ``registry`` gives them to ``crdgen``, which fails if a path here names no
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tandem_api import guest, mirror, timing
+from tandem_api import timing
+from tandem_api.kinds import domain, mirror
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ MIRROR_RULES: Mapping[str, tuple[Rule, ...]] = {
 
 _DIFFERENT_BOOT = Rule(
     "self.all(a, !has(a.boot) || self.exists_one(b, has(b.boot) && b.boot == a.boot))",
-    guest.SAME_BOOT,
+    domain.SAME_BOOT,
 )
 
 GUEST_RULES: Mapping[str, tuple[Rule, ...]] = {
@@ -193,26 +194,26 @@ GUEST_RULES: Mapping[str, tuple[Rule, ...]] = {
     "spec.domain": (
         Rule(
             "self.firmware != 'UEFI' || self.disks.all(d, d.bus != 'ide')",
-            guest.NO_IDE,
+            domain.NO_IDE,
             field=".disks",
         ),
         Rule(
             "self.firmware != 'UEFI' || !has(self.cdroms) || self.cdroms.all(d, d.bus != 'ide')",
-            guest.NO_IDE,
+            domain.NO_IDE,
             field=".cdroms",
         ),
         Rule(
             "self.firmware == 'UEFI' || self.disks.filter(d, d.bus == 'ide').size()"
             " + (has(self.cdroms) ? self.cdroms.filter(d, d.bus == 'ide').size() : 0)"
-            f" <= {guest.IDE_MAX}",
-            guest.TOO_MANY_IDE,
+            f" <= {domain.IDE_MAX}",
+            domain.TOO_MANY_IDE,
             field=".disks",
         ),
         *(
             Rule(
                 f"!has(self.{later}) || self.{later}.all(a, !has(a.boot) ||"
                 f" !self.{earlier}.exists(b, has(b.boot) && b.boot == a.boot))",
-                guest.SAME_BOOT,
+                domain.SAME_BOOT,
                 field=f".{later}",
             )
             for earlier, later in (("disks", "cdroms"), ("disks", "networks"))
@@ -220,7 +221,7 @@ GUEST_RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             "!has(self.cdroms) || !has(self.networks) || self.networks.all(a, !has(a.boot)"
             " || !self.cdroms.exists(b, has(b.boot) && b.boot == a.boot))",
-            guest.SAME_BOOT,
+            domain.SAME_BOOT,
             field=".networks",
         ),
     ),
@@ -229,7 +230,7 @@ GUEST_RULES: Mapping[str, tuple[Rule, ...]] = {
         _DIFFERENT_BOOT,
         Rule(
             "self.all(a, self.exists_one(b, b.mac.lowerAscii() == a.mac.lowerAscii()))",
-            guest.SAME_MAC,
+            domain.SAME_MAC,
         ),
     ),
     "spec.domain.disks": (_DIFFERENT_BOOT,),

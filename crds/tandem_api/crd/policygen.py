@@ -1,4 +1,4 @@
-"""Writes the ValidatingAdmissionPolicies: ``python -m tandem_api.policygen [DIR]``.
+"""Writes the ValidatingAdmissionPolicies: ``python -m tandem_api.crd.policygen [DIR]``.
 
 Each of ``policies`` becomes a policy and the binding that puts it in force, in one file. It never
 decides what is refused. Called by people after they changed a rule, and by the tests, which hold
@@ -10,16 +10,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tandem_api import generated
-from tandem_api.generated import Folded
-from tandem_api.policies import POLICIES, Policy
+from tandem_api.crd import generated
+from tandem_api.crd.generated import Folded
+from tandem_api.crd.policies import POLICIES
+from tandem_api.crd.policy import Policy
 
 Raw = dict[str, Any]
 
-HEADER = (
-    "# Written by `python -m tandem_api.policygen` from crds/tandem_api/policies.py. Do not edit.\n"
-)
-DEFAULT_DIRECTORY = Path(__file__).parents[2] / "manifests" / "policies"
+HEADER = "# Written by `make policies` from crds/tandem_api/crd/policies.py. Do not edit.\n"
+DEFAULT_DIRECTORY = Path(__file__).parents[3] / "manifests" / "policies"
 API_VERSION = "admissionregistration.k8s.io/v1"
 
 
@@ -93,7 +92,7 @@ def differences(directory: Path) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or with ``--check`` say how they differ and return 1 if they do."""
-    prog = "python -m tandem_api.policygen"
+    prog = "python -m tandem_api.crd.policygen"
     return generated.main(arguments, prog, __doc__, DEFAULT_DIRECTORY, render())
 
 

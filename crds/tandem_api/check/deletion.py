@@ -6,10 +6,10 @@ the same of mirrors (``policies``).
 
 from collections.abc import Iterable, Iterator
 
-from tandem_api.host import Host
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
 from tandem_api.meta import GROUP, Problem, Resource
-from tandem_api.mirror import Mirror
-from tandem_api.site import Site
 
 DELETE_ANYWAY = f"{GROUP}/delete-although-in-use"
 

@@ -14,8 +14,9 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tandem_api.guest import MAC_PATTERN
-from tandem_api.host import ADDRESS_PATTERN
+from tandem_api.kinds.domain import MAC_PATTERN
+from tandem_api.kinds.host import ADDRESS_PATTERN
+from tandem_api.kinds.mirror import DEVICE_PATTERN
 from tandem_api.meta import (
     NAME_PATTERN,
     QUANTITY_PATTERN,
@@ -23,7 +24,6 @@ from tandem_api.meta import (
     Problem,
     Resource,
 )
-from tandem_api.mirror import DEVICE_PATTERN
 
 MANY = 20
 """Problems told of one object. A status must hold them, and a person read them."""

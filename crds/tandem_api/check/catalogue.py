@@ -1,0 +1,140 @@
+"""All objects together, and which of them claims what: who was there first is right. Pure."""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
+from tandem_api.meta import ObjectKey, Resource
+
+R = TypeVar("R", bound=Resource)
+K = TypeVar("K", bound=Hashable)
+Around = Callable[[Resource], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All objects, and who claims what, indexed once for any number of checks."""
+
+    sites: Mapping[str, Site]
+    hosts: Mapping[str, Host]
+    mirrors: Mapping[ObjectKey, Mirror]
+    guests_by_mirror: Mapping[ObjectKey, tuple[Guest, ...]]
+    guests_by_mac: Mapping[str, tuple[Guest, ...]]
+    mirrors_by_device: Mapping[tuple[str, str], tuple[Mirror, ...]]
+    mirrors_by_port: Mapping[tuple[str, int], tuple[Mirror, ...]]
+    hosts_by_address: Mapping[str, tuple[Host, ...]]
+    unreadable: frozenset[tuple[str, ObjectKey]] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        sites: Iterable[Site] = (),
+        hosts: Iterable[Host] = (),
+        mirrors: Iterable[Mirror] = (),
+        guests: Iterable[Guest] = (),
+        unreadable: Iterable[tuple[str, ObjectKey]] = (),
+        around: Around = nullcontext,
+    ) -> Self:
+        """Index the objects.
+
+        ``unreadable`` are (kind, key) of objects that are there but do not parse: they have
+        problems of their own, and whoever names them is not told that they do not exist.
+        ``around``: the caller's wall round each object. What is behind one is there, and claims
+        nothing.
+        """
+        hosts, mirrors, guests = list(hosts), list(mirrors), list(guests)
+        return cls(
+            sites={site.metadata.name: site for site in sites},
+            hosts={host.metadata.name: host for host in hosts},
+            mirrors={mirror.key: mirror for mirror in mirrors},
+            guests_by_mirror=_index(guests, lambda guest: [mirror_key(guest)], around),
+            guests_by_mac=_index(guests, _claimed, around),
+            mirrors_by_device=_index(mirrors, _devices, around),
+            mirrors_by_port=_index(mirrors, _ports, around),
+            hosts_by_address=_index(hosts, lambda host: [host.spec.replication_address], around),
+            unreadable=frozenset(unreadable),
+        )
+
+    def has_site(self, name: str) -> bool:
+        return name in self.sites or ("Site", ObjectKey(namespace="", name=name)) in self.unreadable
+
+    def has_host(self, name: str) -> bool:
+        return name in self.hosts or ("Host", ObjectKey(namespace="", name=name)) in self.unreadable
+
+
+def _index(
+    objects: Iterable[R], claims: Callable[[R], Iterable[K]], around: Around
+) -> Mapping[K, tuple[R, ...]]:
+    found: dict[K, list[R]] = defaultdict(list)
+    for each in objects:
+        with around(each):
+            for claim in set(claims(each)):
+                found[claim].append(each)
+    return {claim: tuple(claimants) for claim, claimants in found.items()}
+
+
+def mirror_key(guest: Guest) -> ObjectKey:
+    return ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
+
+
+def macs(guest: Guest) -> list[str]:
+    return [network.mac.lower() for network in guest.spec.domain.networks]
+
+
+def _claimed(guest: Guest) -> list[str]:
+    """Those of the spec, and those that it runs with while an edit does not pass."""
+    accepted = guest.status.accepted
+    running = accepted.domain.networks if accepted else ()
+    return [*macs(guest), *(network.mac.lower() for network in running)]
+
+
+def _devices(mirror: Mirror) -> list[tuple[str, str]]:
+    return [
+        (replica.host, path)
+        for replica in mirror.spec.replicas
+        for path in replica.devices.values()
+    ]
+
+
+def _port(mirror: Mirror) -> int | None:
+    numbers = mirror.status.device_numbers
+    return numbers.port if numbers else mirror.spec.port
+
+
+def _ports(mirror: Mirror) -> list[tuple[str, int]]:
+    port = _port(mirror)
+    return [(replica.host, port) for replica in mirror.spec.replicas] if port else []
+
+
+def precedence(each: Resource) -> tuple[bool, bool, str, str]:
+    """Sorts those in use first, then by age. One that was not created yet comes last.
+
+    Actuators use it too: both must hold the same guest for the one that has a mirror.
+    """
+    in_use = False
+    if isinstance(each, Guest):
+        in_use = bool(each.status.assignment and each.status.assignment.host)
+    elif isinstance(each, Mirror):
+        in_use = each.status.authority is not None
+    created = each.metadata.creation_timestamp
+    return (not in_use, not created, created, str(each.key))
+
+
+def earlier(mine: R, claimants: Iterable[R]) -> R | None:
+    """Who claims the same thing with more right, if anyone does."""
+    rivals = [each for each in claimants if each.key != mine.key]
+    first = min(rivals, key=precedence, default=None)
+    return first if first is not None and precedence(first) < precedence(mine) else None
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else "create it, or correct the name"

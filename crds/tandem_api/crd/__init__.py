@@ -1,0 +1,1 @@
+"""What the API server is given: schemas, columns, rules in CEL, policies; and what writes them."""

@@ -1,0 +1,206 @@
+"""Guest: one virtual machine on one mirror."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from tandem_api.kinds.domain import Domain
+from tandem_api.meta import (
+    Condition,
+    Model,
+    Name,
+    Resource,
+    condition,
+)
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState
+
+
+class Placement(Model):
+    """Where the guest prefers to be."""
+
+    preferred_site: Annotated[
+        Name | None, Field(description="A Site; the one with the highest priority if absent.")
+    ] = None
+
+
+class Policy(StrEnum):
+    """Whether Tandem acts by itself or a person orders it."""
+
+    AUTOMATIC = "Automatic"
+    MANUAL = "Manual"
+
+
+class Failover(Model):
+    """What happens when the guest's host is lost."""
+
+    policy: Policy = Policy.AUTOMATIC
+
+
+class Failback(Model):
+    """What happens when the preferred site is back."""
+
+    policy: Policy = Policy.MANUAL
+    after_seconds: Annotated[
+        int,
+        Field(ge=0, le=604800, description="How long the mirror must have been redundant first."),
+    ] = 600
+
+
+class GuestSpec(Model):
+    """What a person decides about a guest."""
+
+    running: bool = True
+    mirror: Annotated[Name, Field(description="A Mirror in the same namespace.")]
+    domain: Domain
+    placement: Placement = Placement()
+    failover: Failover = Failover()
+    failback: Failback = Failback()
+    priority: Annotated[int, Field(ge=0, le=1000)] = 100
+    shutdown_timeout_seconds: Annotated[
+        int, Field(ge=0, le=3600, description="How long a stop waits before it pulls the plug.")
+    ] = 120
+
+
+class ProofKind(StrEnum):
+    """Why the controller believes that the guest runs nowhere else (rules 12 to 14)."""
+
+    UNOWNED = "Unowned"
+    SAME_HOST = "SameHost"
+    LEASE_LOST = "LeaseLost"
+    FENCED = "Fenced"
+    REBOOTED = "Rebooted"
+    PERSON = "Person"
+
+
+class FencingProof(Model):
+    """Evidence about exactly one instance at exactly one epoch.
+
+    It is worth nothing once the authority's epoch, the owner's instance or the lease's version
+    is another: the host that uses it compares all three with what it reads itself.
+    """
+
+    kind: ProofKind
+    host: str = ""
+    instance: str = ""
+    at_epoch: int
+    lease_version: str = ""
+    watchdog: bool = False
+
+
+class Assignment(Model):
+    """Where the controller wants the guest to be, on which mirror. No ``host``: nowhere."""
+
+    host: str = ""
+    site: str = ""
+    mirror: str = ""
+    serial: int
+    reason: Reason
+    message: str = ""
+    proof: FencingProof | None = None
+    since: str = ""
+
+
+class HardwareReport(Model):
+    """What a host found as it tried whether it could start this hardware.
+
+    ``fingerprint``: which (``Domain.fingerprint``); empty: none yet. ``problems``: what keeps it
+    from being started there as it is meant, each with its field.
+    """
+
+    fingerprint: str = ""
+    problems: tuple[str, ...] = ()
+
+
+class GuestReport(Model):
+    """The guest as one host sees it. Written by that host's actuator alone.
+
+    ``refused_start``: why it could not be started here, tried several times. It is forgotten once
+    the guest was edited or is assigned here again, or this host's libvirt or actuator restarted.
+
+    No ``hardware``: an actuator that does not know of it.
+    """
+
+    instance: str = ""
+    state: str = ""
+    assignment_serial: int = 0
+    started_at: str | None = None
+    reason: Reason | None = None
+    message: str = ""
+    steps: dict[str, str] = {}
+    refused_start: str = ""
+    hardware: HardwareReport | None = None
+
+    def has_stopped(self, assignment: Assignment) -> bool:
+        """Whether the host, knowing this assignment, says that the guest certainly does not run
+        there, nor is being started.
+        """
+        return self.state == DomainState.ABSENT and self.assignment_serial >= assignment.serial
+
+
+class Takeover(Model):
+    """The last takeover, with the time of each step, for people."""
+
+    source: str
+    target: str
+    reason: Reason
+    lease_lost_at: str
+    steps: dict[str, str] = {}
+
+
+class GuestStatus(Model):
+    """Where the guest is and why.
+
+    ``accepted``: the spec as it last passed every check, the controller's own note. It is what is
+    run while an edit does not pass (``Guest.in_force``).
+    """
+
+    assignment: Assignment | None = None
+    hosts: dict[str, GuestReport] = {}
+    phase: str = ""
+    site: str = ""
+    host: str = ""
+    mirror: str = ""
+    protected: str = ""
+    reason: str = ""
+    message: str = ""
+    last_takeover: Takeover | None = None
+    accepted: GuestSpec | None = None
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class Guest(Resource):
+    """A virtual machine."""
+
+    spec: GuestSpec
+    status: GuestStatus = GuestStatus()
+
+    @property
+    def in_force(self) -> GuestSpec:
+        """What a host runs: the spec once the controller has found it valid, as it stands.
+
+        Until then, and while it is not valid, the last one that was; of a guest that never had one,
+        what is written. Not ``accepted`` alone: a controller of an older release leaves that as it
+        was, and judges all the same.
+        """
+        accepted, judged = self.status.accepted, condition(self.status.conditions, "SpecValid")
+        this = judged is not None and judged.observed_generation == self.metadata.generation
+        valid = this and judged is not None and judged.status == "True"
+        return self.spec if accepted is None or valid else accepted
+
+    @property
+    def mirror_in_use(self) -> str:
+        """The mirror that it is on: the one it was assigned with, until it has stopped.
+
+        Not simply ``spec.mirror``: that may be edited while the guest runs, and nobody may then
+        take it for stopped, or start it on the other mirror beside itself.
+        """
+        assignment = self.status.assignment
+        if assignment is None or not assignment.mirror:
+            return self.spec.mirror
+        stopped = not assignment.host and all(
+            report.has_stopped(assignment) for report in self.status.hosts.values()
+        )
+        return self.spec.mirror if stopped else assignment.mirror
