@@ -6,19 +6,24 @@ the first test starts: a build of minutes must not count against a test's timeou
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tandem_api.meta import ObjectKey
 from tandem_api.registry import KINDS
+from tandem_kube import GUESTS, HOSTS, LEASES, MIRRORS, SITES, KubeClient
+from tandem_kube.kinds import Kind
 from tandem_lab.apt import AptError
 from tandem_lab.controlplane import (
     BuildError,
@@ -27,6 +32,58 @@ from tandem_lab.controlplane import (
     apply_path,
     find_binaries,
 )
+
+from .pretended import PATIENCE_S, PretendedHost, World
+
+
+@pytest.fixture
+async def client(kinds: ControlPlane) -> AsyncIterator[KubeClient]:
+    made = await KubeClient.load(kinds.admin_kubeconfig(), component="test")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def world(
+    api_server: ControlPlane, client: KubeClient, namespace: str
+) -> AsyncIterator[World]:
+    await _clean(client)  # what a test left that failed while it was set up
+    tag = uuid.uuid4().hex[:5]
+    hosts = {
+        side: PretendedHost(client, f"{side}-{tag}", f"site-{side}-{tag}") for side in ("a", "b")
+    }
+    for number, host in enumerate(hosts.values()):
+        site = {"metadata": {"name": host.site}, "spec": {"profile": "Fast"}}
+        await client.create(SITES, site, timeout_s=PATIENCE_S)
+        spec = {"site": host.site, "replicationAddress": f"198.51.100.{number + 1}"}
+        body = {"metadata": {"name": host.name}, "spec": spec}
+        await client.create(HOSTS, body, timeout_s=PATIENCE_S)
+    beating = [asyncio.create_task(host.run()) for host in hosts.values()]
+    yield World(api_server, client, namespace, tag, hosts)
+    for task in beating:
+        task.cancel()
+    await _clean(client)
+
+
+async def _clean(client: KubeClient) -> None:
+    """Leave nothing that the next test's controller would act on."""
+    for item in (await client.list(GUESTS)).items:
+        key = ObjectKey(namespace=item["metadata"]["namespace"], name=item["metadata"]["name"])
+        await client.merge_patch(GUESTS, key, {"metadata": {"finalizers": []}})
+        await client.delete(GUESTS, key)
+    await _delete_all(client, MIRRORS)
+    await _delete_all(client, HOSTS)
+    await _delete_all(client, SITES)
+    await _delete_all(client, LEASES)
+
+
+async def _delete_all(client: KubeClient, kind: Kind[Any]) -> None:
+    namespace = "tandem-system" if kind is LEASES else None
+    for item in (await client.list(kind, namespace)).items:
+        metadata = item["metadata"]
+        key = ObjectKey(namespace=metadata.get("namespace", ""), name=metadata["name"])
+        await client.delete(kind, key)
+
 
 CRDS = Path(__file__).parents[2] / "crds"
 SERVED_S = 30.0

@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 
-from integration.test_controller import World, controller
-from integration.test_controller import client as client
-from integration.test_controller import world as world
 from tandem_api.authority import Mode
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import Condition, condition
 from tandem_kube import GUESTS, MIRRORS
+
+from .pretended import World, controller
 
 pytestmark = pytest.mark.integration
 

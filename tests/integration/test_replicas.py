@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 
-from integration.test_controller import leader, until_leads
 from tandem_api.lease import LEASE_NAMESPACE
 from tandem_api.meta import ObjectKey
 from tandem_controller.assembly import assembled
@@ -30,6 +29,8 @@ from tandem_kube import GUESTS, LEASES, MIRRORS, KubeClient, NotFound
 from tandem_lab.controlplane import ControlPlane, apply_path
 from tandem_lab.controlplane.pki import Authority
 from unit.base.test_settings import foreign_variables
+
+from .pretended import leader, until_leads
 
 pytestmark = pytest.mark.integration
 BASE = Path(__file__).parents[2] / "manifests" / "base"

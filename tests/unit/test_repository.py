@@ -40,10 +40,7 @@ FOLDERS = (
 FUNCTION_LINES = 50
 FILE_LINES = 500
 LONG_FUNCTIONS: dict[str, str] = {}
-LONG_FILES = {
-    "tests/integration/test_controller.py": "one fixture, many stories told with it",
-    "tests/unit/controller/test_plan.py": "whole plans, told one after another with one scene",
-}
+LONG_FILES: dict[str, str] = {}
 
 
 @cache

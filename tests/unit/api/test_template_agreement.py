@@ -19,7 +19,6 @@ from tandem_api.check.validation import parse_problems
 from tandem_api.kinds.guest import Guest
 from tandem_controller.edge.admission import Admission
 from tandem_domains import (
-    BAD,
     GOOD,
     NEEDS_FIRMWARE,
     QEMU,
@@ -30,6 +29,7 @@ from tandem_domains import (
     mirror,
     raw_guest,
 )
+from tandem_domains.bad import BAD
 
 HARMLESS = (
     "<domain/>",

@@ -11,8 +11,6 @@ from sim.builders import (
     authority,
     drbd,
     frozen,
-    heartbeat,
-    lease_lost,
     lost,
     mirror,
     record,
@@ -26,11 +24,10 @@ from tandem_actuator.core.mirror import handler, procedures
 from tandem_actuator.core.mirror.handler import exit_code
 from tandem_actuator.core.mirror.procedures import UnexpectedOutcome
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, FenceProgress, Generation
-from tandem_api.authority import Authority, Eligibility, Override
+from tandem_api.authority import Authority, Eligibility
 from tandem_api.kinds.mirror import Marker
-from tandem_api.lease import Heartbeat
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Connection, DiskState, Role
+from tandem_api.vocabulary import Connection, Role
 
 from .outside import Outside, play
 
@@ -193,92 +190,6 @@ def test_drbd_never_reads_a_refusal_as_success(reason: Reason, progress: bool) -
     code = exit_code(fx.Finished(reason, "m", progress=progress))
     granted = progress and reason in (Reason.LINK_LOST, Reason.PROMOTING)
     assert (code in (3, 4, 5, 7)) is granted
-
-
-class TestClaimAndStart:
-    def test_unowned(self) -> None:
-        outside = Outside(mirror(authority("")), drbd())
-        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
-        assert finished.reason is Reason.STARTING
-        assert outside.names == [
-            "ReadMirror",
-            "QueryDrbd",
-            "Swap",
-            "UpdateRecord",
-            "ReadGenerations",
-            "Promote",
-            "UpdateRecord",
-            "StartGuest",
-        ]
-
-    def test_the_boot_is_noted_before_the_guest_is_started(self) -> None:
-        outside = Outside(mirror(authority("")), drbd())
-        play(procedures.claim_and_start(view(authority(""), drbd())), outside)
-        noted = fx.UpdateRecord(started_boot_id="boot1", generations={})
-        assert outside.done[-2] == noted
-
-    def test_of_which_generation_both_counted_is_noted(self) -> None:
-        outside = Outside(mirror(authority("")), drbd(), generations={"root": IN_STEP})
-        play(procedures.claim_and_start(view(authority(""), drbd())), outside)
-        noted = fx.UpdateRecord(started_boot_id="boot1", generations={"root": IN_STEP.current})
-        assert outside.done[-2] == noted
-
-    def test_alone_there_is_none_to_note(self) -> None:
-        outside = Outside(mirror(authority("")), lost(), generations={"root": IN_STEP})
-        play(procedures.claim_and_start(view(authority(""), lost())), outside)
-        assert outside.done[-2] == fx.UpdateRecord(started_boot_id="boot1")
-
-    @pytest.mark.parametrize("peer_disk", [DiskState.DISKLESS, DiskState.UP_TO_DATE])
-    def test_by_an_order_beside_a_dead_disk_it_is_promoted_alone(
-        self, peer_disk: DiskState
-    ) -> None:
-        """Connected to it, DRBD would leave an old disk as it is, and the guest without data."""
-        only = {A: NEW.model_copy(update={"eligible": True}), B: NEW}
-        order = Override(by="ana", at_epoch=4, accept_data_loss=True, host=A)
-        held_by = authority("", eligible=only, override=order)
-        old = drbd(disk=DiskState.OUTDATED, peer_disk=peer_disk)
-        outside = Outside(mirror(held_by), old)
-        play(procedures.claim_and_start(view(held_by, old)), outside)
-        before = outside.names[outside.names.index("Promote") - 1]
-        assert (before == "Disconnect") is (peer_disk is DiskState.DISKLESS)
-        assert outside.effects(fx.Promote) == [fx.Promote(force=True)]
-
-    def test_a_takeover_reads_the_heartbeat_before_the_mirror(self) -> None:
-        held_by = authority(B)
-        known = view(held_by, lost(), assigned=assignment(A, lease_lost(held_by)))
-        outside = Outside(mirror(held_by), lost(), beat=heartbeat())
-        finished = play(procedures.claim_and_start(known), outside)
-        assert finished.reason is Reason.STARTING
-        assert outside.names[:2] == ["ReadHeartbeat", "ReadMirror"]
-
-    @pytest.mark.parametrize("beat", [None, heartbeat(version="71")])
-    def test_a_takeover_stops_at_another_heartbeat(self, beat: Heartbeat | None) -> None:
-        held_by = authority(B)
-        known = view(held_by, lost(), assigned=assignment(A, lease_lost(held_by)))
-        outside = Outside(mirror(held_by), lost(), beat=beat)
-        finished = play(procedures.claim_and_start(known), outside)
-        assert finished.reason is Reason.LEASE_CHANGED
-        assert not outside.effects(fx.Swap)
-
-    @pytest.mark.parametrize("kind", [fx.Swap, fx.Promote])
-    def test_nothing_starts_after_a_failure(self, kind: type) -> None:
-        answer: fx.Outcome = FAILED if kind is fx.Promote else fx.SwapUnclear("?")
-        script: dict[type, list[fx.Outcome]] = {kind: [answer] * 4}
-        outside = Outside(mirror(authority("")), drbd(), script=script)
-        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
-        assert not outside.effects(fx.StartGuest)
-        assert finished.reason in (Reason.EFFECT_FAILED, Reason.OUTCOME_UNKNOWN)
-
-    def test_a_primary_is_not_promoted_again(self) -> None:
-        known = view(authority(), drbd(Role.PRIMARY))
-        outside = Outside(mirror(authority()), drbd(Role.PRIMARY))
-        play(procedures.claim_and_start(known), outside)
-        assert not outside.effects(fx.Promote)
-
-    def test_what_changed_since_the_view_is_seen(self) -> None:
-        outside = Outside(mirror(standalone(B)), lost())
-        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
-        assert finished.reason is Reason.PEER_HOLDS_STANDALONE
 
 
 class TestRestore:
