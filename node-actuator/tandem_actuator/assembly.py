@@ -27,10 +27,10 @@ from tandem_actuator.adapters.linux.taps import LinuxTaps
 from tandem_actuator.adapters.linux.threads import Stores
 from tandem_actuator.adapters.linux.watchdog_keeper import UnixKeeper
 from tandem_actuator.core.guest.domain_xml import DomainSettings
-from tandem_actuator.ports import Watchdog
-from tandem_actuator.run.driver import Ports
+from tandem_actuator.ports.watchdog import Watchdog
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.outside import Ports
 from tandem_actuator.run.program import Outside, program
 from tandem_actuator.run.watchdog import KeptWatchdog, NoWatchdog
 from tandem_actuator.settings import Settings

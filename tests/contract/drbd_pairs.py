@@ -9,7 +9,7 @@ from conformance.language import Command
 from conformance.simulated import Simulated
 from tandem_actuator.core.mirror import resource_file
 from tandem_actuator.core.model import DrbdState, DrbdView
-from tandem_actuator.ports import Drbd
+from tandem_actuator.ports.drbd import Drbd
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.mirror import Protocol as MirrorProtocol
 from tandem_api.timing import DEFAULT, drbd_timers

@@ -24,7 +24,8 @@ from tandem_actuator.adapters.linux.clock import SystemClock
 from tandem_actuator.adapters.linux.processes import LinuxProcesses
 from tandem_actuator.adapters.linux.taps import LinuxTaps
 from tandem_actuator.adapters.linux.watchdog import Device
-from tandem_actuator.ports import DrbdEvent, WatchdogInfo
+from tandem_actuator.ports.drbd import DrbdEvent
+from tandem_actuator.ports.watchdog import WatchdogInfo
 
 LENGTH = struct.Struct(">I")
 

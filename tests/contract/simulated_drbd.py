@@ -12,7 +12,8 @@ from sim.drbd import Replica
 from sim.drbd_state import Write
 from sim.kernel import Command
 from tandem_actuator.core.model import DrbdView, Generation, Metadata, NotConfigured
-from tandem_actuator.ports import CommandFailed, DrbdEvent
+from tandem_actuator.ports import CommandFailed
+from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_api.kinds.mirror import Mirror
 
 LOOK_S = 0.3

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tandem_actuator import ports as actuator_ports
 from tandem_actuator.adapters.kube_api import KubeApi as ActuatorApi
+from tandem_actuator.ports import api
 from tandem_api.authority import Authority, Instance
 from tandem_api.kinds.guest import FencingProof, ProofKind
 from tandem_api.kinds.mirror import Claimant, Mirror, ReplicaReport, VolumeReport
@@ -240,16 +240,16 @@ class TestActuator:
         assert mirror.status.authority is not None
         new = mirror.status.authority.model_copy(update={"epoch": 3})
         for uid, epoch in ((mirror.metadata.uid, 1), ("another", 2)):
-            with pytest.raises(actuator_ports.ApiConflict):
+            with pytest.raises(api.ApiConflict):
                 await actuator.swap_authority(key, uid, epoch, new)
         written = await actuator.swap_authority(key, mirror.metadata.uid, 2, new)
         assert written.status.authority == new
 
     async def test_what_is_gone_is_gone(self, actuator: ActuatorApi, key: ObjectKey) -> None:
         gone = ObjectKey(namespace=key.namespace, name="gone")
-        with pytest.raises(actuator_ports.ApiGone):
+        with pytest.raises(api.ApiGone):
             await actuator.read_mirror(gone)
-        with pytest.raises(actuator_ports.ApiGone):
+        with pytest.raises(api.ApiGone):
             await actuator.report_replica(gone, "a-1", ReplicaReport())
 
     async def test_a_report_replaces_the_one_before(

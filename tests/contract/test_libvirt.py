@@ -14,7 +14,8 @@ from tandem_actuator.adapters.libvirt.connection import RealLibvirtd
 from tandem_actuator.adapters.libvirt.host import LibvirtHost
 from tandem_actuator.adapters.linux.processes import LinuxProcesses
 from tandem_actuator.core.guest.domain_xml import DomainSettings, domain_name, render
-from tandem_actuator.ports import CommandFailed, Libvirt
+from tandem_actuator.ports import CommandFailed
+from tandem_actuator.ports.libvirt import Libvirt
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import DomainState

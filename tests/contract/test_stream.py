@@ -14,7 +14,7 @@ from sim.loop import Loop
 from sim.stream import connected
 from sim.watchdog import BACKLOG, Hardware, Keepers
 from tandem_actuator.adapters.linux.watchdog_keeper import UnixKeeper, UnixListener, UnixStream
-from tandem_actuator.ports import KeeperProcess, Stream
+from tandem_actuator.ports.watchdog import KeeperProcess, Stream
 
 Ends = tuple[Stream, Stream]
 Body = Callable[[Ends], Awaitable[None]]

@@ -14,7 +14,8 @@ from sim.kernel import Group, Kernel
 from sim.watchdog import File, Hardware
 from tandem_actuator.adapters.linux.clock import SystemClock
 from tandem_actuator.adapters.linux.watchdog import Device
-from tandem_actuator.ports import PortError, WatchdogDevice
+from tandem_actuator.ports import PortError
+from tandem_actuator.ports.watchdog import WatchdogDevice
 from tandem_actuator.run.keeper import WDIOF_ALARMONLY, WDIOF_MAGICCLOSE, WDIOF_SETTIMEOUT, Feeder
 from tandem_lab.lab import Lab
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tandem_actuator.adapters.kube_api import KubeApi
-from tandem_actuator.ports import Changed, Synced
+from tandem_actuator.ports.api import Changed, Synced
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey
 from tandem_controller.assembly import ControllerReplica, assembled

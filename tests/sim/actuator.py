@@ -29,9 +29,11 @@ from tandem_actuator.adapters.libvirt.host import LibvirtHost
 from tandem_actuator.adapters.libvirt.network import TapNetwork
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest.domain_xml import DomainSettings
-from tandem_actuator.ports import Changed, Removed, Synced, Watchdog
-from tandem_actuator.run.driver import Driver, Ports
+from tandem_actuator.ports.api import Changed, Removed, Synced
+from tandem_actuator.ports.watchdog import Watchdog
+from tandem_actuator.run.driver import Driver
 from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.outside import Ports
 from tandem_actuator.run.program import Outside, program
 from tandem_actuator.run.watchdog import KeptWatchdog, NoWatchdog
 from tandem_actuator.run.workload import Unit

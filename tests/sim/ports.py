@@ -13,10 +13,8 @@ from sim.drbd_state import attached
 from sim.host import Machine
 from sim.loop import played
 from tandem_actuator.core.model import DrbdUnknown, DrbdView, Generation, Metadata, NotConfigured
-from tandem_actuator.ports import (
-    CommandFailed,
-    DrbdEvent,
-)
+from tandem_actuator.ports import CommandFailed
+from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import Role
 

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from sim.kernel import Group, Kernel
 from sim.loop import Loop
 from sim.stream import BUFFER_BYTES, End, connected
-from tandem_actuator.ports import Clock, WatchdogInfo
+from tandem_actuator.ports import Clock
+from tandem_actuator.ports.watchdog import WatchdogInfo
 from tandem_actuator.run.keeper import WDIOF_MAGICCLOSE, WDIOF_SETTIMEOUT, Keeper
 
 LATE_S = (0.0, 0.1)

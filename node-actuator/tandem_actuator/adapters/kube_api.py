@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tandem_actuator.ports import (
+from tandem_actuator.ports.api import (
     ApiConflict,
     ApiGone,
     ApiRefused,

@@ -29,7 +29,7 @@ from tandem_actuator.core.guest.rules import (
     unused_primary,
     unwanted_guest,
 )
-from tandem_actuator.core.mirror import bringing_up, procedures
+from tandem_actuator.core.mirror import bringing_up, procedures, transaction
 from tandem_actuator.core.mirror.diverged import has_diverged, may_discard
 from tandem_actuator.core.mirror.resync import is_to_be_renewed
 from tandem_actuator.core.model import DrbdUnknown, NotConfigured, View
@@ -253,7 +253,7 @@ def _ask_again(view: View, now_s: float, wall: str) -> Decision | None:
     patience_s = view.mirror.spec.link_loss_holdoff_seconds + ASK_AGAIN_AFTER_S
     if now_s - view.frozen_since_s < patience_s:
         return None
-    if isinstance(rules.grant_link_loss(view.mirror, procedures.facts_of(view), ""), Refusal):
+    if isinstance(rules.grant_link_loss(view.mirror, transaction.facts_of(view), ""), Refusal):
         return None
     return Start(
         Task.ASK_AGAIN,
@@ -304,7 +304,7 @@ def _degrade(view: View, now_s: float, wall: str) -> Decision | None:
     authority, drbd = authority_of(view), drbd_of(view)
     if authority.mode is not Mode.MIRRORED or drbd.role is not Role.PRIMARY or drbd.suspended:
         return None
-    verdict = rules.degrade(view.mirror, procedures.facts_of(view), "")
+    verdict = rules.degrade(view.mirror, transaction.facts_of(view), "")
     if not isinstance(verdict, Proposal):
         return None
     if drbd.in_sync and now_s - (view.in_sync_since_s or now_s) < COPY_FORGOTTEN_AFTER_S:
@@ -363,7 +363,7 @@ def _clear_marker(view: View, now_s: float, wall: str) -> Decision | None:
 
 def _copy_again(view: View, now_s: float, wall: str) -> Decision | None:
     """DRBD takes both for current, but has bits for what the peer lacks: it forgot to copy."""
-    verdict = rules.copy_again(view.mirror, procedures.facts_of(view), "")
+    verdict = rules.copy_again(view.mirror, transaction.facts_of(view), "")
     since_s = view.in_sync_since_s
     if not isinstance(verdict, Proposal) or since_s is None:
         return None
@@ -388,7 +388,7 @@ def _resync_again(view: View, now_s: float, wall: str) -> Decision | None:
     if not is_to_be_renewed(view, now_s):
         return None
     if drbd_of(view).role is Role.PRIMARY:
-        verdict = rules.resync_again(view.mirror, procedures.facts_of(view), "")
+        verdict = rules.resync_again(view.mirror, transaction.facts_of(view), "")
         if not isinstance(verdict, Proposal):
             return None
     return Start(
@@ -400,7 +400,7 @@ def _resync_again(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _restore(view: View, now_s: float, wall: str) -> Decision | None:
-    verdict = rules.restore(view.mirror, procedures.facts_of(view), "")
+    verdict = rules.restore(view.mirror, transaction.facts_of(view), "")
     if not isinstance(verdict, Proposal):
         return None
     authority = authority_of(view)
@@ -417,7 +417,7 @@ def _restore(view: View, now_s: float, wall: str) -> Decision | None:
 
 def _withdraw(view: View, now_s: float, wall: str) -> Decision | None:
     """An owner that has rebooted was allowed to write alone, and had not yet done so."""
-    facts = procedures.facts_of(view)
+    facts = transaction.facts_of(view)
     verdict = rules.withdraw(view.mirror, replace(facts, now_s=now_s), "")
     if not isinstance(verdict, Proposal):
         return None

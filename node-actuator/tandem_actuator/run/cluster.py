@@ -12,16 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from tandem_actuator.core.model import Record
-from tandem_actuator.ports import (
-    Api,
-    Changed,
-    ObjectCache,
-    PortError,
-    Records,
-    Removed,
-    Synced,
-)
-from tandem_actuator.run.workload import NodeFacts, Unit, match_guests
+from tandem_actuator.ports import PortError
+from tandem_actuator.ports.api import Api, Changed, Removed, Synced
+from tandem_actuator.ports.files import ObjectCache, Records
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.workload import Unit, match_guests
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.host import Host, WatchdogPolicy
 from tandem_api.kinds.mirror import Mirror

@@ -7,10 +7,8 @@ nothing, except to refuse a start while the run predicate is false. ``loop`` cal
 
 import asyncio
 import logging
-import random
-import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.authority import held
@@ -20,24 +18,13 @@ from tandem_actuator.core.host.permission import may_lose_link, start_permission
 from tandem_actuator.core.mirror.record import updated
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Record
 from tandem_actuator.core.wall import Place
-from tandem_actuator.ports import (
-    Api,
-    ApiConflict,
-    ApiGone,
-    ApiUnavailable,
-    Clock,
-    CommandFailed,
-    Drbd,
-    KilledNotGone,
-    Libvirt,
-    Network,
-    PortError,
-    Premises,
-    Records,
-    Unseen,
-)
+from tandem_actuator.ports import CommandFailed, PortError
+from tandem_actuator.ports.api import ApiConflict, ApiGone, ApiUnavailable
+from tandem_actuator.ports.libvirt import KilledNotGone
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.outside import Ports
 from tandem_actuator.run.walls import Walls
-from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState
@@ -47,31 +34,6 @@ log = logging.getLogger(__name__)
 
 class StartRefused(PortError):
     """libvirt does not start this guest here, or it cannot be described to it."""
-
-
-async def _at_once(work: Callable[[], None]) -> None:
-    work()
-
-
-@dataclass(frozen=True)
-class Ports:
-    """The outside world."""
-
-    api: Api
-    drbd: Drbd
-    libvirt: Libvirt
-    network: Network
-    records: Records
-    clock: Clock
-    premises: Premises = field(default_factory=Unseen)
-    chance: random.Random = field(default_factory=random.SystemRandom)
-    """For request ids and jitter: whoever gives it a seed gets the same run again."""
-    off_loop: Callable[[Callable[[], None]], Awaitable[None]] = _at_once
-    """Runs what blocks, such as a disk's sync, while the loop goes on. It is never given up on."""
-
-    def request_id(self) -> str:
-        """One that nobody else has."""
-        return uuid.UUID(int=self.chance.getrandbits(128), version=4).hex
 
 
 APPLY_AGAIN_AFTER_S = 5.0

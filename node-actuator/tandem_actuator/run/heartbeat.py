@@ -13,8 +13,9 @@ import random
 from collections.abc import Callable
 from functools import reduce
 
-from tandem_actuator.ports import Api, Clock, PortError
-from tandem_actuator.run.workload import NodeFacts
+from tandem_actuator.ports import Clock, PortError
+from tandem_actuator.ports.api import Api
+from tandem_actuator.run.node import NodeFacts
 from tandem_api.lease import HeartbeatContent
 from tandem_api.timing import RENEW_TIMEOUT_S, Timing
 

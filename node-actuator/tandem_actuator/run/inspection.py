@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 
 from tandem_actuator.core.guest.domain_xml import DomainSettings, DomainXmlError, render
 from tandem_actuator.core.guest.hardware import for_trial, needs, refused, told
-from tandem_actuator.ports import PortError, Premises
+from tandem_actuator.ports import PortError
+from tandem_actuator.ports.libvirt import Premises
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest, HardwareReport
 from tandem_api.kinds.mirror import DeviceNumbers

@@ -23,9 +23,8 @@ import logging
 import math
 from dataclasses import dataclass
 
-from tandem_actuator.ports import (
-    Clock,
-    PortError,
+from tandem_actuator.ports import Clock, PortError
+from tandem_actuator.ports.watchdog import (
     StreamListener,
     WatchdogDevice,
     WatchdogInfo,

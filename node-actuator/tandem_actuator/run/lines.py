@@ -4,7 +4,7 @@ Decides when half a line is no line, and when an end that does not read is as go
 by both ends of the watchdog's connection: ``watchdog`` and ``keeper``.
 """
 
-from tandem_actuator.ports import Stream
+from tandem_actuator.ports.watchdog import Stream
 
 LIMIT_BYTES = 4096
 """No line is as long as that: who sends one is not who we take it for."""

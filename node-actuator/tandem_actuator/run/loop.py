@@ -23,23 +23,20 @@ from tandem_actuator.core.mirror import handler, procedures
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, FenceProgress
 from tandem_actuator.core.order import Start, Task, affirmation, decide
 from tandem_actuator.core.wall import Place
-from tandem_actuator.ports import (
-    ObjectCache,
-    Permits,
-    PortError,
-    Starts,
-    Watchdog,
-    WatchdogTooSlow,
-)
+from tandem_actuator.ports import PortError
+from tandem_actuator.ports.files import ObjectCache, Permits, Starts
+from tandem_actuator.ports.watchdog import Watchdog, WatchdogTooSlow
 from tandem_actuator.run.cluster import Cluster
-from tandem_actuator.run.driver import Driver, Ports
+from tandem_actuator.run.driver import Driver
 from tandem_actuator.run.heartbeat import Heart
 from tandem_actuator.run.inspection import Inspection
 from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.outside import Ports
 from tandem_actuator.run.reports import Reports
 from tandem_actuator.run.walls import crash_on_bug
 from tandem_actuator.run.watchdog import NoWatchdog
-from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_actuator.run.workload import Unit
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
 from tandem_api.vocabulary import DomainState

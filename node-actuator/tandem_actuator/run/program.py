@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.mirror import resource_file
-from tandem_actuator.ports import ObjectCache, Permits, PortError, Starts, Watchdog
-from tandem_actuator.run.driver import Driver, Ports
+from tandem_actuator.ports import PortError
+from tandem_actuator.ports.files import ObjectCache, Permits, Starts
+from tandem_actuator.ports.watchdog import Watchdog
+from tandem_actuator.run.driver import Driver
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
-from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
 from tandem_api.timing import DEFAULT, drbd_timers
 

@@ -16,11 +16,13 @@ from tandem_actuator.core.report import (
     replica_report_is_due,
 )
 from tandem_actuator.core.wall import Place
-from tandem_actuator.ports import ApiGone, ApiRefused, PortError
+from tandem_actuator.ports import PortError
+from tandem_actuator.ports.api import ApiGone, ApiRefused
 from tandem_actuator.run.cluster import Cluster
-from tandem_actuator.run.driver import Ports
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.outside import Ports
 from tandem_actuator.run.walls import Walls
-from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_actuator.run.workload import Unit
 
 log = logging.getLogger(__name__)
 

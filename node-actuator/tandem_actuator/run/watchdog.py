@@ -22,7 +22,8 @@ import json
 import logging
 import math
 
-from tandem_actuator.ports import KeeperProcess, PortError, Stream, WatchdogTooSlow
+from tandem_actuator.ports import PortError
+from tandem_actuator.ports.watchdog import KeeperProcess, Stream, WatchdogTooSlow
 from tandem_actuator.run.lines import Lines
 
 log = logging.getLogger(__name__)

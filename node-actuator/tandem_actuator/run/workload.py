@@ -24,13 +24,13 @@ from tandem_actuator.core.model import (
     View,
 )
 from tandem_actuator.core.wall import Wall
-from tandem_api.authority import Authority, Instance
+from tandem_actuator.run.node import NodeFacts
+from tandem_api.authority import Authority
 from tandem_api.check.catalogue import precedence
 from tandem_api.kinds.guest import Guest, GuestReport, HardwareReport
 from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
-from tandem_api.timing import Timing
 from tandem_api.vocabulary import Connection, DomainState
 
 BACKOFF_MAX_S = 8.0
@@ -50,40 +50,6 @@ class Refused:
     def again(self, now_s: float) -> None:
         self.times += 1
         self.not_before_s = now_s + min(2.0**self.times, REFUSED_PAUSE_MAX_S)
-
-
-@dataclass
-class NodeFacts:
-    """What is the same for all mirrors on this host. ``guarding``: this run stops what may not run,
-    as it does once it has looked at everything, or for long enough. ``detection_s``: how soon DRBD
-    is to notice a dead link; no later than what was published last.
-    """
-
-    host: str
-    instance: Instance
-    timing: Timing
-    watchdog_armed: bool = False
-    watchdog_refused: bool = False
-    watchdog_least_s: int | None = None
-    watchdog_required: bool = True
-    addresses: Mapping[str, str] = field(default_factory=dict)
-    peer_timings: Mapping[str, Timing] = field(default_factory=dict)
-    renewal_sent_at_s: float | None = None
-    renewal_confirmed_at_s: float = float("-inf")
-    steady_since_s: float = 0.0
-    guarding: bool = False
-    drbd_major: int = 8
-    detection_s: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.detection_s = self.timing.link_detection_seconds
-
-    def renewed(self, sent_at_s: float, now_s: float) -> None:
-        """The renewal that was sent then is confirmed. Has the one before it lapsed?"""
-        before_s = self.renewal_sent_at_s
-        if before_s is None or now_s - before_s > self.timing.self_fence_seconds:
-            self.steady_since_s = sent_at_s
-        self.renewal_sent_at_s, self.renewal_confirmed_at_s = sent_at_s, now_s
 
 
 @dataclass

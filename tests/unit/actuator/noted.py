@@ -12,8 +12,10 @@ from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.model import DrbdView, Record
 from tandem_actuator.ports import Clock
-from tandem_actuator.run.driver import Driver, Ports
-from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_actuator.run.driver import Driver
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Authority
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror

@@ -5,9 +5,10 @@ from typing import Any, cast
 import pytest
 
 from sim.builders import HERE, A, B, assignment, authority, guest, mirror, record
-from tandem_actuator.ports import Changed, Removed, Synced
+from tandem_actuator.ports.api import Changed, Removed, Synced
 from tandem_actuator.run.cluster import Cluster
-from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from tandem_actuator.core.model import Record
-from tandem_actuator.ports import Changed, Synced
+from tandem_actuator.ports.api import Changed, Synced
 from tandem_actuator.run.cluster import Cluster
-from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror

@@ -21,10 +21,12 @@ from tandem_actuator.core import effects as fx
 from tandem_actuator.core.authority import held
 from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.model import Record
-from tandem_actuator.ports import Synced
+from tandem_actuator.ports.api import Synced
 from tandem_actuator.run.cluster import Cluster
-from tandem_actuator.run.driver import Driver, Ports
-from tandem_actuator.run.workload import STORES_TRIED, NodeFacts, Unit
+from tandem_actuator.run.driver import Driver
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.workload import STORES_TRIED, Unit
 from tandem_api.authority import Authority, Instance
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Marker, Mirror

@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from tandem_actuator.ports import ApiUnavailable
+from tandem_actuator.ports.api import ApiUnavailable
 from tandem_actuator.run.heartbeat import Heart, in_force
-from tandem_actuator.run.workload import NodeFacts
+from tandem_actuator.run.node import NodeFacts
 from tandem_api.authority import Instance
 from tandem_api.lease import HeartbeatContent
 from tandem_api.timing import DEFAULT, FAST, RENEW_TIMEOUT_S, Timing

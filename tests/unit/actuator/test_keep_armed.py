@@ -10,12 +10,13 @@ import pytest
 
 from sim.watchdog import LATE_S
 from tandem_actuator.core.model import DrbdState, Record
-from tandem_actuator.run.driver import Ports
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.outside import Ports
 from tandem_actuator.run.walls import Walls
 from tandem_actuator.run.watchdog import KeptWatchdog, NoWatchdog
-from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import SiteSpec

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tandem_actuator.core.model import Record
-from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Authority, Instance
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.timing import DEFAULT

@@ -6,7 +6,7 @@ import pytest
 
 from sim.builders import A, authority, drbd, mirror, record
 from tandem_actuator.core.report import REPEAT_INTERVAL_S
-from tandem_actuator.ports import ApiGone, ApiUnavailable
+from tandem_actuator.ports.api import ApiGone, ApiUnavailable
 from tandem_actuator.run.reports import INTERVAL_S as REPORT_INTERVAL_S
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import GuestReport

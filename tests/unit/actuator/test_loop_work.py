@@ -9,7 +9,8 @@ import pytest
 from sim.builders import B, assignment, authority, drbd, frozen, guest, mirror, standalone, view
 from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.mirror import handler
-from tandem_actuator.ports import CommandFailed, DrbdEvent
+from tandem_actuator.ports import CommandFailed
+from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.workload import BACKOFF_MAX_S, Unit
 from tandem_api.vocabulary import DomainState, Role
 

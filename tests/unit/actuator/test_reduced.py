@@ -10,7 +10,7 @@ import pytest
 from sim.builders import HERE, drbd
 from tandem_actuator.adapters.files.starts import StartsFile
 from tandem_actuator.core.host import starts
-from tandem_actuator.ports import Changed
+from tandem_actuator.ports.api import Changed
 from tandem_actuator.run.walls import crash_on_bug
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest

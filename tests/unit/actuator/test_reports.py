@@ -10,13 +10,15 @@ from sim.kernel import Group, Kernel
 from sim.loop import Loop
 from tandem_actuator.adapters.kube_api import KubeApi
 from tandem_actuator.core.model import Record
-from tandem_actuator.ports import ApiGone, ApiRefused, ApiUnavailable, Changed, PortError, Removed
-from tandem_actuator.run.driver import Ports
+from tandem_actuator.ports import PortError
+from tandem_actuator.ports.api import ApiGone, ApiRefused, ApiUnavailable, Changed, Removed
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.outside import Ports
 from tandem_actuator.run.walls import Walls
 from tandem_actuator.run.watchdog import NoWatchdog
-from tandem_actuator.run.workload import REFUSED_PAUSE_MAX_S, NodeFacts, Unit
+from tandem_actuator.run.workload import REFUSED_PAUSE_MAX_S, Unit
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.host import Host

@@ -7,7 +7,7 @@ import pytest
 
 from sim.kernel import Group
 from sim.watchdog import LATE_S
-from tandem_actuator.ports import Stream
+from tandem_actuator.ports.watchdog import Stream
 from tandem_actuator.run.watchdog import KeptWatchdog
 
 from .watchdog_bench import BOOTED_S, INTERVAL_S, SOON_S, W_S, Machine, fed_until, is_reset_for

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from sim.watchdog import LATE_S
-from tandem_actuator.ports import PortError, WatchdogTooSlow
+from tandem_actuator.ports import PortError
+from tandem_actuator.ports.watchdog import WatchdogTooSlow
 from tandem_actuator.run.keeper import WDIOF_ALARMONLY
 from tandem_actuator.run.watchdog import ANSWER_TIMEOUT_S, START_TIMEOUT_S, KeptWatchdog
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from sim.kernel import Group, Kernel
 from sim.loop import Loop
-from tandem_actuator.ports import DrbdEvent
+from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.workload import Unit

@@ -21,9 +21,10 @@ from tandem_actuator.core.mirror import resource_file
 from tandem_actuator.core.model import DrbdState, NotConfigured, VolumeState
 from tandem_actuator.core.order import decide
 from tandem_actuator.core.report import guest_report, replica_report
-from tandem_actuator.ports import Changed, Removed, Synced
+from tandem_actuator.ports.api import Changed, Removed, Synced
 from tandem_actuator.run.cluster import Cluster
-from tandem_actuator.run.workload import NodeFacts, Unit
+from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import TIMING_ANNOTATION, WATCHDOG_ANNOTATION, heartbeat_of, lease_name

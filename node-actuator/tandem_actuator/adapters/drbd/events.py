@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 from tandem_actuator.adapters.drbd.text import Event, parse_event
 from tandem_actuator.adapters.linux.process import SEARCH_PATH, abandon
-from tandem_actuator.ports import DrbdEvent
+from tandem_actuator.ports.drbd import DrbdEvent
 
 log = logging.getLogger(__name__)
 

@@ -17,16 +17,21 @@ anything by itself. Called by ``driver`` and ``loop`` through ``ports.Drbd``.
 
 import asyncio
 import contextlib
-import os
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from tandem_actuator.adapters.drbd import proc
 from tandem_actuator.adapters.drbd import text as drbd_text
+from tandem_actuator.adapters.drbd.drafts import (
+    METADATA_TIMEOUT_S,
+    kept_path,
+    put_back,
+    refuse_foreign_data,
+)
 from tandem_actuator.adapters.drbd.events import EventStream
+from tandem_actuator.adapters.drbd.shared_look import SharedLook
 from tandem_actuator.adapters.drbd.tools import (
     COMMAND_TIMEOUT_S,
     DRBD_DIR,
@@ -36,21 +41,13 @@ from tandem_actuator.adapters.drbd.tools import (
 from tandem_actuator.adapters.files.files import replace_file
 from tandem_actuator.adapters.linux.process import Finished, run
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Generation, Metadata
-from tandem_actuator.ports import (
-    Clock,
-    CommandFailed,
-    DrbdEvent,
-    PortError,
-)
+from tandem_actuator.ports import Clock, CommandFailed, PortError
+from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_api.kinds.mirror import InitialData, Mirror
 from tandem_api.timing import PROMOTION_HANDLER_BUDGET_S
 from tandem_api.vocabulary import Connection
 
-T = TypeVar("T")
-
 QUERY_TIMEOUT_S = 0.5
-# drbdmeta writes the whole bitmap, and replays the activity log, with synchronous small writes.
-METADATA_TIMEOUT_S = 60.0
 # The kernel calls the handler up to four times (drbd_set_role, max_tries) and cannot be stopped.
 # The fence-peer program gives up a second after the budget, and takes a moment to start.
 PROMOTE_TIMEOUT_S = 4 * (PROMOTION_HANDLER_BUDGET_S + 2.5)
@@ -84,8 +81,8 @@ class DrbdHost:
         self._drbd_dir = drbd_dir
         self._stream = EventStream(tools.setup)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="proc-drbd")
-        self._dumps = _Shared(self._dump, clock)
-        self._procs = _Shared(self._proc, clock)
+        self._dumps = SharedLook(self._dump, clock)
+        self._procs = SharedLook(self._proc, clock)
         self._config_lock = asyncio.Lock()
 
     # --- looking
@@ -150,7 +147,7 @@ class DrbdHost:
             if old == text:
                 return False
             await self._check_draft(mirror, path, text)
-            replace_file(_before(path), (old or "").encode())
+            replace_file(kept_path(path), (old or "").encode())
             replace_file(path, text.encode())
             await self._check_replaced(path)
         return True
@@ -159,14 +156,14 @@ class DrbdHost:
         """A file that contradicts another, as with a device number that is used twice, breaks all
         of them. What was there before is kept until that is known: a run may end in between.
         """
-        before = _before(path)
+        before = kept_path(path)
         old = read_or_none(before)
         if old is None:
             return
         try:
             (await self._adm("sh-nop")).check()
         except PortError:
-            _put_back(path, old)
+            put_back(path, old)
             raise
         before.unlink()
 
@@ -264,7 +261,7 @@ class DrbdHost:
         names = [f"{mirror.drbd_name}/{number}" for number in numbered]
         for volume in () if wanted else names:
             device = (await self._adm("sh-ll-dev", volume)).check().stdout.strip()
-            await _refuse_foreign_data(device)
+            await refuse_foreign_data(device)
         peers = () if self.tools.major == 8 else ("--max-peers=1",)
         force = ("--force",) if wanted else ()
         for volume in names:
@@ -382,56 +379,3 @@ class DrbdHost:
 
     async def _adm(self, *words: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Finished:
         return await run([self.tools.adm, *words], timeout_s=timeout_s)
-
-
-class _Shared(Generic[T]):
-    """One look at all resources, shared by those who ask while the last one runs.
-
-    Whoever asks gets one that was begun after they asked, so that it is fresh for them.
-    """
-
-    def __init__(self, look: Callable[[], Awaitable[T]], clock: Clock) -> None:
-        self._look, self._clock = look, clock
-        self._running: asyncio.Lock = asyncio.Lock()
-        self._seen: tuple[T, float] | None = None
-
-    async def newer_than_now(self) -> tuple[T, float]:
-        """A look begun after this call, and when it was begun (CLOCK_BOOTTIME).
-
-        Raises:
-            PortError, OSError, ValueError: DRBD did not answer, or nothing that can be read.
-        """
-        asked_at_s = self._clock.boottime_s()
-        async with self._running:
-            if self._seen is None or self._seen[1] <= asked_at_s:
-                began_at_s = self._clock.boottime_s()
-                self._seen = (await self._look(), began_at_s)
-            return self._seen
-
-
-def _before(path: Path) -> Path:
-    """Not read by drbdadm."""
-    return path.with_name(f"{path.name}.before")
-
-
-def _put_back(path: Path, old: str) -> None:
-    """Empty: there was none."""
-    if old:
-        replace_file(path, old.encode())
-    else:
-        path.unlink(missing_ok=True)
-    _before(path).unlink()
-
-
-async def _refuse_foreign_data(device: str) -> None:
-    """CommandFailed if anything but DRBD's own metadata is recognised on the device."""
-    probe = ["blkid", "-p", "-o", "value", "-s", "TYPE", "-s", "PTTYPE", device]
-    answer = await run(probe, timeout_s=METADATA_TIMEOUT_S)
-    kinds = set(answer.stdout.split()) - {"drbd"}
-    if kinds:
-        raise CommandFailed(
-            f"{device} holds other data ({', '.join(sorted(kinds))}); if nobody needs it, clear it"
-            f" with: wipefs --all {device}"
-        )
-    if answer.code not in (0, 2):
-        raise CommandFailed(f"cannot examine {device}: {answer.words or os.strerror(5)}")

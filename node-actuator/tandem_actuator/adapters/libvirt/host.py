@@ -32,7 +32,8 @@ from tandem_actuator.adapters.libvirt.ports import (
 from tandem_actuator.adapters.libvirt.qemu_processes import QemuProcesses
 from tandem_actuator.adapters.libvirt.slots import Slots
 from tandem_actuator.core.guest.domain_xml import domain_name
-from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
+from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
+from tandem_actuator.ports.libvirt import KilledNotGone
 from tandem_api.kinds.domain import Firmware
 from tandem_api.kinds.guest import Guest
 from tandem_api.vocabulary import DomainState

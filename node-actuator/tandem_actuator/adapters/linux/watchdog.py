@@ -8,7 +8,7 @@ import os
 import struct
 from pathlib import Path
 
-from tandem_actuator.ports import WatchdogInfo
+from tandem_actuator.ports.watchdog import WatchdogInfo
 
 # linux/watchdog.h: _IOC(direction, 'W', number, size)
 WDIOC_GETSUPPORT = 0x80285700

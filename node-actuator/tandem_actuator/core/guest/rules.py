@@ -10,7 +10,7 @@ from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import Decision, Start, Stay, Task, drbd_of
 from tandem_actuator.core.guest import stopping
 from tandem_actuator.core.guest.domain_xml import domain_name
-from tandem_actuator.core.mirror import procedures
+from tandem_actuator.core.mirror import procedures, transaction
 from tandem_actuator.core.model import DrbdState, View
 from tandem_api.lease import unarmed_host
 from tandem_api.reasons import Reason
@@ -119,7 +119,7 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
     obstacle = _not_now(view) or _resting(view, now_s)
     if obstacle is not None:
         return obstacle
-    facts = procedures.facts_of(view)
+    facts = transaction.facts_of(view)
     glance = replace(facts, now_s=now_s)
     verdict = rules.claim(view.mirror, glance, assignment, None, "")
     if isinstance(verdict, Refusal):
@@ -173,7 +173,7 @@ def release_unused(view: View, now_s: float, wall: str) -> Decision | None:
     """Not wanted here and not running, and Secondary by now: the other host may have it."""
     if not _unused(view):
         return None
-    verdict = rules.release(view.mirror, procedures.facts_of(view), "")
+    verdict = rules.release(view.mirror, transaction.facts_of(view), "")
     if not isinstance(verdict, Proposal):
         return None
     return Start(

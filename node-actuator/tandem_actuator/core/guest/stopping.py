@@ -16,13 +16,8 @@ from tandem_actuator.core.effects import (
     ResumeIo,
     ShutDownGuest,
 )
-from tandem_actuator.core.mirror.procedures import (
-    UnexpectedOutcome,
-    failed,
-    refused,
-    sequence,
-    words,
-)
+from tandem_actuator.core.mirror.procedures import sequence
+from tandem_actuator.core.mirror.transaction import UnexpectedOutcome, failed, refused, words
 from tandem_actuator.core.model import DrbdState, View
 from tandem_api.reasons import Reason
 

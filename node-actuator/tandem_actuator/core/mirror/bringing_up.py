@@ -29,7 +29,8 @@ from tandem_actuator.core.effects import (
     SkipFirstSync,
     UpdateRecord,
 )
-from tandem_actuator.core.mirror.procedures import failed, sequence, words
+from tandem_actuator.core.mirror.procedures import sequence
+from tandem_actuator.core.mirror.transaction import failed, words
 from tandem_actuator.core.model import DrbdState, Generation, Metadata, Record, View
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason

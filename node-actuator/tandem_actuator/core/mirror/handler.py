@@ -17,7 +17,7 @@ from tandem_actuator.core.effects import (
     ReadMirror,
     Wait,
 )
-from tandem_actuator.core.mirror.procedures import (
+from tandem_actuator.core.mirror.transaction import (
     UnexpectedOutcome,
     Won,
     facts_of,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tandem_actuator.adapters.drbd.events import READ_EVERYTHING, RESTART_PAUSE_S, EventStream
-from tandem_actuator.ports import DrbdEvent
+from tandem_actuator.ports.drbd import DrbdEvent
 
 SCRIPT = """#!/bin/sh
 cd "{folder}"

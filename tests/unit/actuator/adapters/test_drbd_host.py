@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tandem_actuator.adapters.drbd.kernel import DrbdHost, _Shared
+from tandem_actuator.adapters.drbd.kernel import DrbdHost
+from tandem_actuator.adapters.drbd.shared_look import SharedLook
 from tandem_actuator.adapters.drbd.tools import Tools
 from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.adapters.linux.clock import SystemClock
@@ -25,7 +26,7 @@ class Looks:
 
     def __init__(self) -> None:
         self.clock, self.begun, self.goes_on = FakeClock(), 0, asyncio.Event()
-        self.shared = _Shared(self.look, self.clock)
+        self.shared = SharedLook(self.look, self.clock)
 
     async def look(self) -> int:
         self.begun += 1

@@ -8,7 +8,8 @@ from tandem_actuator.adapters.libvirt.host import (
     KILL_GIVEN_UP_AFTER_S,
     KILL_TIMEOUT_S,
 )
-from tandem_actuator.ports import CommandFailed, CommandTimeout, KilledNotGone, PortError
+from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
+from tandem_actuator.ports.libvirt import KilledNotGone
 from tandem_api.vocabulary import DomainState
 
 from .libvirt_scene import XML, Scene

@@ -10,7 +10,8 @@ import random
 import pytest
 
 from sim.processes import Process
-from tandem_actuator.ports import KilledNotGone, PortError
+from tandem_actuator.ports import PortError
+from tandem_actuator.ports.libvirt import KilledNotGone
 
 from .libvirt_scene import Scene
 

@@ -20,9 +20,9 @@ from sim.builders import (
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest import stopping
-from tandem_actuator.core.mirror import handler, procedures
+from tandem_actuator.core.mirror import handler, procedures, transaction
 from tandem_actuator.core.mirror.handler import exit_code
-from tandem_actuator.core.mirror.procedures import UnexpectedOutcome
+from tandem_actuator.core.mirror.transaction import UnexpectedOutcome
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, FenceProgress, Generation
 from tandem_api.authority import Authority, Eligibility
 from tandem_api.kinds.mirror import Marker
@@ -101,7 +101,7 @@ class TestTransaction:
         outside = Outside(
             mirror(earlier),
             drbd(Role.PRIMARY),
-            script={fx.Swap: [fx.SwapUnclear("403: no")] * procedures.SWAP_TRIES},
+            script={fx.Swap: [fx.SwapUnclear("403: no")] * transaction.SWAP_TRIES},
         )
         known = view(earlier, drbd(Role.PRIMARY))
         finished = play(
