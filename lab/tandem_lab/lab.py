@@ -29,11 +29,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tandem_lab.host_state import HostState
 from tandem_lab.network import Cut, Direction, Network
 from tandem_lab.processes import Daemon, kill_session, start_daemon
 from tandem_lab.recorder import GuestLine, read_lines
 from tandem_lab.settings import LAB_DIR, LabError, Settings
-from tandem_lab.site_host import HostState, SiteHost
+from tandem_lab.site_host import SiteHost
 from tandem_lab.source import compile_sources
 from tandem_lab.topology import (
     USERS,

@@ -154,3 +154,14 @@ class Network:
             if "set" in entry:
                 return set(entry["set"].get("elem", []))
         raise LabError(f"nft lists no set {name}")
+
+
+def hosts_file(topology: Topology) -> str:
+    lines = ["127.0.0.1 localhost", "10.77.0.1 api.tandem.lab"]
+    for host in topology.hosts:
+        lines += [
+            f"{link.address(host)} {host.name if link.short == 'mgmt' else ''} "
+            f"{host.name}.{link.short}"
+            for link in ALL_LINKS
+        ]
+    return "\n".join(lines) + "\n"

@@ -21,7 +21,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tandem_lab.agent_client import (
@@ -34,7 +33,9 @@ from tandem_lab.agent_client import (
     run_in_host,
 )
 from tandem_lab.drbd_modules import given_modules
+from tandem_lab.host_state import Boot, HostDownError, HostState
 from tandem_lab.namespace import namespace_path
+from tandem_lab.network import hosts_file
 from tandem_lab.processes import (
     Daemon,
     continue_session,
@@ -60,35 +61,6 @@ WAIT_LIBVIRT = [
     "-c",
     "until [ -S /run/libvirt/libvirt-sock ]; do sleep 0.1; done; virsh -q uri >/dev/null",
 ]
-
-
-class HostDownError(LabError):
-    """The host does not run."""
-
-
-@dataclass(frozen=True)
-class HostState:
-    """What is known of a host from outside. `boot_s` is when it last booted (since 1970).
-
-    `drbd`: the version that it said it runs; empty until it has.
-    """
-
-    name: str
-    site: str
-    up: bool
-    paused: bool
-    pid: int | None
-    boot_s: float | None
-    memory_bytes: int
-    drbd: str = ""
-
-
-@dataclass(frozen=True)
-class Boot:
-    """One boot, as the host itself noted it. `wall_s` is seconds since 1970."""
-
-    wall_s: float
-    boot_id: str
 
 
 class SiteHost:
@@ -332,7 +304,7 @@ class SiteHost:
         lines = (f"{key}='{value}'\n" for key, value in settings.items())
         (self.share / "host.env").write_text("".join(lines))
         (self.share / "network.ip").write_text("\n".join(self._network_commands()) + "\n")
-        (self.share / "hosts").write_text(_hosts_file(self._topology))
+        (self.share / "hosts").write_text(hosts_file(self._topology))
         cache = self.share / "libvirt-cache"
         shutil.rmtree(cache, ignore_errors=True)
         if self._settings.libvirt_cache_dir.exists():
@@ -417,14 +389,3 @@ class SiteHost:
 def _make_sparse(path: Path, size_mib: int) -> None:
     with path.open("xb") as disk:
         disk.truncate(size_mib * MIB)
-
-
-def _hosts_file(topology: Topology) -> str:
-    lines = ["127.0.0.1 localhost", "10.77.0.1 api.tandem.lab"]
-    for host in topology.hosts:
-        lines += [
-            f"{link.address(host)} {host.name if link.short == 'mgmt' else ''} "
-            f"{host.name}.{link.short}"
-            for link in ALL_LINKS
-        ]
-    return "\n".join(lines) + "\n"

@@ -22,9 +22,10 @@ from tandem_api.meta import GROUP
 from tandem_lab.agent_client import HostUnreachableError
 from tandem_lab.deployment import Deployment
 from tandem_lab.history import Line, history_problem, lines_of
+from tandem_lab.host_state import HostDownError
 from tandem_lab.lab import Lab
 from tandem_lab.settings import SOURCE_DIR, LabError
-from tandem_lab.site_host import HostDownError, SiteHost
+from tandem_lab.site_host import SiteHost
 from tandem_lab.takeover import GuestName
 from tandem_lab.topology import CUTTABLE_LINKS
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim import faults
+from sim import choices, faults
 from sim.__main__ import main
 from sim.apiserver.handler import Request
 from sim.liveness import Kind, verdict
@@ -401,7 +401,7 @@ class TestPerson:
 
 def test_faults_that_last_are_one_result(capsys: pytest.CaptureFixture[str]) -> None:
     """And they are told by kind."""
-    choice = faults.Choice(lasting=True)
+    choice = choices.Choice(lasting=True)
     one, two = (trial(faults.scenario(5, choice)) for _ in range(2))
     assert one == two
     assert one.broken_for_good
@@ -417,7 +417,7 @@ def test_faults_that_last_are_one_result(capsys: pytest.CaptureFixture[str]) -> 
 
 def kinds(seed: int) -> set[str]:
     """What this seed breaks for good."""
-    steps = faults.scenario(seed, faults.Choice(lasting=True)).steps
+    steps = faults.scenario(seed, choices.Choice(lasting=True)).steps
     found = (step.act.arguments[0] for step in steps if step.act.verb == "break")
     return {what.partition("@")[0] for what in found}
 

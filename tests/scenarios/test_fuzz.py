@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from sim import faults, fuzz
+from sim import choices, faults, fuzz
 from sim.__main__ import main
 from sim.bursts import mending
 from sim.player import begin, play
@@ -59,7 +59,7 @@ def test_a_world_that_is_left_goes_before_the_next_is_frozen(
 
 
 def commands(seed: int, *, lasting: bool = False) -> list[str]:
-    steps = faults.scenario(seed, faults.Choice(lasting=lasting)).steps
+    steps = faults.scenario(seed, choices.Choice(lasting=lasting)).steps
     return [step.act.command for step in steps]
 
 
@@ -96,12 +96,12 @@ class TestWhatIsDrawn:
         assert words == {"cut", "heal", "slow", "mend"}
 
     def test_bursts_alone(self) -> None:
-        steps = faults.scenario(3, faults.Choice((faults.BURSTS,))).steps
+        steps = faults.scenario(3, choices.Choice((choices.BURSTS,))).steps
         assert len(steps) > 2
 
 
 LINK_FOR_GOOD = [seed for seed in range(2000) if faults.kind_for_good(seed) == "link"]
-LINKS_ONLY = faults.Choice(("links",))
+LINKS_ONLY = choices.Choice(("links",))
 
 
 @pytest.mark.parametrize(

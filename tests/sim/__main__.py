@@ -10,7 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from sim.faults import MIXES, RECOVERY_S, Choice, scenario
+from sim.choices import MIXES, RECOVERY_S, Choice
+from sim.faults import scenario
 from sim.fuzz import Totals, fuzz, shortest
 from sim.liveness import Kind
 from sim.orders import End

@@ -6,13 +6,10 @@ of them. Called by ``verbs``.
 
 from collections.abc import Callable
 
-from sim import lasting
 from sim.actuator import Crash
-from sim.ailing import CONTROLLER, heal, remove_damaged
+from sim.ailing import CONTROLLER
 from sim.apiserver.policies import PERSON
 from sim.files import SimFiles
-from sim.host import Host
-from sim.network import MANAGEMENT, REPLICATION
 from sim.pair import CopyEnds, Pair
 from sim.world import World
 from tandem_api.authority import PROTOCOL, Authority
@@ -129,10 +126,10 @@ def fail_disk(world: World, host: str, number: str = "") -> None:
 def stall_resync(world: World, guest: str, ends: CopyEnds) -> None:
     """The next resync of its mirror that comes to an end does not."""
     world.log.say("scenario", f"stall-resync {guest}")
-    _pair(world, guest).next_copy = ends
+    pair(world, guest).next_copy = ends
 
 
-def _pair(world: World, guest: str) -> Pair:
+def pair(world: World, guest: str) -> Pair:
     key = world.key(guest)
     return next(iter(world.hosts.values())).pairs[f"{key.namespace}.{key.name}"]
 
@@ -329,59 +326,6 @@ def crash_after_grant(world: World, host: str) -> None:
             world.at_once(lambda: world.kill(host))
 
     world.api.server.on_authority.append(told)
-
-
-def mend_all(world: World) -> None:
-    """Links, API, programs, hosts and disks are well; people want everything running.
-
-    What was to happen later does not happen any more.
-    """
-    lasting.mended(world)
-    mend_all_but_broken(world)
-
-
-def mend_all_but_broken(world: World) -> None:
-    """As ``mend all``, but what was broken for good is."""
-    world.mended_s = world.kernel.now_s
-    world.ordered.clear()
-    for plan in world.plan.guests:
-        if world.find_guest(plan.name) is not None:
-            world.edit(plan.name, "running", True)
-    for site in world.api.server.every(Site):
-        if site.spec.maintenance:
-            set_maintenance(world, site.metadata.name, on=False)
-    world.heal(MANAGEMENT)
-    if "link" not in world.broken_for_good:
-        world.heal(REPLICATION)
-    for program in (*world.hosts, CONTROLLER):
-        if world.network.slow_s.get("" if program == CONTROLLER else program):
-            slow(world, program, "0")
-        if ("" if program == CONTROLLER else program) in world.api.watch_lag_s:
-            watch_lag(world, program, "0")
-    for plan in world.plan.guests:
-        _pair(world, plan.name).end_stalled()
-    world.network.delay_s.clear()
-    world.network.slow_way_s.clear()
-    if world.api.paused:
-        api_pause(world, stands=False)
-    if "api" not in world.broken_for_good:
-        world.api_up()
-    heal(world)
-    world.planner.takes_s = 0.0
-    world.one_controller()
-    for host in world.hosts.values():
-        _mend_host(world, host)
-    for what in world.broken_for_good:
-        lasting.broken_again(world, what)
-
-
-def _mend_host(world: World, host: Host) -> None:
-    crash = world.crashes.setdefault(host.name, Crash())
-    crash.after, crash.awaited = -1, []
-    if host.has_broken_disk and "disk" not in host.ails:
-        world.kill(host.name)
-    remove_damaged(world, host)
-    world.mend_host(host.name)
 
 
 def confirm_down(world: World, host: str) -> None:

@@ -14,7 +14,8 @@ from sim.actuator import forget_exits
 from sim.apiserver.api import NO_ANSWER, Refusal
 from sim.apiserver.failures import expired
 from sim.bugs import KINDS, Bug
-from sim.files import Damage, Operation, SimFiles
+from sim.file_faults import Damage, Operation
+from sim.files import SimFiles
 from sim.host import STATE, Host, Machine
 from sim.libvirt import EVENT_S
 from sim.world import World

@@ -15,123 +15,19 @@ import errno
 import os
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sim.file_faults import CHANGES, Damage, Directory, Fault, File, Node, Operation, apply
 
-class Operation(StrEnum):
-    """What a program can ask for, one step each; between any two of them power may be cut."""
-
-    CREATE = "create"
-    WRITE = "write"
-    SYNC = "sync"
-    READ = "read"
-    RENAME = "rename"
-    UNLINK = "unlink"
-    LIST = "list"
-    MAKE_DIRECTORY = "make directory"
-    SYNC_DIRECTORY = "sync directory"
-    LOCK = "lock"
-
-
-CHANGES = frozenset(
-    {
-        Operation.CREATE,
-        Operation.WRITE,
-        Operation.RENAME,
-        Operation.UNLINK,
-        Operation.MAKE_DIRECTORY,
-    }
-)
 GROWS = frozenset({Operation.CREATE, Operation.WRITE, Operation.MAKE_DIRECTORY})
-
-
-class Damage(StrEnum):
-    """What can become of a file's content, on the disk as well."""
-
-    EMPTY = "empty"
-    TORN = "torn"
-    FLIPPED = "flipped"
-    ZEROED = "zeroed"
-
-
-@dataclass(eq=False)
-class _File:
-    """``synced``: what the disk surely has. ``lost``: written before a sync that failed, and so
-    not written by a later one that says it succeeds.
-    """
-
-    mode: int
-    content: bytes = b""
-    synced: bytes = b""
-    lost: bool = False
-    locked: bool = False
-
-
-@dataclass(frozen=True)
-class _Change:
-    """Of the names in a directory, all at once: what each of them means after it."""
-
-    names: dict[str, "_Node | None"]
-
-
-@dataclass(eq=False)
-class _Directory:
-    """``names`` as programs see them; ``synced`` as the disk surely has them; ``changes``: how the
-    one became the other, in order.
-    """
-
-    mode: int = 0o755
-    names: dict[str, "_Node"] = field(default_factory=dict)
-    synced: dict[str, "_Node"] = field(default_factory=dict)
-    changes: list[_Change] = field(default_factory=list)
-
-    def change(self, names: dict[str, "_Node | None"]) -> None:
-        _apply(self.names, names)
-        self.changes.append(_Change(names))
-
-    def sync(self) -> None:
-        self.synced = dict(self.names)
-        self.changes.clear()
-
-
-_Node = _File | _Directory
-
-
-def _apply(names: dict[str, _Node], change: dict[str, _Node | None]) -> None:
-    for name, node in change.items():
-        if node is None:
-            names.pop(name, None)
-        else:
-            names[name] = node
-
-
-@dataclass
-class _Fault:
-    """``times``: how often it still happens; None: until it is mended."""
-
-    operation: Operation
-    number: int
-    under: Path
-    times: int | None
-
-    def hits(self, operation: Operation, path: Path) -> bool:
-        if operation is not self.operation or self.times == 0:
-            return False
-        if path != self.under and self.under not in path.parents:
-            return False
-        if self.times is not None:
-            self.times -= 1
-        return True
 
 
 class _Handle:
     """An open file. It means the file and not the name, which may be another's by now."""
 
-    def __init__(self, files: "SimFiles", path: Path, file: _File, *, locks: bool = False) -> None:
+    def __init__(self, files: "SimFiles", path: Path, file: File, *, locks: bool = False) -> None:
         self._files, self._path, self._file, self._locks = files, path, file, locks
 
     def write(self, content: bytes) -> None:
@@ -176,8 +72,8 @@ class SimFiles:
 
     def __init__(self, chance: random.Random, *, tmpfs: bool = False) -> None:
         self._chance, self._tmpfs = chance, tmpfs
-        self._root = _Directory()
-        self._faults: list[_Fault] = []
+        self._root = Directory()
+        self._faults: list[Fault] = []
         self._off = False
         self.read_only = False
         self.full = False
@@ -198,7 +94,7 @@ class SimFiles:
         if old.parent != new.parent:
             raise _error(errno.EXDEV, old)
         file, directory = self._file(old), self._directory(new.parent)
-        if isinstance(directory.names.get(new.name), _Directory):
+        if isinstance(directory.names.get(new.name), Directory):
             raise _error(errno.EISDIR, new)
         directory.change({old.name: None, new.name: file})
 
@@ -223,7 +119,7 @@ class SimFiles:
         directory = self._directory(path.parent)
         if path.name in directory.names:
             raise _error(errno.EEXIST, path)
-        directory.change({path.name: _Directory(mode)})
+        directory.change({path.name: Directory(mode)})
 
     def sync_directory(self, path: Path) -> None:
         self.step(Operation.SYNC_DIRECTORY, path)
@@ -244,7 +140,7 @@ class SimFiles:
     def every(self) -> list[Path]:
         """All its files, for tests."""
         found = self._all(self._root, Path("/"))
-        return [path for path, node in found if isinstance(node, _File)]
+        return [path for path, node in found if isinstance(node, File)]
 
     # -- what can happen to it
 
@@ -253,7 +149,7 @@ class SimFiles:
         self._off = True
         self.program_ends()
         if self._tmpfs:
-            self._root = _Directory()
+            self._root = Directory()
         else:
             self._crash(self._root, {})
 
@@ -264,7 +160,7 @@ class SimFiles:
     def program_ends(self) -> None:
         """Killed or not: the kernel drops its locks, and keeps what it has written."""
         for _, node in self._all(self._root, Path("/")):
-            if isinstance(node, _File):
+            if isinstance(node, File):
                 node.locked = False
 
     def fail(
@@ -279,7 +175,7 @@ class SimFiles:
         A sync that fails has lost what it was to keep: a later one succeeds and does not bring
         it back, as it is on Linux.
         """
-        self._faults.append(_Fault(operation, number, under, times))
+        self._faults.append(Fault(operation, number, under, times))
 
     @property
     def well(self) -> bool:
@@ -302,12 +198,12 @@ class SimFiles:
         for part in path.parts[1:-1]:
             found = directory.names.get(part)
             if found is None:
-                directory.change({part: _Directory()})
+                directory.change({part: Directory()})
                 found = directory.names[part]
-            assert isinstance(found, _Directory), f"{path}: {part} is a file"
+            assert isinstance(found, Directory), f"{path}: {part} is a file"
             directory.sync()
             directory = found
-        directory.change({path.name: _File(0o644, content, content)})
+        directory.change({path.name: File(0o644, content, content)})
         directory.sync()
 
     # -- inside
@@ -325,23 +221,23 @@ class SimFiles:
             if fault.hits(operation, path):
                 raise _error(fault.number, path)
 
-    def _opened(self, path: Path, mode: int, *, truncate: bool) -> _File:
+    def _opened(self, path: Path, mode: int, *, truncate: bool) -> File:
         directory = self._directory(path.parent)
         found = directory.names.get(path.name)
-        if isinstance(found, _Directory):
+        if isinstance(found, Directory):
             raise _error(errno.EISDIR, path)
         if found is None:
-            found = _File(mode)
+            found = File(mode)
             directory.change({path.name: found})
         elif truncate:
             found.content = b""
         found.lost = found.lost and not truncate
         return found
 
-    def _node(self, path: Path) -> _Node:
-        node: _Node | None = self._root
+    def _node(self, path: Path) -> Node:
+        node: Node | None = self._root
         for part in path.parts[1:]:
-            if not isinstance(node, _Directory):
+            if not isinstance(node, Directory):
                 raise _error(errno.ENOTDIR, path)
             node = node.names.get(part)
             if node is None:
@@ -349,40 +245,40 @@ class SimFiles:
         assert node is not None
         return node
 
-    def _file(self, path: Path) -> _File:
+    def _file(self, path: Path) -> File:
         node = self._node(path)
-        if isinstance(node, _Directory):
+        if isinstance(node, Directory):
             raise _error(errno.EISDIR, path)
         return node
 
-    def _directory(self, path: Path) -> _Directory:
+    def _directory(self, path: Path) -> Directory:
         node = self._node(path)
-        if isinstance(node, _File):
+        if isinstance(node, File):
             raise _error(errno.ENOTDIR, path)
         return node
 
-    def _all(self, directory: _Directory, path: Path) -> Iterator[tuple[Path, _Node]]:
+    def _all(self, directory: Directory, path: Path) -> Iterator[tuple[Path, Node]]:
         for name, node in directory.names.items():
             yield path / name, node
-            if isinstance(node, _Directory):
+            if isinstance(node, Directory):
                 yield from self._all(node, path / name)
 
-    def _crash(self, directory: _Directory, seen: dict[_File, None]) -> None:
+    def _crash(self, directory: Directory, seen: dict[File, None]) -> None:
         """Only a part of what was not synced has reached the disk, in no order."""
         left = dict(directory.synced)
         for change in directory.changes:
             if self._chance.random() < 0.5:
-                _apply(left, change.names)
+                apply(left, change.names)
         directory.names = left
         directory.sync()
         for node in left.values():
-            if isinstance(node, _Directory):
+            if isinstance(node, Directory):
                 self._crash(node, seen)
             elif node not in seen:
                 seen[node] = None
                 self._crash_file(node)
 
-    def _crash_file(self, file: _File) -> None:
+    def _crash_file(self, file: File) -> None:
         if file.content != file.synced:
             torn = [self._damaged(file.content, how) for how in (Damage.TORN, Damage.ZEROED)]
             file.content = self._chance.choice([file.synced, file.content, b"", *torn])

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 
-from sim.faults import EVERYTHING, SHAPES, Choice, scenario
+from sim.choices import Choice
+from sim.faults import EVERYTHING, SHAPES, scenario
 from sim.lasting import of_host
 from sim.player import begin
 from sim.shrink import shrunk

@@ -6,7 +6,7 @@ refuses a file that wants it. Called by ``player`` and ``fuzz``.
 
 from collections.abc import Callable, Mapping
 
-from sim import acts, ailing, lasting, orders, person
+from sim import acts, ailing, lasting, mending, orders, person
 from sim.pair import CopyEnds
 from sim.world import World
 from tandem_scenario.scenario import Step
@@ -116,8 +116,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "fix": ailing.fix,
     "break": lasting.break_for_good,
     "obey": person.obey,
-    "mend all": acts.mend_all,
-    "mend all but broken": acts.mend_all_but_broken,
+    "mend all": mending.mend_all,
+    "mend all but broken": mending.mend_all_but_broken,
 }
 """Verb → what it does, called with the world and the command's arguments."""
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tandem_lab.deployment import Deployment
+from tandem_lab.host_state import HostState
 from tandem_lab.lab import Lab, LabStatus
 from tandem_lab.prepare import prepare
-from tandem_lab.site_host import HostState
 from tandem_lab.topology import CUTTABLE_LINKS, load_topology
 
 MIB = 1024 * 1024

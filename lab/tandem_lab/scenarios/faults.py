@@ -8,9 +8,22 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from tandem_lab.site_host import SiteHost
 from tandem_scenario.plan import LINKS, GuestPlan, WorldPlan
 from tandem_scenario.scenario import Expectation, Scenario, Step
 from tandem_scenario.verbs import Act, Names, parse_act
+
+IN_HOST_TIMEOUT_S = 8.0
+# DRBD's own fault injection: every kind of access to backing devices, each time. It takes a bit for
+# each minor, where none set means all.
+FAIL_DISK = (
+    "cd /sys/module/drbd/parameters; echo {devices} >fault_devs; echo 127 >enable_faults;"
+    " echo 100 >fault_rate"
+)
+MINORS_OF_VOLUME = (
+    "drbdsetup events2 --now |"
+    " sed -n 's/^exists device name:[^ ]* volume:{volume} minor:\\([0-9]*\\) .*/\\1/p'"
+)
 
 WITHIN_S = 45.0
 MOST_FAULTS = 5
@@ -121,3 +134,20 @@ def scenario_of(
 
 def _delayed(steps: tuple[Step, ...], host: str) -> bool:
     return any(step.act.verb == "delay" and step.act.arguments[1] == host for step in steps)
+
+
+def fail_disk(machine: SiteHost, number: str) -> None:
+    devices = 0
+    if number:
+        minors = machine.shell(MINORS_OF_VOLUME.format(volume=int(number) - 1)).split()
+        devices = sum(2 ** int(minor) for minor in minors)
+    if devices or not number:
+        machine.shell(FAIL_DISK.format(devices=devices))
+
+
+def mend_programs(machine: SiteHost) -> None:
+    """Whatever was stopped or slowed down in a host that runs; one that boots has none of it."""
+    script = "pkill -CONT -x libvirtd || true; sv up actuator || true"
+    machine.run(["sh", "-c", script], timeout_s=IN_HOST_TIMEOUT_S)
+    for interface in ("mgmt", "repl"):
+        machine.delay(interface, 0)

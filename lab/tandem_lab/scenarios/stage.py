@@ -19,9 +19,11 @@ from tandem_lab.controlplane import ADMINISTRATOR, ControlPlaneError, ProcessErr
 from tandem_lab.deployment import Deployment
 from tandem_lab.guests import write_counter_guest
 from tandem_lab.history import history_problem, lines_of
+from tandem_lab.host_state import HostDownError
 from tandem_lab.lab import Lab
 from tandem_lab.network import Direction
 from tandem_lab.recorder import read_last_line
+from tandem_lab.scenarios.faults import fail_disk, mend_programs
 from tandem_lab.scenarios.log import Log
 from tandem_lab.scenarios.objects import (
     DEVICE_SIZE,
@@ -35,27 +37,16 @@ from tandem_lab.scenarios.power import Power
 from tandem_lab.scenarios.runs import Runs, RunsWatch
 from tandem_lab.scenarios.statuses import ApiReader, Statuses
 from tandem_lab.settings import LabError, Settings
-from tandem_lab.site_host import HostDownError, SiteHost
+from tandem_lab.site_host import SiteHost
 from tandem_scenario.plan import LINKS, GuestPlan, WorldPlan
 
 SETTLE_TIMEOUT_S = 180.0
 SETTLE_POLL_S = 0.25
-IN_HOST_TIMEOUT_S = 8.0
 COUNTS_S = 3.0
 WELL_FOR_S = 5.0
 # Hosts tell once a second what runs on them; statuses are read three times as often.
 FRESH_S = 3.0
 NOTICED_S = 4.0
-# DRBD's own fault injection: every kind of access to backing devices, each time. It takes a bit for
-# each minor, where none set means all.
-FAIL_DISK = (
-    "cd /sys/module/drbd/parameters; echo {devices} >fault_devs; echo 127 >enable_faults;"
-    " echo 100 >fault_rate"
-)
-MINORS_OF_VOLUME = (
-    "drbdsetup events2 --now |"
-    " sed -n 's/^exists device name:[^ ]* volume:{volume} minor:\\([0-9]*\\) .*/\\1/p'"
-)
 # `once`: what ends is not started again.
 STOP_ACTUATOR = "sv once actuator; sv kill actuator"
 
@@ -325,7 +316,7 @@ class Stage:
         """All volumes, or the n-th of each mirror. Until its next boot."""
         self._disks_ever_failed = True
         self._failed_disks.add(host)
-        self._in_host(host, lambda machine: _fail_disk(machine, number))
+        self._in_host(host, lambda machine: fail_disk(machine, number))
 
     def set_running(self, guest: str, on: bool) -> None:
         self._patch("guest", guest, {"running": on}, NAMESPACE)
@@ -381,22 +372,5 @@ class Stage:
             if host.name in self._failed_disks:
                 self.power.kill(host.name)
             self.power.start(host.name)
-            self._in_host(host.name, _mend_programs)
+            self._in_host(host.name, mend_programs)
         self._failed_disks.clear()
-
-
-def _fail_disk(machine: SiteHost, number: str) -> None:
-    devices = 0
-    if number:
-        minors = machine.shell(MINORS_OF_VOLUME.format(volume=int(number) - 1)).split()
-        devices = sum(2 ** int(minor) for minor in minors)
-    if devices or not number:
-        machine.shell(FAIL_DISK.format(devices=devices))
-
-
-def _mend_programs(machine: SiteHost) -> None:
-    """Whatever was stopped or slowed down in a host that runs; one that boots has none of it."""
-    script = "pkill -CONT -x libvirtd || true; sv up actuator || true"
-    machine.run(["sh", "-c", script], timeout_s=IN_HOST_TIMEOUT_S)
-    for interface in ("mgmt", "repl"):
-        machine.delay(interface, 0)

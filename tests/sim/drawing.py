@@ -1,0 +1,68 @@
+"""What is drawn while a schedule of faults is made: moments, hosts, guests."""
+
+import random
+from dataclasses import dataclass
+
+from tandem_scenario.verbs import Names
+
+LASTS_S = (0.3, 1.5, 4.0, 8.0, 12.0, 18.0, 30.0)
+"""Some below every wait of the protocol, some above all of them."""
+LONG_S = (14.0, 18.0, 25.0)
+"""Most of them long enough for a takeover."""
+HITS_VICTIM = 0.7
+HITS_OWNER = 0.6
+AT_ONCE_S = (0.0, 0.0, 0.05, 0.5)
+
+
+@dataclass
+class Drawing:
+    """A schedule that is being made up. ``victim``: a host, if one is picked on; most of what
+    happens to a host happens to that one then. ``owner``: where a guest is at home.
+    """
+
+    chance: random.Random
+    names: Names
+    victim: str = ""
+    owner: str = ""
+
+    def host(self) -> str:
+        if self.victim and self.chance.random() < HITS_VICTIM:
+            return self.victim
+        return self.chance.choice(self.names.hosts)
+
+    def pair(self) -> tuple[str, str]:
+        """A host that probably has something to lose, and the other one."""
+        host = self.owner if self.owner and self.chance.random() < HITS_OWNER else self.host()
+        return host, self.other(host)
+
+    def other(self, host: str) -> str:
+        return next(other for other in self.names.hosts if other != host)
+
+    def guest(self) -> str:
+        return self.chance.choice(self.names.guests)
+
+    def site(self) -> str:
+        return self.chance.choice(self.names.sites)
+
+    def program(self) -> str:
+        return self.chance.choice((self.host(), self.host(), "controller"))
+
+    def pick(self, *choices: str) -> str:
+        return self.chance.choice(choices)
+
+    def soon_s(self) -> float:
+        return self.chance.choice(AT_ONCE_S)
+
+    def lasts_s(self, long: bool = False) -> float:
+        return self.chance.choice(LONG_S if long else LASTS_S) * self.chance.uniform(0.6, 1.4)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A command, so long after its burst began; with ``upon`` right after an effect (``HOST
+    EFFECT NUMBER``) from then on.
+    """
+
+    after_s: float
+    command: str
+    upon: tuple[str, str, int] | None = None

@@ -1,0 +1,63 @@
+"""Everything is well again, or all but what is to stay broken."""
+
+from sim import lasting
+from sim.acts import api_pause, pair, set_maintenance, slow, watch_lag
+from sim.actuator import Crash
+from sim.ailing import CONTROLLER, heal, remove_damaged
+from sim.host import Host
+from sim.network import MANAGEMENT, REPLICATION
+from sim.world import World
+from tandem_api.kinds.site import Site
+
+
+def mend_all(world: World) -> None:
+    """Links, API, programs, hosts and disks are well; people want everything running.
+
+    What was to happen later does not happen any more.
+    """
+    lasting.mended(world)
+    mend_all_but_broken(world)
+
+
+def mend_all_but_broken(world: World) -> None:
+    """As ``mend all``, but what was broken for good is."""
+    world.mended_s = world.kernel.now_s
+    world.ordered.clear()
+    for plan in world.plan.guests:
+        if world.find_guest(plan.name) is not None:
+            world.edit(plan.name, "running", True)
+    for site in world.api.server.every(Site):
+        if site.spec.maintenance:
+            set_maintenance(world, site.metadata.name, on=False)
+    world.heal(MANAGEMENT)
+    if "link" not in world.broken_for_good:
+        world.heal(REPLICATION)
+    for program in (*world.hosts, CONTROLLER):
+        if world.network.slow_s.get("" if program == CONTROLLER else program):
+            slow(world, program, "0")
+        if ("" if program == CONTROLLER else program) in world.api.watch_lag_s:
+            watch_lag(world, program, "0")
+    for plan in world.plan.guests:
+        pair(world, plan.name).end_stalled()
+    world.network.delay_s.clear()
+    world.network.slow_way_s.clear()
+    if world.api.paused:
+        api_pause(world, stands=False)
+    if "api" not in world.broken_for_good:
+        world.api_up()
+    heal(world)
+    world.planner.takes_s = 0.0
+    world.one_controller()
+    for host in world.hosts.values():
+        _mend_host(world, host)
+    for what in world.broken_for_good:
+        lasting.broken_again(world, what)
+
+
+def _mend_host(world: World, host: Host) -> None:
+    crash = world.crashes.setdefault(host.name, Crash())
+    crash.after, crash.awaited = -1, []
+    if host.has_broken_disk and "disk" not in host.ails:
+        world.kill(host.name)
+    remove_damaged(world, host)
+    world.mend_host(host.name)
