@@ -62,7 +62,7 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Actuator, Metrics
             metrics = Metrics()
             api = KubeApi(client, metrics.watch_restarted, heart)
             actuator = program(await _outside(settings, api), metrics)
-            async with FenceServer(settings.run_dir / SOCKET, actuator.fence_peer):
+            async with FenceServer(settings.run_dir / SOCKET, actuator.answers.fence_peer):
                 yield actuator, metrics
 
 

@@ -235,5 +235,7 @@ class Actuator:
         self.loop.begin(self._run())
 
     async def _run(self) -> None:
-        async with FenceServer(SOCKET, self.program.fence_peer, self.machine.handlers.sockets):
+        async with FenceServer(
+            SOCKET, self.program.answers.fence_peer, self.machine.handlers.sockets
+        ):
             await self.program.run()

@@ -7,26 +7,26 @@ procedure is under way. Called by ``__main__``.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
-from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.host import starts
 from tandem_actuator.core.host.permission import (
-    IDLE_INTERVAL_S,
     Judgement,
     judge,
     lapse_must_be_judged,
     look_again_in_s,
     run_permission,
 )
-from tandem_actuator.core.mirror import handler, procedures
+from tandem_actuator.core.mirror import procedures
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, FenceProgress
 from tandem_actuator.core.order import Start, Task, affirmation, decide
 from tandem_actuator.core.wall import Place
-from tandem_actuator.ports import PortError
 from tandem_actuator.ports.files import ObjectCache, Permits, Starts
-from tandem_actuator.ports.watchdog import Watchdog, WatchdogTooSlow
+from tandem_actuator.ports.watchdog import Watchdog
+from tandem_actuator.run.answers import Answers
+from tandem_actuator.run.arming import Arming
 from tandem_actuator.run.cluster import Cluster
+from tandem_actuator.run.domains import Domains
 from tandem_actuator.run.driver import Driver
 from tandem_actuator.run.heartbeat import Heart
 from tandem_actuator.run.inspection import Inspection
@@ -35,11 +35,9 @@ from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.outside import Ports
 from tandem_actuator.run.reports import Reports
 from tandem_actuator.run.walls import crash_on_bug
-from tandem_actuator.run.watchdog import NoWatchdog
 from tandem_actuator.run.workload import Unit
 from tandem_api.reasons import Reason
 from tandem_api.timing import Timing
-from tandem_api.vocabulary import DomainState
 from tandem_base.bugs import where
 
 log = logging.getLogger(__name__)
@@ -76,8 +74,6 @@ class Actuator:
     ) -> None:
         self.node, self.ports, self.driver = node, ports, driver
         self.watchdog, self.metrics = watchdog, metrics
-        self.watchdog_wanted = not isinstance(watchdog, NoWatchdog)
-        node.watchdog_refused = not self.watchdog_wanted
         self.cluster = Cluster(ports.api, ports.records, cache, node, self._on_unit)
         self.heart = Heart(
             ports.api,
@@ -94,8 +90,15 @@ class Actuator:
         self.reduced = starts.is_reduced(self.quick_exits)
         self.cluster.on_bug = self._reduce
         self._failed = asyncio.Event()
-        self._libvirt_known = False
         self.walls, self.walls.counted = driver.walls, metrics.internal_error
+        self.domains = Domains(ports.libvirt, self.cluster)
+        self.arming = Arming(
+            node,
+            watchdog,
+            lambda: self.heart.wanted().watchdog_seconds,
+            lambda: self._judge().feed_until_s,
+        )
+        self.answers = Answers(node, self.cluster, driver, metrics)
         self.reports = Reports(ports, node, self.cluster, self.walls)
         driver.on_starting = self.guard_once
         self.heart.before_confirm = self._see_lapse
@@ -115,7 +118,7 @@ class Actuator:
             self.cluster.recall()
             async with asyncio.TaskGroup() as tasks:
                 for loop in self._guarding():
-                    tasks.create_task(_run(loop), name=loop.__name__)
+                    tasks.create_task(_run(loop), name=loop.__qualname__)
                 tasks.create_task(self._everything_else())
         except asyncio.CancelledError:
             if not any(unit.has_crashed for unit in self.units):
@@ -132,10 +135,10 @@ class Actuator:
             self.cluster.run,
             self.heart.run,
             self._guard,
-            self._keep_armed,
+            self.arming.run,
             self._watch_drbd,
-            self._watch_domain_events,
-            self._watch_domains,
+            self.domains.follow,
+            self.domains.watch,
             self._count_exit,
         )
 
@@ -148,7 +151,7 @@ class Actuator:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for loop in (*loops, self._until_reduced):
-                    tasks.create_task(_run(loop), name=loop.__name__)
+                    tasks.create_task(_run(loop), name=loop.__qualname__)
         except* _Reduced:
             pass
         except* Exception as errors:
@@ -223,40 +226,6 @@ class Actuator:
         known = (unit.applied_detection_s for unit in up)
         return max((before_s if one is None else one for one in known), default=0.0)
 
-    async def _watch_domain_events(self) -> None:
-        async for _ in self.ports.libvirt.events():
-            await self._observe_domains()
-
-    async def _watch_domains(self) -> None:
-        while True:
-            await self._observe_domains()
-            await asyncio.sleep(IDLE_INTERVAL_S if self._libvirt_known else 0.5)
-
-    async def _observe_domains(self) -> None:
-        try:
-            states = await self.ports.libvirt.states()
-            if not self._libvirt_known:
-                for unit in self.units:
-                    unit.refusals = None  # it was away, and may start now what it refused
-            self._libvirt_known = True
-        except PortError as error:
-            if self._libvirt_known:
-                log.warning("libvirt does not answer: %s", error)
-            states, self._libvirt_known = None, False
-        changed = False
-        for unit in self.units:
-            if states is None:
-                state = DomainState.UNKNOWN
-            elif unit.guest is None:
-                state = DomainState.ABSENT
-            else:
-                state = states.get(domain_name(unit.guest), DomainState.ABSENT)
-            if unit.observe_domain(state):
-                unit.wake.set()
-                changed = True
-        if changed:
-            self.cluster.match_guests()
-
     # guard
 
     async def _guard(self) -> None:
@@ -293,7 +262,7 @@ class Actuator:
 
     def _looked(self) -> bool:
         return (
-            self._libvirt_known
+            self.domains.known
             and bool(self.units)
             and not any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units)
         )
@@ -315,44 +284,6 @@ class Actuator:
         now_s = self.ports.clock.boottime_s()
         views = (unit.view(self.node) for unit in self.units)
         return judge(views, self.node.renewal_sent_at_s, now_s)
-
-    async def _keep_armed(self) -> None:
-        """Arm the watchdog, with the timeout in force, and say whether it is.
-
-        A shorter one is set as soon as it is wanted, a longer one once a heartbeat that says so is
-        confirmed. One that is refused is tried again, also while the old one is in force.
-        """
-        asked_s, said = 0, ""
-        while self.watchdog_wanted:
-            wanted_s = min(self.heart.wanted().watchdog_seconds, self.node.timing.watchdog_seconds)
-            if not self.watchdog.armed or asked_s != wanted_s:
-                words = await self._arm(wanted_s)
-                asked_s = 0 if words else wanted_s
-                if words and words != said:
-                    log.error("watchdog: %s; %s", words, self._watchdog_state())
-                elif not words:
-                    log.info("watchdog armed: %d s", wanted_s)
-                said = words
-            self.node.watchdog_armed = self.watchdog.armed
-            await asyncio.sleep(0.5)
-
-    async def _arm(self, timeout_s: int) -> str:
-        """What speaks against it. A keeper that was just started has nobody's deadline yet: it is
-        told what is known at this moment, since the first looks may take longer than the timeout.
-        """
-        try:
-            await self.watchdog.arm(timeout_s, self._judge().feed_until_s)
-        except PortError as error:
-            slow = error if isinstance(error, WatchdogTooSlow) else None
-            self.node.watchdog_least_s = slow.least_s if slow else None
-            self.node.watchdog_refused = True
-            return str(error)
-        self.node.watchdog_least_s, self.node.watchdog_refused = None, False
-        return ""
-
-    def _watchdog_state(self) -> str:
-        in_force_s = self.watchdog.timeout_s
-        return "not armed" if in_force_s is None else f"{in_force_s} s stay in force"
 
     async def _fence(self, unit: Unit, renewal_sent_at_s: float | None) -> None:
         """Fence, after one more look: it must not be an old look alone that stops a guest.
@@ -461,32 +392,6 @@ class Actuator:
     def _look_again_in_s(self, unit: Unit) -> float:
         sent_s, now_s = self.node.renewal_sent_at_s, self.ports.clock.boottime_s()
         return look_again_in_s(unit.view(self.node), unit.reason, unit.failures, sent_s, now_s)
-
-    async def fence_peer(self, env: Mapping[str, str]) -> tuple[int, str]:
-        """DRBD's question (rules 4 and 5), through the fence-peer program."""
-        resource = env.get("DRBD_RESOURCE", "")
-        unit = next((u for u in self.units if u.mirror.drbd_name == resource), None)
-        if unit is None:
-            return handler.EXIT_STAY_FROZEN, f"no such mirror here: {resource!r}"
-        why = self.walls.why(unit)
-        if why:
-            log.warning("%s: fence-peer asks, and is told to stay frozen: %s", resource, why)
-            return handler.EXIT_STAY_FROZEN, why
-        with self.walls.around(unit, Place.ANSWER):
-            return await self._answer(unit)
-        return handler.EXIT_STAY_FROZEN, unit.message
-
-    async def _answer(self, unit: Unit) -> tuple[int, str]:
-        ask = handler.promotion if unit.promoting else handler.link_loss
-        log.warning("%s: fence-peer asks: %s", unit.mirror.key, ask.__name__)
-        with unit.being_asked():
-            finished = await self.driver.run(unit, ask(unit.view(self.node)))
-        code = handler.exit_code(finished)
-        said = f"exit {code}: {finished.reason} {finished.message}"
-        log.warning("%s: fence-peer → %s", unit.mirror.key, said)
-        self.metrics.fence_peer_answered(code)
-        unit.wake.set()
-        return code, finished.message
 
 
 async def _run(loop: Callable[[], Awaitable[None]]) -> None:

@@ -80,10 +80,11 @@ class Host:
     def use(self, timing: Timing) -> None:
         self.wanted = self.node.timing = timing
 
-    async def run(self, *loops: str) -> None:
+    async def run(self) -> None:
+        """Arming, and the guard."""
         async with asyncio.TaskGroup() as tasks:
-            for name in loops:
-                tasks.create_task(getattr(self.actuator, name)())
+            tasks.create_task(self.actuator.arming.run())
+            tasks.create_task(self.actuator._guard())
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def started(machine: Machine) -> Host:
     async def program(watchdog: KeptWatchdog) -> None:
         hosts.append(Host(machine, watchdog))
         hosts[0].node.guarding = True
-        await hosts[0].run("_keep_armed", "_guard")
+        await hosts[0].run()
 
     machine.play(program)
     machine.run(3.0)
@@ -165,7 +166,7 @@ def test_without_one_it_says_so_and_tries_again(machine: Machine) -> None:
     async def program(watchdog: KeptWatchdog) -> None:
         hosts.append(Host(machine, watchdog))
         hosts[0].node.guarding = hosts[0].node.watchdog_armed = True
-        await hosts[0].run("_keep_armed", "_guard")
+        await hosts[0].run()
 
     machine.play(program)
     machine.run(10.0)
@@ -182,7 +183,7 @@ def test_a_new_keeper_is_fed_in_time_by_a_new_run(machine: Machine) -> None:
     async def program(watchdog: KeptWatchdog) -> None:
         host = Host(machine, watchdog)
         host.use(FAST)
-        await host.run("_keep_armed", "_guard")
+        await host.run()
 
     machine.play(program)
     machine.run(10.0)
@@ -191,7 +192,7 @@ def test_a_new_keeper_is_fed_in_time_by_a_new_run(machine: Machine) -> None:
 
 async def test_where_none_is_wanted_nothing_is_kept_armed(machine: Machine) -> None:
     host = Host(machine, NoWatchdog())
-    await asyncio.wait_for(host.run("_keep_armed"), 5.0)
+    await asyncio.wait_for(host.actuator.arming.run(), 5.0)
     assert not host.node.watchdog_armed
 
 
@@ -271,7 +272,7 @@ class TestTimingInForce:
         async def program(watchdog: KeptWatchdog) -> None:
             hosts.append(Host(machine, watchdog))
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(hosts[0].run("_keep_armed", "_guard"))
+                tasks.create_task(hosts[0].run())
                 tasks.create_task(hosts[0].actuator.heart.run())
 
         machine.hardware.smallest_s = W_S if refused else 1

@@ -153,7 +153,7 @@ class TestANewRun:
         self, new: Turning, tried: bool
     ) -> None:
         new.unit.drbd = drbd(Role.PRIMARY, at_s=BOOTED_S)
-        new.actuator._libvirt_known, new.actuator.heart.tried = True, tried
+        new.actuator.domains.known, new.actuator.heart.tried = True, tried
         new.play(new.actuator._guard, 1.2)
         assert max(new.fed) == BOOTED_S + DEFAULT.query_freshness_seconds + F_S
         assert new.node.guarding is tried
@@ -167,7 +167,7 @@ class TestANewRun:
 
     def test_who_is_just_being_affirmed_is_waited_for(self, new: Turning) -> None:
         new.unit.drbd = drbd(Role.PRIMARY, at_s=BOOTED_S)
-        new.actuator._libvirt_known = new.actuator.heart.tried = True
+        new.actuator.domains.known = new.actuator.heart.tried = True
         new.unit.lapse(new.now_s)
         new.node.renewal_confirmed_at_s = new.now_s
         new.play(new.actuator._guard, FIRST_LOOK_S - 0.2)

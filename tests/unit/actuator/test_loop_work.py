@@ -164,7 +164,7 @@ class TestQuestions:
 
         async def question() -> None:
             name = resource or host.unit.mirror.drbd_name
-            codes.append((await host.actuator.fence_peer({"DRBD_RESOURCE": name}))[0])
+            codes.append((await host.actuator.answers.fence_peer({"DRBD_RESOURCE": name}))[0])
 
         host.play(question, for_s)
         return codes
@@ -250,17 +250,17 @@ class TestWhatHappens:
 
         host.during["states"] = away
         host.unit.wake.clear()
-        host.play(host.actuator._watch_domains, 0.1)
+        host.play(host.actuator.domains.watch, 0.1)
         assert host.unit.domain is DomainState.UNKNOWN
         assert host.unit.wake.is_set()
-        assert not host.actuator._libvirt_known
+        assert not host.actuator.domains.known
 
     def test_it_is_asked_again_soon_and_then_seldom(self, host: Turning) -> None:
         def away() -> None:
             raise CommandFailed("no answer")
 
         host.during["states"] = away
-        host.begin(host.actuator._watch_domains)
+        host.begin(host.actuator.domains.watch)
         host.run(10.2)
         assert 15 <= host.calls.count("states") <= 22
         host.during.pop("states")
@@ -271,7 +271,7 @@ class TestWhatHappens:
 
     def test_what_it_does_not_list_is_absent_and_decided_about_at_once(self, host: Turning) -> None:
         host.unit.wake.clear()
-        host.play(host.actuator._watch_domains, 0.1)
+        host.play(host.actuator.domains.watch, 0.1)
         assert host.unit.domain is DomainState.ABSENT
         assert host.unit.wake.is_set()
 
@@ -282,7 +282,7 @@ class TestWhatHappens:
         following = guest(assignment("")).model_copy(update={"metadata": named})
         host.actuator.cluster.guests[following.key] = following
         host.actuator.cluster._guests_listed = True
-        host.play(host.actuator._watch_domains, 0.1)
+        host.play(host.actuator.domains.watch, 0.1)
         assert host.unit.guest is not None
         assert host.unit.guest.key == following.key
 
@@ -290,5 +290,5 @@ class TestWhatHappens:
         assert host.unit.guest is not None
         host.domains = {domain_name(host.unit.guest): DomainState.RUNNING}
         host.unit.wake.clear()
-        host.play(host.actuator._watch_domains, 5.0)
+        host.play(host.actuator.domains.watch, 5.0)
         assert not host.unit.wake.is_set()

@@ -227,7 +227,7 @@ class TestAnswers:
 
             async def whole() -> None:
                 env = {"DRBD_RESOURCE": host.unit.mirror.drbd_name}
-                answers.append(await host.actuator.fence_peer(env))
+                answers.append(await host.actuator.answers.fence_peer(env))
 
             host.unit.drbd = host.found = frozen()
             host.play(whole, 3.0)
