@@ -9,6 +9,7 @@ CONFORMANCE_DIR ?= /var/tmp/lab-conformance
 COUNT ?= 20
 JOBS ?= 2
 SEEDS ?= 1..1000
+DRBD ?= 8
 
 .PHONY: help
 help: ## this list
@@ -52,12 +53,12 @@ alerts: bootstrap ## write the Prometheus operator's rules again from the plain 
 	@$(PYTHON) manifests/monitoring/wrap_rules.py
 
 .PHONY: fuzz
-fuzz: bootstrap ## random faults in the simulator, checked at every step (SEEDS=1..1000 JOBS=2)
-	@.venv/bin/tandem-sim fuzz --seeds $(SEEDS) --jobs $(JOBS)
+fuzz: bootstrap ## random faults in the simulator, checked at every step (SEEDS=1..1000 JOBS=2 DRBD=8)
+	@.venv/bin/tandem-sim fuzz --seeds $(SEEDS) --jobs $(JOBS) --drbd $(DRBD)
 
 .PHONY: fuzz-lasting
 fuzz-lasting: bootstrap ## the same, and something stays broken: who can run must (SEEDS=1..1000 JOBS=2)
-	@.venv/bin/tandem-sim fuzz --lasting --seeds $(SEEDS) --jobs $(JOBS)
+	@.venv/bin/tandem-sim fuzz --lasting --seeds $(SEEDS) --jobs $(JOBS) --drbd $(DRBD)
 
 .PHONY: pods
 pods: bootstrap ## the operator as pods, in a cluster with real nodes: losses, upgrade, rights (root)

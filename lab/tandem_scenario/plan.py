@@ -37,7 +37,7 @@ class HostPlan:
 
 @dataclass(frozen=True)
 class WorldPlan:
-    """Everything there is at the beginning."""
+    """Everything there is at the beginning. ``drbd``: the major version that the hosts run."""
 
     hosts: tuple[HostPlan, ...] = (
         HostPlan("burjassot-1", "burjassot"),
@@ -47,6 +47,7 @@ class WorldPlan:
     profile: str = "Default"
     seed: int = 1
     reset_boots_again: bool = True
+    drbd: int = 8
 
     @property
     def sites(self) -> tuple[str, ...]:

@@ -107,6 +107,7 @@ TOP = (
     "description",
     "seed",
     "profile",
+    "drbd",
     "start",
     "hosts",
     "guests",
@@ -171,7 +172,15 @@ def _world(top: dict[str, Located]) -> WorldPlan:
         guests=guests,
         profile=_one_of(top.get("profile"), ("Default", "Fast"), "Default"),
         seed=top["seed"].whole() if "seed" in top else default.seed,
+        drbd=_drbd(top["drbd"]) if "drbd" in top else default.drbd,
     )
+
+
+def _drbd(found: Located) -> int:
+    version = found.whole()
+    if version not in (8, 9):
+        raise found.fail(f"{version} is none of 8, 9")
+    return version
 
 
 def _one_of(found: Located | None, known: tuple[str, ...], default: str) -> str:

@@ -52,6 +52,8 @@ def write(scenario: Scenario) -> str:
         top["seed"] = world.seed
     if world.profile != default.profile:
         top["profile"] = world.profile
+    if world.drbd != default.drbd:
+        top["drbd"] = world.drbd
     if not scenario.settled:
         top["start"] = "blank"
     if world.hosts != default.hosts:

@@ -6,7 +6,8 @@
     random --seeds 1..100 --slots 8    random sequences on both; the first difference, shrunk
     check FILE…                        the simulator alone, against what was recorded
 
-Everything but ``check`` needs a lab of its own (TANDEM_LAB_DIR, TANDEM_LAB_NAMESPACE) and root.
+Everything but ``check`` needs a lab of its own (TANDEM_LAB_DIR, TANDEM_LAB_NAMESPACE) and root. The
+simulator plays the DRBD that its hosts run; TANDEM_DRBD_MODULES gives them another one than 8.4.
 ``--keep`` leaves the lab up, and uses it if it is. Exit 0: no difference; 1: some.
 """
 
@@ -16,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from conformance import recorded
@@ -23,6 +26,7 @@ from conformance.chance import draw, shrink
 from conformance.kernels import Slots, start_servers
 from conformance.language import Played, closest, difference
 from conformance.simulated import ends_a_kernel, simulate
+from sim.drbd_version import VERSIONS, Version
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
 
@@ -33,19 +37,40 @@ def main() -> int:
     """Entry point."""
     arguments = _arguments()
     if arguments.what == "check":
-        return _check([Path(file) for file in arguments.words] or recorded.files())
+        every = [file for major in VERSIONS for file in recorded.files(major=major)]
+        return _check([Path(file) for file in arguments.words] or every)
     with _lab(keep=arguments.keep) as lab:
         whole = arguments.whole_hosts
-        on_kernels = Slots(lab, 1 if whole else arguments.slots, whole_hosts=whole).play
+        slots = Slots(lab, 1 if whole else arguments.slots, whole_hosts=whole)
+        both = Both(slots.play, lab.hosts[0].drbd_version())
+        print(f"DRBD {both.drbd}", flush=True)
         if arguments.what == "run":
-            return _run(on_kernels, arguments.words)
+            return _run(both, arguments.words)
         if arguments.what == "record":
-            return _record(on_kernels, [Path(f) for f in arguments.words], arguments.slots)
+            return _record(both, [Path(f) for f in arguments.words], arguments.slots)
         if arguments.what == "compare":
-            return _compare(on_kernels, [Path(f) for f in arguments.words])
+            return _compare(both, [Path(f) for f in arguments.words], arguments.slots)
         first, _, last = arguments.seeds.partition("..")
         seeds = range(int(first), int(last or first) + 1)
-        return _random(on_kernels, seeds, arguments)
+        return _random(both, seeds, arguments)
+
+
+@dataclass(frozen=True)
+class Both:
+    """The kernels, which run this DRBD, and the simulator of it."""
+
+    on_kernels: Play
+    drbd: str
+
+    @property
+    def version(self) -> Version:
+        return VERSIONS[int(self.drbd.split(".")[0])]
+
+    def simulated(self, steps: Sequence[str], seed: int) -> Played:
+        return simulate(steps, seed, self.version)
+
+    def differ(self, steps: Sequence[str]) -> str | None:
+        return closest(self.on_kernels(steps), self.simulated)
 
 
 def _arguments() -> argparse.Namespace:
@@ -85,10 +110,10 @@ def show(played: Played) -> None:
     print(f"  survive {dict(played.survive)}", flush=True)
 
 
-def _run(on_kernels: Play, steps: Sequence[str]) -> int:
-    real = on_kernels(steps)
+def _run(both: Both, steps: Sequence[str]) -> int:
+    real = both.on_kernels(steps)
     show(real)
-    found = closest(real, simulate)
+    found = closest(real, both.simulated)
     print(found or "no difference")
     return 1 if found else 0
 
@@ -96,8 +121,8 @@ def _run(on_kernels: Play, steps: Sequence[str]) -> int:
 def _check(files: Sequence[Path]) -> int:
     found = 0
     for file in files:
-        played = recorded.load(file)
-        words = closest(played, simulate)
+        version = VERSIONS[recorded.major_of(file)]
+        words = closest(recorded.load(file), partial(simulate, version=version))
         if words:
             found += 1
             print(f"{file}: {recorded.title_of(file)}\n{words}")
@@ -105,43 +130,45 @@ def _check(files: Sequence[Path]) -> int:
     return 1 if found else 0
 
 
-def _record(on_kernels: Play, files: Sequence[Path], jobs: int) -> int:
-    def record(file: Path) -> None:
-        recorded.save(file, recorded.title_of(file), on_kernels(recorded.steps_of(file)))
+def _record(both: Both, files: Sequence[Path], jobs: int) -> int:
+    def record(file: Path) -> Path:
+        played = both.on_kernels(recorded.steps_of(file))
+        path = recorded.counterpart(file, both.version.major)
+        title = recorded.title_of(path if path.exists() else file)
+        recorded.save(path, title, played, both.drbd if both.version.major > 8 else "")
+        return path
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(record, files))
-    return _check(files)
+        return _check(list(pool.map(record, files)))
 
 
-def _compare(on_kernels: Play, files: Sequence[Path]) -> int:
-    found = 0
-    for file in files:
-        words = closest(on_kernels(recorded.steps_of(file)), simulate)
-        found += words is not None
+def _compare(both: Both, files: Sequence[Path], jobs: int) -> int:
+    with ThreadPoolExecutor(jobs) as pool:
+        told = list(pool.map(both.differ, map(recorded.steps_of, files)))
+    for file, words in zip(files, told, strict=True):
         print(f"{file.stem}: {words or 'as recorded'}", flush=True)
-    return 1 if found else 0
+    return 1 if any(told) else 0
 
 
-def _random(on_kernels: Play, seeds: range, arguments: argparse.Namespace) -> int:
+def _random(both: Both, seeds: range, arguments: argparse.Namespace) -> int:
     began_s = time.monotonic()
     tally = {"agree": 0, "differ": 0, "unsteady": 0, "left out": 0}
 
     def one(seed: int) -> tuple[int, str, str]:
         steps = draw(seed)
-        if ends_a_kernel(steps):
+        if ends_a_kernel(steps, both.version):
             return seed, "left out", ""
-        real = on_kernels(steps)
+        real = both.on_kernels(steps)
         if arguments.record:
             path = Path(arguments.record) / f"seed-{seed}.yaml"
             recorded.save(path, f"random sequence {seed}", real)
-        if closest(real, simulate) is None:
+        if closest(real, both.simulated) is None:
             return seed, "agree", ""
-        again = on_kernels(steps)
-        words = closest(again, simulate)
+        again = both.on_kernels(steps)
+        words = closest(again, both.simulated)
         if words is None:
             return seed, "unsteady", difference(real, again) or ""
-        return seed, "differ", _report(on_kernels, steps, words, small=not arguments.no_shrink)
+        return seed, "differ", _report(both, steps, words, small=not arguments.no_shrink)
 
     with ThreadPoolExecutor(arguments.slots) as pool:
         for seed, verdict, words in pool.map(one, seeds):
@@ -157,15 +184,11 @@ def _random(on_kernels: Play, seeds: range, arguments: argparse.Namespace) -> in
     return 1 if tally["differ"] else 0
 
 
-def _report(on_kernels: Play, steps: Sequence[str], words: str, *, small: bool) -> str:
+def _report(both: Both, steps: Sequence[str], words: str, *, small: bool) -> str:
     if not small:
         return "\n".join([*(f"    - {step}" for step in steps), words])
-
-    def differs(fewer: Sequence[str]) -> bool:
-        return closest(on_kernels(fewer), simulate) is not None
-
-    shortest = shrink(steps, differs)
-    last = closest(on_kernels(shortest), simulate) or words
+    shortest = shrink(steps, lambda fewer: both.differ(fewer) is not None)
+    last = both.differ(shortest) or words
     return "\n".join([*(f"    - {step}" for step in shortest), last])
 
 

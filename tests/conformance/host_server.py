@@ -3,7 +3,7 @@
 Every slot is a resource of its own (minor, port, address, two small volumes), so that sequences
 run side by side on one pair of kernels. The kernel's fence-peer helper is ``fence_helper.sh``,
 which answers as the suite says. It decides nothing. Standard library alone; runs as
-``python3 -S host_server.py PORT``. Its only caller is ``kernels``.
+``python3 -S -m conformance.host_server PORT``. Its only caller is ``kernels``.
 
 A request is a line of JSON {"do": NAME, ...}; the answer is a line of JSON.
 """
@@ -22,9 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from conformance.drbd_tools import Resource, tools_of_this_host
+
 RUN = Path("/run/conformance")
 PARAMETERS = Path("/sys/module/drbd/parameters")
-SETUP = "/lib/drbd/drbdsetup-84"
 HELPER = RUN / "helper"
 BLOCK_BYTES = 4096
 ENDS = {0: "acknowledged"}
@@ -33,17 +34,6 @@ COMMAND_TIMEOUT_S = 60.0
 # A promotion with a held handler blocks; so does whatever asks a peer that is gone.
 COMMAND_LIMIT_S = 10.0
 SIZE_BYTES = 4 * 1024 * 1024
-# A crashed Primary has the whole small device copied: at once.
-ATTACH = (
-    *("--on-io-error=detach", "--fencing=resource-and-stonith", "--al-extents=7"),
-    *("--c-plan-ahead=0", "--resync-rate=100M"),
-)
-# A dead link is noticed 3 to 4 s after the cut: a step has that long to be done.
-NET = (
-    *("--protocol=C", "--ping-int=1", "--ping-timeout=30", "--timeout=9", "--connect-int=1"),
-    *("--ko-count=5", "--after-sb-0pri=disconnect", "--after-sb-1pri=disconnect"),
-    *("--after-sb-2pri=disconnect", "--rr-conflict=disconnect"),
-)
 
 
 def run(*words: str, timeout_s: float = COMMAND_TIMEOUT_S) -> tuple[int, str]:
@@ -108,50 +98,34 @@ class Slot:
         return f"/dev/drbd{self.number}"
 
     @property
+    def resource(self) -> Resource:
+        node = int(self.mine.rsplit(".", 1)[1].partition(":")[0]) % 2
+        volume = self.volumes[self.active]
+        return Resource(self.name, self.number, node, volume, self.mine, self.theirs)
+
+    @property
     def line(self) -> str:
-        """What /proc/drbd shows of it; empty if it is not configured."""
-        for line in Path("/proc/drbd").read_text().splitlines():
-            head, _, rest = line.strip().partition(": ")
-            if head == str(self.number):
-                return "" if "Unconfigured" in rest else rest
-        return ""
+        """As /proc/drbd shows it; empty if it is not configured."""
+        return tools.line(self.resource, lambda name: run(tools.setup, "events2", "--now", name)[1])
+
+    def setup(self, verb: str, *options: str, timeout_s: float = COMMAND_TIMEOUT_S) -> int:
+        """One of the suite's commands. The exit code of its last step."""
+        code = 0
+        for words in tools.argv(self.resource, verb, options):
+            code, said = run(tools.setup, *words, timeout_s=timeout_s)
+            if code:
+                print(f"{self.name}: {' '.join(words)}: {code} {said}", flush=True)
+        return code
 
     # -- the suite's commands
-
-    def argv(self, verb: str, argument: str) -> list[list[str]]:
-        """The arguments of drbdsetup for a command; the last one's exit code counts."""
-        minor, volume = str(self.number), self.volumes[self.active]
-        options = [argument] if argument else []
-        return {
-            "attach": [
-                ["new-resource", self.name, "--on-no-data-accessible=suspend-io"],
-                ["new-minor", self.name, minor, "0"],
-                ["attach", minor, volume, volume, "internal", *ATTACH],
-            ],
-            "connect": [["connect", self.name, self.mine, self.theirs, *NET, *options]],
-            "disconnect": [["disconnect", self.mine, self.theirs]],
-            "first-sync": [["new-current-uuid", minor, "--clear-bitmap"]],
-            "primary": [["primary", minor, *options]],
-            "secondary": [["secondary", minor]],
-            "resume-io": [["resume-io", minor]],
-            "outdate": [["outdate", minor]],
-            "pause-sync": [["pause-sync", minor]],
-            "resume-sync": [["resume-sync", minor]],
-            "down": [["down", self.name]],
-        }[verb]
 
     def command(self, key: str, verb: str, argument: str) -> None:
         self.commands[key] = None
 
         def work() -> None:
-            code = 0
             if verb == "attach":
                 self._drbdmeta("apply-al")
-            for words in self.argv(verb, argument):
-                code, said = run(SETUP, *words)
-                if code:
-                    print(f"{self.name}: {' '.join(words)}: {code} {said}", flush=True)
-            self.commands[key] = code
+            self.commands[key] = self.setup(verb, *([argument] if argument else []))
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
@@ -212,7 +186,7 @@ class Slot:
     def fail_disk(self) -> None:
         """Every request to the device below is an error from now on, and the next one is now."""
         faults.set(self.number, True)
-        run(SETUP, "detach", str(self.number), "--force")
+        run(tools.setup, "detach", str(self.number), "--force")
 
     def policy(self, code: str) -> None:
         (self.folder / "policy").write_text(f"{code}\n")
@@ -245,7 +219,7 @@ class Slot:
 
     def suspended(self) -> str:
         """Why its I/O is suspended, as events2 says."""
-        for line in run(SETUP, "events2", "--now", self.name)[1].splitlines():
+        for line in run(tools.setup, "events2", "--now", self.name)[1].splitlines():
             for word in line.split():
                 if word.startswith("suspended:"):
                     return word.partition(":")[2]
@@ -309,14 +283,14 @@ class Slot:
         """Make the kernel forget the resource, whatever state it is in."""
         self.policy("gone")
         deadline_s = time.monotonic() + 30.0
-        while self.line or run(SETUP, "down", self.name, timeout_s=5.0)[0] == 0:
+        while self.line or self.setup("down", timeout_s=5.0) == 0:
             while self.answer("1"):
                 pass
             self.close()
-            run(SETUP, "disconnect", self.mine, self.theirs, "--force", timeout_s=5.0)
-            run(SETUP, "resume-io", str(self.number), timeout_s=5.0)
-            run(SETUP, "secondary", str(self.number), timeout_s=5.0)
-            if run(SETUP, "down", self.name, timeout_s=5.0)[0] == 0:
+            self.setup("disconnect", "--force", timeout_s=5.0)
+            self.setup("resume-io", timeout_s=5.0)
+            self.setup("secondary", timeout_s=5.0)
+            if self.setup("down", timeout_s=5.0) == 0:
                 break
             if time.monotonic() > deadline_s:
                 raise RuntimeError(f"{self.name} does not go away: {self.line}")
@@ -342,14 +316,14 @@ class Slot:
             file = os.open(volume, os.O_WRONLY | os.O_DIRECT)
             os.pwrite(file, zeros, 0)
             os.close(file)
-        code, said = self._drbdmeta("create-md")
+        code, said = self._drbdmeta(*tools.create)
         if code:
             raise RuntimeError(f"{volume}: create-md: {code} {said}")
 
-    def _drbdmeta(self, command: str) -> tuple[int, str]:
+    def _drbdmeta(self, *command: str) -> tuple[int, str]:
         """On the device below: what drbdadm does before it attaches, or to make a new replica."""
-        where = (str(self.number), "v08", self.volumes[self.active], "internal")
-        return run("drbdmeta", "--force", *where, command)
+        where = (str(self.number), tools.metadata, self.volumes[self.active], "internal")
+        return run("drbdmeta", "--force", *where, *command)
 
 
 class Faults:
@@ -368,6 +342,7 @@ class Faults:
             (PARAMETERS / "fault_rate").write_text("100" if self._mask else "0")
 
 
+tools = tools_of_this_host()
 faults = Faults()
 slots: dict[int, Slot] = {}
 

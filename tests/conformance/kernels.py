@@ -23,7 +23,7 @@ from tandem_lab.site_host import WAIT_BOOTED, SiteHost
 from tandem_lab.topology import OUT_OF_BAND
 
 PORT = 7300
-INSIDE = "/opt/tandem/src/tests/conformance/host_server.py"
+INSIDE = "/opt/tandem/src/tests"
 PID_FILE = "/run/conformance.pid"
 LOG = "/site/log/conformance.log"
 MAX_SLOTS = 24
@@ -85,7 +85,8 @@ def start_servers(lab: Lab) -> None:
 
 def start_server(lab: Lab, host: SiteHost) -> None:
     stop_old = f"old=$(cat {PID_FILE} 2>/dev/null) && kill -9 $old || true"
-    start = f"setsid python3 -S {INSIDE} {PORT} >>{LOG} 2>&1 </dev/null & echo $! >{PID_FILE}"
+    program = f"env PYTHONPATH={INSIDE} python3 -S -m conformance.host_server {PORT}"
+    start = f"setsid {program} >>{LOG} 2>&1 </dev/null & echo $! >{PID_FILE}"
     host.shell(f"{stop_old}; {start}")
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while True:

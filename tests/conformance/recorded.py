@@ -1,7 +1,9 @@
 """Sequences as files, with what the kernels did: so that the simulator is held to it everywhere.
 
 A file has a ``title``, and ``steps``: each with its command (``do``) and what was seen after it.
-Called by ``__main__``, which writes them, and by the unit tests, which only read.
+What kernels with DRBD 9 did stands in a folder of its own, under the same names; ``drbd`` says
+there which version it was. Called by ``__main__``, which writes them, and by the unit tests, which
+only read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +14,29 @@ import yaml
 
 from conformance.language import Played, Seen
 
-FOLDER = Path(__file__).with_name("recorded")
+FOLDERS = {
+    8: Path(__file__).with_name("recorded"),
+    9: Path(__file__).with_name("recorded_nine"),
+}
+"""By DRBD's major version."""
 
 
-def files(folder: str = ".") -> Sequence[Path]:
+def files(folder: str = ".", major: int = 8) -> Sequence[Path]:
     """All of them, or those of ``named`` or ``random``, in order."""
-    return sorted((FOLDER / folder).rglob("*.yaml"))
+    return sorted((FOLDERS[major] / folder).rglob("*.yaml"))
+
+
+def major_of(path: Path) -> int:
+    """Which DRBD did what stands in this file."""
+    beside = (major for major, folder in FOLDERS.items() if path.resolve().is_relative_to(folder))
+    return next(beside, 8)
+
+
+def counterpart(path: Path, major: int) -> Path:
+    """Where the same sequence is written down as another DRBD plays it."""
+    if major_of(path) == major:
+        return path
+    return FOLDERS[major] / path.resolve().relative_to(FOLDERS[major_of(path)])
 
 
 def steps_of(path: Path) -> tuple[str, ...]:
@@ -42,7 +61,7 @@ def load(path: Path) -> Played:
     return Played(steps_of(path), tuple(seen), raw["survive"])
 
 
-def save(path: Path, title: str, played: Played) -> None:
+def save(path: Path, title: str, played: Played, drbd: str = "") -> None:
     """Only what changed of writes and results is written at each step."""
     steps = []
     before = Seen("", "", {}, ())
@@ -58,7 +77,8 @@ def save(path: Path, title: str, played: Played) -> None:
         steps.append(step)
         before = seen
     survive = {side: list(numbers) for side, numbers in played.survive.items()}
-    content = {"title": title, "steps": steps, "survive": survive}
+    version = {"drbd": drbd} if drbd else {}
+    content = {"title": title, **version, "steps": steps, "survive": survive}
     path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(content, sort_keys=False, width=100, default_flow_style=None)
     path.write_text(text)

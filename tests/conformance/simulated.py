@@ -11,6 +11,7 @@ from conformance.language import ANSWERED, SIDES, Command, Played, Seen, Side, p
 from sim.disk import Backing
 from sim.drbd import Replica
 from sim.drbd_state import Write
+from sim.drbd_version import EIGHT, Version
 from sim.kernel import Command as Yielded
 from sim.kernel import Group, Kernel, Signal, Sleep, WaitFor
 from sim.network import OUT, REPLICATION, Network
@@ -58,9 +59,10 @@ class Simulated:
         volumes: Sequence[str] = (VOLUME,),
         blank: bool = False,
         asynchronous: bool = False,
+        version: Version = EIGHT,
     ) -> None:
         """``blank``: the disks have no metadata yet. ``asynchronous``: protocol A."""
-        self.asynchronous = asynchronous
+        self.asynchronous, self.version = asynchronous, version
         self.kernel, self.network = Kernel(seed), Network()
         self.pair = Pair(self.kernel, self.network, detection_s=1.5, resync_s=0.3)
         self.nodes = {side: Node(side, {v: Backing() for v in volumes}) for side in SIDES}
@@ -177,6 +179,7 @@ class Simulated:
         if command.verb == "primary":
             yield from replica.promote(force=command.argument == "--force")
             return
+        yield from replica.turn()
         self._refuse_what_the_tools_refuse(replica, command.verb)
         if command.verb == "down":
             self._down(node, replica)
@@ -197,7 +200,8 @@ class Simulated:
     def _refuse_what_the_tools_refuse(self, replica: Replica, verb: str) -> None:
         """Repeating is refused by the kernel; the simulator takes it, as Tandem's adapter does."""
         alone = replica.connection is Connection.STANDALONE
-        if (verb == "disconnect" and alone) or (verb == "connect" and not alone):
+        parted = verb == "disconnect" and alone and not self.version.parts_twice
+        if parted or (verb == "connect" and not alone):
             raise CommandFailed(f"{verb}: there is nothing to do")
 
     def _down(self, node: Node, replica: Replica) -> None:
@@ -210,6 +214,7 @@ class Simulated:
         replica = Replica(
             host=node.name,
             backings=node.backings,
+            version=self.version,
             asynchronous=self.asynchronous,
             wire=self.pair,
             ask_handler=lambda replica: self._handler(node),
@@ -299,13 +304,13 @@ def _connection(replica: Replica) -> str:
     return "SyncTarget" if volume.disk.value == "Inconsistent" else "SyncSource"
 
 
-def ends_a_kernel(steps: Sequence[str]) -> bool:
+def ends_a_kernel(steps: Sequence[str], version: Version = EIGHT) -> bool:
     """Whether this would make a real kernel panic, and end every other sequence on it."""
-    simulated = Simulated()
+    simulated = Simulated(version=version)
     play(simulated, steps)
     return simulated.panicked
 
 
-def simulate(steps: Sequence[str], seed: int) -> Played:
+def simulate(steps: Sequence[str], seed: int, version: Version = EIGHT) -> Played:
     """A whole sequence. The seed decides what is a race."""
-    return play(Simulated(seed), steps)
+    return play(Simulated(seed, version=version), steps)

@@ -1,5 +1,6 @@
 """The simulator does what the kernels were seen to do: every recorded sequence, without a lab."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,21 @@ from conformance import recorded
 from conformance.chance import draw, shrink
 from conformance.language import Seen, closest, difference, parse_step
 from conformance.simulated import ends_a_kernel, simulate
+from sim.drbd_version import NINE
 
 FILES = recorded.files()
+OF_NINE = recorded.files(major=9)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_as_recorded(path: Path) -> None:
     words = closest(recorded.load(path), simulate)
+    assert words is None, f"{recorded.title_of(path)}\n{words}"
+
+
+@pytest.mark.parametrize("path", OF_NINE, ids=lambda path: path.stem)
+def test_as_recorded_of_nine(path: Path) -> None:
+    words = closest(recorded.load(path), partial(simulate, version=NINE))
     assert words is None, f"{recorded.title_of(path)}\n{words}"
 
 

@@ -10,6 +10,7 @@ import pytest
 from integration.conftest import api_server as api_server
 from integration.conftest import kinds as kinds
 from tandem_api.kinds.mirror import Protocol
+from sim.drbd_version import EIGHT, NINE
 from tandem_kube import KubeClient
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
@@ -42,13 +43,16 @@ def contract_lab() -> Iterator[Lab]:
             lab.down()
 
 
-@pytest.fixture(params=["simulated", pytest.param("lab", marks=pytest.mark.lab)])
+@pytest.fixture(params=["simulated", "simulated-9", pytest.param("lab", marks=pytest.mark.lab)])
 async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
-    """A mirror that nothing has been done for yet; of another protocol, if a mark says so."""
+    """A mirror that nothing has been done for yet; of another protocol, if a mark says so.
+
+    The lab's DRBD is 8.4, or the one that is given.
+    """
     marked = request.node.get_closest_marker("replication")
     protocol = Protocol(marked.args[0]) if marked else Protocol.C
-    if request.param == "simulated":
-        yield simulated_pair(protocol)
+    if request.param != "lab":
+        yield simulated_pair(protocol, NINE if request.param == "simulated-9" else EIGHT)
         return
     lab: Lab = request.getfixturevalue("contract_lab")
     number = next(_mirror_numbers)

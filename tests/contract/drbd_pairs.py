@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from conformance.language import Command
 from conformance.simulated import Simulated
+from sim import resync
+from sim.drbd_version import EIGHT, Version
 from tandem_actuator.core.mirror import resource_file
 from tandem_actuator.core.model import DrbdState, DrbdView
 from tandem_actuator.ports.drbd import Drbd
@@ -48,6 +50,18 @@ class Site(Protocol):
 
     async def shell(self, script: str) -> str:
         """What a person at this host would do. In the lab only."""
+        ...
+
+    async def content(self) -> str:
+        """What the disk below the first volume holds."""
+        ...
+
+    async def forget_block(self) -> None:
+        """The first one that was written is gone from that disk, and DRBD knows nothing of it."""
+        ...
+
+    async def verify(self) -> None:
+        """Have DRBD compare the first volume with the peer's, and note what differs."""
         ...
 
 
@@ -164,12 +178,23 @@ class SimulatedSite:
     async def shell(self, script: str) -> str:
         raise AssertionError("there is nobody to type it")
 
+    async def content(self) -> str:
+        return " ".join(map(str, sorted(self.node.backings[VOLUMES[0]].data)))
 
-def simulated_pair(protocol: MirrorProtocol = MirrorProtocol.C) -> Pair:
+    async def forget_block(self) -> None:
+        self.node.backings[VOLUMES[0]].data.pop()
+
+    async def verify(self) -> None:
+        assert self.node.replica is not None
+        resync.verify(self.both.pair, self.node.replica, VOLUMES[0])
+
+
+def simulated_pair(protocol: MirrorProtocol = MirrorProtocol.C, version: Version = EIGHT) -> Pair:
     asynchronous = protocol is MirrorProtocol.A
-    both = Simulated(volumes=VOLUMES, blank=True, asynchronous=asynchronous)
+    both = Simulated(volumes=VOLUMES, blank=True, asynchronous=asynchronous, version=version)
     mirror = make_mirror("m1", 10, ("host-a", "host-b"), protocol)
-    text = resource_text(mirror, {"host-a": "192.0.2.1", "host-b": "192.0.2.2"})
+    addresses = {"host-a": "192.0.2.1", "host-b": "192.0.2.2"}
+    text = resource_text(mirror, addresses, version.major)
 
     async def cut() -> None:
         both.do(Command("cut"))
@@ -177,15 +202,17 @@ def simulated_pair(protocol: MirrorProtocol = MirrorProtocol.C) -> Pair:
     async def heal() -> None:
         both.do(Command("heal"))
 
-    return Pair(SimulatedSite(both, "a"), SimulatedSite(both, "b"), mirror, text, cut, heal)
+    a, b = SimulatedSite(both, "a"), SimulatedSite(both, "b")
+    return Pair(a, b, mirror, text, cut, heal, version.major)
 
 
 # --- in the lab
 
 
 class LabSite:
-    def __init__(self, lab: Lab, host: SiteHost, minor: int) -> None:
-        self.host, self._device = host, f"/dev/drbd{minor}"
+    def __init__(self, lab: Lab, host: SiteHost, mirror: Mirror, minor: int) -> None:
+        self.host, self._device, self._name = host, f"/dev/drbd{minor}", mirror.drbd_name
+        self._below = f"/dev/vg0/{mirror.metadata.name}-{VOLUMES[0]}"
         self.drbd: Any = RemotePort(host, lab.settings, "drbd")
         self.fence: Any = RemotePort(host, lab.settings, "fence")
 
@@ -201,6 +228,19 @@ class LabSite:
 
     async def shell(self, script: str) -> str:
         return await asyncio.to_thread(self.host.shell, script)
+
+    async def content(self) -> str:
+        blocks = f"if={self._below} bs=4k count=8 iflag=direct status=none"
+        return await self.shell(f"dd {blocks} | md5sum")
+
+    async def forget_block(self) -> None:
+        block = f"of={self._below} bs=4k count=1 oflag=direct status=none"
+        await self.shell(f"dd if=/dev/zero {block}")
+
+    async def verify(self) -> None:
+        runs = f"drbdsetup events2 --now {self._name} | grep -q Verify"
+        await self.shell(f"drbdadm verify {self._name}/0")
+        await self.shell(f"while {runs}; do sleep 0.1; done")
 
     async def hold_open(self, held: bool) -> None:
         pid = "/run/contract-holder.pid"
@@ -225,5 +265,5 @@ def lab_pair(lab: Lab, name: str, minor: int, protocol: MirrorProtocol = MirrorP
     async def heal() -> None:
         await asyncio.to_thread(link.heal)
 
-    a, b = LabSite(lab, first, minor), LabSite(lab, second, minor)
+    a, b = LabSite(lab, first, mirror, minor), LabSite(lab, second, mirror, minor)
     return Pair(a, b, mirror, resource_text(mirror, addresses, major), cut, heal, major)

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Generator, Mapping
 
 from conformance.simulated import Simulated
+from sim import resync
 from sim.drbd import Replica
 from sim.drbd_state import Write
 from sim.kernel import Command
@@ -69,10 +70,11 @@ class SimulatedDrbd:
         self._replica.connect(discard=discard_my_data)
 
     async def disconnect(self, mirror: Mirror) -> None:
+        self._do(self._replica.turn())
         self._replica.disconnect()
 
     async def copy_to_peer(self, mirror: Mirror) -> None:
-        raise CommandFailed("DRBD 8.4 copies whole disks only when told to; connect it anew")
+        resync.copy_to_peer(self.both.pair, self._replica)
 
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
         self.both.pair.skip_first_sync(self._replica, volumes)
@@ -81,13 +83,14 @@ class SimulatedDrbd:
         self._do(self._replica.promote(force=force))
 
     async def demote(self, mirror: Mirror) -> None:
+        self._do(self._replica.turn())
         self._replica.demote()
 
     async def resume_io(self, mirror: Mirror) -> None:
         self._replica.resume_io()
 
     async def versions(self) -> Mapping[str, str]:
-        return {"drbd": "8.4.11", "drbd-utils": "9.22.0"}
+        return {"drbd": self.both.version.name, "drbd-utils": "9.22.0"}
 
     # --- what happens to a host
 

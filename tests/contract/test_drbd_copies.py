@@ -1,4 +1,4 @@
-"""What DRBD does with bits that are left between two current replicas, on real kernels.
+"""What DRBD does with bits that are left between two current replicas.
 
 The peer's disk is changed behind DRBD's back, and a verification finds it: that leaves what a copy
 that was forgotten leaves (docs/drbd.md).
@@ -11,12 +11,6 @@ from tandem_actuator.ports import CommandFailed
 from tandem_api.vocabulary import Connection
 
 from .drbd_pairs import Pair
-
-pytestmark = pytest.mark.parametrize(
-    "pair", [pytest.param("lab", marks=pytest.mark.lab)], indirect=True
-)
-
-BLOCKS = "bs=4k count=8"
 
 
 def bits_left(state: DrbdState) -> bool:
@@ -35,20 +29,15 @@ async def differ(pair: Pair) -> None:
     await pair.bring_up()
     await pair.a.drbd.promote(pair.mirror, force=False)
     await pair.a.write()
-    device = f"/dev/vg0/{pair.mirror.metadata.name}-root"
-    await pair.b.shell(f"dd if=/dev/zero of={device} bs=4k count=1 oflag=direct status=none")
-    name = pair.mirror.drbd_name
-    await pair.a.shell(f"drbdadm verify {name}/0")
-    await pair.a.shell(f"while drbdsetup events2 --now {name} | grep -q Verify; do sleep 0.1; done")
+    await pair.b.forget_block()
+    await pair.a.verify()
     await pair.until(pair.a, bits_left)
     assert not await same_data(pair)
 
 
 async def same_data(pair: Pair) -> bool:
     """As the disks below DRBD say."""
-    device = f"/dev/vg0/{pair.mirror.metadata.name}-root"
-    command = f"dd if={device} {BLOCKS} iflag=direct status=none | md5sum"
-    return await pair.a.shell(command) == await pair.b.shell(command)
+    return await pair.a.content() == await pair.b.content()
 
 
 async def part_and_meet(pair: Pair) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.fence_channel import Outside, SimSockets, proc_drbd
+from sim.fence_channel import Outside, Roles, SimSockets, proc_drbd
 from tandem_actuator import fence_peer
 from tandem_actuator.adapters.fence_server import (
     QUESTION_TIMEOUT_S,
@@ -60,7 +60,7 @@ def real_line(path: Path) -> Line:
 
 def simulated_line(path: Path) -> Line:
     sockets = SimSockets()
-    outside = Outside(sockets, path, random.Random(1), lambda: proc_drbd([(20, "Primary")]))
+    outside = Outside(sockets, path, random.Random(1), Roles(lambda: proc_drbd([(20, "Primary")])))
     return Line(sockets, path, lambda: asyncio.create_task(fence_peer.answer(outside, ENVIRONMENT)))
 
 

@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 from sim.__main__ import main
-from sim.known import KNOWN_TO_FAIL
+from sim.known import KNOWN_TO_FAIL, OTHERWISE_ON_NINE
 from sim.player import play
 from sim.verbs import DOING
 from tandem_actuator.core.effects import Effect
@@ -47,6 +47,21 @@ def test_scenario(path: Path, seed: int, request: pytest.FixtureRequest) -> None
     assert result.problems == [], f"seed {seed}:\n{log}"
     assert policies.count
     assert policies.differences == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_scenario_on_drbd_nine(path: Path) -> None:
+    """Expectations are those of 8.4 where nothing else is said; the promises hold everywhere."""
+    scenario = read(path)
+    result = play(replace(scenario, world=replace(scenario.world, drbd=9)))
+    log = "\n".join(map(str, result.lines))
+    unmet = [problem for problem in result.problems if problem.startswith("line ")]
+    assert [problem for problem in result.problems if problem not in unmet] == [], log
+    assert bool(unmet) is (path.parent.name in OTHERWISE_ON_NINE), f"{unmet}\n{log}"
+
+
+def test_what_goes_otherwise_on_nine_is_there() -> None:
+    assert set(OTHERWISE_ON_NINE) <= {path.parent.name for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
@@ -119,6 +134,13 @@ class TestCommandLine:
         assert main(["run", str(HERE / "stopped-on-request" / "scenario.yaml")]) == 0
         assert "scenario" in capsys.readouterr().out
 
+    def test_another_drbd_may_be_asked_for(self, capsys: pytest.CaptureFixture[str]) -> None:
+        path = str(HERE / "site-dies" / "scenario.yaml")
+        assert main(["run", "--drbd", "9", path]) == 0
+        on_nine = capsys.readouterr().out
+        assert main(["run", path]) == 0
+        assert on_nine != capsys.readouterr().out
+
     def test_not_as_expected_is_1(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = self.write(
             tmp_path,
@@ -134,6 +156,10 @@ class TestCommandLine:
             ("title: [", "line 1: not YAML"),
             ("title: t\n", "line 1: steps is missing"),
             ("title: t\nsorrow: 1\n", "line 2: there is no field 'sorrow' here"),
+            (
+                "title: t\nlasts: 5\ndrbd: 7\nexpect: []\nsteps: []\n",
+                "line 3: 7 is none of 8, 9",
+            ),
             (
                 "title: t\nlasts: 5\nexpect: []\nsteps:\n  - {at: 1, do: burn x}\n",
                 "line 5: there is no command 'burn x'",

@@ -8,7 +8,10 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sim.choices import MIXES, RECOVERY_S, Choice
 from sim.faults import scenario
@@ -23,13 +26,15 @@ from tandem_scenario.scenario import read
 from tandem_scenario.writer import write
 
 TELL_EVERY = 500
+DRBD: Mapping[str, Any] = {"type": int, "choices": (8, 9)}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point."""
     options = _parser().parse_args(arguments)
     if options.command == "run":
-        return max(_run(path, options.seed, options.quiet) for path in options.files)
+        how = (options.seed, options.drbd, options.quiet)
+        return max(_run(path, *how) for path in options.files)
     if options.command == "show":
         print(write(scenario(options.seed, _choice(options))), end="")
         return 0
@@ -48,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     search.add_argument("--minutes", type=float, default=float("inf"), help="end after these")
     search.add_argument("--keep-going", action="store_true", help="do not end at a failure")
+    run.add_argument("--drbd", **DRBD, help="another version than the file's")
     show = commands.add_parser("show", help="print the scenario that a seed stands for")
     show.add_argument("seed", type=int)
     for command in (search, show):
@@ -70,11 +76,12 @@ def _parser() -> argparse.ArgumentParser:
             action="store_true",
             help="some of what is broken is not mended: who can run must, who cannot must say why",
         )
+        command.add_argument("--drbd", **DRBD, default=8, help="which the hosts run (%(default)d)")
     return parser
 
 
 def _choice(options: argparse.Namespace) -> Choice:
-    return Choice(options.mixes, options.within, options.lasting)
+    return Choice(options.mixes, options.within, options.lasting, options.drbd)
 
 
 def _range(text: str) -> range:
@@ -92,9 +99,11 @@ def _mixes(text: str) -> tuple[str, ...]:
     return chosen
 
 
-def _run(path: Path, seed: int | None, quiet: bool) -> int:
+def _run(path: Path, seed: int | None, drbd: int | None, quiet: bool) -> int:
     try:
         scenario = read(path)
+        if drbd is not None:
+            scenario = replace(scenario, world=replace(scenario.world, drbd=drbd))
         if not quiet:
             print(f"# {scenario.title}")
         result = play(scenario, seed, None if quiet else print)

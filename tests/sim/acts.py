@@ -10,7 +10,8 @@ from sim.actuator import Crash
 from sim.ailing import CONTROLLER
 from sim.apiserver.policies import PERSON
 from sim.files import SimFiles
-from sim.pair import CopyEnds, Pair
+from sim.pair import Pair
+from sim.resync import CopyEnds
 from sim.world import World
 from tandem_api.authority import PROTOCOL, Authority
 from tandem_api.kinds.guest import Guest

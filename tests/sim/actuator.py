@@ -195,7 +195,7 @@ class Actuator:
             starts=StartsFile(RUN, machine.boot_id, "1", machine.run_files),
             cache=ObjectCache(RUN / "objects", machine.run_files),
             domains=DomainSettings(kvm=True, serial_dir="/run/tandem/serial"),
-            drbd_major=8,
+            drbd_major=machine.host.drbd.major,
             fence_peer="/usr/lib/tandem/fence-peer",
         )
 

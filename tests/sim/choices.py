@@ -182,9 +182,10 @@ MIXES = (*KINDS, BURSTS)
 @dataclass(frozen=True)
 class Choice:
     """Which faults, and within which time all must be well after they were mended. ``lasting``:
-    some are not mended.
+    some are not mended. ``drbd``: what the hosts run.
     """
 
     mixes: tuple[str, ...] = MIXES
     within_s: float = RECOVERY_S
     lasting: bool = False
+    drbd: int = 8

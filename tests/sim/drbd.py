@@ -1,10 +1,11 @@
-"""DRBD 8.4 on one host, as a state machine: roles, disks, freezing, promotion, the handler.
+"""DRBD on one host, as a state machine: roles, disks, freezing, promotion, the handler.
 
 One ``Replica`` is what the kernel holds of one resource from attach to power-off; its ``Backing``s
-outlive it. ``pair`` joins two of them. The behaviour is that of DRBD 8.4 with ``fencing
+outlive it. ``pair`` joins two of them. The behaviour is that of DRBD with ``fencing
 resource-and-stonith``, ``on-no-data-accessible suspend-io`` and protocol C; ``conformance`` holds
-it to what real kernels do. As in the kernel, what follows from a change of state is decided in one
-place, by what was before and what is now (``change``). Called by ``host`` and ``driver``.
+it to what real kernels do, and ``drbd_version`` says what 8.4 and 9 do differently. As in the
+kernel, what follows from a change of state is decided in one place, by what was before and what is
+now (``change``). Called by ``host`` and ``driver``.
 """
 
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
@@ -12,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sim import drbd_promotion
+from sim import drbd_generations as generations
+from sim import drbd_parting, drbd_promotion
 from sim.disk import Backing, better
 from sim.drbd_state import (
     PEER_DISK_BY_CODE,
@@ -21,14 +23,16 @@ from sim.drbd_state import (
     Volume,
     Write,
     attached,
-    lost_contact,
     may_be_current,
 )
-from sim.kernel import Command
+from sim.drbd_version import EIGHT, Version
+from sim.kernel import Command, Sleep
 from tandem_actuator.core.model import DrbdState, DrbdView, NotConfigured
 from tandem_actuator.ports import CommandFailed
 from tandem_api.kinds.mirror import Protocol as Replication
 from tandem_api.vocabulary import Connection, DiskState, Role
+
+COMMIT_LOOK_S = 0.05
 
 
 class Wire(Protocol):
@@ -38,6 +42,9 @@ class Wire(Protocol):
     def send(self, sender: "Replica", action: Callable[["Replica"], None]) -> None: ...
     def peer_now(self, replica: "Replica") -> "Replica | None": ...
     def hang_up(self, replica: "Replica") -> None: ...
+    def committing(self, replica: "Replica") -> bool: ...
+    def later(self, replica: "Replica", delay_s: float, action: Callable[[], None]) -> None: ...
+    def between(self, soonest_s: float, latest_s: float) -> float: ...
 
 
 @dataclass
@@ -46,7 +53,8 @@ class Replica:
 
     ``asynchronous``: protocol A with ``fencing resource-only``: it asks, and does not freeze.
     ``fencing`` and ``no_data``: why I/O is suspended, if it is.
-    ``deciding``: a promotion waits for the handler; no handshake begins meanwhile.
+    ``deciding``: a promotion waits for the handler; no handshake begins meanwhile. ``doubting``: it
+    has lost a Primary this moment, and no handshake begins either.
     """
 
     host: str
@@ -57,6 +65,7 @@ class Replica:
     changed: Callable[["Replica"], None]
     say: Callable[[str], None]
     panic: Callable[[], None]
+    version: Version = EIGHT
     asynchronous: bool = False
     configured: bool = False
     role: Role = Role.SECONDARY
@@ -71,6 +80,7 @@ class Replica:
     discard: bool = False
     sync_paused: bool = False
     deciding: bool = False
+    doubting: bool = False
     in_flight: dict[int, Write] = field(default_factory=dict)
     blocked: list[Write] = field(default_factory=list)
 
@@ -125,6 +135,10 @@ class Replica:
     def behind(self) -> bool:
         return any(not better(v.disk, DiskState.OUTDATED) for v in self.volumes.values())
 
+    @property
+    def without_data(self) -> bool:
+        return self._moment().without_data
+
     def holds(self, volume: str) -> set[int]:
         return self.backings[volume].data
 
@@ -151,34 +165,9 @@ class Replica:
         self.no_data |= after.without_data and not before.without_data
         self.save()
         self._thaw(before)
-        self._begin_generations(before)
+        generations.begin(self, before)
         self.save()
         self.changed(self)
-
-    def _begin_generations(self, before: Moment) -> None:
-        """Who keeps the only copy while somebody writes begins a new generation of the data."""
-        for name, volume in self.volumes.items():
-            if volume.disk is not DiskState.UP_TO_DATE or self.backings[name].bitmap:
-                continue
-            lost = lost_contact(before.peer_disk(name), volume.peer_disk)
-            if lost and Role.PRIMARY in (self.role, self.peer_role):
-                if self.suspended:
-                    volume.generation_due = True
-                else:
-                    self.rotate(name)
-            diskless_peer = not better(volume.peer_disk, DiskState.NEGOTIATING)
-            promoted = self.peer_role is Role.PRIMARY and before.peer_role is not Role.PRIMARY
-            if diskless_peer and promoted:
-                self.rotate(name)
-
-    def rotate(self, name: str) -> None:
-        self.backings[name].rotate(self.wire.new_generation())
-        self.wire.send(self, lambda peer: peer.learn_generation(name, self))
-
-    def learn_generation(self, name: str, peer: "Replica") -> None:
-        """The peer's current generation. Without a disk of one's own it is the one to work with."""
-        if not attached(self.volumes[name].disk) and self.role is Role.PRIMARY:
-            self.volumes[name].expects = peer.backings[name].current
 
     def _thaw(self, before: Moment) -> None:
         """The end of a freeze: the peer is back, or it is fenced."""
@@ -186,21 +175,15 @@ class Replica:
             self.fencing = self.no_data = False
             for volume in self.volumes.values():
                 volume.generation_due = False
+                alone = self.version.begins_with_next_write and not attached(volume.peer_disk)
+                volume.begins_with_write |= alone
             for write in list(self.in_flight.values()):
                 self._replicate(write)
             self._start_blocked()
         elif self.fencing and not self.connected and not self.peer_may_be_current:
-            self._begin_due_generations()
+            generations.begin_due(self)
             self.fencing = False
             self._end_pending()
-
-    def _begin_due_generations(self) -> None:
-        for name, volume in self.volumes.items():
-            if volume.generation_due and attached(volume.disk):
-                self.rotate(name)
-            elif volume.generation_due:
-                volume.expects = self.wire.new_generation()
-            volume.generation_due = False
 
     # -- configuration
 
@@ -231,53 +214,12 @@ class Replica:
                 self.connection = Connection.CONNECTING
 
     def disconnect(self) -> None:
-        """Gracefully: the Secondary outdates itself, so the Primary needs to ask nobody.
-
-        Raises: CommandFailed.
-        """
-        if self.connection is Connection.STANDALONE:
-            return
-        peer = self.wire.peer_now(self)
-        if peer is not None and not self._cannot_outdate(peer):
-            self._agree_to_part(peer)
-        self.say("disconnects gracefully")
-        self.connection = Connection.STANDALONE
-        self.wire.hang_up(self)
-
-    def _cannot_outdate(self, peer: "Replica") -> bool:
-        """Nothing can be outdated without a disk: a Primary then just loses the connection."""
-        diskless = any(not attached(v.disk) for v in self.volumes.values())
-        return diskless and self.role is Role.SECONDARY and peer.role is Role.PRIMARY
-
-    def _agree_to_part(self, peer: "Replica") -> None:
-        for one in (self, peer):
-            would_lack = any(v.disk is not DiskState.UP_TO_DATE for v in one.volumes.values())
-            if one.role is Role.PRIMARY and would_lack and not one._moment().without_data:
-                raise CommandFailed("need access to up-to-date data")
-        for one, two in ((self, peer), (peer, self)):
-            if one.role is Role.PRIMARY:
-                two._outdate()
-                with one.change():
-                    for name, volume in one.volumes.items():
-                        volume.peer_disk = two.volumes[name].disk
-                        if attached(volume.disk) and not attached(volume.peer_disk):
-                            volume.peer_disk = DiskState.OUTDATED
+        """Raises: CommandFailed."""
+        drbd_parting.disconnect(self)
 
     def outdate(self) -> None:
-        """By hand; who is connected stays current. Raises: CommandFailed."""
-        if any(not better(v.disk, DiskState.INCONSISTENT) for v in self.volumes.values()):
-            raise CommandFailed("disk state is lower than outdated")
-        if self.connected:
-            return
-        if self.role is Role.PRIMARY:
-            raise CommandFailed("a Primary alone needs its data")
-        self._outdate()
-
-    def _outdate(self) -> None:
-        with self.change():
-            for volume in self.volumes.values():
-                if better(volume.disk, DiskState.OUTDATED):
-                    volume.disk = DiskState.OUTDATED
+        """Raises: CommandFailed."""
+        drbd_parting.outdate(self)
 
     def fail_disk(self, names: Collection[str]) -> None:
         """These devices give I/O errors from now on; DRBD detaches them."""
@@ -288,6 +230,17 @@ class Replica:
                     volume = self.volumes[name]
                     volume.disk, volume.resyncing = DiskState.DISKLESS, False
         self.wire.send(self, lambda peer: peer.hear(self))
+        self._part_without_any_disk()
+
+    def _part_without_any_disk(self) -> None:
+        """Who is Primary then gives up, if its version does."""
+        gone = any(
+            not attached(v.disk) and not attached(v.peer_disk) for v in self.volumes.values()
+        )
+        gives_up = self.version.primary_without_any_disk_parts and self.role is Role.PRIMARY
+        if gone and gives_up and self.connected:
+            self.connection = Connection.STANDALONE
+            self.wire.hang_up(self)
 
     # -- the connection, told by the pair
 
@@ -299,6 +252,7 @@ class Replica:
                 volume.peer_disk = peer.volumes[name].disk
                 if not attached(volume.peer_disk):
                     volume.resyncing = False
+        self._part_without_any_disk()
 
     def joined(
         self, session: int, peer: Role, disks: Mapping[str, tuple[DiskState, DiskState]]
@@ -310,6 +264,7 @@ class Replica:
             self.peer_role, self.discard = peer, False
             for name, volume in self.volumes.items():
                 volume.disk, volume.peer_disk = disks[name]
+                volume.begins_with_write &= not attached(volume.peer_disk)
                 volume.resyncing = set(disks[name]) == {
                     DiskState.INCONSISTENT,
                     DiskState.UP_TO_DATE,
@@ -334,14 +289,34 @@ class Replica:
 
     def lost(self) -> None:
         """The connection is gone or did not come about, and this side knows it now."""
+        survives = self.role is Role.SECONDARY and self.peer_role is Role.PRIMARY
         with self.change():
             self.session = 0
             if self.connection is not Connection.STANDALONE:
                 self.connection = Connection.CONNECTING
+            if survives and self.version.survivor_doubts_s is not None:
+                self._doubt(*self.version.survivor_doubts_s)
         if not self.suspended:
             self._end_pending()
         if self.role is Role.PRIMARY and self.peer_may_be_current:
             self._ask()
+
+    def _doubt(self, soonest_s: float, latest_s: float) -> None:
+        """For a moment its data may be stale, as far as it knows."""
+        doubted = [v for v in self.volumes.values() if v.disk is DiskState.UP_TO_DATE]
+        for volume in doubted:
+            volume.disk = DiskState.CONSISTENT
+
+        def sure() -> None:
+            self.doubting = False
+            with self.change():
+                for volume in doubted:
+                    if volume.disk is DiskState.CONSISTENT:
+                        volume.disk = DiskState.UP_TO_DATE
+
+        if doubted:
+            self.doubting = True
+            self.wire.later(self, self.wire.between(soonest_s, latest_s), sure)
 
     @property
     def peer_may_be_current(self) -> bool:
@@ -376,7 +351,7 @@ class Replica:
         if code == 5 and not any(v.disk is DiskState.UP_TO_DATE for v in self.volumes.values()):
             peer_disk = None
         if code == PEER_IS_PRIMARY and self.role is Role.SECONDARY:
-            self._outdate()
+            drbd_parting.mark_outdated(self)
         if peer_disk is not None:
             with self.change():
                 for volume in self.volumes.values():
@@ -395,12 +370,12 @@ class Replica:
         self.say("met a rebooted peer while frozen: pending writes are acknowledged")
         for write in list(self.in_flight.values()):
             self._end(write, attached(self.volumes[write.volume].disk))
-        self._begin_due_generations()
+        generations.begin_due(self)
         self.lost()
 
     def resume_io(self) -> None:
         with self.change():
-            self._begin_due_generations()
+            generations.begin_due(self)
             self.fencing = self.no_data = False
         if not self.connected or any(not attached(v.disk) for v in self.volumes.values()):
             self._end_pending()
@@ -411,6 +386,11 @@ class Replica:
     def promote(self, *, force: bool) -> Generator[Command, bool, None]:
         """Raises: CommandFailed."""
         return drbd_promotion.promote(self, force=force)
+
+    def turn(self) -> Generator[Command, bool, None]:
+        """Until a change of state may begin: where both must agree, as soon as both can."""
+        while self.version.commit_timeout_s is not None and self.wire.committing(self):
+            yield Sleep(COMMIT_LOOK_S)
 
     def demote(self) -> None:
         if self.opened or self.in_flight or self.blocked:
@@ -427,8 +407,20 @@ class Replica:
         assert self.role is Role.PRIMARY, "a guest writes to a device that is not Primary"
         if self.suspended:
             self.blocked.append(write)
+        elif self._holds_back(write):
+            self.blocked.append(write)
+            self.wire.later(self, COMMIT_LOOK_S, self._try_blocked)
         else:
             self._start(write)
+
+    def _holds_back(self, write: Write) -> bool:
+        """9: a first write waits as long as the peer is connected, and does not answer."""
+        cold = self.volumes[write.volume].cold and not self.version.starts_cold_writes_unheard
+        return cold and self.wire.committing(self)
+
+    def _try_blocked(self) -> None:
+        if not self.suspended:
+            self._start_blocked()
 
     def _start_blocked(self) -> None:
         blocked, self.blocked = self.blocked, []
@@ -436,6 +428,7 @@ class Replica:
             self.submit(write)
 
     def _start(self, write: Write) -> None:
+        self.volumes[write.volume].cold = False
         if attached(self.volumes[write.volume].disk):
             self.holds(write.volume).add(write.number)
         self.in_flight[write.number] = write
@@ -449,11 +442,13 @@ class Replica:
             if self.asynchronous:
                 write.answer_early(attached(volume.disk))
         else:
+            generations.before_a_write(self, write.volume)
             volume.ahead += 1
             self._end(write, attached(volume.disk))
 
     def receive(self, write: Write) -> None:
         """A replicated write has arrived: store it, and say so."""
+        generations.before_a_write(self, write.volume)
         stored = attached(self.volumes[write.volume].disk)
         if stored:
             self.holds(write.volume).add(write.number)
@@ -465,6 +460,7 @@ class Replica:
     def _end_pending(self) -> None:
         """Without the peer: what this side has stored is acknowledged, the rest fails."""
         for write in list(self.in_flight.values()):
+            generations.before_a_write(self, write.volume)
             self._end(write, attached(self.volumes[write.volume].disk))
         self._start_blocked()
 

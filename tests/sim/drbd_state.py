@@ -57,6 +57,8 @@ class Volume:
 
     ``ahead``: writes that the peer lacks, as long as it is not copied to.
     ``generation_due``: a new generation begins as soon as the freeze ends without the peer.
+    ``begins_with_write``: one begins with the next write that the peer does not get. ``cold``:
+    nothing was written since it became Primary, or copied.
     ``expects``: the generation that a Primary without a disk has last worked with. ``crashed``: a
     Primary that crashed; the metadata says so for longer, until it is written again.
     """
@@ -65,6 +67,8 @@ class Volume:
     peer_disk: DiskState = DiskState.UNKNOWN
     resyncing: bool = False
     generation_due: bool = False
+    begins_with_write: bool = False
+    cold: bool = False
     expects: int = 0
     ahead: int = 0
     crashed: bool = False

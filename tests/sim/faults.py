@@ -194,7 +194,7 @@ def _healing(seed: int, choice: Choice) -> Scenario:
     return Scenario(
         title=f"Random faults, seed {seed}",
         description="",
-        world=WorldPlan(plan.hosts, plan.guests, plan.profile, seed),
+        world=replace(plan, seed=seed, drbd=choice.drbd),
         settled=chance.random() >= 0.05,
         lasts_s=round(mended_s + choice.within_s, 2),
         steps=tuple(steps),
@@ -263,7 +263,7 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     return Scenario(
         title=f"Faults that last, seed {seed}",
         description="",
-        world=WorldPlan(plan.hosts, plan.guests, plan.profile, seed),
+        world=replace(plan, seed=seed, drbd=choice.drbd),
         settled=True,
         lasts_s=round(judged_s + within_s, 2),
         steps=tuple(steps),

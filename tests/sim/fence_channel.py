@@ -9,6 +9,7 @@ unchanged, on the loop of the handler's process. Called by ``world`` and by test
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tandem_actuator.adapters.fence_server import LINE_LIMIT_BYTES, Serve
@@ -133,18 +134,32 @@ class _Channel:
         self._end.close()
 
 
+def _nothing(resource: str) -> str:
+    raise FileNotFoundError("drbdsetup")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """``devices``: what /proc/drbd shows just now. ``of``: what drbdsetup says of a resource, which
+    DRBD 9 alone needs.
+    """
+
+    devices: Callable[[], str]
+    of: Callable[[str], str] = _nothing
+
+
 class Outside:
-    """The host of one fence-peer program. ``devices``: what /proc/drbd shows just now."""
+    """The host of one fence-peer program."""
 
     def __init__(
         self,
         sockets: SimSockets,
         path: Path,
         chance: random.Random,
-        devices: Callable[[], str],
+        roles: Roles,
     ) -> None:
         self._sockets, self._path, self._chance = sockets, path, chance
-        self.devices = devices
+        self.devices, self.role = roles.devices, roles.of
 
     def now_s(self) -> float:
         return asyncio.get_running_loop().time()
@@ -159,13 +174,9 @@ class Outside:
         await self.pass_time()
         return _Channel(self._sockets.connect(self._path), self)
 
-    def role(self, resource: str) -> str:
-        """DRBD 9 alone needs it."""
-        raise FileNotFoundError("drbdsetup")
 
-
-def proc_drbd(roles: Iterable[tuple[int, str]]) -> str:
-    """As much of /proc/drbd as the program reads. ``roles``: by minor number."""
-    lines = ["version: 8.4.11 (api:1/proto:86-101)", ""]
+def proc_drbd(roles: Iterable[tuple[int, str]], version: str = "8.4.11") -> str:
+    """As much of /proc/drbd as the program reads. ``roles``: by minor number; 9 shows none."""
+    lines = [f"version: {version} (api:1/proto:86-101)", ""]
     lines += [f"{minor:>3}: cs:WFConnection ro:{role}/Unknown ds: C" for minor, role in roles]
     return "\n".join(lines) + "\n"

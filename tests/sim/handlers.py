@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sim.fence_channel import Outside, SimSockets
+from sim.fence_channel import Outside, Roles, SimSockets
 from sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
 from sim.loop import Loop
 from tandem_actuator import fence_peer
@@ -32,7 +32,7 @@ class _Asking:
 
 
 class Handlers:
-    """``devices``: what /proc/drbd shows just now."""
+    """``roles``: how a program on this machine finds out what role a resource has."""
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class Handlers:
         machine: Group,
         clock: Callable[[], float],
         chance: random.Random,
-        devices: Callable[[], str],
+        roles: Roles,
     ) -> None:
         self.sockets = SimSockets()
         self._kernel, self._machine, self._clock = kernel, machine, clock
-        self._chance, self._devices = chance, devices
+        self._chance, self._roles = chance, roles
         self._asking: list[_Asking] = []
 
     def ask(self, resource: str, minors: list[int]) -> Generator[Command, bool, int]:
@@ -66,7 +66,7 @@ class Handlers:
         return asking.code
 
     async def _answered(self, asking: _Asking, environment: dict[str, str]) -> None:
-        outside = Outside(self.sockets, SOCKET, self._chance, self._devices)
+        outside = Outside(self.sockets, SOCKET, self._chance, self._roles)
         code, _ = await fence_peer.answer(outside, environment)
         asking.end(code)
 

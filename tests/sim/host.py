@@ -12,8 +12,9 @@ from pathlib import Path
 
 from sim.disk import Backing
 from sim.drbd import Replica
+from sim.drbd_version import EIGHT, Version
 from sim.events import Log
-from sim.fence_channel import proc_drbd
+from sim.fence_channel import Roles, proc_drbd
 from sim.files import SimFiles
 from sim.guest import Referee, Run
 from sim.handlers import Handlers
@@ -89,12 +90,18 @@ class Machine:
         self.hardware.smallest_s = self.host.watchdog_smallest_s
         self.keepers = Keepers(kernel, self.group, self.hardware, self.clock, chance)
         self.keepers.late_s = self.host.keeper_late_s
-        self.handlers = Handlers(kernel, self.group, self.boottime_s, chance, self._devices)
+        roles = Roles(self._devices, self._role)
+        self.handlers = Handlers(kernel, self.group, self.boottime_s, chance, roles)
 
     def _devices(self) -> str:
         """/proc/drbd."""
-        roles = ((minor, self.replicas[name].role.value) for minor, name in self.minors.items())
-        return proc_drbd(roles)
+        minors = self.minors if self.host.drbd.shown_in_proc else {}
+        roles = [(minor, self.replicas[name].role.value) for minor, name in minors.items()]
+        return proc_drbd(roles, self.host.drbd.name)
+
+    def _role(self, resource: str) -> str:
+        """``drbdsetup role``."""
+        return self.replicas[resource].role.value if resource in self.replicas else ""
 
     def boottime_s(self) -> float:
         """CLOCK_BOOTTIME: it goes on while the machine is paused, at the machine's rate."""
@@ -163,6 +170,7 @@ class Host:
     boots: int = 0
     machine: Machine | None = None
     write_period_s: float = 0.1
+    drbd: Version = EIGHT
     backings: dict[str, dict[str, Backing]] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)
     on_reset: Callable[["Host"], None] = lambda host: None
@@ -248,6 +256,7 @@ class Host:
         replica = Replica(
             host=self.name,
             backings=self.backings[name],
+            version=self.drbd,
             asynchronous=mirror.spec.protocol is Protocol.A,
             wire=pair,
             ask_handler=lambda replica: self._handler(machine, name),

@@ -6,6 +6,7 @@ from sim.actuator import Crash
 from sim.ailing import CONTROLLER, heal, remove_damaged
 from sim.host import Host
 from sim.network import MANAGEMENT, REPLICATION
+from sim.resync import end_stalled
 from sim.world import World
 from tandem_api.kinds.site import Site
 
@@ -38,7 +39,7 @@ def mend_all_but_broken(world: World) -> None:
         if ("" if program == CONTROLLER else program) in world.api.watch_lag_s:
             watch_lag(world, program, "0")
     for plan in world.plan.guests:
-        pair(world, plan.name).end_stalled()
+        end_stalled(pair(world, plan.name))
     world.network.delay_s.clear()
     world.network.slow_way_s.clear()
     if world.api.paused:

@@ -1,15 +1,15 @@
 """The connection between the two replicas of a mirror: packets, loss, handshake, resync.
 
 A link that is cut is noticed by each side on its own, within DRBD's detection time. A handshake
-compares generations; the side that lags is copied to. At the end of a copy the target knows first,
-the source one latency later, as in DRBD. Called by ``host`` and ``world``.
+compares generations; the side that lags is copied to (``resync``). Called by ``host`` and
+``world``.
 """
 
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from itertools import count
 
+from sim import resync
 from sim.disk import JUST_CREATED, MIRRORED, Direction, better, compare
 from sim.drbd import Replica
 from sim.drbd_state import attached
@@ -20,17 +20,7 @@ from tandem_api.vocabulary import Connection, DiskState, Role
 
 TICK_S = 0.05
 LATENCY_S = (0.0005, 0.003)
-RESYNC_BASE_S = 0.2
-COPY_BEGINS_S = (0.05, 0.5)
 AGES_S = 3600.0
-
-
-class CopyEnds(Enum):
-    """8.4 kernels have been seen to miss the end of a copy, until they connect anew."""
-
-    WELL = auto()
-    ON_NEITHER = auto()
-    UNHEARD = auto()
 
 
 @dataclass
@@ -51,6 +41,7 @@ class Pair:
     """Both ends. ``backlog`` holds packets of a connection whose path is dead but not noticed.
 
     ``next_copy``: how the next one ends. ``stalled``: what would end those that did not.
+    ``commits_until_s``: a handshake that neither side gives up keeps every change of state waiting.
     """
 
     kernel: Kernel
@@ -63,9 +54,10 @@ class Pair:
     arrivals: dict[str, float] = field(default_factory=dict)
     backlog: list[Callable[[], None]] = field(default_factory=list)
     sessions: "count[int]" = field(default_factory=lambda: count(1))
-    next_copy: CopyEnds = CopyEnds.WELL
+    next_copy: resync.CopyEnds = resync.CopyEnds.WELL
     stalled: list[Callable[[], None]] = field(default_factory=list)
     stirred: Signal = field(default_factory=Signal)
+    commits_until_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.network.changed.append(self.stir)
@@ -137,6 +129,23 @@ class Pair:
         peer = self.other(replica).replica
         same = peer is not None and replica.connected and peer.session == replica.session
         return peer if same and self.path_up() else None
+
+    def committing(self, replica: Replica) -> bool:
+        """Whether a change of state at this end has to wait for the other one."""
+        busy = self.commits_until_s > self.kernel.now_s
+        return busy or (replica.connected and self.peer_now(replica) is None)
+
+    def later(self, replica: Replica, delay_s: float, action: Callable[[], None]) -> None:
+        """Unless its host ends before."""
+
+        def act() -> None:
+            if self.sides[replica.host].replica is replica:
+                action()
+
+        self.kernel.after(delay_s, self.sides[replica.host].group, act)
+
+    def between(self, soonest_s: float, latest_s: float) -> float:
+        return self.kernel.between(soonest_s, latest_s)
 
     def hang_up(self, replica: Replica) -> None:
         """One end closes: the other hears of it as soon as the path allows."""
@@ -233,7 +242,8 @@ class Pair:
             return
         both = (one, two)
         wanted = all(r.connection is Connection.CONNECTING and not r.connected for r in both)
-        if wanted and not any(r.deciding for r in both):
+        busy = self.commits_until_s > self.kernel.now_s
+        if wanted and not busy and not any(r.deciding or r.doubting for r in both):
             self._handshake(one, two)
 
     def _handshake(self, one: Replica, two: Replica) -> None:
@@ -249,10 +259,36 @@ class Pair:
             return
         for frozen, peer in ((one, two), (two, one)):
             if self._met_rebooted(frozen, peer, found):
-                frozen.abort_connect()
-                peer.lost()
+                self._abort(frozen, peer, frozen.version.commit_timeout_s or 0.0)
+                return
+            if self._asks_again(frozen, peer):
+                self._abort(frozen, peer, 0.0)
                 return
         self._join(one, two, found)
+
+    def _abort(self, frozen: Replica, peer: Replica, after_s: float) -> None:
+        """It does not come about; where both have to agree to that, after a while."""
+
+        def abort() -> None:
+            frozen.abort_connect()
+            if self.other(frozen).replica is peer and not peer.connected:
+                peer.lost()
+
+        if after_s:
+            self.say("a handshake stands still")
+            self.commits_until_s = self.kernel.now_s + after_s
+            self.later(frozen, after_s, abort)
+        else:
+            abort()
+
+    def _asks_again(self, frozen: Replica, peer: Replica) -> bool:
+        """Pending writes cannot be sent to a disk that has failed meanwhile."""
+        return frozen.version.frozen_asks_beside_diskless and any(
+            frozen.suspended
+            and attached(frozen.volumes[write.volume].disk)
+            and not attached(peer.volumes[write.volume].disk)
+            for write in frozen.in_flight.values()
+        )
 
     def _direction(self, one: Replica, two: Replica, name: str) -> Direction:
         disks = (one.volumes[name].disk, two.volumes[name].disk)
@@ -277,6 +313,9 @@ class Pair:
             diskless_primary = side.role is Role.PRIMARY and not attached(disk)
             strange = side.volumes[name].expects != peer.backings[name].current
             overwritten = side.role is Role.PRIMARY and better(disk, DiskState.OUTDATED)
+            gives_up = side.version.primary_without_any_disk_parts
+            if diskless_primary and not attached(theirs) and gives_up:
+                return "there is no data at either end"
             if diskless_primary and attached(theirs) and strange:
                 return "the peer's data is not what was last worked with"
             if direction is Direction.SPLIT_BRAIN:
@@ -300,20 +339,26 @@ class Pair:
         """If both object, one may hang up before the other has made up its mind."""
         self.say(f"handshake refused: {objections[0][1]}")
         refusing = [side.host for side, _ in objections]
+        if one.version.refused_by_either:
+            refusing = [one.host, two.host]
         if len(refusing) > 1:
             refusing = self.kernel.random.choice((refusing, refusing, refusing[:1], refusing[1:]))
         for replica, peer in ((one, two), (two, one)):
             if replica.host in refusing:
                 replica.refused()
-            elif replica.role is Role.SECONDARY and self.kernel.random.random() < 0.7:
+            elif self._glimpses(replica):
                 replica.glimpsed([n for n, v in peer.volumes.items() if not attached(v.disk)])
             else:
                 replica.lost()
 
+    def _glimpses(self, replica: Replica) -> bool:
+        """Whether it had taken itself for connected."""
+        may = replica.version.glimpses and replica.role is Role.SECONDARY
+        return may and self.kernel.random.random() < 0.7
+
     def _join(self, one: Replica, two: Replica, directions: dict[str, Direction]) -> None:
         disks = {
-            name: self._disks(one.volumes[name].disk, two.volumes[name].disk, direction)
-            for name, direction in directions.items()
+            name: self._disks(one, two, name, direction) for name, direction in directions.items()
         }
         session = next(self.sessions)
         self.say(f"connected{self._words(one, two, directions)}")
@@ -324,54 +369,34 @@ class Pair:
             if direction is Direction.EQUAL:
                 for replica in (one, two):
                     replica.volumes[name].crashed = False
+                resync.forget_bits(name, one, two)
             else:
                 source, target = (one, two) if direction is Direction.SOURCE else (two, one)
                 if one.backings[name].current == two.backings[name].current:
-                    self._compare_bitmaps(name, source, target, session)
+                    resync.compare_bitmaps(self, name, source, target, session)
                 else:
-                    self._copy(name, source, target, session)
-
-    def _compare_bitmaps(self, name: str, source: Replica, target: Replica, session: int) -> None:
-        """Before a copy between equal generations. If the link is lost now, the kernel has
-        forgotten that there was something to copy, but for the bits that it holds."""
-        source.backings[name].bitmap = target.backings[name].bitmap = 0
-
-        def seen(disk: DiskState, peer_disk: DiskState) -> None:
-            with target.change():
-                target.volumes[name].disk = disk
-            with source.change():
-                source.volumes[name].peer_disk = peer_disk
-
-        def begin() -> None:
-            both = (source.volumes[name].disk, target.volumes[name].disk)
-            if not (target.session == session == source.session and all(map(attached, both))):
-                return
-            if not self.path_up():
-                self.kernel.after(0.1, self.sides[source.host].group, begin)
-            else:
-                source.backings[name].bitmap = self.new_generation()
-                seen(DiskState.INCONSISTENT, DiskState.INCONSISTENT)
-                self._copy(name, source, target, session)
-
-        seen(DiskState.OUTDATED, DiskState.CONSISTENT)
-        self.happened(source.host, "Compared")
-        begins_s = self.kernel.between(*COPY_BEGINS_S)
-        self.kernel.after(begins_s, self.sides[source.host].group, begin)
+                    resync.copy(self, name, source, target, session)
 
     @staticmethod
-    def _disks(one: DiskState, two: DiskState, direction: Direction) -> tuple[DiskState, DiskState]:
+    def _disks(
+        one: Replica, two: Replica, name: str, direction: Direction
+    ) -> tuple[DiskState, DiskState]:
         """Both disks once connected: whoever is not behind is current."""
 
-        def disk(now: DiskState, *, target: bool) -> DiskState:
+        def disk(side: Replica, peer: Replica, *, target: bool) -> DiskState:
+            now, theirs = side.volumes[name].disk, peer.volumes[name].disk
+            lone = not attached(theirs) and peer.role is Role.SECONDARY
             if not attached(now):
                 return now
             if target:
                 return DiskState.INCONSISTENT
+            if lone and not side.version.rebooted_counts_beside_diskless:
+                return now
             return now if now is DiskState.INCONSISTENT else DiskState.UP_TO_DATE
 
         return (
-            disk(one, target=direction is Direction.TARGET),
-            disk(two, target=direction is Direction.SOURCE),
+            disk(one, two, target=direction is Direction.TARGET),
+            disk(two, one, target=direction is Direction.SOURCE),
         )
 
     def _words(self, one: Replica, two: Replica, directions: dict[str, Direction]) -> str:
@@ -380,70 +405,3 @@ class Pair:
             Direction.TARGET: f"; {one.host} is copied from {two.host}",
         }
         return "".join(sorted({sources.get(d, "") for d in directions.values()}))
-
-    def _copy(self, name: str, source: Replica, target: Replica, session: int) -> None:
-        missing = len(source.holds(name) ^ target.holds(name))
-        duration_s = self.resync_s if missing else RESYNC_BASE_S
-
-        def same() -> bool:
-            return target.session == session and source.session == session
-
-        def finish() -> None:
-            if not same() or target.volumes[name].disk is not DiskState.INCONSISTENT:
-                return
-            if not attached(source.volumes[name].disk):
-                # There is nothing to copy from any more: it stays as it is, half a copy.
-                source.volumes[name].resyncing = target.volumes[name].resyncing = False
-                return
-            if not self.path_up() or source.sync_paused or target.sync_paused:
-                self.kernel.after(0.2, self.sides[target.host].group, finish)
-                return
-            ends, self.next_copy = self.next_copy, CopyEnds.WELL
-            if ends is CopyEnds.ON_NEITHER:
-                self.say("a copy stands still at 100 %")
-                self.stalled.append(finish)
-            else:
-                self._copied(name, source, target, heard=ends is CopyEnds.WELL)
-
-        self.kernel.after(duration_s, self.sides[target.host].group, finish)
-
-    def end_stalled(self) -> None:
-        """Copies end as they should, also those that stand still."""
-        self.next_copy = CopyEnds.WELL
-        stalled, self.stalled = self.stalled, []
-        for end in stalled:
-            end()
-
-    def _copied(self, name: str, source: Replica, target: Replica, *, heard: bool) -> None:
-        """The target is done. The source hears of it by a packet.
-
-        What the target, as Primary, has written and sent is not copied over: DRBD locks it.
-        """
-        theirs, mine = source.backings[name], target.backings[name]
-        under_way = {w.number for w in target.in_flight.values() if w.volume == name}
-        mine.data.intersection_update(under_way)
-        mine.data.update(theirs.data)
-        mine.history |= theirs.history | {mine.current}
-        mine.current, mine.bitmap = theirs.current, 0
-        volume = target.volumes[name]
-        volume.disk, volume.resyncing, volume.ahead = DiskState.UP_TO_DATE, False, 0
-
-        def source_done(peer: Replica) -> None:
-            peer.volumes[name].resyncing, peer.volumes[name].ahead = False, 0
-            peer.backings[name].bitmap = 0
-            peer.hear(target)
-            peer.volumes[name].crashed = False
-
-        self.say(f"{target.host} is up to date")
-        if heard:
-            self.send(target, source_done)
-        else:
-            self.say(f"{source.host} misses the end of a copy")
-            session = target.session
-            self.stalled.append(
-                lambda: self.send(target, source_done) if target.session == session else None
-            )
-        self.happened(target.host, "Copied")
-        target.save()
-        volume.crashed = False
-        target.changed(target)

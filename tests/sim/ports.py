@@ -7,13 +7,13 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
+from sim import resync
 from sim.bugs import CALL, LOOK, Bugs, Planted
 from sim.drbd import Replica
 from sim.drbd_state import attached
 from sim.host import Machine
 from sim.loop import played
 from tandem_actuator.core.model import DrbdUnknown, DrbdView, Generation, Metadata, NotConfigured
-from tandem_actuator.ports import CommandFailed
 from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import Role
@@ -126,11 +126,13 @@ class Drbd:
         self.machine.replica_of(mirror).connect(discard=discard_my_data)
 
     async def disconnect(self, mirror: Mirror) -> None:
-        await self._command(mirror)
+        await self._change(mirror)
         self.machine.replica_of(mirror).disconnect()
 
     async def copy_to_peer(self, mirror: Mirror) -> None:
-        raise CommandFailed("DRBD 8.4 copies whole disks only when told to; connect it anew")
+        await self._command(mirror)
+        pair = self.machine.host.pairs[mirror.drbd_name]
+        resync.copy_to_peer(pair, self.machine.replica_of(mirror))
 
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
         await self._command(mirror)
@@ -142,7 +144,7 @@ class Drbd:
         await played(self.machine.replica_of(mirror).promote(force=force))
 
     async def demote(self, mirror: Mirror) -> None:
-        await self._command(mirror)
+        await self._change(mirror)
         self.machine.libvirt.bury()
         self.machine.replica_of(mirror).demote()
 
@@ -151,7 +153,13 @@ class Drbd:
         self.machine.replica_of(mirror).resume_io()
 
     async def versions(self) -> Mapping[str, str]:
-        return {"drbd": "8.4.11", "drbd-utils": "9.22.0"}
+        return {"drbd": self.machine.host.drbd.name, "drbd-utils": "9.22.0"}
+
+    async def _change(self, mirror: Mirror) -> None:
+        """A command that the other end may have to agree to."""
+        await self._command(mirror)
+        if self.machine.host.drbd.commit_timeout_s is not None:
+            await played(self.machine.replica_of(mirror).turn())
 
     async def _command(self, mirror: Mirror) -> None:
         await asyncio.sleep(self._takes(COMMAND_S))

@@ -7,7 +7,7 @@ refuses a file that wants it. Called by ``player`` and ``fuzz``.
 from collections.abc import Callable, Mapping
 
 from sim import acts, ailing, lasting, mending, orders, person
-from sim.pair import CopyEnds
+from sim.resync import CopyEnds
 from sim.world import World
 from tandem_scenario.scenario import Step
 from tandem_scenario.verbs import Act

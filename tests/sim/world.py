@@ -16,6 +16,7 @@ from sim.bugs import Bugs
 from sim.controller import Controller, Planner
 from sim.disk import Backing
 from sim.drbd import Replica
+from sim.drbd_version import VERSIONS
 from sim.events import Log
 from sim.host import Host, Machine
 from sim.kernel import Command, Group, Kernel, Sleep
@@ -112,6 +113,7 @@ class World:
     def _host(self, plan: HostPlan) -> Host:
         host = Host(plan.name, plan.site, self.kernel, self.log, self.referee, rate=plan.clock_rate)
         host.has_watchdog = host.watchdog_configured = plan.watchdog != "None"
+        host.drbd = VERSIONS[self.plan.drbd]
         host.on_boot, host.on_reset = self._booted, self._was_reset
         host.on_change, host.on_off = self._drbd_changed, self.referee.powers_off
         host.on_refusal = partial(self.referee.count, Counted.REFUSED)

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 
 from tandem_api.reasons import Reason
+from tandem_lab.drbd_modules import given_modules
 from tandem_lab.history import lines_of
 from tandem_lab.scenarios.doing import DOING, do
 from tandem_lab.scenarios.log import Log
@@ -38,6 +39,10 @@ def check(scenario: Scenario) -> None:
 def play(scenario: Scenario, settings: Settings, log: Log, slack_s: float) -> Played:
     """From empty disks to the end. Raises: BadScenario, LabError, ControlPlaneError."""
     check(scenario)
+    modules = given_modules(settings)
+    if scenario.world.drbd > 8 and (modules is None or modules.major != scenario.world.drbd):
+        needs = f"its hosts run DRBD {scenario.world.drbd}, and the lab's own is 8.4"
+        raise BadScenario(1, f"{needs}: set TANDEM_DRBD_MODULES to the folder of its modules")
     stage, played = Stage(settings, scenario.world, log), Played()
     try:
         stage.set_up()

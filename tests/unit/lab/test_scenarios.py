@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,8 +16,9 @@ from tandem_lab.scenarios.faults import PLAN, kind_of, mends, scenario_of, steps
 from tandem_lab.scenarios.fuzz import Summary
 from tandem_lab.scenarios.log import Log
 from tandem_lab.scenarios.objects import objects_of, topology_of
-from tandem_lab.scenarios.player import check
+from tandem_lab.scenarios.player import check, play
 from tandem_lab.scenarios.runs import Runs
+from tandem_lab.settings import Settings
 from tandem_scenario.judge import End, Judge
 from tandem_scenario.located import BadScenario
 from tandem_scenario.plan import GuestPlan, HostPlan, WorldPlan
@@ -210,6 +212,12 @@ class TestWhatTheLabCannotDo:
         )
         with pytest.raises(BadScenario, match="the lab cannot do clockRate"):
             check(parse(text))
+
+    def test_another_drbd_than_it_has(self) -> None:
+        text = "title: t\nlasts: 5\ndrbd: 9\nsteps: []\nexpect: []\n"
+        settings = replace(Settings.from_environment(), drbd_modules=None)
+        with pytest.raises(BadScenario, match="set TANDEM_DRBD_MODULES"):
+            play(parse(text), settings, Log(), 0.0)
 
     def test_every_verb_that_it_does_has_a_form(self) -> None:
         assert set(DOING) <= set(VERBS)

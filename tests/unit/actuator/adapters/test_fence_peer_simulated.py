@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from sim.fence_channel import Outside, SimSockets, proc_drbd
+from sim.fence_channel import Outside, Roles, SimSockets, proc_drbd
 from sim.kernel import Group, Kernel
 from sim.loop import Loop
 from tandem_actuator import fence_peer
@@ -34,8 +34,8 @@ def played(seed: int) -> list[tuple[float, tuple[int, str]]]:
             await asyncio.Event().wait()
 
     async def handler() -> None:
-        roles = proc_drbd([(20, "Primary")])
-        outside = Outside(sockets, PATH, random.Random(seed), lambda: roles)
+        roles = Roles(lambda: proc_drbd([(20, "Primary")]))
+        outside = Outside(sockets, PATH, random.Random(seed), roles)
         answered = await fence_peer.answer(outside, {"DRBD_MINOR": "20"})
         said.append((kernel.now_s, answered))
 

@@ -1,0 +1,110 @@
+"""What the versions of DRBD do differently: a value for each, with an answer to each question.
+
+Every field is held by recordings of real kernels (``conformance``). Called by ``drbd``, ``pair``,
+and by whoever makes a replica.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Version:
+    """One DRBD. ``name`` is what its kernel module says of itself."""
+
+    name: str
+    shown_in_proc: bool
+    """Whether /proc/drbd tells what role a device has."""
+    asks_per_promotion: int
+    """How often a promotion calls the handler before it gives up."""
+    promotion_holds_handshake: bool
+    """Whether nothing connects while a promotion waits for the handler."""
+    force_asks_for_consistent: bool
+    """Whether ``--force`` on a disk that is only Consistent calls the handler all the same."""
+    force_begins_two_generations: bool
+    """The one that the peer has is forgotten then: a split brain at the next handshake."""
+    begins_with_next_write: bool
+    """Whether who is alone without having been frozen begins a generation only as it writes."""
+    meeting_clears_bits: bool
+    """Whether replicas of the same generation forget their bits as they connect."""
+    forgets_copies: bool
+    """Whether a link that is lost as a copy between equal generations begins makes it forget."""
+    copies_when_told: bool
+    """Whether a Primary can be told to copy what its bits say, while it is connected."""
+    survivor_doubts_s: tuple[float, float] | None
+    """How long who has lost a Primary is only Consistent."""
+    commit_timeout_s: float | None
+    """How long a change of state waits for a peer that does not agree; None: it does not."""
+    leaves_diskless: bool
+    """Whether a Primary and a peer without a disk may part."""
+    primary_without_any_disk_parts: bool
+    outdates_while_connected: bool
+    """Whether ``outdate`` does something then: between two Secondaries."""
+    rebooted_counts_beside_diskless: bool
+    """Whether who has rebooted is UpToDate beside a Secondary without a disk."""
+    frozen_asks_beside_diskless: bool
+    """Whether a frozen Primary with pending writes asks once more as it meets a failed disk."""
+    starts_cold_writes_unheard: bool
+    refused_by_either: bool
+    """Whether any side of a handshake that fails may end it, not just the one that objects."""
+    glimpses: bool
+    """Whether one side may take itself for connected before the other refuses."""
+    remembers_crash_after_copy: bool
+    """Whether who was a Primary that crashed, and was copied to since, still counts as one."""
+    parts_twice: bool
+    """Whether ``disconnect`` may be repeated."""
+    """Whether the first write to a part of the disk begins while the peer does not answer."""
+
+    @property
+    def major(self) -> int:
+        return int(self.name.split(".")[0])
+
+
+EIGHT = Version(
+    name="8.4.11",
+    shown_in_proc=True,
+    asks_per_promotion=4,
+    promotion_holds_handshake=True,
+    force_asks_for_consistent=True,
+    force_begins_two_generations=True,
+    begins_with_next_write=False,
+    meeting_clears_bits=False,
+    forgets_copies=True,
+    copies_when_told=False,
+    survivor_doubts_s=None,
+    commit_timeout_s=None,
+    leaves_diskless=True,
+    primary_without_any_disk_parts=False,
+    outdates_while_connected=False,
+    rebooted_counts_beside_diskless=True,
+    frozen_asks_beside_diskless=False,
+    starts_cold_writes_unheard=True,
+    refused_by_either=False,
+    glimpses=True,
+    remembers_crash_after_copy=True,
+    parts_twice=False,
+)
+NINE = Version(
+    name="9.2.19",
+    shown_in_proc=False,
+    asks_per_promotion=1,
+    promotion_holds_handshake=False,
+    force_asks_for_consistent=False,
+    force_begins_two_generations=False,
+    begins_with_next_write=True,
+    meeting_clears_bits=True,
+    forgets_copies=False,
+    copies_when_told=True,
+    survivor_doubts_s=(0.01, 0.2),
+    commit_timeout_s=5.0,
+    leaves_diskless=False,
+    primary_without_any_disk_parts=True,
+    outdates_while_connected=True,
+    rebooted_counts_beside_diskless=False,
+    frozen_asks_beside_diskless=True,
+    starts_cold_writes_unheard=False,
+    refused_by_either=True,
+    glimpses=False,
+    remembers_crash_after_copy=False,
+    parts_twice=True,
+)
+VERSIONS = {version.major: version for version in (EIGHT, NINE)}
