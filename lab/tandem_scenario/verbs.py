@@ -91,6 +91,7 @@ FORMS = (
     "fail-disk HOST [NUMBER]",
     "stall-resync GUEST",
     "stall-resync GUEST unheard",
+    "verify GUEST",
     "crash-after-grant HOST",
     "set GUEST running=BOOL",
     "set GUEST failback=POLICY",

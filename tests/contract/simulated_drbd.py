@@ -73,8 +73,8 @@ class SimulatedDrbd:
         self._do(self._replica.turn())
         self._replica.disconnect()
 
-    async def copy_to_peer(self, mirror: Mirror) -> None:
-        resync.copy_to_peer(self.both.pair, self._replica)
+    async def copy_to_peer(self, mirror: Mirror, *, whole: bool) -> None:
+        resync.copy_to_peer(self.both.pair, self._replica, whole=whole)
 
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
         self.both.pair.skip_first_sync(self._replica, volumes)

@@ -298,7 +298,7 @@ async def test_only_nine_copies_when_it_is_told_to(pair: Pair) -> None:
     await pair.a.drbd.promote(pair.mirror, force=False)
     refused = "of nothing that its peer lacks" if pair.major >= 9 else "connect it anew"
     with pytest.raises(CommandFailed, match=refused):
-        await pair.a.drbd.copy_to_peer(pair.mirror)
+        await pair.a.drbd.copy_to_peer(pair.mirror, whole=False)
     assert (await pair.until(pair.a, lambda s: True)).in_sync
 
 

@@ -4,13 +4,15 @@ The peer's disk is changed behind DRBD's back, and a verification finds it: that
 that was forgotten leaves (docs/drbd.md).
 """
 
+import asyncio
+
 import pytest
 
 from tandem_actuator.core.model import DrbdState
 from tandem_actuator.ports import CommandFailed
 from tandem_api.vocabulary import Connection
 
-from .drbd_pairs import Pair
+from .drbd_pairs import WITHIN_S, Pair
 
 
 def bits_left(state: DrbdState) -> bool:
@@ -53,10 +55,10 @@ async def test_what_the_bits_say_is_copied_as_each_version_wants_it(pair: Pair) 
     await differ(pair)
     if pair.major == 8:
         with pytest.raises(CommandFailed, match="connect it anew"):
-            await pair.a.drbd.copy_to_peer(pair.mirror)
+            await pair.a.drbd.copy_to_peer(pair.mirror, whole=False)
         await part_and_meet(pair)
     else:
-        await pair.a.drbd.copy_to_peer(pair.mirror)
+        await pair.a.drbd.copy_to_peer(pair.mirror, whole=False)
         await pair.until(pair.a, equal)
         await pair.until(pair.b, equal)
     assert await same_data(pair)
@@ -79,3 +81,21 @@ async def test_bits_outlive_a_short_loss_of_the_link_on_8_only(pair: Pair) -> No
     state = await pair.until(pair.a, lambda s: s.in_sync)
     assert bool(state.out_of_sync_bytes) is (pair.major == 8)
     assert not await same_data(pair)
+
+
+async def test_what_9_has_forgotten_is_copied_with_all_the_rest(pair: Pair) -> None:
+    """As whole disks: nothing says any more what differs."""
+    await differ(pair)
+    await part_and_meet(pair)
+    if pair.major == 8:
+        with pytest.raises(CommandFailed, match="connect it anew"):
+            await pair.a.drbd.copy_to_peer(pair.mirror, whole=True)
+        return
+    assert not await same_data(pair)
+    await pair.a.drbd.copy_to_peer(pair.mirror, whole=True)
+    async with asyncio.timeout(WITHIN_S):
+        while not await same_data(pair):
+            await pair.view(pair.a)
+            await asyncio.sleep(0.05)
+    await pair.until(pair.a, equal)
+    await pair.until(pair.b, equal)

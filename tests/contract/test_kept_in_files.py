@@ -30,6 +30,7 @@ RECORD = Record(
     started_boot_id="b1",
     generations={"root": "76F6905ED73F6EAC"},
     unparted_boot_id="b2",
+    owes_copy=True,
 )
 MIRROR, GUEST = Mirror.parse(mirror("g")), Guest.parse(guest("g"))
 

@@ -6,6 +6,7 @@ of them. Called by ``verbs``.
 
 from collections.abc import Callable
 
+from sim import resync
 from sim.actuator import Crash
 from sim.ailing import CONTROLLER
 from sim.apiserver.policies import PERSON
@@ -128,6 +129,20 @@ def stall_resync(world: World, guest: str, ends: CopyEnds) -> None:
     """The next resync of its mirror that comes to an end does not."""
     world.log.say("scenario", f"stall-resync {guest}")
     pair(world, guest).next_copy = ends
+
+
+def verify(world: World, guest: str) -> None:
+    """The standby's disk has lost a block; both ends are connected, and one is Primary."""
+    world.log.say("scenario", f"verify {guest}")
+    wire = pair(world, guest)
+    replicas = [side.replica for side in wire.sides.values() if side.replica is not None]
+    primary = next((one for one in replicas if one.role is Role.PRIMARY), None)
+    peer = wire.peer_now(primary) if primary is not None else None
+    if primary is None or peer is None:
+        return
+    name = next(iter(primary.volumes))
+    peer.holds(name).difference_update(sorted(peer.holds(name))[:1])
+    resync.verify(wire, primary, name)
 
 
 def pair(world: World, guest: str) -> Pair:

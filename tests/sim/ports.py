@@ -129,10 +129,10 @@ class Drbd:
         await self._change(mirror)
         self.machine.replica_of(mirror).disconnect()
 
-    async def copy_to_peer(self, mirror: Mirror) -> None:
+    async def copy_to_peer(self, mirror: Mirror, *, whole: bool) -> None:
         await self._command(mirror)
         pair = self.machine.host.pairs[mirror.drbd_name]
-        resync.copy_to_peer(pair, self.machine.replica_of(mirror))
+        resync.copy_to_peer(pair, self.machine.replica_of(mirror), whole=whole)
 
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
         await self._command(mirror)

@@ -46,12 +46,13 @@ def verify(pair: Pair, replica: Replica, name: str) -> None:
         one.changed(one)
 
 
-def copy_to_peer(pair: Pair, replica: Replica) -> None:
-    """Just what the bits say, while both stay connected. Raises: CommandFailed."""
+def copy_to_peer(pair: Pair, replica: Replica, *, whole: bool) -> None:
+    """Just what the bits say, or all, while both stay connected. Raises: CommandFailed."""
     if not replica.version.copies_when_told:
         raise CommandFailed("DRBD 8.4 copies whole disks only when told to; connect it anew")
     peer = pair.peer_now(replica)
-    lacking = [name for name, v in replica.volumes.items() if v.ahead and not v.resyncing]
+    idle = {name: v for name, v in replica.volumes.items() if not v.resyncing}
+    lacking = [name for name, volume in idle.items() if whole or volume.ahead]
     if peer is None or not lacking:
         raise CommandFailed("DRBD knows of nothing that its peer lacks")
     for name in lacking:

@@ -90,6 +90,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "fail-disk": acts.fail_disk,
     "stall-resync": lambda world, guest: acts.stall_resync(world, guest, CopyEnds.ON_NEITHER),
     "stall-resync unheard": lambda world, guest: acts.stall_resync(world, guest, CopyEnds.UNHEARD),
+    "verify": acts.verify,
     "crash-after-grant": acts.crash_after_grant,
     "set running": lambda world, guest, on: world.edit(guest, "running", on == "true"),
     "set failback": acts.set_failback,

@@ -23,6 +23,7 @@ class Task(StrEnum):
     FIRST_SYNC = "first-sync"
     THAW = "thaw-to-discard"
     ASK_AGAIN = "ask-again"
+    NOTE_COPY = "note-copy"
     COPY_AGAIN = "copy-again"
     RESYNC_AGAIN = "resync-again"
     SHUT_DOWN = "shut-down"

@@ -69,6 +69,7 @@ class UpdateRecord:
     asynchronous: bool | None = None
     generations: Mapping[str, str] | None = None
     unparted_boot_id: str | None = None
+    owes_copy: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,12 @@ class Disconnect:
 
 @dataclass(frozen=True)
 class CopyToPeer:
-    """What the bitmap says that it lacks, without parting; on DRBD 9 only. → Done | Failed"""
+    """What the bitmap says that it lacks, without parting; on DRBD 9 only. → Done | Failed
+
+    ``whole``: everything, since the bitmap has forgotten what.
+    """
+
+    whole: bool = False
 
 
 @dataclass(frozen=True)

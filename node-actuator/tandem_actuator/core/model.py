@@ -149,6 +149,8 @@ class Record:
     both replicas count; before a host acknowledges a write alone, DRBD begins another.
     ``unparted_boot_id``: the boot on which the disks were attached with just these, and so without
     a write that the peer may lack.
+    ``owes_copy``: DRBD knew, as this host was the owner, that the peer lacks something that it was
+    not copying. DRBD 9 may forget that; so what is noted here counts until a copy was begun.
     """
 
     uid: str
@@ -161,6 +163,7 @@ class Record:
     asynchronous: bool = False
     generations: Mapping[str, str] = field(default_factory=dict)
     unparted_boot_id: str = ""
+    owes_copy: bool = False
     unreadable: str = ""
 
 

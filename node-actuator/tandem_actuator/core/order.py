@@ -299,6 +299,22 @@ def _adopt(view: View, now_s: float, wall: str) -> Decision | None:
     )
 
 
+def _note_copy(view: View, now_s: float, wall: str) -> Decision | None:
+    """What a peer lacks that DRBD does not copy is noted at once: 9 forgets it as the two meet."""
+    authority, drbd = authority_of(view), drbd_of(view)
+    if view.drbd_major < procedures.COPIES_WHEN_TOLD or view.record.owes_copy or view.unrecorded:
+        return None
+    owner = authority.owner == view.host and drbd.role is Role.PRIMARY
+    if not (owner and drbd.in_sync and drbd.out_of_sync_bytes):
+        return None
+    return Start(
+        Task.NOTE_COPY,
+        Reason.NOT_YET_IN_SYNC,
+        f"{rules.not_copied(drbd)}: noting that, before a copy is made",
+        procedures.note_copy,
+    )
+
+
 def _degrade(view: View, now_s: float, wall: str) -> Decision | None:
     """The owner says Standalone where DRBD goes on alone without asking."""
     authority, drbd = authority_of(view), drbd_of(view)
@@ -446,6 +462,7 @@ RULES: tuple[Rule, ...] = (
     _foreign_primary,
     overdue_guest,
     _adopt,
+    _note_copy,
     _degrade,
     unwanted_guest,
     _ask_again,

@@ -75,8 +75,8 @@ class Drbd(Protocol):
         """Disconnect. Callers have done rule 9's compare-and-swap."""
         ...
 
-    async def copy_to_peer(self, mirror: Mirror) -> None:
-        """On 9: what the bitmap says that it lacks. Callers have done rule 9's compare-and-swap."""
+    async def copy_to_peer(self, mirror: Mirror, *, whole: bool) -> None:
+        """On 9: what the bitmap says that it lacks, or all. Callers have done rule 9's swap."""
         ...
 
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:

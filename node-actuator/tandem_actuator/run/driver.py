@@ -289,8 +289,8 @@ class Driver:
                 if needs_heartbeat and not may_lose_link(unit.view(self.node), sent_s, now_s):
                     raise PortError("the guest lives on the link alone")
                 await drbd.disconnect(mirror)
-            case fx.CopyToPeer():
-                await drbd.copy_to_peer(mirror)
+            case fx.CopyToPeer(whole):
+                await drbd.copy_to_peer(mirror, whole=whole)
             case fx.SkipFirstSync(volumes):
                 await drbd.skip_first_sync(mirror, volumes)
             case fx.Promote(force):

@@ -310,13 +310,15 @@ class DrbdHost:
         if answer.code and ALREADY_DISCONNECTED not in answer.stderr:
             answer.check()
 
-    async def copy_to_peer(self, mirror: Mirror) -> None:
+    async def copy_to_peer(self, mirror: Mirror, *, whole: bool) -> None:
         if self.tools.major == 8:
             raise CommandFailed("DRBD 8.4 copies whole disks only when told to; connect it anew")
         name = mirror.drbd_name
         resources, _ = await self._dumps.newer_than_now()
         peers = resources[name].peer_devices if name in resources else {}
-        lacking = {number: peer for number, peer in peers.items() if drbd_text.lacks_data(peer)}
+        lacking = {
+            number: peer for number, peer in peers.items() if whole or drbd_text.lacks_data(peer)
+        }
         if not lacking:
             raise CommandFailed(f"{name}: DRBD knows of nothing that its peer lacks")
         busy = {peer.get("replication", "Off") for peer in lacking.values()} - {"Established"}
@@ -325,7 +327,8 @@ class DrbdHost:
             raise CommandFailed(f"{name}: not copied to while DRBD is {' and '.join(sorted(busy))}")
         for number, peer in sorted(lacking.items()):
             where = (name, peer["peer-node-id"], str(number))
-            await self._setup("invalidate-remote", *where, "--reset-bitmap=no")
+            bits = () if whole else ("--reset-bitmap=no",)
+            await self._setup("invalidate-remote", *where, *bits)
 
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
         numbers = [n for n, name in enumerate(mirror.volume_names) if name in volumes]

@@ -42,6 +42,7 @@ class _Stored(BaseModel):
     asynchronous: bool = False
     generations: dict[str, str] = Field(default_factory=dict)
     unparted_boot_id: str = ""
+    owes_copy: bool = False
 
 
 class FileRecords:
@@ -76,6 +77,7 @@ class FileRecords:
             asynchronous=stored.asynchronous,
             generations=stored.generations,
             unparted_boot_id=stored.unparted_boot_id,
+            owes_copy=stored.owes_copy,
         )
 
     def _stored(self, path: Path) -> _Stored | None:
@@ -105,6 +107,7 @@ class FileRecords:
             asynchronous=record.asynchronous,
             generations=dict(record.generations),
             unparted_boot_id=record.unparted_boot_id,
+            owes_copy=record.owes_copy,
             **self._newer.get(name, {}),
         )
         text = stored.model_dump_json(indent=1)

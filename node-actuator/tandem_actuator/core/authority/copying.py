@@ -18,7 +18,7 @@ def copy_again(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     verdict, drbd = _part_as_primary(mirror, facts, request_id), facts.drbd
     if not isinstance(verdict, Proposal) or not isinstance(drbd, DrbdState):
         return verdict
-    if not drbd.in_sync or not drbd.out_of_sync_bytes:
+    if not drbd.in_sync or not (drbd.out_of_sync_bytes or facts.record.owes_copy):
         return Refusal(Reason.STEADY, "no copy was forgotten")
     return verdict
 

@@ -135,6 +135,8 @@ def withdraw(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return Refusal(Reason.STEADY, "the grant is not of an earlier boot")
     if facts.record.unparted_boot_id != facts.instance.boot_id or not facts.record.marker:
         return Refusal(Reason.STEADY, f"{facts.host} may have written alone, or is current")
+    if facts.record.owes_copy:
+        return Refusal(Reason.NOT_YET_IN_SYNC, f"{facts.peer} lacks what was not copied to it")
     if not is_secondary(drbd):
         return Refusal(Reason.UNKNOWN_STATE, "the device is not known to be Secondary")
     not_for_the_peer = unfit_for_the_peer(mirror, facts)
@@ -169,6 +171,6 @@ def degrade(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     drbd = facts.drbd
     if not isinstance(drbd, DrbdState) or not drbd.own_up_to_date:
         return Refusal(Reason.STEADY, "nothing to say")
-    if drbd.in_sync and not drbd.out_of_sync_bytes:
+    if drbd.in_sync and not (drbd.out_of_sync_bytes or facts.record.owes_copy):
         return Refusal(Reason.STEADY, "nothing to say")
     return Proposal(_standalone(authority, facts, request_id, Reason.PEER_DISK_NOT_UP_TO_DATE))

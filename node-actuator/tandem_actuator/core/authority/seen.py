@@ -68,7 +68,7 @@ def is_secondary(drbd: DrbdView) -> TypeGuard[DrbdState]:
 def not_in_sync(mirror: Mirror, facts: Facts) -> Refusal | None:
     if not isinstance(facts.drbd, DrbdState) or not facts.drbd.in_sync:
         return Refusal(Reason.NOT_YET_IN_SYNC, "the replicas are not in sync")
-    if facts.drbd.out_of_sync_bytes:
+    if facts.drbd.out_of_sync_bytes or facts.record.owes_copy:
         return Refusal(Reason.NOT_YET_IN_SYNC, not_copied(facts.drbd))
     if facts.record.marker:
         return Refusal(Reason.MARKED_STALE, f"{facts.host}'s marker is still set")
@@ -81,5 +81,7 @@ def not_in_sync(mirror: Mirror, facts: Facts) -> Refusal | None:
 
 
 def not_copied(drbd: DrbdState) -> str:
-    """What to tell if DRBD takes both for current, but knows that they differ."""
+    """What to tell if DRBD takes both for current, but knows that they differ, or has known."""
+    if not drbd.out_of_sync_bytes:
+        return "DRBD calls both replicas current, but has forgotten what they differ in"
     return f"DRBD calls both replicas current, but {drbd.out_of_sync_bytes} bytes differ"

@@ -94,10 +94,17 @@ def clear_marker(view: View) -> Procedure:
 
 
 def note_epoch(view: View) -> Procedure:
-    """Remember the highest epoch seen, so that a regression is noticed after a reboot too."""
+    """Remember the highest epoch seen, so that a regression is noticed after a reboot too.
+
+    Who is not the owner any more owes nothing: what the other one has counts.
+    """
     authority = view.mirror.status.authority
     assert authority is not None
-    outcome = yield UpdateRecord(epoch=authority.epoch, incarnation=authority.incarnation)
+    outcome = yield UpdateRecord(
+        epoch=authority.epoch,
+        incarnation=authority.incarnation,
+        owes_copy=False if authority.owner == view.peer else None,
+    )
     if not isinstance(outcome, Failed):
         return Finished(Reason.STEADY, f"noted epoch {authority.epoch}", progress=True)
     assignment = view.guest.status.assignment if view.guest else None
@@ -302,6 +309,12 @@ def ask_again(view: View) -> Procedure:
     return (yield from _connect_anew("connected anew, so that DRBD asks again", Disconnect()))
 
 
+def note_copy() -> Procedure:
+    """That the peer lacks something, which DRBD 9 may forget before it is copied."""
+    noted = UpdateRecord(owes_copy=True)
+    return (yield from sequence(Reason.NOT_YET_IN_SYNC, "noted", ("the durable record", noted)))
+
+
 def copy_again(view: View) -> Procedure:
     """Have DRBD make a copy that it has forgotten.
 
@@ -313,10 +326,27 @@ def copy_again(view: View) -> Procedure:
     if not isinstance(won, Won):
         return refused(won)
     if view.drbd_major >= COPIES_WHEN_TOLD:
-        step = ("copy", CopyToPeer())
-        return (yield from sequence(Reason.NOT_YET_IN_SYNC, "told DRBD to copy", step))
+        return (yield from _tell_to_copy())
     first = Disconnect(needs_heartbeat=True)
     return (yield from _connect_anew("connected anew, so that DRBD copies", first))
+
+
+def _tell_to_copy() -> Procedure:
+    """What the bits say; all, if they are gone. From then on the peer's own disk says that it is
+    not current, durably, until it has everything: the note is not needed any more.
+    """
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
+        return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
+    whole = not fresh.drbd.out_of_sync_bytes
+    return (
+        yield from sequence(
+            Reason.NOT_YET_IN_SYNC,
+            "told DRBD to copy whole disks" if whole else "told DRBD to copy",
+            ("copy", CopyToPeer(whole)),
+            ("the durable record", UpdateRecord(owes_copy=False)),
+        )
+    )
 
 
 def resync_again(view: View) -> Procedure:

@@ -28,6 +28,7 @@ def updated(record: Record, update: UpdateRecord) -> Record:
         asynchronous=_or(update.asynchronous, record.asynchronous),
         generations=_or(update.generations, record.generations),
         unparted_boot_id=_or(update.unparted_boot_id, record.unparted_boot_id),
+        owes_copy=_or(update.owes_copy, record.owes_copy),
     )
 
 

@@ -78,14 +78,21 @@ class Nine:
 async def test_what_the_peer_lacks_is_copied_to_it_and_nothing_else(tmp_path: Path) -> None:
     """Without ``--reset-bitmap=no`` whole disks would be."""
     nine = Nine(tmp_path, OFF, lacks_kib=4)
-    await nine.drbd.copy_to_peer(OF)
+    await nine.drbd.copy_to_peer(OF, whole=False)
     assert nine.called("invalidate-remote") == [f"invalidate-remote {NAME} 1 0 --reset-bitmap=no"]
+
+
+async def test_all_is_copied_where_it_is_said_to_lack_something(tmp_path: Path) -> None:
+    """The bits are gone, so nothing says what."""
+    nine = Nine(tmp_path, OFF)
+    await nine.drbd.copy_to_peer(OF, whole=True)
+    assert nine.called("invalidate-remote") == [f"invalidate-remote {NAME} 1 0"]
 
 
 async def test_a_peer_that_lacks_nothing_is_left_as_it_is(tmp_path: Path) -> None:
     nine = Nine(tmp_path, OFF)
     with pytest.raises(CommandFailed, match="nothing that its peer lacks"):
-        await nine.drbd.copy_to_peer(OF)
+        await nine.drbd.copy_to_peer(OF, whole=False)
     assert not nine.called("invalidate-remote")
 
 
@@ -94,7 +101,7 @@ async def test_it_is_told_only_once_it_does_nothing_else(tmp_path: Path, replica
     """During a verification 9.2.19 stands still, with a peer neither current nor copied to."""
     nine = Nine(tmp_path, OFF, lacks_kib=4, replication=replication)
     with pytest.raises(CommandFailed, match=f"while DRBD is {replication}"):
-        await nine.drbd.copy_to_peer(OF)
+        await nine.drbd.copy_to_peer(OF, whole=False)
     assert not nine.called("invalidate-remote")
 
 
@@ -102,7 +109,7 @@ async def test_8_4_would_copy_whole_disks_and_is_not_told_to(tmp_path: Path) -> 
     nine = Nine(tmp_path, OFF, lacks_kib=4)
     eight = DrbdHost(Tools("8.4.11", "9.22.0", setup=nine.drbd.tools.setup), SystemClock())
     with pytest.raises(CommandFailed, match="connect it anew"):
-        await eight.copy_to_peer(OF)
+        await eight.copy_to_peer(OF, whole=False)
     assert not (tmp_path / "called").exists()
 
 

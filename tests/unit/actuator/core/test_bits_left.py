@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sim.builders import A, B, authority, drbd, facts, lost, mirror, standalone, view
+from sim.builders import A, B, authority, drbd, facts, lost, mirror, record, standalone, view
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.host.permission import may_lose_link
@@ -104,9 +104,78 @@ def test_on_nine_it_is_told_to_copy_and_does_not_part() -> None:
     outside = Outside(known.mirror, LEFT)
     finished = play(procedures.copy_again(known), outside)
     assert finished.reason is Reason.NOT_YET_IN_SYNC
-    assert outside.names[-3:] == ["Swap", "UpdateRecord", "CopyToPeer"]
+    assert outside.names[-4:] == ["UpdateRecord", "QueryDrbd", "CopyToPeer", "UpdateRecord"]
+    assert outside.effects(fx.CopyToPeer) == [fx.CopyToPeer(whole=False)]
     assert not {"Disconnect", "Connect"} & set(outside.names)
-    assert "telling it to copy" in decided(drbd_major=9).message
+    assert "telling it to copy" in decided(drbd_major=9, record=OWING).message
+
+
+OWING = record(owned_epoch=5, owes_copy=True)
+
+
+def test_on_nine_it_is_noted_first_and_at_once() -> None:
+    """However long they have been in sync: as the two meet again, 9 forgets it."""
+    for held_by in (authority(A), standalone()):
+        decision = decided(held_by=held_by, drbd_major=9, in_sync_since_s=999.9)
+        assert isinstance(decision, Start)
+        assert decision.task is Task.NOTE_COPY
+    outside = Outside(mirror(standalone()), LEFT)
+    play(procedures.note_copy(), outside)
+    assert outside.effects(fx.UpdateRecord) == [fx.UpdateRecord(owes_copy=True)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"drbd_major": 8},
+        {"held_by": standalone(B)},
+        {"state": drbd(Role.PRIMARY)},
+        {"state": replace(LEFT, role=Role.SECONDARY)},
+        {"record": OWING},
+        {"unrecorded": "the disk is full"},
+    ],
+    ids=["eight", "not-the-owner", "no-bits", "secondary", "noted", "keeps-no-record"],
+)
+def test_nothing_else_is_noted(changes: dict[str, Any]) -> None:
+    decision = decided(**{"drbd_major": 9, **changes})
+    assert not (isinstance(decision, Start) and decision.task is Task.NOTE_COPY)
+
+
+def test_what_is_noted_counts_also_without_bits() -> None:
+    """Nobody says Mirrored, who said it says Standalone, and all is copied."""
+    clean = drbd(Role.PRIMARY)
+    known = facts(clean, record=OWING)
+    verdict = rules.restore(mirror(standalone()), known, "r")
+    assert isinstance(verdict, rules.Refusal)
+    assert "has forgotten what they differ in" in verdict.message
+    assert isinstance(rules.degrade(mirror(authority(A)), known, "r"), rules.Proposal)
+
+    decision = decided(state=clean, drbd_major=9, record=OWING)
+    assert isinstance(decision, Start)
+    assert decision.task is Task.COPY_AGAIN
+    view_of = view(standalone(), clean, drbd_major=9, record=OWING)
+    outside = Outside(view_of.mirror, clean, record=OWING)
+    assert "whole disks" in play(procedures.copy_again(view_of), outside).message
+    assert outside.effects(fx.CopyToPeer) == [fx.CopyToPeer(whole=True)]
+    assert outside.effects(fx.UpdateRecord)[-1] == fx.UpdateRecord(owes_copy=False)
+
+
+def test_what_could_not_be_copied_stays_noted() -> None:
+    known = view(standalone(), LEFT, drbd_major=9, record=OWING)
+    script: dict[type, list[fx.Outcome]] = {fx.CopyToPeer: [fx.Failed("the link is lost")]}
+    outside = Outside(known.mirror, LEFT, record=OWING, script=script)
+    assert play(procedures.copy_again(known), outside).failed
+    assert fx.UpdateRecord(owes_copy=False) not in outside.done
+
+
+@pytest.mark.parametrize(("owner", "forgotten"), [(A, None), ("", None), (B, False)])
+def test_who_is_not_the_owner_any_more_owes_nothing(owner: str, forgotten: bool | None) -> None:
+    known = view(authority(owner), drbd())
+    outside = Outside(known.mirror, drbd())
+    play(procedures.note_epoch(known), outside)
+    (noted,) = outside.effects(fx.UpdateRecord)
+    assert isinstance(noted, fx.UpdateRecord)
+    assert noted.owes_copy is forgotten
 
 
 @pytest.mark.parametrize("drbd_major", [8, 9])

@@ -24,6 +24,7 @@ updates = st.builds(
     asynchronous=st.sampled_from([None, True, False]),
     generations=st.sampled_from([None, {}, {"root": "2"}]),
     unparted_boot_id=st.sampled_from([None, "", "boot1"]),
+    owes_copy=st.sampled_from([None, True, False]),
 )
 records = st.builds(
     Record,
@@ -73,3 +74,9 @@ def test_what_is_known_of_generations_is_replaced_as_a_whole_and_kept_otherwise(
     assert (kept.generations, kept.unparted_boot_id) == ({"root": "2"}, "boot1")
     gone = updated(known, UpdateRecord(generations={}, unparted_boot_id=""))
     assert (gone.generations, gone.unparted_boot_id) == ({}, "")
+
+
+def test_that_a_copy_is_owed_is_kept_until_it_is_taken_back() -> None:
+    noted = updated(record(), UpdateRecord(owes_copy=True))
+    assert updated(noted, UpdateRecord(epoch=9, marker=None)).owes_copy
+    assert not updated(noted, UpdateRecord(owes_copy=False)).owes_copy

@@ -224,6 +224,10 @@ class TestWithdraw:
         known = replace(self.unused, **changes)  # type: ignore[arg-type]
         assert reason(self.verdict(record=known)) is Reason.STEADY
 
+    def test_not_while_a_copy_is_owed(self) -> None:
+        noted = replace(self.unused, owes_copy=True)
+        assert reason(self.verdict(record=noted)) is Reason.NOT_YET_IN_SYNC
+
     def test_not_where_the_peer_may_lack_the_last_writes(self) -> None:
         noted = replace(self.unused, asynchronous=True)
         assert reason(self.verdict(record=noted)) is Reason.PROTOCOL_NOT_SYNCHRONOUS
