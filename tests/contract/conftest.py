@@ -9,8 +9,8 @@ import pytest
 
 from integration.conftest import api_server as api_server
 from integration.conftest import kinds as kinds
-from tandem_api.kinds.mirror import Protocol
 from sim.drbd_version import EIGHT, NINE
+from tandem_api.kinds.mirror import Protocol
 from tandem_kube import KubeClient
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings

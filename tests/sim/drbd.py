@@ -108,7 +108,7 @@ class Replica:
     @property
     def _protocol(self) -> Replication | None:
         """None while there is nothing to connect with."""
-        if self.connection is Connection.STANDALONE:
+        if self.connection is Connection.STANDALONE or not self.version.tells_protocol:
             return None
         return Replication.A if self.asynchronous else Replication.C
 

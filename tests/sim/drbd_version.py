@@ -14,6 +14,8 @@ class Version:
     name: str
     shown_in_proc: bool
     """Whether /proc/drbd tells what role a device has."""
+    tells_protocol: bool
+    """Whether a look shows the protocol that is in use."""
     asks_per_promotion: int
     """How often a promotion calls the handler before it gives up."""
     promotion_holds_handshake: bool
@@ -62,6 +64,7 @@ class Version:
 EIGHT = Version(
     name="8.4.11",
     shown_in_proc=True,
+    tells_protocol=True,
     asks_per_promotion=4,
     promotion_holds_handshake=True,
     force_asks_for_consistent=True,
@@ -86,6 +89,7 @@ EIGHT = Version(
 NINE = Version(
     name="9.2.19",
     shown_in_proc=False,
+    tells_protocol=False,
     asks_per_promotion=1,
     promotion_holds_handshake=False,
     force_asks_for_consistent=False,
