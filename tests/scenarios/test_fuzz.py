@@ -29,12 +29,21 @@ IN_ANOTHER_PROCESS = (
 )
 
 
-def test_a_slice() -> None:
+@pytest.mark.parametrize("drbd", [8, 9])
+def test_a_slice(drbd: int) -> None:
     """``TANDEM_FUZZ=1000`` plays more. Few worlds, since each is brought up once."""
-    seeds = [number // WORLDS * faults.SHAPES + number % WORLDS for number in range(SEEDS)]
-    totals = fuzz.fuzz(seeds, jobs=2, keep_going=True)
+    numbers = range(SEEDS // 2)
+    seeds = [number // WORLDS * faults.SHAPES + number % WORLDS for number in numbers]
+    totals = fuzz.fuzz(seeds, jobs=2, choice=choices.Choice(drbd=drbd), keep_going=True)
     assert [(one.seed, one.problems) for one in totals.failed] == []
-    assert totals.seeds == SEEDS
+    assert totals.seeds == SEEDS // 2
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_seed_is_the_same_schedule_on_either_drbd(lasting: bool) -> None:
+    eight, nine = (faults.scenario(7, choices.Choice(lasting=lasting, drbd=n)) for n in (8, 9))
+    assert (eight.world.drbd, nine.world.drbd) == (8, 9)
+    assert eight.steps == nine.steps
 
 
 def test_a_world_that_is_left_goes_before_the_next_is_frozen(
