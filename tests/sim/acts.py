@@ -9,22 +9,37 @@ from collections.abc import Callable
 from sim import resync
 from sim.actuator import Crash
 from sim.ailing import CONTROLLER
-from sim.apiserver.policies import PERSON
 from sim.files import SimFiles
 from sim.pair import Pair
 from sim.resync import CopyEnds
 from sim.world import World
-from tandem_api.authority import PROTOCOL, Authority
-from tandem_api.kinds.guest import Guest
-from tandem_api.kinds.host import Host as HostObject
+from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Mirror
-from tandem_api.kinds.site import Site
-from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 
 ADDED_MINOR = 999
 """No other mirror of a scenario has it."""
+
+
+def cut(world: World, link: str, host: str = "", direction: str = "") -> None:
+    world.log.say("scenario", f"cut {link} {host} {direction}".rstrip())
+    world.network.cut(link, host, direction)
+
+
+def heal(world: World, link: str, host: str = "") -> None:
+    world.log.say("scenario", f"heal {link} {host}".rstrip())
+    world.network.heal(link, host)
+
+
+def api_down(world: World) -> None:
+    world.log.say("scenario", "api down")
+    world.api.set_up(False)
+
+
+def api_up(world: World) -> None:
+    world.log.say("scenario", "api up")
+    world.api.set_up(True)
 
 
 def api_pause(world: World, *, stands: bool) -> None:
@@ -195,120 +210,11 @@ def actuator_resume(world: World, host: str) -> None:
         world.kernel.resume(actuator.group)
 
 
-def set_failback(world: World, guest: str, policy: str) -> None:
-    world.edit(guest, "failback", {"policy": policy, "afterSeconds": 5})
-
-
-def set_prefers(world: World, guest: str, site: str) -> None:
-    world.edit(guest, "placement", {"preferredSite": site})
-
-
 WITH_AN_IMAGE = (
     "<domain><devices><disk type='file' device='cdrom'><source file='/srv/iso/x.iso'/>"
     "<target dev='sda' bus='sata'/></disk></devices></domain>"
 )
 """A template that no host may start."""
-
-
-def set_template(world: World, guest: str, template: str | None) -> None:
-    """A person edits the hardware."""
-    obj = world.find_guest(guest)
-    if obj is not None:
-        domain = obj.spec.domain.wire() | ({"template": template} if template else {})
-        world.edit(guest, "domain", domain if template else _without(domain, "template"))
-
-
-def _without(fields: dict[str, object], name: str) -> dict[str, object]:
-    return {key: value for key, value in fields.items() if key != name}
-
-
-def add_volume(world: World, guest: str, *, numbered: bool = False) -> None:
-    """A person adds one to a mirror in use, where no rule of the server is in the way.
-
-    ``numbered``: a controller of a release that let it pass has given it a number since.
-    """
-    world.log.say("scenario", f"add-volume {guest}{' numbered' if numbered else ''}")
-    mirror = world.mirror(guest)
-    raw = mirror.model_dump(mode="json", by_alias=True, exclude_none=True)
-    raw["spec"]["volumes"].append({"name": "added", "size": "1Gi"})
-    for replica in raw["spec"]["replicas"]:
-        replica["devices"]["added"] = f"/dev/vg0/{guest}-added"
-    if numbered:
-        raw["status"]["deviceNumbers"]["minors"]["added"] = ADDED_MINOR
-        raw["status"]["accepted"]["volumes"] = raw["spec"]["volumes"]
-    world.api.server.put(Mirror.parse(raw), judged=False)
-
-
-def set_maintenance(world: World, site: str, *, on: bool) -> None:
-    """A person takes a site out of service, or back into it."""
-    world.log.say("scenario", f"site {site} maintenance={on}")
-    obj = world.api.server.get(Site, ObjectKey(namespace="", name=site))
-    spec = obj.spec.model_copy(update={"maintenance": on})
-    world.api.server.put(obj.model_copy(update={"spec": spec}))
-
-
-def set_profile(world: World, site: str, profile: str) -> None:
-    """A person edits a site. Its hosts go over to the new timing as they hear of it."""
-    world.log.say("scenario", f"set {site} profile={profile}")
-    obj = world.api.server.get(Site, ObjectKey(namespace="", name=site))
-    raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
-    raw["spec"]["profile"] = profile
-    world.api.server.put(Site.parse(raw))
-
-
-def override(world: World, guest: str, host: str, behind: int = 0) -> None:
-    """A person gives the mirror to a host, at the epoch that it has now, or had before."""
-    mirror = world.mirror(guest)
-    authority = mirror.status.authority
-    if authority is None or authority.epoch <= behind:
-        return
-    world.log.say("scenario", f"override {guest} {host} at epoch {authority.epoch - behind}")
-    raw = mirror.model_dump(mode="json", by_alias=True, exclude_none=True)
-    raw["spec"]["override"] = {
-        "host": host,
-        "epoch": authority.epoch - behind,
-        "acceptDataLoss": True,
-        "by": PERSON,
-    }
-    world.api.server.put(Mirror.parse(raw))
-
-
-def override_stale(world: World, guest: str, host: str) -> None:
-    """A person names an epoch that has passed. It must be refused."""
-    override(world, guest, host, behind=1)
-
-
-def delete(world: World, guest: str) -> None:
-    """A person deletes the guest: it stops, then the object goes."""
-    world.log.say("scenario", f"delete {guest}")
-    obj = world.find_guest(guest)
-    if obj is not None:
-        metadata = obj.metadata.model_copy(update={"deletion_timestamp": world.log.wall()})
-        world.api.server.put(obj.model_copy(update={"metadata": metadata}))
-
-
-def recreate(world: World, guest: str) -> None:
-    """The mirror and the guest are deleted by force and made again: other uids, the same names."""
-    world.log.say("scenario", f"recreate {guest}")
-    key = world.key(guest)
-    plan = next(plan for plan in world.plan.guests if plan.name == guest)
-    for kind in (Guest, Mirror):
-        if (kind.__name__, key) in world.api.server.objects:
-            world.api.server.remove(kind, key)
-    world.make_guest(plan, generation=world.kernel.number("recreated") + 1)
-
-
-def newer_protocol(world: World, guest: str) -> None:
-    """A later version says that nobody who does not know its protocol may touch this mirror."""
-    world.log.say("scenario", f"newer-protocol {guest}")
-    mirror = world.mirror(guest)
-    authority = mirror.status.authority
-    if authority is None or authority.min_protocol > PROTOCOL:
-        return
-    changes = {"min_protocol": PROTOCOL + 1, "request_id": "newer#1"}
-    raised = authority.model_copy(update={**changes, "epoch": authority.epoch + 1})
-    status = mirror.status.model_copy(update={"authority": raised})
-    world.api.server.put(mirror.model_copy(update={"status": status}))
 
 
 def lose_records(world: World, host: str) -> None:
@@ -344,15 +250,6 @@ def crash_after_grant(world: World, host: str) -> None:
     world.api.server.on_authority.append(told)
 
 
-def confirm_down(world: World, host: str) -> None:
-    """A person's word that the instance that the API knows is powered off."""
-    world.log.say("scenario", f"confirm-down {host}")
-    obj = world.api.server.get(HostObject, ObjectKey(namespace="", name=host))
-    beat = world.api.server.leases[host]
-    spec = obj.spec.model_copy(update={"confirmed_down": beat.instance.split("/")[1]})
-    world.api.server.put(obj.model_copy(update={"spec": spec}))
-
-
 def crash_host(world: World, host: str, after: int, *, whole_machine: bool) -> None:
     """Arrange that this host (or its actuator alone) crashes right after its n-th effect."""
 
@@ -367,3 +264,23 @@ def crash_host(world: World, host: str, after: int, *, whole_machine: bool) -> N
 
     action: Callable[[], None] = power_cycle if whole_machine else restart
     world.crashes[host] = Crash(after=after, action=action)
+
+
+def upgrade(world: World, program: str, *, newer: bool = True) -> None:
+    """It ends, and another version of it is started."""
+    world.log.say("scenario", f"{'upgrade' if newer else 'downgrade'} {program}")
+    (world.newer.add if newer else world.newer.discard)(program)
+    if program in world.hosts:
+        world.actuator_restart(program)
+    elif world.controllers:
+        world.controller_kill()
+        world.controller_start()
+
+
+def libvirt(world: World, host: str, *, up: bool) -> None:
+    world.log.say("scenario", f"libvirt {'up' if up else 'down'} on {host}")
+    machine = world.hosts[host].machine
+    if machine is not None:
+        machine.libvirt.ready = up
+        if up:
+            machine.libvirt.mend()

@@ -1,11 +1,13 @@
 """Everything is well again, or all but what is to stay broken."""
 
 from sim import lasting
-from sim.acts import api_pause, pair, set_maintenance, slow, watch_lag
+from sim.acts import api_pause, api_up, pair, slow, watch_lag
+from sim.acts import heal as heal_link
 from sim.actuator import Crash
 from sim.ailing import CONTROLLER, heal, remove_damaged
 from sim.host import Host
 from sim.network import MANAGEMENT, REPLICATION
+from sim.people import edit, set_maintenance
 from sim.resync import end_stalled
 from sim.world import World
 from tandem_api.kinds.site import Site
@@ -26,13 +28,13 @@ def mend_all_but_broken(world: World) -> None:
     world.ordered.clear()
     for plan in world.plan.guests:
         if world.find_guest(plan.name) is not None:
-            world.edit(plan.name, "running", True)
+            edit(world, plan.name, "running", True)
     for site in world.api.server.every(Site):
         if site.spec.maintenance:
             set_maintenance(world, site.metadata.name, on=False)
-    world.heal(MANAGEMENT)
+    heal_link(world, MANAGEMENT)
     if "link" not in world.broken_for_good:
-        world.heal(REPLICATION)
+        heal_link(world, REPLICATION)
     for program in (*world.hosts, CONTROLLER):
         if world.network.slow_s.get("" if program == CONTROLLER else program):
             slow(world, program, "0")
@@ -45,10 +47,10 @@ def mend_all_but_broken(world: World) -> None:
     if world.api.paused:
         api_pause(world, stands=False)
     if "api" not in world.broken_for_good:
-        world.api_up()
+        api_up(world)
     heal(world)
     world.planner.takes_s = 0.0
-    world.one_controller()
+    _one_controller(world)
     for host in world.hosts.values():
         _mend_host(world, host)
     for what in world.broken_for_good:
@@ -61,4 +63,30 @@ def _mend_host(world: World, host: Host) -> None:
     if host.has_broken_disk and "disk" not in host.ails:
         world.kill(host.name)
     remove_damaged(world, host)
-    world.mend_host(host.name)
+    _mend_programs(world, host.name)
+
+
+def _mend_programs(world: World, name: str) -> None:
+    """On, awake, and every program on it well."""
+    host = world.hosts[name]
+    if host.machine is None:
+        world.boot_if_off(host)
+    elif host.machine.group.paused:
+        world.resume(name)
+    machine, actuator = host.machine, world.actuator_of(name)
+    if machine is not None:
+        if "libvirt" not in host.ails:
+            machine.libvirt.mend()
+        if actuator is None:
+            world.actuator_start(name)
+        else:
+            world.kernel.resume(actuator.group)
+
+
+def _one_controller(world: World) -> None:
+    """One, and it runs."""
+    world.controller_resume()
+    for controller in world.controllers[:-1]:
+        controller.group.stop()
+    world.controllers = world.controllers[-1:]
+    world.controller_start()

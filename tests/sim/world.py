@@ -21,13 +21,13 @@ from sim.events import Log
 from sim.host import Host, Machine
 from sim.kernel import Command, Group, Kernel, Sleep
 from sim.network import Network
+from sim.objects import NAMESPACE, guest_of, mirror_of, sites_and_hosts
 from sim.pair import Pair
 from sim.referee import Counted, Referee
 from sim.truth import Truth
 from tandem_actuator.core.host.starts import AGAIN_EXIT
 from tandem_actuator.ports import PortError
 from tandem_api.kinds.guest import Guest
-from tandem_api.kinds.host import Host as HostObject
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey
@@ -36,7 +36,6 @@ from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Upon
 from tandem_scenario.verbs import Names
 
-NAMESPACE = "sim"
 ACTUATOR_START_S = (0.8, 1.5)
 ACTUATOR_RESTART_S = (1.5, 3.0)
 BOOT_S = (3.0, 8.0)
@@ -122,53 +121,20 @@ class World:
     # -- objects
 
     def _make_objects(self) -> None:
-        server = self.api.server
-        for site in sorted({host.site for host in self.plan.hosts}):
-            raw = {"metadata": {"name": site, "uid": f"uid-{site}"}}
-            server.put(Site.parse({**raw, "spec": {"profile": self.plan.profile}}))
-        for number, host in enumerate(self.plan.hosts, start=11):
-            spec = {
-                "site": host.site,
-                "replicationAddress": f"198.51.100.{number}",
-                "watchdog": host.watchdog,
-            }
-            metadata = {"name": host.name, "uid": f"uid-{host.name}"}
-            server.put(HostObject.parse({"metadata": metadata, "spec": spec}))
+        for obj in sites_and_hosts(self.plan):
+            self.api.server.put(obj)
         for guest in self.plan.guests:
             self.make_guest(guest)
 
     def make_guest(self, plan: GuestPlan, generation: int = 1) -> None:
         """Its mirror too. A later generation is another object with the same name and disks."""
-        names = [host.name for host in self.plan.hosts]
-        metadata = {"name": plan.name, "namespace": NAMESPACE}
-        spec = {
-            "protocol": plan.protocol,
-            "volumes": [{"name": volume, "size": "1Gi"} for volume in plan.volumes],
-            "replicas": [
-                {"host": name, "devices": {v: f"/dev/vg0/{plan.name}-{v}" for v in plan.volumes}}
-                for name in names
-            ],
-            "linkLossHoldoffSeconds": plan.holdoff_s,
-        }
         suffix = f"{plan.name}-{generation}" if generation > 1 else plan.name
-        mirror = Mirror.parse({"metadata": {**metadata, "uid": f"uid-m-{suffix}"}, "spec": spec})
+        mirror = mirror_of(plan, [host.name for host in self.plan.hosts], suffix)
         self.referee.knows(str(mirror.key), mirror)
         self.api.server.put(mirror)
         if generation == 1:
             self._wire(mirror, plan)
-        guest_spec = {
-            "mirror": plan.name,
-            "running": plan.running,
-            "priority": plan.priority,
-            "domain": {"memory": "64Mi", "disks": [{"volume": v} for v in plan.volumes]},
-            "placement": {"preferredSite": plan.prefers} if plan.prefers else {},
-            "failover": {"policy": plan.failover},
-            "failback": {"policy": plan.failback, "afterSeconds": plan.failback_after_s},
-            "shutdownTimeoutSeconds": 20,
-        }
-        raw = {"metadata": {**metadata, "uid": f"uid-g-{suffix}"}, "spec": guest_spec}
-        guest = Guest.parse(raw)
-        self.api.server.put(guest)
+        self.api.server.put(guest_of(plan, suffix))
 
     def _wire(self, mirror: Mirror, plan: GuestPlan) -> None:
         name = mirror.drbd_name
@@ -301,9 +267,9 @@ class World:
         self.referee.count(Counted.RESETS)
         if self.plan.reset_boots_again:
             delay_s = self.kernel.between(*BOOT_S)
-            self.kernel.after(delay_s, self.outside, lambda: self._boot_if_off(host))
+            self.kernel.after(delay_s, self.outside, lambda: self.boot_if_off(host))
 
-    def _boot_if_off(self, host: Host) -> None:
+    def boot_if_off(self, host: Host) -> None:
         if host.machine is None and "power" not in host.ails:
             host.power_on()
 
@@ -332,7 +298,7 @@ class World:
 
     def start(self, host: str) -> None:
         self.log.say("scenario", f"start {host}")
-        self._boot_if_off(self.hosts[host])
+        self.boot_if_off(self.hosts[host])
 
     def pause(self, host: str) -> None:
         self.log.say("scenario", f"pause {host}")
@@ -345,22 +311,6 @@ class World:
         machine = self.hosts[host].machine
         if machine is not None:
             machine.resume()
-
-    def cut(self, link: str, host: str = "", direction: str = "") -> None:
-        self.log.say("scenario", f"cut {link} {host} {direction}".rstrip())
-        self.network.cut(link, host, direction)
-
-    def heal(self, link: str, host: str = "") -> None:
-        self.log.say("scenario", f"heal {link} {host}".rstrip())
-        self.network.heal(link, host)
-
-    def api_down(self) -> None:
-        self.log.say("scenario", "api down")
-        self.api.set_up(False)
-
-    def api_up(self) -> None:
-        self.log.say("scenario", "api up")
-        self.api.set_up(True)
 
     def controller_kill(self) -> None:
         self.log.say("scenario", "controller kill")
@@ -400,29 +350,11 @@ class World:
         for controller in self.controllers:
             self.kernel.resume(controller.group)
 
-    def one_controller(self) -> None:
-        """One, and it runs."""
-        self.controller_resume()
-        for controller in self.controllers[:-1]:
-            controller.group.stop()
-        self.controllers = self.controllers[-1:]
-        self.controller_start()
-
     def _way(self, program: str, machine: Callable[[], bool]) -> Callable[[Group], SimTransport]:
         """A program's way to the API server."""
         kind = NewerTransport if program in self.newer else SimTransport
         host = program if program in self.hosts else ""
         return lambda group: kind(self.api.wire(host, lambda: group.alive, machine))
-
-    def upgrade(self, program: str, *, newer: bool = True) -> None:
-        """It ends, and another version of it is started."""
-        self.log.say("scenario", f"{'upgrade' if newer else 'downgrade'} {program}")
-        (self.newer.add if newer else self.newer.discard)(program)
-        if program in self.hosts:
-            self.actuator_restart(program)
-        elif self.controllers:
-            self.controller_kill()
-            self.controller_start()
 
     def actuator_kill(self, host: str) -> None:
         """A crash: what supervises it starts it again."""
@@ -463,37 +395,3 @@ class World:
                 act()
 
         self.kernel.after(0.0, self.outside, do)
-
-    def libvirt(self, host: str, *, up: bool) -> None:
-        self.log.say("scenario", f"libvirt {'up' if up else 'down'} on {host}")
-        machine = self.hosts[host].machine
-        if machine is not None:
-            machine.libvirt.ready = up
-            if up:
-                machine.libvirt.mend()
-
-    def edit(self, guest: str, field_name: str, value: object) -> None:
-        """A person changes a guest's spec."""
-        self.log.say("scenario", f"set {guest} {field_name}={value}")
-        obj = self.find_guest(guest)
-        if obj is None:
-            return
-        raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
-        raw["spec"][field_name] = value
-        self.api.server.put(Guest.parse(raw))
-
-    def mend_host(self, name: str) -> None:
-        """On, awake, and every program on it well."""
-        host = self.hosts[name]
-        if host.machine is None:
-            self._boot_if_off(host)
-        elif host.machine.group.paused:
-            self.resume(name)
-        machine, actuator = host.machine, self.actuator_of(name)
-        if machine is not None:
-            if "libvirt" not in host.ails:
-                machine.libvirt.mend()
-            if actuator is None:
-                self.actuator_start(name)
-            else:
-                self.kernel.resume(actuator.group)

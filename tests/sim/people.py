@@ -1,0 +1,140 @@
+"""What people write: orders, edits, deletions."""
+
+from sim.acts import ADDED_MINOR
+from sim.apiserver.policies import PERSON
+from sim.world import World
+from tandem_api.authority import PROTOCOL
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host as HostObject
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
+from tandem_api.meta import ObjectKey
+
+
+def set_failback(world: World, guest: str, policy: str) -> None:
+    edit(world, guest, "failback", {"policy": policy, "afterSeconds": 5})
+
+
+def set_prefers(world: World, guest: str, site: str) -> None:
+    edit(world, guest, "placement", {"preferredSite": site})
+
+
+def set_template(world: World, guest: str, template: str | None) -> None:
+    """A person edits the hardware."""
+    obj = world.find_guest(guest)
+    if obj is not None:
+        domain = obj.spec.domain.wire() | ({"template": template} if template else {})
+        edit(world, guest, "domain", domain if template else _without(domain, "template"))
+
+
+def _without(fields: dict[str, object], name: str) -> dict[str, object]:
+    return {key: value for key, value in fields.items() if key != name}
+
+
+def add_volume(world: World, guest: str, *, numbered: bool = False) -> None:
+    """A person adds one to a mirror in use, where no rule of the server is in the way.
+
+    ``numbered``: a controller of a release that let it pass has given it a number since.
+    """
+    world.log.say("scenario", f"add-volume {guest}{' numbered' if numbered else ''}")
+    mirror = world.mirror(guest)
+    raw = mirror.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"]["volumes"].append({"name": "added", "size": "1Gi"})
+    for replica in raw["spec"]["replicas"]:
+        replica["devices"]["added"] = f"/dev/vg0/{guest}-added"
+    if numbered:
+        raw["status"]["deviceNumbers"]["minors"]["added"] = ADDED_MINOR
+        raw["status"]["accepted"]["volumes"] = raw["spec"]["volumes"]
+    world.api.server.put(Mirror.parse(raw), judged=False)
+
+
+def set_maintenance(world: World, site: str, *, on: bool) -> None:
+    """A person takes a site out of service, or back into it."""
+    world.log.say("scenario", f"site {site} maintenance={on}")
+    obj = world.api.server.get(Site, ObjectKey(namespace="", name=site))
+    spec = obj.spec.model_copy(update={"maintenance": on})
+    world.api.server.put(obj.model_copy(update={"spec": spec}))
+
+
+def set_profile(world: World, site: str, profile: str) -> None:
+    """A person edits a site. Its hosts go over to the new timing as they hear of it."""
+    world.log.say("scenario", f"set {site} profile={profile}")
+    obj = world.api.server.get(Site, ObjectKey(namespace="", name=site))
+    raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"]["profile"] = profile
+    world.api.server.put(Site.parse(raw))
+
+
+def override(world: World, guest: str, host: str, behind: int = 0) -> None:
+    """A person gives the mirror to a host, at the epoch that it has now, or had before."""
+    mirror = world.mirror(guest)
+    authority = mirror.status.authority
+    if authority is None or authority.epoch <= behind:
+        return
+    world.log.say("scenario", f"override {guest} {host} at epoch {authority.epoch - behind}")
+    raw = mirror.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"]["override"] = {
+        "host": host,
+        "epoch": authority.epoch - behind,
+        "acceptDataLoss": True,
+        "by": PERSON,
+    }
+    world.api.server.put(Mirror.parse(raw))
+
+
+def override_stale(world: World, guest: str, host: str) -> None:
+    """A person names an epoch that has passed. It must be refused."""
+    override(world, guest, host, behind=1)
+
+
+def delete(world: World, guest: str) -> None:
+    """A person deletes the guest: it stops, then the object goes."""
+    world.log.say("scenario", f"delete {guest}")
+    obj = world.find_guest(guest)
+    if obj is not None:
+        metadata = obj.metadata.model_copy(update={"deletion_timestamp": world.log.wall()})
+        world.api.server.put(obj.model_copy(update={"metadata": metadata}))
+
+
+def recreate(world: World, guest: str) -> None:
+    """The mirror and the guest are deleted by force and made again: other uids, the same names."""
+    world.log.say("scenario", f"recreate {guest}")
+    key = world.key(guest)
+    plan = next(plan for plan in world.plan.guests if plan.name == guest)
+    for kind in (Guest, Mirror):
+        if (kind.__name__, key) in world.api.server.objects:
+            world.api.server.remove(kind, key)
+    world.make_guest(plan, generation=world.kernel.number("recreated") + 1)
+
+
+def newer_protocol(world: World, guest: str) -> None:
+    """A later version says that nobody who does not know its protocol may touch this mirror."""
+    world.log.say("scenario", f"newer-protocol {guest}")
+    mirror = world.mirror(guest)
+    authority = mirror.status.authority
+    if authority is None or authority.min_protocol > PROTOCOL:
+        return
+    changes = {"min_protocol": PROTOCOL + 1, "request_id": "newer#1"}
+    raised = authority.model_copy(update={**changes, "epoch": authority.epoch + 1})
+    status = mirror.status.model_copy(update={"authority": raised})
+    world.api.server.put(mirror.model_copy(update={"status": status}))
+
+
+def confirm_down(world: World, host: str) -> None:
+    """A person's word that the instance that the API knows is powered off."""
+    world.log.say("scenario", f"confirm-down {host}")
+    obj = world.api.server.get(HostObject, ObjectKey(namespace="", name=host))
+    beat = world.api.server.leases[host]
+    spec = obj.spec.model_copy(update={"confirmed_down": beat.instance.split("/")[1]})
+    world.api.server.put(obj.model_copy(update={"spec": spec}))
+
+
+def edit(world: World, guest: str, field_name: str, value: object) -> None:
+    """A person changes a guest's spec."""
+    world.log.say("scenario", f"set {guest} {field_name}={value}")
+    obj = world.find_guest(guest)
+    if obj is None:
+        return
+    raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"][field_name] = value
+    world.api.server.put(Guest.parse(raw))
