@@ -218,6 +218,7 @@ class View:
     anew after each question of DRBD's.
     ``shutdown_sent_at_s``: when the guest was first asked to stop, ``shutdown_heard``: libvirt has
     taken that.
+    ``renewal_sent_at_s``: before the last confirmed heartbeat of this host was sent.
     ``lapsed``: the run predicate was false for some time, and since then this host has not made a
     swap that says that it is still the owner. ``heard_since_lapse``: a heartbeat has been confirmed
     since the last lapse.
@@ -257,6 +258,7 @@ class View:
     unrecorded: str = ""
     watchdog_refused: bool = True
     watchdog_least_s: int | None = None
+    renewal_sent_at_s: float | None = None
     lapsed: bool = False
     heard_since_lapse: bool = False
     drbd_major: int = 8

@@ -80,9 +80,11 @@ class Heart:
         self.detection_s: Callable[[], float] = lambda: 0.0
         self.on_result, self.on_confirmed = on_result, on_confirmed
         self.before_confirm: Callable[[], None] = lambda: None
+        self._soon = asyncio.Event()
 
     async def run(self) -> None:
         """Renew for ever, at the pace of the timing, with a little jitter."""
+        hurried = False
         while True:
             if not self.site():
                 # Just started: the Host object is on its way, and a permit may be running out.
@@ -95,7 +97,25 @@ class Heart:
             self.on_result(self.clock.boottime_s() - started_s, confirmed)
             spent_s = self.clock.boottime_s() - started_s
             pause_s = interval_s * self.chance.uniform(0.9, 1.0)
-            await asyncio.sleep(max(0.05, pause_s - spent_s))
+            hurried = await self._rest(max(0.05, pause_s - spent_s), may_end=not hurried)
+
+    def hurry(self) -> None:
+        """A guest hangs on the next renewal: it is sent now, and not when it is due."""
+        self._soon.set()
+
+    async def _rest(self, pause_s: float, *, may_end: bool) -> bool:
+        """→ whether ``hurry`` has ended it. Not twice in a row: an API that refuses at once would
+        be asked all the time.
+        """
+        self._soon.clear()
+        if not may_end:
+            await asyncio.sleep(pause_s)
+            return False
+        try:
+            async with asyncio.timeout(pause_s):
+                return await self._soon.wait()
+        except TimeoutError:
+            return False
 
     async def beat(self) -> bool:
         """One renewal; whether it was confirmed."""

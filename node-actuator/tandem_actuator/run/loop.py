@@ -242,6 +242,8 @@ class Actuator:
             self.node.guarding = self.node.guarding or late or ready
             if self.node.guarding or self._looked():
                 self.guard_once()
+            if any(unit.awaits_a_heartbeat(self.node) for unit in self.units):
+                self.heart.hurry()
             await asyncio.sleep(GUARD_INTERVAL_S)
 
     def _see_lapse(self) -> None:

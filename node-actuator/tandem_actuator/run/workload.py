@@ -144,6 +144,7 @@ class Unit:
             failures=self.failures,
             refusals=self.refusals,
             unrecorded=self.unrecorded,
+            renewal_sent_at_s=node.renewal_sent_at_s,
             lapsed=self.lapsed,
             heard_since_lapse=self._heard_since_lapse(node),
             drbd_major=node.drbd_major,
@@ -184,6 +185,10 @@ class Unit:
     def is_being_affirmed(self, node: NodeFacts) -> bool:
         """Such a swap is on its way."""
         return self.may_be_affirmed(node) and self._heard_since_lapse(node)
+
+    def awaits_a_heartbeat(self, node: NodeFacts) -> bool:
+        """Such a swap waits for one, and until then the guest lives on the link alone."""
+        return self.may_be_affirmed(node) and not self._heard_since_lapse(node)
 
     def lapses_ended_by(self, authority: Authority, node: NodeFacts) -> int:
         """Up to which lapse this swap, which is about to be sent, affirms the owner."""

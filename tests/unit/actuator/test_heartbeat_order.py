@@ -130,6 +130,26 @@ def test_hosts_do_not_keep_step(host: Outside) -> None:
     assert len(gaps) > 5
 
 
+def test_one_that_a_guest_hangs_on_is_sent_at_once(host: Outside) -> None:
+    host.play(host.heart.run(), 0.3)
+    host.heart.hurry()
+    host.run(0.05)
+    assert [at_s for at_s, _ in host.sent] == [BEGAN_S, BEGAN_S + 0.3]
+
+
+def test_not_all_the_time_however_the_api_answers(host: Outside) -> None:
+    host.takes_s, host.fails = 0.01, True
+
+    async def hurries() -> None:
+        while True:
+            host.heart.hurry()
+            await asyncio.sleep(0.02)
+
+    host.loop.begin(hurries())
+    host.play(host.heart.run(), 9.0)
+    assert len(host.sent) <= 2 * 9.0 / (0.9 * DEFAULT.renew_interval_seconds) + 2
+
+
 def test_none_is_sent_before_the_site_is_known(host: Outside) -> None:
     host.site = ""
     host.play(host.heart.run(), 5.0)

@@ -69,3 +69,4 @@ def test_the_guard_of_a_new_run_waits_only_for_a_swap_that_may_come(
     status = unit.mirror.status.model_copy(update={"authority": owned_by(owner)})
     unit.mirror = unit.mirror.model_copy(update={"status": status})
     assert unit.is_being_affirmed(node) is comes
+    assert unit.awaits_a_heartbeat(node) is (owner == A and not comes)

@@ -196,6 +196,18 @@ class TestAHeartbeatThatComes:
         assert host.permits == [1.0]
 
 
+@pytest.mark.parametrize("heard_s", [-0.5, 0.0])
+def test_the_heartbeat_that_a_swap_waits_for_is_not_waited_for(
+    host: Turning, heard_s: float
+) -> None:
+    """Until then the guest lives on a link that may be dead."""
+    host.unit.drbd = drbd(Role.PRIMARY, at_s=host.now_s)
+    host.unit.lapse(host.now_s)
+    host.node.renewal_confirmed_at_s = host.now_s + heard_s
+    host.play(host.actuator._guard, 0.05)
+    assert host.actuator.heart._soon.is_set() is (heard_s < 0)
+
+
 def test_without_a_guest_the_watchdog_is_fed_for_ever(host: Turning) -> None:
     host.unit.domain = DomainState.ABSENT
     host.play(host.actuator._guard, 0.3)

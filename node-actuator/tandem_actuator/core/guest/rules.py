@@ -116,7 +116,7 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
         )
     if view.guest_may_run:
         return Stay(Reason.RUNNING, "running")
-    obstacle = _not_now(view) or _resting(view, now_s)
+    obstacle = _not_now(view) or _unheard(view, now_s) or _resting(view, now_s)
     if obstacle is not None:
         return obstacle
     facts = transaction.facts_of(view)
@@ -140,6 +140,17 @@ def _not_now(view: View) -> Stay | None:
         said = unarmed_host(view.host, least_s, view.timing) if view.watchdog_refused else ARMING
         return Stay(Reason.WATCHDOG_NOT_ARMED, said)
     return None
+
+
+def _unheard(view: View, now_s: float) -> Stay | None:
+    """What it claims now it could not start: an epoch each try, and the peer is out for nothing."""
+    sent_s, counts_s = view.renewal_sent_at_s, view.timing.self_fence_seconds
+    if sent_s is None or now_s - sent_s <= counts_s:
+        return None
+    return Stay(
+        Reason.START_FAILED,
+        f"not starting: no heartbeat of {view.host} was confirmed for {counts_s:g} s",
+    )
 
 
 def _resting(view: View, now_s: float) -> Stay | None:

@@ -233,6 +233,17 @@ class TestGuest:
         assert stays(at(unarmed)) is Reason.WATCHDOG_NOT_ARMED
         assert task(at(replace(unarmed, watchdog_required=False))) is Task.START
 
+    def test_nothing_is_claimed_without_a_heartbeat_that_counts(self) -> None:
+        """It could not be started. Only a host that has just booted is about to have one."""
+        last_s = DEFAULT.self_fence_seconds
+        booted = view(authority(""), drbd())
+        assert task(at(booted)) is Task.START
+        assert task(at(replace(booted, renewal_sent_at_s=NOW - last_s))) is Task.START
+        lapsed = replace(booted, renewal_sent_at_s=NOW - last_s - 0.1)
+        decision = at(lapsed)
+        assert isinstance(decision, Stay)
+        assert decision.message == f"not starting: no heartbeat of {A} was confirmed for 3 s"
+
     @pytest.mark.parametrize("tried", [False, True])
     def test_a_watchdog_that_was_not_tried_yet_is_no_reason_to_do_without(
         self, tried: bool
