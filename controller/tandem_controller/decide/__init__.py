@@ -4,6 +4,9 @@ Nothing here reads a clock, does I/O, logs or raises events. An index:
 
 ============  ======================================================================
 ``plan``      the entry point: from all that is known to all that shall be written
+``known``     the snapshot, indexed, checked, with the heartbeats judged
+``one_guest`` one guest: what is decided about it, and what is written because of that
+``others``    the statuses of mirrors, hosts and sites
 ``walls``     a bug about one object costs that object alone
 ``world``     what is known: of hosts and Leases, links, replicas, and what is lawful
 ``guests``    what shall become of each guest: its situation, takeover, moves, placement

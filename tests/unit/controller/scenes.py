@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tandem_api.authority import Authority
-from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.guest import Guest, GuestStatus
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
@@ -16,10 +16,12 @@ from tandem_api.lease import Heartbeat
 from tandem_api.meta import FINALIZER, ObjectKey
 from tandem_api.timing import DEFAULT, Timing
 from tandem_controller.decide.guests.situations import decide
-from tandem_controller.decide.plan import plan, world_of
+from tandem_controller.decide.known import world_of
+from tandem_controller.decide.plan import plan
+from tandem_controller.decide.status.guest import guest_status
 from tandem_controller.decide.walls import Walls
 from tandem_controller.decide.world.leases import Count, LeaseTracker
-from tandem_controller.decide.world.model import Decision, Plan, Snapshot, World
+from tandem_controller.decide.world.model import Decision, Plan, Snapshot, World, case_of
 from tandem_controller.decide.world.phases import TAKEOVER_PROOFS
 
 A, B = "burjassot-1", "tarongers-1"
@@ -138,7 +140,15 @@ class Scene:
 
     def decide(self) -> Decision:
         world = self.world()
-        return decide(self.parsed_guest(), world)
+        guest = world.in_force(self.parsed_guest())
+        return decide(guest, world, case_of(guest, world))
+
+    def status_after(self) -> GuestStatus:
+        """The guest's, after what is decided now."""
+        world = self.world()
+        guest = world.in_force(self.parsed_guest())
+        case = case_of(guest, world)
+        return guest_status(guest, world, case, decide(guest, world, case))
 
     def plan(self) -> Plan:
         return plan(self.snapshot())

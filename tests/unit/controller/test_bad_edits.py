@@ -4,12 +4,9 @@ from typing import Any
 
 import pytest
 
-from tandem_api.kinds.guest import GuestStatus
 from tandem_api.meta import condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
-from tandem_controller.decide.guests.situations import decide
-from tandem_controller.decide.status.guest import guest_status
 from tandem_controller.decide.world.model import Assign, Keep, WriteAssignment
 
 from .scenes import A, B, Scene, guest, moving, report
@@ -31,20 +28,15 @@ def edited(scene: Scene | None = None, **accepted: Any) -> Scene:
     return scene
 
 
-def status_of(scene: Scene) -> GuestStatus:
-    guest, world = scene.parsed_guest(), scene.world()
-    return guest_status(guest, world, decide(guest, world))
-
-
 class TestTheStatus:
     def test_it_runs_on_and_is_protected(self) -> None:
-        status = status_of(edited())
+        status = edited().status_after()
         assert (status.phase, status.protected) == (GuestPhase.RUNNING, "True")
 
     def test_which_edit_is_not_in_force_and_which_field_is_wrong(self) -> None:
         scene = edited()
         scene.metadata["generation"] = 7
-        status = status_of(scene)
+        status = scene.status_after()
         assert status.reason == Reason.SPEC_INVALID
         assert "edit (generation 7) is not in force" in status.message
         assert "spec.domain.disks[0].volume: mirror ns/g has no volume" in status.message
@@ -53,14 +45,14 @@ class TestTheStatus:
         assert valid.status == "False"
 
     def test_what_was_accepted_is_kept(self) -> None:
-        accepted = status_of(edited()).accepted
+        accepted = edited().status_after().accepted
         assert accepted is not None
         assert accepted.domain.memory == "1Gi"
 
     def test_what_is_valid_is_accepted(self) -> None:
         scene = edited()
         scene.guest["domain"] = {**GOOD, "memory": "2Gi"}
-        status = status_of(scene)
+        status = scene.status_after()
         assert status.accepted is not None
         assert status.accepted.domain.memory == "2Gi"
         assert status.reason == Reason.RUNNING
@@ -68,13 +60,13 @@ class TestTheStatus:
     def test_what_never_passed_is_not(self) -> None:
         scene = Scene()
         scene.guest["domain"] = BAD
-        status = status_of(scene)
+        status = scene.status_after()
         assert status.accepted is None
         assert status.protected == "False"
 
     def test_what_else_there_is_to_say_is_said_first(self) -> None:
         scene = edited(Scene().silent(A))
-        status = status_of(scene)
+        status = scene.status_after()
         assert status.reason != Reason.SPEC_INVALID
         assert "Besides, the last edit" in status.message
 
@@ -119,7 +111,7 @@ class TestDecisions:
         """As after another object has changed. Nothing stops it, and it is not said to be safe."""
         scene = edited(domain=BAD)
         assert isinstance(scene.decide(), Keep)
-        assert status_of(scene).protected == "False"
+        assert scene.status_after().protected == "False"
 
 
 def networks(mac: str) -> dict[str, Any]:
@@ -143,5 +135,5 @@ def test_a_stopped_guest_stays_stopped_and_says_so() -> None:
     scene.assignment = {**(scene.assignment or {}), "host": "", "reason": "NotRequested"}
     scene.authority = {**(scene.authority or {}), "owner": "", "ownerInstance": ""}
     scene.reports = {A: report(A, "Absent")}
-    status = status_of(scene)
+    status = scene.status_after()
     assert (status.phase, status.reason) == (GuestPhase.STOPPED, Reason.SPEC_INVALID)

@@ -45,7 +45,7 @@ class TestNotAbsent:
         assert made.decisions[OTHER].reason is Reason.NO_ROOM
 
     def test_a_host_of_which_nobody_knows_how_it_is_is_not_lost(self) -> None:
-        made = plan(spoilt(two().snapshot(), "Host", of(A), DECIDE + "plan"))
+        made = plan(spoilt(two().snapshot(), "Host", of(A), DECIDE + "known"))
         assert made.world.hosts[A].freshness is Freshness.UNKNOWN
         assert not isinstance(made.decisions[OTHER], Assign)
 

@@ -8,8 +8,6 @@ from tandem_api.kinds.guest import GuestStatus
 from tandem_api.kinds.mirror import MirrorStatus
 from tandem_api.meta import Condition, condition
 from tandem_controller.decide.conditions import patch
-from tandem_controller.decide.guests.situations import decide
-from tandem_controller.decide.status.guest import guest_status
 from tandem_controller.decide.status.mirror import mirror_status
 from tandem_controller.decide.world.model import (
     SetUpMirror,
@@ -47,11 +45,6 @@ def merged(old: Any, change: Any) -> Any:
     return result
 
 
-def status_of(scene: Scene) -> GuestStatus:
-    world = scene.world()
-    return guest_status(scene.parsed_guest(), world, decide(scene.parsed_guest(), world))
-
-
 def mirror_status_of(scene: Scene) -> MirrorStatus:
     return mirror_status(scene.parsed_mirror(), scene.world(), None)
 
@@ -86,13 +79,13 @@ def is_true(conditions: tuple[Condition, ...], kind: str) -> bool | None:
     ],
 )
 def test_a_patch_leads_from_the_old_status_to_the_new(scene: Scene) -> None:
-    old, new = scene.parsed_guest().status, status_of(scene)
+    old, new = scene.parsed_guest().status, scene.status_after()
     after = GuestStatus.model_validate(merged(old.wire(), patch(old, new)))
     assert after == new
 
 
 def test_the_same_status_is_no_patch() -> None:
-    new = status_of(Scene())
+    new = Scene().status_after()
     assert patch(new, new) == {}
 
 
@@ -165,12 +158,12 @@ def test_what_the_new_host_reports_completes_the_takeover() -> None:
     scene.authority = owned_by(B, epoch=8, mode="Standalone", eligible=only(B))
     steps = {"authorityWon": "1", "promoted": "2", "domainStarted": "3", "other": "4"}
     scene.reports[B] = report(B, serial=4, steps=steps)
-    takeover = status_of(scene).last_takeover
+    takeover = scene.status_after().last_takeover
     assert takeover is not None
     assert takeover.steps["domainStarted"] == "3"
     assert "other" not in takeover.steps
     scene.reports[B] = report(B, serial=3, steps=steps)
-    stale = status_of(scene).last_takeover
+    stale = scene.status_after().last_takeover
     assert stale is not None
     assert "domainStarted" not in stale.steps
 

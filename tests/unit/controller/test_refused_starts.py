@@ -6,9 +6,7 @@ import pytest
 
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
-from tandem_controller.decide.guests.situations import decide
 from tandem_controller.decide.plan import plan
-from tandem_controller.decide.status.guest import guest_status
 from tandem_controller.decide.world.model import Assign, Blocked, Keep, WriteFinalizers
 
 from .scenes import (
@@ -240,7 +238,7 @@ def test_a_rebooted_owner_is_not_replaced_by_one_that_cannot_start_it() -> None:
     scene.assignment = assigned(B, "LeaseLost", proof=proof)
     scene.authority = owned_by(A)
     scene.reports = {B: silent_libvirt(B)}
-    decision = decide(scene.parsed_guest(), scene.world())
+    decision = scene.decide()
     assert isinstance(decision, Assign)
     assert decision.host == A
 
@@ -373,8 +371,7 @@ def test_an_owner_whose_libvirt_is_silent_while_the_guest_may_run() -> None:
         f" or power {A} off to have it started on {B}",
         may_run=True,
     )
-    guest, world = scene.parsed_guest(), scene.world()
-    assert guest_status(guest, world, decide(guest, world)).phase == "Unknown"
+    assert scene.status_after().phase == "Unknown"
 
 
 def test_one_that_has_just_booted_is_not_silent() -> None:

@@ -5,8 +5,6 @@ from typing import Any
 import pytest
 
 from tandem_api.meta import condition
-from tandem_controller.decide.guests.situations import decide
-from tandem_controller.decide.status.guest import guest_status
 from tandem_controller.decide.status.mirror import mirror_status
 from tandem_controller.decide.world.sizes import with_metadata
 
@@ -82,9 +80,7 @@ def protected(a: dict[str, Any] | None, b: dict[str, Any] | None) -> tuple[str, 
     for host, hardware in ((A, a), (B, b)):
         if hardware is not None:
             scene.reports[host]["hardware"] = hardware
-    guest, world = scene.parsed_guest(), scene.world()
-    status = guest_status(guest, world, decide(guest, world))
-    found = condition(status.conditions, "Protected")
+    found = condition(scene.status_after().conditions, "Protected")
     assert found is not None
     return found.status, found.reason, found.message
 
@@ -92,8 +88,7 @@ def protected(a: dict[str, Any] | None, b: dict[str, Any] | None) -> tuple[str, 
 def test_what_a_takeover_does_not_bring_along_is_said_before() -> None:
     domain = {"memory": "1Gi", "disks": [{"volume": "root"}], "firmware": "UEFI"}
     scene = Scene(guest={"domain": domain})
-    guest, world = scene.parsed_guest(), scene.world()
-    found = condition(guest_status(guest, world, decide(guest, world)).conditions, "Protected")
+    found = condition(scene.status_after().conditions, "Protected")
     assert found is not None and found.status == "True"
     assert found.message == (
         "the other host can take it over; its UEFI variables begin anew there, as at every start"

@@ -7,7 +7,7 @@ from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.status.site import host_status, site_status
 
 from .scenes import A, B, Beat, Scene, assigned, only, owned_by, report
-from .test_plan import is_true, mirror_status_of, settled, status_of
+from .test_plan import is_true, mirror_status_of, settled
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_phases(change: object, phase: GuestPhase) -> None:
     change(scene)
     if phase is GuestPhase.STARTING and scene.assignment is None:
         scene.reports = {}
-    assert status_of(scene).phase == phase
+    assert scene.status_after().phase == phase
 
 
 def stopped() -> Scene:
@@ -50,11 +50,11 @@ def stopped() -> Scene:
 
 def test_a_guest_is_stopped_when_its_hosts_say_so() -> None:
     scene = stopped()
-    assert status_of(scene).phase == GuestPhase.STOPPED
+    assert scene.status_after().phase == GuestPhase.STOPPED
     scene.reports = {A: report(A, "ShuttingDown", 4)}
-    assert status_of(scene).phase == GuestPhase.STOPPING
+    assert scene.status_after().phase == GuestPhase.STOPPING
     scene.reports = {A: report(A, "Absent", 4)}
-    assert status_of(scene).phase == GuestPhase.STOPPED
+    assert scene.status_after().phase == GuestPhase.STOPPED
 
 
 def test_who_has_not_stopped_it_is_named_with_what_they_say() -> None:
@@ -63,28 +63,28 @@ def test_who_has_not_stopped_it_is_named_with_what_they_say() -> None:
         A: report(A, "Running", 4, reason="EffectFailed", message="the disk is read-only"),
         B: report(B, "Absent", 4),
     }
-    message = status_of(scene).message
+    message = scene.status_after().message
     assert message == (
         f"It shall not run: spec.running is false. It has not stopped yet ({A}: the disk is"
         " read-only)"
     )
     scene.reports[A] = report(A, "ShuttingDown", 4)
-    assert f"({A}: it is ShuttingDown there)" in status_of(scene).message
+    assert f"({A}: it is ShuttingDown there)" in scene.status_after().message
     scene.reports[A] = report(A, "Absent", 4)
-    assert status_of(scene).message == "It shall not run: spec.running is false"
+    assert scene.status_after().message == "It shall not run: spec.running is false"
 
 
 def test_a_stopped_guest_of_a_lost_owner_is_unknown() -> None:
     scene = stopped().silent(A)
     scene.authority = owned_by(A)
     scene.reports = {A: report(A, "Running", 3)}
-    assert status_of(scene).phase == GuestPhase.UNKNOWN
+    assert scene.status_after().phase == GuestPhase.UNKNOWN
 
 
 def test_the_hosts_own_words_are_passed_on_while_it_does_not_get_on() -> None:
     scene = settled(Scene().lost())
     scene.reports[B] = report(B, "Absent", 4, reason="WaitingForLink", message="waiting 3.2 s more")
-    status = status_of(scene)
+    status = scene.status_after()
     assert status.reason == "WaitingForLink"
     assert "tarongers-1: waiting 3.2 s more" in status.message
 
@@ -109,7 +109,7 @@ def test_protected_means_that_the_other_could_take_it_over_now(
     scene = Scene()
     assert callable(change)
     change(scene)
-    status = status_of(scene)
+    status = scene.status_after()
     found = condition(status.conditions, "Protected")
     assert found is not None
     assert found.status == status.protected == ("True" if reason is None else "False")
@@ -123,7 +123,7 @@ def test_times_of_transition_stay_while_the_status_stays() -> None:
         {**c, "lastTransitionTime": "2020-01-01T00:00:00Z"} for c in scene.status["conditions"]
     ]
     scene.unlinked()
-    conditions = status_of(scene).conditions
+    conditions = scene.status_after().conditions
     running, protected = (condition(conditions, kind) for kind in ("Running", "Protected"))
     assert running is not None
     assert protected is not None
@@ -175,7 +175,7 @@ def test_mirrors(change: object, phase: str, column: str) -> None:
     change(scene)
     status = mirror_status_of(scene)
     assert status.phase == phase
-    assert status_of(scene).mirror == column
+    assert scene.status_after().mirror == column
     assert is_true(status.conditions, "Redundant") is (phase == "Redundant")
 
 

@@ -108,7 +108,7 @@ class TestPlan:
             ("Mirror", KEY, DECIDE + "mirrors.setup"),
             ("Mirror", KEY, "tandem_api.check.validation"),
             ("Host", of(B), DECIDE + "status.site"),
-            ("Host", of(A), DECIDE + "plan"),
+            ("Host", of(A), DECIDE + "known"),
             ("Site", of("tarongers"), DECIDE + "status.site"),
         ],
     )

@@ -4,21 +4,13 @@ from typing import Any
 
 import pytest
 
-from tandem_api.kinds.guest import GuestStatus
 from tandem_api.meta import FINALIZER, condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
-from tandem_controller.decide.guests.situations import decide
-from tandem_controller.decide.status.guest import guest_status
 from tandem_controller.decide.world.model import Keep, WriteFinalizers
 from tandem_controller.decide.world.replicas import in_sync, redundancy
 
 from .scenes import A, B, Scene, assigned, instance, moving, report
-
-
-def status_of(scene: Scene) -> GuestStatus:
-    guest, world = scene.parsed_guest(), scene.world()
-    return guest_status(guest, world, decide(guest, world))
 
 
 class TestReplicasThatAreKnownToDiffer:
@@ -36,7 +28,7 @@ class TestReplicasThatAreKnownToDiffer:
         refusal = redundancy(scene.parsed_mirror(), scene.world())
         assert refusal is not None
         assert refusal.reason is Reason.RESYNCING
-        assert status_of(scene).protected == "False"
+        assert scene.status_after().protected == "False"
 
     def test_are_not_moved_onto(self) -> None:
         assert isinstance(self.differing(A).decide(), Keep)
@@ -56,7 +48,7 @@ class TestPaused:
         return scene
 
     def test_it_has_failed_and_why_is_said(self) -> None:
-        status = status_of(self.paused())
+        status = self.paused().status_after()
         assert (status.phase, status.reason) == (GuestPhase.FAILED, Reason.GUEST_PAUSED)
         assert "is paused" in status.message
         running = condition(status.conditions, "Running")
@@ -71,7 +63,7 @@ class TestABadEdit:
         scene = Scene()
         scene.guest["domain"] = {"memory": "1Gi", "disks": [{"volume": "no-such-volume"}]}
         assert scene.world().problems_of(scene.parsed_guest())
-        status = status_of(scene)
+        status = scene.status_after()
         assert (status.phase, status.protected) == (GuestPhase.RUNNING, "False")
         protected = condition(status.conditions, "Protected")
         assert protected is not None
@@ -92,16 +84,16 @@ class TestTriesAgain:
     def test_a_phase_does_not_flap(self, before: str, serial: int, phase: GuestPhase) -> None:
         scene = Scene(reports={A: report(A, "Absent", serial=serial, reason="Starting")})
         scene.status = {"phase": before}
-        assert status_of(scene).phase == phase
+        assert scene.status_after().phase == phase
 
     def test_nor_do_its_words(self) -> None:
         trying = report(A, "Starting", reason="Starting", message="claiming and starting")
         scene = Scene(reports={A: trying})
         scene.status = {"phase": "Failed", "reason": "StartFailed", "message": "no bridge br0"}
-        status = status_of(scene)
+        status = scene.status_after()
         assert (status.reason, status.message) == ("StartFailed", "no bridge br0")
         scene.status["phase"] = "Starting"
-        assert "claiming and starting" in status_of(scene).message
+        assert "claiming and starting" in scene.status_after().message
 
 
 class TestDeletedBesideALostHost:
@@ -128,14 +120,14 @@ class TestDeletedBesideALostHost:
     def test_it_stays_while_nothing_proves_that_it_has_stopped(self) -> None:
         scene = self.deleted()
         assert not self.gone(scene)
-        status = status_of(scene)
+        status = scene.status_after()
         assert status.phase == GuestPhase.UNKNOWN
         assert "spec.confirmedDown to boot" in status.message
 
     def test_and_goes_once_a_person_says_so_as_the_message_asks(self) -> None:
         scene = self.deleted(confirmedDown="boot")
         assert self.gone(scene)
-        assert status_of(scene).phase == GuestPhase.STOPPED
+        assert scene.status_after().phase == GuestPhase.STOPPED
 
     def test_or_the_host_itself_has_said_so(self) -> None:
         scene = self.deleted()

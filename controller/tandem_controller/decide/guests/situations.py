@@ -10,7 +10,6 @@ from enum import StrEnum
 
 from tandem_api.authority import Mode
 from tandem_api.kinds.guest import Assignment, FencingProof, Guest, Policy, ProofKind
-from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 from tandem_controller.decide.guests import moves, placement
@@ -27,6 +26,7 @@ from tandem_controller.decide.world.model import (
     Keep,
     Refusal,
     World,
+    mirror_of,
 )
 from tandem_controller.decide.world.proofs import fencing_proof
 
@@ -50,26 +50,27 @@ class Situation(StrEnum):
     OWNER_SILENT = "OwnerSilent"
 
 
-def decide(guest: Guest, world: World) -> Decision:
-    """The one decision about a guest, by what of its spec is in force."""
-    guest = world.in_force(guest)
+def decide(guest: Guest, world: World, case: Case | None) -> Decision:
+    """The one decision about a guest: ``guest`` is what is in force of it, ``case`` what is known
+    of it with its mirror.
+    """
     if guest.metadata.deletion_timestamp is not None:
         return _nowhere(guest, Reason.DELETING, "it is being deleted")
     problems = world.faults_of(guest)
     if problems and guest.status.assignment is not None:
-        return _unchanged_if_invalid(guest, world)
+        return _unchanged_if_invalid(guest, world, case)
     if problems:
         return Blocked(Reason.SPEC_INVALID, _sentence(problems))
     if not guest.spec.running:
         return _nowhere(guest, Reason.NOT_REQUESTED, "spec.running is false")
-    return _wanted(guest, world)
+    return _wanted(guest, world, case)
 
 
 def _sentence(problems: tuple[object, ...]) -> str:
     return "; ".join(str(problem) for problem in problems)
 
 
-def _unchanged_if_invalid(guest: Guest, world: World) -> Decision:
+def _unchanged_if_invalid(guest: Guest, world: World, case: Case | None) -> Decision:
     """It was never accepted, or is not what it was any more: as another object has changed.
 
     That changes nothing about a guest that runs, and must not cost it its failover.
@@ -78,7 +79,7 @@ def _unchanged_if_invalid(guest: Guest, world: World) -> Decision:
     assert assigned is not None
     if not assigned.host:
         return Keep(Reason.SPEC_INVALID, _sentence(world.faults_of(guest)))
-    decision = _wanted(guest, world)
+    decision = _wanted(guest, world, case)
     if isinstance(decision, Assign) and decision.proof is None:
         return Keep(Reason.SPEC_INVALID, _sentence(world.faults_of(guest)))
     return decision
@@ -91,24 +92,22 @@ def _nowhere(guest: Guest, reason: Reason, why: str) -> Decision:
     return Assign("", reason, f"It is stopped: {why}")
 
 
-def _wanted(guest: Guest, world: World) -> Decision:
-    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
-    mirror = world.catalogue.mirrors.get(key)
+def _wanted(guest: Guest, world: World, case: Case | None) -> Decision:
+    mirror = case.mirror if case else mirror_of(guest, world)
     if mirror is None:
         message = f"there is no mirror {guest.mirror_in_use} that can be read"
         return Keep(Reason.MIRROR_NOT_FOUND, message)
-    authority = mirror.status.authority
-    if authority is None or mirror.status.device_numbers is None:
+    if case is None or mirror.status.device_numbers is None:
         problems = world.problems_of(mirror)
         if problems:
-            message = f"mirror {key} is not valid: {_sentence(problems)}"
+            message = f"mirror {mirror.key} is not valid: {_sentence(problems)}"
             return Blocked(Reason.SPEC_INVALID, message)
-        return Keep(Reason.MIRROR_NOT_READY, f"mirror {key} is being set up")
-    case = Case(guest, mirror, authority, world)
+        return Keep(Reason.MIRROR_NOT_READY, f"mirror {mirror.key} is being set up")
+    authority = case.authority
     if authority.owner and authority.owner not in case.replicas:
         return Blocked(
             Reason.SPEC_INVALID,
-            f"{authority.owner} owns mirror {key}, whose replicas are on"
+            f"{authority.owner} owns mirror {mirror.key}, whose replicas are on"
             f" {' and '.join(case.replicas)}; set spec.replicas back",
         )
     return HANDLERS[situation(case)](case)

@@ -6,8 +6,7 @@ Computed from the decision and the hosts' reports. It decides nothing. Called by
 from tandem_api.authority import Instance
 from tandem_api.kinds.domain import Firmware
 from tandem_api.kinds.guest import Assignment, Guest, GuestReport, GuestStatus, Policy, Takeover
-from tandem_api.kinds.mirror import Mirror
-from tandem_api.meta import Condition, ObjectKey
+from tandem_api.meta import Condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, GuestPhase
 from tandem_controller.decide.conditions import good, judged, spec_valid, stamped, unknown
@@ -53,11 +52,12 @@ TRIES = (
 STEPS = ("authorityWon", "promoted", "domainStarted")
 
 
-def guest_status(guest: Guest, world: World, decision: Decision) -> GuestStatus:
-    """The guest's whole status after this decision; hosts' reports are left as they are."""
-    guest, old = world.in_force(guest), guest.status
-    assignment = assignment_after(guest, world, decision)
-    case = case_of(guest, world)
+def guest_status(guest: Guest, world: World, case: Case | None, decision: Decision) -> GuestStatus:
+    """The guest's whole status after this decision; hosts' reports are left as they are.
+
+    ``guest`` is what is in force of it, ``case`` what is known of it with its mirror.
+    """
+    old, assignment = guest.status, _assignment_after(guest, world, decision)
     phase = guest_phase(guest, assignment, case, decision, world)
     why = _why(guest, assignment, case, phase, decision)
     reason, message = _beside_an_edit(why, guest, phase, world)
@@ -89,20 +89,7 @@ def guest_status(guest: Guest, world: World, decision: Decision) -> GuestStatus:
     )
 
 
-def case_of(guest: Guest, world: World) -> Case | None:
-    """The guest with its mirror, if that has been set up."""
-    mirror = mirror_of(guest, world)
-    if mirror is None or mirror.status.authority is None:
-        return None
-    return Case(guest, mirror, mirror.status.authority, world)
-
-
-def mirror_of(guest: Guest, world: World) -> Mirror | None:
-    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
-    return world.catalogue.mirrors.get(key)
-
-
-def assignment_after(guest: Guest, world: World, decision: Decision) -> Assignment | None:
+def _assignment_after(guest: Guest, world: World, decision: Decision) -> Assignment | None:
     """The assignment that the decision leads to: the same one, or the next."""
     old = guest.status.assignment
     if not isinstance(decision, Assign):

@@ -206,6 +206,19 @@ class Case:
         return assignment.host if assignment else ""
 
 
+def case_of(guest: Guest, world: World) -> Case | None:
+    """The guest with its mirror, if that has been set up."""
+    mirror = mirror_of(guest, world)
+    if mirror is None or mirror.status.authority is None:
+        return None
+    return Case(guest, mirror, mirror.status.authority, world)
+
+
+def mirror_of(guest: Guest, world: World) -> Mirror | None:
+    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
+    return world.catalogue.mirrors.get(key)
+
+
 @dataclass(frozen=True)
 class Refusal:
     """Not now, and why, in a sentence for people."""

@@ -1,0 +1,113 @@
+"""What is known of all objects: indexed, checked, and with the heartbeats judged. Pure."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+from tandem_api.check.catalogue import Catalogue
+from tandem_api.check.guests import guest_problems
+from tandem_api.check.validation import host_problems, mirror_problems, site_problems
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host
+from tandem_api.meta import (
+    ObjectKey,
+    Problem,
+    Resource,
+)
+from tandem_controller.decide.walls import Walls
+from tandem_controller.decide.world.hosts import host_view
+from tandem_controller.decide.world.model import (
+    Freshness,
+    HostView,
+    Load,
+    Snapshot,
+    World,
+)
+
+Problems = Mapping[tuple[str, ObjectKey], tuple[Problem, ...]]
+
+
+def world_of(snapshot: Snapshot, walls: Walls) -> World:
+    """The snapshot, indexed, checked, and with the heartbeats judged."""
+    catalogue = Catalogue.of(
+        sites=snapshot.sites,
+        hosts=snapshot.hosts,
+        mirrors=snapshot.mirrors,
+        guests=snapshot.guests,
+        unreadable=((each.kind, each.key) for each in snapshot.unreadable),
+        around=walls.around,
+    )
+    behind = (bug.subject for bug in walls.bugs)
+    catalogue = replace(catalogue, unreadable=catalogue.unreadable.union(behind))
+    problems = _problems(snapshot, catalogue, walls)
+    views = {
+        host.metadata.name: _host_view(host, snapshot, catalogue, problems, walls)
+        for host in snapshot.hosts
+    }
+    accepted = dict(_accepted(snapshot, catalogue, problems, walls))
+    guests = [accepted[g.key][0] if g.key in accepted else g for g in snapshot.guests]
+    return World(snapshot, catalogue, views, problems, _loads(guests, walls), accepted)
+
+
+def _host_view(
+    host: Host, snapshot: Snapshot, catalogue: Catalogue, problems: Problems, walls: Walls
+) -> HostView:
+    """Behind a wall it is not absent: nobody knows how it is, so nothing comes to it or from it."""
+    found = problems.get(("Host", host.key), ())
+    with walls.around(host):
+        site = catalogue.sites.get(host.spec.site)
+        return host_view(host, site, snapshot.leases, snapshot.now_s, found)
+    return HostView(host, None, Freshness.UNKNOWN, problems=found)
+
+
+def _accepted(
+    snapshot: Snapshot, catalogue: Catalogue, problems: Problems, walls: Walls
+) -> Iterator[tuple[ObjectKey, tuple[Guest, tuple[Problem, ...]]]]:
+    for guest in snapshot.guests:
+        accepted = guest.status.accepted
+        if accepted is None or not problems.get(("Guest", guest.key)) or walls.of(guest):
+            continue
+        with walls.around(guest):
+            before = guest.model_copy(update={"spec": accepted})
+            found = tuple(guest_problems(before, catalogue))
+            yield guest.key, (before, found)
+
+
+def _problems(
+    snapshot: Snapshot, catalogue: Catalogue, walls: Walls
+) -> dict[tuple[str, ObjectKey], tuple[Problem, ...]]:
+    """What is wrong with each object. One that cannot be judged is as good as refused."""
+    found: dict[tuple[str, ObjectKey], tuple[Problem, ...]] = {}
+
+    def add(obj: Resource, check: Callable[[], Iterable[Problem]]) -> None:
+        key = (type(obj).__name__, obj.key)
+        problems = list(snapshot.unknown_fields.get(key, ()))
+        with walls.around(obj):
+            problems += check()
+        bug = walls.of(obj)
+        if bug is not None:
+            problems.append(Problem("", f"Tandem failed on it ({bug.where}): a bug in Tandem"))
+        if problems:
+            found[key] = tuple(problems)
+
+    for site in snapshot.sites:
+        add(site, partial(site_problems, site))
+    for host in snapshot.hosts:
+        add(host, partial(host_problems, host, catalogue))
+    for mirror in snapshot.mirrors:
+        add(mirror, partial(mirror_problems, mirror, catalogue))
+    for guest in snapshot.guests:
+        add(guest, partial(guest_problems, guest, catalogue))
+    return found
+
+
+def _loads(guests: Iterable[Guest], walls: Walls) -> dict[str, Load]:
+    loads: dict[str, Load] = {}
+    for guest in guests:
+        assignment = guest.status.assignment
+        if assignment is not None and assignment.host:
+            memory_bytes = 0
+            with walls.around(guest):
+                memory_bytes = guest.spec.domain.memory.bytes
+            loads[assignment.host] = loads.get(assignment.host, Load()).plus(memory_bytes)
+    return loads

@@ -1,0 +1,113 @@
+"""The statuses of mirrors, hosts and sites, and of what cannot be read. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.kinds.site import Site
+from tandem_api.meta import (
+    Model,
+    ObjectKey,
+    Resource,
+)
+from tandem_api.reasons import Reason
+from tandem_controller.decide.conditions import bad, patch, stamped, transitions
+from tandem_controller.decide.mirrors.claimants import Assignments
+from tandem_controller.decide.status.mirror import mirror_status
+from tandem_controller.decide.status.site import host_status, site_status
+from tandem_controller.decide.walls import JUDGED, Walls, message
+from tandem_controller.decide.world.model import (
+    Freshness,
+    HostView,
+    Notice,
+    Refusal,
+    Unreadable,
+    World,
+    WriteStatus,
+)
+
+
+def other_statuses(
+    world: World, refusals: Mapping[ObjectKey, Refusal], new: Assignments, walls: Walls
+) -> Iterator[WriteStatus]:
+    for mirror in world.snapshot.mirrors:
+        with walls.around(mirror):
+            yield from _of_mirror(mirror, world, refusals.get(mirror.key), new)
+    for view in world.hosts.values():
+        with walls.around(view.host):
+            yield from _of_host(view, world)
+    for site in world.snapshot.sites:
+        with walls.around(site):
+            yield from _of_site(site, world)
+    for each in world.snapshot.unreadable:
+        yield from _unreadable(each, world.wall)
+
+
+def _of_mirror(
+    mirror: Mirror, world: World, refusal: Refusal | None, new: Assignments
+) -> Iterator[WriteStatus]:
+    if not judged((replica.host for replica in mirror.spec.replicas), world):
+        return
+    shown = mirror_status(mirror, world, refusal, new)
+    notices = _mirror_notices(mirror, shown)
+    for write in status_write(mirror, mirror.status, shown, notices):
+        # An entry is not taken away on top of one that somebody else has just added.
+        narrows = "claimants" in write.patch
+        version = mirror.metadata.resource_version if narrows else None
+        yield replace(write, version=version)
+
+
+def _of_host(view: HostView, world: World) -> Iterator[WriteStatus]:
+    if view.freshness is not Freshness.UNKNOWN:
+        status = host_status(view, world)
+        notices = transitions(view.host.status.conditions, status.conditions)
+        yield from status_write(view.host, view.host.status, status, notices)
+
+
+def _of_site(site: Site, world: World) -> Iterator[WriteStatus]:
+    views = [view for view in world.hosts.values() if view.site_name == site.metadata.name]
+    if judged((view.name for view in views), world):
+        status = site_status(site, world)
+        notices = transitions(site.status.conditions, status.conditions)
+        yield from status_write(site, site.status, status, notices)
+
+
+def _mirror_notices(mirror: Mirror, new: Model) -> tuple[Notice, ...]:
+    old, status = mirror.status, new
+    assert isinstance(status, type(old))
+    notices = transitions(old.conditions, status.conditions)
+    told = (Reason.OVERRIDE_STALE, Reason.OVERRIDE_WAITING, Reason.OVERRIDE_REFUSED)
+    if status.reason in told and status.reason != old.reason:
+        return (*notices, Notice(True, status.reason, status.message))
+    return notices
+
+
+def status_write(
+    obj: Resource, old: Model, new: Model, notices: tuple[Notice, ...]
+) -> Iterator[WriteStatus]:
+    difference = patch(old, new)
+    if difference:
+        kind = type(obj).__name__
+        yield WriteStatus(kind, obj.key, obj.metadata.uid, difference, notices)
+
+
+def _unreadable(each: Unreadable, wall: str) -> Iterator[WriteStatus]:
+    """Say on the object itself why it cannot be read; nothing else about it is touched."""
+    kind, reason, words = "SpecValid", Reason.SPEC_INVALID, "; ".join(map(str, each.problems))
+    if each.bug is not None:
+        kind, reason, words = JUDGED, Reason.INTERNAL_ERROR, message(each.bug)
+    old = each.conditions
+    wanted = bad(kind, Refusal(reason, words))
+    others = tuple(condition for condition in old if condition.type != kind)
+    (new,) = stamped(old, (wanted,), each.generation, wall)
+    if new in old:
+        return
+    conditions = [condition.wire() for condition in (*others, new)]
+    notice = Notice(True, reason, words)
+    yield WriteStatus(each.kind, each.key, each.uid, {"conditions": conditions}, (notice,))
+
+
+def judged(hosts: Iterable[str], world: World) -> bool:
+    """Whether it is known of all these hosts how their heartbeats do."""
+    views = [world.hosts[host] for host in hosts if host in world.hosts]
+    return all(view.freshness is not Freshness.UNKNOWN for view in views)
