@@ -76,7 +76,7 @@ class Eight:
 
 
 class Nine:
-    """The peer stays configured after a disconnect, so that to connect is three steps once."""
+    """Who has no peer asks nobody, so there is one from the beginning, as Tandem does it."""
 
     setup = "drbdsetup"
     metadata = "v09"
@@ -90,14 +90,12 @@ class Nine:
             "attach": [
                 ["new-resource", of.name, str(of.node), *resource],
                 ["new-minor", of.name, minor, "0"],
-                ["attach", minor, of.volume, of.volume, "internal", *ATTACH],
-            ],
-            "connect": [
                 ["new-peer", *peer, "--_name=peer", FENCING, *NET],
                 ["new-path", *peer, of.mine, of.theirs],
                 ["peer-device-options", *peer, "0", *RESYNC],
-                ["connect", *peer, *options],
+                ["attach", minor, of.volume, of.volume, "internal", *ATTACH],
             ],
+            "connect": [["connect", *peer, *options]],
             "disconnect": [["disconnect", *peer, *options]],
             "first-sync": [["new-current-uuid", minor, "--clear-bitmap"]],
             "primary": [["primary", of.name, *options]],

@@ -31,9 +31,10 @@ REQUEST_TIMEOUT_S = 90.0
 START_TIMEOUT_S = 30.0
 POLL_S = 0.15
 QUIET_S = 0.8
-SETTLE_LIMIT_S = 25.0
-# A handshake that fails is tried again for ever: this long, and the state is what it is.
-JOIN_LIMIT_S = 15.0
+SETTLE_LIMIT_S = 45.0
+# A handshake that fails is tried again for ever: this long, and the state is what it is. 9 tries
+# every three seconds, and may be busy with one for five and more.
+JOIN_LIMIT_S = 25.0
 
 TABLE = """
 table bridge conformance {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 SIDES = ("a", "b")
-SEEDS = 12
+SEEDS = 40
 LINKS = ("", "a>b", "b>a")
 
 # What each verb of a side may be followed by; the first is the default.

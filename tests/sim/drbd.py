@@ -171,7 +171,8 @@ class Replica:
 
     def _thaw(self, before: Moment) -> None:
         """The end of a freeze: the peer is back, or it is fenced."""
-        if self.connected and not before.connected and self.suspended:
+        in_vain = self.without_data and not self.version.thaws_without_data
+        if self.connected and not before.connected and self.suspended and not in_vain:
             self.fencing = self.no_data = False
             for volume in self.volumes.values():
                 volume.generation_due = False
@@ -414,9 +415,12 @@ class Replica:
             self._start(write)
 
     def _holds_back(self, write: Write) -> bool:
-        """9: a first write waits as long as the peer is connected, and does not answer."""
-        cold = self.volumes[write.volume].cold and not self.version.starts_cold_writes_unheard
-        return cold and self.wire.committing(self)
+        """9 waits for a peer that is connected and does not answer; longest with a first write."""
+        limit_s = self.version.unheard_write_waits_s
+        if limit_s is None or not self.wire.committing(self):
+            return False
+        write.waited_s += COMMIT_LOOK_S
+        return self.volumes[write.volume].cold or write.waited_s < limit_s
 
     def _try_blocked(self) -> None:
         if not self.suspended:

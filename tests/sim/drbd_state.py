@@ -44,6 +44,7 @@ class Write:
     number: int
     volume: str
     done: Callable[[bool], None]
+    waited_s: float = 0.0
 
     def answer_early(self, acknowledged: bool) -> None:
         """Protocol A: the guest hears now; DRBD itself waits for the peer as ever."""

@@ -39,13 +39,18 @@ class Version:
     leaves_diskless: bool
     """Whether a Primary and a peer without a disk may part."""
     primary_without_any_disk_parts: bool
+    """Whether who is Primary gives up the connection as the last of both disks fails."""
+    thaws_without_data: bool
+    """Whether a Primary that meets its peer goes on although there is no disk at either end."""
     outdates_while_connected: bool
     """Whether ``outdate`` does something then: between two Secondaries."""
     rebooted_counts_beside_diskless: bool
     """Whether who has rebooted is UpToDate beside a Secondary without a disk."""
     frozen_asks_beside_diskless: bool
     """Whether a frozen Primary with pending writes asks once more as it meets a failed disk."""
-    starts_cold_writes_unheard: bool
+    unheard_write_waits_s: float | None
+    """How long a write waits before it goes to the own disk, while the peer is connected and does
+    not answer; the first one to a part of the disk waits until that is over. None: it does not."""
     refused_by_either: bool
     """Whether any side of a handshake that fails may end it, not just the one that objects."""
     glimpses: bool
@@ -54,7 +59,6 @@ class Version:
     """Whether who was a Primary that crashed, and was copied to since, still counts as one."""
     parts_twice: bool
     """Whether ``disconnect`` may be repeated."""
-    """Whether the first write to a part of the disk begins while the peer does not answer."""
 
     @property
     def major(self) -> int:
@@ -77,10 +81,11 @@ EIGHT = Version(
     commit_timeout_s=None,
     leaves_diskless=True,
     primary_without_any_disk_parts=False,
+    thaws_without_data=True,
     outdates_while_connected=False,
     rebooted_counts_beside_diskless=True,
     frozen_asks_beside_diskless=False,
-    starts_cold_writes_unheard=True,
+    unheard_write_waits_s=None,
     refused_by_either=False,
     glimpses=True,
     remembers_crash_after_copy=True,
@@ -102,10 +107,11 @@ NINE = Version(
     commit_timeout_s=5.0,
     leaves_diskless=False,
     primary_without_any_disk_parts=True,
+    thaws_without_data=False,
     outdates_while_connected=True,
     rebooted_counts_beside_diskless=False,
     frozen_asks_beside_diskless=True,
-    starts_cold_writes_unheard=False,
+    unheard_write_waits_s=0.5,
     refused_by_either=True,
     glimpses=False,
     remembers_crash_after_copy=False,

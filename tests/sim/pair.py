@@ -313,9 +313,6 @@ class Pair:
             diskless_primary = side.role is Role.PRIMARY and not attached(disk)
             strange = side.volumes[name].expects != peer.backings[name].current
             overwritten = side.role is Role.PRIMARY and better(disk, DiskState.OUTDATED)
-            gives_up = side.version.primary_without_any_disk_parts
-            if diskless_primary and not attached(theirs) and gives_up:
-                return "there is no data at either end"
             if diskless_primary and attached(theirs) and strange:
                 return "the peer's data is not what was last worked with"
             if direction is Direction.SPLIT_BRAIN:
