@@ -266,6 +266,7 @@ class Replica:
             for name, volume in self.volumes.items():
                 volume.disk, volume.peer_disk = disks[name]
                 volume.begins_with_write &= not attached(volume.peer_disk)
+                volume.met |= not attached(volume.disk)
                 volume.resyncing = set(disks[name]) == {
                     DiskState.INCONSISTENT,
                     DiskState.UP_TO_DATE,

@@ -58,7 +58,8 @@ def rotate(replica: Replica, name: str) -> None:
 def learn(replica: Replica, name: str, peer: Replica) -> None:
     """The peer's current generation. Without a disk of one's own it is the one to work with."""
     if not attached(replica.volumes[name].disk) and replica.role is Role.PRIMARY:
-        replica.volumes[name].expects = peer.backings[name].current
+        volume = replica.volumes[name]
+        volume.expects, volume.follows = peer.backings[name].current, not volume.met
 
 
 def begin_due(replica: Replica) -> None:

@@ -59,7 +59,9 @@ class Volume:
     ``ahead``: writes that the peer lacks, as long as it is not copied to.
     ``generation_due``: a new generation begins as soon as the freeze ends without the peer.
     ``begins_with_write``: one begins with the next write that the peer does not get. ``cold``:
-    nothing was written since it became Primary, or copied.
+    nothing was written since it became Primary, or copied. ``met``, ``follows``, of a Primary
+    without a disk: it has met its peer again; it heard before that of the generation that the peer
+    began.
     ``expects``: the generation that a Primary without a disk has last worked with. ``crashed``: a
     Primary that crashed; the metadata says so for longer, until it is written again.
     """
@@ -70,6 +72,8 @@ class Volume:
     generation_due: bool = False
     begins_with_write: bool = False
     cold: bool = False
+    met: bool = False
+    follows: bool = False
     expects: int = 0
     ahead: int = 0
     crashed: bool = False

@@ -45,7 +45,7 @@ class Version:
     outdates_while_connected: bool
     """Whether ``outdate`` does something then: between two Secondaries."""
     rebooted_counts_beside_diskless: bool
-    """Whether who has rebooted is UpToDate beside a Secondary without a disk."""
+    """Whether who has rebooted is UpToDate beside a peer without a disk, whatever that knows."""
     frozen_asks_beside_diskless: bool
     """Whether a frozen Primary with pending writes asks once more as it meets a failed disk."""
     unheard_write_waits_s: float | None

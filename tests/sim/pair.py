@@ -382,19 +382,29 @@ class Pair:
 
         def disk(side: Replica, peer: Replica, *, target: bool) -> DiskState:
             now, theirs = side.volumes[name].disk, peer.volumes[name].disk
-            lone = not attached(theirs) and peer.role is Role.SECONDARY
             if not attached(now):
                 return now
             if target:
                 return DiskState.INCONSISTENT
-            if lone and not side.version.rebooted_counts_beside_diskless:
-                return now
+            rebooted = now is DiskState.CONSISTENT and not attached(theirs)
+            if rebooted and not side.version.rebooted_counts_beside_diskless:
+                return Pair._beside_diskless(peer, name)
             return now if now is DiskState.INCONSISTENT else DiskState.UP_TO_DATE
 
         return (
             disk(one, two, target=direction is Direction.TARGET),
             disk(two, one, target=direction is Direction.SOURCE),
         )
+
+    @staticmethod
+    def _beside_diskless(peer: Replica, name: str) -> DiskState:
+        """What 9 takes a rebooted disk for, which cannot be compared with any."""
+        volume = peer.volumes[name]
+        if peer.role is Role.SECONDARY:
+            return DiskState.CONSISTENT
+        if volume.follows:
+            return DiskState.UP_TO_DATE
+        return DiskState.CONSISTENT if volume.met else DiskState.OUTDATED
 
     def _words(self, one: Replica, two: Replica, directions: dict[str, Direction]) -> str:
         sources = {
