@@ -171,8 +171,10 @@ class Replica:
 
     def _thaw(self, before: Moment) -> None:
         """The end of a freeze: the peer is back, or it is fenced."""
-        in_vain = self.without_data and not self.version.thaws_without_data
-        if self.connected and not before.connected and self.suspended and not in_vain:
+        met = self.connected and not before.connected and self.suspended
+        if met and self.without_data and not self.version.thaws_without_data:
+            self.fencing = False
+        elif met:
             self.fencing = self.no_data = False
             for volume in self.volumes.values():
                 volume.generation_due = False

@@ -34,6 +34,8 @@ class Version:
     """Whether a Primary can be told to copy what its bits say, while it is connected."""
     survivor_doubts_s: tuple[float, float] | None
     """How long who has lost a Primary is only Consistent."""
+    panics_without_a_disk: bool
+    """Whether a frozen Primary whose disk has failed writes to it as it meets a rebooted peer."""
     commit_timeout_s: float | None
     """How long a change of state waits for a peer that does not agree; None: it does not."""
     leaves_diskless: bool
@@ -78,6 +80,7 @@ EIGHT = Version(
     forgets_copies=True,
     copies_when_told=False,
     survivor_doubts_s=None,
+    panics_without_a_disk=True,
     commit_timeout_s=None,
     leaves_diskless=True,
     primary_without_any_disk_parts=False,
@@ -104,6 +107,7 @@ NINE = Version(
     forgets_copies=False,
     copies_when_told=True,
     survivor_doubts_s=(0.01, 0.2),
+    panics_without_a_disk=False,
     commit_timeout_s=5.0,
     leaves_diskless=False,
     primary_without_any_disk_parts=True,

@@ -327,6 +327,7 @@ class Pair:
         """Pending writes cannot be sent again to a peer that does not know of its past."""
         return frozen.suspended and any(
             volume.generation_due
+            and (attached(volume.disk) or frozen.version.panics_without_a_disk)
             and peer.volumes[name].disk is DiskState.CONSISTENT
             and found[name] is Direction.EQUAL
             for name, volume in frozen.volumes.items()
