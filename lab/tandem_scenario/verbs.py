@@ -102,6 +102,7 @@ FORMS = (
     "add-volume GUEST numbered",
     "set SITE maintenance=BOOL",
     "set SITE profile=PROFILE",
+    "set GUEST protocol=PROTOCOL",
     "override GUEST HOST",
     "override-stale GUEST HOST",
     "confirm-down HOST",
@@ -123,7 +124,10 @@ FORMS = (
 )
 """Words in capitals stand for a name or value, those in brackets may be left out."""
 
-BREAKABLE = ("disk", "libvirt", "start", "watchdog", "power", "files", "management")
+BREAKABLE = (
+    *("disk", "volume", "libvirt", "start", "watchdog", "power", "files"),
+    *("management", "refused", "late"),
+)
 """Of each host; what no host has are the replication link and the API."""
 PLACES = ("rule", "step", "call", "look", "report", "answer", "guard", "match")
 """Where a bug of an actuator is: the rules, a procedure's step, a call to DRBD, a look at it, the
@@ -164,6 +168,7 @@ class Names:
             "BOOL": ("true", "false"),
             "POLICY": ("Automatic", "Manual"),
             "PROFILE": ("Default", "Fast"),
+            "PROTOCOL": ("A", "B", "C"),
             "PROGRAM": (*self.hosts, "controller"),
             "CODE": ("401", "403", "409", "422", "429", "500", "503"),
             "KIND": tuple(info.kind for info in KINDS),

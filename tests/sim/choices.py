@@ -152,6 +152,7 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (1, lambda d: f"set {d.guest()} failback={d.pick('Automatic', 'Manual')}"),
         (1, lambda d: f"set {d.site()} maintenance=true"),
         (2, lambda d: f"set {d.site()} maintenance=false"),
+        (1, lambda d: f"set {d.site()} profile={d.pick('Default', 'Fast')}"),
         (1, lambda d: f"override-stale {d.guest()} {d.host()}"),
         (2, lambda d: f"override {d.guest()} {d.host()}"),
     ),

@@ -217,7 +217,10 @@ def _expected(steps: list[Step], guest: str) -> Expectation:
     return Expectation(line=0, guest=guest, well=True)
 
 
-LASTING = ("disk", "libvirt", "start", "watchdog", "power", "files", "management", "link", "api")
+LASTING = (
+    *("disk", "volume", "libvirt", "start", "watchdog", "power", "files"),
+    *("management", "refused", "late", "link", "api"),
+)
 """What may be broken for good: each seed has the next kind, and perhaps another."""
 ANOTHER = 0.3
 BEFORE = 0.8
@@ -226,6 +229,8 @@ CUT_IN_A_BURST = 0.75
 """How often a link that is lost for good is lost in the middle of a burst."""
 CLEAR = ("restores", "objects", "versions")
 """Mixes without which the true state says who may run a guest."""
+ASYNCHRONOUS = 0.1
+"""How often a person gives a mirror protocol A, so that no takeover of it is safe."""
 ORDERED = 0.5
 """How often a person orders something at the end."""
 ORDERED_S = (0.3, 5.0, 30.0)
@@ -246,6 +251,8 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     if chance.random() < BEFORE:
         cut = "break link" if "link" in kinds and chance.random() < CUT_IN_A_BURST else ""
         timed = schedule(drawing, mixes, cut)
+    if chance.random() < ASYNCHRONOUS:
+        timed += _goes_over(drawing)
     last_s = max((one.after_s for one in timed), default=0.0)
     for kind in kinds:
         what = kind if kind in ("link", "api") else f"{kind}@{drawing.host()}"
@@ -256,7 +263,8 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     steps.append(Step(mended_s, parse_act(f"{MEND} but broken", names)))
     orders = _orders(drawing, mended_s)
     steps += _steps(orders, names, math.inf)
-    timing = PROFILES[Profile(plan.profile)]
+    slow = any(step.act.verb == "set profile" for step in steps)
+    timing = PROFILES[Profile.DEFAULT if slow else Profile(plan.profile)]
     within_s = timing.lost_after_s + timing.link_wait_s + SHUTDOWN_S + GRACE_S
     judged_s = round(max([mended_s, *(one.after_s for one in orders)]) + within_s, 2)
     steps += [Step(judged_s, parse_act(f"obey {guest}", names)) for guest in names.guests]
@@ -273,6 +281,17 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
             for at_s in (judged_s, None)
         ),
     )
+
+
+def _goes_over(drawing: Drawing) -> list[Timed]:
+    """The API takes another protocol only once the guest has stopped and let its mirror go."""
+    guest, at_s = drawing.guest(), drawing.chance.uniform(0.0, 10.0)
+    stopped_s = drawing.chance.choice((3.0, 8.0, 15.0))
+    return [
+        Timed(round(at_s, 2), f"set {guest} running=false"),
+        Timed(round(at_s + stopped_s, 2), f"set {guest} protocol=A"),
+        Timed(round(at_s + stopped_s + 0.5, 2), f"set {guest} running=true"),
+    ]
 
 
 def _orders(drawing: Drawing, mended_s: float) -> list[Timed]:

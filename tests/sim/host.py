@@ -202,6 +202,8 @@ class Host:
         self.files.power_on()
         for backing in self._all_backings():
             backing.broken = "disk" in self.ails
+        if "volume" in self.ails:
+            self.break_disks(last_alone=True)
         group = Group(self.name, rate=self.rate)
         boot_id = f"{self.name}-boot{self.boots}"
         self.machine = Machine(self, self.kernel, group, boot_id, self.kernel.now_s)
@@ -228,10 +230,11 @@ class Host:
     def has_broken_disk(self) -> bool:
         return any(backing.broken for backing in self._all_backings())
 
-    def break_disks(self) -> None:
-        """Also those that nothing uses."""
-        for backing in self._all_backings():
-            backing.broken = True
+    def break_disks(self, *, last_alone: bool = False) -> None:
+        """Also those that nothing uses. ``last_alone``: of each mirror the last volume's."""
+        for volumes in self.backings.values():
+            for backing in list(volumes.values())[-1:] if last_alone else volumes.values():
+                backing.broken = True
 
     def _all_backings(self) -> Iterable[Backing]:
         return (backing for volumes in self.backings.values() for backing in volumes.values())

@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Mapping
 
+from sim.apiserver.api import Refusal
 from sim.network import MANAGEMENT, REPLICATION
 from sim.world import World
 
@@ -45,6 +46,16 @@ def _disk(world: World, name: str) -> None:
     host.break_disks()
 
 
+def _volume(world: World, name: str) -> None:
+    """The last disk of each mirror there."""
+    host = world.hosts[name]
+    host.ails.add("volume")
+    for replica in host.machine.replicas.values() if host.machine else ():
+        last = list(replica.backings)[-1:]
+        replica.fail_disk([name for name in last if not replica.backings[name].broken])
+    host.break_disks(last_alone=True)
+
+
 def _libvirt(world: World, name: str) -> None:
     host = world.hosts[name]
     host.ails.add("libvirt")
@@ -77,13 +88,33 @@ def _files(world: World, name: str) -> None:
     world.hosts[name].files.read_only = True
 
 
+LATE_S = 1.1
+"""By so much the API's answers come too late for a heartbeat to be confirmed."""
+
+
+def _refused(world: World, name: str) -> None:
+    """The API server knows its credentials no more."""
+    refusal = Refusal(401, host=name)
+    if refusal not in world.api.refusals:
+        world.api.refusals.append(refusal)
+
+
+def is_heard(world: World, host: str) -> bool:
+    """Whether it can ask the API, and hears of it in time."""
+    refused = any(refusal.host == host for refusal in world.api.refusals)
+    return world.api.reachable(host) and not refused and f"late@{host}" not in world.broken_for_good
+
+
 BREAKING: Mapping[str, Callable[[World, str], None]] = {
     "disk": _disk,
+    "volume": _volume,
     "libvirt": _libvirt,
     "start": _start,
     "watchdog": _watchdog,
     "power": _power,
     "files": _files,
+    "refused": _refused,
+    "late": lambda world, name: world.network.slow_way_s.update({(name, "in"): LATE_S}),
     "management": lambda world, name: world.network.cut(MANAGEMENT, name),
     "link": lambda world, _: world.network.cut(REPLICATION),
     "api": lambda world, _: world.api.set_up(False),

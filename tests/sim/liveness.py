@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from sim import person
 from sim.host import Host
+from sim.lasting import is_heard
 from sim.network import REPLICATION
 from sim.truth import Truth
 from sim.world import World
@@ -118,7 +119,7 @@ class _Judge:
             host.well
             and not libvirt.refuses_to_start
             and (armed or not host.watchdog_configured)
-            and self.world.api.reachable(name)
+            and is_heard(self.world, name)
         )
 
     def closed(self, name: str) -> bool:
@@ -149,17 +150,22 @@ class _Judge:
             return False
         if authority.owner in ("", name):
             return True
+        if not self.truth.promises_writes(self.guest):
+            return False  # what the owner wrote last may not have got there
         owner = self.world.hosts[authority.owner]
         if owner.machine is not None and owner.machine.boot_id not in authority.owner_instance:
-            return self.world.api.reachable(owner.name)  # its heartbeat tells of another boot
+            return is_heard(self.world, owner.name)  # its heartbeat tells of another boot
         return self._lets_go(owner, host)
 
     def _lets_go(self, owner: Host, taker: Host) -> bool:
         """Whether the owner can be asked to, or is provably gone."""
-        if owner.machine is not None and self.world.api.reachable(owner.name):
+        if owner.machine is not None and is_heard(self.world, owner.name):
             return owner.machine.libvirt.well
         link = self.world.network.up(REPLICATION, owner.name, taker.name)
         if owner.machine is not None and link:
             return False  # it lives on the link
+        late = f"late@{owner.name}" in self.world.broken_for_good
+        if late and self.world.api.reachable(owner.name):
+            return False  # its heartbeats arrive
         beat = self.world.api.server.leases.get(owner.name)
         return beat is not None and beat.watchdog_armed

@@ -60,7 +60,7 @@ def mend_all_but_broken(world: World) -> None:
 def _mend_host(world: World, host: Host) -> None:
     crash = world.crashes.setdefault(host.name, Crash())
     crash.after, crash.awaited = -1, []
-    if host.has_broken_disk and "disk" not in host.ails:
+    if host.has_broken_disk and not host.ails & {"disk", "volume"}:
         world.kill(host.name)
     remove_damaged(world, host)
     _mend_programs(world, host.name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sim.host import Host
+from sim.lasting import is_heard
 from sim.truth import Truth, in_sync
 from sim.world import World
 from tandem_api.kinds.guest import Guest, Policy
@@ -135,7 +136,7 @@ class _Judge:
         machine = self.world.hosts[name].machine
         if machine is None or not machine.group.awake or self.world.actuator_of(name) is None:
             return False
-        return self.world.hosts[name].well and self.world.api.reachable(name)
+        return self.world.hosts[name].well and is_heard(self.world, name)
 
     # -- to run nowhere
 

@@ -1,6 +1,7 @@
 """What people write: orders, edits, deletions."""
 
 from sim.acts import ADDED_MINOR
+from sim.apiserver.failures import Failure
 from sim.apiserver.policies import PERSON
 from sim.world import World
 from tandem_api.authority import PROTOCOL
@@ -63,6 +64,18 @@ def set_profile(world: World, site: str, profile: str) -> None:
     raw = obj.model_dump(mode="json", by_alias=True, exclude_none=True)
     raw["spec"]["profile"] = profile
     world.api.server.put(Site.parse(raw))
+
+
+def set_protocol(world: World, guest: str, protocol: str) -> None:
+    """A person edits a mirror. The API refuses that while somebody owns it."""
+    raw = world.mirror(guest).model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"]["protocol"] = protocol
+    try:
+        world.api.server.put(Mirror.parse(raw))
+    except Failure as refused:
+        world.log.say("scenario", f"set {guest} protocol={protocol} is refused: {refused}")
+    else:
+        world.log.say("scenario", f"set {guest} protocol={protocol}")
 
 
 def override(world: World, guest: str, host: str, behind: int = 0) -> None:

@@ -101,6 +101,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "add-volume numbered": lambda world, guest: people.add_volume(world, guest, numbered=True),
     "set maintenance": lambda world, site, on: people.set_maintenance(world, site, on=on == "true"),
     "set profile": people.set_profile,
+    "set protocol": people.set_protocol,
     "override": people.override,
     "override-stale": people.override_stale,
     "confirm-down": people.confirm_down,

@@ -35,6 +35,7 @@ class Task(StrEnum):
     DEGRADE = "degrade"
     RESTORE = "restore"
     WITHDRAW = "withdraw"
+    LISTEN = "listen"
     START = "claim-and-start"
 
 

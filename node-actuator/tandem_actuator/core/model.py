@@ -219,6 +219,7 @@ class View:
     ``shutdown_sent_at_s``: when the guest was first asked to stop, ``shutdown_heard``: libvirt has
     taken that.
     ``renewal_sent_at_s``: before the last confirmed heartbeat of this host was sent.
+    ``deaf``: the API answers, and too late for any heartbeat of this host to be confirmed.
     ``lapsed``: the run predicate was false for some time, and since then this host has not made a
     swap that says that it is still the owner. ``heard_since_lapse``: a heartbeat has been confirmed
     since the last lapse.
@@ -259,6 +260,7 @@ class View:
     watchdog_refused: bool = True
     watchdog_least_s: int | None = None
     renewal_sent_at_s: float | None = None
+    deaf: bool = False
     lapsed: bool = False
     heard_since_lapse: bool = False
     drbd_major: int = 8
@@ -281,3 +283,11 @@ class View:
             here = self.record.started_boot_id == self.instance.boot_id
             return here or bool(self.record.unreadable)
         return self.domain is not DomainState.ABSENT
+
+
+def told_too_late(view: View) -> str:
+    """Of a host that is deaf."""
+    return (
+        f"the API's answers come too late for a heartbeat of {view.host} to count; look at its way"
+        " to the API"
+    )

@@ -32,7 +32,7 @@ from tandem_actuator.core.guest.rules import (
 from tandem_actuator.core.mirror import bringing_up, procedures, transaction
 from tandem_actuator.core.mirror.diverged import has_diverged, may_discard
 from tandem_actuator.core.mirror.resync import is_to_be_renewed
-from tandem_actuator.core.model import DrbdUnknown, NotConfigured, View
+from tandem_actuator.core.model import DrbdState, DrbdUnknown, NotConfigured, View
 from tandem_api.authority import Mode
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
@@ -84,12 +84,17 @@ def _not_set_up(view: View, now_s: float, wall: str) -> Decision | None:
 def _stop_unrecorded(view: View, now_s: float, wall: str) -> Decision | None:
     """A disk that keeps no record must not keep a guest from being stopped for good.
 
-    To be moved it needs more: what the other host may have to know is marked before it stops.
+    To be moved it needs more: what the other host may have to know is marked before it stops. Once
+    it has, its device is closed in any case.
     """
     assignment = view.guest.status.assignment if view.guest else None
-    if not view.unrecorded or assignment is None or assignment.host:
+    if not view.unrecorded or assignment is None:
         return None
-    return overdue_guest(view, now_s, wall) or unwanted_guest(view, now_s, wall)
+    stops = None
+    if not assignment.host:
+        stops = overdue_guest(view, now_s, wall) or unwanted_guest(view, now_s, wall)
+    known = isinstance(view.drbd, DrbdState)
+    return stops or (unused_primary(view, now_s, wall) if known else None)
 
 
 def _epoch_behind(view: View, now_s: float, wall: str) -> Decision | None:

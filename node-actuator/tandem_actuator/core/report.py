@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tandem_actuator.core.mirror.resync import stalled_since
-from tandem_actuator.core.model import DrbdState, NotConfigured, Record, View
+from tandem_actuator.core.model import DrbdState, NotConfigured, Record, View, told_too_late
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import GuestReport, HardwareReport
 from tandem_api.kinds.mirror import ReplicaReport, VolumeReport
@@ -141,6 +141,13 @@ def guest_report(
         reason=reason,
         message=message,
         steps=dict(steps),
-        refused_start=view.refusals.why if view.refusals else view.unrecorded,
+        refused_start=_refused_start(view),
         hardware=hardware,
     )
+
+
+def _refused_start(view: View) -> str:
+    """Why nothing can be started here, whether or not it shall be."""
+    if view.refusals:
+        return view.refusals.why
+    return view.unrecorded or (told_too_late(view) if view.deaf else "")

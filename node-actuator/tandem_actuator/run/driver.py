@@ -189,6 +189,7 @@ class Driver:
             return fx.Unreachable(f"{unit.mirror.key} is not in the API")
         except PortError as error:
             return fx.Unreachable(str(error))
+        self.node.answered(self.ports.clock.boottime_s())
         unit.observe_mirror(mirror)
         return fx.MirrorRead(mirror, self.ports.request_id(), known)
 

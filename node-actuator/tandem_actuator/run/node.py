@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from tandem_api.authority import Instance
 from tandem_api.timing import Timing
 
+DEAF_AFTER_S = 5.0
+"""So long the API answers other things without a heartbeat that is confirmed in time."""
+
 
 @dataclass
 class NodeFacts:
@@ -25,6 +28,8 @@ class NodeFacts:
     peer_timings: Mapping[str, Timing] = field(default_factory=dict)
     renewal_sent_at_s: float | None = None
     renewal_confirmed_at_s: float = float("-inf")
+    answered_since_s: float | None = None
+    deaf: bool = False
     steady_since_s: float = 0.0
     guarding: bool = False
     drbd_major: int = 8
@@ -39,3 +44,16 @@ class NodeFacts:
         if before_s is None or now_s - before_s > self.timing.self_fence_seconds:
             self.steady_since_s = sent_at_s
         self.renewal_sent_at_s, self.renewal_confirmed_at_s = sent_at_s, now_s
+        if now_s - self.steady_since_s >= DEAF_AFTER_S:
+            self.answered_since_s, self.deaf = None, False
+
+    def answered(self, now_s: float) -> None:
+        """The API has answered something else, while no heartbeat counts. After an outage one soon
+        does, and goes on to; else its answers come too late for that.
+        """
+        sent_s = self.renewal_sent_at_s
+        if sent_s is not None and now_s - sent_s <= self.timing.self_fence_seconds:
+            return
+        if self.answered_since_s is None:
+            self.answered_since_s = now_s
+        self.deaf = now_s - self.answered_since_s >= DEAF_AFTER_S

@@ -145,6 +145,7 @@ class Unit:
             refusals=self.refusals,
             unrecorded=self.unrecorded,
             renewal_sent_at_s=node.renewal_sent_at_s,
+            deaf=node.deaf,
             lapsed=self.lapsed,
             heard_since_lapse=self._heard_since_lapse(node),
             drbd_major=node.drbd_major,

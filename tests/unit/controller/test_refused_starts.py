@@ -444,6 +444,24 @@ def test_an_owner_whose_libvirt_is_silent_while_the_guest_does_not_run() -> None
     assert not isinstance(scene.decide(), Blocked)
 
 
+def test_an_owner_that_lost_its_device_and_brings_it_up_in_vain() -> None:
+    scene = Scene()
+    scene.reports = {A: report(A, "Absent", reason="EffectFailed", message="attach: I/O error")}
+    down = {"connection": "NotConfigured", "role": "Unknown", "volumes": {}}
+    failed = {"reason": "EffectFailed", "message": "attach: I/O error"}
+    scene.replicas[A] = {**replica(A), **down, **failed}
+    head = f"{A}'s replica is not up: attach: I/O error. Mend that"
+    assert scene.decide() == Blocked(
+        Reason.DISK_NOT_USABLE, f"{head}, or power {A} off to have it started on {B}"
+    )
+    scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert f"or power {A} off to go on with what {B} has" in decision.message
+    scene.replicas[A]["reason"] = "BringingUp"
+    assert not isinstance(scene.decide(), Blocked)
+
+
 def test_an_owner_that_has_stopped_it_and_cannot_let_go() -> None:
     scene = moving()
     scene.assignment = assigned(B, "Maintenance")

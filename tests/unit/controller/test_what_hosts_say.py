@@ -71,6 +71,20 @@ class TestABadEdit:
         assert "no-such-volume" in protected.message
 
 
+@pytest.mark.parametrize("protocol", ["A", "B"])
+def test_without_protocol_c_the_other_host_may_lack_something(protocol: str) -> None:
+    """It is refused a takeover for that."""
+    scene = Scene()
+    assert scene.status_after().protected == "True"
+    scene.mirror["protocol"] = protocol
+    status = scene.status_after()
+    protected = condition(status.conditions, "Protected")
+    assert (status.phase, status.protected) == (GuestPhase.RUNNING, "False")
+    assert protected is not None
+    assert protected.reason == Reason.PROTOCOL_NOT_SYNCHRONOUS
+    assert f"with protocol {protocol} {B} may lack acknowledged writes" in protected.message
+
+
 class TestTriesAgain:
     @pytest.mark.parametrize(
         ("before", "serial", "phase"),

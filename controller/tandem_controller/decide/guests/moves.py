@@ -56,6 +56,7 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     if _data_is_away(case, owner):
         return _off_no_data(case, owner, target)
     stands = _untold(case, owner) or _frozen(case, owner) or _without_libvirt(case, owner, target)
+    stands = stands or _without_replica(case, owner, target)
     if stands is not None:
         return stands
     elsewhere = _refused(case, owner, target) or _off_no_replica(case, owner, target)
@@ -154,6 +155,29 @@ def _without_libvirt(case: Case, owner: str, target: str) -> Blocked | None:
     may_run = report.role == Role.PRIMARY
     if assigned_for_s(case) < LIBVIRT_COMES_S:
         return None
+    doubt = "It is not known whether it runs: " if may_run else ""
+    return _off_by_hand(
+        case, owner, target, replace(silent, message=doubt + silent.message), may_run
+    )
+
+
+def _without_replica(case: Case, owner: str, target: str) -> Blocked | None:
+    """The owner has lost its device since it became the owner, and brings it up in vain."""
+    view, report = case.view(owner), case.report(owner)
+    if view is None or report is None or rebooted(view, report.instance):
+        return None
+    if report.reason not in (Reason.EFFECT_FAILED, Reason.METADATA_MISSING) or not report.not_up:
+        return None
+    why = unusable_replica(case, owner)
+    if why is None or assigned_for_s(case) < LIBVIRT_COMES_S:
+        return None
+    return _off_by_hand(case, owner, target, replace(why, message=f"{why.message}. Mend that"))
+
+
+def _off_by_hand(
+    case: Case, owner: str, target: str, why: Refusal, may_run: bool = False
+) -> Blocked:
+    """The owner cannot be told to let go: a person can power it off, if the other is as good."""
     obstacle = (
         unable(case.view(target), target)
         or cannot_run(case, target)
@@ -161,14 +185,13 @@ def _without_libvirt(case: Case, owner: str, target: str) -> Blocked | None:
         or unusable_replica(case, target)
         or _may_lack(case, target)
     )
-    doubt = "It is not known whether it runs: " if may_run else ""
     if obstacle is None:
-        message = f"{doubt}{silent.message}, or power {owner} off to have it started on {target}"
-        return Blocked(silent.reason, message, may_run=may_run)
-    message = f"{doubt}{silent.message}. It does not go to {target}: {obstacle.message}"
+        message = f"{why.message}, or power {owner} off to have it started on {target}"
+        return Blocked(why.reason, message, may_run=may_run)
+    message = f"{why.message}. It does not go to {target}: {obstacle.message}"
     if obstacle.reason in IN_DOUBT:
         message = f"{message}{beside(case.mirror, owner, case.world)}"
-    return Blocked(silent.reason, message, may_run=may_run)
+    return Blocked(why.reason, message, may_run=may_run)
 
 
 def _manual(case: Case) -> Refusal | None:

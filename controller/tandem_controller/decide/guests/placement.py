@@ -3,6 +3,7 @@
 Called by ``guests``, ``moves`` and the statuses. Never looks at where the guest runs now.
 """
 
+from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import ReplicaReport
 from tandem_api.reasons import Reason
@@ -125,8 +126,7 @@ def cannot_start(case: Case, host: str, last_resort: bool) -> Refusal | None:
 def unusable_replica(case: Case, host: str) -> Refusal | None:
     """Why the host's own word rules its replica out, unless a person has overridden that."""
     report, view = case.report(host), case.view(host)
-    override = case.authority.override
-    overridden = override is not None and override.host == host
+    overridden = _is_overridden(case, host, report)
     if report is None:
         return Refusal(Reason.MIRROR_NOT_READY, f"{host} has not reported on its replica yet")
     if report.marker and not overridden:
@@ -140,6 +140,17 @@ def unusable_replica(case: Case, host: str) -> Refusal | None:
             Reason.MIRROR_NOT_READY, f"{host} has not reported on its replica since it booted"
         )
     return _unusable_disk(case, host, report, USABLE | OVERRIDABLE if overridden else USABLE)
+
+
+def _is_overridden(case: Case, host: str, report: ReplicaReport | None) -> bool:
+    """Whether a person's order covers what is in doubt of it: as its host sees that, until it has
+    been used, and on that boot.
+    """
+    authority, order = case.authority, case.authority.override
+    if order is None or order.host != host or authority.owner not in ("", host):
+        return False
+    said = Instance.parse(report.instance) if report is not None else None
+    return not authority.owner or (said is not None and said.same_boot(authority.owner_instance))
 
 
 USABLE = frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})

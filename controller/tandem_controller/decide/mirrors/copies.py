@@ -96,6 +96,9 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
             f"{target} is not there. To go on with what {owner} has, whatever {target} wrote, set"
             f" on the mirror: {override_hint(owner, authority.epoch)}"
         )
+    view, report = world.hosts.get(owner), mirror.status.replicas.get(owner)
+    if view is not None and view.fresh and report is not None and report.not_up and report.message:
+        return f"{owner}'s replica does not come up: {report.message}. Mend that"
     return f"Bring {owner} back"
 
 

@@ -6,6 +6,7 @@ Computed from the decision and the hosts' reports. It decides nothing. Called by
 from tandem_api.authority import Instance
 from tandem_api.kinds.domain import Firmware
 from tandem_api.kinds.guest import Assignment, Guest, GuestReport, GuestStatus, Policy, Takeover
+from tandem_api.kinds.mirror import Protocol
 from tandem_api.meta import Condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, GuestPhase
@@ -261,7 +262,8 @@ def _protection(case: Case, where: str) -> Refusal | None:
     other = case.view(target)
     late = other is not None and other.freshness in (Freshness.LATE, Freshness.UNKNOWN)
     refusal = (
-        (None if late else unfit(other, target))
+        _asynchronous(case, target)
+        or (None if late else unfit(other, target))
         or unusable_replica(case, target)
         or _behind_a_wall(case, target)
         or untried_hardware(case.guest, (target, here))
@@ -277,6 +279,17 @@ def _protection(case: Case, where: str) -> Refusal | None:
             f"{here} has no watchdog armed, so its silence would not prove that it stopped",
         )
     return None
+
+
+def _asynchronous(case: Case, target: str) -> Refusal | None:
+    protocol = case.mirror.spec.protocol
+    if protocol is Protocol.C:
+        return None
+    return Refusal(
+        Reason.PROTOCOL_NOT_SYNCHRONOUS,
+        f"with protocol {protocol} {target} may lack acknowledged writes, so that it does not take"
+        " over by itself",
+    )
 
 
 def _behind_a_wall(case: Case, host: str) -> Refusal | None:

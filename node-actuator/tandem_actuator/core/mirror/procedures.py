@@ -223,6 +223,14 @@ def change_authority(view: View, propose: Proposer, reason: Reason, message: str
     return refused(won) if isinstance(won, Refusal) else Finished(reason, message, progress=True)
 
 
+def listen(why: str) -> Procedure:
+    """Whether the API answers at all, where it confirms no heartbeat: the shell counts that."""
+    read = yield ReadMirror()
+    if not isinstance(read, MirrorRead):
+        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
+    return Finished(Reason.START_FAILED, why, progress=False, failed=True)
+
+
 def demote(view: View) -> Procedure:
     """Make the device Secondary once nothing holds it."""
     return (yield from sequence(Reason.DEMOTING, "device is Secondary", ("demote", Demote())))

@@ -241,8 +241,16 @@ class TestGuest:
         assert task(at(replace(booted, renewal_sent_at_s=NOW - last_s))) is Task.START
         lapsed = replace(booted, renewal_sent_at_s=NOW - last_s - 0.1)
         decision = at(lapsed)
-        assert isinstance(decision, Stay)
+        assert isinstance(decision, Start)
+        assert decision.task is Task.LISTEN
         assert decision.message == f"not starting: no heartbeat of {A} was confirmed for 3 s"
+
+    def test_nor_where_none_counts_for_long_although_the_api_answers(self) -> None:
+        """The other host may be able to."""
+        decision = at(view(authority(""), drbd(), deaf=True))
+        assert isinstance(decision, Stay)
+        assert decision.reason is Reason.START_REFUSED
+        assert "answers come too late for a heartbeat" in decision.message
 
     @pytest.mark.parametrize("tried", [False, True])
     def test_a_watchdog_that_was_not_tried_yet_is_no_reason_to_do_without(

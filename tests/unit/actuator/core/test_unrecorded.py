@@ -7,12 +7,12 @@ import pytest
 from sim.builders import B, assignment, authority, drbd, record, view
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.mirror import procedures
-from tandem_actuator.core.model import View
+from tandem_actuator.core.model import NotConfigured, View
 from tandem_actuator.core.order import Decision, Start, Task, decide
 from tandem_actuator.core.report import guest_report
 from tandem_actuator.run.workload import STORES_TRIED, Unit
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DomainState, Role
+from tandem_api.vocabulary import DiskState, DomainState, Role
 
 from .outside import Outside, play
 
@@ -77,6 +77,21 @@ class TestWhatItDoes:
             unrecorded=WHY,
         )
         assert task(behind(runs)) is Task.SHUT_DOWN
+
+    @pytest.mark.parametrize("elsewhere", ["", B])
+    def test_and_its_device_is_closed(self, elsewhere: str) -> None:
+        stopped = view(
+            authority(),
+            drbd(Role.PRIMARY),
+            assigned=assignment(elsewhere),
+            was_behind=True,
+            unrecorded=WHY,
+            record=record(owned_epoch=3),
+        )
+        diskless = drbd(Role.PRIMARY, disk=DiskState.DISKLESS)
+        assert task(replace(stopped, drbd=diskless)) is Task.DEMOTE
+        assert task(replace(stopped, drbd=diskless, unrecorded="")) is Task.SET_MARKER
+        assert task(replace(stopped, drbd=NotConfigured(0.0))) is Task.BRING_UP
 
 
 class TestWhatItSays:
