@@ -148,7 +148,7 @@ class _Judge:
             return False
         if not self.truth.may_be_promoted(host, self.guest) or self.truth.held(host, self.guest):
             return False
-        if authority.owner in ("", name):
+        if authority.owner == name or (not authority.owner and self._arrived()):
             return True
         if not self.truth.promises_writes(self.guest):
             return False  # what the owner wrote last may not have got there
@@ -156,6 +156,10 @@ class _Judge:
         if owner.machine is not None and owner.machine.boot_id not in authority.owner_instance:
             return is_heard(self.world, owner.name)  # its heartbeat tells of another boot
         return self._lets_go(owner, host)
+
+    def _arrived(self) -> bool:
+        """Whether what the last owner wrote is known to have got there: only by protocol C."""
+        return self.truth.promises_writes(self.guest)
 
     def _lets_go(self, owner: Host, taker: Host) -> bool:
         """Whether the owner can be asked to, or is provably gone."""
