@@ -185,6 +185,14 @@ class TestPages:
         for path in re.findall(rf"`((?:{tops})/[\w./-]*)`", page.read_text()):
             assert (ROOT / path).exists(), f"{relative(page)} names {path}"
 
+    @pytest.mark.parametrize("page", [p for p in PAGES if "design" not in p.parts], ids=relative)
+    def test_named_modules_exist(self, page: Path) -> None:
+        """Also by their last names alone, or with "…" for folders that need not be told."""
+        known = ["/" + relative(path) for path in sources()]
+        for name in re.findall(r"`([\w./…-]+\.py)`", page.read_text()):
+            wanted = "/" + name.rpartition("…/")[2].removeprefix("../")
+            assert any(each.endswith(wanted) for each in known), f"{relative(page)} names {name}"
+
     def test_make_targets_exist(self) -> None:
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         for page in PAGES:

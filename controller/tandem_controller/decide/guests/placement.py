@@ -1,6 +1,6 @@
 """Which host a guest starts on when nobody owns its mirror, and which one it prefers.
 
-Called by ``guests``, ``moves`` and the statuses. Never looks at where the guest runs now.
+Called by ``situations``, ``moves`` and the statuses. Never looks at where the guest runs now.
 """
 
 from tandem_api.authority import Instance

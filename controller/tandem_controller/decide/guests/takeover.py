@@ -5,7 +5,8 @@ refusal. The rules are asked in the order in which people should hear of them. T
 checks the proof against what it reads itself, and adds what only it knows: how long its own end
 of the replication link has been down.
 
-Called by ``guests`` for owners that are silent, and by ``override`` for the proof alone.
+Called by ``situations`` for owners that are silent. The taker's host looks at all of it again, at
+first hand (``core/authority/claim`` there).
 """
 
 from collections.abc import Callable

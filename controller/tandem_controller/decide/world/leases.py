@@ -6,7 +6,7 @@ shows it: only what reads have covered counts. **A gap in the controller's own a
 starts every count again**: an outage of the API is nobody's silence. All times are on one
 monotonic clock of this process, in seconds; renewTime is shown to people, and decides nothing.
 
-Called by ``loop`` after each read, and by ``hosts`` to look at the counts.
+Called by ``run/loop`` after each read, and by ``hosts`` to look at the counts.
 """
 
 from collections.abc import Iterable, Mapping

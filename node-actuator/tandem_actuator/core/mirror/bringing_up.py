@@ -1,6 +1,6 @@
 """Bringing a replica up: from a backing device to one that is marked or not, and connects.
 
-Called by ``decide``.
+Called by the rules (``core/order``).
 """
 
 from collections.abc import Generator, Mapping, Sequence

@@ -1,6 +1,6 @@
 """What a replica that stands alone holds: worth nothing any more, or a person's to decide.
 
-Called by ``decide``, ``procedures`` and ``record``.
+Called by the rules (``core/order``), ``procedures`` and ``record``.
 """
 
 from tandem_actuator.core.model import DrbdState, Record, View

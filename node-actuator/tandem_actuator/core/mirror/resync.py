@@ -2,7 +2,7 @@
 
 DRBD 8.4 can miss the end of a resync: it stands at 100 %, with nothing out of sync, for ever, on
 the source alone or on both sides. One that copies nothing at all, for whatever reason, looks the
-same from here. Called by ``unit`` with every look, and by ``decide``.
+same from here. Called by ``workload`` with every look, and by the rules.
 """
 
 from dataclasses import replace
