@@ -201,3 +201,7 @@ def moment(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return found if found.tzinfo is not None else None
+
+
+def sentence(problems: tuple[object, ...]) -> str:
+    return "; ".join(str(problem) for problem in problems)

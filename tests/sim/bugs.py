@@ -24,13 +24,18 @@ DECIDE, CORE = "tandem_controller.decide.", "tandem_actuator.core."
 PLACES: Mapping[str, frozenset[str]] = {
     "check": frozenset({"tandem_api.check.validation", "tandem_api.check.guests"}),
     "decision": frozenset(
-        {DECIDE + "guests.situations", DECIDE + "guests.takeover", DECIDE + "guests.moves"}
+        {
+            DECIDE + "guests.situations",
+            DECIDE + "guests.unowned",
+            DECIDE + "guests.takeover",
+            DECIDE + "guests.moves",
+        }
     ),
     "order": frozenset({DECIDE + "mirrors.override"}),
     "set-up": frozenset({DECIDE + "mirrors.setup"}),
     "status": frozenset(DECIDE + "status." + name for name in ("guest", "mirror", "site")),
     "write": frozenset({"tandem_controller.run.execute"}),
-    "rule": frozenset({CORE + "order", CORE + "guest.rules"}),
+    "rule": frozenset({CORE + "mirror.rules", CORE + "mirror.copying", CORE + "guest.rules"}),
     "report": frozenset({CORE + "report"}),
     "answer": frozenset({CORE + "mirror.handler"}),
     GUARD: frozenset({CORE + "host.permission"}),

@@ -57,12 +57,15 @@ class Stay:
     message: str
 
 
+UNTOLD = Stay(Reason.UNKNOWN_STATE, "libvirt does not tell the guest's state")
+
+
 Decision = Start | Stay
 Rule = Callable[[View, float, str], Decision | None]
 
 
 def authority_of(view: View) -> Authority:
-    """The mirror's authority; ``_not_set_up`` has dealt with there being none."""
+    """The mirror's authority; ``not_set_up`` has dealt with there being none."""
     authority = view.mirror.status.authority
     assert authority is not None
     return authority

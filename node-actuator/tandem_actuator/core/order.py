@@ -6,45 +6,48 @@ reason), or None (not my case). ``loop`` calls ``decide`` after every change and
 Self-fencing is not decided here but in ``run``: it must not wait for a procedure to end.
 """
 
-from dataclasses import replace
-
-from tandem_actuator.core import authority as rules
-from tandem_actuator.core.authority import Proposal, Refusal, Settled
+from tandem_actuator.core.authority import Settled
 from tandem_actuator.core.decision import (
     Decision,
     Rule,
     Start,
     Stay,
     Task,
-    authority_of,
-    drbd_of,
 )
 from tandem_actuator.core.guest.rules import (
-    UNTOLD,
     overdue_guest,
     release_unused,
     start,
+    stop_unrecorded,
     stopping_guest,
     untold_guest,
     unused_primary,
     unwanted_guest,
 )
-from tandem_actuator.core.mirror import bringing_up, procedures, transaction
-from tandem_actuator.core.mirror.diverged import has_diverged, may_discard
-from tandem_actuator.core.mirror.resync import is_to_be_renewed
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, NotConfigured, View
-from tandem_api.authority import Mode
+from tandem_actuator.core.mirror.copying import copy_again, note_copy, resync_again
+from tandem_actuator.core.mirror.rules import (
+    adopt,
+    ask_again,
+    clear_marker,
+    degrade,
+    diverged,
+    epoch_behind,
+    first_sync,
+    foreign_primary,
+    half_brought_up,
+    held,
+    marker_needed,
+    not_configured,
+    not_set_up,
+    rejoin,
+    restore,
+    taken_over,
+    unknown,
+    unrecorded,
+    withdraw,
+)
+from tandem_actuator.core.model import View
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
-
-REFUSALS = 2
-"""So often a replica that stands alone is connected before it counts as diverged."""
-LIBVIRT_COMES_S = 15.0
-"""So long after a boot libvirtd may just be coming up."""
-ASK_AGAIN_AFTER_S = 3.0
-"""DRBD's own question takes a moment to get here: kernel, drbdadm, fence-peer, socket."""
-COPY_FORGOTTEN_AFTER_S = 5.0
-"""A source hears a moment later than its target that a copy is done."""
 
 
 def decide(view: View, now_s: float, wall: str) -> Decision:
@@ -60,427 +63,41 @@ def affirmation(view: View, now_s: float, wall: str) -> Start | None:
     """The one thing that is decided in a reduced run, or behind a wall: whether the guest may run
     rests on it after this host stood still.
     """
-    if view.mirror.status.authority is None or _held(view, now_s, wall) is not None:
+    if view.mirror.status.authority is None or held(view, now_s, wall) is not None:
         return None
-    decision = _adopt(view, now_s, wall)
+    decision = adopt(view, now_s, wall)
     return decision if isinstance(decision, Start) else None
 
 
-def _held(view: View, now_s: float, wall: str) -> Decision | None:
-    refusal = rules.held(view.mirror, view.record)
-    return Stay(refusal.reason, refusal.message) if refusal else None
-
-
-def _not_set_up(view: View, now_s: float, wall: str) -> Decision | None:
-    status = view.mirror.status
-    if status.authority is None or status.device_numbers is None:
-        return Stay(Reason.NOT_INITIALISED, "waiting for the controller to set the mirror up")
-    if view.peer not in view.addresses or view.host not in view.addresses:
-        missing = view.peer if view.peer not in view.addresses else view.host
-        return Stay(Reason.NOT_INITIALISED, f"host {missing} is not known to the API")
-    return None
-
-
-def _stop_unrecorded(view: View, now_s: float, wall: str) -> Decision | None:
-    """A disk that keeps no record must not keep a guest from being stopped for good.
-
-    To be moved it needs more: what the other host may have to know is marked before it stops. Once
-    it has, its device is closed in any case.
-    """
-    assignment = view.guest.status.assignment if view.guest else None
-    if not view.unrecorded or assignment is None:
-        return None
-    stops = None
-    if not assignment.host:
-        stops = overdue_guest(view, now_s, wall) or unwanted_guest(view, now_s, wall)
-    known = isinstance(view.drbd, DrbdState)
-    return stops or (unused_primary(view, now_s, wall) if known else None)
-
-
-def _epoch_behind(view: View, now_s: float, wall: str) -> Decision | None:
-    """First, unless that fails for good: a mirror is still brought up, copied to and given up."""
-    behind = authority_of(view).epoch > view.record.max_epoch
-    return _note_epoch(view) if behind and not view.unrecorded else None
-
-
-def _unrecorded(view: View, now_s: float, wall: str) -> Decision | None:
-    """Nothing is won that cannot be noted. Once it can be, the host may start guests again."""
-    return _note_epoch(view) if view.unrecorded else None
-
-
-def _note_epoch(view: View) -> Start:
-    return Start(
-        Task.NOTE_EPOCH,
-        Reason.STEADY,
-        f"noting epoch {authority_of(view).epoch}",
-        lambda: procedures.note_epoch(view),
-    )
-
-
-def _unknown(view: View, now_s: float, wall: str) -> Decision | None:
-    """What libvirt does not tell holds up only what concerns the guest.
-
-    But a host that has just booted waits a while for it, so as not to be current before it can
-    start anything.
-    """
-    if isinstance(view.drbd, DrbdUnknown):
-        return Stay(Reason.UNKNOWN_STATE, f"DRBD does not tell its state: {view.drbd.message}")
-    since_s = view.link_lost_at_s
-    new = isinstance(view.drbd, NotConfigured) and since_s is not None
-    if new and view.domain is DomainState.UNKNOWN and now_s - (since_s or 0.0) < LIBVIRT_COMES_S:
-        return UNTOLD
-    return None
-
-
-def _not_configured(view: View, now_s: float, wall: str) -> Decision | None:
-    return _bring_up(view, wall) if isinstance(view.drbd, NotConfigured) else None
-
-
-def _half_brought_up(view: View, now_s: float, wall: str) -> Decision | None:
-    """A crash between attach and connect leaves a diskless or unconnected resource.
-
-    A Consistent disk has not met the peer's since it was attached: whether it is to be marked is
-    still to be told by its generation.
-    """
-    drbd = drbd_of(view)
-    if drbd.role is Role.PRIMARY or view.guest_may_run:
-        return None
-    never_attached = all(v.disk is DiskState.DISKLESS for v in drbd.volumes.values())
-    judged = view.record.marker or all(
-        v.disk is not DiskState.CONSISTENT for v in drbd.volumes.values()
-    )
-    alone = drbd.connection is Connection.STANDALONE
-    return _bring_up(view, wall) if alone and (never_attached or not judged) else None
-
-
-def _bring_up(view: View, wall: str) -> Start:
-    return Start(
-        Task.BRING_UP,
-        Reason.BRINGING_UP,
-        "bringing the replica up",
-        lambda: bringing_up.bring_up(view, wall),
-    )
-
-
-def _marker_needed(view: View, now_s: float, wall: str) -> Decision | None:
-    """Rule 8 on a resource that is already up: an I/O error, a detach, or an interrupted attach."""
-    if view.record.marker:
-        return None
-    drbd = drbd_of(view)
-    bad = {
-        DiskState.FAILED,
-        DiskState.DISKLESS,
-        DiskState.DETACHING,
-        DiskState.INCONSISTENT,
-        DiskState.OUTDATED,
-    }
-    found = {v.disk for v in drbd.volumes.values()} & bad
-    if view.was_behind and drbd.role is Role.SECONDARY:
-        found.add(DiskState.INCONSISTENT)
-    alone = drbd.connection is Connection.STANDALONE and drbd.role is Role.SECONDARY
-    unsure = alone and any(v.disk is DiskState.CONSISTENT for v in drbd.volumes.values())
-    if not found and not unsure:
-        return None
-    failed = found & {DiskState.FAILED, DiskState.DISKLESS, DiskState.DETACHING}
-    reason = Reason.LOCAL_DISK_FAILED if failed else Reason.ATTACHED_NOT_UP_TO_DATE
-    return Start(
-        Task.SET_MARKER,
-        reason,
-        "marking this replica as possibly stale",
-        lambda: procedures.set_marker(view, reason, wall),
-    )
-
-
-def _diverged(view: View, now_s: float, wall: str) -> Decision | None:
-    """After a restore of the API: only this host knows of its last epoch as an owner.
-
-    It is noted at once, since the authority's later epochs do not tell it any more. Who is in sync
-    has nothing that the peer lacks.
-    """
-    authority = authority_of(view)
-    followed = authority.epoch > view.record.owned_epoch or authority.may_own(view.host)
-    known = has_diverged(view.record) or drbd_of(view).in_sync
-    if authority.owner != view.peer or followed or known:
-        return None
-    return Start(
-        Task.SET_MARKER,
-        Reason.SPLIT_BRAIN,
-        f"{view.peer} owns the mirror at an epoch that this host has owned: marking this replica",
-        lambda: procedures.set_marker(view, Reason.SPLIT_BRAIN, wall),
-    )
-
-
-def _first_sync(view: View, now_s: float, wall: str) -> Decision | None:
-    authority, drbd = authority_of(view), drbd_of(view)
-    if authority.initialised:
-        return None
-    blank = [name for name, volume in drbd.volumes.items() if volume.blank]
-    first = view.mirror.spec.replicas[0].host == view.host
-    both_secondary = drbd.role is Role.SECONDARY and drbd.peer_role is Role.SECONDARY
-    if not (blank and first and both_secondary and drbd.connected):
-        return None
-    return Start(
-        Task.FIRST_SYNC,
-        Reason.FIRST_SYNC,
-        "both replicas are brand-new: declaring them equal",
-        lambda: bringing_up.first_sync(view, blank),
-    )
-
-
-def _taken_over(view: View, now_s: float, wall: str) -> Decision | None:
-    """This host lost the mirror while frozen: let its dead guest's last write end, unseen.
-
-    Dead means that SIGKILL was delivered: a guest that still executes would hear of that write.
-    """
-    authority, drbd = authority_of(view), drbd_of(view)
-    if authority.owner != view.peer or authority.may_own(view.host):
-        return None
-    killed = view.fence is not None and view.fence.killed
-    if drbd.role is not Role.PRIMARY or not drbd.suspended or not killed:
-        return None
-    return Start(
-        Task.THAW,
-        Reason.REJOINING,
-        f"{view.peer} took over: letting the dead guest's device go",
-        lambda: procedures.thaw_to_discard(view),
-    )
-
-
-def _ask_again(view: View, now_s: float, wall: str) -> Decision | None:
-    """Frozen, the owner, and nobody is asking any more: DRBD itself never retries.
-
-    Not where it would be refused, as without an own disk: what comes after it must have its turn.
-    """
-    authority = authority_of(view)
-    mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
-    if not mine or view.frozen_since_s is None or view.handler_running or view.fence is not None:
-        return None
-    patience_s = view.mirror.spec.link_loss_holdoff_seconds + ASK_AGAIN_AFTER_S
-    if now_s - view.frozen_since_s < patience_s:
-        return None
-    if isinstance(rules.grant_link_loss(view.mirror, transaction.facts_of(view), ""), Refusal):
-        return None
-    return Start(
-        Task.ASK_AGAIN,
-        Reason.CONNECTING,
-        "writes are frozen and nobody asks for leave to go on: making DRBD ask again",
-        lambda: procedures.ask_again(view),
-    )
-
-
-def _foreign_primary(view: View, now_s: float, wall: str) -> Decision | None:
-    """Something else promoted this device. Nothing of Tandem's is running on it."""
-    if drbd_of(view).role is not Role.PRIMARY or view.guest_may_run or view.record.owned_epoch:
-        return None
-    return Stay(
-        Reason.FOREIGN_PRIMARY,
-        f"{view.mirror.drbd_name} is Primary on {view.host}, but not by Tandem: look for boot"
-        " scripts or another cluster manager, and make it Secondary",
-    )
-
-
-def _adopt(view: View, now_s: float, wall: str) -> Decision | None:
-    authority = authority_of(view)
-    mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
-    # Without a new heartbeat a taker finds nothing new: its claim may come after this swap too.
-    if mine and view.lapsed and view.heard_since_lapse and view.fence is None:
-        return Start(
-            Task.ADOPT,
-            Reason.ADOPTED,
-            "may have stood still: making sure that nobody has taken over, nor will",
-            lambda: procedures.change_authority(
-                view, rules.affirm, Reason.ADOPTED, "still the owner"
-            ),
-        )
-    if not mine or authority.owner_instance == str(view.instance):
-        return None
-    return Start(
-        Task.ADOPT,
-        Reason.ADOPTED,
-        "taking over from the actuator's earlier run",
-        lambda: procedures.change_authority(
-            view, rules.adopt, Reason.ADOPTED, "adopted from the actuator's earlier run"
-        ),
-    )
-
-
-def _note_copy(view: View, now_s: float, wall: str) -> Decision | None:
-    """What a peer lacks that DRBD does not copy is noted at once: 9 forgets it as the two meet."""
-    authority, drbd = authority_of(view), drbd_of(view)
-    if view.drbd_major < procedures.COPIES_WHEN_TOLD or view.record.owes_copy or view.unrecorded:
-        return None
-    owner = authority.owner == view.host and drbd.role is Role.PRIMARY
-    if not (owner and drbd.in_sync and drbd.out_of_sync_bytes):
-        return None
-    return Start(
-        Task.NOTE_COPY,
-        Reason.NOT_YET_IN_SYNC,
-        f"{rules.not_copied(drbd)}: noting that, before a copy is made",
-        procedures.note_copy,
-    )
-
-
-def _degrade(view: View, now_s: float, wall: str) -> Decision | None:
-    """The owner says Standalone where DRBD goes on alone without asking."""
-    authority, drbd = authority_of(view), drbd_of(view)
-    if authority.mode is not Mode.MIRRORED or drbd.role is not Role.PRIMARY or drbd.suspended:
-        return None
-    verdict = rules.degrade(view.mirror, transaction.facts_of(view), "")
-    if not isinstance(verdict, Proposal):
-        return None
-    if drbd.in_sync and now_s - (view.in_sync_since_s or now_s) < COPY_FORGOTTEN_AFTER_S:
-        return None
-    return Start(
-        Task.DEGRADE,
-        Reason.PEER_DISK_NOT_UP_TO_DATE,
-        f"{view.peer}'s replica is not current: saying so before anything depends on it",
-        lambda: procedures.change_authority(
-            view, rules.degrade, Reason.PEER_DISK_NOT_UP_TO_DATE, "the peer is out until in sync"
-        ),
-    )
-
-
-def _rejoin(view: View, now_s: float, wall: str) -> Decision | None:
-    authority, drbd = authority_of(view), drbd_of(view)
-    if drbd.connection is not Connection.STANDALONE:
-        return None
-    if drbd.role is Role.PRIMARY and authority.owner != view.host:
-        # Claimed and promoted, but taken over before its guest was started: nothing holds it.
-        return Stay(Reason.SPLIT_BRAIN, "Primary without authority: not connecting")
-    discard = may_discard(authority, view) and authority.mode is Mode.STANDALONE
-    if view.failures >= REFUSALS and not discard and has_diverged(view.record):
-        return Stay(
-            Reason.SPLIT_BRAIN,
-            f"{view.host} wrote as the owner of epoch {view.record.owned_epoch}, which the"
-            f" authority does not follow: {view.peer} went on without. A person decides which"
-            " writes to keep",
-        )
-    return Start(
-        Task.REJOIN,
-        Reason.REJOINING,
-        "the replica stands alone: connecting it again",
-        lambda: procedures.rejoin(view, discard=discard),
-    )
-
-
-def _clear_marker(view: View, now_s: float, wall: str) -> Decision | None:
-    """Only after being in sync for as long as either side may need to notice a dead link.
-
-    A resync's target knows that it is done before its source does. If the link dies in between,
-    the source goes on alone without asking anybody; by the time this is cleared, either both
-    know, or this side knows that the link is gone.
-    """
-    if not view.record.marker or not drbd_of(view).in_sync or view.in_sync_since_s is None:
-        return None
-    if now_s - view.in_sync_since_s < view.timing.link_detection_seconds:
-        return Stay(Reason.NOT_YET_IN_SYNC, "in sync; making sure that both sides know")
-    return Start(
-        Task.CLEAR_MARKER,
-        Reason.IN_SYNC,
-        "in sync: clearing the marker",
-        lambda: procedures.clear_marker(view),
-    )
-
-
-def _copy_again(view: View, now_s: float, wall: str) -> Decision | None:
-    """DRBD takes both for current, but has bits for what the peer lacks: it forgot to copy."""
-    verdict = rules.copy_again(view.mirror, transaction.facts_of(view), "")
-    since_s = view.in_sync_since_s
-    if not isinstance(verdict, Proposal) or since_s is None:
-        return None
-    if now_s - since_s < COPY_FORGOTTEN_AFTER_S:
-        return None
-    return Start(
-        Task.COPY_AGAIN,
-        Reason.NOT_YET_IN_SYNC,
-        f"{rules.not_copied(drbd_of(view))}: {_how_it_copies(view)}",
-        lambda: procedures.copy_again(view),
-    )
-
-
-def _how_it_copies(view: View) -> str:
-    if view.drbd_major >= procedures.COPIES_WHEN_TOLD:
-        return "telling it to copy"
-    return "connecting them anew, so that it copies"
-
-
-def _resync_again(view: View, now_s: float, wall: str) -> Decision | None:
-    """It stands still, and DRBD itself never begins it anew while it is connected."""
-    if not is_to_be_renewed(view, now_s):
-        return None
-    if drbd_of(view).role is Role.PRIMARY:
-        verdict = rules.resync_again(view.mirror, transaction.facts_of(view), "")
-        if not isinstance(verdict, Proposal):
-            return None
-    return Start(
-        Task.RESYNC_AGAIN,
-        Reason.RESYNC_STALLED,
-        "the resync does not get on: connecting anew, so that it begins again",
-        lambda: procedures.resync_again(view),
-    )
-
-
-def _restore(view: View, now_s: float, wall: str) -> Decision | None:
-    verdict = rules.restore(view.mirror, transaction.facts_of(view), "")
-    if not isinstance(verdict, Proposal):
-        return None
-    authority = authority_of(view)
-    first = view.mirror.spec.replicas[0].host == view.host
-    if not authority.owner and not first:
-        return None
-    return Start(
-        Task.RESTORE,
-        Reason.IN_SYNC,
-        "in sync again: back to Mirrored",
-        lambda: procedures.restore(view),
-    )
-
-
-def _withdraw(view: View, now_s: float, wall: str) -> Decision | None:
-    """An owner that has rebooted was allowed to write alone, and had not yet done so."""
-    facts = transaction.facts_of(view)
-    verdict = rules.withdraw(view.mirror, replace(facts, now_s=now_s), "")
-    if not isinstance(verdict, Proposal):
-        return None
-    return Start(
-        Task.WITHDRAW,
-        Reason.GRANT_NOT_USED,
-        f"rebooted before it wrote alone, as it was allowed to: {view.peer}'s replica counts again",
-        lambda: procedures.change_authority(
-            view, rules.withdraw, Reason.GRANT_NOT_USED, "mirrored, as before the link was lost"
-        ),
-    )
-
-
 RULES: tuple[Rule, ...] = (
-    _held,
-    _not_set_up,
-    _stop_unrecorded,
-    _epoch_behind,
-    _unknown,
-    _not_configured,
-    _half_brought_up,
-    _diverged,
-    _marker_needed,
-    _first_sync,
-    _taken_over,
-    _foreign_primary,
+    held,
+    not_set_up,
+    stop_unrecorded,
+    epoch_behind,
+    unknown,
+    not_configured,
+    half_brought_up,
+    diverged,
+    marker_needed,
+    first_sync,
+    taken_over,
+    foreign_primary,
     overdue_guest,
-    _adopt,
-    _note_copy,
-    _degrade,
+    adopt,
+    note_copy,
+    degrade,
     unwanted_guest,
-    _ask_again,
+    ask_again,
     stopping_guest,
     unused_primary,
-    _rejoin,
-    _clear_marker,
-    _resync_again,
-    _copy_again,
-    _restore,
-    _withdraw,
+    rejoin,
+    clear_marker,
+    resync_again,
+    copy_again,
+    restore,
+    withdraw,
     release_unused,
-    _unrecorded,
+    unrecorded,
     start,
     untold_guest,
 )

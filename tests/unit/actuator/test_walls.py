@@ -25,7 +25,7 @@ from .test_loop_fence import R_S
 from .test_loop_work import keep_heard, other_unit
 from .turning import Turning
 
-RULES = frozenset({"tandem_actuator.core.order"})
+RULES = frozenset({"tandem_actuator.core.mirror.rules"})
 REPORT = frozenset({"tandem_actuator.core.report"})
 GUARD = frozenset({"tandem_actuator.core.host.permission"})
 ANSWERS = frozenset({"tandem_actuator.core.mirror.handler"})
@@ -62,7 +62,7 @@ class TestAMirrorsLoop:
         host.run(10.0)
         assert host.calls.count("query") >= 5
         assert host.unit.reason is Reason.INTERNAL_ERROR
-        assert "Planted at order.py:" in host.unit.message
+        assert "Planted at rules.py:" in host.unit.message
 
     def test_looks_stay_as_quick_as_a_guest_on_the_link_needs_them(self, host: Turning) -> None:
         host.unit.mirror, host.node.renewal_sent_at_s = poisoned(host.unit.mirror, RULES), None

@@ -12,10 +12,19 @@ from dataclasses import replace
 
 from tandem_api.authority import Mode
 from tandem_api.kinds.guest import Policy
-from tandem_api.kinds.mirror import Protocol
-from tandem_api.meta import condition, moment
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
+from tandem_controller.decide.guests.obstacles import (
+    assigned_for_s,
+    elapsed_s,
+    invalid,
+    lack,
+    lacks_by,
+    manual,
+    may_lack,
+    not_ready,
+    redundant_since,
+)
 from tandem_controller.decide.guests.placement import (
     cannot_run,
     libvirt_silent,
@@ -70,10 +79,10 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     if wanted is None or isinstance(wanted, Keep):
         return wanted
     obstacle = (
-        _not_ready(case, target)
+        not_ready(case, target)
         or untried_hardware(case.guest, (target,))
         or libvirt_silent(case, owner)
-        or _invalid(case)
+        or invalid(case)
         or _may_lose(case, wanted)
     )
     if obstacle is None:
@@ -99,7 +108,7 @@ def _off_no_data(case: Case, owner: str, target: str) -> Assign | Blocked:
     No connection is needed: the owner stops what stands still, and releases only what was Mirrored.
     """
     why = f"{owner} reaches neither its own disk nor {target}'s"
-    obstacle = _manual(case) or _not_ready(case, target) or _invalid(case) or _lacks(case, target)
+    obstacle = manual(case) or not_ready(case, target) or invalid(case) or lack(case, target)
     if ordered(case, target):
         why, obstacle = f"{why}, and spec.override gives it to {target}", None
     if obstacle is None:
@@ -134,7 +143,7 @@ def _frozen(case: Case, owner: str) -> Blocked | None:
     report, told = case.report(owner), case.guest.status
     if report is None or not report.suspended:
         return None
-    if _elapsed_s(report.not_connected_since or case.world.wall, case.world.wall) < FROZEN_S:
+    if elapsed_s(report.not_connected_since or case.world.wall, case.world.wall) < FROZEN_S:
         return None
     if report.reason is Reason.CONNECTING and told.reason == Reason.EFFECT_FAILED:
         return Blocked(Reason.EFFECT_FAILED, told.message)
@@ -183,7 +192,7 @@ def _off_by_hand(
         or cannot_run(case, target)
         or no_room(case, target)
         or unusable_replica(case, target)
-        or _may_lack(case, target)
+        or may_lack(case, target)
     )
     if obstacle is None:
         message = f"{why.message}, or power {owner} off to have it started on {target}"
@@ -192,39 +201,6 @@ def _off_by_hand(
     if obstacle.reason in IN_DOUBT:
         message = f"{message}{beside(case.mirror, owner, case.world)}"
     return Blocked(why.reason, message, may_run=may_run)
-
-
-def _manual(case: Case) -> Refusal | None:
-    if case.guest.spec.failover.policy is Policy.AUTOMATIC:
-        return None
-    return Refusal(
-        Reason.FAILOVER_MANUAL,
-        "failover is Manual: set spec.failover.policy to Automatic to have it moved",
-    )
-
-
-def _lacks(case: Case, target: str) -> Refusal | None:
-    hint = override_hint(target, case.authority.epoch)
-    return _lacks_by(case, target, f"To give those up set on the mirror: {hint}")
-
-
-def _lacks_by(case: Case, target: str, what_to_do: str) -> Refusal | None:
-    why = _may_lack(case, target)
-    return replace(why, message=f"{why.message}. {what_to_do}") if why is not None else None
-
-
-def _may_lack(case: Case, target: str) -> Refusal | None:
-    """Why it may not have every acknowledged write. It has them without a connection, too, of a
-    guest that writes none.
-    """
-    authority, protocol = case.authority, case.mirror.spec.protocol
-    if authority.mode is Mode.MIRRORED and authority.may_own(target) and protocol is Protocol.C:
-        return None
-    return Refusal(
-        Reason.NOT_ELIGIBLE,
-        f"it may lack acknowledged writes ({authority.mode} at epoch {authority.epoch}, protocol"
-        f" {protocol})",
-    )
 
 
 def ordered(case: Case, target: str) -> bool:
@@ -237,15 +213,6 @@ def ordered(case: Case, target: str) -> bool:
         and order.accept_data_loss
         and (order.host, order.epoch) == (target, case.authority.epoch)
         and not reachable(case.mirror, case.authority.owner, case.world)
-    )
-
-
-def _not_ready(case: Case, target: str) -> Refusal | None:
-    return (
-        unfit(case.view(target), target)
-        or no_room(case, target)
-        or unusable_replica(case, target)
-        or cannot_run(case, target)
     )
 
 
@@ -264,7 +231,7 @@ def _refused(case: Case, owner: str, target: str) -> Assign | Keep | None:
         or no_room(case, target)
         or unusable_replica(case, target)
         or libvirt_silent(case, target)
-        or _may_lack(case, target)
+        or may_lack(case, target)
     )
     both = refused_before(case, target)
     if both is not None and assigned_for_s(case) < TURN_S:
@@ -290,12 +257,12 @@ def _off_no_replica(case: Case, owner: str, target: str) -> Assign | Blocked | N
     if said.assignment_serial != assignment.serial:
         return None
     obstacle = (
-        _manual(case)
+        manual(case)
         or unfit(case.view(target), target)
         or no_room(case, target)
         or cannot_run(case, target)
-        or _invalid(case)
-        or _lacks_by(case, target, advice(case.mirror, target, case.world))
+        or invalid(case)
+        or lacks_by(case, target, advice(case.mirror, target, case.world))
     )
     if obstacle is None or ordered(case, target):
         message = f"It moves from {owner} to {target}: {why.message}"
@@ -329,11 +296,6 @@ def _may_lose(case: Case, wanted: Assign) -> Refusal | None:
     if wanted.reason is Reason.LOCAL_DISK_FAILED:
         return incomplete(case.mirror, wanted.host, case.world)
     return redundancy(case.mirror, case.world)
-
-
-def _invalid(case: Case) -> Refusal | None:
-    problems = case.world.obstacles_of(case.mirror)
-    return Refusal(Reason.SPEC_INVALID, f"mirror: {problems[0]}") if problems else None
 
 
 def cannot_go_on(case: Case, target: str) -> Refusal | None:
@@ -392,7 +354,7 @@ def _failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
             f"It runs on {owner} and prefers {view.site_name}; failback is Manual: set"
             " spec.failback.policy to Automatic to have it moved",
         )
-    since = _redundant_since(case)
+    since = redundant_since(case)
     if since is None:
         lacking = redundancy(case.mirror, case.world)
         return Keep(
@@ -400,7 +362,7 @@ def _failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
             f"It stays on {owner} although it prefers site {view.site_name}:"
             f" {lacking.message if lacking else 'its mirror has only just become redundant'}",
         )
-    left_s = failback.after_seconds - _elapsed_s(since, case.world.wall)
+    left_s = failback.after_seconds - elapsed_s(since, case.world.wall)
     if left_s > 0:
         return Keep(
             Reason.FAILBACK,
@@ -408,23 +370,3 @@ def _failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
             f" {failback.after_seconds} s (since {since})",
         )
     return Assign(target, Reason.FAILBACK, f"it prefers site {view.site_name}")
-
-
-def _redundant_since(case: Case) -> str | None:
-    known = condition(case.mirror.status.conditions, "Redundant")
-    return known.last_transition_time if known and known.status == "True" else None
-
-
-def assigned_for_s(case: Case) -> float:
-    """How long ago its last assignment was made."""
-    assignment = case.guest.status.assignment
-    return _elapsed_s(assignment.since, case.world.wall) if assignment else 0.0
-
-
-def _elapsed_s(since: str, until: str) -> float:
-    """Between two RFC 3339 moments. On the wall clock: nothing but patience depends on it.
-
-    Nothing if one cannot be read; the condition gets another one with its next status.
-    """
-    begun, now = moment(since), moment(until)
-    return (now - begun).total_seconds() if begun and now else 0.0

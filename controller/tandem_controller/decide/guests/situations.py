@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from tandem_api.authority import Mode
-from tandem_api.kinds.guest import Assignment, FencingProof, Guest, Policy, ProofKind
+from tandem_api.kinds.guest import FencingProof, Guest, Policy, ProofKind
+from tandem_api.meta import sentence
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
-from tandem_controller.decide.guests import moves, placement
+from tandem_controller.decide.guests import moves, obstacles, placement
 from tandem_controller.decide.guests.takeover import takeover
+from tandem_controller.decide.guests.unowned import neither_starts_it, unowned, what_helps
 from tandem_controller.decide.mirrors import copies
-from tandem_controller.decide.world.hosts import arms, rebooted, silence, unable, unfit
+from tandem_controller.decide.world.hosts import arms, rebooted, silence, unfit
 from tandem_controller.decide.world.model import (
     Assign,
     Blocked,
@@ -60,14 +62,10 @@ def decide(guest: Guest, world: World, case: Case | None) -> Decision:
     if problems and guest.status.assignment is not None:
         return _unchanged_if_invalid(guest, world, case)
     if problems:
-        return Blocked(Reason.SPEC_INVALID, _sentence(problems))
+        return Blocked(Reason.SPEC_INVALID, sentence(problems))
     if not guest.spec.running:
         return _nowhere(guest, Reason.NOT_REQUESTED, "spec.running is false")
     return _wanted(guest, world, case)
-
-
-def _sentence(problems: tuple[object, ...]) -> str:
-    return "; ".join(str(problem) for problem in problems)
 
 
 def _unchanged_if_invalid(guest: Guest, world: World, case: Case | None) -> Decision:
@@ -78,10 +76,10 @@ def _unchanged_if_invalid(guest: Guest, world: World, case: Case | None) -> Deci
     assigned = guest.status.assignment
     assert assigned is not None
     if not assigned.host:
-        return Keep(Reason.SPEC_INVALID, _sentence(world.faults_of(guest)))
+        return Keep(Reason.SPEC_INVALID, sentence(world.faults_of(guest)))
     decision = _wanted(guest, world, case)
     if isinstance(decision, Assign) and decision.proof is None:
-        return Keep(Reason.SPEC_INVALID, _sentence(world.faults_of(guest)))
+        return Keep(Reason.SPEC_INVALID, sentence(world.faults_of(guest)))
     return decision
 
 
@@ -100,7 +98,7 @@ def _wanted(guest: Guest, world: World, case: Case | None) -> Decision:
     if case is None or mirror.status.device_numbers is None:
         problems = world.problems_of(mirror)
         if problems:
-            message = f"mirror {mirror.key} is not valid: {_sentence(problems)}"
+            message = f"mirror {mirror.key} is not valid: {sentence(problems)}"
             return Blocked(Reason.SPEC_INVALID, message)
         return Keep(Reason.MIRROR_NOT_READY, f"mirror {mirror.key} is being set up")
     authority = case.authority
@@ -150,110 +148,6 @@ def _list(sentences: list[str]) -> str:
 
 
 # -- nobody owns the mirror
-
-
-def _unowned(case: Case) -> Decision:
-    """Place it; what was assigned stays while that host may still claim."""
-    assignment = case.guest.status.assignment
-    choice = placement.choose(case)
-    if assignment is not None and assignment.host:
-        better = _better_than(case, assignment.host)
-        kept = None if better else _keep_assigned(case, assignment, choice)
-        if kept is not None:
-            return kept
-        choice = better or choice
-    undecided = placement.worth_waiting_for(case)
-    if undecided is not None:
-        return Keep(Reason.WAITING_FOR_LEASE, f"{silence(undecided)}; waiting to see if it does")
-    nearly_ready = placement.preferred_but_nearly_ready(case) if assignment is None else None
-    if nearly_ready is not None:
-        return nearly_ready
-    if isinstance(choice, Refusal):
-        return _nobody(case, choice)
-    problems = case.world.obstacles_of(case.mirror)
-    if problems:
-        message = f"mirror {case.mirror.key} is not valid: {_sentence(problems)}"
-        return Blocked(Reason.SPEC_INVALID, message)
-    proof = _unowned_proof(case)
-    if assignment is None or not assignment.host:
-        return Assign(choice, Reason.INITIAL_PLACEMENT, f"It is started on {choice}", proof)
-    why = _why_not(case, assignment.host)
-    return Assign(choice, Reason.HOST_NOT_READY, f"It is started on {choice}: {why}", proof)
-
-
-def _keep_assigned(case: Case, assignment: Assignment, choice: str | Refusal) -> Decision | None:
-    view = case.view(assignment.host)
-    eligible = case.authority.may_own(assignment.host)
-    not_gone = view is not None and view.freshness is not Freshness.LOST
-    usable = eligible and placement.unusable_replica(case, assignment.host) is None
-    fit = unable if assignment.reason in moves.ANYWHERE else unfit
-    if usable and not_gone and fit(view, assignment.host) is None:
-        return _stuck(case, assignment) or Keep(assignment.reason, assignment.message)
-    if usable and view is not None and not view.fresh and not_gone:
-        return Keep(Reason.WAITING_FOR_LEASE, f"{silence(view)}; waiting for it to start the guest")
-    return None if isinstance(choice, str) else _nobody(case, choice)
-
-
-def _stuck(case: Case, assignment: Assignment) -> Keep | Blocked | None:
-    """Its host says that it cannot start it, and the other one cannot either."""
-    host, other = assignment.host, case.mirror.peer_of(assignment.host)
-    refusal = placement.cannot_run(case, host)
-    if refusal is None:
-        return None
-    refused = refusal.reason is Reason.START_REFUSED
-    if not refused and moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
-        return None
-    why = placement.cannot_start(case, other, True) or placement.cannot_run(case, other)
-    message = _neither(case, host, refusal, why) if why else refusal.message
-    return Keep(refusal.reason, message) if refused else Blocked(refusal.reason, message)
-
-
-def _neither(case: Case, host: str, refusal: Refusal, why: Refusal) -> str:
-    """That this host cannot start it, nor the other one, and what a person can do.
-
-    If one of them has only its copy in doubt, it can be gone on with once the other one is off.
-    """
-    other = case.mirror.peer_of(host)
-    pair = ((host, why), (other, refusal))
-    unable = [each for each, told in pair if told.reason in copies.IN_DOUBT]
-    hint = copies.beside(case.mirror, unable[0], case.world) if len(unable) == 1 else ""
-    return f"{refusal.message}. It does not go to {other}: {why.message}{hint}"
-
-
-def _nobody(case: Case, refusal: Refusal) -> Blocked:
-    """No host can start it, and what a person can do with what is there."""
-    mirror, world = case.mirror, case.world
-    lacking = copies.lacking(mirror, world) or copies.both_doubted(mirror, world)
-    hint = f". {lacking}" if lacking else _hint(case)
-    return Blocked(refusal.reason, f"{refusal.message}{hint}")
-
-
-def _hint(case: Case) -> str:
-    hint = copies.doubted(case.mirror, case.world)
-    return f". {hint}" if hint else ""
-
-
-def _better_than(case: Case, host: str) -> str:
-    """Another host, also one in maintenance, if this one says that it cannot; empty if none."""
-    if placement.cannot_run(case, host) is None:
-        return ""
-    other = placement.choose(case, last_resort=True)
-    if isinstance(other, Refusal) or placement.cannot_run(case, other) is not None:
-        return ""
-    return other
-
-
-def _why_not(case: Case, host: str) -> str:
-    refusal = (
-        unfit(case.view(host), host)
-        or placement.unusable_replica(case, host)
-        or placement.cannot_run(case, host)
-    )
-    return refusal.message if refusal else f"{host} may lack acknowledged writes"
-
-
-def _unowned_proof(case: Case) -> FencingProof:
-    return FencingProof(kind=ProofKind.UNOWNED, at_epoch=case.authority.epoch)
 
 
 # -- the owner is here
@@ -306,7 +200,7 @@ def _not_released(case: Case) -> Blocked | None:
     owner, report = case.authority.owner, case.report(case.authority.owner)
     if report is None or report.reason is not Reason.EFFECT_FAILED:
         return None
-    if not _has_stopped(case, owner) or moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
+    if not _has_stopped(case, owner) or obstacles.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None
     message = f"{owner} has stopped it, and does not release the mirror: {report.message}"
     return Blocked(report.reason, f"{message}. Mend that, or power {owner} off")
@@ -318,7 +212,7 @@ def _not_stopped(case: Case) -> Blocked | None:
     silent = placement.libvirt_silent(case, owner)
     if silent is None or report is None or report.role != Role.PRIMARY:
         return None
-    if moves.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
+    if obstacles.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None
     stands = "It stands still" if report.suspended else "It was left"
     return Blocked(
@@ -362,7 +256,7 @@ def _owner_rebooted(case: Case) -> Decision:
         return _start_again(case)
     proof = takeover(case, target)
     if isinstance(proof, FencingProof) and neither is not None and refusal is not None:
-        why = _neither(case, owner, refusal, neither)
+        why = neither_starts_it(case, owner, refusal, neither)
         message = f"{owner} has rebooted and cannot start it: {why}"
         return Blocked(refusal.reason, message, takeover=True)
     if isinstance(proof, FencingProof):
@@ -371,7 +265,7 @@ def _owner_rebooted(case: Case) -> Decision:
     if soon or refusal is None:
         return _start_again(case)
     refused = refusal.reason is Reason.START_REFUSED
-    hint = copies.beside(case.mirror, owner, case.world) if refused else _hint(case)
+    hint = copies.beside(case.mirror, owner, case.world) if refused else what_helps(case)
     why = f"{refusal.message}. {proof.message}{hint}"
     message = f"{owner} has rebooted and cannot start it: {why}"
     return Blocked(refusal.reason, message, takeover=True)
@@ -431,7 +325,7 @@ def _take(case: Case, target: str, proof: FencingProof, why: str) -> Decision:
     known = assignment.proof if assignment is not None and assignment.host == target else None
     if known is not None and _proves_the_same(known, proof):
         silent = placement.libvirt_silent(case, target)
-        if silent is not None and moves.assigned_for_s(case) >= moves.LIBVIRT_COMES_S:
+        if silent is not None and obstacles.assigned_for_s(case) >= moves.LIBVIRT_COMES_S:
             return Blocked(silent.reason, f"{message}, but {silent.message}", takeover=True)
         return Keep(reason, message)
     return Assign(target, reason, message, proof)
@@ -450,7 +344,7 @@ def _proves_the_same(known: FencingProof, proof: FencingProof) -> bool:
 HANDLERS: Mapping[Situation, Callable[[Case], Decision]] = {
     Situation.HELD: _held,
     Situation.UNINITIALISED: _uninitialised,
-    Situation.UNOWNED: _unowned,
+    Situation.UNOWNED: unowned,
     Situation.OWNER_HERE: _owner_here,
     Situation.OWNER_REBOOTED: _owner_rebooted,
     Situation.OWNER_SILENT: _owner_silent,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal
-from tandem_actuator.core.decision import Decision, Start, Stay, Task, drbd_of
+from tandem_actuator.core.decision import UNTOLD, Decision, Start, Stay, Task, drbd_of
 from tandem_actuator.core.guest import stopping
 from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.mirror import procedures, transaction
@@ -22,7 +22,6 @@ REFUSED_PAUSE_MAX_S = 600.0
 DATA_AWAY_AFTER_S = 10.0
 """A link that comes back within this time gives a guest its data back: it need not be stopped."""
 ARMING = "the watchdog is being armed"
-UNTOLD = Stay(Reason.UNKNOWN_STATE, "libvirt does not tell the guest's state")
 
 
 def overdue_guest(view: View, now_s: float, wall: str) -> Decision | None:
@@ -206,3 +205,19 @@ def _unused(view: View) -> bool:
 def untold_guest(view: View, now_s: float, wall: str) -> Decision | None:
     """Last: nothing was held up by it, and people should hear of it."""
     return UNTOLD if view.domain is DomainState.UNKNOWN and not view.starting else None
+
+
+def stop_unrecorded(view: View, now_s: float, wall: str) -> Decision | None:
+    """A disk that keeps no record must not keep a guest from being stopped for good.
+
+    To be moved it needs more: what the other host may have to know is marked before it stops. Once
+    it has, its device is closed in any case.
+    """
+    assignment = view.guest.status.assignment if view.guest else None
+    if not view.unrecorded or assignment is None:
+        return None
+    stops = None
+    if not assignment.host:
+        stops = overdue_guest(view, now_s, wall) or unwanted_guest(view, now_s, wall)
+    known = isinstance(view.drbd, DrbdState)
+    return stops or (unused_primary(view, now_s, wall) if known else None)

@@ -20,8 +20,9 @@ from sim.builders import (
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest import stopping
 from tandem_actuator.core.guest.rules import DATA_AWAY_AFTER_S
+from tandem_actuator.core.mirror.rules import LIBVIRT_COMES_S
 from tandem_actuator.core.model import DrbdState, NotConfigured, View
-from tandem_actuator.core.order import LIBVIRT_COMES_S, Decision, Start, Stay, Task, decide
+from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
 from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason

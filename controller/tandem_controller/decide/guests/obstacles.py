@@ -1,0 +1,80 @@
+"""What keeps a guest from being moved now, and for how long. Pure."""
+
+from dataclasses import replace
+
+from tandem_api.authority import Mode
+from tandem_api.kinds.guest import Policy
+from tandem_api.kinds.mirror import Protocol
+from tandem_api.meta import condition, moment
+from tandem_api.reasons import Reason
+from tandem_controller.decide.guests.placement import cannot_run, no_room, unusable_replica
+from tandem_controller.decide.mirrors.copies import override_hint
+from tandem_controller.decide.world.hosts import unfit
+from tandem_controller.decide.world.model import Case, Refusal
+
+
+def manual(case: Case) -> Refusal | None:
+    if case.guest.spec.failover.policy is Policy.AUTOMATIC:
+        return None
+    return Refusal(
+        Reason.FAILOVER_MANUAL,
+        "failover is Manual: set spec.failover.policy to Automatic to have it moved",
+    )
+
+
+def lack(case: Case, target: str) -> Refusal | None:
+    hint = override_hint(target, case.authority.epoch)
+    return lacks_by(case, target, f"To give those up set on the mirror: {hint}")
+
+
+def lacks_by(case: Case, target: str, what_to_do: str) -> Refusal | None:
+    why = may_lack(case, target)
+    return replace(why, message=f"{why.message}. {what_to_do}") if why is not None else None
+
+
+def may_lack(case: Case, target: str) -> Refusal | None:
+    """Why it may not have every acknowledged write. It has them without a connection, too, of a
+    guest that writes none.
+    """
+    authority, protocol = case.authority, case.mirror.spec.protocol
+    if authority.mode is Mode.MIRRORED and authority.may_own(target) and protocol is Protocol.C:
+        return None
+    return Refusal(
+        Reason.NOT_ELIGIBLE,
+        f"it may lack acknowledged writes ({authority.mode} at epoch {authority.epoch}, protocol"
+        f" {protocol})",
+    )
+
+
+def not_ready(case: Case, target: str) -> Refusal | None:
+    return (
+        unfit(case.view(target), target)
+        or no_room(case, target)
+        or unusable_replica(case, target)
+        or cannot_run(case, target)
+    )
+
+
+def invalid(case: Case) -> Refusal | None:
+    problems = case.world.obstacles_of(case.mirror)
+    return Refusal(Reason.SPEC_INVALID, f"mirror: {problems[0]}") if problems else None
+
+
+def redundant_since(case: Case) -> str | None:
+    known = condition(case.mirror.status.conditions, "Redundant")
+    return known.last_transition_time if known and known.status == "True" else None
+
+
+def assigned_for_s(case: Case) -> float:
+    """How long ago its last assignment was made."""
+    assignment = case.guest.status.assignment
+    return elapsed_s(assignment.since, case.world.wall) if assignment else 0.0
+
+
+def elapsed_s(since: str, until: str) -> float:
+    """Between two RFC 3339 moments. On the wall clock: nothing but patience depends on it.
+
+    Nothing if one cannot be read; the condition gets another one with its next status.
+    """
+    begun, now = moment(since), moment(until)
+    return (now - begun).total_seconds() if begun and now else 0.0

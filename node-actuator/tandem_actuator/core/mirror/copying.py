@@ -1,0 +1,65 @@
+"""The rules about copying: what the owner notes before it, and what is begun anew. Pure."""
+
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Proposal
+from tandem_actuator.core.decision import Decision, Start, Task, authority_of, drbd_of
+from tandem_actuator.core.mirror import procedures, transaction
+from tandem_actuator.core.mirror.resync import is_to_be_renewed
+from tandem_actuator.core.mirror.rules import COPY_FORGOTTEN_AFTER_S
+from tandem_actuator.core.model import View
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
+
+
+def note_copy(view: View, now_s: float, wall: str) -> Decision | None:
+    """What a peer lacks that DRBD does not copy is noted at once: 9 forgets it as the two meet."""
+    authority, drbd = authority_of(view), drbd_of(view)
+    if view.drbd_major < procedures.COPIES_WHEN_TOLD or view.record.owes_copy or view.unrecorded:
+        return None
+    owner = authority.owner == view.host and drbd.role is Role.PRIMARY
+    if not (owner and drbd.in_sync and drbd.out_of_sync_bytes):
+        return None
+    return Start(
+        Task.NOTE_COPY,
+        Reason.NOT_YET_IN_SYNC,
+        f"{rules.not_copied(drbd)}: noting that, before a copy is made",
+        procedures.note_copy,
+    )
+
+
+def copy_again(view: View, now_s: float, wall: str) -> Decision | None:
+    """DRBD takes both for current, but has bits for what the peer lacks: it forgot to copy."""
+    verdict = rules.copy_again(view.mirror, transaction.facts_of(view), "")
+    since_s = view.in_sync_since_s
+    if not isinstance(verdict, Proposal) or since_s is None:
+        return None
+    if now_s - since_s < COPY_FORGOTTEN_AFTER_S:
+        return None
+    return Start(
+        Task.COPY_AGAIN,
+        Reason.NOT_YET_IN_SYNC,
+        f"{rules.not_copied(drbd_of(view))}: {_how_it_copies(view)}",
+        lambda: procedures.copy_again(view),
+    )
+
+
+def _how_it_copies(view: View) -> str:
+    if view.drbd_major >= procedures.COPIES_WHEN_TOLD:
+        return "telling it to copy"
+    return "connecting them anew, so that it copies"
+
+
+def resync_again(view: View, now_s: float, wall: str) -> Decision | None:
+    """It stands still, and DRBD itself never begins it anew while it is connected."""
+    if not is_to_be_renewed(view, now_s):
+        return None
+    if drbd_of(view).role is Role.PRIMARY:
+        verdict = rules.resync_again(view.mirror, transaction.facts_of(view), "")
+        if not isinstance(verdict, Proposal):
+            return None
+    return Start(
+        Task.RESYNC_AGAIN,
+        Reason.RESYNC_STALLED,
+        "the resync does not get on: connecting anew, so that it begins again",
+        lambda: procedures.resync_again(view),
+    )
