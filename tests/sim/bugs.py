@@ -22,7 +22,9 @@ CONTROLLER = "controller"
 STEP, LOOK, CALL, GUARD, MATCH = "step", "look", "call", "guard", "match"
 DECIDE, CORE = "tandem_controller.decide.", "tandem_actuator.core."
 PLACES: Mapping[str, frozenset[str]] = {
-    "check": frozenset({"tandem_api.check.validation", "tandem_api.check.guests"}),
+    "check": frozenset(
+        "tandem_api.check." + name for name in ("catalogue", "validation", "guests")
+    ),
     "decision": frozenset(
         {
             DECIDE + "guests.situations",

@@ -83,6 +83,7 @@ class TestPlan:
             DECIDE + "status.guest",
             DECIDE + "mirrors.claimants",
             DECIDE + "guests.placement",
+            "tandem_api.check.catalogue",
             "tandem_api.check.guests",
         ],
     )
