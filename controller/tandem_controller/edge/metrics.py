@@ -230,11 +230,8 @@ def _mirrors(world: World, met: Met) -> Iterator[Metric]:
 
 
 def _out_of_sync_bytes(mirror: Mirror, world: World) -> int:
-    sums = [
-        sum(volume.out_of_sync_bytes or 0 for volume in report.volumes.values())
-        for report in replicas.reports(mirror, world).values()
-    ]
-    return max(sums, default=0)
+    counted = replicas.reports(mirror, world).values()
+    return max(map(replicas.bytes_known_to_differ, counted), default=0)
 
 
 def _guests(plan: Plan, met: Met) -> Iterator[Metric]:

@@ -39,6 +39,14 @@ class Task(StrEnum):
     START = "claim-and-start"
 
 
+LISTEN_AGAIN_S = 1.0
+"""No failure that counts: what waits for a heartbeat is to go on soon after one."""
+SLOW_TO_SHOW = frozenset(
+    {Task.REJOIN, Task.ASK_AGAIN, Task.COPY_AGAIN, Task.RESYNC_AGAIN, Task.THAW}
+)
+"""Their effect shows later, or never: not to be repeated at once."""
+
+
 @dataclass(frozen=True)
 class Start:
     """Run this procedure now."""

@@ -70,6 +70,7 @@ class UpdateRecord:
     generations: Mapping[str, str] | None = None
     unparted_boot_id: str | None = None
     owes_copy: bool | None = None
+    bits_gone: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,7 @@ class Record:
     a write that the peer may lack.
     ``owes_copy``: DRBD knew, as this host was the owner, that the peer lacks something that it was
     not copying. DRBD 9 may forget that; so what is noted here counts until a copy was begun.
+    ``bits_gone``: since then it was seen to have forgotten; what its bits say later is not all.
     """
 
     uid: str
@@ -164,6 +165,7 @@ class Record:
     generations: Mapping[str, str] = field(default_factory=dict)
     unparted_boot_id: str = ""
     owes_copy: bool = False
+    bits_gone: bool = False
     unreadable: str = ""
 
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from tandem_actuator.core.decision import LISTEN_AGAIN_S, SLOW_TO_SHOW
 from tandem_actuator.core.host import starts
 from tandem_actuator.core.host.permission import (
     Judgement,
@@ -48,10 +49,6 @@ GUARD_INTERVAL_S = 0.1
 APPLY_INTERVAL_S = 0.5
 MIN_TICK_S = 0.02
 FIRST_LOOK_S = 1.5
-SLOW_TO_SHOW = frozenset(
-    {Task.REJOIN, Task.ASK_AGAIN, Task.COPY_AGAIN, Task.RESYNC_AGAIN, Task.THAW}
-)
-"""Their effect shows later, or never: not to be repeated at once."""
 
 
 class _Reduced(Exception):
@@ -369,7 +366,9 @@ class Actuator:
             unit.renewed_resync()
         if decision.task is Task.START and finished.reason is Reason.START_REFUSED:
             unit.start_refused(finished.message, clock.boottime_s())
-        if finished.failed or not finished.progress or decision.task in SLOW_TO_SHOW:
+        if decision.task is Task.LISTEN:
+            unit.not_before_s = clock.boottime_s() + LISTEN_AGAIN_S
+        elif finished.failed or not finished.progress or decision.task in SLOW_TO_SHOW:
             unit.back_off(clock.boottime_s())
         else:
             unit.failures = 0

@@ -29,6 +29,7 @@ class NodeFacts:
     renewal_sent_at_s: float | None = None
     renewal_confirmed_at_s: float = float("-inf")
     answered_since_s: float | None = None
+    answered_at_s: float = float("-inf")
     deaf: bool = False
     steady_since_s: float = 0.0
     guarding: bool = False
@@ -54,6 +55,7 @@ class NodeFacts:
         sent_s = self.renewal_sent_at_s
         if sent_s is not None and now_s - sent_s <= self.timing.self_fence_seconds:
             return
-        if self.answered_since_s is None:
-            self.answered_since_s = now_s
+        if self.answered_since_s is None or now_s - self.answered_at_s > DEAF_AFTER_S:
+            self.answered_since_s = now_s  # the first answer, or the first after an outage
+        self.answered_at_s = now_s
         self.deaf = now_s - self.answered_since_s >= DEAF_AFTER_S

@@ -45,6 +45,13 @@ def test_nor_before_the_api_answered_anything() -> None:
     assert not node.deaf
 
 
+def test_an_answer_before_an_outage_and_one_after_it_do_not_count_together() -> None:
+    node = lapsed()
+    node.answered(LAPSED_S)
+    node.answered(LAPSED_S + 100.0)
+    assert not node.deaf
+
+
 def test_one_that_never_had_a_heartbeat_confirmed_is_deaf_too() -> None:
     node = NodeFacts(A, Instance(node=A, boot_id="b", run_id="r"), DEFAULT)
     for at_s in (1.0, 1.0 + DEAF_AFTER_S):

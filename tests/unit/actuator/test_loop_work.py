@@ -12,6 +12,7 @@ from tandem_actuator.core.mirror import handler
 from tandem_actuator.ports import CommandFailed
 from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.workload import BACKOFF_MAX_S, Unit
+from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState, Role
 
 from .turning import BOOTED_S, Turning
@@ -156,6 +157,17 @@ class TestTries:
 
 async def turn() -> None:
     await asyncio.sleep(0)
+
+
+def test_who_waits_for_a_heartbeat_goes_on_soon_after_one(host: Turning) -> None:
+    """It asks whether the API answers at all, and that is no failure."""
+    host.unit.domain = DomainState.ABSENT
+    host.unit.drbd = host.found = drbd()
+    host.at = host.unit.mirror = mirror(authority(""))
+    host.play(lambda: host.actuator._work(host.unit), DEFAULT.self_fence_seconds + 4.5)
+    assert host.calls.count("read") >= 4
+    assert host.unit.failures == 0
+    assert host.unit.not_before_s <= host.now_s + 1.0
 
 
 class TestQuestions:

@@ -126,6 +126,15 @@ class TestRefusedWhereItIs:
         scene = resting().unlinked(A).unlinked(B)
         assert isinstance(scene.decide(), Assign)
 
+    def test_not_where_drbd_knows_that_they_differ(self) -> None:
+        """As a verification finds it, while both count as current."""
+        scene = resting()
+        for host in (A, B):
+            scene.replicas[host]["volumes"]["root"]["outOfSyncBytes"] = 4096
+        decision = scene.decide()
+        assert isinstance(decision, Keep)
+        assert f"It does not go to {B}: DRBD knows that 4096 bytes differ" in decision.message
+
     def test_a_person_hears_what_else_there_is(self) -> None:
         scene = resting().unlinked(A).unlinked(B)
         scene.authority = owned_by(A, mode="Standalone", eligible=only(A))

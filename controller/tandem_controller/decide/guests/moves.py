@@ -240,7 +240,8 @@ def _refused(case: Case, owner: str, target: str) -> Assign | Keep | None:
         message = f"It moves from {owner} to {target}: {report.refused_start}"
         return Assign(target, Reason.START_REFUSED, message)
     message = f"{report.message or report.refused_start}. It does not go to {target}"
-    hint = beside(case.mirror, owner, case.world) if obstacle.reason in IN_DOUBT else ""
+    in_doubt = obstacle.reason in (*IN_DOUBT, Reason.NOT_YET_IN_SYNC)
+    hint = beside(case.mirror, owner, case.world) if in_doubt else ""
     return Keep(Reason.START_REFUSED, f"{message}: {obstacle.message}{hint}")
 
 

@@ -11,6 +11,7 @@ from tandem_controller.decide.guests.placement import cannot_run, no_room, unusa
 from tandem_controller.decide.mirrors.copies import override_hint
 from tandem_controller.decide.world.hosts import unfit
 from tandem_controller.decide.world.model import Case, Refusal
+from tandem_controller.decide.world.replicas import bytes_known_to_differ, reports
 
 
 def manual(case: Case) -> Refusal | None:
@@ -38,12 +39,21 @@ def may_lack(case: Case, target: str) -> Refusal | None:
     """
     authority, protocol = case.authority, case.mirror.spec.protocol
     if authority.mode is Mode.MIRRORED and authority.may_own(target) and protocol is Protocol.C:
-        return None
+        return _known_to_differ(case)
     return Refusal(
         Reason.NOT_ELIGIBLE,
         f"it may lack acknowledged writes ({authority.mode} at epoch {authority.epoch}, protocol"
         f" {protocol})",
     )
+
+
+def _known_to_differ(case: Case) -> Refusal | None:
+    """DRBD may have found out since that it lacks something: as a verification does."""
+    counted = reports(case.mirror, case.world).values()
+    known = max((bytes_known_to_differ(report) for report in counted), default=0)
+    if not known:
+        return None
+    return Refusal(Reason.NOT_YET_IN_SYNC, f"DRBD knows that {known} bytes differ")
 
 
 def not_ready(case: Case, target: str) -> Refusal | None:

@@ -52,6 +52,11 @@ def _both_up_to_date(mirror: Mirror, report: ReplicaReport) -> bool:
     )
 
 
+def bytes_known_to_differ(report: ReplicaReport) -> int:
+    """Of all volumes, as DRBD knows it."""
+    return sum(volume.out_of_sync_bytes or 0 for volume in report.volumes.values())
+
+
 def split_brain(mirror: Mirror, world: World) -> ReplicaReport | None:
     """The report of a host that found its replica to have diverged, if one did."""
     return next(
@@ -115,7 +120,7 @@ def incomplete(mirror: Mirror, host: str, world: World) -> Refusal | None:
 def resync_percent(mirror: Mirror, world: World) -> int | None:
     """How far a resync has come; None if none is known to run."""
     behind = [
-        sum(volume.out_of_sync_bytes or 0 for volume in report.volumes.values())
+        bytes_known_to_differ(report)
         for report in reports(mirror, world).values()
         if report.connected
     ]

@@ -43,6 +43,7 @@ class _Stored(BaseModel):
     generations: dict[str, str] = Field(default_factory=dict)
     unparted_boot_id: str = ""
     owes_copy: bool = False
+    bits_gone: bool = False
 
 
 class FileRecords:
@@ -78,6 +79,7 @@ class FileRecords:
             generations=stored.generations,
             unparted_boot_id=stored.unparted_boot_id,
             owes_copy=stored.owes_copy,
+            bits_gone=stored.bits_gone,
         )
 
     def _stored(self, path: Path) -> _Stored | None:
@@ -108,6 +110,7 @@ class FileRecords:
             generations=dict(record.generations),
             unparted_boot_id=record.unparted_boot_id,
             owes_copy=record.owes_copy,
+            bits_gone=record.bits_gone,
             **self._newer.get(name, {}),
         )
         text = stored.model_dump_json(indent=1)

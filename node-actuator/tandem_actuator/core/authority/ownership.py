@@ -54,6 +54,11 @@ def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
             Reason.NOT_YET_IN_SYNC,
             f"{facts.host} keeps ownership: it has writes that {facts.peer} lacks",
         )
+    if facts.record.owes_copy:
+        return Refusal(
+            Reason.NOT_YET_IN_SYNC,
+            f"{facts.host} keeps ownership: {facts.peer} lacks what was not copied to it",
+        )
     if mirror.spec.protocol is not Protocol.C and not facts.drbd.in_sync:
         return Refusal(
             Reason.PROTOCOL_NOT_SYNCHRONOUS,

@@ -12,18 +12,24 @@ from tandem_api.vocabulary import Role
 
 
 def note_copy(view: View, now_s: float, wall: str) -> Decision | None:
-    """What a peer lacks that DRBD does not copy is noted at once: 9 forgets it as the two meet."""
-    authority, drbd = authority_of(view), drbd_of(view)
-    if view.drbd_major < procedures.COPIES_WHEN_TOLD or view.record.owes_copy or view.unrecorded:
+    """What a peer lacks that DRBD does not copy is noted at once: 9 forgets it as the two meet.
+
+    That it has is noted, too: what it finds out after that is not all.
+    """
+    authority, drbd, record = authority_of(view), drbd_of(view), view.record
+    if view.drbd_major < procedures.COPIES_WHEN_TOLD or view.unrecorded:
         return None
     owner = authority.owner == view.host and drbd.role is Role.PRIMARY
-    if not (owner and drbd.in_sync and drbd.out_of_sync_bytes):
+    has_bits = bool(drbd.out_of_sync_bytes)
+    found = has_bits and not record.owes_copy
+    gone = record.owes_copy and not has_bits and not record.bits_gone
+    if not (owner and drbd.in_sync and (found or gone)):
         return None
     return Start(
         Task.NOTE_COPY,
         Reason.NOT_YET_IN_SYNC,
         f"{rules.not_copied(drbd)}: noting that, before a copy is made",
-        procedures.note_copy,
+        lambda: procedures.note_copy(gone=gone),
     )
 
 

@@ -104,6 +104,7 @@ def note_epoch(view: View) -> Procedure:
         epoch=authority.epoch,
         incarnation=authority.incarnation,
         owes_copy=False if authority.owner == view.peer else None,
+        bits_gone=False if authority.owner == view.peer else None,
     )
     if not isinstance(outcome, Failed):
         return Finished(Reason.STEADY, f"noted epoch {authority.epoch}", progress=True)
@@ -317,9 +318,9 @@ def ask_again(view: View) -> Procedure:
     return (yield from _connect_anew("connected anew, so that DRBD asks again", Disconnect()))
 
 
-def note_copy() -> Procedure:
-    """That the peer lacks something, which DRBD 9 may forget before it is copied."""
-    noted = UpdateRecord(owes_copy=True)
+def note_copy(*, gone: bool) -> Procedure:
+    """That the peer lacks something, before DRBD 9 may forget it; or that it has, if ``gone``."""
+    noted = UpdateRecord(bits_gone=True) if gone else UpdateRecord(owes_copy=True)
     return (yield from sequence(Reason.NOT_YET_IN_SYNC, "noted", ("the durable record", noted)))
 
 
@@ -334,25 +335,27 @@ def copy_again(view: View) -> Procedure:
     if not isinstance(won, Won):
         return refused(won)
     if view.drbd_major >= COPIES_WHEN_TOLD:
-        return (yield from _tell_to_copy())
+        return (yield from _tell_to_copy(view))
     first = Disconnect(needs_heartbeat=True)
     return (yield from _connect_anew("connected anew, so that DRBD copies", first))
 
 
-def _tell_to_copy() -> Procedure:
-    """What the bits say; all, if they are gone. From then on the peer's own disk says that it is
-    not current, durably, until it has everything: the note is not needed any more.
+def _tell_to_copy(view: View) -> Procedure:
+    """What the bits say; all, if they are gone, or were since it was noted that they are there.
+
+    From then on the peer's own disk says that it is not current, durably, until it has everything:
+    the note is not needed any more.
     """
     fresh = yield QueryDrbd()
     if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
-    whole = not fresh.drbd.out_of_sync_bytes
+    whole = view.record.bits_gone or not fresh.drbd.out_of_sync_bytes
     return (
         yield from sequence(
             Reason.NOT_YET_IN_SYNC,
             "told DRBD to copy whole disks" if whole else "told DRBD to copy",
             ("copy", CopyToPeer(whole)),
-            ("the durable record", UpdateRecord(owes_copy=False)),
+            ("the durable record", UpdateRecord(owes_copy=False, bits_gone=False)),
         )
     )
 

@@ -29,6 +29,7 @@ def updated(record: Record, update: UpdateRecord) -> Record:
         generations=_or(update.generations, record.generations),
         unparted_boot_id=_or(update.unparted_boot_id, record.unparted_boot_id),
         owes_copy=_or(update.owes_copy, record.owes_copy),
+        bits_gone=_or(update.bits_gone, record.bits_gone),
     )
 
 

@@ -18,6 +18,7 @@ from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
+from .authority.verdicts import EARLIER_RUN
 from .outside import Outside, play
 
 NOW = 1000.0
@@ -57,6 +58,30 @@ def test_the_owner_connects_anew() -> None:
     assert isinstance(decision, Start)
     assert (decision.task, decision.reason) == (Task.COPY_AGAIN, Reason.NOT_YET_IN_SYNC)
     assert "4096 bytes differ: connecting them anew" in decision.message
+
+
+def test_before_anything_that_may_fail_while_the_api_is_away() -> None:
+    """A restarted actuator, which has to say first that it is the owner still."""
+    earlier = authority(A, owner_instance=EARLIER_RUN)
+    decision = decided(held_by=earlier, drbd_major=9)
+    assert isinstance(decision, Start)
+    assert decision.task is Task.NOTE_COPY
+
+
+def test_that_nine_has_forgotten_is_noted_too() -> None:
+    """What is found out later would be taken for all that the peer lacks."""
+    forgotten = drbd(Role.PRIMARY)
+    decision = decided(held_by=authority(A), state=forgotten, drbd_major=9, record=OWING)
+    assert isinstance(decision, Start)
+    assert decision.task is Task.NOTE_COPY
+    outside = Outside(mirror(standalone()), forgotten)
+    play(decision.make(), outside)
+    assert outside.effects(fx.UpdateRecord) == [fx.UpdateRecord(bits_gone=True)]
+    known = view(standalone(), LEFT, drbd_major=9, record=replace(OWING, bits_gone=True))
+    outside = Outside(known.mirror, LEFT)
+    play(procedures.copy_again(known), outside)
+    assert outside.effects(fx.CopyToPeer) == [fx.CopyToPeer(whole=True)]
+    assert outside.effects(fx.UpdateRecord)[-1] == fx.UpdateRecord(owes_copy=False, bits_gone=False)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +146,7 @@ def test_on_nine_it_is_noted_first_and_at_once() -> None:
         assert isinstance(decision, Start)
         assert decision.task is Task.NOTE_COPY
     outside = Outside(mirror(standalone()), LEFT)
-    play(procedures.note_copy(), outside)
+    play(procedures.note_copy(gone=False), outside)
     assert outside.effects(fx.UpdateRecord) == [fx.UpdateRecord(owes_copy=True)]
 
 
@@ -151,14 +176,14 @@ def test_what_is_noted_counts_also_without_bits() -> None:
     assert "has forgotten what they differ in" in verdict.message
     assert isinstance(rules.degrade(mirror(authority(A)), known, "r"), rules.Proposal)
 
-    decision = decided(state=clean, drbd_major=9, record=OWING)
+    decision = decided(state=clean, drbd_major=9, record=replace(OWING, bits_gone=True))
     assert isinstance(decision, Start)
     assert decision.task is Task.COPY_AGAIN
     view_of = view(standalone(), clean, drbd_major=9, record=OWING)
     outside = Outside(view_of.mirror, clean, record=OWING)
     assert "whole disks" in play(procedures.copy_again(view_of), outside).message
     assert outside.effects(fx.CopyToPeer) == [fx.CopyToPeer(whole=True)]
-    assert outside.effects(fx.UpdateRecord)[-1] == fx.UpdateRecord(owes_copy=False)
+    assert outside.effects(fx.UpdateRecord)[-1] == fx.UpdateRecord(owes_copy=False, bits_gone=False)
 
 
 def test_what_could_not_be_copied_stays_noted() -> None:

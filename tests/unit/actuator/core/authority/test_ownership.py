@@ -2,7 +2,19 @@
 
 import pytest
 
-from sim.builders import HERE, A, B, authority, drbd, facts, frozen, lost, mirror, standalone
+from sim.builders import (
+    HERE,
+    A,
+    B,
+    authority,
+    drbd,
+    facts,
+    frozen,
+    lost,
+    mirror,
+    record,
+    standalone,
+)
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Settled
 from tandem_actuator.core.model import DrbdState, DrbdUnknown, NotConfigured
@@ -61,6 +73,13 @@ class TestRelease:
 
     def test_standalone_is_kept(self) -> None:
         verdict = rules.release(mirror(standalone()), facts(lost()), "r")
+        assert reason(verdict) is Reason.NOT_YET_IN_SYNC
+
+    def test_what_the_peer_lacks_is_kept(self) -> None:
+        """DRBD 9 has forgotten it, and both count: only the record knows."""
+        verdict = rules.release(
+            mirror(authority()), facts(drbd(), record=record(owes_copy=True)), "r"
+        )
         assert reason(verdict) is Reason.NOT_YET_IN_SYNC
 
     def test_without_a_connection_only_with_protocol_c(self) -> None:
