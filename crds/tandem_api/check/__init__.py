@@ -2,7 +2,9 @@
 
 ============== ======================================================
 ``parsing``    one object on its own
-``validation`` an object among the others
+``catalogue``  all objects together, and which of them claims what
+``validation`` a site, host or mirror among the others
+``guests``     a guest among the others
 ``template``   a guest's ``spec.domain.template``
 ``deletion``   whether an object should be deleted now
 ``writers``    who may write what into a status
