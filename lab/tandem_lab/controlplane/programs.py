@@ -23,6 +23,7 @@ from tandem_lab.controlplane import releases
 from tandem_lab.controlplane.build import BuildError, build_programs, is_program
 
 SERVER_PROGRAMS = ("kube-apiserver", "kube-controller-manager")
+BUILT_ALONG = ("kube-scheduler",)  # for a cluster with nodes
 OLDEST_ETCD = (3, 6)
 # What the host itself must have installed to run (not to build) a control plane.
 APT_PACKAGES = ("iproute2", "util-linux")
@@ -68,7 +69,7 @@ def find_servers(progress: Progress = print, minor: str | None = None) -> Path:
         found = _found(SERVER_PROGRAMS, oldest)
         if found is not None:
             return found
-    return build_programs(module, SERVER_PROGRAMS, progress)
+    return build_programs(module, SERVER_PROGRAMS, progress, along=BUILT_ALONG)
 
 
 def find_etcd(progress: Progress = print) -> Path:

@@ -104,7 +104,7 @@ def test_assets_come_before_path(
 def test_old_servers_on_path_are_passed_over(path: Path, built: Callable[[], list[str]]) -> None:
     servers(path, "1.20.2")
     assert programs.find_servers(lines) == cached_programs(NEWEST)
-    assert built() == [NEWEST.package(name) for name in programs.SERVER_PROGRAMS]
+    assert built()[:2] == [NEWEST.package(name) for name in programs.SERVER_PROGRAMS]
 
 
 def test_old_assets_are_refused(
@@ -119,7 +119,31 @@ def test_old_assets_are_refused(
 def test_a_minor_that_is_asked_for_is_built(path: Path, built: Callable[[], list[str]]) -> None:
     servers(path, releases.dotted(NEWEST.version))
     assert programs.find_servers(lines, "1.34") == cached_programs(OLDEST)
-    assert len(built()) == 2
+    assert built()[:2] == [OLDEST.package(name) for name in programs.SERVER_PROGRAMS]
+
+
+def test_the_scheduler_is_built_with_the_servers(
+    path: Path, built: Callable[[], list[str]]
+) -> None:
+    """They share most packages: alone it would have all of them compiled once more."""
+    said: list[str] = []
+    programs.find_servers(said.append)
+    together = [*programs.SERVER_PROGRAMS, "kube-scheduler"]
+    assert built() == [NEWEST.package(name) for name in together]
+    assert f"({', '.join(together)}): up to 7 min" in said[0]
+    target = build_programs(NEWEST, ["kube-scheduler"], lines)
+    assert built()[3:] == []
+    assert build.is_program(target / "kube-scheduler")
+
+
+def test_nothing_is_built_for_the_sake_of_the_scheduler_alone(
+    path: Path, built: Callable[[], list[str]]
+) -> None:
+    """A cache of servers as an earlier version left it."""
+    build_programs(NEWEST, programs.SERVER_PROGRAMS, lines)
+    before = built()
+    programs.find_servers(lines)
+    assert built() == before
 
 
 def test_an_etcd_of_debian_12_will_not_do(path: Path, built: Callable[[], list[str]]) -> None:
