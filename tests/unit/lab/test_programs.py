@@ -10,6 +10,7 @@ from tandem_lab.controlplane.build import BuildError, build_programs, cached_pro
 
 NEWEST = releases.kubernetes()
 OLDEST = releases.kubernetes(releases.minors()[0])
+TOGETHER = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 # A compiler that makes programs which say the version that they were linked with.
 GO = """#!/bin/bash
@@ -104,7 +105,7 @@ def test_assets_come_before_path(
 def test_old_servers_on_path_are_passed_over(path: Path, built: Callable[[], list[str]]) -> None:
     servers(path, "1.20.2")
     assert programs.find_servers(lines) == cached_programs(NEWEST)
-    assert built()[:2] == [NEWEST.package(name) for name in programs.SERVER_PROGRAMS]
+    assert built() == [NEWEST.package(name) for name in TOGETHER]
 
 
 def test_old_assets_are_refused(
@@ -119,7 +120,7 @@ def test_old_assets_are_refused(
 def test_a_minor_that_is_asked_for_is_built(path: Path, built: Callable[[], list[str]]) -> None:
     servers(path, releases.dotted(NEWEST.version))
     assert programs.find_servers(lines, "1.34") == cached_programs(OLDEST)
-    assert built()[:2] == [OLDEST.package(name) for name in programs.SERVER_PROGRAMS]
+    assert built() == [OLDEST.package(name) for name in TOGETHER]
 
 
 def test_the_scheduler_is_built_with_the_servers(
@@ -128,11 +129,10 @@ def test_the_scheduler_is_built_with_the_servers(
     """They share most packages: alone it would have all of them compiled once more."""
     said: list[str] = []
     programs.find_servers(said.append)
-    together = [*programs.SERVER_PROGRAMS, "kube-scheduler"]
-    assert built() == [NEWEST.package(name) for name in together]
-    assert f"({', '.join(together)}): up to 7 min" in said[0]
+    assert built() == [NEWEST.package(name) for name in TOGETHER]
+    assert f"({', '.join(TOGETHER)}): up to 7 min" in said[0]
     target = build_programs(NEWEST, ["kube-scheduler"], lines)
-    assert built()[3:] == []
+    assert len(built()) == len(TOGETHER)
     assert build.is_program(target / "kube-scheduler")
 
 
