@@ -1,7 +1,7 @@
 """Nothing hangs on the entry that lets a host claim: the controller dies around its writing.
 
-Every scenario comes out the same where the API server refuses what its policies do. And the moments
-between the two writes of an assignment are sought out.
+The API server refuses what its policies do, and the moments between the two writes of an assignment
+are sought out.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from sim.known import KNOWN_TO_FAIL
 from sim.player import Result, begin, go_on
 from sim.review import Reviewed
 from sim.world import World
@@ -19,9 +18,6 @@ from tandem_api.kinds.mirror import Mirror
 from tandem_scenario.scenario import Scenario, read
 
 HERE = Path(__file__).parent
-FILES = [
-    path for path in sorted(HERE.glob("*/scenario.yaml")) if path.parent.name not in KNOWN_TO_FAIL
-]
 DIES_FOR_S = 3.0
 SETTLES_S = 60.0
 SCENARIOS = (
@@ -32,13 +28,6 @@ SCENARIOS = (
     "override-of-an-isolated-owner",
     "one-site-after-the-other",
 )
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
-def test_a_scenario_comes_out_the_same_with_the_policies_in_force(path: Path) -> None:
-    scenario = read(path)
-    world = begin(scenario.world, settled=scenario.settled, enforced=True)
-    assert go_on(world, scenario).problems == []
 
 
 @dataclass

@@ -3,14 +3,13 @@
 ``make mutants`` also tries those that nothing is known to notice, and random faults.
 """
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tandem_mutants.apart import TrialFailed, judged
 from tandem_mutants.catalogue import ROOT, BadMutant, Mutant, mutated_sources, read_all, replaced
+from tandem_mutants.trial import NONE, Trial, Verdict
 
 MUTANTS = read_all()
 KNOWN = [mutant for mutant in MUTANTS if mutant.dies_by]
@@ -22,16 +21,11 @@ def by_name(mutant: Mutant) -> str:
     return mutant.name
 
 
-def tried(name: str, notices: str) -> dict[str, object]:
+def tried(mutant: Mutant, notices: str) -> Verdict:
     """The verdict on one mutant in one scenario, or by one test."""
-    how = "--test" if "::" in notices else "--scenario"
-    command = [sys.executable, "-m", "tandem_mutants.trial", name, how, notices]
-    ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=TRIAL_TIMEOUT_S, check=True
-    )
-    verdict = json.loads(ended.stdout)
-    assert isinstance(verdict, dict)
-    return verdict
+    if "::" in notices:
+        return judged(Trial(mutant, test=notices), TRIAL_TIMEOUT_S)
+    return judged(Trial(mutant, scenarios=(notices,)), TRIAL_TIMEOUT_S)
 
 
 BY_SCENARIO = [mutant for mutant in KNOWN if "::" not in mutant.dies_by]
@@ -40,17 +34,17 @@ BY_TEST = [mutant for mutant in KNOWN if "::" in mutant.dies_by]
 
 @pytest.mark.parametrize("mutant", BY_SCENARIO, ids=by_name)
 def test_its_scenario_notices(mutant: Mutant) -> None:
-    assert tried(mutant.name, mutant.dies_by)["killed_by"] == mutant.dies_by
+    assert tried(mutant, mutant.dies_by).killed_by == mutant.dies_by
 
 
 @pytest.mark.mutants
 @pytest.mark.parametrize("mutant", BY_TEST, ids=by_name)
 def test_its_test_notices(mutant: Mutant) -> None:
-    assert tried(mutant.name, mutant.dies_by)["killed_by"] == mutant.dies_by
+    assert tried(mutant, mutant.dies_by).killed_by == mutant.dies_by
 
 
 def test_the_code_as_it_is_passes() -> None:
-    assert tried("none", "both-links-of-the-owner-cut")["problem"] == ""
+    assert tried(NONE, "both-links-of-the-owner-cut").problem == ""
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=by_name)
@@ -77,12 +71,25 @@ def test_what_notices_is_there(mutant: Mutant) -> None:
 
 
 def test_a_test_that_notices_nothing_is_no_verdict() -> None:
-    assert tried("none", f"{HERE}::TestReplaced")["killed_by"] == ""
+    assert tried(NONE, f"{HERE}::TestReplaced").killed_by == ""
 
 
 def test_a_test_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(subprocess.CalledProcessError):
-        tried("none", f"{HERE}::gone")
+    with pytest.raises(TrialFailed, match="was not run: pytest ended with"):
+        tried(NONE, f"{HERE}::gone")
+
+
+def test_a_trial_that_does_not_end_is_an_error() -> None:
+    with pytest.raises(TrialFailed, match="the trial of none: it did not end within 0 s"):
+        judged(Trial(NONE, scenarios=("site-dies",)), 0.0)
+
+
+def test_each_trial_has_a_process_of_its_own() -> None:
+    """A mutant can only take its place where nothing of the project is imported yet."""
+    actuators = next(mutant for mutant in BY_TEST if "actuator" in mutant.edits[0].file)
+    for mutant in (NONE, actuators, NONE):
+        verdict = tried(mutant, actuators.dies_by)
+        assert verdict.killed_by == (actuators.dies_by if mutant is actuators else "")
 
 
 class TestReplaced:

@@ -34,12 +34,17 @@ def play(
     seed: int | None = None,
     echo: Callable[[str], None] | None = None,
     seen: Callable[[Reviewed], None] | None = None,
+    *,
+    enforced: bool = False,
 ) -> Result:
-    """From beginning to end. Raises: BadScenario: it wants what the simulator cannot do."""
+    """From beginning to end; ``seen`` and ``enforced`` as in ``begin``.
+
+    Raises: BadScenario: it wants what the simulator cannot do.
+    """
     require_verbs(scenario, {*DOING, Upon.verb}, "the simulator")
     if seed is not None:
         scenario = replace(scenario, world=replace(scenario.world, seed=seed))
-    world = begin(scenario.world, settled=scenario.settled, seen=seen)
+    world = begin(scenario.world, settled=scenario.settled, seen=seen, enforced=enforced)
     try:
         return go_on(world, scenario, echo)
     finally:

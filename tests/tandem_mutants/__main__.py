@@ -7,16 +7,15 @@ cannot be made.
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from tandem_mutants.apart import judged
 from tandem_mutants.catalogue import BadMutant, Mutant, mutated_sources, read_all
-from tandem_mutants.trial import NONE, Verdict
+from tandem_mutants.trial import NONE, Trial, Verdict
 
 PROCESS_TIMEOUT_S = 3600
 
@@ -80,15 +79,14 @@ def _all(
 
 
 def _try(mutant: Mutant, options: argparse.Namespace, *, every_scenario: bool = False) -> Verdict:
-    command = [sys.executable, "-m", "tandem_mutants.trial", mutant.name]
-    command += ["--first", str(options.first), "--count", str(options.count)]
-    command += ["--limit-s", str(options.limit_s), *(["--all"] if every_scenario else [])]
-    ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=PROCESS_TIMEOUT_S, check=False
+    trial = Trial(
+        mutant,
+        every_scenario=every_scenario,
+        first=options.first,
+        count=options.count,
+        limit_s=options.limit_s,
     )
-    if ended.returncode != 0:
-        raise RuntimeError(f"the trial of {mutant.name} failed:\n{ended.stderr}")
-    return Verdict(**json.loads(ended.stdout.splitlines()[-1]))
+    return judged(trial, PROCESS_TIMEOUT_S)
 
 
 def _line(mutant: Mutant, verdict: Verdict) -> str:

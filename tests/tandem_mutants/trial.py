@@ -1,24 +1,21 @@
-"""One mutant on trial, in a process of its own: its test, or scenarios until one notices, then
-random faults.
+"""One mutant on trial: its test, or scenarios until one notices, then random faults.
 
-``python -m tandem_mutants.trial NAME …`` prints a ``Verdict`` as JSON. NAME ``none`` is the code as
-it is. The simulator is imported only after the mutant took its place. Called by ``__main__``.
+It needs a process of its own (``apart``), in which nothing of the project is imported yet: the
+simulator and the tests are only imported after the mutant took its place.
 """
 
-import argparse
-import json
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
-from tandem_mutants.catalogue import ROOT, Mutant, read_all
+from tandem_mutants.catalogue import ROOT, Mutant
 from tandem_mutants.mutate import install
 
 SCENARIOS = ROOT / "tests" / "scenarios"
@@ -26,6 +23,25 @@ TRIAL_TIMEOUT_S = 30
 OTHER_SEEDS: list[int | None] = [None, 2, 3, 4, 5, 6, 7, 8, 24, 30, 46]
 """Where moments must meet, not every seed lets them: a known scenario has several tries."""
 NONE = Mutant(name="none", group="", what="the code as it is", edits=())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is tried. Without ``test`` and ``scenarios``: what is known to notice, then the rest.
+
+    ``test``: only this one, as pytest calls it. ``scenarios``: only these, each with so many
+    ``tries`` (seeds). ``every_scenario``: also after one has noticed. ``count`` seeds of random
+    faults follow, from ``first`` on, for at most ``limit_s``.
+    """
+
+    mutant: Mutant
+    test: str = ""
+    scenarios: tuple[str, ...] = ()
+    tries: int = 1
+    every_scenario: bool = False
+    first: int = 1
+    count: int = 0
+    limit_s: float = 600.0
 
 
 @dataclass
@@ -140,48 +156,33 @@ def try_seeds(verdict: Verdict, first: int, count: int, limit_s: float) -> None:
             verdict.killed_by, verdict.problem = f"seed {seed}", problem
 
 
-def files_for(mutant: Mutant, only: list[str]) -> list[Path]:
+def files_for(trial: Trial) -> list[Path]:
     """The scenarios to play: the one known to notice first."""
-    if only:
-        return [SCENARIOS / name / "scenario.yaml" for name in only]
+    if trial.scenarios:
+        return [SCENARIOS / name / "scenario.yaml" for name in trial.scenarios]
     from sim.known import KNOWN_TO_FAIL
 
     found = SCENARIOS.glob("*/scenario.yaml")
     every = sorted(path for path in found if path.parent.name not in KNOWN_TO_FAIL)
-    return sorted(every, key=lambda path: path.parent.name != mutant.dies_by)
+    return sorted(every, key=lambda path: path.parent.name != trial.mutant.dies_by)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Entry point."""
-    parser = argparse.ArgumentParser(prog="tandem_mutants.trial")
-    parser.add_argument("name")
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--count", type=int, default=0)
-    parser.add_argument("--limit-s", type=float, default=600.0)
-    parser.add_argument("--scenario", nargs="*", default=[], help="only these")
-    parser.add_argument("--test", default="", help="only this one, as pytest calls it")
-    parser.add_argument("--tries", type=int, default=1, help="seeds for each of these")
-    parser.add_argument("--all", action="store_true", help="every scenario, also after a kill")
-    options = parser.parse_args(arguments)
-    mutant = next(m for m in (NONE, *read_all()) if m.name == options.name)
+def judge(trial: Trial) -> Verdict:
+    """Let the mutant take its place, and see who notices. Raises: BadMutant, RuntimeError."""
+    mutant = trial.mutant
     install(mutant)
     began_s = time.monotonic()
     verdict = Verdict(mutant.name)
-    files = [] if options.test else files_for(mutant, options.scenario)
-    test = options.test or mutant.test
-    if test and not options.all:
+    test = trial.test or mutant.test
+    if test and not trial.every_scenario:
         try_test(verdict, test)
-    elif mutant.dies_by and not options.all:
+    elif mutant.dies_by and not trial.every_scenario:
         known = [SCENARIOS / mutant.dies_by / "scenario.yaml"]
         try_scenarios(verdict, known, OTHER_SEEDS, until_killed=True)
-    if not verdict.killed_by:
-        seeds = OTHER_SEEDS[: options.tries]
-        try_scenarios(verdict, files, seeds, until_killed=not options.all)
-    try_seeds(verdict, options.first, options.count, options.limit_s)
+    if not verdict.killed_by and not trial.test:
+        seeds = OTHER_SEEDS[: trial.tries]
+        try_scenarios(verdict, files_for(trial), seeds, until_killed=not trial.every_scenario)
+    if trial.count:
+        try_seeds(verdict, trial.first, trial.count, trial.limit_s)
     verdict.took_s = round(time.monotonic() - began_s, 1)
-    print(json.dumps(asdict(verdict)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return verdict
