@@ -24,7 +24,7 @@ from tandem_actuator.core.guest.rules import (
     unused_primary,
     unwanted_guest,
 )
-from tandem_actuator.core.mirror.copying import copy_again, note_copy, resync_again
+from tandem_actuator.core.mirror.copying import copy_again, note_copy, owed, resync_again
 from tandem_actuator.core.mirror.rules import (
     adopt,
     ask_again,
@@ -74,6 +74,7 @@ RULES: tuple[Rule, ...] = (
     not_set_up,
     stop_unrecorded,
     epoch_behind,
+    owed,
     unknown,
     not_configured,
     half_brought_up,

@@ -11,7 +11,7 @@ both disks were seen to be equal.
 """
 
 from tandem_actuator.core.authority.claim import claim
-from tandem_actuator.core.authority.copying import copy_again, resync_again
+from tandem_actuator.core.authority.copying import copy_again, owed, resync_again
 from tandem_actuator.core.authority.held import HELD, held, opened
 from tandem_actuator.core.authority.ownership import adopt, affirm, release
 from tandem_actuator.core.authority.replication import (
@@ -41,6 +41,7 @@ __all__ = [
     "held",
     "not_copied",
     "opened",
+    "owed",
     "release",
     "restore",
     "resync_again",

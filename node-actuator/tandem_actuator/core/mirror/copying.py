@@ -6,7 +6,7 @@ from tandem_actuator.core.decision import Decision, Start, Task, authority_of, d
 from tandem_actuator.core.mirror import procedures, transaction
 from tandem_actuator.core.mirror.resync import is_to_be_renewed
 from tandem_actuator.core.mirror.rules import COPY_FORGOTTEN_AFTER_S
-from tandem_actuator.core.model import View
+from tandem_actuator.core.model import DrbdState, View
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 
@@ -30,6 +30,28 @@ def note_copy(view: View, now_s: float, wall: str) -> Decision | None:
         Reason.NOT_YET_IN_SYNC,
         f"{rules.not_copied(drbd)}: noting that, before a copy is made",
         lambda: procedures.note_copy(gone=gone),
+    )
+
+
+def owed(view: View, now_s: float, wall: str) -> Decision | None:
+    """Before the replica is up, and whatever is not known: the other host may claim meanwhile.
+
+    Without the API nobody can claim, and what is held up then can wait. But a Primary has more to
+    do: it says so by ``degrade``, in its turn.
+    """
+    running = isinstance(view.drbd, DrbdState) and view.drbd.role is Role.PRIMARY
+    if not view.record.owes_copy or view.unrecorded or running:
+        return None
+    verdict = rules.owed(view.mirror, transaction.facts_of(view), "")
+    if not isinstance(verdict, Proposal):
+        return None
+    return Start(
+        Task.DEGRADE,
+        Reason.PEER_DISK_NOT_UP_TO_DATE,
+        f"{view.peer} lacks what was not copied to it: saying so before anything depends on it",
+        lambda: procedures.change_authority(
+            view, rules.owed, Reason.PEER_DISK_NOT_UP_TO_DATE, "the peer is out until in sync"
+        ),
     )
 
 

@@ -96,15 +96,19 @@ def clear_marker(view: View) -> Procedure:
 def note_epoch(view: View) -> Procedure:
     """Remember the highest epoch seen, so that a regression is noticed after a reboot too.
 
-    Who is not the owner any more owes nothing: what the other one has counts.
+    Who is not the owner any more owes nothing: what the other one has counts. So it is where a
+    person has said so.
     """
     authority = view.mirror.status.authority
     assert authority is not None
+    override = authority.override
+    given = not authority.owner and override is not None and override.host == view.peer
+    theirs = authority.owner == view.peer or given
     outcome = yield UpdateRecord(
         epoch=authority.epoch,
         incarnation=authority.incarnation,
-        owes_copy=False if authority.owner == view.peer else None,
-        bits_gone=False if authority.owner == view.peer else None,
+        owes_copy=False if theirs else None,
+        bits_gone=False if theirs else None,
     )
     if not isinstance(outcome, Failed):
         return Finished(Reason.STEADY, f"noted epoch {authority.epoch}", progress=True)
