@@ -9,6 +9,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from tandem_lab.settings import LabError
+
 MOUNTS = Path("/sys/fs/cgroup")
 V1_CONTROLLERS = (
     "blkio",
@@ -28,6 +30,8 @@ V1_CONTROLLERS = (
     "unified",
 )
 V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
+NEEDED = ("cpu", "cpuset", "memory", "pids")
+"""A kubelet without one of them does not start, and says so in its log only."""
 CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
 
 
@@ -41,6 +45,20 @@ def hierarchies(mounts: Path = MOUNTS) -> list[Path]:
     if is_unified(mounts):
         return [mounts]
     return [mounts / name for name in V1_CONTROLLERS if (mounts / name).is_dir()]
+
+
+def require(mounts: Path = MOUNTS) -> None:
+    """Raises: LabError: a kubelet cannot run on this machine. It names what is missing."""
+    if is_unified(mounts):
+        found = (mounts / "cgroup.controllers").read_text().split()
+        fix = "boot a kernel that has them"
+    else:
+        found = [folder.name for folder in hierarchies(mounts)]
+        fix = f"mount them under {mounts}, as `mount -t cgroup -o cpu cpu {mounts}/cpu`"
+    missing = [name for name in NEEDED if name not in found]
+    if missing:
+        what = ", ".join(missing)
+        raise LabError(f"a kubelet needs control groups that are not mounted here: {what}; {fix}")
 
 
 def make_group(name: str, mounts: Path = MOUNTS) -> None:

@@ -49,6 +49,7 @@ class Node:
 
     def start(self, plane: ControlPlane, parts: Parts) -> None:
         """Boot it, and wait until its containerd answers. Its network must be there."""
+        cgroups.require()
         self.stop()
         self._write_files(plane, parts)
         parts.images.copy_to(self.folders.store)

@@ -22,7 +22,7 @@ from tandem_lab.pods.installation import (
 from tandem_lab.pods.leadership import Seen, longest_gap_s, new_leader_s
 from tandem_lab.pods.network import node_commands
 from tandem_lab.pods.topology import NODES
-from tandem_lab.settings import SOURCE_DIR
+from tandem_lab.settings import SOURCE_DIR, LabError
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n"
 
@@ -140,6 +140,19 @@ class TestCgroups:
     def test_v2_has_one(self, tmp_path: Path) -> None:
         (tmp_path / "cgroup.controllers").write_text("cpu memory\n")
         assert cgroups.hierarchies(tmp_path) == [tmp_path]
+
+    def test_what_a_kubelet_lacks_is_named_at_once(self, v1: Path, tmp_path: Path) -> None:
+        with pytest.raises(LabError, match="not mounted here: cpu; mount them under"):
+            cgroups.require(v1)
+        (v1 / "cpu").mkdir()
+        cgroups.require(v1)
+        v2 = tmp_path / "v2"
+        v2.mkdir()
+        (v2 / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+        cgroups.require(v2)
+        (v2 / "cgroup.controllers").write_text("cpuset cpu io\n")
+        with pytest.raises(LabError, match="not mounted here: memory, pids"):
+            cgroups.require(v2)
 
     def test_processes_below_are_found(self, v1: Path) -> None:
         below = v1 / "pids/node/kubepods/pod1/container"
