@@ -12,8 +12,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from tandem_lab.processes import NICE_VARIABLE
-
 # On a busy machine drawing an example may take long, which says nothing of what is tested.
 settings.register_profile("tandem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tandem")
@@ -24,9 +22,6 @@ LABS = {
     "kernels": ("tests/lab/", "tests/contract/", "tests/conformance/"),
 }
 """Tests that share a lab: with Tandem deployed in it, and without. The first that fits counts."""
-FIRST = ("deployed", "-18")
-"""Where Tandem is deployed, real programs have deadlines: an actuator that is restarted has to be
-back within seconds. On a slow machine that lab goes before what runs beside it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,15 +41,6 @@ def pytest_configure(config: pytest.Config) -> None:
             ("TANDEM_LAB_NAMESPACE", "tandem-test"),
         ):
             os.environ[variable] = f"{os.environ.get(variable, usual)}-{worker}"
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """The programs that a test starts go before others', or do not."""
-    lab, nice = FIRST
-    if _lab(item.nodeid) == lab:
-        os.environ[NICE_VARIABLE] = nice
-    else:
-        os.environ.pop(NICE_VARIABLE, None)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -24,7 +24,6 @@ from tandem_lab.settings import LabError
 KILL_TIMEOUT_S = 10.0
 POLL_S = 0.01
 SESSION_NICE = -10
-NICE_VARIABLE = "TANDEM_LAB_NICE"
 
 
 @dataclass(frozen=True)
@@ -84,20 +83,10 @@ def prefer(pid: int) -> None:
     watchdogs because somebody compiles next door. Where the kernel groups processes by session
     (autogroup), a process's own nice value says nothing about other sessions.
     """
-    nice = _nice()
     with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+        Path(f"/proc/{pid}/autogroup").write_text(str(SESSION_NICE))
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, nice)
-
-
-def _nice() -> int:
-    """Of two labs side by side one may go before the other. Raises: LabError."""
-    given = os.environ.get(NICE_VARIABLE) or str(SESSION_NICE)
-    try:
-        return int(given)
-    except ValueError:
-        raise LabError(f"{NICE_VARIABLE}={given}: give a whole number, -20 to 19") from None
+        os.setpriority(os.PRIO_PROCESS, pid, SESSION_NICE)
 
 
 def kill_session(daemon: Daemon) -> None:
