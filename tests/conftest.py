@@ -57,6 +57,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _cost(item):
             item.add_marker(pytest.mark.flaky(reruns=1))
+        if _lab(item.nodeid) == "deployed":
+            item.add_marker(pytest.mark.deployed)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
