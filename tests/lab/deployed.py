@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tandem_api import registry
+from tandem_api.lease import heartbeat_of
 from tandem_api.meta import GROUP
+from tandem_api.timing import DEFAULT
 from tandem_lab.agent_client import HostUnreachableError
 from tandem_lab.deployment import Deployment
 from tandem_lab.history import Line, history_problem, lines_of
@@ -41,6 +43,10 @@ SETTLE_TIMEOUT_S = 150.0
 # Loose: this machine may be busy with something else. Quiet, it is about 13 s.
 TAKEOVER_BOUND_S = 45.0
 ASK_TIMEOUT_S = 5.0
+
+PATIENT = DEFAULT.model_copy(update={"self_fence_seconds": 8.0, "lease_duration_seconds": 18.0})
+"""An actuator that is restarted is to be back before its last heartbeat has expired: within 3 s by
+default, where a slow machine's kernels, all on two cores, take five to start its Python."""
 
 Raw = dict[str, Any]
 T = TypeVar("T")
@@ -221,6 +227,20 @@ class Deployed:
         self.deployment.kubectl(
             *("patch", kind, "-n", GUEST.namespace, name, "--type=merge", "-p", body)
         )
+
+    def be_patient(self) -> None:
+        """`PATIENT` at both sites, in force on all hosts; `settle` takes it back."""
+        assert PATIENT.problem() is None
+        numbers = PATIENT.model_dump(by_alias=True, mode="json")
+        for site in sorted({host.spec.site for host in self.lab.hosts}):
+            self.patch("site", site, {"profile": "Custom", "heartbeat": numbers})
+        self.wait("hosts go by it", self._all_patient, SETTLE_TIMEOUT_S)
+
+    def _all_patient(self) -> bool:
+        leases = json.loads(self.deployment.kubectl("get", "lease", "-A", "-o", "json"))["items"]
+        beats = [beat for beat in map(heartbeat_of, leases) if beat is not None]
+        in_force = [beat.timing for beat in beats]
+        return in_force == [PATIENT] * len(self.lab.hosts)
 
     def deploy(self) -> None:
         """From empty disks to a guest that runs and is protected."""

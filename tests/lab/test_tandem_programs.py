@@ -10,17 +10,19 @@ import pytest
 from tandem_actuator.core.host.starts import QUICK_EXITS
 from tandem_lab.deployment import NAMESPACE, Controller
 
-from .deployed import TAKEOVER_BOUND_S, Deployed, Raw
+from .deployed import PATIENT, TAKEOVER_BOUND_S, Deployed, Raw
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
 
 # The guest itself pauses a tenth of a second; the machine may be busy.
 GAP_BOUND_S = 1.5
 API_AWAY_S = 15.0
+WATCHDOG_ACTS_S = PATIENT.self_fence_seconds + PATIENT.watchdog_seconds + 1.0
 LEASE_NOT_YET_LOST_S = 5.0
 
 
 def test_an_actuator_is_restarted_and_killed_under_a_running_guest(tandem: Deployed) -> None:
+    tandem.be_patient()
     owner, other = tandem.ends()
     boot_id, started_s = owner.boot_id(), time.monotonic()
     for action in ("restart", "kill"):
@@ -35,7 +37,7 @@ def test_an_actuator_is_restarted_and_killed_under_a_running_guest(tandem: Deplo
         assert adopted["owner"] == owner.name
         assert adopted["ownerInstance"] != before["ownerInstance"]
         assert boot_id in adopted["ownerInstance"]
-        time.sleep(5.0)  # longer than the watchdog would wait
+        time.sleep(WATCHDOG_ACTS_S)
         assert tandem.longest_gap_s(since_s) < GAP_BOUND_S
     tandem.wait_redundant()
     assert owner.boot_id() == boot_id
@@ -50,6 +52,7 @@ def test_an_actuator_is_restarted_and_killed_under_a_running_guest(tandem: Deplo
 
 def test_an_actuator_that_is_killed_again_and_again_only_guards(tandem: Deployed) -> None:
     """Its guest runs on, it is said why nothing else is done, and a restart ends it."""
+    tandem.be_patient()
     owner, _ = tandem.ends()
     boot_id, since_s = owner.boot_id(), time.monotonic()
     for _ in range(1 + QUICK_EXITS):
@@ -67,7 +70,7 @@ def test_an_actuator_that_is_killed_again_and_again_only_guards(tandem: Deployed
     tandem.wait("it says so", lambda: said()["reason"] == "InternalError", 30.0)
     assert f"ended {QUICK_EXITS} times shortly after it had started" in said()["message"]
     tandem.wait_guest("it is not said to run", lambda guest: guest["phase"] == "Unknown")
-    time.sleep(5.0)  # longer than the watchdog would wait
+    time.sleep(WATCHDOG_ACTS_S)
     assert tandem.longest_gap_s(since_s) < GAP_BOUND_S
     assert owner.boot_id() == boot_id
     assert not tandem.boots_since(since_s)
