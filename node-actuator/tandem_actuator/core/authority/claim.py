@@ -215,8 +215,8 @@ def _claimed(authority: Authority, facts: Facts, request_id: str, *, force: bool
     epoch, must not land after the guest was started here. Out of Standalone only restore() leads.
     """
     assert isinstance(facts.drbd, DrbdState)
-    in_sync = facts.drbd.in_sync and not facts.record.owes_copy
-    in_sync = in_sync and authority.mode is Mode.MIRRORED
+    in_sync = facts.drbd.in_sync and authority.mode is Mode.MIRRORED
+    in_sync = in_sync and not facts.record.owes_copy
     eligible = dict(authority.eligible)
     if not in_sync:
         eligible[facts.peer] = Eligibility(eligible=False, reason=Reason.TAKEN_OVER)
