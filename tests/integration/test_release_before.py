@@ -48,9 +48,15 @@ def plane(kinds: ControlPlane) -> Iterator[ControlPlane]:
         kinds.kubectl("apply", "-f", "-", stdin=one.replace("HOST", name))
     kinds.kubectl("create", "namespace", NAMESPACE)
     yield kinds
-    remove_policies(kinds)
     kinds.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     kinds.kubectl("delete", "sites,hosts", f"--selector=release={NAMESPACE}", "--wait=false")
+
+
+@pytest.fixture(autouse=True)
+def without_policies(plane: ControlPlane) -> Iterator[None]:
+    """Also after a failure: a second try makes its objects before they are in force, too."""
+    yield
+    remove_policies(plane)
 
 
 @pytest.fixture
@@ -154,7 +160,6 @@ async def test_everything_that_it_writes_is_taken(
     dropped = [each.key.name for each in all_of_them if not await each.is_kept(clients)]
     assert dropped == []
     assert {each.who for each in all_of_them} == set(WRITERS.values())
-    remove_policies(plane)
 
 
 async def test_once_a_controller_of_today_has_led_a_claim_needs_its_word(
@@ -178,4 +183,3 @@ async def test_once_a_controller_of_today_has_led_a_claim_needs_its_word(
         said = await each.make_the_write(clients)
         assert f"no guest of this mirror is assigned to {each.write['writer']}" in said
     assert [said for each in told if (said := await each.make_the_write(clients))] == []
-    remove_policies(plane)
