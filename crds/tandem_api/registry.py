@@ -21,6 +21,7 @@ from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
+from tandem_api.kinds.tandem import Tandem
 from tandem_api.meta import Resource
 
 R = TypeVar("R", bound=Resource)
@@ -127,7 +128,19 @@ GUEST = KindInfo(
     hosts_entries="hosts",
 )
 
-KINDS: tuple[KindInfo[Any], ...] = (SITE, HOST, MIRROR, GUEST)
+TANDEM = KindInfo(
+    type=Tandem,
+    plural="tandems",
+    short="tdm",
+    namespaced=False,
+    columns=columns.TANDEM,
+    list_keys={"status.conditions": "type"},
+    rules=rules.TANDEM_RULES,
+    watched_by=frozenset({Component.CONTROLLER}),
+    reviewed=False,  # as with a site
+)
+
+KINDS: tuple[KindInfo[Any], ...] = (TANDEM, SITE, HOST, MIRROR, GUEST)
 BY_NAME: Mapping[str, KindInfo[Any]] = {info.kind: info for info in KINDS}
 
 

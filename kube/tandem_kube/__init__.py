@@ -15,7 +15,18 @@ from tandem_kube.errors import (
     NotFound,
     Unavailable,
 )
-from tandem_kube.kinds import EVENTS, GUESTS, HOSTS, LEASES, MIRRORS, OWN, SITES, Kind, Raw
+from tandem_kube.kinds import (
+    EVENTS,
+    GUESTS,
+    HOSTS,
+    LEASES,
+    MIRRORS,
+    OWN,
+    SITES,
+    TANDEMS,
+    Kind,
+    Raw,
+)
 from tandem_kube.transport import Access, Transport, new_socket
 from tandem_kube.watch import Changed, Deleted, Ending, Interrupted, Pace, Synced, WatchEvent
 
@@ -27,6 +38,7 @@ __all__ = [
     "MIRRORS",
     "OWN",
     "SITES",
+    "TANDEMS",
     "Access",
     "Cause",
     "Changed",

@@ -9,6 +9,7 @@ from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
+from tandem_api.kinds.tandem import Tandem
 from tandem_api.registry import KindInfo, R
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ def _own(info: KindInfo[R]) -> Kind[R]:
 
 OWN: Mapping[str, Kind[Any]] = {info.kind: _own(info) for info in registry.KINDS}
 """Every kind of Tandem's own, by its name."""
+TANDEMS: Kind[Tandem] = _own(registry.TANDEM)
 SITES: Kind[Site] = _own(registry.SITE)
 HOSTS: Kind[Host] = _own(registry.HOST)
 MIRRORS: Kind[Mirror] = _own(registry.MIRROR)

@@ -92,6 +92,7 @@ FORMS = (
     "stall-resync GUEST",
     "stall-resync GUEST unheard",
     "verify GUEST",
+    "crash GUEST",
     "crash-after-grant HOST",
     "set GUEST running=BOOL",
     "set GUEST failback=POLICY",
@@ -102,6 +103,7 @@ FORMS = (
     "add-volume GUEST numbered",
     "set SITE maintenance=BOOL",
     "set SITE profile=PROFILE",
+    "set SUBJECT paused=BOOL",
     "set GUEST protocol=PROTOCOL",
     "override GUEST HOST",
     "override-stale GUEST HOST",
@@ -135,6 +137,8 @@ report, the answer to DRBD's question, the guard, and what tells which guest is 
 PARTS = ("check", "decision", "order", "set-up", "status", "write")
 """And of the controller: the check of a spec, the decision, an order to override, set-up, the
 status, the write of a decision."""
+EVERYTHING = "everything"
+"""What can be paused besides guests, hosts and sites."""
 NUMBERS = ("NUMBER", "SECONDS", "RATE", "PERCENT")
 
 
@@ -164,6 +168,7 @@ class Names:
             "HOST": self.hosts,
             "SITE": self.sites,
             "GUEST": self.guests,
+            "SUBJECT": (*self.guests, *self.hosts, *self.sites, EVERYTHING),
             "LINK": self.links,
             "BOOL": ("true", "false"),
             "POLICY": ("Automatic", "Manual"),

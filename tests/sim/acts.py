@@ -233,6 +233,13 @@ def promote_by_hand(world: World, host: str, guest: str) -> None:
         world.kernel.spawn(machine.group, replica.promote(force=True))
 
 
+def crash(world: World, guest: str) -> None:
+    """Its QEMU dies by itself, as where memory is short, or a person ends it with virsh."""
+    world.log.say("scenario", f"crash {guest}")
+    for run in world.referee.executing(str(world.key(guest))):
+        run.end("crashed")
+
+
 def crash_after_grant(world: World, host: str) -> None:
     """From now on: the moment this host is granted to write alone, before it hears of it."""
     world.log.say("scenario", f"crash-after-grant {host}")

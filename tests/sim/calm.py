@@ -51,7 +51,7 @@ MANAGEMENT_PLANE = frozenset(
     }
 )
 LINK_VERBS = frozenset({"cut", "cut in", "cut out", "heal", "delay"})
-PEOPLE = frozenset({"set running", "set failback", "set prefers", "set maintenance"})
+PEOPLE = frozenset({"set running", "set failback", "set prefers", "set maintenance", "set paused"})
 HEARD_OF_S = 60.0
 """So long a person's earlier order may still be on its way to those who carry it out."""
 STALLS_S = 2.0

@@ -44,6 +44,7 @@ def _object(drawing: Drawing) -> str:
 
 KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
     "machines": (
+        (1, lambda d: f"crash {d.guest()}"),
         (4, lambda d: f"kill {d.host()}"),
         (6, lambda d: f"start {d.host()}"),
         (3, lambda d: f"pause {d.host()}"),
@@ -153,6 +154,8 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (1, lambda d: f"set {d.site()} maintenance=true"),
         (2, lambda d: f"set {d.site()} maintenance=false"),
         (1, lambda d: f"set {d.site()} profile={d.pick('Default', 'Fast')}"),
+        (1, lambda d: f"set {d.subject()} paused=true"),
+        (2, lambda d: f"set {d.subject()} paused=false"),
         (1, lambda d: f"override-stale {d.guest()} {d.host()}"),
         (2, lambda d: f"override {d.guest()} {d.host()}"),
     ),

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from tandem_scenario.verbs import Names
+from tandem_scenario.verbs import EVERYTHING, Names
 
 LASTS_S = (0.3, 1.5, 4.0, 8.0, 12.0, 18.0, 30.0)
 """Some below every wait of the protocol, some above all of them."""
@@ -43,6 +43,10 @@ class Drawing:
 
     def site(self) -> str:
         return self.chance.choice(self.names.sites)
+
+    def subject(self) -> str:
+        """What a person pauses, or all of it."""
+        return self.pick(self.guest(), self.host(), self.site(), EVERYTHING)
 
     def program(self) -> str:
         return self.chance.choice((self.host(), self.host(), "controller"))

@@ -305,6 +305,8 @@ def _orders(drawing: Drawing, mended_s: float) -> list[Timed]:
         (f"set {guest} failback=Automatic", f"set {guest} prefers={site}"),
         (f"set {site} maintenance=true",),
         (f"override {guest} {drawing.host()}",),
+        (f"set {drawing.subject()} paused=true",),
+        (f"set {drawing.subject()} paused=true", f"set {guest} running=false"),
     )
     at_s = round(mended_s + chance.choice(ORDERED_S) * chance.uniform(0.5, 1.5), 2)
     return [Timed(at_s, command) for command in chance.choice(orders)]

@@ -22,6 +22,7 @@ class Referee(Protocol):
     """Who judges what guests see."""
 
     def started(self, run: "Run") -> None: ...
+    def asked_to_stop(self, run: "Run") -> None: ...
     def acknowledged(self, run: "Run", volume: str, number: int) -> None: ...
     def ended(self, run: "Run", why: str) -> None: ...
 
@@ -60,6 +61,10 @@ class Run:
         self.referee.started(self)
         self.kernel.spawn(self.group, self._live())
         self.told()
+
+    def ask_to_stop(self) -> None:
+        self.asked_to_stop = True
+        self.referee.asked_to_stop(self)
 
     def end(self, why: str) -> None:
         """Its processors stop, at once and for good. Its device may stay open for longer."""

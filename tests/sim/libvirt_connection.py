@@ -114,7 +114,7 @@ class Connection:
 
     async def shutdown(self, domain: Domain) -> None:
         def work(request: Request, active: Active) -> None:
-            active.process.guest.asked_to_stop = True
+            active.process.guest.ask_to_stop()
             request.answer(None)
 
         await self._ask_about(domain, "shutdown", work)

@@ -84,7 +84,9 @@ def _idle(world: World, name: str, judge: "_Judge") -> Verdict:
     if str(status.phase) not in SAYS_NOTHING and asked:
         return Verdict(Kind.NAMED, told)
     may = [host for host in world.hosts if judge.has_all(host) and judge.works(host)]
-    if may and "maintenance" in status.message and any(map(judge.closed, world.hosts)):
+    closed = "maintenance" in status.message and any(map(judge.closed, world.hosts))
+    paused = "is paused by" in status.message and judge.truth.paused(judge.guest)
+    if may and (closed or paused):
         return Verdict(Kind.TOLD, told)  # a person has ordered what stands against it
     if may:
         return Verdict(Kind.WRONG, f"{name} needs a word for {' or '.join(may)}; it is {told}")
@@ -144,7 +146,7 @@ class _Judge:
         host, authority = self.world.hosts[name], self.truth.authority(self.guest)
         if authority is None or not (self.works(name) and self.has_all(name)):
             return False
-        if self.closed(name):
+        if self.closed(name) or self.truth.paused(self.guest):
             return False
         if not self.truth.may_be_promoted(host, self.guest) or self.truth.held(host, self.guest):
             return False

@@ -7,7 +7,7 @@ from sim.actuator import Crash
 from sim.ailing import CONTROLLER, heal, remove_damaged
 from sim.host import Host
 from sim.network import MANAGEMENT, REPLICATION
-from sim.people import edit, set_maintenance
+from sim.people import edit, go_on, set_maintenance
 from sim.resync import end_stalled
 from sim.world import World
 from tandem_api.kinds.site import Site
@@ -32,6 +32,7 @@ def mend_all_but_broken(world: World) -> None:
     for site in world.api.server.every(Site):
         if site.spec.maintenance:
             set_maintenance(world, site.metadata.name, on=False)
+    go_on(world)
     heal_link(world, MANAGEMENT)
     if "link" not in world.broken_for_good:
         heal_link(world, REPLICATION)

@@ -104,6 +104,8 @@ class _Judge:
         if done:
             return Answer(End.DONE)
         told = self.told()
+        if self.truth.paused(self.key) and "is paused by" in (why or told):
+            return Answer(End.REFUSED, why or told)
         if must:
             return Answer(
                 End.WRONG, f"{self.name} was ordered to {order}, and {must}; it is {told}"

@@ -1,5 +1,7 @@
 """What people write: orders, edits, deletions."""
 
+from typing import Any
+
 from sim.acts import ADDED_MINOR
 from sim.apiserver.failures import Failure
 from sim.apiserver.policies import PERSON
@@ -9,7 +11,9 @@ from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.host import Host as HostObject
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
-from tandem_api.meta import ObjectKey
+from tandem_api.kinds.tandem import NAME, Tandem
+from tandem_api.meta import ObjectKey, Resource
+from tandem_scenario.verbs import EVERYTHING
 
 
 def set_failback(world: World, guest: str, policy: str) -> None:
@@ -55,6 +59,42 @@ def set_maintenance(world: World, site: str, *, on: bool) -> None:
     obj = world.api.server.get(Site, ObjectKey(namespace="", name=site))
     spec = obj.spec.model_copy(update={"maintenance": on})
     world.api.server.put(obj.model_copy(update={"spec": spec}))
+
+
+def set_paused(world: World, subject: str, *, on: bool) -> None:
+    """A person has Tandem keep its hands off of a guest, host, site or all, or go on."""
+    world.log.say("scenario", f"set {subject} paused={str(on).lower()}")
+    if subject in {plan.name for plan in world.plan.guests}:
+        edit(world, subject, "paused", on)
+    elif subject in world.hosts:
+        _pause(world, HostObject, subject, on=on)
+    elif subject == EVERYTHING:
+        _pause(world, Tandem, NAME, on=on)
+    else:
+        _pause(world, Site, subject, on=on)
+
+
+def go_on(world: World) -> None:
+    """Nothing is paused any more."""
+    for plan in world.plan.guests:
+        guest = world.find_guest(plan.name)
+        if guest is not None and guest.spec.paused:
+            set_paused(world, plan.name, on=False)
+    for kind, subject in ((HostObject, ""), (Site, ""), (Tandem, EVERYTHING)):
+        for found in world.api.server.every(kind):
+            if found.spec.paused:  # type: ignore[attr-defined]  # each of them has it
+                set_paused(world, subject or found.metadata.name, on=False)
+
+
+def _pause(world: World, kind: type[Resource], name: str, *, on: bool) -> None:
+    """The object of everything is made when it is first wanted."""
+    key = ObjectKey(namespace="", name=name)
+    found = world.api.server.objects.get((kind.__name__, key))
+    raw: dict[str, Any] = {"metadata": {"name": name, "uid": f"uid-{name}"}, "spec": {}}
+    if found is not None:
+        raw = found.model_dump(mode="json", by_alias=True, exclude_none=True)
+    raw["spec"]["paused"] = on
+    world.api.server.put(kind.parse(raw))
 
 
 def set_profile(world: World, site: str, profile: str) -> None:

@@ -7,11 +7,13 @@ import json
 import re
 
 from sim.apiserver.policies import PERSON
+from sim.people import set_paused
 from sim.world import World
 from tandem_api.kinds.host import Host as HostObject
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey
+from tandem_scenario.verbs import EVERYTHING
 
 OVERRIDE = re.compile(r"spec\.override: \{host: (\S+), epoch: (\d+), acceptDataLoss: true, by: ")
 OFF = re.compile(r"If it is powered off, say so: set spec\.confirmedDown to (\S+) on host (\S+)")
@@ -19,6 +21,7 @@ UNARMED = re.compile(
     r"(\S+) requires a watchdog and has none armed; set spec\.watchdog to Optional"
 )
 POWER = re.compile(r"(?:, or|; if that does not come,) power (\S+) off")
+PAUSED = re.compile(r"It is paused by (.+?): to have it done set spec\.paused to false there")
 SLOW = re.compile(r"on the Site of (\S+) set profile: Custom and heartbeat:(\{[^}]*\})")
 
 
@@ -34,6 +37,8 @@ def obey(world: World, guest: str) -> None:
             _edit_host(world, words[1], "confirmedDown", words[0])
         elif what == "power":
             world.kill(*words)
+        elif what == "paused":
+            _go_on(world, guest, *words)
         elif what == "heartbeat":
             _edit_site(world, *words)
         else:
@@ -52,6 +57,9 @@ def orders(world: World, guest: str) -> list[str]:
     ]
     asked += [f"power {host}" for host in POWER.findall(message) if _useless(world, host)]
     asked += [f"heartbeat {host} {numbers}" for host, numbers in SLOW.findall(message)]
+    asked += [
+        f"paused {subject}" for by in PAUSED.findall(message) for subject in by.split(" and ")
+    ]
     return asked + [f"watchdog {host}" for host in UNARMED.findall(message)]
 
 
@@ -67,6 +75,16 @@ def _override(world: World, guest: str, host: str, epoch: str) -> None:
     order = {"host": host, "epoch": int(epoch), "acceptDataLoss": True, "by": PERSON}
     raw["spec"]["override"] = order
     world.api.server.put(Mirror.parse(raw))
+
+
+def _go_on(world: World, guest: str, kind: str, name: str) -> None:
+    if kind == "Mirror":
+        raw = world.mirror(guest).model_dump(mode="json", by_alias=True, exclude_none=True)
+        raw["spec"]["paused"] = False
+        world.api.server.put(Mirror.parse(raw))
+        return
+    subject = {"Guest": guest, "Tandem": EVERYTHING}.get(kind, name)
+    set_paused(world, subject, on=False)
 
 
 def _edit_host(world: World, host: str, field: str, value: str) -> None:

@@ -45,6 +45,8 @@ class Guest(Protocol):
     heard: bool
     asked_to_stop: bool
 
+    def ask_to_stop(self) -> None: ...
+
     @property
     def stuck(self) -> bool:
         """Whether a write is pending."""
@@ -77,15 +79,12 @@ class Idle:
     heard: bool = True
     opened: bool = False
     ended: str = ""
+    asked_to_stop: bool = False
     told: Callable[[], None] = field(default=lambda: None)
 
-    @property
-    def asked_to_stop(self) -> bool:
-        return self.ended == "shut down"
-
-    @asked_to_stop.setter
-    def asked_to_stop(self, asked: bool) -> None:
-        if asked and self.obeys:
+    def ask_to_stop(self) -> None:
+        self.asked_to_stop = True
+        if self.obeys:
             self.end("shut down")
 
     def open(self) -> None:

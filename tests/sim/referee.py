@@ -7,6 +7,7 @@
 * Never two writers: once another run has had a write acknowledged, an earlier one has none.
 * Where acknowledged writes are and who is the owner: ``custody``.
 * The management plane alone stops no healthy guest: ``calm``.
+* What people are told is paused is neither started nor asked to stop.
 * Nobody acts on an authority that it knows to be of the past: ``hold``.
 
 A person's override may give up writes; those are written off by name. A restore of the API gives up
@@ -156,6 +157,7 @@ class Referee:
     def started(self, run: Run) -> None:
         history = self.histories[run.guest]
         self.hold.started(run)
+        self._leaves(run, "starts")
         if run.stood_still:
             history.woken.append(run)
         elif not self._void(run.guest):
@@ -171,6 +173,13 @@ class Referee:
         self.log.say(run.host, f"{run.guest} starts (run {len(history.runs)})")
         if run is history.runs[-1][2] and not self._void(run.guest):
             self.check_data(run)
+
+    def asked_to_stop(self, run: Run) -> None:
+        self._leaves(run, "is asked to stop")
+
+    def _leaves(self, run: Run, what: str) -> None:
+        if self.truth.promised_to_leave(run.guest):
+            self._broken(f"{run.guest} {what} on {run.host} and is said to be paused")
 
     def ended(self, run: Run, why: str) -> None:
         history = self.histories[run.guest]

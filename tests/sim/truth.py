@@ -19,7 +19,8 @@ from tandem_api.kinds.guest import Guest, Policy
 from tandem_api.kinds.host import Host as HostObject
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
-from tandem_api.meta import ObjectKey
+from tandem_api.kinds.tandem import NAME
+from tandem_api.meta import ObjectKey, condition
 from tandem_api.vocabulary import DiskState, Role
 
 
@@ -65,6 +66,27 @@ class Truth:
         back = guest.spec.failback.policy is Policy.AUTOMATIC and preferred not in (None, "", here)
         drained = isinstance(site, Site) and site.spec.maintenance
         return drained or back or not guest.spec.running
+
+    def paused(self, guest: str) -> bool:
+        """Whether a person has paused anything that it may run on, or all."""
+        key, mirror = self.guests[guest], self.mirror(guest)
+        replicas = [replica.host for replica in mirror.spec.replicas] if mirror else []
+        names = [("Host", host) for host in replicas]
+        names += [("Site", self.hosts[host].site) for host in replicas] + [("Tandem", NAME)]
+        found = [(kind, ObjectKey(namespace="", name=name)) for kind, name in names]
+        for where in (("Guest", key), ("Mirror", key), *found):
+            obj = self.server.objects.get(where)
+            if obj is not None and obj.spec.paused:  # type: ignore[attr-defined]  # each may be
+                return True
+        return False
+
+    def promised_to_leave(self, guest: str) -> bool:
+        """Whether people are told that it is neither started nor stopped now."""
+        found = self.server.objects.get(("Guest", self.guests[guest]))
+        if not isinstance(found, Guest):
+            return False
+        told = condition(found.status.conditions, "Paused")
+        return told is not None and told.status == "True"
 
     # -- what a host has
 

@@ -12,6 +12,8 @@ from tandem_api.meta import Condition, Model, Resource, condition, moment
 from tandem_api.reasons import Reason
 from tandem_controller.decide.world.model import Notice, Refusal, World
 
+GOOD_IF_FALSE = frozenset({"Paused"})
+
 
 @lru_cache(maxsize=4096)
 def _condition(
@@ -71,9 +73,10 @@ def transitions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> tuple
     notices = []
     for each in new:
         before = condition(old, each.type)
-        was = before.status if before else "True"
+        good_is, bad_is = ("False", "True") if each.type in GOOD_IF_FALSE else ("True", "False")
+        was = before.status if before else good_is
         if each.status != was:
-            notices.append(Notice(each.status == "False", each.reason, _told(each)))
+            notices.append(Notice(each.status == bad_is, each.reason, _told(each)))
     return tuple(notices)
 
 

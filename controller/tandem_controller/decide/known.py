@@ -6,7 +6,12 @@ from functools import partial
 
 from tandem_api.check.catalogue import Catalogue
 from tandem_api.check.guests import guest_problems
-from tandem_api.check.validation import host_problems, mirror_problems, site_problems
+from tandem_api.check.validation import (
+    host_problems,
+    mirror_problems,
+    site_problems,
+    tandem_problems,
+)
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.host import Host
 from tandem_api.meta import (
@@ -68,7 +73,8 @@ def _accepted(
         if accepted is None or not problems.get(("Guest", guest.key)) or walls.of(guest):
             continue
         with walls.around(guest):
-            before = guest.model_copy(update={"spec": accepted})
+            paused = {"paused": guest.spec.paused}  # a switch works whatever else is wrong
+            before = guest.model_copy(update={"spec": accepted.model_copy(update=paused)})
             found = tuple(guest_problems(before, catalogue))
             yield guest.key, (before, found)
 
@@ -90,6 +96,8 @@ def _problems(
         if problems:
             found[key] = tuple(problems)
 
+    for tandem in snapshot.tandems:
+        add(tandem, partial(tandem_problems, tandem))
     for site in snapshot.sites:
         add(site, partial(site_problems, site))
     for host in snapshot.hosts:

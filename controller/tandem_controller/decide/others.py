@@ -1,4 +1,4 @@
-"""The statuses of mirrors, hosts and sites, and of what cannot be read. Pure."""
+"""The statuses of mirrors, hosts, sites and Tandem, and of what cannot be read. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +15,7 @@ from tandem_controller.decide.conditions import bad, patch, stamped, transitions
 from tandem_controller.decide.mirrors.claimants import Assignments
 from tandem_controller.decide.status.mirror import mirror_status
 from tandem_controller.decide.status.site import host_status, site_status
+from tandem_controller.decide.status.tandem import tandem_status
 from tandem_controller.decide.walls import JUDGED, Walls, message
 from tandem_controller.decide.world.model import (
     Freshness,
@@ -39,6 +40,11 @@ def other_statuses(
     for site in world.snapshot.sites:
         with walls.around(site):
             yield from _of_site(site, world)
+    for tandem in world.snapshot.tandems:
+        with walls.around(tandem):
+            status = tandem_status(tandem, world)
+            notices = transitions(tandem.status.conditions, status.conditions)
+            yield from status_write(tandem, tandem.status, status, notices)
     for each in world.snapshot.unreadable:
         yield from _unreadable(each, world.wall)
 

@@ -89,7 +89,8 @@ def _told(
     """Of an object behind a wall that alone, whatever else of its status was worked out before."""
     behind = {bug.subject for bug in walls.bugs}
     yield from (each for each in statuses if (each.kind, each.key) not in behind)
-    for obj in (*snapshot.sites, *snapshot.hosts, *snapshot.mirrors, *snapshot.guests):
+    cluster = (*snapshot.tandems, *snapshot.sites, *snapshot.hosts)
+    for obj in (*cluster, *snapshot.mirrors, *snapshot.guests):
         bug = walls.of(obj)
         told = least_status(obj, bug, snapshot.wall) if bug is not None else None
         if told is not None:

@@ -238,6 +238,7 @@ def _guests(plan: Plan, met: Met) -> Iterator[Metric]:
     family = _Family(
         ["namespace", "guest"],
         {
+            "guest_paused": "Whether somebody has it paused, or what it is on.",
             "guest_protected": "Whether another host could take it over now, without loss.",
             "guest_running": "Whether it runs.",
             "guest_wanted": "Whether it shall run.",
@@ -255,6 +256,7 @@ def _guests(plan: Plan, met: Met) -> Iterator[Metric]:
             tally[status.site, status.phase or GuestPhase.PENDING] += 1
             family.add(
                 labels,
+                guest_paused=bool(status.paused_by),
                 guest_protected=status.protected == "True",
                 guest_running=status.phase == GuestPhase.RUNNING,
                 guest_wanted=plan.world.in_force(guest).spec.running

@@ -172,6 +172,7 @@ class Controller:
             now_s=now_s,
             wall=self._wall(),
             leases=self._leases,
+            tandems=self._store.parsed("Tandem"),
             sites=self._store.parsed("Site"),
             hosts=self._store.parsed("Host"),
             mirrors=mirrors,

@@ -23,6 +23,7 @@ from tandem_api.kinds.mirror import (
     Mirror,
 )
 from tandem_api.kinds.site import Site
+from tandem_api.kinds.tandem import NAME, ONLY_ONE, Tandem
 from tandem_api.meta import Problem, Resource
 
 __all__ = [
@@ -37,6 +38,12 @@ __all__ = [
 
 
 # Site and host
+
+
+def tandem_problems(tandem: Tandem) -> list[Problem]:
+    """What is wrong with it: a second one would not be asked."""
+    only = tandem.metadata.name == NAME
+    return [] if only else [Problem("metadata.name", ONLY_ONE)]
 
 
 def site_problems(site: Site) -> list[Problem]:

@@ -29,6 +29,11 @@ def _condition(kind: str) -> str:
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
 MESSAGE = Column("Message", ".status.message", wide=True)
 
+TANDEM = (
+    Column("Paused", ".spec.paused"),
+    Column("Guests-Paused", ".status.guestsPaused", "integer"),
+    AGE,
+)
 SITE = (
     Column("Status", ".status.phase"),
     Column("Lease", ".status.lease"),
@@ -37,6 +42,7 @@ SITE = (
     Column("Guests", ".status.guests", "integer"),
     Column("If-Peer-Fails", ".status.ifPeerFails"),
     Column("Maintenance", ".spec.maintenance", wide=True),
+    Column("Paused", ".spec.paused", wide=True),
     Column("Profile", ".spec.profile", wide=True),
     AGE,
 )
@@ -48,6 +54,7 @@ HOST = (
     Column("Watchdog", _condition("WatchdogArmed")),
     Column("Replication", ".spec.replicationAddress", wide=True),
     Column("Memory", ".spec.capacity.memory", wide=True),
+    Column("Paused", ".spec.paused", wide=True),
     AGE,
 )
 MIRROR = (
@@ -59,6 +66,7 @@ MIRROR = (
     Column("Reason", ".status.reason"),
     Column("Epoch", ".status.authority.epoch", "integer", wide=True),
     Column("Protocol", ".spec.protocol", wide=True),
+    Column("Paused", ".spec.paused", wide=True),
     MESSAGE,
     AGE,
 )
@@ -70,6 +78,7 @@ GUEST = (
     Column("Protected", ".status.protected"),
     Column("Reason", ".status.reason"),
     Column("Priority", ".spec.priority", "integer", wide=True),
+    Column("Paused-By", ".status.pausedBy", wide=True),
     MESSAGE,
     AGE,
 )

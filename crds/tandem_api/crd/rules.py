@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tandem_api import timing
-from tandem_api.kinds import domain, mirror
+from tandem_api.kinds import domain, mirror, tandem
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ _NOT_IN_FORCE = (
     "(has(self.status) && has(self.status.deviceNumbers)"
     " && !(oldSelf.spec.volumes[i].name in self.status.deviceNumbers.minors))"
 )
+
+TANDEM_RULES: Mapping[str, tuple[Rule, ...]] = {
+    "": (Rule(f"self.metadata.name == '{tandem.NAME}'", tandem.ONLY_ONE, field=".metadata.name"),),
+}
 
 SITE_RULES: Mapping[str, tuple[Rule, ...]] = {
     "spec": (

@@ -58,6 +58,10 @@ class GuestSpec(Model):
     failover: Failover = Failover()
     failback: Failback = Failback()
     priority: Annotated[int, Field(ge=0, le=1000)] = 100
+    paused: Annotated[
+        bool,
+        Field(description="Neither start, stop, move nor take it over."),
+    ] = False
     shutdown_timeout_seconds: Annotated[
         int, Field(ge=0, le=3600, description="How long a stop waits before it pulls the plug.")
     ] = 120
@@ -119,7 +123,8 @@ class GuestReport(Model):
     ``refused_start``: why it could not be started here, tried several times. It is forgotten once
     the guest was edited or is assigned here again, or this host's libvirt or actuator restarted.
 
-    No ``hardware``: an actuator that does not know of it.
+    No ``hardware``: an actuator that does not know of it. ``paused``: the host knows that it is to
+    neither start nor stop it.
     """
 
     instance: str = ""
@@ -131,6 +136,7 @@ class GuestReport(Model):
     steps: dict[str, str] = {}
     refused_start: str = ""
     hardware: HardwareReport | None = None
+    paused: bool = False
 
     def has_stopped(self, assignment: Assignment) -> bool:
         """Whether the host, knowing this assignment, says that the guest certainly does not run
@@ -153,7 +159,8 @@ class GuestStatus(Model):
     """Where the guest is and why.
 
     ``accepted``: the spec as it last passed every check, the controller's own note. It is what is
-    run while an edit does not pass (``Guest.in_force``).
+    run while an edit does not pass (``Guest.in_force``). ``paused_by``: the objects that have it
+    paused, in words; empty if none has.
     """
 
     assignment: Assignment | None = None
@@ -165,6 +172,7 @@ class GuestStatus(Model):
     protected: str = ""
     reason: str = ""
     message: str = ""
+    paused_by: str = ""
     last_takeover: Takeover | None = None
     accepted: GuestSpec | None = None
     observed_generation: int = 0

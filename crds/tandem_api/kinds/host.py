@@ -67,6 +67,9 @@ class HostSpec(Model):
     ] = None
     capacity: Annotated[Capacity | None, Field(description="Unlimited if absent.")] = None
     watchdog: WatchdogPolicy = WatchdogPolicy.REQUIRED
+    paused: Annotated[
+        bool, Field(description="Neither start, stop nor take over any guest here or from here.")
+    ] = False
     confirmed_down: Annotated[
         str | None,
         Field(

@@ -140,6 +140,9 @@ class MirrorSpec(Model):
             " the owner asks to go on alone: a site that is dying does not get the grant.",
         ),
     ] = 2
+    paused: Annotated[
+        bool, Field(description="Neither start, stop, move nor take over its guest.")
+    ] = False
     override: OverrideRequest | None = None
 
     @model_validator(mode="after")

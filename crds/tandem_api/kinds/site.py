@@ -21,6 +21,7 @@ class SiteSpec(Model):
     maintenance: Annotated[
         bool, Field(description="Move every guest to the other site and place none here.")
     ] = False
+    paused: Annotated[bool, Field(description="As if every host of it were paused.")] = False
     priority: Annotated[
         int, Field(description="Preferred for guests without a preferred site: higher first.")
     ] = 0

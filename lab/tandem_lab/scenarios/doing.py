@@ -35,6 +35,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "libvirt up": lambda stage, host: stage.libvirt(host, up=True),
     "fail-disk": Stage.fail_disk,
     "set running": lambda stage, guest, on: stage.set_running(guest, on == "true"),
+    "crash": Stage.crash,
+    "set paused": lambda stage, subject, on: stage.set_paused(subject, on == "true"),
     "set maintenance": lambda stage, site, on: stage.set_maintenance(site, on == "true"),
     "override": Stage.override,
     "confirm-down": Stage.confirm_down,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from tandem_api.meta import API_VERSION
 from tandem_api.timing import PROFILES, Profile
 from tandem_lab.agent_client import CommandError, HostUnreachableError
 from tandem_lab.controlplane import ADMINISTRATOR, ControlPlaneError, ProcessError
@@ -39,6 +40,7 @@ from tandem_lab.scenarios.statuses import ApiReader, Statuses
 from tandem_lab.settings import LabError, Settings
 from tandem_lab.site_host import SiteHost
 from tandem_scenario.plan import LINKS, GuestPlan, WorldPlan
+from tandem_scenario.verbs import EVERYTHING
 
 SETTLE_TIMEOUT_S = 180.0
 SETTLE_POLL_S = 0.25
@@ -330,6 +332,24 @@ class Stage:
 
     def set_maintenance(self, site: str, on: bool) -> None:
         self._patch("site", site, {"maintenance": on})
+
+    def set_paused(self, subject: str, on: bool) -> None:
+        """Of a guest, a host, a site, or everything."""
+        if subject == EVERYTHING:
+            kind = {"apiVersion": API_VERSION, "kind": "Tandem", "metadata": {"name": "default"}}
+            made = json.dumps({**kind, "spec": {"paused": on}})
+            self.deployment.kubectl("apply", "-f", "-", stdin=made)
+        elif subject in {plan.name for plan in self.plan.guests}:
+            self._patch("guest", subject, {"paused": on}, NAMESPACE)
+        else:
+            known = {host.name for host in self.plan.hosts}
+            self._patch("host" if subject in known else "site", subject, {"paused": on})
+
+    def crash(self, guest: str) -> None:
+        """Its QEMU, wherever it runs."""
+        kill = f"pkill -KILL -f '[g]uest={self.domains[guest]},' || true"
+        for host in self.plan.hosts:
+            self._in_host(host.name, lambda machine: machine.shell(kill))
 
     def override(self, guest: str, host: str) -> None:
         """A person gives the mirror to a host, at the epoch that it has now."""

@@ -230,6 +230,8 @@ class View:
     ``unrecorded``: why this host can keep no record of the mirror, tried several times.
     ``drbd_major``: the kernel's DRBD, 8 for 8.4.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
+    ``listed``: this run has been told of all guests, so that ``guest`` is more than what an earlier
+    run knew.
     ``mirror`` and ``guest`` come from a watch and may be stale; whatever is irreversible starts
     with a quorum read.
     """
@@ -266,6 +268,12 @@ class View:
     lapsed: bool = False
     heard_since_lapse: bool = False
     drbd_major: int = 8
+    listed: bool = True
+
+    @property
+    def paused_by(self) -> str:
+        """The objects that have the guest paused, in words: it is neither started nor stopped."""
+        return self.guest.status.paused_by if self.guest is not None else ""
 
     @property
     def peer(self) -> str:

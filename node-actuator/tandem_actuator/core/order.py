@@ -16,6 +16,7 @@ from tandem_actuator.core.decision import (
 )
 from tandem_actuator.core.guest.rules import (
     overdue_guest,
+    paused,
     release_unused,
     start,
     stop_unrecorded,
@@ -99,6 +100,7 @@ RULES: tuple[Rule, ...] = (
     withdraw,
     release_unused,
     unrecorded,
+    paused,
     start,
     untold_guest,
 )

@@ -13,6 +13,8 @@ from tandem_api.vocabulary import NOT_CONFIGURED, STARTING, Connection, DomainSt
 
 BYTES_INTERVAL_S = 2.0
 """How much is out of sync changes with every write: so often it is told when nothing else did."""
+UNDER_WAY = (Reason.STARTING, Reason.STOPPING, Reason.DESTROYING)
+"""What was begun before a pause was heard of comes to its end: so long it is not in force."""
 REPEAT_INTERVAL_S = 3.0
 """A delivered report that the API does not show is sent again after this time."""
 
@@ -143,6 +145,7 @@ def guest_report(
         steps=dict(steps),
         refused_start=_refused_start(view),
         hardware=hardware,
+        paused=bool(view.paused_by) and reason not in UNDER_WAY,
     )
 
 

@@ -66,7 +66,6 @@ class Cluster:
         self.units: dict[ObjectKey, Unit] = {}
         self.on_bug: Callable[[Exception], None] = lambda error: None
         """A bug in what is told costs sight of what it is about, and ends nothing."""
-        self._guests_listed = False
         self._site = ""
         self._bugs: set[str] = set()
 
@@ -106,7 +105,7 @@ class Cluster:
         known = self._known[kind]
         match change:
             case Synced(objects):
-                self._guests_listed = self._guests_listed or kind is Guest
+                self.node.guests_listed = self.node.guests_listed or kind is Guest
                 known.clear()
                 known.update({obj.key: obj for obj in objects})
             case Changed(obj):
@@ -172,7 +171,7 @@ class Cluster:
 
         Not before they were listed: until then the units hold what the last run knew.
         """
-        if not self._guests_listed:
+        if not self.node.guests_listed:
             return
         with self._walled():
             match_guests(self.units.values(), self.guests.values())

@@ -14,7 +14,8 @@ DEAF_AFTER_S = 5.0
 class NodeFacts:
     """What is the same for all mirrors on this host. ``guarding``: this run stops what may not run,
     as it does once it has looked at everything, or for long enough. ``detection_s``: how soon DRBD
-    is to notice a dead link; no later than what was published last.
+    is to notice a dead link; no later than what was published last. ``guests_listed``: the API has
+    told this run of all guests.
     """
 
     host: str
@@ -34,6 +35,7 @@ class NodeFacts:
     steady_since_s: float = 0.0
     guarding: bool = False
     drbd_major: int = 8
+    guests_listed: bool = False
     detection_s: float = field(init=False)
 
     def __post_init__(self) -> None:

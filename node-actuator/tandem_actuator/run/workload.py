@@ -149,6 +149,7 @@ class Unit:
             lapsed=self.lapsed,
             heard_since_lapse=self._heard_since_lapse(node),
             drbd_major=node.drbd_major,
+            listed=node.guests_listed,
         )
 
     def see_lapse(self, node: NodeFacts, now_s: float) -> None:

@@ -164,6 +164,7 @@ def test_who_waits_for_a_heartbeat_goes_on_soon_after_one(host: Turning) -> None
     host.unit.domain = DomainState.ABSENT
     host.unit.drbd = host.found = drbd()
     host.at = host.unit.mirror = mirror(authority(""))
+    host.actuator.node.guests_listed = True
     host.play(lambda: host.actuator._work(host.unit), DEFAULT.self_fence_seconds + 4.5)
     assert host.calls.count("read") >= 4
     assert host.unit.failures == 0
@@ -293,7 +294,7 @@ class TestWhatHappens:
         named = host.unit.guest.metadata.model_copy(update={"name": "next", "uid": "uid-next"})
         following = guest(assignment("")).model_copy(update={"metadata": named})
         host.actuator.cluster.guests[following.key] = following
-        host.actuator.cluster._guests_listed = True
+        host.actuator.node.guests_listed = True
         host.play(host.actuator.domains.watch, 0.1)
         assert host.unit.guest is not None
         assert host.unit.guest.key == following.key

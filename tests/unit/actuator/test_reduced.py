@@ -111,7 +111,7 @@ class TestABug:
         host = make()
         monkeypatch.setattr(host.unit, "observe_guest", lambda guest: is_bug())
         assert host.unit.guest is not None
-        host.actuator.cluster._guests_listed = True
+        host.actuator.node.guests_listed = True
         host.actuator.cluster.take(Guest, Changed(host.unit.guest))
         assert host.actuator.reduced
         assert host.unit.reason is Reason.INTERNAL_ERROR

@@ -12,6 +12,7 @@ from tandem_api.kinds.guest import Guest, GuestStatus
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
+from tandem_api.kinds.tandem import Tandem
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import FINALIZER, ObjectKey
 from tandem_api.timing import DEFAULT, Timing
@@ -78,6 +79,7 @@ class Scene:
     runs_s: dict[str, float] = field(default_factory=dict)
     """How long a host's actuator is known to run; for ever unless said."""
     link_down_since_s: dict[str, float] = field(default_factory=dict)
+    tandems: tuple[Tandem, ...] = ()
     more: list[Guest] = field(default_factory=list)
     more_mirrors: list[Mirror] = field(default_factory=list)
 
@@ -128,6 +130,7 @@ class Scene:
             now_s=NOW_S,
             wall=WALL,
             leases=tracker,
+            tandems=self.tandems,
             sites=tuple(site(name, **spec) for name, spec in self.sites.items()),
             hosts=tuple(host(name, **spec) for name, spec in self.hosts.items()),
             mirrors=(self.parsed_mirror(), *self.more_mirrors),

@@ -14,6 +14,7 @@ from tandem_api.meta import sentence
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 from tandem_controller.decide.guests import moves, obstacles, placement
+from tandem_controller.decide.guests.pausing import unless_paused
 from tandem_controller.decide.guests.takeover import takeover
 from tandem_controller.decide.guests.unowned import neither_starts_it, unowned, what_helps
 from tandem_controller.decide.mirrors import copies
@@ -56,6 +57,10 @@ def decide(guest: Guest, world: World, case: Case | None) -> Decision:
     """The one decision about a guest: ``guest`` is what is in force of it, ``case`` what is known
     of it with its mirror.
     """
+    return unless_paused(_decided(guest, world, case), guest, world, case)
+
+
+def _decided(guest: Guest, world: World, case: Case | None) -> Decision:
     if guest.metadata.deletion_timestamp is not None:
         return _nowhere(guest, Reason.DELETING, "it is being deleted")
     problems = world.faults_of(guest)

@@ -18,6 +18,7 @@ from tandem_api.vocabulary import NOT_CONFIGURED, DomainState, Role
 from tandem_controller.decide.mirrors.copies import worse
 from tandem_controller.decide.world.hosts import rebooted
 from tandem_controller.decide.world.model import HostView, Refusal, World
+from tandem_controller.decide.world.pausing import order_paused_by, pause
 from tandem_controller.decide.world.proofs import fencing_proof
 from tandem_controller.decide.world.replicas import redundancy
 
@@ -43,7 +44,7 @@ def override(mirror: Mirror, world: World) -> Grant | Refusal | None:
         return Refusal(Reason.OVERRIDE_WAITING, "spec.override.acceptDataLoss is false")
     if order.epoch != authority.epoch:
         return _stale(mirror, world, order, authority)
-    refused = _too_new_or_unused(authority) or worse(mirror, order, world)
+    refused = _too_new_or_unused(authority) or worse(mirror, order, world) or _paused(mirror, world)
     if refused is not None:
         return refused
     ground = _owner_stopped(mirror, world, authority)
@@ -67,6 +68,15 @@ def _too_new_or_unused(authority: Authority) -> Refusal | None:
             " spec.override, and let both hosts bring it up",
         )
     return None
+
+
+def _paused(mirror: Mirror, world: World) -> Refusal | None:
+    """Half an order would be worse than none: stopped at the owner, and not started elsewhere."""
+    by, order = order_paused_by(mirror, world), mirror.spec.override
+    if not by or order is None:
+        return None
+    would = pause(by, f"give it to {order.host} (spec.override)")
+    return Refusal(Reason.OVERRIDE_WAITING, would.message)
 
 
 def owner_is_as_judged(mirror: Mirror, world: World, heartbeats: Iterable[Heartbeat]) -> bool:

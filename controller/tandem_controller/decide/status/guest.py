@@ -3,32 +3,31 @@
 Computed from the decision and the hosts' reports. It decides nothing. Called by ``plan``.
 """
 
-from tandem_api.authority import Instance
 from tandem_api.kinds.domain import Firmware
 from tandem_api.kinds.guest import Assignment, Guest, GuestReport, GuestStatus, Policy, Takeover
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.meta import Condition
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DomainState, GuestPhase
-from tandem_controller.decide.conditions import good, judged, spec_valid, stamped, unknown
+from tandem_api.vocabulary import GuestPhase
+from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped, unknown
 from tandem_controller.decide.guests.placement import (
     preferred_host,
     untried_hardware,
     unusable_replica,
 )
 from tandem_controller.decide.world import replicas
-from tandem_controller.decide.world.hosts import unfit
+from tandem_controller.decide.world.hosts import runs, unfit
 from tandem_controller.decide.world.model import (
     Assign,
     Blocked,
     Case,
     Decision,
     Freshness,
-    HostView,
     Keep,
     Refusal,
     World,
 )
+from tandem_controller.decide.world.pausing import paused_by
 from tandem_controller.decide.world.phases import MOVES, is_takeover
 from tandem_controller.decide.world.proofs import proven_to_have_stopped, stop_unproven
 
@@ -64,12 +63,13 @@ def guest_status(guest: Guest, world: World, case: Case | None, decision: Decisi
     why = _why(guest, assignment, case, phase, decision)
     reason, message = _beside_an_edit(why, guest, phase, world)
     where = assignment.host if assignment else ""
-    view = world.hosts.get(where)
+    view, by = world.hosts.get(where), paused_by(guest, world, case)
     protection = _protection(case, where) if case else _no_mirror(guest)
     conditions = (
         _running(phase, reason, message),
         judged("Protected", protection, Reason.PROTECTED, _as_protected(guest)),
         _placed(case, where),
+        _paused(guest, case, by),
         spec_valid(world, guest),
     )
     generation = guest.metadata.generation
@@ -83,6 +83,7 @@ def guest_status(guest: Guest, world: World, case: Case | None, decision: Decisi
             "protected": "False" if protection else "True",
             "reason": reason,
             "message": message,
+            "paused_by": by,
             "accepted": old.accepted if world.problems_of(guest) else guest.spec,
             "last_takeover": _last_takeover(guest, assignment, decision, world),
             "observed_generation": generation,
@@ -177,13 +178,6 @@ def _has_failed(guest: Guest, assignment: Assignment, report: GuestReport) -> bo
     return report.reason in FAILURES or tries_again
 
 
-def runs(report: GuestReport, view: HostView, owner: str) -> bool:
-    """Whether a host says that the guest runs there, on its present boot and as the owner."""
-    said, now = Instance.parse(report.instance), view.heartbeat
-    same_boot = said is not None and now is not None and said.same_boot(now.instance)
-    return report.state == DomainState.RUNNING and same_boot and owner == view.name
-
-
 def _why(
     guest: Guest,
     assignment: Assignment | None,
@@ -260,6 +254,9 @@ def _protection(case: Case, where: str) -> Refusal | None:
     if refusal is not None or not here:
         return refusal
     target = case.mirror.peer_of(here)
+    by = paused_by(case.guest, case.world, case, target)
+    if by:
+        return Refusal(Reason.PAUSED, f"it would not be taken over: it is paused by {by}")
     other = case.view(target)
     late = other is not None and other.freshness in (Freshness.LATE, Freshness.UNKNOWN)
     refusal = (
@@ -298,6 +295,30 @@ def _behind_a_wall(case: Case, host: str) -> Refusal | None:
     if report is None or report.reason is not Reason.INTERNAL_ERROR:
         return None
     return Refusal(Reason.INTERNAL_ERROR, f"{host}: {report.message}")
+
+
+def _paused(guest: Guest, case: Case | None, by: str) -> Condition:
+    """Unknown until the hosts that might start or stop it have said that they know."""
+    if not by:
+        return bad("Paused", Refusal(Reason.NOT_PAUSED, ""))
+    unheard = _not_heard(guest, case)
+    if unheard:
+        message = f"by {by}, but {' and '.join(unheard)} has not said yet that it knows"
+        return unknown("Paused", Reason.PAUSE_UNHEARD, message)
+    return good("Paused", Reason.PAUSED, f"by {by}")
+
+
+def _not_heard(guest: Guest, case: Case | None) -> list[str]:
+    """A host that is lost runs nothing, and hears of it as soon as it hears of anything."""
+    assignment = guest.status.assignment
+    assigned = assignment.host if assignment is not None else ""
+    found = []
+    for host in dict.fromkeys((assigned, case.authority.owner if case is not None else "")):
+        view, report = case.view(host) if case is not None else None, guest.status.hosts.get(host)
+        lost = view is None or view.freshness in (Freshness.LOST, Freshness.NEVER)
+        if not lost and (report is None or not report.paused):
+            found.append(host)
+    return found
 
 
 def _as_protected(guest: Guest) -> str:

@@ -4,11 +4,13 @@ Turns the lease counts into ``HostView``. Called by ``plan``; ``unfit`` by every
 """
 
 from tandem_api.authority import Instance
+from tandem_api.kinds.guest import GuestReport
 from tandem_api.kinds.host import Host, WatchdogPolicy
 from tandem_api.kinds.site import Site
 from tandem_api.lease import unarmed_host
 from tandem_api.meta import Problem
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState
 from tandem_controller.decide.world.leases import LeaseTracker
 from tandem_controller.decide.world.model import Freshness, HostView, Refusal
 
@@ -53,6 +55,13 @@ def freshness(leases: LeaseTracker, host: str, now_s: float) -> Freshness:
     if not count.renewed:
         return Freshness.UNKNOWN
     return Freshness.FRESH if silent_s < timing.self_fence_seconds else Freshness.LATE
+
+
+def runs(report: GuestReport, view: HostView, owner: str) -> bool:
+    """Whether a host says that the guest runs there, on its present boot and as the owner."""
+    said, now = Instance.parse(report.instance), view.heartbeat
+    same_boot = said is not None and now is not None and said.same_boot(now.instance)
+    return report.state == DomainState.RUNNING and same_boot and owner == view.name
 
 
 def unfit(view: HostView | None, name: str) -> Refusal | None:

@@ -16,6 +16,7 @@ from tandem_api.kinds.guest import Assignment, FencingProof, Guest
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Claimant, DeviceNumbers, Mirror, ReplicaReport
 from tandem_api.kinds.site import Site
+from tandem_api.kinds.tandem import Tandem
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import Condition, ObjectKey, Problem, Resource
 from tandem_api.reasons import Reason
@@ -74,6 +75,7 @@ class Snapshot:
     now_s: float
     wall: str
     leases: LeaseTracker
+    tandems: tuple[Tandem, ...] = ()
     sites: tuple[Site, ...] = ()
     hosts: tuple[Host, ...] = ()
     mirrors: tuple[Mirror, ...] = ()

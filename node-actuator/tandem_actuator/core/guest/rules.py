@@ -30,7 +30,7 @@ def overdue_guest(view: View, now_s: float, wall: str) -> Decision | None:
     Before all that asks the API: whoever cannot be reached holds this up no longer. The time begins
     with the first try, whatever libvirt answered.
     """
-    if _unwanted_at(view) is None or view.domain is DomainState.UNKNOWN:
+    if _unwanted_at(view) is None or view.domain is DomainState.UNKNOWN or view.paused_by:
         return None
     assert view.guest is not None
     if data_is_away(view, now_s):
@@ -55,6 +55,8 @@ def unwanted_guest(view: View, now_s: float, wall: str) -> Decision | None:
     """Ask a guest to stop that is assigned elsewhere or nowhere, until libvirt takes it."""
     where = _unwanted_at(view)
     if where is None or view.shutdown_heard or view.domain is DomainState.UNKNOWN:
+        return None
+    if view.paused_by:
         return None
     return Start(
         Task.SHUT_DOWN,
@@ -92,6 +94,23 @@ def data_is_away(view: View, now_s: float) -> bool:
     since_s = view.frozen_since_s
     away = isinstance(view.drbd, DrbdState) and view.drbd.without_data
     return away and since_s is not None and now_s - since_s >= DATA_AWAY_AFTER_S
+
+
+def paused(view: View, now_s: float, wall: str) -> Decision | None:
+    """Late, as it holds up nothing but the guest's own start and stop."""
+    assignment = view.guest.status.assignment if view.guest else None
+    if not view.paused_by or assignment is None:
+        return None
+    where, here = _unwanted_at(view), assignment.host == view.host
+    if where is not None:
+        return Stay(Reason.PAUSED, f"would ask it to stop (assigned {where}): {_by(view)}")
+    if here and not view.guest_may_run:
+        return Stay(Reason.PAUSED, f"would start it: {_by(view)}")
+    return None
+
+
+def _by(view: View) -> str:
+    return f"it is paused by {view.paused_by}"
 
 
 def start(view: View, now_s: float, wall: str) -> Decision | None:
@@ -132,6 +151,9 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _not_now(view: View) -> Stay | None:
+    if not view.listed:
+        why = "the API has not told yet what this guest is to do"
+        return Stay(Reason.API_UNREACHABLE, why)
     if view.fence is not None:
         return Stay(Reason.SELF_FENCING, "stopping what ran here comes first")
     if view.watchdog_required and not view.watchdog_armed:
