@@ -42,6 +42,8 @@ PLAN = WorldPlan(
 )
 """Several guests, with owners at both sites; some go back to where they belong by themselves."""
 
+GUESTS = tuple(guest.name for guest in PLAN.guests)
+
 Fault = tuple[str, str]
 """A command, and the one that ends it ("" if it ends by itself, or only with the host's boot)."""
 
@@ -84,6 +86,7 @@ def _fault(chance: random.Random) -> Fault:
         (3, lambda: (f"cut {link} {host} {chance.choice(('in', 'out'))}", f"heal {link} {host}")),
         (3, lambda: (f"delay {link} {host} {chance.choice(DELAYS_MS)}", f"delay {link} {host} 0")),
         (2, lambda: (f"fail-disk {host}", "")),
+        (2, lambda: (f"crash {chance.choice(GUESTS)}", "")),
         (3, lambda: (f"actuator kill {host}", "")),
         (1, lambda: (f"actuator stop {host}", f"actuator start {host}")),
         (2, lambda: (f"handler kill {host}", "")),
@@ -103,7 +106,8 @@ def mends(act: Act) -> bool:
 
 def kind_of(command: str) -> str:
     """What a command counts as in the summary: without the names in it."""
-    return " ".join(word for word in command.split() if not word.isdecimal() and word not in HOSTS)
+    names = (*HOSTS, *GUESTS)
+    return " ".join(word for word in command.split() if not word.isdecimal() and word not in names)
 
 
 def scenario_of(

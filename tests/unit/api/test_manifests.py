@@ -26,6 +26,7 @@ ALERT_NAMES = {
     "TandemMirrorNotRedundant",
     "TandemAuthorityUnlawful",
     "TandemGuestDown",
+    "TandemGuestPaused",
     "TandemTakeoverBlocked",
     "TandemControllerAbsent",
     "TandemResyncStalled",
