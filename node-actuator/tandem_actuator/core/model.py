@@ -217,7 +217,8 @@ class View:
     since when every look found the replicas in sync. ``was_behind``: an event since the last look
     told that this replica lagged behind, even if it does no more. ``frozen_since_s``: since when
     every look found a Primary whose writes are suspended, without a peer or without data, counted
-    anew after each question of DRBD's.
+    anew after each question of DRBD's. ``without_data_since_s``: since when every look found that
+    no current disk could be reached, here or over the link, whatever was asked.
     ``shutdown_sent_at_s``: when the guest was first asked to stop, ``shutdown_heard``: libvirt has
     taken that.
     ``renewal_sent_at_s``: before the last confirmed heartbeat of this host was sent.
@@ -253,6 +254,7 @@ class View:
     was_behind: bool = False
     resync: Resync | None = None
     frozen_since_s: float | None = None
+    without_data_since_s: float | None = None
     starting: bool = False
     handler_running: bool = False
     shutdown_sent_at_s: float | None = None

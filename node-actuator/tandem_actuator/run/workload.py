@@ -81,6 +81,7 @@ class Unit:
     store_error: str = ""
     record_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     frozen_since_s: float | None = None
+    without_data_since_s: float | None = None
     starting: bool = False
     handlers: int = 0
     shutdown_sent_at_s: float | None = None
@@ -136,6 +137,7 @@ class Unit:
             was_behind=self.was_behind,
             resync=self.resync,
             frozen_since_s=self.frozen_since_s,
+            without_data_since_s=self.without_data_since_s,
             starting=self.starting,
             handler_running=self.handlers > 0,
             shutdown_sent_at_s=self.shutdown_sent_at_s,
@@ -217,6 +219,8 @@ class Unit:
         self.in_sync_since_s = (self.in_sync_since_s or now_s) if in_sync else None
         frozen = isinstance(drbd, DrbdState) and (drbd.frozen or drbd.without_data)
         self.frozen_since_s = (self.frozen_since_s or now_s) if frozen else None
+        away = isinstance(drbd, DrbdState) and drbd.without_data
+        self.without_data_since_s = (self.without_data_since_s or now_s) if away else None
         if isinstance(drbd, DrbdState) and drbd.connected:
             self.link_lost_at_s = self.link_lost_wall = None
         elif self.link_lost_at_s is None and not _is_unclear(drbd):

@@ -1,5 +1,7 @@
 """Since when writes are frozen and nobody asks for leave to go on."""
 
+from dataclasses import replace
+
 from tandem_actuator.core.model import DrbdState, Record, VolumeState
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.mirror import Mirror
@@ -27,3 +29,17 @@ def test_it_is_counted_anew_after_each_question() -> None:
     assert unit.handlers == 0
     unit.observe_drbd(FROZEN, 9.0, "")
     assert unit.frozen_since_s == 9.0
+
+
+def test_data_are_away_however_often_drbd_asks_as_it_is_connected_again() -> None:
+    """Else a guest whose peer refuses each handshake was told to run."""
+    parsed = Mirror.parse(mirror("m"))
+    unit = Unit(mirror=parsed, record=Record(uid=parsed.metadata.uid))
+    without = replace(FROZEN, volumes={"root": VolumeState(DiskState.DISKLESS, DiskState.UNKNOWN)})
+    unit.observe_drbd(without, 1.0, "")
+    with unit.being_asked():
+        unit.observe_drbd(without, 8.0, "")
+    unit.observe_drbd(without, 9.0, "")
+    assert (unit.without_data_since_s, unit.frozen_since_s) == (1.0, 9.0)
+    unit.observe_drbd(FROZEN, 10.0, "")
+    assert unit.without_data_since_s is None

@@ -283,10 +283,14 @@ def test_tandem_says_how_many_guests_are_paused() -> None:
     ]
 
 
-def test_a_pause_changes_nothing_of_what_is_refused_anyway() -> None:
+@pytest.mark.parametrize("pauses", EACH)
+def test_who_does_what_a_refusal_says_hears_of_the_pause_too(pauses: Any) -> None:
+    """An override would wait for its end."""
     scene = Scene().lost()
     scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
     refused = scene.decide()
     assert isinstance(refused, Blocked)
-    pauses_all(scene)
-    assert scene.decide() == refused
+    assert "spec.override" in refused.message
+    by = pauses(scene)
+    both = f"{refused.message}. It is paused by {by}: {GO_ON}"
+    assert scene.decide() == replace(refused, message=both)

@@ -3,6 +3,8 @@
 Called by ``decide`` with what would be decided otherwise.
 """
 
+from dataclasses import replace
+
 from tandem_api.kinds.guest import Assignment, Guest
 from tandem_controller.decide.world.hosts import runs
 from tandem_controller.decide.world.model import (
@@ -14,7 +16,7 @@ from tandem_controller.decide.world.model import (
     Refusal,
     World,
 )
-from tandem_controller.decide.world.pausing import pause, paused_by
+from tandem_controller.decide.world.pausing import held_by, pause, paused_by
 from tandem_controller.decide.world.phases import is_takeover
 
 
@@ -25,11 +27,17 @@ def unless_paused(decision: Decision, guest: Guest, world: World, case: Case | N
         if not by:
             return decision
         return _said(pause(by, _would(decision)), guest, case, takeover=is_takeover(decision.proof))
-    by = paused_by(guest, world, case)
-    host = _down_on(guest, case)
-    if not by or not host or isinstance(decision, Blocked):
+    if isinstance(decision, Blocked):
+        return _besides(decision, paused_by(guest, world, case, *(case.replicas if case else ())))
+    by, host = paused_by(guest, world, case), _down_on(guest, case)
+    return _said(pause(by, f"start it on {host}"), guest, case) if by and host else decision
+
+
+def _besides(decision: Blocked, by: str) -> Blocked:
+    """Who does what the message says must not wait in vain."""
+    if not by:
         return decision
-    return _said(pause(by, f"start it on {host}"), guest, case)
+    return replace(decision, message=f"{decision.message}. {held_by(by)}")
 
 
 def _would(decision: Assign) -> str:

@@ -45,8 +45,11 @@ def order_paused_by(mirror: Mirror, world: World) -> str:
 
 def pause(by: str, would: str) -> Refusal:
     """``would``: what would be done."""
-    message = f"Would {would}. It is paused by {by}: to have it done set spec.paused to false there"
-    return Refusal(Reason.PAUSED, message)
+    return Refusal(Reason.PAUSED, f"Would {would}. {held_by(by)}")
+
+
+def held_by(by: str) -> str:
+    return f"It is paused by {by}: to have it done set spec.paused to false there"
 
 
 def _everything(world: World) -> Iterator[str]:

@@ -90,8 +90,10 @@ def _unwanted_at(view: View) -> str | None:
 
 
 def data_is_away(view: View, now_s: float) -> bool:
-    """Whether a guest here has stood still for a while for want of its data."""
-    since_s = view.frozen_since_s
+    """Whether a guest here has stood still for a while for want of its data. That DRBD is told to
+    connect again, and asks, brings none.
+    """
+    since_s = view.without_data_since_s
     away = isinstance(view.drbd, DrbdState) and view.drbd.without_data
     return away and since_s is not None and now_s - since_s >= DATA_AWAY_AFTER_S
 

@@ -292,6 +292,7 @@ views = st.builds(
     shutdown_sent_at_s=st.none() | st.floats(900.0, 1000.0),
     shutdown_heard=st.booleans(),
     frozen_since_s=st.none() | st.floats(900.0, 1000.0),
+    without_data_since_s=st.none() | st.floats(900.0, 1000.0),
 )
 
 

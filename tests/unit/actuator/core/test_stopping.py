@@ -120,16 +120,16 @@ class TestWithoutData:
     """Neither its own disk nor the peer's: the guest stands still, and cannot shut down either."""
 
     def test_it_says_so_and_asks_for_no_leave_that_would_be_refused(self) -> None:
-        wanted = running(WITHOUT_DATA, assigned=A, record=MARKED, frozen_since_s=LONG_AGO)
+        wanted = running(WITHOUT_DATA, assigned=A, record=MARKED, without_data_since_s=LONG_AGO)
         assert stays(at(wanted)) is Reason.DATA_UNREACHABLE
-        assert stays(at(replace(wanted, frozen_since_s=NOW))) is Reason.RUNNING
+        assert stays(at(replace(wanted, without_data_since_s=NOW))) is Reason.RUNNING
 
     def test_the_plug_is_pulled_at_once(self) -> None:
-        known = running(WITHOUT_DATA, record=MARKED, frozen_since_s=LONG_AGO)
+        known = running(WITHOUT_DATA, record=MARKED, without_data_since_s=LONG_AGO)
         assert task(at(known)) is Task.PULL_PLUG
 
     def test_but_a_link_that_blinks_is_waited_for(self) -> None:
-        known = running(WITHOUT_DATA, record=MARKED, frozen_since_s=LONG_AGO + 0.1)
+        known = running(WITHOUT_DATA, record=MARKED, without_data_since_s=LONG_AGO + 0.1)
         assert task(at(known)) is Task.SHUT_DOWN
 
     def test_a_frozen_guest_with_its_own_disk_is_asked(self) -> None:
