@@ -75,7 +75,7 @@ Opened = Callable[[str], None]
 
 
 class Watcher(Protocol):
-    """One beginning of what watches the four kinds."""
+    """One beginning of what watches the kinds."""
 
     @property
     def ended(self) -> "asyncio.Future[BaseException | None]":
@@ -88,7 +88,7 @@ class Watcher(Protocol):
 
 
 class Watchers(Protocol):
-    """Begins watches of all four kinds."""
+    """Begins watches of every kind."""
 
     def begin(self, told: Told, opened: Opened) -> Watcher:
         """Both are called in the caller's event loop."""

@@ -1,4 +1,4 @@
-"""kopf's part: it watches the four kinds and tells of each object. No decision is taken here.
+"""kopf's part: it watches all kinds and tells of each object. No decision is taken here.
 
 kopf keeps the watches alive and logs in; ``on.event`` handlers write nothing to the objects, so
 an idle cluster sees no write. What kopf cannot tell (an object that vanished while a watch was

@@ -1,4 +1,4 @@
-"""Keeps the store fed: begins what watches the four kinds, and begins it anew when it is dead.
+"""Keeps the store fed: begins what watches all kinds, and begins it anew when it is dead.
 
 ``handlers`` has kopf watch; whether its watches are alive is decided by ``decide.watches``. Each
 beginning has a number: one that did not end when it was asked to is not listened to any more.
