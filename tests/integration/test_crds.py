@@ -192,6 +192,7 @@ def test_a_guest_shows_whether_it_is_all_right(production: Store) -> None:
         "protected": "False",
         "reason": "Resyncing",
         "message": "tarongers-1 lacks 12 GiB.",
+        "pausedBy": "Site tarongers",
     }
     production.put(with_status("Guest", "bancuv3", status))
     (row,) = production.columns("guests", "-n", "secretaria", "-o", "wide")
@@ -205,6 +206,7 @@ def test_a_guest_shows_whether_it_is_all_right(production: Store) -> None:
         "PROTECTED": "False",
         "REASON": "Resyncing",
         "PRIORITY": "100",
+        "PAUSED-BY": "Site tarongers",
         "MESSAGE": "tarongers-1 lacks 12 GiB.",
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tandem_api.registry import KINDS
 from tandem_examples import ROOT
 from tandem_lab.controlplane import ControlPlane, ControlPlaneError
 from tandem_lab.pods.installation import ADMISSION as ADMISSION_HEADING
@@ -177,5 +178,5 @@ class TestNamespace:
 
 def test_the_kinds_can_be_applied_by_file_and_by_kustomization(applied: ControlPlane) -> None:
     crds = str(ROOT / "crds")
-    assert applied.kubectl("apply", "-f", crds).count("customresourcedefinition") == 4
-    assert applied.kubectl("apply", "-k", crds).count("customresourcedefinition") == 4
+    assert applied.kubectl("apply", "-f", crds).count("customresourcedefinition") == len(KINDS)
+    assert applied.kubectl("apply", "-k", crds).count("customresourcedefinition") == len(KINDS)

@@ -20,11 +20,13 @@ from tandem_api.check.validation import (
     mirror_problems,
     parse_problems,
     site_problems,
+    tandem_problems,
 )
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
+from tandem_api.kinds.tandem import Tandem
 from tandem_api.meta import ObjectKey, Problem, Resource
 from tandem_api.registry import KINDS
 
@@ -153,6 +155,8 @@ def catalogue_of(
 
 def _problems(each: Resource, catalogue: Catalogue) -> list[Problem]:
     match each:
+        case Tandem():
+            return tandem_problems(each)
         case Site():
             return site_problems(each)
         case Host():

@@ -155,6 +155,14 @@ class TestHoldsHere:
         assert scene.status_after().paused_by == by
 
 
+@pytest.mark.parametrize("pauses", [pauses_owner, pauses_owners_site])
+def test_whose_mirror_a_paused_host_owns_is_not_stopped_on_its_way(pauses: Any) -> None:
+    scene = Scene(assignment=assigned(B), guest={"running": False})
+    assert isinstance(scene.decide(), Assign)
+    pauses(scene)
+    assert scene.decide().reason is Reason.PAUSED
+
+
 @pytest.mark.parametrize("pauses", [pauses_target, pauses_targets_site])
 def test_what_goes_on_elsewhere_is_no_business_of_a_paused_host(pauses: Any) -> None:
     scene = Scene(reports={A: report(A, "Absent")})
