@@ -123,8 +123,8 @@ class GuestReport(Model):
     ``refused_start``: why it could not be started here, tried several times. It is forgotten once
     the guest was edited or is assigned here again, or this host's libvirt or actuator restarted.
 
-    No ``hardware``: an actuator that does not know of it. ``paused``: the host knows that it is to
-    neither start nor stop it.
+    No ``hardware``: an actuator that does not know of it. ``paused_since``: of the pause that the
+    host knows of, and by which it neither starts nor stops it.
     """
 
     instance: str = ""
@@ -136,7 +136,7 @@ class GuestReport(Model):
     steps: dict[str, str] = {}
     refused_start: str = ""
     hardware: HardwareReport | None = None
-    paused: bool = False
+    paused_since: str = ""
 
     def has_stopped(self, assignment: Assignment) -> bool:
         """Whether the host, knowing this assignment, says that the guest certainly does not run
@@ -160,7 +160,7 @@ class GuestStatus(Model):
 
     ``accepted``: the spec as it last passed every check, the controller's own note. It is what is
     run while an edit does not pass (``Guest.in_force``). ``paused_by``: the objects that have it
-    paused, in words; empty if none has.
+    paused, in words; empty if none has. ``paused_since``: since when any of them has, RFC 3339.
     """
 
     assignment: Assignment | None = None
@@ -173,6 +173,7 @@ class GuestStatus(Model):
     reason: str = ""
     message: str = ""
     paused_by: str = ""
+    paused_since: str = ""
     last_takeover: Takeover | None = None
     accepted: GuestSpec | None = None
     observed_generation: int = 0

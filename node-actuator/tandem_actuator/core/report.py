@@ -145,7 +145,7 @@ def guest_report(
         steps=dict(steps),
         refused_start=_refused_start(view),
         hardware=hardware,
-        paused=bool(view.paused_by) and reason not in UNDER_WAY,
+        paused_since="" if reason in UNDER_WAY else view.guest.status.paused_since,
     )
 
 

@@ -21,7 +21,7 @@ from tandem_controller.decide.world.model import (
     WriteFinalizers,
 )
 
-from .scenes import A, B, Beat, Scene, assigned, moving, only, owned_by, report
+from .scenes import BEFORE, WALL, A, B, Beat, Scene, assigned, moving, only, owned_by, report
 from .test_override import ordered
 
 GO_ON = "to have it done set spec.paused to false there"
@@ -207,6 +207,11 @@ def test_one_of_another_name_is_not_asked_and_is_told_so() -> None:
     assert valid["message"] == "metadata.name: there is one Tandem, named default; use that name"
 
 
+def test_of_what_is_not_paused_nobody_says_since_when() -> None:
+    scene = Scene(status={"pausedBy": "Host x", "pausedSince": BEFORE})
+    assert (scene.status_after().paused_by, scene.status_after().paused_since) == ("", "")
+
+
 def test_a_switch_works_beside_an_edit_that_does_not_pass() -> None:
     scene = Scene().lost()
     scene.status["accepted"] = scene.parsed_guest().spec.wire()
@@ -248,14 +253,28 @@ class TestCondition:
         by = pauses_all(scene)
         unheard = f"by {by}, but {A} has not said yet that it knows"
         assert self.told(scene) == ("Unknown", unheard)
-        scene.reports = {A: report(A, paused=True)}
+        scene.reports = {A: report(A, pausedSince=WALL)}
         assert self.told(scene) == ("True", f"by {by}")
 
-    def test_who_owns_the_mirror_is_waited_for_too(self) -> None:
-        scene = Scene(assignment=assigned(B), reports={B: report(B, "Absent", paused=True)})
+    def test_what_a_host_said_of_an_earlier_pause_is_no_word_about_this_one(self) -> None:
+        """It may have heard since that it may go on, and be starting the guest."""
+        scene = Scene(reports={A: report(A, pausedSince=BEFORE)})
         pauses_guest(scene)
         assert self.told(scene)[0] == "Unknown"
-        scene.reports[A] = report(A, paused=True)
+
+    def test_one_that_lasts_is_known_for_as_long(self) -> None:
+        """Whoever else pauses it meanwhile."""
+        scene = Scene(reports={A: report(A, pausedSince=BEFORE)})
+        scene.status |= {"pausedBy": "Guest ns/g", "pausedSince": BEFORE}
+        pauses_all(scene)
+        assert self.told(scene)[0] == "True"
+        assert scene.status_after().paused_since == BEFORE
+
+    def test_who_owns_the_mirror_is_waited_for_too(self) -> None:
+        scene = Scene(assignment=assigned(B), reports={B: report(B, "Absent", pausedSince=WALL)})
+        pauses_guest(scene)
+        assert self.told(scene)[0] == "Unknown"
+        scene.reports[A] = report(A, pausedSince=WALL)
         assert self.told(scene)[0] == "True"
 
     def test_a_lost_host_is_not_waited_for(self) -> None:
@@ -269,7 +288,7 @@ class TestCondition:
         assert self.told(scene)[0] == "True"
 
     def test_people_hear_that_it_is_and_that_it_is_no_more(self) -> None:
-        scene = Scene(reports={A: report(A, paused=True)})
+        scene = Scene(reports={A: report(A, pausedSince=WALL)})
         by = pauses_guest(scene)
         (write,) = [each for each in scene.plan().statuses if each.kind == "Guest"]
         told = [(n.warning, n.message) for n in write.notices if n.reason == Reason.PAUSED]

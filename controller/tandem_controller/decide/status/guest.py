@@ -64,12 +64,13 @@ def guest_status(guest: Guest, world: World, case: Case | None, decision: Decisi
     reason, message = _beside_an_edit(why, guest, phase, world)
     where = assignment.host if assignment else ""
     view, by = world.hosts.get(where), paused_by(guest, world, case)
+    since = (old.paused_since or world.wall) if by else ""
     protection = _protection(case, where) if case else _no_mirror(guest)
     conditions = (
         _running(phase, reason, message),
         judged("Protected", protection, Reason.PROTECTED, _as_protected(guest)),
         _placed(case, where),
-        _paused(guest, case, by),
+        _paused(guest, case, by, since),
         spec_valid(world, guest),
     )
     generation = guest.metadata.generation
@@ -84,6 +85,7 @@ def guest_status(guest: Guest, world: World, case: Case | None, decision: Decisi
             "reason": reason,
             "message": message,
             "paused_by": by,
+            "paused_since": since,
             "accepted": old.accepted if world.problems_of(guest) else guest.spec,
             "last_takeover": _last_takeover(guest, assignment, decision, world),
             "observed_generation": generation,
@@ -297,26 +299,28 @@ def _behind_a_wall(case: Case, host: str) -> Refusal | None:
     return Refusal(Reason.INTERNAL_ERROR, f"{host}: {report.message}")
 
 
-def _paused(guest: Guest, case: Case | None, by: str) -> Condition:
+def _paused(guest: Guest, case: Case | None, by: str, since: str) -> Condition:
     """Unknown until the hosts that might start or stop it have said that they know."""
     if not by:
         return bad("Paused", Refusal(Reason.NOT_PAUSED, ""))
-    unheard = _not_heard(guest, case)
+    unheard = _not_heard(guest, case, since)
     if unheard:
-        message = f"by {by}, but {' and '.join(unheard)} has not said yet that it knows"
-        return unknown("Paused", Reason.PAUSE_UNHEARD, message)
+        words = " and ".join(f"{host} has not said yet that it knows" for host in unheard)
+        return unknown("Paused", Reason.PAUSE_UNHEARD, f"by {by}, but {words}")
     return good("Paused", Reason.PAUSED, f"by {by}")
 
 
-def _not_heard(guest: Guest, case: Case | None) -> list[str]:
-    """A host that is lost runs nothing, and hears of it as soon as it hears of anything."""
+def _not_heard(guest: Guest, case: Case | None, since: str) -> list[str]:
+    """A host that is lost runs nothing, and hears of it as soon as it hears of anything. What it
+    said of an earlier pause is no word about this one.
+    """
     assignment = guest.status.assignment
     assigned = assignment.host if assignment is not None else ""
     found = []
     for host in dict.fromkeys((assigned, case.authority.owner if case is not None else "")):
         view, report = case.view(host) if case is not None else None, guest.status.hosts.get(host)
         lost = view is None or view.freshness in (Freshness.LOST, Freshness.NEVER)
-        if not lost and (report is None or not report.paused):
+        if not lost and (report is None or report.paused_since != since):
             found.append(host)
     return found
 

@@ -14,6 +14,7 @@ from tandem_api.vocabulary import DomainState, Role
 
 from .test_decide import NOW, at, running, stays, task
 
+SINCE = "2026-01-01T00:00:00.000Z"
 BY = "Site a and Tandem default"
 NOWHERE = assignment("")
 
@@ -25,7 +26,7 @@ def here(**changes: object) -> View:
 
 def paused(known: View, assigned: Assignment | None = None, by: str = BY) -> View:
     told = guest(assigned or assignment(A))
-    status = told.status.model_copy(update={"paused_by": by})
+    status = told.status.model_copy(update={"paused_by": by, "paused_since": SINCE})
     return replace(known, guest=told.model_copy(update={"status": status}))
 
 
@@ -90,15 +91,15 @@ class TestBeforeAnythingWasTold:
 
 
 class TestReport:
-    def heard(self, known: View, reason: Reason) -> bool:
+    def heard(self, known: View, reason: Reason) -> str:
         found = guest_report(known, reason, "", {})
         assert found is not None
-        return found.paused
+        return found.paused_since
 
     def test_that_it_knows(self) -> None:
-        assert self.heard(paused(here()), Reason.RUNNING)
-        assert not self.heard(here(), Reason.RUNNING)
+        assert self.heard(paused(here()), Reason.RUNNING) == SINCE
+        assert self.heard(here(), Reason.RUNNING) == ""
 
     @pytest.mark.parametrize("reason", [Reason.STARTING, Reason.STOPPING, Reason.DESTROYING])
     def test_not_before_what_is_under_way_has_ended(self, reason: Reason) -> None:
-        assert not self.heard(paused(here()), reason)
+        assert self.heard(paused(here()), reason) == ""
