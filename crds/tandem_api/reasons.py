@@ -119,6 +119,8 @@ class Reason(StrEnum):
     FAILBACK = "Failback"
     FAILBACK_MANUAL = "FailbackManual"
     MAINTENANCE = "Maintenance"
+    DRAINING = "Draining"
+    DRAINED = "Drained"
     PAUSED = "Paused"
     PAUSE_UNHEARD = "PauseUnheard"
     NOT_PAUSED = "NotPaused"

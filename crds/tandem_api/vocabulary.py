@@ -123,7 +123,7 @@ class HostPhase(StrEnum):
     LOST         its heartbeat has been the same for its lease's duration.
     NEVER        no heartbeat of it was ever seen.
     READY        guests can be started there.
-    MAINTENANCE  its site is in maintenance.
+    MAINTENANCE  it is in maintenance, or its site.
     NOT_READY    nothing can be started there; its condition Ready says why.
     """
 

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
 ELSEWHERE = "personal"
 NOTICED_WITHIN_S = 30.0
 GAP_BOUND_S = 1.5
+LEFT_ALONE_S = 5.0
 
 
 def test_wrong_specs_are_refused_or_named_and_disturb_nobody(tandem: Deployed) -> None:
@@ -62,6 +63,27 @@ def test_a_guest_is_stopped_and_started_by_its_spec(tandem: Deployed) -> None:
     tandem.wait("it counts again", lambda: len(tandem.lines(since_s)) > 2, 60.0)
     tandem.wait_redundant()
     assert tandem.ends()[0].name in (owner.name, other.name)
+    assert len(tandem.boots_since(since_s)) == 1
+
+
+def test_what_is_paused_is_left_alone(tandem: Deployed) -> None:
+    """Somebody ends its QEMU by hand. It is told what would be done, and done once it goes on."""
+    owner, _ = tandem.ends()
+    name = ("guest", "-n", GUEST.namespace, GUEST.name)
+    tandem.patch("site", owner.spec.site, {"paused": True})
+    try:
+        tandem.deployment.kubectl("wait", *name, "--for=condition=Paused", "--timeout=20s")
+        assert tandem.guest()["protected"] == "False"
+        owner.shell(f"pkill -KILL -f '[g]uest={GUEST.namespace}.{GUEST.name},'")
+        said = tandem.wait_reason("Paused")["message"]
+        assert said.startswith(f"Would start it on {owner.name}. It is paused by Site ")
+        time.sleep(LEFT_ALONE_S)
+        assert not any(guest_runs_on(host) for host in tandem.lab.hosts)
+    finally:
+        since_s = time.monotonic()
+        tandem.patch("site", owner.spec.site, {"paused": False})
+    tandem.wait_running_at(owner, since_s)
+    tandem.wait_redundant()
     assert len(tandem.boots_since(since_s)) == 1
 
 

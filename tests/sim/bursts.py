@@ -246,8 +246,9 @@ def guest_moves(burst: Burst) -> None:
     drawing, chance = burst.drawing, burst.drawing.chance
     guest, site = drawing.guest(), drawing.site()
     if chance.random() < 0.5:
-        burst.do(f"set {site} maintenance=true")
-        burst.mend(f"set {site} maintenance=false", 4.0)
+        premises = drawing.premises()
+        burst.do(f"set {premises} maintenance=true")
+        burst.mend(f"set {premises} maintenance=false", 4.0)
     else:
         burst.do(f"set {guest} failback=Automatic")
         burst.do(f"set {guest} prefers={site}")

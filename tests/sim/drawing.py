@@ -44,6 +44,10 @@ class Drawing:
     def site(self) -> str:
         return self.chance.choice(self.names.sites)
 
+    def premises(self) -> str:
+        """What a person has emptied."""
+        return self.pick(self.site(), self.host())
+
     def subject(self) -> str:
         """What a person pauses, or all of it."""
         return self.pick(self.guest(), self.host(), self.site(), EVERYTHING)

@@ -303,7 +303,7 @@ def _orders(drawing: Drawing, mended_s: float) -> list[Timed]:
         (f"set {guest} running=false",),
         (f"delete {guest}",),
         (f"set {guest} failback=Automatic", f"set {guest} prefers={site}"),
-        (f"set {site} maintenance=true",),
+        (f"set {drawing.premises()} maintenance=true",),
         (f"override {guest} {drawing.host()}",),
         (f"set {drawing.subject()} paused=true",),
         (f"set {drawing.subject()} paused=true", f"set {guest} running=false"),

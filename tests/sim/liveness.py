@@ -19,8 +19,6 @@ from sim.lasting import is_heard
 from sim.network import REPLICATION
 from sim.truth import Truth
 from sim.world import World
-from tandem_api.kinds.site import Site
-from tandem_api.meta import ObjectKey
 
 WRITES_WITHIN_S = 5.0
 """A guest that runs has had a write acknowledged within this time."""
@@ -125,9 +123,8 @@ class _Judge:
         )
 
     def closed(self, name: str) -> bool:
-        """Whether people have put its site into maintenance."""
-        key = ObjectKey(namespace="", name=self.world.hosts[name].site)
-        return self.world.api.server.get(Site, key).spec.maintenance
+        """Whether people have put it into maintenance."""
+        return self.truth.closed(name)
 
     def has_all(self, name: str) -> bool:
         """Whether its own disks hold every acknowledged write, and can be read."""

@@ -10,6 +10,7 @@ from sim.network import MANAGEMENT, REPLICATION
 from sim.people import edit, go_on, set_maintenance
 from sim.resync import end_stalled
 from sim.world import World
+from tandem_api.kinds.host import Host as HostObject
 from tandem_api.kinds.site import Site
 
 
@@ -29,9 +30,11 @@ def mend_all_but_broken(world: World) -> None:
     for plan in world.plan.guests:
         if world.find_guest(plan.name) is not None:
             edit(world, plan.name, "running", True)
-    for site in world.api.server.every(Site):
-        if site.spec.maintenance:
-            set_maintenance(world, site.metadata.name, on=False)
+    closed = [site.metadata.name for site in world.api.server.every(Site) if site.spec.maintenance]
+    hosts = world.api.server.every(HostObject)
+    closed += [host.metadata.name for host in hosts if host.spec.maintenance]
+    for premises in closed:
+        set_maintenance(world, premises, on=False)
     go_on(world)
     heal_link(world, MANAGEMENT)
     if "link" not in world.broken_for_good:

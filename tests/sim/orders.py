@@ -15,7 +15,6 @@ from sim.truth import Truth, in_sync
 from sim.world import World
 from tandem_api.kinds.guest import Guest, Policy
 from tandem_api.kinds.host import Host as HostObject
-from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey
 from tandem_scenario.verbs import Act
 
@@ -180,15 +179,11 @@ class _Judge:
         """Where it should be instead, if anywhere."""
         found, host = self.guest, self.world.hosts[here]
         other = self.truth.peer_of(here)
-        if found is None or self._closed(other.site):
+        if found is None or self.truth.closed(other.name):
             return None
         wants = found.spec.placement.preferred_site == other.site
         back = wants and found.spec.failback.policy is Policy.AUTOMATIC
-        return other if back or self._closed(host.site) else None
-
-    def _closed(self, site: str) -> bool:
-        found = self.world.api.server.get(Site, ObjectKey(namespace="", name=site))
-        return found.spec.maintenance
+        return other if back or self.truth.closed(host.name) else None
 
     def _may_go(self, host: Host, target: Host) -> bool:
         """Whether everything is as well as a planned move may ask for."""

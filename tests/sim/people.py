@@ -53,12 +53,15 @@ def add_volume(world: World, guest: str, *, numbered: bool = False) -> None:
     world.api.server.put(Mirror.parse(raw), judged=False)
 
 
-def set_maintenance(world: World, site: str, *, on: bool) -> None:
-    """A person takes a site out of service, or back into it."""
-    world.log.say("scenario", f"site {site} maintenance={on}")
-    obj = world.api.server.get(Site, ObjectKey(namespace="", name=site))
-    spec = obj.spec.model_copy(update={"maintenance": on})
-    world.api.server.put(obj.model_copy(update={"spec": spec}))
+def set_maintenance(world: World, premises: str, *, on: bool) -> None:
+    """A person has a site or a host emptied, or ends that."""
+    kind: type[Site | HostObject] = HostObject if premises in world.hosts else Site
+    world.log.say("scenario", f"{kind.__name__.lower()} {premises} maintenance={on}")
+    raw = world.api.server.get(kind, ObjectKey(namespace="", name=premises)).model_dump(
+        mode="json", by_alias=True, exclude_none=True
+    )
+    raw["spec"]["maintenance"] = on
+    world.api.server.put(kind.parse(raw))
 
 
 def set_paused(world: World, subject: str, *, on: bool) -> None:

@@ -61,11 +61,9 @@ class Truth:
         if not isinstance(guest, Guest) or guest.metadata.deletion_timestamp:
             return True
         here = self.hosts[run.host].site
-        site = self.server.objects.get(("Site", ObjectKey(namespace="", name=here)))
         preferred = guest.spec.placement.preferred_site
         back = guest.spec.failback.policy is Policy.AUTOMATIC and preferred not in (None, "", here)
-        drained = isinstance(site, Site) and site.spec.maintenance
-        return drained or back or not guest.spec.running
+        return self.closed(run.host) or back or not guest.spec.running
 
     def paused(self, guest: str) -> bool:
         """Whether a person has paused anything that it may run on, or all."""
@@ -79,6 +77,12 @@ class Truth:
             if obj is not None and obj.spec.paused:  # type: ignore[attr-defined]  # each may be
                 return True
         return False
+
+    def closed(self, host: str) -> bool:
+        """Whether people have put it, or its site, into maintenance."""
+        names = (("Host", host), ("Site", self.hosts[host].site))
+        found = (self.server.objects.get((kind, _cluster(name))) for kind, name in names)
+        return any(isinstance(one, Site | HostObject) and one.spec.maintenance for one in found)
 
     def promised_to_leave(self, guest: str) -> bool:
         """Whether people are told that it is neither started nor stopped now."""
@@ -194,3 +198,7 @@ def _volume_out(replica: Replica | None, name: str, backing: Backing) -> bool:
     if volume.disk is DiskState.CONSISTENT:
         return replica.connection.value == "StandAlone"
     return not better(volume.disk, DiskState.OUTDATED)
+
+
+def _cluster(name: str) -> ObjectKey:
+    return ObjectKey(namespace="", name=name)

@@ -54,6 +54,7 @@ HOST = (
     Column("Watchdog", _condition("WatchdogArmed")),
     Column("Replication", ".spec.replicationAddress", wide=True),
     Column("Memory", ".spec.capacity.memory", wide=True),
+    Column("Maintenance", ".spec.maintenance", wide=True),
     Column("Paused", ".spec.paused", wide=True),
     AGE,
 )

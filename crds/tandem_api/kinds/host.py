@@ -67,6 +67,9 @@ class HostSpec(Model):
     ] = None
     capacity: Annotated[Capacity | None, Field(description="Unlimited if absent.")] = None
     watchdog: WatchdogPolicy = WatchdogPolicy.REQUIRED
+    maintenance: Annotated[
+        bool, Field(description="Move every guest to its mirror's other host and place none here.")
+    ] = False
     paused: Annotated[
         bool, Field(description="Neither start, stop nor take over any guest here or from here.")
     ] = False

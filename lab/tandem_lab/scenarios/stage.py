@@ -330,8 +330,9 @@ class Stage:
             "guest", guest, {"failback": {"policy": policy, "afterSeconds": after_s}}, NAMESPACE
         )
 
-    def set_maintenance(self, site: str, on: bool) -> None:
-        self._patch("site", site, {"maintenance": on})
+    def set_maintenance(self, premises: str, on: bool) -> None:
+        """Of a site or a host."""
+        self._patch(self._kind_of(premises), premises, {"maintenance": on})
 
     def set_paused(self, subject: str, on: bool) -> None:
         """Of a guest, a host, a site, or everything."""
@@ -342,8 +343,10 @@ class Stage:
         elif subject in {plan.name for plan in self.plan.guests}:
             self._patch("guest", subject, {"paused": on}, NAMESPACE)
         else:
-            known = {host.name for host in self.plan.hosts}
-            self._patch("host" if subject in known else "site", subject, {"paused": on})
+            self._patch(self._kind_of(subject), subject, {"paused": on})
+
+    def _kind_of(self, premises: str) -> str:
+        return "host" if premises in {host.name for host in self.plan.hosts} else "site"
 
     def crash(self, guest: str) -> None:
         """Its QEMU, wherever it runs."""

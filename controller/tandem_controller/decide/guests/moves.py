@@ -1,4 +1,4 @@
-"""Planned moves: off a failed disk, out of a site in maintenance, back to the preferred site.
+"""Planned moves: off a failed disk, out of maintenance, back to the preferred site.
 
 A guest that stands still for want of any data is moved too, or people hear why it cannot be.
 
@@ -336,18 +336,17 @@ def _disk_failed(case: Case, owner: str, target: str) -> Assign | Keep | None:
 
 def _maintenance(case: Case, owner: str) -> Assign | None:
     view = case.view(owner)
-    if view is None or not view.in_maintenance:
+    if view is None or not view.maintenance:
         return None
     target = case.mirror.peer_of(owner)
-    why = f"site {view.site_name} is in maintenance"
-    return Assign(target, Reason.MAINTENANCE, why)
+    return Assign(target, Reason.MAINTENANCE, f"{view.maintenance} is in maintenance")
 
 
 def _failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
     if preferred_host(case) != target:
         return None
     view, failback = case.view(target), case.guest.spec.failback
-    if view is None or view.in_maintenance:
+    if view is None or view.maintenance:
         return None
     if failback.policy is Policy.MANUAL:
         return Keep(

@@ -9,6 +9,7 @@ from tandem_api.meta import Condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import HostPhase, SitePhase
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped
+from tandem_controller.decide.status.draining import drained
 from tandem_controller.decide.world.hosts import silence, unarmed, unfit
 from tandem_controller.decide.world.model import Freshness, HostView, Refusal, World
 
@@ -29,6 +30,7 @@ def host_status(view: HostView, world: World) -> HostStatus:
         _heartbeat(view.freshness, silence(view)),
         _watchdog(view),
         spec_valid(world, view.host),
+        *([drained([view], world)] if view.maintenance else ()),
     )
     return old.model_copy(
         update={
@@ -89,6 +91,7 @@ def site_status(site: Site, world: World) -> SiteStatus:
         judged("Ready", refusal, Reason.READY),
         _heartbeat(newest, "; ".join(silence(view) for view in views) or "it has no host"),
         spec_valid(world, site),
+        *([drained(views, world)] if site.spec.maintenance else ()),
     )
     return old.model_copy(
         update={

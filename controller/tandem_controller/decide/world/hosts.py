@@ -66,9 +66,9 @@ def runs(report: GuestReport, view: HostView, owner: str) -> bool:
 
 def unfit(view: HostView | None, name: str) -> Refusal | None:
     """Why a guest may not be given to this host now, or None."""
-    if view is not None and view.fresh and not view.problems and view.in_maintenance:
+    if view is not None and view.fresh and not view.problems and view.maintenance:
         return Refusal(
-            Reason.MAINTENANCE, f"{name} is not used: site {view.site_name} is in maintenance"
+            Reason.MAINTENANCE, f"{name} is not used: {view.maintenance} is in maintenance"
         )
     return unable(view, name)
 

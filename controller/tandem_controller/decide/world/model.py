@@ -118,8 +118,12 @@ class HostView:
         return self.freshness is Freshness.FRESH
 
     @property
-    def in_maintenance(self) -> bool:
-        return self.site is not None and self.site.spec.maintenance
+    def maintenance(self) -> str:
+        """What is in maintenance, in words: the host or its site; empty if neither is."""
+        if self.host.spec.maintenance:
+            return f"host {self.name}"
+        drained = self.site is not None and self.site.spec.maintenance
+        return f"site {self.site_name}" if drained else ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,113 @@
+"""A host or a site in maintenance: when it counts as emptied, and what holds it up."""
+
+import pytest
+
+from tandem_api.meta import Condition, condition
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import HostPhase, SitePhase
+from tandem_controller.decide.status.site import host_status, site_status
+from tandem_controller.decide.world.model import Assign
+
+from .scenes import A, B, Scene, assigned, guest, report
+
+AWAY = {A: report(A, "Absent"), B: report(B)}
+
+
+def host_in_maintenance(**changes: object) -> Scene:
+    scene = Scene(**changes)  # type: ignore[arg-type]
+    scene.hosts[A]["maintenance"] = True
+    return scene
+
+
+def of_host(scene: Scene) -> Condition | None:
+    world = scene.world()
+    return condition(host_status(world.hosts[A], world).conditions, "Drained")
+
+
+def of_site(scene: Scene) -> Condition | None:
+    world = scene.world()
+    return condition(site_status(world.sites["burjassot"], world).conditions, "Drained")
+
+
+def test_a_guest_is_moved_off_a_host() -> None:
+    decision = host_in_maintenance().decide()
+    assert isinstance(decision, Assign)
+    assert (decision.host, decision.reason) == (B, Reason.MAINTENANCE)
+    assert decision.message == f"It moves from {A} to {B}: host {A} is in maintenance"
+
+
+def test_none_is_put_there() -> None:
+    scene = host_in_maintenance(assignment=None).unowned()
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == B
+
+
+def test_its_phase_says_so_and_its_site_has_one_host_less() -> None:
+    world = host_in_maintenance().world()
+    assert host_status(world.hosts[A], world).phase == HostPhase.MAINTENANCE
+    status = site_status(world.sites["burjassot"], world)
+    assert (status.phase, status.hosts) == (SitePhase.NOT_READY, "0/1")
+
+
+def test_the_host_is_named_where_its_site_is_in_maintenance_too() -> None:
+    scene = host_in_maintenance()
+    scene.sites["burjassot"]["maintenance"] = True
+    assert f"host {A} is in maintenance" in scene.decide().message
+
+
+class TestDrained:
+    def test_what_is_not_in_maintenance_says_nothing(self) -> None:
+        assert of_host(Scene()) is of_site(Scene()) is None
+        assert of_site(host_in_maintenance()) is None
+
+    def test_a_site_in_maintenance_has_its_hosts_emptied(self) -> None:
+        scene = Scene(assignment=assigned(B), reports=AWAY)
+        scene.sites["burjassot"]["maintenance"] = True
+        for found in (of_host(scene), of_site(scene)):
+            assert found is not None
+            assert (found.status, found.reason) == ("True", Reason.DRAINED)
+
+    def test_what_is_still_there_is_named_with_what_holds_it_up(self) -> None:
+        scene = host_in_maintenance(status={"message": "It stays, as it must"})
+        found = of_host(scene)
+        assert found is not None
+        assert (found.status, found.reason) == ("False", Reason.DRAINING)
+        assert found.message == "1 guest is still here (ns/g: It stays, as it must)"
+
+    def test_of_many_some_are_named(self) -> None:
+        scene = host_in_maintenance(status={"message": "it moves"})
+        told = {"assignment": assigned(A), "message": "it moves"}
+        scene.more = [guest(f"g{number}", status=told) for number in range(4)]
+        found = of_host(scene)
+        assert found is not None
+        assert found.message.startswith("5 guests are still here (ns/g: it moves; ns/g0: it moves;")
+        assert found.message.endswith("; and 2 more)")
+
+    @pytest.mark.parametrize("state", ["Running", "Unknown"])
+    def test_until_the_host_says_that_it_has_stopped(self, state: str) -> None:
+        scene = host_in_maintenance(assignment=assigned(B), reports={A: report(A, state)})
+        found = of_host(scene)
+        assert found is not None
+        assert found.message == (
+            f"1 guest is still here (ns/g: {A} has not said yet that it has stopped there)"
+        )
+
+    def test_until_it_says_so_of_the_order_to_go(self) -> None:
+        """What it said before may have been before a start."""
+        older = {A: report(A, "Absent", serial=2)}
+        found = of_host(host_in_maintenance(assignment=assigned(B), reports=older))
+        assert found is not None
+        assert found.status == "False"
+
+    def test_a_lost_host_runs_nothing(self) -> None:
+        scene = host_in_maintenance(assignment=assigned(B), reports={A: report(A)}).silent(A)
+        found = of_host(scene)
+        assert found is not None
+        assert found.status == "True"
+
+    def test_a_guest_of_nobody_is_not_there(self) -> None:
+        scene = host_in_maintenance(assignment=None).unowned()
+        found = of_host(scene)
+        assert found is not None
+        assert found.status == "True"
