@@ -83,7 +83,8 @@ async def test_a_new_object_is_filled_in(client: KubeClient, namespace: str) -> 
 async def test_defaults_within_defaults(client: KubeClient, namespace: str) -> None:
     body = {"metadata": {"name": f"s-{namespace}"}}
     made = await client.create(SITES, body, timeout_s=PATIENCE_S)
-    assert made["spec"] == {"profile": "Default", "maintenance": False, "priority": 0}
+    off = {"maintenance": False, "paused": False}
+    assert made["spec"] == {"profile": "Default", "priority": 0, **off}
     await client.delete(SITES, ObjectKey(namespace="", name=f"s-{namespace}"))
 
 
