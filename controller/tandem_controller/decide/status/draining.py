@@ -9,17 +9,17 @@ from tandem_api.kinds.guest import Guest
 from tandem_api.meta import Condition
 from tandem_api.reasons import Reason
 from tandem_controller.decide.conditions import bad, good
-from tandem_controller.decide.world.model import Freshness, HostView, Refusal, World
+from tandem_controller.decide.world.model import HostView, Refusal, World
 
 NAMED = 3
 """So many guests are named; of the others there is only the number."""
-GONE = (Freshness.LOST, Freshness.NEVER)
-"""Of hosts that run nothing."""
 
 
 def drained(views: Iterable[HostView], world: World) -> Condition:
-    """Of what is in maintenance. A guest is there until its host says that it has stopped."""
-    names = {view.name for view in views if view.freshness not in GONE}
+    """Of what is in maintenance. A guest is there until its host says that it has stopped: one that
+    is silent may run it all the same, as where only its way to the API is cut.
+    """
+    names = {view.name for view in views}
     left = [(guest, why) for guest in world.snapshot.guests if (why := _stays(guest, names))]
     if not left:
         return good("Drained", Reason.DRAINED)
