@@ -1,14 +1,18 @@
 """A host or a site in maintenance: when it counts as emptied, and what holds it up."""
 
+from dataclasses import replace
+
 import pytest
 
 from tandem_api.meta import Condition, condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import HostPhase, SitePhase
+from tandem_controller.decide.known import world_of
 from tandem_controller.decide.status.site import host_status, site_status
-from tandem_controller.decide.world.model import Assign
+from tandem_controller.decide.walls import Walls
+from tandem_controller.decide.world.model import Assign, Unreadable
 
-from .scenes import A, B, Scene, assigned, guest, report
+from .scenes import KEY, A, B, Scene, assigned, guest, report
 
 AWAY = {A: report(A, "Absent"), B: report(B)}
 
@@ -107,6 +111,14 @@ class TestDrained:
         found = of_host(scene)
         assert found is not None
         assert found.status == "False"
+
+    def test_a_guest_that_cannot_be_read_may_be_there(self) -> None:
+        scene = host_in_maintenance(assignment=None).unowned()
+        unread = Unreadable("Guest", KEY, "uid", 1, ())
+        world = world_of(replace(scene.snapshot(), unreadable=(unread,)), Walls())
+        found = condition(host_status(world.hosts[A], world).conditions, "Drained")
+        assert found is not None
+        assert found.message == "guest ns/g cannot be read, and may be here"
 
     def test_a_guest_of_nobody_is_not_there(self) -> None:
         scene = host_in_maintenance(assignment=None).unowned()

@@ -21,6 +21,10 @@ def drained(views: Iterable[HostView], world: World) -> Condition:
     """
     names = {view.name for view in views}
     left = [(guest, why) for guest in world.snapshot.guests if (why := _stays(guest, names))]
+    unread = [str(each.key) for each in world.snapshot.unreadable if each.kind == "Guest"]
+    if not left and unread:
+        why = f"guest {unread[0]} cannot be read, and may be here"
+        return bad("Drained", Refusal(Reason.DRAINING, why))
     if not left:
         return good("Drained", Reason.DRAINED)
     told = "; ".join(f"{guest.key}: {why}" for guest, why in left[:NAMED])

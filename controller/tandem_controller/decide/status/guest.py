@@ -311,8 +311,8 @@ def _paused(guest: Guest, case: Case | None, by: str, since: str) -> Condition:
 
 
 def _not_heard(guest: Guest, case: Case | None, since: str) -> list[str]:
-    """A host that is lost starts nothing: that takes the API, which tells it of the pause first. What
-    a host said of an earlier pause is no word about this one.
+    """A host that is lost starts nothing: that takes the API, which tells it of the pause first.
+    What a host said of an earlier pause is no word about this one.
     """
     assignment = guest.status.assignment
     assigned = assignment.host if assignment is not None else ""
