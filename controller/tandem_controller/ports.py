@@ -146,6 +146,10 @@ class Api(Protocol):
         """Replace the finalizers if the object is still that version."""
         ...
 
+    async def delete_object(self, kind: str, key: ObjectKey, uid: str) -> None:
+        """If it is still this one. One that is gone is as good."""
+        ...
+
     async def swap_authority(
         self, key: ObjectKey, uid: str, expected_epoch: int, authority: Authority
     ) -> None:

@@ -18,6 +18,7 @@ from tandem_api.crd import columns, rules
 from tandem_api.crd.columns import Column
 from tandem_api.crd.rules import Rule
 from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.guest_move import GuestMove
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
@@ -46,8 +47,8 @@ class KindInfo(Generic[R]):
 
     ``list_keys`` and ``rules``: see ``rules``. ``watched_by``: the programs that know all objects
     of it, and so may read them. ``reviewed``: the webhook judges its specs. ``finalized``: the
-    controller puts a finalizer on it. ``needed_by``: the kind of what keeps one from being
-    deleted, which the webhook looks for.
+    controller puts a finalizer on it. ``pruned``: it deletes old ones. ``needed_by``: the kind of
+    what keeps one from being deleted, which the webhook looks for.
 
     Of its status a host writes ``hosts_entries``, a field with an entry for each host, and
     ``hosts_own``, fields of the object that is the host itself. ``shared`` fields go by rules of
@@ -64,6 +65,7 @@ class KindInfo(Generic[R]):
     watched_by: AbstractSet[Component] = WATCHERS
     reviewed: bool = True
     finalized: bool = False
+    pruned: bool = False
     needed_by: str = ""
     hosts_entries: str = ""
     hosts_own: AbstractSet[str] = frozenset()
@@ -140,7 +142,20 @@ TANDEM = KindInfo(
     reviewed=False,  # as with a site
 )
 
-KINDS: tuple[KindInfo[Any], ...] = (TANDEM, SITE, HOST, MIRROR, GUEST)
+GUEST_MOVE = KindInfo(
+    type=GuestMove,
+    plural="guestmoves",
+    short="gmv",
+    namespaced=True,
+    columns=columns.GUEST_MOVE,
+    list_keys={"status.conditions": "type"},
+    rules=rules.GUEST_MOVE_RULES,
+    watched_by=frozenset({Component.CONTROLLER}),
+    reviewed=False,  # whether the guest can go there is told on the object
+    pruned=True,
+)
+
+KINDS: tuple[KindInfo[Any], ...] = (TANDEM, SITE, HOST, MIRROR, GUEST, GUEST_MOVE)
 BY_NAME: Mapping[str, KindInfo[Any]] = {info.kind: info for info in KINDS}
 
 
@@ -167,7 +182,7 @@ def _rights(program: Component, info: KindInfo[Any]) -> Iterator[tuple[str, set[
         yield info.plural, {"get", "list", "watch"}
     match program:
         case Component.CONTROLLER:
-            yield info.plural, {"patch"}
+            yield info.plural, {"patch", "delete"} if info.pruned else {"patch"}
             yield f"{info.plural}/status", {"get", "patch"}
             if info.finalized:
                 yield f"{info.plural}/finalizers", {"update"}

@@ -96,6 +96,25 @@ class GuestPhase(StrEnum):
     UNKNOWN = "Unknown"
 
 
+class MovePhase(StrEnum):
+    """GuestMove.status.phase.
+
+    PENDING    it waits; the message says for what.
+    MOVING     the guest is stopped where it was, and started at the other host, or brought back.
+    SUCCEEDED  the guest runs where it was to go.
+    FAILED     it does not; the message says why. Nothing more is done about this move.
+    """
+
+    PENDING = "Pending"
+    MOVING = "Moving"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+    @property
+    def ended(self) -> bool:
+        return self in (MovePhase.SUCCEEDED, MovePhase.FAILED)
+
+
 class MirrorPhase(StrEnum):
     """Mirror.status.phase. The first that applies.
 

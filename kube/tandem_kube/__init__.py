@@ -17,6 +17,7 @@ from tandem_kube.errors import (
 )
 from tandem_kube.kinds import (
     EVENTS,
+    GUEST_MOVES,
     GUESTS,
     HOSTS,
     LEASES,
@@ -33,6 +34,7 @@ from tandem_kube.watch import Changed, Deleted, Ending, Interrupted, Pace, Synce
 __all__ = [
     "EVENTS",
     "GUESTS",
+    "GUEST_MOVES",
     "HOSTS",
     "LEASES",
     "MIRRORS",

@@ -248,11 +248,11 @@ class KubeClient:
         return await self._transport.call("POST", path, body=full, timeout_s=timeout_s)
 
     async def delete(
-        self, kind: Kind[Any], key: ObjectKey, *, timeout_s: float = API_TIMEOUT_S
+        self, kind: Kind[Any], key: ObjectKey, *, uid: str = "", timeout_s: float = API_TIMEOUT_S
     ) -> None:
-        """Ask for an object's end."""
-        path = kind.path(key.namespace, key.name)
-        await self._transport.call("DELETE", path, timeout_s=timeout_s)
+        """Ask for an object's end; with ``uid`` only if it is still that one, else Conflict."""
+        path, body = kind.path(key.namespace, key.name), {"preconditions": {"uid": uid}}
+        await self._transport.call("DELETE", path, body=body if uid else None, timeout_s=timeout_s)
 
     async def swap_authority(
         self,

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from tandem_api import meta, registry
 from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.guest_move import GuestMove
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
@@ -67,5 +68,6 @@ SITES: Kind[Site] = _own(registry.SITE)
 HOSTS: Kind[Host] = _own(registry.HOST)
 MIRRORS: Kind[Mirror] = _own(registry.MIRROR)
 GUESTS: Kind[Guest] = _own(registry.GUEST)
+GUEST_MOVES: Kind[GuestMove] = _own(registry.GUEST_MOVE)
 LEASES: Kind[Raw] = Kind("coordination.k8s.io", "v1", "leases", "Lease", True, dict)
 EVENTS: Kind[Raw] = Kind("", "v1", "events", "Event", True, dict)

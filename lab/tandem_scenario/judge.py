@@ -53,6 +53,9 @@ class Observed(Protocol):
         Only who knows the true state of everything can tell.
         """
 
+    def moves(self, guest: str) -> Sequence[str]:
+        """The phases of its GuestMoves, the oldest first."""
+
     def starts(self, guest: str) -> Sequence[float]:
         """The moments at which it began to run."""
 
@@ -179,6 +182,15 @@ def _runs_or_says_why(observed: Observed, expected: Expectation) -> str:
     return problem or f"{expected.guest} runs, or says why it does not"
 
 
+def _moves(observed: Observed, expected: Expectation) -> str:
+    if expected.moves is None:
+        return ""
+    found = list(observed.moves(expected.guest))
+    if found == list(expected.moves):
+        return ""
+    return f"{expected.guest}: its moves are {found}, not {list(expected.moves)}"
+
+
 def _stops(observed: Observed, expected: Expectation) -> str:
     if expected.stops is None:
         return ""
@@ -213,5 +225,8 @@ def _gap(observed: Observed, expected: Expectation, slack_s: float) -> str:
     )
 
 
-CHECKS = (_on, _reason, _mode, _protected, _well, _well_or_held, _runs_or_says_why, _stops)
+CHECKS = (
+    *(_on, _reason, _mode, _protected),
+    *(_well, _well_or_held, _runs_or_says_why, _stops, _moves),
+)
 BOUNDS = (_downtime, _gap)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import MovePhase
 from tandem_scenario.located import BadScenario, Located, load
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.verbs import Act, Names, parse_act
@@ -87,6 +88,7 @@ class Expectation:
     stops: int | None = None
     downtime_below_s: float | None = None
     longest_gap_below_s: float | None = None
+    moves: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -279,6 +281,7 @@ EXPECTED = (
     "stops",
     "downtimeBelow",
     "longestGapBelow",
+    "moves",
 )
 
 
@@ -306,6 +309,9 @@ def _expectation(item: Located, known: Names) -> Expectation:
         stops=fields["stops"].whole() if "stops" in fields else None,
         downtime_below_s=_optional_seconds(fields, "downtimeBelow"),
         longest_gap_below_s=_optional_seconds(fields, "longestGapBelow"),
+        moves=tuple(_one_of(item, tuple(MovePhase), "") for item in fields["moves"].items())
+        if "moves" in fields
+        else None,
     )
 
 

@@ -39,6 +39,7 @@ EXPECTATION_FIELDS = {
     "stops": "stops",
     "downtime_below_s": "downtimeBelow",
     "longest_gap_below_s": "longestGapBelow",
+    "moves": "moves",
 }
 
 
@@ -102,6 +103,8 @@ def _guest(guest: GuestPlan) -> dict[str, Any]:
 def _expectation(expectation: Expectation) -> dict[str, Any]:
     default = Expectation(line=expectation.line, guest=expectation.guest)
     found = _differing(expectation, default, EXPECTATION_FIELDS, always=("guest",))
+    if "moves" in found:
+        found["moves"] = list(found["moves"])
     return {name: str(value) if name == "reason" else value for name, value in found.items()}
 
 

@@ -194,6 +194,19 @@ async def test_watch_shows_everything_then_changes(client: KubeClient, namespace
     assert (await take(events, Deleted)).object["metadata"]["name"] == "first"
 
 
+async def test_only_the_object_that_is_meant_is_deleted(
+    client: KubeClient, namespace: str
+) -> None:
+    key = await make_mirror(client, namespace)
+    uid = (await client.fetch(MIRRORS, key)).metadata.uid
+    with pytest.raises(Conflict, match=f"UID in precondition: another, UID in object meta: {uid}"):
+        await client.delete(MIRRORS, key, uid="another")
+    assert (await client.fetch(MIRRORS, key)).metadata.uid == uid
+    await client.delete(MIRRORS, key, uid=uid)
+    with pytest.raises(NotFound):
+        await client.delete(MIRRORS, key, uid=uid)
+
+
 async def test_watch_takes_lines_of_a_megabyte(client: KubeClient, namespace: str) -> None:
     key = await make_mirror(client, namespace)
     events = client.watch(MIRRORS, namespace=namespace)

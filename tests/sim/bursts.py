@@ -245,10 +245,15 @@ def guest_moves(burst: Burst) -> None:
     """As planned, and something comes in the middle of it."""
     drawing, chance = burst.drawing, burst.drawing.chance
     guest, site = drawing.guest(), drawing.site()
-    if chance.random() < 0.5:
+    way = chance.random()
+    if way < 0.35:
         premises = drawing.premises()
         burst.do(f"set {premises} maintenance=true")
         burst.mend(f"set {premises} maintenance=false", 4.0)
+    elif way < 0.7:
+        burst.do(f"move {guest} {drawing.premises()}")
+        if chance.random() < 0.3:
+            burst.do(f"unmove {guest}", chance.uniform(0.0, 6.0))
     else:
         burst.do(f"set {guest} failback=Automatic")
         burst.do(f"set {guest} prefers={site}")

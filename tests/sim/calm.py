@@ -51,7 +51,12 @@ MANAGEMENT_PLANE = frozenset(
     }
 )
 LINK_VERBS = frozenset({"cut", "cut in", "cut out", "heal", "delay"})
-PEOPLE = frozenset({"set running", "set failback", "set prefers", "set maintenance", "set paused"})
+PEOPLE = frozenset(
+    {
+        *("set running", "set failback", "set prefers", "set maintenance", "set paused"),
+        *("move", "unmove"),
+    }
+)
 HEARD_OF_S = 60.0
 """So long a person's earlier order may still be on its way to those who carry it out."""
 STALLS_S = 2.0

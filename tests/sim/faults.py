@@ -304,6 +304,8 @@ def _orders(drawing: Drawing, mended_s: float) -> list[Timed]:
         (f"delete {guest}",),
         (f"set {guest} failback=Automatic", f"set {guest} prefers={site}"),
         (f"set {drawing.premises()} maintenance=true",),
+        (f"move {guest} {drawing.premises()}",),
+        (f"set {drawing.subject()} paused=true", f"move {guest} {drawing.premises()}"),
         (f"override {guest} {drawing.host()}",),
         (f"set {drawing.subject()} paused=true",),
         (f"set {drawing.subject()} paused=true", f"set {guest} running=false"),

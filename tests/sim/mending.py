@@ -6,6 +6,7 @@ from sim.acts import heal as heal_link
 from sim.actuator import Crash
 from sim.ailing import CONTROLLER, heal, remove_damaged
 from sim.host import Host
+from sim.moves import moves_of, unmove
 from sim.network import MANAGEMENT, REPLICATION
 from sim.people import edit, go_on, set_maintenance
 from sim.resync import end_stalled
@@ -36,6 +37,9 @@ def mend_all_but_broken(world: World) -> None:
     for premises in closed:
         set_maintenance(world, premises, on=False)
     go_on(world)
+    for plan in world.plan.guests:
+        if any(not move.ended for move in moves_of(world, plan.name)):
+            unmove(world, plan.name)
     heal_link(world, MANAGEMENT)
     if "link" not in world.broken_for_good:
         heal_link(world, REPLICATION)

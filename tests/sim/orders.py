@@ -11,11 +11,14 @@ from enum import StrEnum
 
 from sim.host import Host
 from sim.lasting import is_heard
+from sim.moves import moves_of
 from sim.truth import Truth, in_sync
 from sim.world import World
 from tandem_api.kinds.guest import Guest, Policy
 from tandem_api.kinds.host import Host as HostObject
 from tandem_api.meta import ObjectKey
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import MovePhase
 from tandem_scenario.verbs import Act
 
 SAYS_WHY = ("Blocked", "Failed", "Unknown")
@@ -26,6 +29,7 @@ class Ordered(StrEnum):
     STOP = "stop"
     DELETE = "delete"
     MOVE = "move"
+    MOVE_BY_HAND = "move by hand"
     OVERRIDE = "override"
 
 
@@ -61,6 +65,8 @@ def note(world: World, act: Act) -> None:
             _add(world, guest, Ordered.DELETE)
         case "set prefers", (guest, _):
             _add(world, guest, Ordered.MOVE)
+        case "move" | "move within", (guest, *_):
+            _add(world, guest, Ordered.MOVE_BY_HAND)
         case "override", (guest, _):
             _add(world, guest, Ordered.OVERRIDE)
         case "set maintenance", (_, on) if on == "true":
@@ -181,9 +187,35 @@ class _Judge:
         other = self.truth.peer_of(here)
         if found is None or self.truth.closed(other.name):
             return None
-        wants = found.spec.placement.preferred_site == other.site
+        wants = found.spec.placement.preferred_site == other.site and not self._by_hand(found)
         back = wants and found.spec.failback.policy is Policy.AUTOMATIC
         return other if back or self.truth.closed(host.name) else None
+
+    @staticmethod
+    def _by_hand(found: Guest) -> bool:
+        """Whether it was moved to where it is by hand: then it stays there."""
+        assignment = found.status.assignment
+        return assignment is not None and assignment.reason is Reason.MOVE_REQUESTED
+
+    def move_by_hand(self) -> Answer:
+        """The oldest that has not ended: it goes on, or says what it waits for."""
+        found = moves_of(self.world, self.name)
+        waiting = [move for move in found if not move.ended]
+        if not waiting:
+            last = found[-1].status if found else None
+            failed = last is not None and last.phase == MovePhase.FAILED
+            why = last.message if last is not None else ""
+            return self.answer(Ordered.MOVE_BY_HAND, done=not failed, must="", why=why)
+        here = self.world.runs_on(self.name)
+        must = ""
+        if len(here) == 1:
+            to, target = waiting[0].spec.to, self.truth.peer_of(here[0])
+            there = target.name == to.host or target.site == to.site
+            may = there and not self.truth.closed(target.name)
+            if may and self._may_go(self.world.hosts[here[0]], target):
+                must = f"{target.name} could take it"
+        why = waiting[0].status.message
+        return self.answer(Ordered.MOVE_BY_HAND, done=False, must=must, why=why)
 
     def _may_go(self, host: Host, target: Host) -> bool:
         """Whether everything is as well as a planned move may ask for."""
@@ -233,5 +265,6 @@ JUDGES = {
     Ordered.STOP: _Judge.stop,
     Ordered.DELETE: _Judge.delete,
     Ordered.MOVE: _Judge.move,
+    Ordered.MOVE_BY_HAND: _Judge.move_by_hand,
     Ordered.OVERRIDE: _Judge.override,
 }

@@ -7,7 +7,7 @@ import json
 import re
 
 from sim.apiserver.policies import PERSON
-from sim.people import set_paused
+from sim.people import set_maintenance, set_paused
 from sim.world import World
 from tandem_api.kinds.host import Host as HostObject
 from tandem_api.kinds.mirror import Mirror
@@ -22,6 +22,7 @@ UNARMED = re.compile(
 )
 POWER = re.compile(r"(?:, or|; if that does not come,) power (\S+) off")
 PAUSED = re.compile(r"It is paused by (.+?): to have it done set spec\.paused to false there")
+CLOSED = re.compile(r"(\S+) is in maintenance\. To have it used all the same set spec\.maintenance")
 SLOW = re.compile(r"on the Site of (\S+) set profile: Custom and heartbeat:(\{[^}]*\})")
 
 
@@ -37,6 +38,8 @@ def obey(world: World, guest: str) -> None:
             _edit_host(world, words[1], "confirmedDown", words[0])
         elif what == "power":
             world.kill(*words)
+        elif what == "maintenance":
+            set_maintenance(world, *words, on=False)
         elif what == "paused":
             _go_on(world, guest, *words)
         elif what == "heartbeat":
@@ -56,6 +59,7 @@ def orders(world: World, guest: str) -> list[str]:
         if host in world.hosts and world.hosts[host].machine is None
     ]
     asked += [f"power {host}" for host in POWER.findall(message) if _useless(world, host)]
+    asked += [f"maintenance {premises}" for premises in CLOSED.findall(message)]
     asked += [f"heartbeat {host} {numbers}" for host, numbers in SLOW.findall(message)]
     asked += [
         f"paused {subject}" for by in PAUSED.findall(message) for subject in by.split(" and ")

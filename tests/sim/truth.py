@@ -16,6 +16,7 @@ from sim.host import Host
 from sim.network import REPLICATION, Network
 from tandem_api.authority import PROTOCOL, Authority, Mode
 from tandem_api.kinds.guest import Guest, Policy
+from tandem_api.kinds.guest_move import GuestMove
 from tandem_api.kinds.host import Host as HostObject
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
@@ -63,7 +64,14 @@ class Truth:
         here = self.hosts[run.host].site
         preferred = guest.spec.placement.preferred_site
         back = guest.spec.failback.policy is Policy.AUTOMATIC and preferred not in (None, "", here)
-        return self.closed(run.host) or back or not guest.spec.running
+        by_hand = any(
+            isinstance(found, GuestMove)
+            and not found.ended
+            and (found.metadata.namespace, found.spec.guest) == guest.key
+            for (kind, _), found in self.server.objects.items()
+            if kind == GuestMove.__name__
+        )
+        return self.closed(run.host) or back or by_hand or not guest.spec.running
 
     def paused(self, guest: str) -> bool:
         """Whether a person has paused anything that it may run on, or all."""

@@ -6,7 +6,7 @@ refuses a file that wants it. Called by ``player`` and ``fuzz``.
 
 from collections.abc import Callable, Mapping
 
-from sim import acts, ailing, lasting, mending, orders, people, person
+from sim import acts, ailing, lasting, mending, moves, orders, people, person
 from sim.resync import CopyEnds
 from sim.world import World
 from tandem_scenario.scenario import Step
@@ -104,6 +104,9 @@ DOING: Mapping[str, Callable[..., None]] = {
     "set profile": people.set_profile,
     "set paused": lambda world, subject, on: people.set_paused(world, subject, on=on == "true"),
     "set protocol": people.set_protocol,
+    "move": moves.move,
+    "move within": moves.move,
+    "unmove": moves.unmove,
     "override": people.override,
     "override-stale": people.override_stale,
     "confirm-down": people.confirm_down,

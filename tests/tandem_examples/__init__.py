@@ -23,6 +23,7 @@ from tandem_api.check.validation import (
     tandem_problems,
 )
 from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.guest_move import GuestMove
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
@@ -165,4 +166,6 @@ def _problems(each: Resource, catalogue: Catalogue) -> list[Problem]:
             return mirror_problems(each, catalogue)
         case Guest():
             return guest_problems(each, catalogue)
+        case GuestMove():
+            return []
     raise TypeError(f"not a kind of Tandem's: {each!r}")

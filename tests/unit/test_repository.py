@@ -18,7 +18,7 @@ from tandem_actuator.core.order import RULES, Task
 from tandem_actuator.settings import Settings as ActuatorSettings
 from tandem_api.authority import Mode
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import GuestPhase, HostPhase, MirrorPhase, SitePhase
+from tandem_api.vocabulary import GuestPhase, HostPhase, MirrorPhase, MovePhase, SitePhase
 from tandem_base.settings import BaseSettings
 from tandem_controller.settings import Settings as ControllerSettings
 
@@ -141,6 +141,7 @@ class TestPages:
         ("title", "kind"),
         [
             ("Phases of a guest", GuestPhase),
+            ("Phases of a move", MovePhase),
             ("Phases of a mirror", MirrorPhase),
             ("Phases of a host", HostPhase),
             ("Phases of a site", SitePhase),

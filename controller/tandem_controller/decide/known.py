@@ -13,6 +13,7 @@ from tandem_api.check.validation import (
     tandem_problems,
 )
 from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.guest_move import GuestMove
 from tandem_api.kinds.host import Host
 from tandem_api.meta import (
     ObjectKey,
@@ -20,6 +21,7 @@ from tandem_api.meta import (
     Resource,
 )
 from tandem_controller.decide.walls import Walls
+from tandem_controller.decide.world import turns
 from tandem_controller.decide.world.hosts import host_view
 from tandem_controller.decide.world.model import (
     Freshness,
@@ -51,7 +53,16 @@ def world_of(snapshot: Snapshot, walls: Walls) -> World:
     }
     accepted = dict(_accepted(snapshot, catalogue, problems, walls))
     guests = [accepted[g.key][0] if g.key in accepted else g for g in snapshot.guests]
-    return World(snapshot, catalogue, views, problems, _loads(guests, walls), accepted)
+    return World(
+        snapshot=snapshot,
+        catalogue=catalogue,
+        hosts=views,
+        problems=problems,
+        loads=_loads(guests, walls),
+        accepted=accepted,
+        moves=_moves(snapshot, walls),
+        moving=_moving(guests, snapshot, walls),
+    )
 
 
 def _host_view(
@@ -106,7 +117,31 @@ def _problems(
         add(mirror, partial(mirror_problems, mirror, catalogue))
     for guest in snapshot.guests:
         add(guest, partial(guest_problems, guest, catalogue))
+    for move in snapshot.guestmoves:
+        add(move, list)  # its own fields are the server's to check
     return found
+
+
+def _moves(snapshot: Snapshot, walls: Walls) -> dict[ObjectKey, tuple[GuestMove, ...]]:
+    """Those that have not ended, by guest. The oldest first: it was ordered first."""
+    found: dict[ObjectKey, list[GuestMove]] = {}
+    for move in snapshot.guestmoves:
+        if not move.ended and walls.of(move) is None:
+            guest = ObjectKey(namespace=move.metadata.namespace, name=move.spec.guest)
+            found.setdefault(guest, []).append(move)
+    return {guest: tuple(sorted(each, key=_age)) for guest, each in found.items()}
+
+
+def _age(move: GuestMove) -> tuple[str, str]:
+    return move.metadata.creation_timestamp, move.metadata.name
+
+
+def _moving(guests: Iterable[Guest], snapshot: Snapshot, walls: Walls) -> int:
+    count = 0
+    for guest in guests:
+        with walls.around(guest):
+            count += turns.counts(guest, snapshot.wall)
+    return count
 
 
 def _loads(guests: Iterable[Guest], walls: Walls) -> dict[str, Load]:

@@ -31,6 +31,7 @@ from tandem_controller.decide.world.model import (
     case_of,
 )
 from tandem_controller.decide.world.proofs import proven_to_have_stopped
+from tandem_controller.decide.world.turns import LIMITED
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def _with_load(world: World, guest: Guest, decision: Decision) -> World:
     if not isinstance(decision, Assign) or not decision.host:
         return world
     load = world.load(decision.host).plus(guest.spec.domain.memory.bytes)
-    return replace(world, loads={**world.loads, decision.host: load})
+    begins = decision.reason in LIMITED and decision.proof is None
+    moving = world.moving + begins
+    return replace(world, loads={**world.loads, decision.host: load}, moving=moving)
 
 
 def _writes(guest: Guest, world: World, case: Case | None, decision: Decision) -> Iterator[Write]:

@@ -1,8 +1,9 @@
-"""The statuses of mirrors, hosts, sites and Tandem, and of what cannot be read. Pure."""
+"""The statuses of mirrors, hosts, sites, Tandem, GuestMoves, and of what cannot be read. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from tandem_api.kinds.guest_move import GuestMove, GuestMoveStatus
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
 from tandem_api.meta import (
@@ -11,13 +12,16 @@ from tandem_api.meta import (
     Resource,
 )
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import MovePhase
 from tandem_controller.decide.conditions import bad, patch, stamped, transitions
 from tandem_controller.decide.mirrors.claimants import Assignments
 from tandem_controller.decide.status.mirror import mirror_status
+from tandem_controller.decide.status.move import guest_of, move_status
 from tandem_controller.decide.status.site import host_status, site_status
 from tandem_controller.decide.status.tandem import tandem_status
 from tandem_controller.decide.walls import JUDGED, Walls, message
 from tandem_controller.decide.world.model import (
+    Decision,
     Freshness,
     HostView,
     Notice,
@@ -47,6 +51,27 @@ def other_statuses(
             yield from status_write(tandem, tandem.status, status, notices)
     for each in world.snapshot.unreadable:
         yield from _unreadable(each, world.wall)
+
+
+def move_statuses(
+    world: World, decisions: Mapping[ObjectKey, Decision], walls: Walls
+) -> Iterator[WriteStatus]:
+    """``decisions``: about each guest."""
+    moves = [move for move in world.snapshot.guestmoves if not move.ended]
+    guests = {guest.key: guest for guest in world.snapshot.guests} if moves else {}
+    for move in moves:
+        with walls.around(move):
+            found, key = guests.get(guest_of(move)), guest_of(move)
+            guest = world.in_force(found) if found is not None else None
+            status = move_status(move, guest, world, decisions.get(key))
+            yield from status_write(move, move.status, status, _move_notices(move, status))
+
+
+def _move_notices(move: GuestMove, status: GuestMoveStatus) -> tuple[Notice, ...]:
+    if status.phase == move.status.phase:
+        return ()
+    failed = status.phase == MovePhase.FAILED
+    return (Notice(failed, Reason(status.reason), f"{status.phase}: {status.message}"),)
 
 
 def _of_mirror(

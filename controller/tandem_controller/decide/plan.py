@@ -1,13 +1,15 @@
 """``plan``: from all that is known to all that shall be written. Pure.
 
-Guests are decided by priority, so that if there is not room for all, the important ones come
-first. What cannot be judged yet, because this controller has not watched a host's heartbeat for
-long enough, keeps the status it has. Called by ``loop`` on the leader.
+Guests that do not run are decided first, then those with a GuestMove, each by priority: if there is
+not room or turn for all, the important ones have it. What cannot be judged yet, because this
+controller has not watched a host's heartbeat for long enough, keeps the status it has. Called by
+``loop`` on the leader.
 
 Around every object stands a wall (``walls``): what raises while it is judged costs it alone.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from tandem_api.kinds.guest import Guest
 from tandem_api.meta import (
@@ -19,11 +21,13 @@ from tandem_controller.decide.mirrors.claimants import to_mend
 from tandem_controller.decide.mirrors.override import Grant, override
 from tandem_controller.decide.mirrors.setup import set_up
 from tandem_controller.decide.one_guest import GuestPlan, guest_plan
-from tandem_controller.decide.others import other_statuses
+from tandem_controller.decide.others import move_statuses, other_statuses
+from tandem_controller.decide.status.move import outdated
 from tandem_controller.decide.walls import Walls, least_status, message
 from tandem_controller.decide.world.model import (
     Blocked,
     Decision,
+    DeleteMove,
     Plan,
     Refusal,
     Snapshot,
@@ -32,6 +36,7 @@ from tandem_controller.decide.world.model import (
     Write,
     WriteAssignment,
     WriteStatus,
+    mirror_of,
 )
 
 
@@ -43,7 +48,7 @@ def plan(snapshot: Snapshot) -> Plan:
     decisions: dict[ObjectKey, Decision] = {}
     statuses: list[WriteStatus] = []
     guests = [world.in_force(guest) for guest in snapshot.guests]
-    for guest in sorted(guests, key=lambda g: (-g.spec.priority, str(g.key))):
+    for guest in sorted(guests, key=partial(_turn, world)):
         made = _guest(guest, world, walls)
         world, decisions[guest.key] = made.world, made.decision
         urgent += made.writes
@@ -59,9 +64,21 @@ def plan(snapshot: Snapshot) -> Plan:
     new = {w.guest.key: w.assignment for w in urgent if isinstance(w, WriteAssignment)}
     urgent += to_mend(world, new, walls)
     statuses += other_statuses(world, refusals, new, walls)
+    statuses += move_statuses(world, decisions, walls)
+    urgent += map(DeleteMove, outdated(snapshot.guestmoves))
     told = _told(statuses, snapshot, walls)
     unread = (each.bug for each in snapshot.unreadable if each.bug is not None)
     return Plan(tuple(urgent), tuple(told), decisions, refusals, world, (*walls.bugs, *unread))
+
+
+def _turn(world: World, guest: Guest) -> tuple[int, int, str]:
+    """Who is down comes before who is only to be moved, and an order before what is not ordered."""
+    mirror = mirror_of(guest, world)
+    authority = mirror.status.authority if mirror is not None else None
+    view = world.hosts.get(authority.owner) if authority is not None else None
+    well = view is not None and view.fresh
+    rank = (1 if world.moves_of(guest) else 2) if well else 0
+    return rank, -guest.spec.priority, str(guest.key)
 
 
 def _guest(guest: Guest, world: World, walls: Walls) -> GuestPlan:
@@ -90,7 +107,7 @@ def _told(
     behind = {bug.subject for bug in walls.bugs}
     yield from (each for each in statuses if (each.kind, each.key) not in behind)
     cluster = (*snapshot.tandems, *snapshot.sites, *snapshot.hosts)
-    for obj in (*cluster, *snapshot.mirrors, *snapshot.guests):
+    for obj in (*cluster, *snapshot.mirrors, *snapshot.guests, *snapshot.guestmoves):
         bug = walls.of(obj)
         told = least_status(obj, bug, snapshot.wall) if bug is not None else None
         if told is not None:

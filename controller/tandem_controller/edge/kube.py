@@ -108,6 +108,18 @@ class KubeApi:
             self._client.merge_patch(OWN[kind], key, patch, resource_version=version)
         )
 
+    async def delete_object(self, kind: str, key: ObjectKey, uid: str) -> None:
+        try:
+            await self._client.delete(OWN[kind], key, uid=uid)
+        except NotFound:
+            return
+        except Conflict as error:
+            raise ApiConflict(str(error)) from error
+        except Forbidden as error:
+            raise ApiRefused(str(error)) from error
+        except KubeError as error:
+            raise _unavailable(error) from error
+
     async def swap_authority(
         self, key: ObjectKey, uid: str, expected_epoch: int, authority: Authority
     ) -> None:

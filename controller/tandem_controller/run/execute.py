@@ -23,6 +23,7 @@ from tandem_base.bugs import bug as bug_of
 from tandem_controller.decide.mirrors.override import Grant, override, owner_is_as_judged
 from tandem_controller.decide.world import leases
 from tandem_controller.decide.world.model import (
+    DeleteMove,
     Notice,
     Plan,
     SetUpMirror,
@@ -205,6 +206,9 @@ class Executor:
                 await self._swap(write, world)
             case WriteStatus():
                 await self._status(write)
+            case DeleteMove(move):
+                await self._api.delete_object("GuestMove", move.key, move.metadata.uid)
+                self._store.remove("GuestMove", move.key)
             case _:
                 assert_never(write)
 

@@ -177,6 +177,7 @@ class Controller:
             hosts=self._store.parsed("Host"),
             mirrors=mirrors,
             guests=guests,
+            guestmoves=self._store.parsed("GuestMove"),
             unreadable=self._store.unreadable(),
             unknown_fields=self._store.unknown_fields(),
             link_down_since_s=dict(self._links),

@@ -16,6 +16,7 @@ from typing import assert_never
 
 from tandem_api.meta import ObjectKey
 from tandem_controller.decide.world.model import (
+    DeleteMove,
     SetUpMirror,
     SwapAuthority,
     Write,
@@ -116,5 +117,7 @@ def subject(write: Write) -> Subject:
             return "Mirror", write.mirror.key
         case WriteStatus():
             return write.kind, write.key
+        case DeleteMove():
+            return "GuestMove", write.move.key
         case _:
             assert_never(write)

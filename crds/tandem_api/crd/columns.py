@@ -18,7 +18,7 @@ class Column:
 
     name: str
     path: str
-    type: Literal["string", "integer", "date"] = "string"
+    type: Literal["string", "integer", "number", "date"] = "string"
     wide: bool = False
 
 
@@ -32,6 +32,7 @@ MESSAGE = Column("Message", ".status.message", wide=True)
 TANDEM = (
     Column("Paused", ".spec.paused"),
     Column("Guests-Paused", ".status.guestsPaused", "integer"),
+    Column("Moves-At-Once", ".spec.moves.maxConcurrent", "integer"),
     AGE,
 )
 SITE = (
@@ -42,6 +43,7 @@ SITE = (
     Column("Guests", ".status.guests", "integer"),
     Column("If-Peer-Fails", ".status.ifPeerFails"),
     Column("Maintenance", ".spec.maintenance", wide=True),
+    Column("Drained", _condition("Drained"), wide=True),
     Column("Paused", ".spec.paused", wide=True),
     Column("Profile", ".spec.profile", wide=True),
     AGE,
@@ -52,9 +54,11 @@ HOST = (
     Column("Lease", ".status.lease"),
     Column("Since", ".status.leaseSince", "date"),
     Column("Watchdog", _condition("WatchdogArmed")),
+    Column("Guests", ".status.guests", "integer"),
     Column("Replication", ".spec.replicationAddress", wide=True),
     Column("Memory", ".spec.capacity.memory", wide=True),
     Column("Maintenance", ".spec.maintenance", wide=True),
+    Column("Drained", _condition("Drained"), wide=True),
     Column("Paused", ".spec.paused", wide=True),
     AGE,
 )
@@ -80,6 +84,16 @@ GUEST = (
     Column("Reason", ".status.reason"),
     Column("Priority", ".spec.priority", "integer", wide=True),
     Column("Paused-By", ".status.pausedBy", wide=True),
+    MESSAGE,
+    AGE,
+)
+GUEST_MOVE = (
+    Column("Guest", ".spec.guest"),
+    Column("Phase", ".status.phase"),
+    Column("From", ".status.source"),
+    Column("To", ".status.target"),
+    Column("Away-Seconds", ".status.awaySeconds", "number"),
+    Column("Reason", ".status.reason"),
     MESSAGE,
     AGE,
 )

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tandem_api import timing
-from tandem_api.kinds import domain, mirror, tandem
+from tandem_api.kinds import domain, guest_move, mirror, tandem
 
 
 @dataclass(frozen=True)
@@ -238,6 +238,11 @@ GUEST_RULES: Mapping[str, tuple[Rule, ...]] = {
         ),
     ),
     "spec.domain.disks": (_DIFFERENT_BOOT,),
+}
+
+GUEST_MOVE_RULES: Mapping[str, tuple[Rule, ...]] = {
+    "spec": (Rule("self == oldSelf", guest_move.ONCE),),
+    "spec.to": (Rule("has(self.site) != has(self.host)", guest_move.ONE_OF_THEM),),
 }
 
 HOST_RULES: Mapping[str, tuple[Rule, ...]] = {

@@ -93,8 +93,18 @@ class FencingProof(Model):
     watchdog: bool = False
 
 
+class MoveReference(Model):
+    """One GuestMove in the guest's namespace."""
+
+    name: str
+    uid: str
+
+
 class Assignment(Model):
-    """Where the controller wants the guest to be, on which mirror. No ``host``: nowhere."""
+    """Where the controller wants the guest to be, on which mirror. No ``host``: nowhere.
+
+    ``move``: the GuestMove that is carried out by this, or was under way when this came.
+    """
 
     host: str = ""
     site: str = ""
@@ -103,6 +113,7 @@ class Assignment(Model):
     reason: Reason
     message: str = ""
     proof: FencingProof | None = None
+    move: MoveReference | None = None
     since: str = ""
 
 
@@ -155,8 +166,15 @@ class Takeover(Model):
     steps: dict[str, str] = {}
 
 
+class PastTakeover(Model):
+    """From which site, and when (RFC 3339)."""
+
+    site: str
+    at: str
+
+
 class GuestStatus(Model):
-    """Where the guest is and why.
+    """Where the guest is and why. ``recent_takeovers``: those of the last day.
 
     ``accepted``: the spec as it last passed every check, the controller's own note. It is what is
     run while an edit does not pass (``Guest.in_force``). ``paused_by``: the objects that have it
@@ -175,6 +193,7 @@ class GuestStatus(Model):
     paused_by: str = ""
     paused_since: str = ""
     last_takeover: Takeover | None = None
+    recent_takeovers: tuple[PastTakeover, ...] = ()
     accepted: GuestSpec | None = None
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()

@@ -95,6 +95,7 @@ class HostStatus(Model):
     phase: str = ""
     lease: str = ""
     lease_since: str | None = None
+    guests: int = 0
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
 

@@ -10,6 +10,20 @@ NAME = "default"
 ONLY_ONE = "there is one Tandem, named default; use that name"
 
 
+class Moves(Model):
+    """How planned moves go about."""
+
+    max_concurrent: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,
+            description="So many guests are moved at a time: for maintenance, failback, and by"
+            " GuestMoves.",
+        ),
+    ] = 2
+
+
 class TandemSpec(Model):
     """What a person decides for everything."""
 
@@ -19,6 +33,7 @@ class TandemSpec(Model):
             description="Neither start, stop, move nor take over any guest; say what would be done."
         ),
     ] = False
+    moves: Moves = Moves()
 
 
 class TandemStatus(Model):

@@ -34,12 +34,15 @@ DOING: Mapping[str, Callable[..., None]] = {
     "libvirt down": lambda stage, host: stage.libvirt(host, up=False),
     "libvirt up": lambda stage, host: stage.libvirt(host, up=True),
     "fail-disk": Stage.fail_disk,
-    "set running": lambda stage, guest, on: stage.set_running(guest, on == "true"),
+    "set running": lambda stage, guest, on: stage.people.set_running(guest, on == "true"),
     "crash": Stage.crash,
-    "set paused": lambda stage, subject, on: stage.set_paused(subject, on == "true"),
-    "set maintenance": lambda stage, site, on: stage.set_maintenance(site, on == "true"),
+    "move": lambda stage, *what: stage.people.move(*what),
+    "move within": lambda stage, *what: stage.people.move(*what),
+    "unmove": lambda stage, guest: stage.people.unmove(guest),
+    "set paused": lambda stage, subject, on: stage.people.set_paused(subject, on == "true"),
+    "set maintenance": lambda stage, site, on: stage.people.set_maintenance(site, on == "true"),
     "override": Stage.override,
-    "confirm-down": Stage.confirm_down,
+    "confirm-down": lambda stage, host: stage.people.confirm_down(host),
 }
 """Verb → what it does, called with the stage and the command's arguments."""
 

@@ -96,6 +96,9 @@ class Seen:
     def protected(self, guest: str) -> str:
         return str(self._stage.statuses.guest(guest).get("protected", ""))
 
+    def moves(self, guest: str) -> list[str]:
+        return self._stage.statuses.moves_of(guest)
+
     def idle(self, guest: str) -> str:
         """The lab cannot look into everything: here it has to run."""
         return "" if self.runs_on(guest) else f"{guest} runs nowhere"

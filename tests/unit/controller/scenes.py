@@ -9,6 +9,7 @@ from typing import Any
 
 from tandem_api.authority import Authority
 from tandem_api.kinds.guest import Guest, GuestStatus
+from tandem_api.kinds.guest_move import GuestMove
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
@@ -80,6 +81,7 @@ class Scene:
     """How long a host's actuator is known to run; for ever unless said."""
     link_down_since_s: dict[str, float] = field(default_factory=dict)
     tandems: tuple[Tandem, ...] = ()
+    guestmoves: tuple[GuestMove, ...] = ()
     more: list[Guest] = field(default_factory=list)
     more_mirrors: list[Mirror] = field(default_factory=list)
 
@@ -135,6 +137,7 @@ class Scene:
             hosts=tuple(host(name, **spec) for name, spec in self.hosts.items()),
             mirrors=(self.parsed_mirror(), *self.more_mirrors),
             guests=(self.parsed_guest(), *self.more),
+            guestmoves=self.guestmoves,
             link_down_since_s={(KEY, h): s for h, s in self.link_down_since_s.items()},
         )
 

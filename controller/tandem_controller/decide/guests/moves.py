@@ -1,4 +1,4 @@
-"""Planned moves: off a failed disk, out of maintenance, back to the preferred site.
+"""Planned moves: by hand, off a failed disk, out of maintenance, back to the preferred site.
 
 A guest that stands still for want of any data is moved too, or people hear why it cannot be.
 
@@ -14,6 +14,7 @@ from tandem_api.authority import Mode
 from tandem_api.kinds.guest import Policy
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
+from tandem_controller.decide.guests.failback import failback
 from tandem_controller.decide.guests.obstacles import (
     assigned_for_s,
     elapsed_s,
@@ -23,13 +24,11 @@ from tandem_controller.decide.guests.obstacles import (
     manual,
     may_lack,
     not_ready,
-    redundant_since,
 )
 from tandem_controller.decide.guests.placement import (
     cannot_run,
     libvirt_silent,
     no_room,
-    preferred_host,
     refused_before,
     untried_hardware,
     unusable_replica,
@@ -41,10 +40,11 @@ from tandem_controller.decide.mirrors.copies import (
     override_hint,
     reachable,
 )
-from tandem_controller.decide.world import replicas
+from tandem_controller.decide.world import guestmoves, replicas
 from tandem_controller.decide.world.hosts import rebooted, unable, unfit
 from tandem_controller.decide.world.model import Assign, Blocked, Case, Keep, Refusal
 from tandem_controller.decide.world.replicas import failed_volumes, incomplete, redundancy
+from tandem_controller.decide.world.turns import LIMITED, no_turn
 
 TURN_S = 300.0
 """So long a guest that neither host could start stays at one before the other tries again."""
@@ -72,9 +72,10 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     if elsewhere is not None:
         return elsewhere
     wanted = (
-        _disk_failed(case, owner, target)
+        _by_hand(case, target)
+        or _disk_failed(case, owner, target)
         or _maintenance(case, owner)
-        or _failback(case, owner, target)
+        or failback(case, owner, target)
     )
     if wanted is None or isinstance(wanted, Keep):
         return wanted
@@ -84,13 +85,15 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
         or libvirt_silent(case, owner)
         or invalid(case)
         or _may_lose(case, wanted)
+        or (no_turn(case.world) if wanted.reason in LIMITED else None)
     )
     if obstacle is None:
         return replace(wanted, message=f"It moves from {owner} to {target}: {wanted.message}")
+    waits = obstacle.reason is Reason.MOVE_WAITING
     return Keep(
-        wanted.reason,
-        f"It stays on {owner} although {wanted.message}. It does not move to {target}:"
-        f" {obstacle.message}",
+        obstacle.reason if waits else wanted.reason,
+        f"It stays on {owner} although {wanted.message}. It does not move to {target}"
+        f"{' yet' if waits else ''}: {obstacle.message}",
     )
 
 
@@ -334,39 +337,18 @@ def _disk_failed(case: Case, owner: str, target: str) -> Assign | Keep | None:
     return Assign(target, Reason.LOCAL_DISK_FAILED, why)
 
 
+def _by_hand(case: Case, target: str) -> Assign | None:
+    """As a person has ordered, if that is to the other host."""
+    move = guestmoves.due(case.guest, case.world)
+    if move is None or guestmoves.destination(move, case) != target:
+        return None
+    why = f"GuestMove {move.metadata.name} asks for it"
+    return Assign(target, Reason.MOVE_REQUESTED, why, move=guestmoves.reference(move))
+
+
 def _maintenance(case: Case, owner: str) -> Assign | None:
     view = case.view(owner)
     if view is None or not view.maintenance:
         return None
     target = case.mirror.peer_of(owner)
     return Assign(target, Reason.MAINTENANCE, f"{view.maintenance} is in maintenance")
-
-
-def _failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
-    if preferred_host(case) != target:
-        return None
-    view, failback = case.view(target), case.guest.spec.failback
-    if view is None or view.maintenance:
-        return None
-    if failback.policy is Policy.MANUAL:
-        return Keep(
-            Reason.FAILBACK_MANUAL,
-            f"It runs on {owner} and prefers {view.site_name}; failback is Manual: set"
-            " spec.failback.policy to Automatic to have it moved",
-        )
-    since = redundant_since(case)
-    if since is None:
-        lacking = redundancy(case.mirror, case.world)
-        return Keep(
-            Reason.FAILBACK,
-            f"It stays on {owner} although it prefers site {view.site_name}:"
-            f" {lacking.message if lacking else 'its mirror has only just become redundant'}",
-        )
-    left_s = failback.after_seconds - elapsed_s(since, case.world.wall)
-    if left_s > 0:
-        return Keep(
-            Reason.FAILBACK,
-            f"It moves to {target} once the mirror has been redundant for"
-            f" {failback.after_seconds} s (since {since})",
-        )
-    return Assign(target, Reason.FAILBACK, f"it prefers site {view.site_name}")

@@ -23,6 +23,8 @@ from tandem_controller.decide.world.phases import is_takeover
 def unless_paused(decision: Decision, guest: Guest, world: World, case: Case | None) -> Decision:
     """The same, or what is said instead. Nobody is told anything new of what runs and stays."""
     if isinstance(decision, Assign):
+        if decision.move is not None:
+            return decision  # by hand: what Tandem does by itself is paused
         by = paused_by(guest, world, case, decision.host)
         if not by:
             return decision

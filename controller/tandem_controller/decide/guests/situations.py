@@ -18,6 +18,7 @@ from tandem_controller.decide.guests.pausing import unless_paused
 from tandem_controller.decide.guests.takeover import takeover
 from tandem_controller.decide.guests.unowned import neither_starts_it, unowned, what_helps
 from tandem_controller.decide.mirrors import copies
+from tandem_controller.decide.world.guestmoves import taken_back
 from tandem_controller.decide.world.hosts import arms, rebooted, silence, unfit
 from tandem_controller.decide.world.model import (
     Assign,
@@ -166,6 +167,8 @@ def _owner_here(case: Case) -> Decision:
         if assignment.proof is not None and assignment.proof.kind is not ProofKind.SAME_HOST:
             return _back_to(case, f"{owner} sends its heartbeat again")
         obstacle = moves.cannot_go_on(case, assigned)
+        if obstacle is None and not _has_stopped(case, owner):
+            obstacle = taken_back(case.guest, case.world)
         if obstacle is not None:
             return _back_to(case, f"the move to {assigned} is taken back: {obstacle.message}")
         waiting = _not_stopped(case) or _order_waits(case) or _not_released(case)
@@ -230,8 +233,9 @@ def _not_stopped(case: Case) -> Blocked | None:
 
 def _back_to(case: Case, why: str) -> Assign:
     owner = case.authority.owner
-    message = f"It stays on {owner}: {why}"
-    return Assign(owner, Reason.HEARTBEAT_FRESH, message, _same_host_proof(case))
+    message, assignment = f"It stays on {owner}: {why}", case.guest.status.assignment
+    by = assignment.move if assignment is not None else None
+    return Assign(owner, Reason.HEARTBEAT_FRESH, message, _same_host_proof(case), by)
 
 
 def _same_host_proof(case: Case) -> FencingProof:

@@ -110,9 +110,10 @@ def _target_fit(case: Case, target: str) -> Refusal | None:
     refusal = unfit(case.view(target), target) or no_room(case, target)
     if refusal is None:
         return None
-    return Refusal(
-        refusal.reason, f"{_owner_silence(case)}, and cannot be replaced: {refusal.message}"
-    )
+    closed = refusal.reason is Reason.MAINTENANCE
+    hint = ". To have it used all the same set spec.maintenance to false there" if closed else ""
+    message = f"{_owner_silence(case)}, and cannot be replaced: {refusal.message}{hint}"
+    return Refusal(refusal.reason, message)
 
 
 def _link_down(case: Case, target: str) -> Refusal | None:

@@ -4,7 +4,14 @@ Computed from the decision and the hosts' reports. It decides nothing. Called by
 """
 
 from tandem_api.kinds.domain import Firmware
-from tandem_api.kinds.guest import Assignment, Guest, GuestReport, GuestStatus, Policy, Takeover
+from tandem_api.kinds.guest import (
+    Assignment,
+    Guest,
+    GuestReport,
+    GuestStatus,
+    MoveReference,
+    Policy,
+)
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.meta import Condition
 from tandem_api.reasons import Reason
@@ -15,7 +22,9 @@ from tandem_controller.decide.guests.placement import (
     untried_hardware,
     unusable_replica,
 )
+from tandem_controller.decide.status.takeovers import last_takeover, recent_takeovers
 from tandem_controller.decide.world import replicas
+from tandem_controller.decide.world.guestmoves import reference, under_way
 from tandem_controller.decide.world.hosts import runs, unfit
 from tandem_controller.decide.world.model import (
     Assign,
@@ -50,7 +59,6 @@ TRIES = (
     Reason.RELEASING,
     Reason.REJOINING,
 )
-STEPS = ("authorityWon", "promoted", "domainStarted")
 
 
 def guest_status(guest: Guest, world: World, case: Case | None, decision: Decision) -> GuestStatus:
@@ -63,7 +71,8 @@ def guest_status(guest: Guest, world: World, case: Case | None, decision: Decisi
     why = _why(guest, assignment, case, phase, decision)
     reason, message = _beside_an_edit(why, guest, phase, world)
     where = assignment.host if assignment else ""
-    view, by = world.hosts.get(where), paused_by(guest, world, case)
+    view = world.hosts.get(where)
+    by = "" if _begins_by_hand(decision) else paused_by(guest, world, case)
     since = (old.paused_since or world.wall) if by else ""
     protection = _protection(case, where) if case else _no_mirror(guest)
     conditions = (
@@ -87,7 +96,8 @@ def guest_status(guest: Guest, world: World, case: Case | None, decision: Decisi
             "paused_by": by,
             "paused_since": since,
             "accepted": old.accepted if world.problems_of(guest) else guest.spec,
-            "last_takeover": _last_takeover(guest, assignment, decision, world),
+            "last_takeover": last_takeover(guest, assignment, decision, world),
+            "recent_takeovers": recent_takeovers(guest, decision, world),
             "observed_generation": generation,
             "conditions": stamped(old.conditions, conditions, generation, world.wall),
         }
@@ -108,8 +118,19 @@ def _assignment_after(guest: Guest, world: World, decision: Decision) -> Assignm
         reason=decision.reason,
         message=decision.message,
         proof=decision.proof,
+        move=decision.move or _carried_on(guest, world),
         since=world.wall,
     )
+
+
+def _begins_by_hand(decision: Decision) -> bool:
+    return isinstance(decision, Assign) and decision.reason is Reason.MOVE_REQUESTED
+
+
+def _carried_on(guest: Guest, world: World) -> MoveReference | None:
+    """A move that is under way ends with what comes instead of it."""
+    move = under_way(guest, world)
+    return reference(move) if move is not None else None
 
 
 # -- phase
@@ -342,38 +363,3 @@ def _placed(case: Case | None, where: str) -> Condition:
     site = view.site_name if view else preferred
     refusal = Refusal(Reason.NOT_PREFERRED, f"it prefers site {site} ({preferred})")
     return judged("Placed", refusal, Reason.NOT_PREFERRED)
-
-
-# -- the last takeover
-
-
-def _last_takeover(
-    guest: Guest, assignment: Assignment | None, decision: Decision, world: World
-) -> Takeover | None:
-    """A new one if the decision begins one; else the known one with the steps reported since."""
-    known = guest.status.last_takeover
-    if isinstance(decision, Assign) and is_takeover(decision.proof):
-        return _begun(decision, world)
-    if known is None or assignment is None or assignment.host != known.target:
-        return known
-    report = guest.status.hosts.get(assignment.host)
-    if not is_takeover(assignment.proof) or report is None:
-        return known
-    if report.assignment_serial != assignment.serial:
-        return known
-    steps = {step: report.steps[step] for step in STEPS if step in report.steps}
-    return known.model_copy(update={"steps": {**known.steps, **steps}})
-
-
-def _begun(decision: Assign, world: World) -> Takeover:
-    assert decision.proof is not None
-    source = decision.proof.host
-    view = world.hosts.get(source)
-    last = {"lastHeartbeat": view.last_seen} if view and view.last_seen else {}
-    return Takeover(
-        source=source,
-        target=decision.host,
-        reason=decision.reason,
-        lease_lost_at=world.wall,
-        steps={**last, "leaseLost": world.wall, "assigned": world.wall},
-    )

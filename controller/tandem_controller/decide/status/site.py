@@ -37,6 +37,7 @@ def host_status(view: HostView, world: World) -> HostStatus:
             "phase": _host_phase(view, refusal),
             "lease": str(view.freshness),
             "lease_since": _since(old.lease, old.lease_since, view.freshness, world.wall),
+            "guests": world.load(view.name).guests,
             "observed_generation": generation,
             "conditions": stamped(old.conditions, conditions, generation, world.wall),
         }

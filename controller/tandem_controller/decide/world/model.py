@@ -12,7 +12,8 @@ from functools import cached_property
 from tandem_api.authority import Authority
 from tandem_api.check.catalogue import Catalogue
 from tandem_api.check.validation import added_volumes
-from tandem_api.kinds.guest import Assignment, FencingProof, Guest
+from tandem_api.kinds.guest import Assignment, FencingProof, Guest, MoveReference
+from tandem_api.kinds.guest_move import GuestMove
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Claimant, DeviceNumbers, Mirror, ReplicaReport
 from tandem_api.kinds.site import Site
@@ -80,6 +81,7 @@ class Snapshot:
     hosts: tuple[Host, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
     guests: tuple[Guest, ...] = ()
+    guestmoves: tuple[GuestMove, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     unknown_fields: Mapping[tuple[str, ObjectKey], tuple[Problem, ...]] = field(
         default_factory=dict
@@ -141,8 +143,10 @@ class Load:
 class World:
     """A snapshot, indexed. ``problems`` holds what is wrong, for the objects with any.
 
-    ``loads`` includes what was decided earlier in the same plan. ``accepted`` has the guests of
-    which an edit does not pass, as they were before it, with what is wrong with that by now.
+    ``loads`` and ``moving`` (how many planned moves are under way) include what was decided earlier
+    in the same plan. ``accepted`` has the guests of which an edit does not pass, as they were
+    before it, with what is wrong with that by now. ``moves``: the GuestMoves that have not ended,
+    by guest, the oldest first.
     """
 
     snapshot: Snapshot
@@ -151,6 +155,8 @@ class World:
     problems: Mapping[tuple[str, ObjectKey], tuple[Problem, ...]]
     loads: Mapping[str, Load]
     accepted: Mapping[ObjectKey, tuple[Guest, tuple[Problem, ...]]] = field(default_factory=dict)
+    moves: Mapping[ObjectKey, tuple[GuestMove, ...]] = field(default_factory=dict)
+    moving: int = 0
 
     @property
     def wall(self) -> str:
@@ -162,6 +168,9 @@ class World:
 
     def load(self, host: str) -> Load:
         return self.loads.get(host, Load())
+
+    def moves_of(self, guest: Guest) -> tuple[GuestMove, ...]:
+        return self.moves.get(guest.key, ())
 
     def problems_of(self, obj: Resource) -> tuple[Problem, ...]:
         return self.problems.get((type(obj).__name__, obj.key), ())
@@ -238,12 +247,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Assign:
-    """The guest shall be on this host (nowhere if empty)."""
+    """The guest shall be on this host (nowhere if empty). ``move``: as a GuestMove orders."""
 
     host: str
     reason: Reason
     message: str
     proof: FencingProof | None = None
+    move: MoveReference | None = None
 
 
 @dataclass(frozen=True)
@@ -309,6 +319,13 @@ class WriteFinalizers:
 
 
 @dataclass(frozen=True)
+class DeleteMove:
+    """It has ended long ago; only if it is still this object."""
+
+    move: GuestMove
+
+
+@dataclass(frozen=True)
 class SetUpMirror:
     """Device numbers and the first authority, in one write; only if still this version."""
 
@@ -348,7 +365,13 @@ class WriteStatus:
 
 
 Write = (
-    WriteAssignment | WriteClaimant | WriteFinalizers | SetUpMirror | SwapAuthority | WriteStatus
+    WriteAssignment
+    | WriteClaimant
+    | WriteFinalizers
+    | SetUpMirror
+    | SwapAuthority
+    | WriteStatus
+    | DeleteMove
 )
 
 

@@ -9,7 +9,13 @@ TAKEOVER_PROOFS = (
     ProofKind.REBOOTED,
     ProofKind.PERSON,
 )
-MOVES = (Reason.MAINTENANCE, Reason.FAILBACK, Reason.LOCAL_DISK_FAILED, Reason.START_REFUSED)
+MOVES = (
+    Reason.MAINTENANCE,
+    Reason.FAILBACK,
+    Reason.MOVE_REQUESTED,
+    Reason.LOCAL_DISK_FAILED,
+    Reason.START_REFUSED,
+)
 
 
 def is_takeover(proof: FencingProof | None) -> bool:

@@ -1,0 +1,45 @@
+"""How many planned moves may be under way at a time, and whether there is room for another. Pure.
+
+Called by the decision about a move, and by ``known``, which counts them.
+"""
+
+from collections.abc import Iterable
+
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.tandem import NAME, Moves, Tandem
+from tandem_api.meta import moment
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import GuestPhase
+from tandem_controller.decide.world.model import Refusal, World
+
+LIMITED = (Reason.MAINTENANCE, Reason.FAILBACK, Reason.MOVE_REQUESTED)
+"""Moves of guests that run well where they are: so many at a time, and no more."""
+STUCK_S = 300.0
+"""A move that takes this much longer than its guest's shutdown timeout holds no place any more."""
+
+
+def limit(tandems: Iterable[Tandem]) -> int:
+    found = (each.spec.moves for each in tandems if each.metadata.name == NAME)
+    return next(found, Moves()).max_concurrent
+
+
+def counts(guest: Guest, wall: str) -> bool:
+    """Whether it is being moved just now, and gets on."""
+    assignment = guest.status.assignment
+    if assignment is None or assignment.reason not in LIMITED or assignment.proof is not None:
+        return False
+    if guest.status.phase != GuestPhase.MOVING:
+        return False
+    begun, now = moment(assignment.since), moment(wall)
+    took_s = (now - begun).total_seconds() if begun and now else 0.0
+    return took_s < guest.spec.shutdown_timeout_seconds + STUCK_S
+
+
+def no_turn(world: World) -> Refusal | None:
+    """Why no other move may begin now."""
+    most = limit(world.snapshot.tandems)
+    if world.moving < most:
+        return None
+    message = f"{world.moving} guests are being moved already, of at most {most} at a time"
+    hint = f"its turn comes by priority (spec.moves.maxConcurrent of Tandem {NAME})"
+    return Refusal(Reason.MOVE_WAITING, f"{message}; {hint}")

@@ -1,0 +1,42 @@
+"""Moves that people order: the GuestMoves of a guest."""
+
+from sim.world import World
+from tandem_api.kinds.guest_move import GuestMove
+
+WITHIN_S = 120
+"""How long a move may take of which a scenario does not say."""
+
+
+def moves_of(world: World, guest: str) -> list[GuestMove]:
+    """The oldest first."""
+    key = world.key(guest)
+    found = [
+        move
+        for move in world.api.server.every(GuestMove)
+        if (move.metadata.namespace, move.spec.guest) == key
+    ]
+    return sorted(found, key=lambda m: (m.metadata.creation_timestamp, m.metadata.name))
+
+
+def move(world: World, guest: str, premises: str, seconds: str = "") -> None:
+    """A person orders one to a site or host, within so many seconds."""
+    world.log.say("scenario", f"move {guest} {premises}{seconds and f' {seconds}'}")
+    number = world.kernel.number("move")
+    to = {"host" if premises in world.hosts else "site": premises}
+    within_s = int(float(seconds or WITHIN_S))
+    metadata = {
+        "name": f"{guest}-{number}",
+        "namespace": world.key(guest).namespace,
+        "uid": f"uid-move-{number}",
+        "creationTimestamp": world.log.wall(),
+    }
+    spec = {"guest": guest, "to": to, "timeoutSeconds": within_s}
+    world.api.server.put(GuestMove.parse({"metadata": metadata, "spec": spec}))
+
+
+def unmove(world: World, guest: str) -> None:
+    """A person deletes those that have not ended."""
+    world.log.say("scenario", f"unmove {guest}")
+    for each in moves_of(world, guest):
+        if not each.ended:
+            world.api.server.delete(GuestMove, each.key)

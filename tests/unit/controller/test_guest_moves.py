@@ -1,0 +1,252 @@
+"""GuestMoves: when one is begun, when it is taken back, what comes after it, and which may go."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tandem_api.kinds.guest_move import HISTORY
+from tandem_api.meta import ObjectKey
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import MovePhase
+from tandem_controller.decide import others
+from tandem_controller.decide.plan import plan
+from tandem_controller.decide.world.model import (
+    Assign,
+    DeleteMove,
+    Keep,
+    Unreadable,
+    WriteAssignment,
+)
+
+from .moves_scenes import CREATED, LONG_AGO, arrived, begun, move, ordered, redundant, told
+from .scenes import A, B, assigned, replica, report
+
+
+class TestBegin:
+    @pytest.mark.parametrize("to", [{"site": "tarongers"}, {"host": B}])
+    def test_it_is_assigned_to_where_the_move_says(self, to: dict[str, str]) -> None:
+        decision = ordered(move(to=to)).decide()
+        assert isinstance(decision, Assign)
+        assert (decision.host, decision.reason) == (B, Reason.MOVE_REQUESTED)
+        assert decision.proof is None
+        assert decision.move is not None
+        assert (decision.move.name, decision.move.uid) == ("g-1", "uid-g-1")
+        assert decision.message == f"It moves from {A} to {B}: GuestMove g-1 asks for it"
+
+    def test_the_assignment_names_it(self) -> None:
+        (write,) = [w for w in ordered().plan().urgent if isinstance(w, WriteAssignment)]
+        assert write.assignment.move is not None
+        assert write.assignment.move.uid == "uid-g-1"
+        assert write.assignment.move.name == "g-1"
+
+    def test_failover_need_not_be_automatic(self) -> None:
+        scene = ordered()
+        scene.guest["failover"] = {"policy": "Manual"}
+        assert isinstance(scene.decide(), Assign)
+
+    def test_not_to_where_it_is(self) -> None:
+        assert isinstance(ordered(move(to={"host": A})).decide(), Keep)
+
+    def test_not_another_guests(self) -> None:
+        other = move(spec={"guest": "other"})
+        elsewhere = move(metadata={"namespace": "elsewhere"})
+        assert isinstance(ordered(other, elsewhere).decide(), Keep)
+
+    @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+    def test_not_one_that_has_ended(self, phase: str) -> None:
+        assert isinstance(ordered(move(status={"phase": phase})).decide(), Keep)
+
+    def test_not_after_its_time(self) -> None:
+        assert isinstance(ordered(move(created=LONG_AGO)).decide(), Keep)
+
+    def test_not_one_that_is_being_deleted(self) -> None:
+        gone = move(metadata={"deletionTimestamp": CREATED})
+        assert isinstance(ordered(gone).decide(), Keep)
+
+    def test_the_oldest_comes_first(self) -> None:
+        later = move("g-2", to={"host": A}, created="2024-05-01T09:59:30Z")
+        decision = ordered(later, move()).decide()
+        assert isinstance(decision, Assign)
+        assert decision.move is not None
+        assert decision.move.name == "g-1"
+
+    def test_not_again_what_was_taken_back(self) -> None:
+        """Its status may not say so yet."""
+        scene = ordered()
+        reference = {"name": "g-1", "uid": "uid-g-1"}
+        scene.assignment = assigned(A, "HeartbeatFresh", move=reference)
+        assert isinstance(scene.decide(), Keep)
+
+    def test_not_while_the_mirror_is_not_redundant(self) -> None:
+        scene = ordered().unlinked(B).unlinked(A)
+        scene.replicas[A] = replica(A, role="Primary", connected=False)
+        decision = scene.decide()
+        assert isinstance(decision, Keep)
+        assert decision.reason is Reason.MOVE_REQUESTED
+        assert f"It stays on {A} although GuestMove g-1 asks for it" in decision.message
+        said = told(scene.plan())
+        assert said["phase"] == MovePhase.PENDING
+        assert said["reason"] == Reason.MOVE_WAITING
+        assert said["message"] == decision.message
+
+    def test_not_into_maintenance(self) -> None:
+        scene = ordered()
+        scene.hosts[B] = {"maintenance": True}
+        decision = scene.decide()
+        assert isinstance(decision, Keep)
+        assert f"host {B} is in maintenance" in decision.message
+
+    def test_a_takeover_comes_first(self) -> None:
+        scene = ordered().lost()
+        decision = scene.decide()
+        assert isinstance(decision, Assign)
+        assert decision.reason is Reason.LEASE_LOST
+        assert decision.move is None
+
+    def test_while_it_is_paused_too(self) -> None:
+        scene = ordered()
+        scene.guest["paused"] = True
+        scene.status = {"pausedBy": "Guest ns/g", "pausedSince": CREATED}
+        (write,) = [w for w in scene.plan().urgent if isinstance(w, WriteAssignment)]
+        assert write.patch["pausedBy"] is None, "its hosts must stop and start it"
+        assert write.patch["pausedSince"] is None
+
+
+class TestUnderWay:
+    def test_it_goes_on(self) -> None:
+        decision = begun().decide()
+        assert decision == Keep(Reason.MOVE_REQUESTED, "It moves")
+
+    def test_nothing_else_is_begun(self) -> None:
+        scene = begun()
+        scene.guestmoves += (move("g-2", to={"host": A}, created="2024-05-01T09:59:30Z"),)
+        made = scene.plan()
+        assert isinstance(made.decisions[ObjectKey("ns", "g")], Keep)
+        assert told(made, "g-2")["message"] == "GuestMove g-1 comes first"
+
+    def test_it_is_not_paused(self) -> None:
+        scene = begun()
+        scene.guest["paused"] = True
+        assert scene.status_after().paused_by == ""
+
+    def test_it_is_paused_once_the_move_has_ended(self) -> None:
+        scene = arrived(begun(ordered(move(status={"phase": "Succeeded"}))))
+        scene.guest["paused"] = True
+        assert scene.status_after().paused_by == "Guest ns/g"
+
+    def test_deleting_it_takes_it_back(self) -> None:
+        scene = begun()
+        scene.guestmoves = ()
+        decision = scene.decide()
+        assert isinstance(decision, Assign)
+        assert decision.host == A
+        assert decision.message.endswith("is taken back: GuestMove g-1 was deleted")
+        assert decision.move is not None
+
+    def test_deleting_it_takes_it_back_while_it_is_paused_too(self) -> None:
+        scene = begun()
+        scene.guestmoves = ()
+        scene.guest["paused"] = True
+        decision = scene.decide()
+        assert isinstance(decision, Assign)
+        assert decision.host == A
+
+    def test_its_finalizer_is_no_deletion_less(self) -> None:
+        gone = move(metadata={"deletionTimestamp": CREATED}, status={"phase": "Moving"})
+        decision = begun(ordered(gone)).decide()
+        assert isinstance(decision, Assign)
+        assert decision.host == A
+
+    def test_not_once_the_guest_has_stopped(self) -> None:
+        scene = begun()
+        scene.guestmoves = ()
+        scene.reports = {A: report(A, "Absent")}
+        assert isinstance(scene.decide(), Keep)
+
+    def test_one_that_cannot_be_read_is_not_gone(self) -> None:
+        scene = begun()
+        scene.guestmoves = ()
+        unread = Unreadable("GuestMove", ObjectKey("ns", "g-1"), "uid-g-1", 1, ())
+        made = plan(replace(scene.snapshot(), unreadable=(unread,)))
+        assert isinstance(made.decisions[ObjectKey("ns", "g")], Keep)
+
+    def test_its_time_being_over_takes_it_back(self) -> None:
+        decision = begun(ordered(move(created=LONG_AGO, status={"phase": "Moving"}))).decide()
+        assert isinstance(decision, Assign)
+        assert decision.host == A
+        assert decision.message.endswith("allows 600 s, and the guest has not stopped")
+
+    def test_not_one_that_has_ended(self) -> None:
+        """It has succeeded long ago; the guest is not taken back for that."""
+        scene = begun(ordered(move(created=LONG_AGO, status={"phase": "Succeeded"})))
+        assert isinstance(scene.decide(), Keep)
+
+    def test_a_lost_target_takes_it_back_and_the_assignment_says_for_which_move(self) -> None:
+        scene = begun().silent(B)
+        (write,) = [w for w in scene.plan().urgent if isinstance(w, WriteAssignment)]
+        assert write.assignment.host == A
+        assert write.assignment.move is not None
+        assert write.assignment.move.uid == "uid-g-1"
+
+    def test_a_takeover_in_the_middle_carries_it_on(self) -> None:
+        scene = begun().lost()
+        (write,) = [w for w in scene.plan().urgent if isinstance(w, WriteAssignment)]
+        assert write.assignment.reason is Reason.LEASE_LOST
+        assert write.assignment.host == B
+        assert write.assignment.move is not None
+
+    def test_a_takeover_afterwards_does_not(self) -> None:
+        scene = begun(ordered(move(status={"phase": "Succeeded"}))).lost()
+        (write,) = [w for w in scene.plan().urgent if isinstance(w, WriteAssignment)]
+        assert write.assignment.move is None
+
+
+class TestAfterwards:
+    def test_failback_does_not_undo_it(self) -> None:
+        scene = arrived(begun(ordered(move(status={"phase": "Succeeded"}))))
+        scene.guest["failback"] = {"policy": "Automatic", "afterSeconds": 0}
+        scene.mirror_conditions = [redundant(LONG_AGO)]
+        decision = scene.decide()
+        assert isinstance(decision, Keep)
+        assert decision.reason is Reason.MOVE_REQUESTED
+        assert "as GuestMove g-1 has moved it there, and stays" in decision.message
+
+    def test_failback_does_once_it_is_there_for_another_reason(self) -> None:
+        scene = arrived(begun(ordered(move(status={"phase": "Succeeded"}))))
+        scene.assignment = assigned(B, "LeaseLost")
+        scene.guest["failback"] = {"policy": "Automatic", "afterSeconds": 0}
+        scene.mirror_conditions = [redundant(LONG_AGO)]
+        decision = scene.decide()
+        assert isinstance(decision, Assign)
+        assert decision.reason is Reason.FAILBACK
+
+    def test_maintenance_moves_it_all_the_same(self) -> None:
+        scene = arrived(begun(ordered(move(status={"phase": "Succeeded"}))))
+        scene.hosts[B] = {"maintenance": True}
+        decision = scene.decide()
+        assert isinstance(decision, Assign)
+        assert (decision.host, decision.reason) == (A, Reason.MAINTENANCE)
+
+    def test_the_newest_stay_and_the_oldest_go(self) -> None:
+        many = [
+            move(f"g-{n:02}", created=f"2024-05-01T08:{n:02}:00Z", status={"phase": "Succeeded"})
+            for n in range(HISTORY + 2)
+        ]
+        waiting = move("waiting", created="2024-05-01T07:00:00Z")
+        elsewhere = move("o", spec={"guest": "other"}, status={"phase": "Failed"}, created=LONG_AGO)
+        urgent = ordered(*many, waiting, elsewhere).plan().urgent
+        gone = [write.move for write in urgent if isinstance(write, DeleteMove)]
+        assert {each.metadata.name for each in gone} == {"g-00", "g-01"}
+
+
+def test_one_behind_a_wall_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Any:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(others, "move_status", fails)
+    made = ordered().plan()
+    assert [str(bug.key) for bug in made.bugs] == ["ns/g-1"]
+    assert isinstance(made.decisions[ObjectKey("ns", "g")], Assign)
+    (judged,) = told(made)["conditions"]
+    assert (judged["type"], judged["status"]) == ("Judged", "False")

@@ -1,0 +1,160 @@
+"""What the status of a GuestMove says: its phase, its steps, and why."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tandem_api.meta import ObjectKey
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import MovePhase
+from tandem_controller.decide.plan import plan
+from tandem_controller.decide.world.model import Unreadable
+
+from .moves_scenes import CREATED, LONG_AGO, arrived, begun, move, ordered, told
+from .scenes import A, B, assigned, report
+
+
+class TestTold:
+    def test_moving_and_since_when(self) -> None:
+        scene = begun(ordered())
+        said = told(scene.plan())
+        assert said["phase"] == MovePhase.MOVING
+        assert (said["source"], said["target"]) == (A, B)
+        assert said["steps"] == {"assigned": "2024-05-01T09:00:00Z"}
+
+    def test_when_it_has_stopped(self) -> None:
+        scene = begun()
+        scene.reports = {A: report(A, "Absent")}
+        assert told(scene.plan())["steps"]["stopped"] == "2024-05-01T10:00:00Z"
+
+    def test_a_step_is_told_once(self) -> None:
+        steps = {"assigned": CREATED, "stopped": CREATED}
+        old = {"phase": "Moving", "source": A, "steps": steps}
+        scene = begun(ordered(move(status=old)))
+        scene.reports = {A: report(A, "Absent")}
+        assert "steps" not in told(scene.plan())
+
+    def test_it_has_succeeded_and_how_long_the_guest_was_away(self) -> None:
+        steps = {"assigned": CREATED, "stopped": "2024-05-01T09:59:52.5Z"}
+        old = {"phase": "Moving", "source": A, "target": B, "steps": steps}
+        scene = arrived(begun(ordered(move(status=old))))
+        scene.reports[B]["steps"] = {"promoted": "2024-05-01T09:59:55Z", "authorityWon": "x"}
+        said = told(scene.plan())
+        assert (said["phase"], said["reason"]) == (MovePhase.SUCCEEDED, Reason.MOVED)
+        assert said["awaySeconds"] == 7.5
+        assert said["steps"] == {
+            "ended": "2024-05-01T10:00:00Z",
+            "promoted": "2024-05-01T09:59:55Z",
+            "running": "2024-05-01T10:00:00Z",
+        }
+        (complete,) = [c for c in said["conditions"] if c["type"] == "Complete"]
+        assert complete["status"] == "True"
+
+    def test_not_before_it_runs_there(self) -> None:
+        scene = arrived(begun())
+        scene.reports[B] = report(B, "Starting")
+        assert told(scene.plan()).get("phase") in (None, MovePhase.MOVING)
+
+    def test_not_by_what_the_target_says_of_an_earlier_order(self) -> None:
+        scene = arrived(begun())
+        scene.reports[B] = report(B, serial=2)
+        assert told(scene.plan()).get("phase") in (None, MovePhase.MOVING)
+
+    def test_it_has_failed_once_the_guest_runs_where_it_was(self) -> None:
+        scene = begun()
+        reference = {"name": "g-1", "uid": "uid-g-1"}
+        scene.assignment = assigned(A, "HeartbeatFresh", move=reference, message="It stays: why")
+        said = told(scene.plan())
+        assert (said["phase"], said["reason"]) == (MovePhase.FAILED, Reason.HEARTBEAT_FRESH)
+        assert said["message"] == "It stays: why"
+
+    def test_not_while_it_is_brought_back(self) -> None:
+        scene = begun()
+        reference = {"name": "g-1", "uid": "uid-g-1"}
+        scene.assignment = assigned(A, "HeartbeatFresh", move=reference)
+        scene.reports = {A: report(A, "Absent")}
+        assert told(scene.plan()).get("phase") in (None, MovePhase.MOVING)
+
+    def test_it_has_failed_long_after_its_time_wherever_the_guest_is(self) -> None:
+        scene = begun(ordered(move(created=LONG_AGO, status={"phase": "Moving", "source": A})))
+        scene.reports = {A: report(A, "Absent")}
+        said = told(scene.plan())
+        assert (said["phase"], said["reason"]) == (MovePhase.FAILED, Reason.MOVE_TIMED_OUT)
+        assert said["message"].startswith(f"It does not run on {B} yet, long after its time: ")
+
+    def test_it_has_failed_if_the_guest_shall_not_run_any_more(self) -> None:
+        scene = begun()
+        reference = {"name": "g-1", "uid": "uid-g-1"}
+        scene.assignment = assigned("", "NotRequested", move=reference)
+        scene.guest["running"] = False
+        assert told(scene.plan())["phase"] == MovePhase.FAILED
+
+    def test_it_has_failed_if_it_was_not_begun_in_time(self) -> None:
+        scene = ordered(move(created=LONG_AGO))
+        scene.hosts[B] = {"maintenance": True}
+        said = told(scene.plan())
+        assert (said["phase"], said["reason"]) == (MovePhase.FAILED, Reason.MOVE_TIMED_OUT)
+        assert said["message"].startswith("It was not begun within 600 s: ")
+
+    def test_there_already(self) -> None:
+        said = told(ordered(move(to={"host": A})).plan())
+        assert (said["phase"], said["message"]) == ("Succeeded", f"It runs on {A} already")
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"to": {"host": "elsewhere"}}, "spec.to: host elsewhere keeps no replica of mirror"),
+            ({"to": {"site": "elsewhere"}}, "spec.to: site elsewhere keeps no replica of mirror"),
+        ],
+    )
+    def test_nowhere_to_go(self, changes: dict[str, Any], message: str) -> None:
+        said = told(ordered(move(**changes)).plan())
+        assert (said["phase"], said["reason"]) == (MovePhase.FAILED, Reason.MOVE_IMPOSSIBLE)
+        assert said["message"] == (
+            f"{message} ns/g; {A} (site burjassot) and {B} (site tarongers) do"
+        )
+
+    def test_a_guest_that_shall_not_run(self) -> None:
+        scene = ordered()
+        scene.guest["running"] = False
+        said = told(scene.plan())
+        assert said["phase"] == MovePhase.FAILED
+        assert "set spec.running to true" in said["message"]
+
+    def test_a_guest_that_is_being_deleted(self) -> None:
+        scene = ordered()
+        scene.metadata["deletionTimestamp"] = CREATED
+        assert told(scene.plan())["phase"] == MovePhase.FAILED
+
+    def test_a_guest_that_is_not_there_yet(self) -> None:
+        said = told(ordered(move(spec={"guest": "other"})).plan())
+        assert (said["phase"], said["message"]) == (MovePhase.PENDING, "there is no guest ns/other")
+
+    def test_a_guest_that_cannot_be_read(self) -> None:
+        scene = ordered(move(spec={"guest": "other"}))
+        unread = Unreadable("Guest", ObjectKey("ns", "other"), "uid-o", 1, ())
+        made = plan(replace(scene.snapshot(), unreadable=(unread,)))
+        assert told(made)["message"] == "guest ns/other cannot be read"
+
+    def test_a_mirror_that_is_not_set_up(self) -> None:
+        scene = ordered()
+        scene.authority = None
+        assert told(scene.plan())["message"] == "mirror g is not set up"
+
+    def test_one_that_has_ended_stays_as_it_is(self) -> None:
+        assert told(ordered(move(status={"phase": "Failed", "message": "long ago"})).plan()) == {}
+
+    def test_a_change_of_its_phase_is_an_event(self) -> None:
+        made = ordered(move(to={"host": "elsewhere"})).plan()
+        (write,) = [w for w in made.statuses if w.kind == "GuestMove"]
+        (notice,) = write.notices
+        assert notice.warning
+        assert notice.message.startswith("Failed: spec.to")
+
+    def test_nothing_new_is_no_write(self) -> None:
+        scene = begun(ordered())
+        first = told(scene.plan())
+        wire = {k: v for k, v in first.items() if v is not None}
+        scene.guestmoves = (move(status=wire),)
+        assert told(scene.plan()) == {}
