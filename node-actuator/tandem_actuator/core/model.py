@@ -57,8 +57,10 @@ class DrbdState:
 
     @property
     def without_data(self) -> bool:
-        """Suspended, and no current disk can be reached of some volume, here or over the link."""
-        if self.role is not Role.PRIMARY or not self.suspended:
+        """No current disk can be reached of some volume, here or over the link: writes stand still,
+        or fail. A connection ends DRBD's suspension for want of data, also one that brings none.
+        """
+        if self.role is not Role.PRIMARY:
             return False
         return self.nobody_current if self.connected else not self.own_up_to_date
 

@@ -217,9 +217,9 @@ class Unit:
         self.resync = followed(self.resync, drbd, now_s, wall)
         in_sync = isinstance(drbd, DrbdState) and drbd.in_sync
         self.in_sync_since_s = (self.in_sync_since_s or now_s) if in_sync else None
-        frozen = isinstance(drbd, DrbdState) and (drbd.frozen or drbd.without_data)
-        self.frozen_since_s = (self.frozen_since_s or now_s) if frozen else None
         away = isinstance(drbd, DrbdState) and drbd.without_data
+        frozen = isinstance(drbd, DrbdState) and (drbd.frozen or (away and bool(drbd.suspended)))
+        self.frozen_since_s = (self.frozen_since_s or now_s) if frozen else None
         self.without_data_since_s = (self.without_data_since_s or now_s) if away else None
         if isinstance(drbd, DrbdState) and drbd.connected:
             self.link_lost_at_s = self.link_lost_wall = None

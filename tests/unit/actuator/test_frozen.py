@@ -43,3 +43,17 @@ def test_data_are_away_however_often_drbd_asks_as_it_is_connected_again() -> Non
     assert (unit.without_data_since_s, unit.frozen_since_s) == (1.0, 9.0)
     unit.observe_drbd(FROZEN, 10.0, "")
     assert unit.without_data_since_s is None
+
+
+def test_data_are_away_after_a_connection_that_brought_none() -> None:
+    """It has ended the suspension, and nobody asks anything: writes fail."""
+    parsed = Mirror.parse(mirror("m"))
+    unit = Unit(mirror=parsed, record=Record(uid=parsed.metadata.uid))
+    dead = {"root": VolumeState(DiskState.DISKLESS, DiskState.DISKLESS)}
+    connected = replace(
+        FROZEN, connection=Connection.CONNECTED, volumes=dead, suspended=frozenset()
+    )
+    unit.observe_drbd(connected, 1.0, "")
+    lost = {"root": VolumeState(DiskState.DISKLESS, DiskState.UNKNOWN)}
+    unit.observe_drbd(replace(FROZEN, volumes=lost, suspended=frozenset()), 8.0, "")
+    assert (unit.without_data_since_s, unit.frozen_since_s) == (1.0, None)

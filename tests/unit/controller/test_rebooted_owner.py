@@ -6,7 +6,9 @@ import pytest
 
 from tandem_api.kinds.guest import ProofKind
 from tandem_api.reasons import Reason
-from tandem_controller.decide.world.model import Assign, Blocked, Keep
+from tandem_api.vocabulary import GuestPhase
+from tandem_controller.decide.status.guest import guest_phase
+from tandem_controller.decide.world.model import Assign, Blocked, Keep, case_of
 
 from .scenes import A, B, Scene, assigned, instance, only, owned_by, replica, report
 
@@ -87,6 +89,51 @@ def test_a_rebooted_owner_is_waited_for_while_it_comes_up(replica_of_a: dict[str
     boot = replica_of_a.pop("boot", "boot")
     scene.replicas[A] = {**replica_of_a, "instance": instance(A, boot=boot)}
     assert isinstance(scene.decide(), Keep)
+
+
+@pytest.fixture
+def told() -> Scene:
+    """Its disk is dead, nobody can replace it, and people were told so; it is tried once more."""
+    scene = rebooted()
+    scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
+    again = replica(A, connection="NotConfigured", reason="BringingUp")
+    scene.replicas[A] = {**again, "instance": instance(A, boot="newer")}
+    scene.status = {"phase": "Blocked", "reason": "DiskNotUsable", "message": "its disk is dead"}
+    return scene
+
+
+def test_another_try_to_bring_up_what_does_not_come_up_is_no_news(told: Scene) -> None:
+    decision = told.decide()
+    assert decision == Blocked(Reason.DISK_NOT_USABLE, "its disk is dead", takeover=True)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [{"phase": "Starting", "reason": "DiskNotUsable"}, {"phase": "Blocked", "reason": "LeaseLost"}],
+)
+def test_the_first_try_is_waited_for(told: Scene, status: dict[str, str]) -> None:
+    told.status = status
+    assert isinstance(told.decide(), Keep)
+
+
+def test_what_has_come_up_is_started_again(told: Scene) -> None:
+    told.replicas[A] = {**replica(A), "instance": instance(A, boot="newer")}
+    assert isinstance(told.decide(), Keep)
+
+
+@pytest.mark.parametrize(
+    ("reason", "phase"), [("UnknownState", GuestPhase.FAILED), ("BringingUp", GuestPhase.STARTING)]
+)
+def test_where_the_replica_does_not_come_up_the_guest_has_failed(
+    reason: str, phase: GuestPhase
+) -> None:
+    scene = Scene().unowned()
+    scene.replicas[A] = replica(A, connection="NotConfigured", reason=reason)
+    scene.reports = {A: report(A, "Absent")}
+    guest, world = scene.parsed_guest(), scene.world()
+    waits = Keep(Reason.WAITING_FOR_LEASE, "")
+    case = case_of(guest, world)
+    assert guest_phase(guest, guest.status.assignment, case, waits, world) is phase
 
 
 def test_a_takeover_under_way_gets_a_new_proof_when_the_owner_has_rebooted() -> None:

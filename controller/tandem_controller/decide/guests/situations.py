@@ -12,7 +12,7 @@ from tandem_api.authority import Mode
 from tandem_api.kinds.guest import FencingProof, Guest, Policy, ProofKind
 from tandem_api.meta import sentence
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Role
+from tandem_api.vocabulary import GuestPhase, Role
 from tandem_controller.decide.guests import moves, obstacles, placement
 from tandem_controller.decide.guests.pausing import unless_paused
 from tandem_controller.decide.guests.takeover import takeover
@@ -259,6 +259,9 @@ def _owner_rebooted(case: Case) -> Decision:
         or placement.unusable_replica(case, owner)
         or placement.cannot_run(case, owner)
     )
+    told = case.guest.status
+    if _tries_again(case, refusal):
+        return Blocked(Reason(told.reason), told.message, takeover=True)
     neither = placement.cannot_run(case, target)
     soon = refusal is None or refusal.reason is Reason.MIRROR_NOT_READY or arms(case.view(owner))
     if soon and (case.assigned != target or neither is not None):
@@ -278,6 +281,15 @@ def _owner_rebooted(case: Case) -> Decision:
     why = f"{refusal.message}. {proof.message}{hint}"
     message = f"{owner} has rebooted and cannot start it: {why}"
     return Blocked(refusal.reason, message, takeover=True)
+
+
+def _tries_again(case: Case, refusal: Refusal | None) -> bool:
+    """The owner brings up once more what did not come up: that is no news before it has."""
+    told, report = case.guest.status, case.report(case.authority.owner)
+    known = (told.phase, told.reason) == (GuestPhase.BLOCKED, Reason.DISK_NOT_USABLE)
+    waits = refusal is not None and refusal.reason is Reason.MIRROR_NOT_READY
+    trying = report is not None and report.not_up and report.reason is Reason.BRINGING_UP
+    return known and waits and trying
 
 
 def _start_again(case: Case) -> Decision:

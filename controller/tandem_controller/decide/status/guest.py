@@ -18,6 +18,7 @@ from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped, unknown
 from tandem_controller.decide.guests.placement import (
+    cannot_come_up,
     preferred_host,
     untried_hardware,
     unusable_replica,
@@ -187,15 +188,19 @@ def _assigned_phase(
         return GuestPhase.UNKNOWN
     if case is not None and report is not None and runs(report, view, case.authority.owner):
         return GuestPhase.RUNNING
-    if report is not None and _has_failed(guest, assignment, report):
+    if report is not None and _has_failed(guest, assignment, report, case):
         return GuestPhase.FAILED
     if assignment.reason in MOVES:
         return GuestPhase.MOVING
     return GuestPhase.TAKING_OVER if is_takeover(assignment.proof) else GuestPhase.STARTING
 
 
-def _has_failed(guest: Guest, assignment: Assignment, report: GuestReport) -> bool:
+def _has_failed(
+    guest: Guest, assignment: Assignment, report: GuestReport, case: Case | None
+) -> bool:
     """Whether its host cannot get on with it. Another try of the same order is no news yet."""
+    if case is not None and cannot_come_up(case.report(assignment.host)):
+        return True
     same = report.assignment_serial == assignment.serial
     tries_again = same and guest.status.phase == GuestPhase.FAILED and report.reason in TRIES
     return report.reason in FAILURES or tries_again
