@@ -194,9 +194,7 @@ async def test_watch_shows_everything_then_changes(client: KubeClient, namespace
     assert (await take(events, Deleted)).object["metadata"]["name"] == "first"
 
 
-async def test_only_the_object_that_is_meant_is_deleted(
-    client: KubeClient, namespace: str
-) -> None:
+async def test_only_the_object_that_is_meant_is_deleted(client: KubeClient, namespace: str) -> None:
     key = await make_mirror(client, namespace)
     uid = (await client.fetch(MIRRORS, key)).metadata.uid
     with pytest.raises(Conflict, match=f"UID in precondition: another, UID in object meta: {uid}"):
