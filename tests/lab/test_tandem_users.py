@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 
+from tandem_api.meta import API_VERSION
 from tandem_examples import EXAMPLES, Bad, bad_files
 from tandem_lab.controlplane import ControlPlaneError
 
@@ -17,6 +19,8 @@ ELSEWHERE = "personal"
 NOTICED_WITHIN_S = 30.0
 GAP_BOUND_S = 1.5
 LEFT_ALONE_S = 5.0
+AWAY_BOUND_S = 30.0
+MOVES_COLUMNS = ["NAME", "GUEST", "PHASE", "FROM", "TO", "AWAY-SECONDS"]
 
 
 def test_wrong_specs_are_refused_or_named_and_disturb_nobody(tandem: Deployed) -> None:
@@ -85,6 +89,47 @@ def test_what_is_paused_is_left_alone(tandem: Deployed) -> None:
     tandem.wait_running_at(owner, since_s)
     tandem.wait_redundant()
     assert len(tandem.boots_since(since_s)) == 1
+
+
+def test_a_guest_is_moved_by_hand(tandem: Deployed) -> None:
+    """There, and back while it is paused, which it is again afterwards."""
+    owner, other = tandem.ends()
+    tandem.patch("guest", GUEST.name, {"shutdownTimeoutSeconds": 1})
+    since_s = time.monotonic()
+    status = _moved(tandem, "there", {"site": other.spec.site})
+    tandem.wait_running_at(other, since_s)
+    assert (status["source"], status["target"]) == (owner.name, other.name)
+    assert 0.0 < status["awaySeconds"] < AWAY_BOUND_S
+    assert {"assigned", "stopped", "promoted", "running", "ended"} <= set(status["steps"])
+    table = tandem.deployment.kubectl("get", "guestmoves", "-n", GUEST.namespace)
+    assert table.splitlines()[0].split()[:6] == MOVES_COLUMNS
+    tandem.wait_redundant()
+
+    name = ("guest", "-n", GUEST.namespace, GUEST.name)
+    tandem.patch("guest", GUEST.name, {"paused": True})
+    try:
+        tandem.deployment.kubectl("wait", *name, "--for=condition=Paused", "--timeout=20s")
+        since_s = time.monotonic()
+        _moved(tandem, "back", {"host": owner.name})
+        tandem.wait_running_at(owner, since_s)
+        tandem.deployment.kubectl("wait", *name, "--for=condition=Paused", "--timeout=20s")
+    finally:
+        tandem.patch("guest", GUEST.name, {"paused": False})
+    tandem.wait_redundant()
+    assert len(tandem.boots_since(since_s)) == 1
+
+
+def _moved(tandem: Deployed, name: str, to: dict[str, str]) -> Raw:
+    """The status of a GuestMove that is complete."""
+    metadata = {"name": name, "namespace": GUEST.namespace}
+    spec = {"guest": GUEST.name, "to": to, "timeoutSeconds": 60}
+    move = {"apiVersion": API_VERSION, "kind": "GuestMove", "metadata": metadata, "spec": spec}
+    tandem.deployment.kubectl("create", "-f", "-", stdin=json.dumps(move))
+    where = ("guestmove", "-n", GUEST.namespace, name)
+    tandem.deployment.kubectl("wait", *where, "--for=condition=Complete", "--timeout=60s")
+    found: Raw = tandem.raw(*where)["status"]
+    assert (found["phase"], found["reason"]) == ("Succeeded", "Moved")
+    return found
 
 
 def test_a_guest_is_stopped_before_it_is_deleted(tandem: Deployed) -> None:
