@@ -126,7 +126,7 @@ def _moved(tandem: Deployed, name: str, to: dict[str, str]) -> Raw:
     move = {"apiVersion": API_VERSION, "kind": "GuestMove", "metadata": metadata, "spec": spec}
     tandem.deployment.kubectl("create", "-f", "-", stdin=json.dumps(move))
     where = ("guestmove", "-n", GUEST.namespace, name)
-    tandem.deployment.kubectl("wait", *where, "--for=condition=Complete", "--timeout=60s")
+    tandem.deployment.kubectl("wait", *where, "--for=condition=Ended", "--timeout=60s")
     found: Raw = tandem.raw(*where)["status"]
     assert (found["phase"], found["reason"]) == ("Succeeded", "Moved")
     return found

@@ -64,7 +64,15 @@ def move_statuses(
             found, key = guests.get(guest_of(move)), guest_of(move)
             guest = world.in_force(found) if found is not None else None
             status = move_status(move, guest, world, decisions.get(key))
-            yield from status_write(move, move.status, status, _move_notices(move, status))
+            yield from _of_move(move, status)
+
+
+def _of_move(move: GuestMove, status: GuestMoveStatus) -> Iterator[WriteStatus]:
+    """That it has ended is never taken back, so it is said of this very object alone."""
+    ended = status.phase in tuple(MovePhase) and MovePhase(status.phase).ended
+    version = move.metadata.resource_version if ended else None
+    for write in status_write(move, move.status, status, _move_notices(move, status)):
+        yield replace(write, version=version)
 
 
 def _move_notices(move: GuestMove, status: GuestMoveStatus) -> tuple[Notice, ...]:

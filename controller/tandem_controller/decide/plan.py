@@ -24,6 +24,7 @@ from tandem_controller.decide.one_guest import GuestPlan, guest_plan
 from tandem_controller.decide.others import move_statuses, other_statuses
 from tandem_controller.decide.status.move import outdated
 from tandem_controller.decide.walls import Walls, least_status, message
+from tandem_controller.decide.world.hosts import runs
 from tandem_controller.decide.world.model import (
     Blocked,
     Decision,
@@ -75,8 +76,10 @@ def _turn(world: World, guest: Guest) -> tuple[int, int, str]:
     """Who is down comes before who is only to be moved, and an order before what is not ordered."""
     mirror = mirror_of(guest, world)
     authority = mirror.status.authority if mirror is not None else None
-    view = world.hosts.get(authority.owner) if authority is not None else None
-    well = view is not None and view.fresh
+    owner = authority.owner if authority is not None else ""
+    view, report = world.hosts.get(owner), guest.status.hosts.get(owner)
+    heard = view is not None and view.fresh
+    well = heard and view is not None and report is not None and runs(report, view, owner)
     rank = (1 if world.moves_of(guest) else 2) if well else 0
     return rank, -guest.spec.priority, str(guest.key)
 

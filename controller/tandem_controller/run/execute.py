@@ -208,7 +208,6 @@ class Executor:
                 await self._status(write)
             case DeleteMove(move):
                 await self._api.delete_object("GuestMove", move.key, move.metadata.uid)
-                self._store.remove("GuestMove", move.key)
             case _:
                 assert_never(write)
 

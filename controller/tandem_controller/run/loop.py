@@ -127,9 +127,10 @@ class Controller:
 
     async def resync_once(self, kind: str) -> None:
         """Make the store true, and let the watch be judged by what the list has shown."""
-        told = self._watched.told(kind)
+        told, known = self._watched.told(kind), self._store.newest(kind)
         objects, version = await self._api.list_objects(kind)
-        self._store.replace(kind, objects)
+        # Where more was known than the list has before it was asked for, the server was restored.
+        self._store.replace(kind, objects, version if known <= version else None)
         newest = max((version_of(raw) for raw in objects), default=0)
         self._watched.listed(kind, told, newest, version)
 

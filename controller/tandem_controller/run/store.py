@@ -86,14 +86,24 @@ class Store:
         if self._objects[kind].pop(key, None) is not None:
             self._changed()
 
-    def replace(self, kind: str, raws: Iterable[Raw]) -> None:
-        """The whole state of a kind: what is not in it is gone, and older versions count too."""
+    def newest(self, kind: str) -> int:
+        """The version of its newest object."""
+        return max((entry.version for entry in self._objects[kind].values()), default=0)
+
+    def replace(self, kind: str, raws: Iterable[Raw], newer: int | None = None) -> None:
+        """The whole state of a kind: what is not in it is gone, and older versions count too.
+
+        ``newer``: what has become known since, of later versions than this, is no part of the list.
+        """
         old = self._objects[kind]
         new: dict[ObjectKey, Entry] = {}
+        if newer is not None:
+            new = {key: entry for key, entry in old.items() if entry.version > newer}
         for raw in raws:
             key = key_of(raw)
             known = old.get(key)
-            new[key] = known if known and known.is_same(raw) else _entry(kind, key, raw, known)
+            if key not in new:
+                new[key] = known if known and known.is_same(raw) else _entry(kind, key, raw, known)
         first = kind not in self._synced
         self._synced.add(kind)
         if first or _moments(old) != _moments(new):

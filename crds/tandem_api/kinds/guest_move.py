@@ -39,8 +39,9 @@ class GuestMoveSpec(Model):
         Field(
             ge=10,
             le=86400,
-            description="From the creation of this object. What has not begun by then has failed;"
-            " what has begun is taken back, unless the guest has stopped already.",
+            description="What has not begun within this time has failed. Once it has begun, the"
+            " guest may take so long to stop, or its own time for that if it is longer; then the"
+            " move is taken back.",
         ),
     ] = 600
 
@@ -50,7 +51,7 @@ class GuestMoveStatus(Model):
 
     ``steps``: what happened when, RFC 3339, by the controller's clock but for ``promoted`` and
     ``domainStarted``, which are by the target's. ``away_seconds``: from ``stopped`` to ``running``,
-    both as the controller saw it.
+    both as the controller saw it; absent if it did not see the first.
     """
 
     phase: str = ""

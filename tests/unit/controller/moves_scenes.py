@@ -10,10 +10,21 @@ from .scenes import A, B, Scene, assigned, owned_by, replica, report
 
 CREATED = "2024-05-01T09:59:00Z"
 """A minute before WALL."""
+AFTER = "2024-05-01T09:59:30Z"
 LONG_AGO = "2024-05-01T09:00:00Z"
 
 
-def move(name: str = "g-1", *, to: Any = None, created: str = CREATED, **more: Any) -> GuestMove:
+def move(
+    name: str = "g-1",
+    *,
+    to: Any = None,
+    created: str = CREATED,
+    seen: str = CREATED,
+    **more: Any,
+) -> GuestMove:
+    """``seen``: when a controller saw it first; its time is counted from there."""
+    status = more.pop("status", {})
+    status = {**status, "steps": {"seen": seen, **status.get("steps", {})}}
     spec = {"guest": "g", "to": to or {"site": "tarongers"}, **more.pop("spec", {})}
     metadata = {
         "namespace": "ns",
@@ -22,12 +33,13 @@ def move(name: str = "g-1", *, to: Any = None, created: str = CREATED, **more: A
         "creationTimestamp": created,
         **more.pop("metadata", {}),
     }
-    return GuestMove.parse({"metadata": metadata, "spec": spec, **more})
+    return GuestMove.parse({"metadata": metadata, "spec": spec, "status": status, **more})
 
 
 def under_way(name: str = "g-1", host: str = B, **more: Any) -> dict[str, Any]:
     reference = {"name": name, "uid": f"uid-{name}"}
-    return assigned(host, "MoveRequested", move=reference, message="It moves", **more)
+    about = {"since": CREATED, **more}
+    return assigned(host, "MoveRequested", move=reference, message="It moves", **about)
 
 
 def ordered(*moves: GuestMove) -> Scene:

@@ -5,7 +5,7 @@ from typing import Any
 from tandem_controller.decide.world.model import Assign, Keep
 
 from .moves_scenes import CREATED, redundant
-from .scenes import A, B, Scene, assigned, moving, owned_by, replica, report
+from .scenes import A, B, Scene, assigned, instance, moving, owned_by, replica, report
 
 
 class TestFlapping:
@@ -31,8 +31,8 @@ class TestFlapping:
         assert isinstance(waits, Keep)
         assert waits.message == (
             f"It moves to {A} once the mirror has been redundant for 1200 s (since"
-            " 2024-05-01T09:45:00Z), as it was taken over from burjassot 2 times within a day: not"
-            " before 2024-05-01T10:05:00+00:00"
+            " 2024-05-01T09:45:00Z), as it was taken over from burjassot 2 times within a day: as"
+            " it stands not before 2024-05-01T10:05:00+00:00"
         )
 
     def test_and_then_it_goes(self) -> None:
@@ -62,6 +62,24 @@ class TestFlapping:
         scene.status = {"recentTakeovers": old}
         noted = [(each.site, each.at) for each in scene.status_after().recent_takeovers]
         assert noted == [("tarongers", CREATED), ("burjassot", "2024-05-01T10:00:00Z")]
+
+    def test_only_the_newest_are_kept(self) -> None:
+        scene = Scene().lost()
+        ats = [f"2024-05-01T08:{n:02}:00Z" for n in range(20)]
+        scene.status = {"recentTakeovers": [{"site": "burjassot", "at": at} for at in ats]}
+        noted = [each.at for each in scene.status_after().recent_takeovers]
+        assert noted == [*ats[-15:], "2024-05-01T10:00:00Z"]
+
+    def test_another_proof_of_the_same_loss_is_none(self) -> None:
+        """It is back before the other has claimed, and has rebooted."""
+        scene = Scene().lost()
+        proof = {"kind": "LeaseLost", "host": A, "instance": instance(A), "atEpoch": 7}
+        scene.assignment = assigned(B, "LeaseLost", proof=proof)
+        scene.status = {"recentTakeovers": [{"site": "burjassot", "at": CREATED}]}
+        assert isinstance(scene.decide(), Assign)
+        assert len(scene.status_after().recent_takeovers) == 1
+        scene.assignment = assigned(B, "LeaseLost", proof={**proof, "atEpoch": 5})
+        assert len(scene.status_after().recent_takeovers) == 2
 
     def test_a_planned_move_is_none(self) -> None:
         assert moving().status_after().recent_takeovers == ()

@@ -19,8 +19,19 @@ from tandem_controller.decide.world.model import (
     WriteAssignment,
 )
 
-from .moves_scenes import CREATED, LONG_AGO, arrived, begun, move, ordered, redundant, told
-from .scenes import A, B, assigned, replica, report
+from .moves_scenes import (
+    AFTER,
+    CREATED,
+    LONG_AGO,
+    arrived,
+    begun,
+    move,
+    ordered,
+    redundant,
+    told,
+    under_way,
+)
+from .scenes import A, B, Scene, assigned, replica, report
 
 
 class TestBegin:
@@ -58,7 +69,7 @@ class TestBegin:
         assert isinstance(ordered(move(status={"phase": phase})).decide(), Keep)
 
     def test_not_after_its_time(self) -> None:
-        assert isinstance(ordered(move(created=LONG_AGO)).decide(), Keep)
+        assert isinstance(ordered(move(seen=LONG_AGO)).decide(), Keep)
 
     def test_not_one_that_is_being_deleted(self) -> None:
         gone = move(metadata={"deletionTimestamp": CREATED})
@@ -113,6 +124,32 @@ class TestBegin:
         assert write.patch["pausedSince"] is None
 
 
+class TestDeadDisk:
+    """The owner's own disk is gone."""
+
+    @pytest.fixture
+    def scene(self) -> Scene:
+        scene = ordered()
+        scene.replicas[A]["volumes"]["root"]["disk"] = "Diskless"
+        return scene
+
+    @pytest.mark.parametrize("policy", ["Automatic", "Manual"])
+    def test_a_move_by_hand_is_off_it(self, scene: Scene, policy: str) -> None:
+        """Nothing more is asked of the mirror than to leave a dead disk by oneself."""
+        scene.guest["failover"] = {"policy": policy}
+        decision = scene.decide()
+        assert isinstance(decision, Assign)
+        assert decision.reason is Reason.LOCAL_DISK_FAILED
+        assert decision.move is not None
+
+    def test_not_without_an_order_if_failover_is_manual(self, scene: Scene) -> None:
+        scene.guestmoves = (move(to={"host": A}),)
+        scene.guest["failover"] = {"policy": "Manual"}
+        decision = scene.decide()
+        assert isinstance(decision, Keep)
+        assert decision.message.endswith("to have it moved, or create a GuestMove")
+
+
 class TestUnderWay:
     def test_it_goes_on(self) -> None:
         decision = begun().decide()
@@ -130,9 +167,52 @@ class TestUnderWay:
         scene.guest["paused"] = True
         assert scene.status_after().paused_by == ""
 
-    def test_it_is_paused_once_the_move_has_ended(self) -> None:
-        scene = arrived(begun(ordered(move(status={"phase": "Succeeded"}))))
+    @pytest.mark.parametrize(
+        ("report_of_b", "by"),
+        [
+            ({"startedAt": AFTER}, "Guest ns/g"),
+            ({"startedAt": LONG_AGO}, ""),
+            ({}, ""),
+            ({"state": "Absent", "startedAt": AFTER}, ""),
+            ({"serial": 2, "startedAt": AFTER}, ""),
+        ],
+        ids=["started since", "before", "not told", "it does not run", "of an earlier order"],
+    )
+    def test_it_is_paused_once_it_has_arrived(self, report_of_b: dict[str, Any], by: str) -> None:
+        scene = arrived(begun())
         scene.guest["paused"] = True
+        scene.reports[B] = report(B, **report_of_b)
+        assert scene.status_after().paused_by == by
+
+    def test_not_before_it_has_arrived_also_once_the_move_is_gone(self) -> None:
+        scene = begun()
+        scene.guestmoves, scene.guest["paused"] = (), True
+        scene.reports = {A: report(A, "Absent")}
+        assert scene.status_after().paused_by == ""
+
+    def test_what_is_brought_back_is_paused_once_its_shutdown_can_end_it_no_more(self) -> None:
+        """It was asked to stop, and goes on so far."""
+        scene = begun()
+        scene.guest["paused"] = True
+        reference = {"name": "g-1", "uid": "uid-g-1"}
+        scene.assignment = assigned(A, "HeartbeatFresh", move=reference, since=CREATED)
+        assert scene.status_after().paused_by == ""
+        scene.guest["shutdownTimeoutSeconds"] = 10
+        assert scene.status_after().paused_by == "Guest ns/g"
+
+    def test_it_is_not_paused_later_than_that_for_whatever_reason(self) -> None:
+        scene = begun()
+        scene.guest["paused"] = True
+        scene.assignment = under_way(since=LONG_AGO)
+        scene.reports = {A: report(A, "Absent")}
+        assert scene.status_after().paused_by == "Guest ns/g"
+
+    def test_a_pause_that_is_in_force_again_stays(self) -> None:
+        """What ends where it was moved to is not started there again."""
+        scene = arrived(begun())
+        scene.guest["paused"] = True
+        scene.status = {"pausedBy": "Guest ns/g", "pausedSince": CREATED}
+        scene.reports[B] = report(B, "Absent")
         assert scene.status_after().paused_by == "Guest ns/g"
 
     def test_deleting_it_takes_it_back(self) -> None:
@@ -172,14 +252,27 @@ class TestUnderWay:
         assert isinstance(made.decisions[ObjectKey("ns", "g")], Keep)
 
     def test_its_time_being_over_takes_it_back(self) -> None:
-        decision = begun(ordered(move(created=LONG_AGO, status={"phase": "Moving"}))).decide()
+        scene = begun()
+        scene.assignment = under_way(since=LONG_AGO)
+        decision = scene.decide()
         assert isinstance(decision, Assign)
         assert decision.host == A
-        assert decision.message.endswith("allows 600 s, and the guest has not stopped")
+        assert decision.message.endswith("the guest has not stopped for GuestMove g-1 within 600 s")
+
+    def test_a_guest_has_its_own_time_to_stop_at_least(self) -> None:
+        """Else one that was begun late would be stopped for nothing."""
+        scene = begun(ordered(move(spec={"timeoutSeconds": 10}, seen=LONG_AGO)))
+        assert isinstance(scene.decide(), Keep)
+
+    def test_one_that_has_failed_is_not_gone_on_with(self) -> None:
+        decision = begun(ordered(move(status={"phase": "Failed"}))).decide()
+        assert isinstance(decision, Assign)
+        assert decision.message.endswith("GuestMove g-1 has failed")
 
     def test_not_one_that_has_ended(self) -> None:
         """It has succeeded long ago; the guest is not taken back for that."""
-        scene = begun(ordered(move(created=LONG_AGO, status={"phase": "Succeeded"})))
+        scene = begun(ordered(move(status={"phase": "Succeeded"})))
+        scene.assignment = under_way(since=LONG_AGO)
         assert isinstance(scene.decide(), Keep)
 
     def test_a_lost_target_takes_it_back_and_the_assignment_says_for_which_move(self) -> None:

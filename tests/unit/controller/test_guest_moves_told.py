@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from tandem_api.kinds.guest_move import GuestMoveStatus
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import MovePhase
 from tandem_controller.decide.plan import plan
 from tandem_controller.decide.world.model import Unreadable
 
-from .moves_scenes import CREATED, LONG_AGO, arrived, begun, move, ordered, told
+from .moves_scenes import AFTER, CREATED, LONG_AGO, arrived, begun, move, ordered, told, under_way
 from .scenes import A, B, assigned, report
 
 
@@ -21,7 +22,7 @@ class TestTold:
         said = told(scene.plan())
         assert said["phase"] == MovePhase.MOVING
         assert (said["source"], said["target"]) == (A, B)
-        assert said["steps"] == {"assigned": "2024-05-01T09:00:00Z"}
+        assert said["steps"] == {"assigned": CREATED}
 
     def test_when_it_has_stopped(self) -> None:
         scene = begun()
@@ -48,8 +49,20 @@ class TestTold:
             "promoted": "2024-05-01T09:59:55Z",
             "running": "2024-05-01T10:00:00Z",
         }
-        (complete,) = [c for c in said["conditions"] if c["type"] == "Complete"]
-        assert complete["status"] == "True"
+        told_true = {c["type"] for c in said["conditions"] if c["status"] == "True"}
+        assert told_true == {"Complete", "Ended", "SpecValid"}
+
+    def test_nobody_knows_how_long_it_was_away_whose_stop_was_not_seen(self) -> None:
+        """No controller was there."""
+        old = {"phase": "Moving", "source": A, "steps": {"assigned": CREATED}}
+        said = told(arrived(begun(ordered(move(status=old)))).plan())
+        assert said["phase"] == MovePhase.SUCCEEDED
+        assert said.get("awaySeconds") is None
+
+    def test_from_where_it_was_when_it_began(self) -> None:
+        """Another move had to be done first."""
+        old = {"phase": "Pending", "source": B}
+        assert told(begun(ordered(move(status=old))).plan())["source"] == A
 
     def test_not_before_it_runs_there(self) -> None:
         scene = arrived(begun())
@@ -64,20 +77,27 @@ class TestTold:
     def test_it_has_failed_once_the_guest_runs_where_it_was(self) -> None:
         scene = begun()
         reference = {"name": "g-1", "uid": "uid-g-1"}
-        scene.assignment = assigned(A, "HeartbeatFresh", move=reference, message="It stays: why")
+        about = {"move": reference, "message": "It stays: why", "since": CREATED}
+        scene.assignment = assigned(A, "HeartbeatFresh", **about)
+        scene.reports[A]["startedAt"] = AFTER
         said = told(scene.plan())
         assert (said["phase"], said["reason"]) == (MovePhase.FAILED, Reason.HEARTBEAT_FRESH)
         assert said["message"] == "It stays: why"
 
-    def test_not_while_it_is_brought_back(self) -> None:
+    @pytest.mark.parametrize(
+        "said", [report(A, "Absent"), report(A)], ids=["down", "asked to stop"]
+    )
+    def test_not_while_it_is_brought_back(self, said: dict[str, Any]) -> None:
+        """What was asked to stop may still do so, and a pause would then keep it down."""
         scene = begun()
         reference = {"name": "g-1", "uid": "uid-g-1"}
-        scene.assignment = assigned(A, "HeartbeatFresh", move=reference)
-        scene.reports = {A: report(A, "Absent")}
+        scene.assignment = assigned(A, "HeartbeatFresh", move=reference, since=CREATED)
+        scene.reports = {A: said}
         assert told(scene.plan()).get("phase") in (None, MovePhase.MOVING)
 
     def test_it_has_failed_long_after_its_time_wherever_the_guest_is(self) -> None:
-        scene = begun(ordered(move(created=LONG_AGO, status={"phase": "Moving", "source": A})))
+        scene = begun()
+        scene.assignment = under_way(since=LONG_AGO)
         scene.reports = {A: report(A, "Absent")}
         said = told(scene.plan())
         assert (said["phase"], said["reason"]) == (MovePhase.FAILED, Reason.MOVE_TIMED_OUT)
@@ -91,7 +111,7 @@ class TestTold:
         assert told(scene.plan())["phase"] == MovePhase.FAILED
 
     def test_it_has_failed_if_it_was_not_begun_in_time(self) -> None:
-        scene = ordered(move(created=LONG_AGO))
+        scene = ordered(move(seen=LONG_AGO))
         scene.hosts[B] = {"maintenance": True}
         said = told(scene.plan())
         assert (said["phase"], said["reason"]) == (MovePhase.FAILED, Reason.MOVE_TIMED_OUT)
@@ -136,6 +156,32 @@ class TestTold:
         unread = Unreadable("Guest", ObjectKey("ns", "other"), "uid-o", 1, ())
         made = plan(replace(scene.snapshot(), unreadable=(unread,)))
         assert told(made)["message"] == "guest ns/other cannot be read"
+
+    @pytest.mark.parametrize(
+        ("unread", "phase", "message"),
+        [
+            (True, MovePhase.MOVING, "guest ns/other cannot be read"),
+            (False, MovePhase.FAILED, "there is no guest ns/other any more"),
+        ],
+    )
+    def test_once_it_has_begun(self, unread: bool, phase: MovePhase, message: str) -> None:
+        old = {"phase": "Moving", "steps": {"assigned": CREATED}}
+        scene = ordered(move(spec={"guest": "other"}, status=old))
+        found = Unreadable("Guest", ObjectKey("ns", "other"), "uid-o", 1, ())
+        said = told(plan(replace(scene.snapshot(), unreadable=(found,) if unread else ())))
+        assert (said.get("phase", "Moving"), said["message"]) == (phase, message)
+
+    def test_the_end_is_said_of_this_object_alone(self) -> None:
+        """One of the same name that was made since must not be taken for carried out."""
+        ends = move(to={"host": A}, metadata={"resourceVersion": "77"})
+        waits = move("g-2", spec={"guest": "other"}, metadata={"resourceVersion": "78"})
+        made = ordered(ends, waits).plan()
+        found = {w.key.name: w.version for w in made.statuses if w.kind == "GuestMove"}
+        assert found == {"g-1": "77", "g-2": None}
+
+    def test_since_when_it_is_known(self) -> None:
+        fresh = move(spec={"guest": "other"}).model_copy(update={"status": GuestMoveStatus()})
+        assert told(ordered(fresh).plan())["steps"] == {"seen": "2024-05-01T10:00:00Z"}
 
     def test_a_mirror_that_is_not_set_up(self) -> None:
         scene = ordered()

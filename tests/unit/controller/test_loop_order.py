@@ -141,6 +141,17 @@ class TestLists:
         host.result(host.controller.resync_once("Guest"))
         assert host.heard == [("Guest", 5, 6, 9)]
 
+    def test_what_became_known_meanwhile_is_not_gone(self, host: Host) -> None:
+        """The list is of version 9."""
+        host.during["list"] = lambda: host.store.put("Site", raw("Site", "s", 12))
+        host.result(host.controller.resync_once("Site"))
+        assert [site.metadata.name for site in host.store.parsed("Site")] == ["s"]
+
+    def test_what_was_known_before_is_gone_where_the_server_was_restored(self, host: Host) -> None:
+        host.store.put("Site", raw("Site", "s", 12))
+        host.result(host.controller.resync_once("Site"))
+        assert host.store.parsed("Site") == ()
+
     def test_all_of_them_every_half_minute(self, host: Host) -> None:
         host.play(host.controller._resync(), RESYNC_S + 1.0)
         assert host.names == 2 * [f"list {kind}" for kind in KINDS]

@@ -66,3 +66,23 @@ def test_a_list_that_tells_nothing_new_wakes_nobody() -> None:
     before = store.generation
     store.replace("Site", [site(5)])
     assert store.generation == before
+
+
+def test_what_became_known_since_a_list_was_asked_for_is_not_gone() -> None:
+    """A watch was quicker. What is absent may be taken for an order: a GuestMove is."""
+    store = Store()
+    store.put("Site", site(100))
+    store.replace("Site", [], newer=99)
+    assert store.get("Site", KEY) is not None
+    store.replace("Site", [site(98, maintenance=True)], newer=99)
+    assert known(store) == ("u1", False)
+    assert store.newest("Site") == 100
+    store.replace("Site", [], newer=100)
+    assert store.get("Site", KEY) is None
+
+
+def test_after_a_restore_a_list_is_all_that_there_is() -> None:
+    store = Store()
+    store.put("Site", site(100))
+    store.replace("Site", [site(90, "u2")])
+    assert known(store) == ("u2", False)

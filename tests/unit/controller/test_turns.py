@@ -16,6 +16,7 @@ from .scenes import (
     assigned,
     authority_of,
     guest,
+    instance,
     mirror,
     moving,
     replica,
@@ -69,6 +70,15 @@ class TestTurns:
         self.others(scene, "x", "y", assignment=assigned(B, "Maintenance", since=LONG_AGO))
         assert isinstance(scene.decide(), Assign)
 
+    def test_a_guest_may_have_longer_to_stop(self) -> None:
+        """Six minutes ago: its plug is not to be pulled yet."""
+        scene = moving()
+        for name in ("x", "y"):
+            about = {"assignment": assigned(B, "Maintenance", since="2024-05-01T09:54:00Z")}
+            status = {**about, "phase": "Moving"}
+            scene.more.append(guest(name, status=status, shutdownTimeoutSeconds=600))
+        assert isinstance(scene.decide(), Keep)
+
     @pytest.mark.parametrize("reason", ["LocalDiskFailed", "StartRefused", "LeaseLost"])
     def test_nor_what_had_to_be_moved(self, reason: str) -> None:
         scene = moving()
@@ -109,6 +119,30 @@ class TestTurns:
         made = scene.plan()
         assert isinstance(made.decisions[ObjectKey("ns", "g")], Assign)
         assert isinstance(made.decisions[ObjectKey("ns", "rival")], Keep)
+
+    def test_who_was_reset_has_the_room_before_who_is_moved(self) -> None:
+        """Its owner has rebooted, is heard again, and cannot bring its replica up."""
+        scene = moving()
+        scene.hosts[B] = {"capacity": {"memory": "1Gi", "cpus": 8}}
+        scene.guest["priority"] = 900
+        scene.guestmoves = (move(),)
+        down = scene.parsed_mirror()
+        stuck = replica(A, connection="NotConfigured", reason="EffectFailed")
+        boot = instance(A, boot="earlier")
+        authority = authority_of(scene).model_copy(update={"owner_instance": boot})
+        replicas = mirror("down", status={"replicas": {A: stuck, B: replica(B)}}).status.replicas
+        status = down.status.model_copy(update={"authority": authority, "replicas": replicas})
+        about = {"metadata": mirror("down").metadata, "spec": mirror("down").spec}
+        scene.more_mirrors.append(down.model_copy(update={**about, "status": status}))
+        known: dict[str, Any] = {"assignment": assigned(A)}
+        known["hosts"] = {A: report(A, instance=boot)}
+        finalizers = {"finalizers": [FINALIZER]}
+        scene.more.append(guest("down", status=known, metadata=finalizers, priority=1))
+        made = scene.plan()
+        taken = made.decisions[ObjectKey("ns", "down")]
+        assert isinstance(taken, Assign)
+        assert (taken.host, taken.reason) == (B, Reason.HOST_REBOOTED)
+        assert isinstance(made.decisions[ObjectKey("ns", "g")], Keep)
 
     def test_who_is_down_has_the_room_before_who_is_moved(self) -> None:
         """``g`` is to leave A for B, and is more important; the other runs nowhere."""

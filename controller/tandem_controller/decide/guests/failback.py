@@ -25,12 +25,11 @@ def failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
     if view is None or view.maintenance:
         return None
     assignment = case.guest.status.assignment
-    if assignment is not None and assignment.reason is Reason.MOVE_REQUESTED:
-        by = assignment.move.name if assignment.move is not None else "that is gone"
+    if assignment is not None and assignment.move is not None and assignment.proof is None:
         return Keep(
             Reason.MOVE_REQUESTED,
-            f"It runs on {owner}, as GuestMove {by} has moved it there, and stays although it"
-            f" prefers {view.site_name}; another GuestMove takes it there",
+            f"It runs on {owner}, as GuestMove {assignment.move.name} has moved it there, and stays"
+            f" although it prefers {view.site_name}; another GuestMove takes it there",
         )
     if policy is Policy.MANUAL:
         return Keep(
@@ -68,7 +67,8 @@ def _wait(case: Case, site: str, since: str) -> tuple[int, str]:
     longest_s = max(after_s, DAY_S)
     wait_s = min(longest_s, max(after_s, LEAST_WAIT_S) * 2 ** (times - 1))
     until = _after(since, wait_s)
-    why = f", as it was taken over from {site} {times} times within a day: not before {until}"
+    taken_over = f"it was taken over from {site} {times} times within a day"
+    why = f", as {taken_over}: as it stands not before {until}"
     return wait_s, why
 
 

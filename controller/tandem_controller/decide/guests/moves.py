@@ -72,8 +72,8 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
     if elsewhere is not None:
         return elsewhere
     wanted = (
-        _by_hand(case, target)
-        or _disk_failed(case, owner, target)
+        _disk_failed(case, owner, target)
+        or _by_hand(case, target)
         or _maintenance(case, owner)
         or failback(case, owner, target)
     )
@@ -328,22 +328,22 @@ def _disk_failed(case: Case, owner: str, target: str) -> Assign | Keep | None:
     if not failed:
         return None
     why = f"the disk of {owner} has failed ({', '.join(failed)})"
-    if case.guest.spec.failover.policy is Policy.MANUAL:
+    by_hand = guestmoves.due_to(target, case)
+    if case.guest.spec.failover.policy is Policy.MANUAL and by_hand is None:
         return Keep(
             Reason.LOCAL_DISK_FAILED,
             f"It runs on {owner} although {why}, with the data of {target}; failover is Manual:"
-            " set spec.failover.policy to Automatic to have it moved",
+            " set spec.failover.policy to Automatic to have it moved, or create a GuestMove",
         )
-    return Assign(target, Reason.LOCAL_DISK_FAILED, why)
+    return Assign(target, Reason.LOCAL_DISK_FAILED, why, move=by_hand)
 
 
 def _by_hand(case: Case, target: str) -> Assign | None:
     """As a person has ordered, if that is to the other host."""
-    move = guestmoves.due(case.guest, case.world)
-    if move is None or guestmoves.destination(move, case) != target:
+    move = guestmoves.due_to(target, case)
+    if move is None:
         return None
-    why = f"GuestMove {move.metadata.name} asks for it"
-    return Assign(target, Reason.MOVE_REQUESTED, why, move=guestmoves.reference(move))
+    return Assign(target, Reason.MOVE_REQUESTED, f"GuestMove {move.name} asks for it", move=move)
 
 
 def _maintenance(case: Case, owner: str) -> Assign | None:

@@ -73,7 +73,7 @@ def guest_status(guest: Guest, world: World, case: Case | None, decision: Decisi
     reason, message = _beside_an_edit(why, guest, phase, world)
     where = assignment.host if assignment else ""
     view = world.hosts.get(where)
-    by = "" if _begins_by_hand(decision) else paused_by(guest, world, case)
+    by = "" if _is_by_hand(decision) else paused_by(guest, world, case)
     since = (old.paused_since or world.wall) if by else ""
     protection = _protection(case, where) if case else _no_mirror(guest)
     conditions = (
@@ -124,8 +124,9 @@ def _assignment_after(guest: Guest, world: World, decision: Decision) -> Assignm
     )
 
 
-def _begins_by_hand(decision: Decision) -> bool:
-    return isinstance(decision, Assign) and decision.reason is Reason.MOVE_REQUESTED
+def _is_by_hand(decision: Decision) -> bool:
+    """Whether it begins a move by hand, or takes one back."""
+    return isinstance(decision, Assign) and decision.move is not None
 
 
 def _carried_on(guest: Guest, world: World) -> MoveReference | None:

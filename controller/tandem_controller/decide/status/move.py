@@ -12,13 +12,18 @@ from tandem_api.kinds.guest_move import HISTORY, GuestMove, GuestMoveStatus
 from tandem_api.meta import Condition, ObjectKey, moment
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import MovePhase
-from tandem_controller.decide.conditions import bad, good, spec_valid, stamped
-from tandem_controller.decide.world.guestmoves import destination, expired
+from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped
+from tandem_controller.decide.world.guestmoves import (
+    SETTLES_S,
+    begun_for_s,
+    destination,
+    settled,
+    stopping_s,
+    waited_in_vain,
+)
 from tandem_controller.decide.world.hosts import runs
 from tandem_controller.decide.world.model import Case, Decision, Refusal, World, case_of
 
-SETTLES_S = 300.0
-"""So long after its time a move that was begun waits for the guest to run again, where it ends."""
 TARGETS_STEPS = ("promoted", "domainStarted")
 """Steps that the target reports; see ``GuestReport.steps``."""
 
@@ -63,14 +68,18 @@ def _named(move: GuestMove, guest: Guest) -> Assignment | None:
 
 
 def _absent(move: GuestMove, world: World) -> _Said:
-    key = guest_of(move)
+    key, begun = guest_of(move), "assigned" in move.status.steps
     unreadable = any((each.kind, each.key) == ("Guest", key) for each in world.snapshot.unreadable)
     why = f"guest {key} cannot be read" if unreadable else f"there is no guest {key}"
+    if begun and unreadable:
+        return _Said(MovePhase.MOVING, Reason.MOVE_WAITING, why)
+    if begun:
+        return _Said(MovePhase.FAILED, Reason.MOVE_IMPOSSIBLE, f"{why} any more")
     return _waits(move, world, Reason.MOVE_WAITING, why)
 
 
 def _waits(move: GuestMove, world: World, reason: Reason, why: str) -> _Said:
-    if expired(move, world.wall):
+    if waited_in_vain(move, world.wall):
         allowed_s = move.spec.timeout_seconds
         message = f"It was not begun within {allowed_s} s: {why}"
         return _Said(MovePhase.FAILED, Reason.MOVE_TIMED_OUT, message)
@@ -108,22 +117,16 @@ def _begun(
     if not assignment.host or guest.metadata.deletion_timestamp is not None:
         return _Said(MovePhase.FAILED, assignment.reason, assignment.message)
     arrives = case is not None and assignment.host == destination(move, case)
-    if case is not None and _runs_on(assignment.host, guest, case):
+    there = case is not None and _runs_on(assignment.host, guest, case)
+    if there and (arrives or settled(guest, world.wall)):
         reason = Reason.MOVED if arrives else assignment.reason
         phase = MovePhase.SUCCEEDED if arrives else MovePhase.FAILED
         return _Said(phase, reason, assignment.message)
     told = guest.status.message or assignment.message
-    if _overdue(move, world):
+    if begun_for_s(guest, world.wall) > stopping_s(move, guest) + SETTLES_S:
         message = f"It does not run on {assignment.host} yet, long after its time: {told}"
         return _Said(MovePhase.FAILED, Reason.MOVE_TIMED_OUT, message)
     return _Said(MovePhase.MOVING, assignment.reason, told)
-
-
-def _overdue(move: GuestMove, world: World) -> bool:
-    created, now = moment(move.metadata.creation_timestamp), moment(world.wall)
-    if created is None or now is None:
-        return False
-    return (now - created).total_seconds() > move.spec.timeout_seconds + SETTLES_S
 
 
 def _runs_on(host: str, guest: Guest, case: Case) -> bool:
@@ -149,16 +152,18 @@ def _told(
         if said.phase is MovePhase.SUCCEEDED
         else bad("Complete", Refusal(said.reason, said.message))
     )
-    conditions: tuple[Condition, ...] = (complete, spec_valid(world, move))
+    refusal = None if said.phase.ended else Refusal(said.reason, said.message)
+    ended = judged("Ended", refusal, said.reason, said.message)
+    conditions: tuple[Condition, ...] = (complete, ended, spec_valid(world, move))
     return old.model_copy(
         update={
             "phase": said.phase,
-            "source": old.source or _source(move, guest, case),
+            "source": _source(move, guest, case) or old.source,
             "target": target if isinstance(target, str) else "",
             "reason": said.reason,
             "message": said.message,
             "steps": steps,
-            "away_seconds": _between(steps.get("stopped"), steps.get("running")),
+            "away_seconds": _between(old.steps.get("stopped"), steps.get("running")),
             "observed_generation": generation,
             "conditions": stamped(old.conditions, conditions, generation, world.wall),
         }
@@ -178,11 +183,11 @@ def _source(move: GuestMove, guest: Guest | None, case: Case | None) -> str:
 def _steps(move: GuestMove, said: _Said, guest: Guest | None, world: World) -> dict[str, str]:
     """What has been seen for the first time."""
     assignment = _named(move, guest) if guest is not None else None
-    found: dict[str, str] = {}
-    if guest is None or assignment is None:
-        return found
+    found = {"seen": move.status.steps.get("seen", world.wall)}
     if said.phase.ended:
         found["ended"] = world.wall
+    if guest is None or assignment is None:
+        return found
     if "assigned" not in move.status.steps:
         found["assigned"] = assignment.since
     source, target = move.status.source, guest.status.hosts.get(assignment.host)

@@ -53,10 +53,22 @@ def recent_takeovers(guest: Guest, decision: Decision, world: World) -> tuple[Pa
     if not (isinstance(decision, Assign) and is_takeover(decision.proof)):
         return known
     assert decision.proof is not None
+    if _the_same_loss(guest, decision):
+        return known
     view, now = world.hosts.get(decision.proof.host), moment(world.wall)
     kept = [each for each in known if _within_a_day(each, now)]
     site = view.site_name if view is not None else ""
     return (*kept, PastTakeover(site=site, at=world.wall))[-MOST_TAKEOVERS:]
+
+
+def _the_same_loss(guest: Guest, decision: Assign) -> bool:
+    """Another proof of what is being taken over already."""
+    assignment = guest.status.assignment
+    if assignment is None or not is_takeover(assignment.proof):
+        return False
+    assert assignment.proof is not None and decision.proof is not None
+    same_epoch = assignment.proof.at_epoch == decision.proof.at_epoch
+    return assignment.host == decision.host and same_epoch
 
 
 def _within_a_day(each: PastTakeover, now: datetime | None) -> bool:

@@ -3,13 +3,17 @@
 Called by the decision about a guest, by who has it paused, and by the statuses.
 """
 
-from datetime import timedelta
-
-from tandem_api.kinds.guest import Guest, MoveReference
+from tandem_api.kinds.guest import Guest, GuestReport, MoveReference
 from tandem_api.kinds.guest_move import GuestMove
 from tandem_api.meta import moment
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, MovePhase
 from tandem_controller.decide.world.model import Case, Refusal, World
+
+PLUG_S = 30.0
+"""So long after a guest's shutdown timeout its plug may take to be pulled."""
+SETTLES_S = 300.0
+"""So long after its time a move that was begun waits for the guest to run again, where it ends."""
 
 
 def reference(move: GuestMove) -> MoveReference:
@@ -19,9 +23,15 @@ def reference(move: GuestMove) -> MoveReference:
 def due(guest: Guest, world: World) -> GuestMove | None:
     """The move that is to be begun: the oldest, unless one is under way. One is begun once."""
     waiting = world.moves_of(guest)
-    if under_way(guest, world) is not None or not waiting or expired(waiting[0], world.wall):
+    if under_way(guest, world) is not None or not waiting or waited_in_vain(waiting[0], world.wall):
         return None
     return waiting[0] if waiting[0].metadata.deletion_timestamp is None else None
+
+
+def due_to(target: str, case: Case) -> MoveReference | None:
+    """The move to this host that is to be begun."""
+    move = due(case.guest, case.world)
+    return reference(move) if move is not None and destination(move, case) == target else None
 
 
 def under_way(guest: Guest, world: World) -> GuestMove | None:
@@ -31,14 +41,6 @@ def under_way(guest: Guest, world: World) -> GuestMove | None:
     if named is None:
         return None
     return next((m for m in world.moves_of(guest) if m.metadata.uid == named.uid), None)
-
-
-def expired(move: GuestMove, wall: str) -> bool:
-    """Whether its time is over. One of which nobody can tell when it was made has time."""
-    created, now = moment(move.metadata.creation_timestamp), moment(wall)
-    if created is None or now is None:
-        return False
-    return now - created > timedelta(seconds=move.spec.timeout_seconds)
 
 
 def destination(move: GuestMove, case: Case) -> str | Refusal:
@@ -56,6 +58,32 @@ def destination(move: GuestMove, case: Case) -> str | Refusal:
     return Refusal(Reason.MOVE_IMPOSSIBLE, message)
 
 
+# -- its time
+
+
+def waited_in_vain(move: GuestMove, wall: str) -> bool:
+    """Whether its time is over before it was begun. Counted since a controller has seen it: the API
+    server's clock may be another.
+    """
+    return _elapsed_s(move.status.steps.get("seen"), wall) > move.spec.timeout_seconds
+
+
+def stopping_s(move: GuestMove, guest: Guest) -> float:
+    """How long the guest may take to stop, once the move was begun."""
+    return max(move.spec.timeout_seconds, guest.spec.shutdown_timeout_seconds + PLUG_S)
+
+
+def begun_for_s(guest: Guest, wall: str) -> float:
+    """Since when it is assigned as it is."""
+    assignment = guest.status.assignment
+    return _elapsed_s(assignment.since, wall) if assignment is not None else 0.0
+
+
+def _elapsed_s(since: str | None, until: str) -> float:
+    begun, now = moment(since), moment(until)
+    return (now - begun).total_seconds() if begun is not None and now is not None else 0.0
+
+
 def taken_back(guest: Guest, world: World) -> Refusal | None:
     """Why a move by hand that is under way is not to be gone on with."""
     assignment = guest.status.assignment
@@ -67,8 +95,47 @@ def taken_back(guest: Guest, world: World) -> Refusal | None:
     move = next((m for m in world.snapshot.guestmoves if m.metadata.uid == named.uid), None)
     if move is None or move.metadata.deletion_timestamp is not None:
         return Refusal(Reason.MOVE_TAKEN_BACK, f"GuestMove {named.name} was deleted")
-    if expired(move, world.wall) and not move.ended:
-        allowed_s = move.spec.timeout_seconds
-        message = f"GuestMove {named.name} allows {allowed_s} s, and the guest has not stopped"
+    if move.status.phase == MovePhase.FAILED:
+        return Refusal(Reason.MOVE_TAKEN_BACK, f"GuestMove {named.name} has failed")
+    if begun_for_s(guest, world.wall) > stopping_s(move, guest) and not move.ended:
+        allowed_s = stopping_s(move, guest)
+        message = f"the guest has not stopped for GuestMove {named.name} within {allowed_s:g} s"
         return Refusal(Reason.MOVE_TIMED_OUT, message)
     return None
+
+
+# -- until the guest is where it is to be
+
+
+def unsettled(guest: Guest, wall: str) -> bool:
+    """Whether a move by hand, or what has put an end to one, is still on its way: its hosts must
+    stop and start the guest, also if it is paused. That ends, whatever becomes of the move.
+    """
+    assignment = guest.status.assignment
+    if assignment is None or assignment.move is None or guest.status.paused_by:
+        return False
+    return begun_for_s(guest, wall) < _settling_s(guest) and not settled(guest, wall)
+
+
+def settled(guest: Guest, wall: str) -> bool:
+    """Whether it runs where it is assigned, and nothing that it was told before can end it."""
+    assignment = guest.status.assignment
+    if assignment is None or not assignment.host:
+        reports = guest.status.hosts.values()
+        return assignment is None or all(report.has_stopped(assignment) for report in reports)
+    report = guest.status.hosts.get(assignment.host)
+    if report is None or report.assignment_serial < assignment.serial:
+        return False
+    if report.state != DomainState.RUNNING:
+        return False
+    outlived = begun_for_s(guest, wall) > guest.spec.shutdown_timeout_seconds + PLUG_S
+    return outlived or _started_since(report, assignment.since)
+
+
+def _started_since(report: GuestReport, since: str) -> bool:
+    started, assigned = moment(report.started_at), moment(since)
+    return started is not None and assigned is not None and started >= assigned
+
+
+def _settling_s(guest: Guest) -> float:
+    return guest.spec.shutdown_timeout_seconds + PLUG_S + SETTLES_S

@@ -9,17 +9,17 @@ from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.tandem import NAME
 from tandem_api.reasons import Reason
-from tandem_controller.decide.world.guestmoves import under_way
+from tandem_controller.decide.world.guestmoves import unsettled
 from tandem_controller.decide.world.model import Case, Refusal, World, mirror_of
 
 
 def paused_by(guest: Guest, world: World, case: Case | None, *more: str) -> str:
     """The objects that have the guest paused where it is, in words; empty if none has.
 
-    ``more``: hosts that it would come to. While a GuestMove of it is carried out nothing has:
-    its hosts must stop and start it.
+    ``more``: hosts that it would come to. Nothing has while it is on its way by hand: its hosts
+    must stop and start it.
     """
-    if under_way(guest, world) is not None:
+    if unsettled(guest, world.wall):
         return ""
     mirror = case.mirror if case is not None else mirror_of(guest, world)
     return " and ".join(
