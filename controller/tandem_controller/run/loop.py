@@ -120,7 +120,8 @@ class Controller:
                 for kind in KINDS:
                     await self.resync_once(kind)
             except ApiError as error:
-                log.warning("not listed: %s", error)
+                until = "" if self._store.synced else ", and nothing is decided before it is"
+                log.warning("%s not listed%s: %s", kind, until, error)
                 await asyncio.sleep(RETRY_S)
             else:
                 await asyncio.sleep(RESYNC_S)
