@@ -285,8 +285,12 @@ class Handler:
         options = _object(request.body) if request.body else {}
         wanted, has = (options.get("preconditions") or {}).get("uid"), old["metadata"]["uid"]
         if wanted not in (None, has):
-            said = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {has}"
-            raise failures.conflict(served.resource, where.name, said)
+            said = (
+                f"the UID in the precondition ({wanted}) does not match the UID in record ({has})."
+                " The object might have been deleted and then recreated"
+            )
+            kind = f"{served.kind.name}.{served.kind.group}" if served.own else served.kind.name
+            raise failures.conflict(kind, where.name, said)
         self.admit(served, old, None, "")
         metadata = old["metadata"]
         if not metadata.get("finalizers"):
