@@ -232,7 +232,7 @@ class TestUnderWay:
         assert isinstance(decision, Assign)
         assert decision.host == A
 
-    def test_its_finalizer_is_no_deletion_less(self) -> None:
+    def test_one_that_is_being_deleted_is_as_good_as_gone(self) -> None:
         gone = move(metadata={"deletionTimestamp": CREATED}, status={"phase": "Moving"})
         decision = begun(ordered(gone)).decide()
         assert isinstance(decision, Assign)

@@ -103,7 +103,7 @@ class TestTurns:
         assert "2 guests are being moved already" in told(made)["message"]
 
     def test_what_is_begun_in_this_plan_counts(self) -> None:
-        """Three are to go, two may: the most important, but first the one that was ordered."""
+        """Both are to go, one may: not the more important, but the one that was ordered."""
         scene = moving()
         scene.tandems = (tandem(moves={"maxConcurrent": 1}),)
         scene.guestmoves = (move(),)
