@@ -203,5 +203,14 @@ def moment(text: str | None) -> datetime | None:
     return found if found.tzinfo is not None else None
 
 
+def elapsed_s(since: str | None, until: str) -> float:
+    """Between two RFC 3339 moments. On wall clocks: nothing but patience may depend on it.
+
+    Nothing if one cannot be read.
+    """
+    begun, now = moment(since), moment(until)
+    return (now - begun).total_seconds() if begun is not None and now is not None else 0.0
+
+
 def sentence(problems: tuple[object, ...]) -> str:
     return "; ".join(str(problem) for problem in problems)

@@ -6,9 +6,9 @@ Called by ``moves``, of a guest that could stay where it is.
 from datetime import timedelta
 
 from tandem_api.kinds.guest import Policy
-from tandem_api.meta import moment
+from tandem_api.meta import elapsed_s, moment
 from tandem_api.reasons import Reason
-from tandem_controller.decide.guests.obstacles import elapsed_s, redundant_since
+from tandem_controller.decide.guests.obstacles import redundant_since
 from tandem_controller.decide.guests.placement import preferred_host
 from tandem_controller.decide.world.model import Assign, Case, Keep
 from tandem_controller.decide.world.replicas import redundancy

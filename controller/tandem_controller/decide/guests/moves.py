@@ -12,12 +12,12 @@ from dataclasses import replace
 
 from tandem_api.authority import Mode
 from tandem_api.kinds.guest import Policy
+from tandem_api.meta import elapsed_s
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
 from tandem_controller.decide.guests.failback import failback
 from tandem_controller.decide.guests.obstacles import (
     assigned_for_s,
-    elapsed_s,
     invalid,
     lack,
     lacks_by,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tandem_api.authority import Mode
 from tandem_api.kinds.guest import Policy
 from tandem_api.kinds.mirror import Protocol
-from tandem_api.meta import condition, moment
+from tandem_api.meta import condition, elapsed_s
 from tandem_api.reasons import Reason
 from tandem_controller.decide.guests.placement import cannot_run, no_room, unusable_replica
 from tandem_controller.decide.mirrors.copies import override_hint
@@ -79,12 +79,3 @@ def assigned_for_s(case: Case) -> float:
     """How long ago its last assignment was made."""
     assignment = case.guest.status.assignment
     return elapsed_s(assignment.since, case.world.wall) if assignment else 0.0
-
-
-def elapsed_s(since: str, until: str) -> float:
-    """Between two RFC 3339 moments. On the wall clock: nothing but patience depends on it.
-
-    Nothing if one cannot be read; the condition gets another one with its next status.
-    """
-    begun, now = moment(since), moment(until)
-    return (now - begun).total_seconds() if begun and now else 0.0

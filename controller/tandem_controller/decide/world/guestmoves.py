@@ -5,7 +5,7 @@ Called by the decision about a guest, by who has it paused, and by the statuses.
 
 from tandem_api.kinds.guest import Guest, GuestReport, MoveReference
 from tandem_api.kinds.guest_move import GuestMove
-from tandem_api.meta import moment
+from tandem_api.meta import elapsed_s, moment
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, MovePhase
 from tandem_controller.decide.world.model import Case, Refusal, World
@@ -65,7 +65,7 @@ def waited_in_vain(move: GuestMove, wall: str) -> bool:
     """Whether its time is over before it was begun. Counted since a controller has seen it: the API
     server's clock may be another.
     """
-    return _elapsed_s(move.status.steps.get("seen"), wall) > move.spec.timeout_seconds
+    return elapsed_s(move.status.steps.get("seen"), wall) > move.spec.timeout_seconds
 
 
 def stopping_s(move: GuestMove, guest: Guest) -> float:
@@ -76,12 +76,7 @@ def stopping_s(move: GuestMove, guest: Guest) -> float:
 def begun_for_s(guest: Guest, wall: str) -> float:
     """Since when it is assigned as it is."""
     assignment = guest.status.assignment
-    return _elapsed_s(assignment.since, wall) if assignment is not None else 0.0
-
-
-def _elapsed_s(since: str | None, until: str) -> float:
-    begun, now = moment(since), moment(until)
-    return (now - begun).total_seconds() if begun is not None and now is not None else 0.0
+    return elapsed_s(assignment.since, wall) if assignment is not None else 0.0
 
 
 def taken_back(guest: Guest, world: World) -> Refusal | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.tandem import NAME, Moves, Tandem
-from tandem_api.meta import moment
+from tandem_api.meta import elapsed_s
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.world.model import Refusal, World
@@ -30,8 +30,7 @@ def counts(guest: Guest, wall: str) -> bool:
         return False
     if guest.status.phase != GuestPhase.MOVING:
         return False
-    begun, now = moment(assignment.since), moment(wall)
-    took_s = (now - begun).total_seconds() if begun and now else 0.0
+    took_s = elapsed_s(assignment.since, wall)
     return took_s < guest.spec.shutdown_timeout_seconds + STUCK_S
 
 
