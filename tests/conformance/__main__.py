@@ -85,6 +85,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="leave the lab up")
     parser.add_argument("--keep-going", action="store_true", help="after a difference, too")
     parser.add_argument("--no-shrink", action="store_true")
+    parser.add_argument(
+        "--two-primaries", action="store_true", help="random sequences that begin with two"
+    )
     parser.add_argument("--record", metavar="FOLDER", help="write down each random sequence")
     return parser.parse_intermixed_args()
 
@@ -155,7 +158,7 @@ def _random(both: Both, seeds: range, arguments: argparse.Namespace) -> int:
     tally = {"agree": 0, "differ": 0, "unsteady": 0, "left out": 0}
 
     def one(seed: int) -> tuple[int, str, str]:
-        steps = draw(seed)
+        steps = draw(seed, two_primaries=arguments.two_primaries)
         if ends_a_kernel(steps, both.version):
             return seed, "left out", ""
         real = both.on_kernels(steps)

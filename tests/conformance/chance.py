@@ -24,20 +24,24 @@ class _Guess:
     primary: str = "a"
 
 
-def draw(seed: int) -> tuple[str, ...]:
+def draw(seed: int, *, two_primaries: bool = False) -> tuple[str, ...]:
     """The steps of a sequence, without those that every sequence begins with.
 
+    ``two_primaries``: it begins with two of them, and may allow or forbid them anew.
     It ends with a crash and a boot of either side: generations that are not the kernel's show in
     who is copied to when both meet again, and by that in which writes survive.
     """
     rng, guess = random.Random(seed), _Guess()
     steps = []
-    if rng.random() < 0.85:
+    if two_primaries:
+        steps += ["a primary", f"{rng.choice(SIDES)} two-primaries yes", "b primary"]
+    elif rng.random() < 0.85:
         steps.append("a primary")
     if rng.random() < 0.6:
         steps.append(f"a handler {rng.choice(CODES)}; b handler {rng.choice(CODES)}")
-    while len(steps) < STEPS[0] or (len(steps) < STEPS[1] and rng.random() < 0.88):
-        steps.append(_step(rng, guess))
+    fewest, most = (count + 2 * two_primaries for count in STEPS)
+    while len(steps) < fewest or (len(steps) < most and rng.random() < 0.88):
+        steps.append(_allow(rng) if two_primaries and rng.random() < 0.1 else _step(rng, guess))
     one, two = rng.sample(SIDES, 2)
     return (
         *steps,
@@ -78,6 +82,14 @@ def _step(rng: random.Random, guess: _Guess) -> str:
         (2, lambda: _down(guess, side)),
     )
     return rng.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])[0]()
+
+
+def _allow(rng: random.Random) -> str:
+    allowed = rng.choice(("yes", "yes", "no"))
+    side = rng.choice((*SIDES, ""))
+    if side:
+        return f"{side} two-primaries {allowed}"
+    return f"a two-primaries {allowed}; b two-primaries {allowed}"
 
 
 def _cut(guess: _Guess, step: str) -> str:

@@ -26,7 +26,10 @@ PAIRED = re.compile(r"([a-z-]+):(\S*)")
 
 @dataclass
 class Resource:
-    """One volume. ``node``: 0 or 1, by which 9 tells the two ends apart."""
+    """One volume. ``node``: 0 or 1, by which 9 tells the two ends apart.
+
+    ``two_primaries``: yes or no, as its file would say.
+    """
 
     name: str
     minor: int
@@ -34,6 +37,16 @@ class Resource:
     volume: str
     mine: str
     theirs: str
+    two_primaries: str = "no"
+
+    @property
+    def net(self) -> tuple[str, ...]:
+        """The options of its connection."""
+        return (*NET, allowed(self.two_primaries))
+
+
+def allowed(two_primaries: str) -> str:
+    return f"--allow-two-primaries={two_primaries}"
 
 
 class Eight:
@@ -53,13 +66,14 @@ class Eight:
                 ["new-minor", of.name, minor, "0"],
                 ["attach", minor, of.volume, of.volume, *disk],
             ],
-            "connect": [["connect", of.name, of.mine, of.theirs, *NET, *options]],
+            "connect": [["connect", of.name, of.mine, of.theirs, *of.net, *options]],
             "disconnect": [["disconnect", of.mine, of.theirs, *options]],
             "first-sync": [["new-current-uuid", minor, "--clear-bitmap"]],
             "primary": [["primary", minor, *options]],
             "secondary": [["secondary", minor]],
             "resume-io": [["resume-io", minor]],
             "outdate": [["outdate", minor]],
+            "two-primaries": [["net-options", of.mine, of.theirs, *map(allowed, options)]],
             "pause-sync": [["pause-sync", minor]],
             "resume-sync": [["resume-sync", minor]],
             "down": [["down", of.name]],
@@ -90,7 +104,7 @@ class Nine:
             "attach": [
                 ["new-resource", of.name, str(of.node), *resource],
                 ["new-minor", of.name, minor, "0"],
-                ["new-peer", *peer, "--_name=peer", FENCING, *NET],
+                ["new-peer", *peer, "--_name=peer", FENCING, *of.net],
                 ["new-path", *peer, of.mine, of.theirs],
                 ["peer-device-options", *peer, "0", *RESYNC],
                 ["attach", minor, of.volume, of.volume, "internal", *ATTACH],
@@ -102,6 +116,7 @@ class Nine:
             "secondary": [["secondary", of.name]],
             "resume-io": [["resume-io", minor]],
             "outdate": [["outdate", minor]],
+            "two-primaries": [["net-options", *peer, *map(allowed, options)]],
             "pause-sync": [["pause-sync", *peer, "0"]],
             "resume-sync": [["resume-sync", *peer, "0"]],
             "down": [["down", of.name]],

@@ -61,6 +61,7 @@ class Slot:
         self.mine, self.theirs = (f"ipv4:{ip}:{self.port}" for ip in (mine, theirs))
         self.volumes = [f"/dev/vg0/c{number}-{n}" for n in (0, 1)]
         self.active = 0
+        self.two_primaries = "no"
         self.commands: dict[str, int | None] = {}
         self.writes: dict[str, str] = {}
         self.opened: list[int] = []
@@ -101,7 +102,8 @@ class Slot:
     def resource(self) -> Resource:
         node = int(self.mine.rsplit(".", 1)[1].partition(":")[0]) % 2
         volume = self.volumes[self.active]
-        return Resource(self.name, self.number, node, volume, self.mine, self.theirs)
+        ends = (self.mine, self.theirs, self.two_primaries)
+        return Resource(self.name, self.number, node, volume, *ends)
 
     @property
     def line(self) -> str:
@@ -121,6 +123,8 @@ class Slot:
 
     def command(self, key: str, verb: str, argument: str) -> None:
         self.commands[key] = None
+        if verb == "two-primaries":
+            self.two_primaries = argument  # first the file, then the kernel
 
         def work() -> None:
             if verb == "attach":
@@ -257,8 +261,9 @@ class Slot:
         (self.folder / "asked").write_text("asked\nanswered\n" * asked)
         self.policy(policy.strip())
 
-    def booted(self, asked: int, policy: str) -> None:
+    def booted(self, asked: int, policy: str, two_primaries: str) -> None:
         """The host was really off: go on with the volume that is there."""
+        self.two_primaries = two_primaries
         self._new_folder()
         (self.folder / "asked").write_text("asked\nanswered\n" * asked)
         self.policy(policy)
@@ -311,6 +316,7 @@ class Slot:
         self._new_folder()
         self.policy("1")
         self.commands, self.writes, self.active, self.told = {}, {}, 0, set()
+        self.two_primaries = "no"
         volume = self.volumes[0]
         with mmap.mmap(-1, BLOCKS * BLOCK_BYTES) as zeros:
             file = os.open(volume, os.O_WRONLY | os.O_DIRECT)

@@ -129,6 +129,7 @@ class Kernels:
         """New and empty, whatever was before."""
         self.cuts: set[str] = set()
         self.policies = dict.fromkeys(SIDES, "1")
+        self.two_primaries = dict.fromkeys(SIDES, "no")
         self.off: set[str] = set()
         self.numbers = 0
         self.keys: list[tuple[str, str]] = []
@@ -155,6 +156,8 @@ class Kernels:
             self.crash(side)
         elif verb in ANSWERED:
             self.keys.append((side, f"{len(self.keys) + 1}"))
+            if verb == "two-primaries":
+                self.two_primaries[side] = argument
             self.channels[side].ask("command", self.keys[-1][1], verb, argument)
         elif verb == "write":
             self.numbers += 1
@@ -316,7 +319,9 @@ class WholeHosts(Kernels):
         host.run(WAIT_BOOTED).check()
         start_server(self.lab, host)
         self._open(side)
-        self.channels[side].ask("booted", self._asked[side], self.policies[side])
+        self.channels[side].ask(
+            "booted", self._asked[side], self.policies[side], self.two_primaries[side]
+        )
         self.off.discard(side)
 
     def begin(self) -> None:

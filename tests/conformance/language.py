@@ -35,12 +35,13 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "boot": ("",),
     "handler": ("0", "1", "3", "4", "5", "6", "7", "hold"),
     "answer": ("0", "1", "3", "4", "5", "6", "7"),
+    "two-primaries": ("yes", "no"),
 }
 # Verbs whose exit code is compared.
 ANSWERED = frozenset(
     {
         *("attach", "connect", "disconnect", "first-sync", "primary", "secondary", "resume-io"),
-        *("outdate", "pause-sync", "resume-sync", "down"),
+        *("outdate", "pause-sync", "resume-sync", "down", "two-primaries"),
     }
 )
 # How every sequence begins unless it says otherwise: new, connected, declared in sync.

@@ -41,6 +41,7 @@ class Node:
     group: Group = field(default_factory=lambda: Group("on"))
     replica: Replica | None = None
     policy: str = "1"
+    two_primaries: bool = False
     asked: int = 0
     held: list[Held] = field(default_factory=list)
 
@@ -169,6 +170,8 @@ class Simulated:
 
     def _perform(self, node: Node, command: Command) -> Generator[Yielded, bool, None]:
         yield Sleep(0.01)
+        if command.verb == "two-primaries":
+            node.two_primaries = command.argument == "yes"
         if command.verb == "attach" and node.replica is None:
             self.new_replica(node)
         replica = node.replica
@@ -186,7 +189,7 @@ class Simulated:
             return
         actions: Mapping[str, Callable[[], None]] = {
             "attach": replica.attach,
-            "connect": lambda: replica.connect(discard=command.argument != ""),
+            "connect": lambda: self._connect(node, replica, discard=command.argument != ""),
             "disconnect": replica.disconnect,
             "first-sync": lambda: self.pair.skip_first_sync(replica, replica.volumes),
             "secondary": replica.demote,
@@ -194,8 +197,14 @@ class Simulated:
             "outdate": replica.outdate,
             "pause-sync": lambda: setattr(replica, "sync_paused", True),
             "resume-sync": lambda: setattr(replica, "sync_paused", False),
+            "two-primaries": lambda: replica.allow_two_primaries(node.two_primaries),
         }
         actions[command.verb]()
+
+    def _connect(self, node: Node, replica: Replica, *, discard: bool) -> None:
+        if not self.version.keeps_connection_options:
+            replica.two_primaries = node.two_primaries
+        replica.connect(discard=discard)
 
     def _refuse_what_the_tools_refuse(self, replica: Replica, verb: str) -> None:
         """Repeating is refused by the kernel; the simulator takes it, as Tandem's adapter does."""
@@ -216,6 +225,7 @@ class Simulated:
             backings=node.backings,
             version=self.version,
             asynchronous=self.asynchronous,
+            two_primaries=node.two_primaries,
             wire=self.pair,
             ask_handler=lambda replica: self._handler(node),
             start_handler=lambda replica: self._link_loss(node, replica),

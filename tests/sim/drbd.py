@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sim import drbd_generations as generations
-from sim import drbd_parting, drbd_promotion
+from sim import drbd_parting, drbd_promotion, drbd_two_primaries
 from sim.disk import Backing, better
 from sim.drbd_state import (
     PEER_DISK_BY_CODE,
@@ -52,6 +52,7 @@ class Replica:
     """One resource on one host. ``session`` is 0 without a connection.
 
     ``asynchronous``: protocol A with ``fencing resource-only``: it asks, and does not freeze.
+    ``two_primaries``: whether both may be Primary while they are connected.
     ``fencing`` and ``no_data``: why I/O is suspended, if it is.
     ``deciding``: a promotion waits for the handler; no handshake begins meanwhile. ``doubting``: it
     has lost a Primary this moment, and no handshake begins either.
@@ -67,6 +68,7 @@ class Replica:
     panic: Callable[[], None]
     version: Version = EIGHT
     asynchronous: bool = False
+    two_primaries: bool = False
     configured: bool = False
     role: Role = Role.SECONDARY
     connection: Connection = Connection.STANDALONE
@@ -91,6 +93,10 @@ class Replica:
         self.asynchronous = asynchronous
         if self.connected:
             self.wire.send(self, lambda peer: setattr(peer, "asynchronous", asynchronous))
+
+    def allow_two_primaries(self, allowed: bool) -> None:
+        """Raises: CommandFailed."""
+        drbd_two_primaries.allow(self, allowed)
 
     def view(self, now_s: float) -> DrbdView:
         if not self.configured or self.holds_nothing:
@@ -233,7 +239,8 @@ class Replica:
                     volume = self.volumes[name]
                     volume.disk, volume.resyncing = DiskState.DISKLESS, False
         self.wire.send(self, lambda peer: peer.hear(self))
-        self._part_without_any_disk()
+        if self.peer_role is not Role.PRIMARY:
+            self._part_without_any_disk()
 
     def _part_without_any_disk(self) -> None:
         """Who is Primary then gives up, if its version does."""

@@ -41,6 +41,8 @@ def _cannot_outdate(replica: Replica, peer: Replica) -> bool:
 
 
 def _agree_to_part(replica: Replica, peer: Replica) -> None:
+    if replica.role is peer.role is Role.PRIMARY:
+        raise CommandFailed("neither of two Primaries can be outdated")
     for one in (replica, peer):
         would_lack = any(v.disk is not DiskState.UP_TO_DATE for v in one.volumes.values())
         if one.role is Role.PRIMARY and would_lack and not one.without_data:

@@ -57,7 +57,7 @@ def _lacks_data(replica: Replica, *, current: bool) -> bool:
     """Whether a Primary here would have no data. Raises: CommandFailed if the peer is one."""
     if not replica.connected:
         return not current
-    if replica.peer_role is Role.PRIMARY:
+    if replica.peer_role is Role.PRIMARY and not replica.two_primaries:
         raise CommandFailed("multiple primaries not allowed by config")
     return not current and any(
         not better(v.disk, DiskState.INCONSISTENT)

@@ -59,8 +59,12 @@ class Version:
     """Whether one side may take itself for connected before the other refuses."""
     remembers_crash_after_copy: bool
     """Whether who was a Primary that crashed, and was copied to since, still counts as one."""
+    frozen_writes_part: bool
+    """Whether two Primaries that froze with a write waiting each are a split brain."""
     parts_twice: bool
     """Whether ``disconnect`` may be repeated."""
+    keeps_connection_options: bool
+    """Whether who stands alone has a connection with options, or is given them as it connects."""
 
     @property
     def major(self) -> int:
@@ -92,7 +96,9 @@ EIGHT = Version(
     refused_by_either=False,
     glimpses=True,
     remembers_crash_after_copy=True,
+    frozen_writes_part=False,
     parts_twice=False,
+    keeps_connection_options=False,
 )
 NINE = Version(
     name="9.2.19",
@@ -119,6 +125,8 @@ NINE = Version(
     refused_by_either=True,
     glimpses=False,
     remembers_crash_after_copy=False,
+    frozen_writes_part=True,
     parts_twice=True,
+    keeps_connection_options=True,
 )
 VERSIONS = {version.major: version for version in (EIGHT, NINE)}

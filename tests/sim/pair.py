@@ -306,7 +306,9 @@ class Pair:
 
     def _objection(self, side: Replica, peer: Replica, found: dict[str, Direction]) -> str | None:
         """Why this side will not connect, if it will not. Each side decides for itself."""
-        if side.role is peer.role is Role.PRIMARY:
+        if side.two_primaries is not peer.two_primaries:
+            return "incompatible allow-two-primaries settings"
+        if side.role is peer.role is Role.PRIMARY and not side.two_primaries:
             return "both are Primary"
         for name, direction in found.items():
             disk, theirs = side.volumes[name].disk, peer.volumes[name].disk
@@ -315,13 +317,21 @@ class Pair:
             overwritten = side.role is Role.PRIMARY and better(disk, DiskState.OUTDATED)
             if diskless_primary and attached(theirs) and strange:
                 return "the peer's data is not what was last worked with"
-            if direction is Direction.SPLIT_BRAIN:
+            if direction is Direction.SPLIT_BRAIN or self._both_went_on(side, peer, name):
                 return "split brain"
             if direction is Direction.TARGET and overwritten:
                 return "a Primary would have to be overwritten"
             if direction is Direction.SOURCE and not better(disk, DiskState.INCONSISTENT):
                 return "the source has no consistent data"
         return None
+
+    @staticmethod
+    def _both_went_on(side: Replica, peer: Replica, name: str) -> bool:
+        """9 begins a generation with a write that waits, in memory, though it is frozen."""
+        return side.version.frozen_writes_part and all(
+            any(write.volume == name for write in (*one.in_flight.values(), *one.blocked))
+            for one in (side, peer)
+        )
 
     def _met_rebooted(self, frozen: Replica, peer: Replica, found: dict[str, Direction]) -> bool:
         """Pending writes cannot be sent again to a peer that does not know of its past."""
@@ -351,8 +361,8 @@ class Pair:
 
     def _glimpses(self, replica: Replica) -> bool:
         """Whether it had taken itself for connected."""
-        may = replica.version.glimpses and replica.role is Role.SECONDARY
-        return may and self.kernel.random.random() < 0.7
+        may = replica.role is Role.SECONDARY or replica.two_primaries
+        return replica.version.glimpses and may and self.kernel.random.random() < 0.7
 
     def _join(self, one: Replica, two: Replica, directions: dict[str, Direction]) -> None:
         disks = {
