@@ -40,7 +40,10 @@
 #define RELEASE     5   /* nobody owns it */
 #define LEAVE       6   /* I am not the owner, and will not hold what is written from now on */
 #define WITHDRAW    7   /* what I was granted was never used: both count, as before */
-#define WON         8   /* added once the API carried it out */
+#define MIGRATE     8   /* the owner's guest may be moved to the peer while it executes */
+#define HANDOVER    9   /* it has been */
+#define BACK        10  /* it has not been */
+#define WON         11  /* added once the API carried it out */
 
 #ifndef FAULTS
 #define FAULTS 0        /* 0: any number of them */
@@ -49,7 +52,11 @@
 /* the API */
 byte owner = 0;
 bit  owner_boot = 1;    /* ownerInstance is the owner's present boot */
+#ifdef MIGRATING
+byte mode = MIRRORED;
+#else
 bit  mode = MIRRORED;
+#endif
 bit  eligible[2] = 1;
 bit  told_clear[2] = 1; /* status.replicas[h]: this host's marker is clear. May be out of date */
 
@@ -110,6 +117,62 @@ bit  restored;
 #define RULE_1_APPLIES true
 #endif
 
+#ifdef MIGRATING         /* migration.pml */
+#define MIGRATING_MODE 2
+
+#define NO_HALF 0
+#define COPYING 1
+#define WHOLE   2
+
+bit  two[2];            /* by this end's file and kernel, both may be Primary */
+bit  still[2];          /* Primary, and no guest of its own executes */
+bit  stale[2];
+byte half;              /* at the target */
+bit  handed;            /* the authority says: owned by the present migration, and nothing else */
+bit  told_to;           /* the target has read Migrating, and will act on it, whenever */
+bit  session;           /* the target's connection is the one in which it was promoted */
+bit  sees;              /* the target has seen that its peer is Secondary, and will resume */
+bit  migrates;          /* durable, at the source: Migrating, from itself */
+bit  job;               /* libvirt's, at the source */
+bit  succeeded;         /* and what it reported, in the source's memory */
+
+#define EXECUTES(h) (primary[h] && !still[h])
+#define LINKED (connected[0] && connected[1] && live)
+#define KERNELS_LET_JOIN (two[0] == two[1] && (two[0] || !(primary[0] && primary[1])))
+/* Promoted first, and then it looks: who starts a guest has seen that its peer is not Primary. */
+#ifdef WEAK_NO_LOOK_AFTER_PROMOTION
+#define SECOND_PRIMARY two[me]
+#else
+#define SECOND_PRIMARY false
+#endif
+
+#ifdef WEAK_TWO_OUTLIVE
+#define FORBIDDEN_HERE true
+#define FORBIDDEN_AT_BOTH true
+#else
+#define FORBIDDEN_HERE (!two[me])
+#define FORBIDDEN_AT_BOTH (LINKED && !two[0] && !two[1])
+#endif
+/* Not while it is the source's own business who owns it. */
+#define MAY_RELEASE (me == 1 || !migrates)
+#ifdef WEAK_DEMOTED_FOR_ANOTHER_REASON
+#define MAY_STOP !still[me]
+#else
+#define MAY_STOP (!still[me] && (me == 1 || !migrates || !connected[me]))
+#endif
+#else
+#define EXECUTES(h) primary[h]
+#define KERNELS_LET_JOIN !(primary[0] && primary[1])
+#define SECOND_PRIMARY false
+#define FORBIDDEN_HERE true
+#define FORBIDDEN_AT_BOTH true
+#define MAY_RELEASE true
+#define MAY_STOP true
+#define executes_here() skip
+#define forgets_at_crash() skip
+#define check_migration() skip
+#endif
+
 byte what;              /* scratch: 0 between steps */
 
 /* the referee */
@@ -141,7 +204,7 @@ inline fault() {
 #define MAY_FAIL (FAULTS == 0 || faults < FAULTS)
 
 /* a Primary whose writes both have: any number of these are acknowledged, unseen here */
-#define ACKNOWLEDGES(h) (primary[h] && !failed[h] && connected[0] && connected[1] && live)
+#define ACKNOWLEDGES(h) (EXECUTES(h) && !failed[h] && connected[0] && connected[1] && live)
 
 /* Rule 1, and what it is for. After every step that could break it. */
 inline check() {
@@ -150,7 +213,8 @@ inline check() {
     assert(!RULE_1_APPLIES || !lacks[0] || (mode == STANDALONE && owner == 1) || !eligible[0] ||
            UNPROMOTABLE(0));
     assert(!RULE_1_APPLIES || !lacks[1] || (mode == STANDALONE && owner == 0) || !eligible[1] ||
-           UNPROMOTABLE(1))
+           UNPROMOTABLE(1));
+    check_migration()
 }
 
 /* ------------------------------------------------------------------ the API */
@@ -210,6 +274,9 @@ inline conflict(h, slot, number) {
 /* The only writer of the authority. */
 inline swap(who, request, this_boot) {
     what = request;
+#ifdef MIGRATING
+    handed = (what == HANDOVER);
+#endif
 #ifdef EPOCHS
     epoch++;
 #endif
@@ -224,6 +291,16 @@ inline swap(who, request, this_boot) {
         note_generation(who)
     :: what == RESTORE -> mode = MIRRORED; eligible[0] = 1; eligible[1] = 1; note_generation(who)
     :: what == WITHDRAW -> mode = MIRRORED; eligible[0] = 1; eligible[1] = 1
+#ifdef MIGRATING
+    :: what == MIGRATE -> mode = MIGRATING_MODE
+    :: what == BACK -> mode = MIRRORED
+    /* to the boot that has the half; where nobody has seen both ends forbid it, for that end alone */
+    :: what == HANDOVER -> owner = 1; owner_boot = primary[1];
+        if
+        :: FORBIDDEN_AT_BOTH -> mode = MIRRORED
+        :: else -> mode = STANDALONE; eligible[0] = 0
+        fi
+#endif
     :: what == RELEASE -> owner = NOBODY; owner_boot = 0
     :: what == LEAVE ->
         eligible[who] = 0; if :: owner == 1 - who -> mode = STANDALONE :: else fi
@@ -286,23 +363,28 @@ inline backup() {
 /* A write that both have and that is acknowledged changes nothing here, and one that is in flight
  * may be so whenever the guest runs. So only those steps are left in which a write is acknowledged
  * that one replica lacks. */
+#ifdef MIGRATING
+#define IS_STALE(h) stale[h]
+#else
+#define IS_STALE(h) false
+#endif
 inline acknowledges_alone() {
-    assert(!lacks[me]); lacks[peer] = 1
+    assert(!lacks[me]); assert(!IS_STALE(me)); lacks[peer] = 1
 }
 
 inline guest_writes() {
     if
     /* not connected and not frozen, or the peer has said that its disk failed */
-    :: d_step { primary[me] && !frozen[me] && CURRENT(me) &&
+    :: d_step { EXECUTES(me) && !frozen[me] && CURRENT(me) &&
         (!connected[me] || (failed[peer] && !peer_good[me])) && !lacks[peer] ->
         step("acknowledges alone"); acknowledges_alone(); check() }
     /* without an own disk: over the connection, after the peer was told about it */
-    :: d_step { primary[me] && !frozen[me] && failed[me] && connected[me] && connected[peer] &&
+    :: d_step { EXECUTES(me) && !frozen[me] && failed[me] && connected[me] && connected[peer] &&
         live && CURRENT(peer) && !peer_good[peer] && !lacks[me] ->
         step("acknowledges what only the peer has, having no disk");
         assert(!lacks[peer]); lacks[me] = 1; check() }
 #ifdef WEAK_PROTOCOL_A
-    :: d_step { primary[me] && !frozen[me] && CURRENT(me) && !lacks[peer] ->
+    :: d_step { EXECUTES(me) && !frozen[me] && CURRENT(me) && !lacks[peer] ->
         step("acknowledges before the peer has it"); acknowledges_alone(); check() }
 #endif
     fi
@@ -332,6 +414,9 @@ inline notices_loss() {
         :: else
         fi;
         peer_good[me] = 0;
+#ifdef MIGRATING
+        if :: me == 1 -> session = 0 :: else fi;
+#endif
         check() }
 }
 
@@ -373,7 +458,7 @@ inline join() {
 }
 
 #define MAY_JOIN (up[0] && up[1] && !connected[0] && !connected[1] && !failed[0] && !failed[1] && \
-                  !(primary[0] && primary[1]))
+                  KERNELS_LET_JOIN)
 #define LEADS(x, y) ((ahead[x] && !ahead[y]) || (!ahead[0] && !ahead[1] && was_primary[x]))
 
 /* One handshake, by data generations. Both ahead is a split brain: nobody joins. A Primary never
@@ -387,7 +472,7 @@ inline handshakes() {
         frozen[me] = 0; begins_generation(me);
         drop_handler(me);
         check() }
-    :: d_step { MAY_JOIN && primary[me] && frozen[me] && disk[peer] == CONSISTENT &&
+    :: d_step { MAY_JOIN && EXECUTES(me) && frozen[me] && disk[peer] == CONSISTENT &&
         !ahead[peer] && !was_primary[peer] -> step("frozen, meets a rebooted peer: acknowledges what was in flight, goes on alone");
         frozen[me] = 0; begins_generation(me);
         acknowledges_alone();
@@ -480,6 +565,7 @@ inline crashes() {
         :: else
         fi;
         failed[me] = 0;
+        forgets_at_crash();
         late_boot[me] = 0;
         if :: owner == me -> owner_boot = 0 :: else fi;
 #ifdef BACKUP
@@ -510,7 +596,7 @@ inline crashes() {
 /* Rule 4. DRBD froze and asks. */
 inline link_loss_handler() {
     if
-    :: d_step { frozen[me] && !connected[me] && handler[me] == NONE && !HELD &&
+    :: d_step { frozen[me] && !connected[me] && handler[me] == NONE && !HELD && FORBIDDEN_HERE &&
 #ifdef WEAK_GRANT_NOT_OWNER
         true ->
 #else
@@ -537,7 +623,7 @@ inline link_loss_handler() {
 
 /* The owner says Standalone when DRBD writes alone without having asked. */
 inline degrade() {
-    d_step { primary[me] && !frozen[me] && !IN_SYNC && worker[me] == NONE && !HELD && MINE &&
+    d_step { primary[me] && !frozen[me] && !IN_SYNC && worker[me] == NONE && !HELD && MINE && FORBIDDEN_HERE &&
         (mode == MIRRORED || eligible[peer]) -> step("sees that it writes alone: asks for Standalone"); note_base(WORKER); worker[me] = GRANT }
 }
 
@@ -563,7 +649,7 @@ inline restore() {
         PEER_CLEAR -> step("asks for Mirrored"); queried[me] = 0; note_base(WORKER); worker[me] = RESTORE }
     fi
 #else
-    d_step { IN_SYNC && worker[me] == NONE && !HELD && MAY_RESTORE && mode == STANDALONE &&
+    d_step { IN_SYNC && worker[me] == NONE && !HELD && MAY_RESTORE && mode == STANDALONE && FORBIDDEN_AT_BOTH &&
         PEER_CLEAR -> step("asks for Mirrored"); note_base(WORKER); worker[me] = RESTORE }
 #endif
 }
@@ -619,12 +705,12 @@ inline mark() {
 
 inline claim() {
     if
-    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && PEER_NOT_ALONE &&
+    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && PEER_NOT_ALONE && FORBIDDEN_HERE &&
         ELIGIBLE && UNMARKED && !failed[me] && disk[me] >= CONSISTENT -> step("asks to own the mirror");
         note_base(WORKER);
         worker[me] = (IN_SYNC && eligible[peer] -> CLAIM_BOTH : CLAIM_ALONE) }
     /* Rule 9: after a planned stop */
-    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && MINE -> step("asks to release the mirror");
+    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && MINE && MAY_RELEASE -> step("asks to release the mirror");
         note_base(WORKER); worker[me] = RELEASE }
     :: d_step { worker[me] != NONE -> step("gives up waiting for its swap"); give_up(me, worker[me], WORKER, 1) }
     fi
@@ -649,6 +735,7 @@ inline claim() {
 
 inline starts_guest() {
     assert(!lacks[me]);
+    executes_here();
     primary[me] = 1; was_primary[me] = 0; confirmed[me] = 0;
     if :: worker[me] > WON -> note_won(WORKER); worker[me] = NONE; forget_base(me, WORKER) :: else fi
 }
@@ -657,7 +744,7 @@ inline promote() {
     if
     /* connected: the peer's kernel has a say */
     :: d_step { CLAIMED && up[me] && !primary[me] && CURRENT(me) && connected[me] &&
-        connected[peer] && live && !primary[peer] -> step("promotes, connected; the guest starts");
+        connected[peer] && live && (!primary[peer] || SECOND_PRIMARY) -> step("promotes, connected; the guest starts");
         if :: !peer_good[me] -> begins_generation(me) :: else fi;
         starts_guest(); check() }
     /* alone, and the metadata say that the peer is outdated: DRBD asks nobody */
@@ -679,9 +766,9 @@ inline promote() {
  * begun a new generation. */
 inline stop() {
     if
-    :: d_step { primary[me] && !frozen[me] -> step("stops"); primary[me] = 0 }
-    :: d_step { primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0 }
-    :: d_step { primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0;
+    :: d_step { MAY_STOP && primary[me] && !frozen[me] -> step("stops"); primary[me] = 0 }
+    :: d_step { MAY_STOP && primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0 }
+    :: d_step { MAY_STOP && primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0;
         if :: failed[me] :: else -> begins_generation(me) fi }
     fi
 }
@@ -745,6 +832,10 @@ inline rejoins() {
         check() }
 }
 
+#ifdef MIGRATING
+#include "migration.pml"
+#endif
+
 proctype Host(byte me) {
 end: do
     :: api()
@@ -773,6 +864,11 @@ end: do
 #ifdef BACKUP
     :: sees_authority()
     :: backup()
+#endif
+#ifdef MIGRATING
+    :: migrates_source()
+    :: migrates_target()
+    :: forbids()
 #endif
     :: rejoins()
     od

@@ -21,6 +21,7 @@ MODELS = Path(__file__).resolve().parent
 TOOL_TIMEOUT_S = 600
 SEARCH_TIMEOUT_S = 1800
 MEMORY_MIB = 3500  # each; two may run at once
+COMPACT_MEMORY_MIB = 7000
 DEPTH_STEPS = 8_000_000
 
 
@@ -34,6 +35,7 @@ class Configuration:
     breaks: bool = False
     quick: bool = False
     long: bool = False
+    compact: bool = False  # of each state a hash of 4 bytes is kept: two may be taken for one
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,10 @@ PAUSES = ("PAUSE", "R=6", "Q=2", "F=1", "W=1", "D=4")
 SMALL = ("PAUSE", "R=1", "Q=1", "F=1", "W=1", "D=1", *EQUAL_CLOCKS)
 
 
-def holds(model: str, name: str, *flags: str, long: bool = False) -> Configuration:
-    return Configuration(name, model, flags, long=long)
+def holds(
+    model: str, name: str, *flags: str, long: bool = False, compact: bool = False
+) -> Configuration:
+    return Configuration(name, model, flags, long=long, compact=compact)
 
 
 def weak(model: str, name: str, *flags: str, quick: bool = False) -> Configuration:
@@ -73,9 +77,12 @@ def weak(model: str, name: str, *flags: str, quick: bool = False) -> Configurati
 
 
 def outside(model: str, name: str, *flags: str) -> Configuration:
-    """What is not promised: an assumption given up. It must break, or it would be no assumption."""
+    """It must break: an assumption given up (or it would be none), or "this is never reached"."""
     return Configuration(name, model, flags, True)
 
+
+# One fault is enough for most of what is weakened; any number takes eight minutes.
+ONE_MIGRATION = ("MIGRATING", "FAULTS=1")
 
 SAFETY = (
     holds("authority", "links, crashes: any number"),
@@ -93,6 +100,8 @@ SAFETY = (
     holds(
         "authority", "restored: two swaps, faults: any number", "BACKUP", "EPOCH_LIMIT=3", long=True
     ),
+    holds("authority", "live migration, one fault", *ONE_MIGRATION),
+    holds("authority", "live migration, faults: any number", "MIGRATING", long=True, compact=True),
     weak("authority", "no_marker_at_boot", quick=True),
     weak("authority", "marker_cleared_early", quick=True),
     weak("authority", "promote_without_claim", quick=True),
@@ -115,6 +124,17 @@ SAFETY = (
     weak("authority", "ahead_by_the_authority", "DISK_FAILURES"),
     weak("authority", "withdraws_what_was_used", "WITHDRAWING"),
     weak("authority", "epoch_not_remembered", "BACKUP"),
+    outside("authority", "live migration: it arrives", "MIGRATING", "ARRIVES", "FAULTS=1"),
+    weak("authority", "resumed_before_demoted", *ONE_MIGRATION, quick=True),
+    weak("authority", "demoted_for_another_reason", *ONE_MIGRATION),
+    weak("authority", "handed_over_while_it_executes", *ONE_MIGRATION),
+    weak("authority", "secondary_in_any_session", *ONE_MIGRATION),
+    weak("authority", "takeover_resumes", *ONE_MIGRATION),
+    weak("authority", "owns_it_by_whatever", *ONE_MIGRATION),
+    weak("authority", "over_by_the_authority", *ONE_MIGRATION),
+    weak("authority", "no_look_after_promotion", *ONE_MIGRATION),
+    weak("authority", "promoted_before_it_is_in_sync", "MIGRATING", "FAULTS=2"),
+    weak("authority", "left_though_it_went_on_alone", "MIGRATING", "FAULTS=2"),
     outside("authority", "restored, and one has not seen more", "BACKUP", "ONE_HAS_NOT_SEEN"),
 )
 UNIQUENESS = (
@@ -149,6 +169,9 @@ UNIQUENESS = (
 UNNEEDED = tuple(
     holds("authority", flag.lower(), f"WEAK_{flag}")
     for flag in ("RESTORE_IGNORES_MARKER", "CLAIM_FROM_STANDALONE", "NO_MARKER_LATER")
+) + tuple(
+    holds("authority", flag.lower(), *ONE_MIGRATION, f"WEAK_{flag}")
+    for flag in ("TWO_OUTLIVE", "TWO_BEFORE_THE_SWAP", "PROMOTED_WITHOUT_MIGRATING")
 )
 CONFIGURATIONS = SAFETY + UNIQUENESS + UNNEEDED
 
@@ -194,10 +217,16 @@ def defines(configuration: Configuration) -> list[str]:
 def build(configuration: Configuration, folder: Path) -> None:
     """Compile the verifier: depth first to see all, breadth first for a shortest error."""
     source = f"{configuration.model}.pml"
-    (folder / source).write_text((MODELS / source).read_text())
+    for model in MODELS.glob("*.pml"):  # one may include another
+        (folder / model.name).write_text(model.read_text())
     run(["spin", *defines(configuration), "-a", source], folder)
     breadth_first = ["-DBFS"] if configuration.breaks else []
-    options = ["-w", "-O2", "-DSAFETY", "-DNOREDUCE", f"-DMEMLIM={MEMORY_MIB}", *breadth_first]
+    memory = (
+        ["-DHC4", f"-DMEMLIM={COMPACT_MEMORY_MIB}"]
+        if configuration.compact
+        else [f"-DMEMLIM={MEMORY_MIB}"]
+    )
+    options = ["-w", "-O2", "-DSAFETY", "-DNOREDUCE", *memory, *breadth_first]
     run(["gcc", *options, "-o", "pan", "pan.c"], folder)
 
 
