@@ -25,6 +25,7 @@ EFFECTS = (
     "Swap",
     "UpdateRecord",
     "Configure",
+    "Adjust",
     "InspectMetadata",
     "ReadGenerations",
     "CreateMetadata",

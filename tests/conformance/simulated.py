@@ -197,7 +197,7 @@ class Simulated:
             "outdate": replica.outdate,
             "pause-sync": lambda: setattr(replica, "sync_paused", True),
             "resume-sync": lambda: setattr(replica, "sync_paused", False),
-            "two-primaries": lambda: replica.allow_two_primaries(node.two_primaries),
+            "two-primaries": lambda: replica.allow_two_primaries(allowed=node.two_primaries),
         }
         actions[command.verb]()
 

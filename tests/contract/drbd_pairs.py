@@ -48,6 +48,10 @@ class Site(Protocol):
         """Open the first volume, as a guest does, or close it."""
         ...
 
+    async def allow_two_primaries(self) -> None:
+        """By hand, and not in the file."""
+        ...
+
     async def shell(self, script: str) -> str:
         """What a person at this host would do. In the lab only."""
         ...
@@ -175,6 +179,11 @@ class SimulatedSite:
     async def hold_open(self, held: bool) -> None:
         self.drbd.hold_open(held)
 
+    async def allow_two_primaries(self) -> None:
+        assert self.node.replica is not None
+        self.node.replica.allow_two_primaries(allowed=True)
+        self.drbd.pass_time()
+
     async def shell(self, script: str) -> str:
         raise AssertionError("there is nobody to type it")
 
@@ -225,6 +234,9 @@ class LabSite:
     async def write(self) -> None:
         command = f"dd if=/dev/urandom of={self._device} bs=4k count=8 oflag=direct status=none"
         await asyncio.to_thread(self.host.shell, command)
+
+    async def allow_two_primaries(self) -> None:
+        await self.shell(f"drbdadm net-options --allow-two-primaries=yes {self._name}")
 
     async def shell(self, script: str) -> str:
         return await asyncio.to_thread(self.host.shell, script)

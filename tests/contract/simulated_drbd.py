@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Generator, Mapping
 
 from conformance.simulated import Simulated
-from sim import resync
+from sim import drbd_two_primaries, resync
 from sim.drbd import Replica
 from sim.drbd_state import Write
 from sim.kernel import Command
@@ -47,7 +47,9 @@ class SimulatedDrbd:
         return changed
 
     async def adjust(self, mirror: Mirror) -> None:
-        """There are no options here."""
+        """No other options here."""
+        self.pass_time()
+        drbd_two_primaries.adjust(self._replica)
 
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
         return {name: backing.metadata for name, backing in self.node.backings.items()}
@@ -67,6 +69,7 @@ class SimulatedDrbd:
             self.both.new_replica(self.node).attach()
 
     async def connect(self, mirror: Mirror, *, discard_my_data: bool) -> None:
+        drbd_two_primaries.as_it_connects(self._replica)
         self._replica.connect(discard=discard_my_data)
 
     async def disconnect(self, mirror: Mirror) -> None:

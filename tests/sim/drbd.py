@@ -94,9 +94,9 @@ class Replica:
         if self.connected:
             self.wire.send(self, lambda peer: setattr(peer, "asynchronous", asynchronous))
 
-    def allow_two_primaries(self, allowed: bool) -> None:
+    def allow_two_primaries(self, *, allowed: bool) -> None:
         """Raises: CommandFailed."""
-        drbd_two_primaries.allow(self, allowed)
+        drbd_two_primaries.allow(self, allowed=allowed)
 
     def view(self, now_s: float) -> DrbdView:
         if not self.configured or self.holds_nothing:

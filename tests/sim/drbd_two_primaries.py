@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sim.drbd import Replica
 
 
-def allow(replica: Replica, allowed: bool) -> None:
+def allow(replica: Replica, *, allowed: bool) -> None:
     """From either end for both, while they are connected; else at this end alone.
 
     Raises: CommandFailed.
@@ -22,3 +22,17 @@ def allow(replica: Replica, allowed: bool) -> None:
         raise CommandFailed("cannot clear allow-two-primaries as long as there are two")
     replica.two_primaries = allowed
     replica.wire.send(replica, lambda peer: setattr(peer, "two_primaries", allowed))
+
+
+def adjust(replica: Replica) -> None:
+    """Options as in a file that allows no two. Raises: CommandFailed."""
+    if replica.two_primaries and replica.connection is not Connection.STANDALONE:
+        allow(replica, allowed=False)
+    replica.two_primaries = False
+
+
+def as_it_connects(replica: Replica) -> None:
+    """From StandAlone, with such a file."""
+    alone = replica.connection is Connection.STANDALONE
+    if alone and not replica.version.keeps_connection_options:
+        replica.two_primaries = False

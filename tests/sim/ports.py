@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
-from sim import resync
+from sim import drbd_two_primaries, resync
 from sim.bugs import CALL, LOOK, Bugs, Planted
 from sim.drbd import Replica
 from sim.drbd_state import attached
@@ -90,10 +90,11 @@ class Drbd:
         return changed
 
     async def adjust(self, mirror: Mirror) -> None:
-        """The protocol is all of it that this kernel knows; the connection agrees on the newest."""
+        """The protocol, on whose newest the connection agrees, and that two Primaries are none."""
         await self._command(mirror)
-        text = self.written.get(mirror.drbd_name, "")
-        self.machine.replica_of(mirror).use(asynchronous="protocol A;" in text)
+        text, replica = self.written.get(mirror.drbd_name, ""), self.machine.replica_of(mirror)
+        replica.use(asynchronous="protocol A;" in text)
+        drbd_two_primaries.adjust(replica)
 
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
         await self._command(mirror)
@@ -123,7 +124,9 @@ class Drbd:
 
     async def connect(self, mirror: Mirror, *, discard_my_data: bool) -> None:
         await self._command(mirror)
-        self.machine.replica_of(mirror).connect(discard=discard_my_data)
+        replica = self.machine.replica_of(mirror)
+        drbd_two_primaries.as_it_connects(replica)
+        replica.connect(discard=discard_my_data)
 
     async def disconnect(self, mirror: Mirror) -> None:
         await self._change(mirror)

@@ -118,6 +118,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "lose-records": acts.lose_records,
     "damage-records": ailing.damage_records,
     "promote-by-hand": acts.promote_by_hand,
+    "allow-two-primaries": acts.allow_two_primaries,
     "bug": ailing.bug,
     "bug controller": ailing.bug_of_controller,
     "fix": ailing.fix,

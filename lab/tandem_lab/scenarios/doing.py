@@ -36,6 +36,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "fail-disk": Stage.fail_disk,
     "set running": lambda stage, guest, on: stage.people.set_running(guest, on == "true"),
     "crash": Stage.crash,
+    "allow-two-primaries": Stage.allow_two_primaries,
     "move": lambda stage, *what: stage.people.move(*what),
     "move within": lambda stage, *what: stage.people.move(*what),
     "unmove": lambda stage, guest: stage.people.unmove(guest),

@@ -325,6 +325,11 @@ class Stage:
         for host in self.plan.hosts:
             self._in_host(host.name, lambda machine: machine.shell(kill))
 
+    def allow_two_primaries(self, guest: str) -> None:
+        allow = f"drbdadm net-options --allow-two-primaries=yes {self.domains[guest]}"
+        for host in self.plan.hosts:
+            self._in_host(host.name, lambda machine: machine.shell(f"{allow} || true"))
+
     def override(self, guest: str, host: str) -> None:
         """A person gives the mirror to a host: from now on other numbers count."""
         self.history_from_s[guest] = time.monotonic()

@@ -79,6 +79,11 @@ class Configure:
 
 
 @dataclass(frozen=True)
+class Adjust:
+    """What the file says is in force again, whatever was changed by hand. → Done | Failed"""
+
+
+@dataclass(frozen=True)
 class InspectMetadata:
     """→ MetadataRead | Failed"""
 
@@ -186,6 +191,7 @@ Effect = (
     | Swap
     | UpdateRecord
     | Configure
+    | Adjust
     | InspectMetadata
     | ReadGenerations
     | CreateMetadata

@@ -279,6 +279,8 @@ class Driver:
             case fx.Configure():
                 if await drbd.configure(mirror, self.resource_text(unit)):
                     await drbd.adjust(mirror)
+            case fx.Adjust():
+                await drbd.adjust(mirror)
             case fx.CreateMetadata(volumes):
                 await drbd.create_metadata(mirror, volumes)
             case fx.Attach():

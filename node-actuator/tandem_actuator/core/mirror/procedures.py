@@ -12,6 +12,7 @@ from dataclasses import replace
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Refusal, Verdict
 from tandem_actuator.core.effects import (
+    Adjust,
     Connect,
     CopyToPeer,
     CutNetwork,
@@ -166,6 +167,9 @@ def claim_and_start(view: View) -> Procedure:
         outcome = yield from _promoted(view, won)
         if isinstance(outcome, Failed):
             return failed("promote", outcome)
+        beside = yield from _beside_another(view)
+        if beside is not None:
+            return beside
     stored = yield replace(noted, started_boot_id=view.instance.boot_id)
     if isinstance(stored, Failed):
         return failed("the durable record", stored)
@@ -184,6 +188,29 @@ def _promoted(view: View, won: Won) -> Generator[Effect, Outcome, Outcome]:
         if isinstance(parted, Failed):
             return parted
     return (yield Promote(force=won.force))
+
+
+def _beside_another(view: View) -> Generator[Effect, Outcome, Finished | None]:
+    """Why not beside the peer: where somebody has allowed two Primaries, no kernel refuses one.
+
+    Each looks once it is Primary itself, so of two at least one sees the other.
+    """
+    if not (isinstance(view.drbd, DrbdState) and view.drbd.connected):
+        return None
+    fresh = yield QueryDrbd()
+    drbd = fresh.drbd if isinstance(fresh, DrbdRead) else None
+    if not isinstance(drbd, DrbdState):
+        return Finished(Reason.UNKNOWN_STATE, words(fresh), progress=False, failed=True)
+    if not (drbd.connected and drbd.peer_role is Role.PRIMARY):
+        return None
+    return Finished(
+        Reason.PEER_STILL_PRIMARY,
+        f"not started: {view.peer} is Primary, too, as somebody has allowed two Primaries of"
+        f" {view.mirror.drbd_name}. Once the guest runs at neither, forbid it on {view.host}:"
+        f" drbdadm net-options --allow-two-primaries=no {view.mirror.drbd_name}",
+        progress=False,
+        failed=True,
+    )
 
 
 def _claimed_of(view: View, won: Won) -> Generator[Effect, Outcome, UpdateRecord]:
@@ -273,6 +300,8 @@ def rejoin(view: View, *, discard: bool) -> Procedure:
         yield from sequence(
             Reason.REJOINING,
             "connecting to the peer" + (", discarding what only this side has" if discard else ""),
+            # Ends whose options differ refuse each other for ever.
+            ("adjust", Adjust()),
             ("connect", Connect(discard_my_data=discard)),
         )
     )

@@ -23,10 +23,12 @@ class Outside:
     script: dict[type, list[fx.Outcome]] = field(default_factory=dict)
     done: list[fx.Effect] = field(default_factory=list)
     reads: int = 0
+    changes: dict[type, DrbdView] = field(default_factory=dict)
     record: Record = field(default_factory=record)
 
     def perform(self, effect: fx.Effect) -> fx.Outcome:  # noqa: PLR0911
         self.done.append(effect)
+        self.drbd = self.changes.get(type(effect), self.drbd)
         scripted = self.script.get(type(effect))
         if scripted:
             return scripted.pop(0)
@@ -52,6 +54,10 @@ class Outside:
                 return fx.GenerationsRead(self.generations)
             case _:
                 return fx.Done()
+
+    def after(self, kind: type, drbd: DrbdView) -> None:
+        """What DRBD shows from the first effect of this kind on."""
+        self.changes[kind] = drbd
 
     def swap(self, new: Authority) -> None:
         status = self.at.status.model_copy(update={"authority": new})

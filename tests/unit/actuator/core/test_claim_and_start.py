@@ -17,6 +17,7 @@ from sim.builders import (
 )
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.mirror import procedures
+from tandem_actuator.core.model import DrbdUnknown
 from tandem_api.authority import Override
 from tandem_api.lease import Heartbeat
 from tandem_api.reasons import Reason
@@ -38,9 +39,31 @@ class TestClaimAndStart:
             "UpdateRecord",
             "ReadGenerations",
             "Promote",
+            "QueryDrbd",
             "UpdateRecord",
             "StartGuest",
         ]
+
+    def test_not_beside_another_primary(self) -> None:
+        """Somebody has allowed two, and the peer was promoted after the claim had looked."""
+        outside = Outside(mirror(authority("")), drbd())
+        outside.after(fx.Promote, drbd(Role.PRIMARY, peer_role=Role.PRIMARY))
+        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        assert (finished.reason, finished.failed) == (Reason.PEER_STILL_PRIMARY, True)
+        assert "allow-two-primaries=no" in finished.message
+        assert not outside.effects(fx.StartGuest)
+
+    def test_not_without_having_looked_for_another(self) -> None:
+        outside = Outside(mirror(authority("")), drbd())
+        outside.after(fx.Promote, DrbdUnknown("no answer"))
+        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        assert finished.reason is Reason.UNKNOWN_STATE
+        assert not outside.effects(fx.StartGuest)
+
+    def test_alone_there_is_nobody_to_look_for(self) -> None:
+        outside = Outside(mirror(authority("")), lost())
+        play(procedures.claim_and_start(view(authority(""), lost())), outside)
+        assert outside.names[outside.names.index("Promote") + 1] == "UpdateRecord"
 
     def test_the_boot_is_noted_before_the_guest_is_started(self) -> None:
         outside = Outside(mirror(authority("")), drbd())

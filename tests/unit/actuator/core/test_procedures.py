@@ -232,13 +232,13 @@ class TestRejoin:
     def test_plainly(self) -> None:
         outside = Outside(mirror(authority(B)), self.alone)
         play(procedures.rejoin(view(authority(B), self.alone), discard=False), outside)
-        assert outside.done == [fx.Connect(discard_my_data=False)]
+        assert outside.done == [fx.Adjust(), fx.Connect(discard_my_data=False)]
 
     def test_discarding_asks_and_marks_first(self) -> None:
         known = view(standalone(B, epoch=6), self.alone, record=record(owned_epoch=5))
         outside = Outside(known.mirror, self.alone)
         play(procedures.rejoin(known, discard=True), outside)
-        assert outside.names == ["ReadMirror", "UpdateRecord", "Connect"]
+        assert outside.names == ["ReadMirror", "UpdateRecord", "Adjust", "Connect"]
         assert outside.done[-1] == fx.Connect(discard_my_data=True)
 
     @pytest.mark.parametrize(
