@@ -8,7 +8,7 @@ from dataclasses import replace
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import UNTOLD, Decision, Start, Stay, Task, drbd_of
-from tandem_actuator.core.guest import stopping
+from tandem_actuator.core.guest import starting, stopping
 from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.mirror import procedures, transaction
 from tandem_actuator.core.model import DrbdState, View, told_too_late
@@ -148,7 +148,7 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
         Task.START,
         Reason.STARTING,
         f"assigned to {view.host} ({assignment.reason}): claiming and starting",
-        lambda: procedures.claim_and_start(view),
+        lambda: starting.claim_and_start(view),
     )
 
 

@@ -16,7 +16,7 @@ from sim.builders import (
     view,
 )
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core.mirror import procedures
+from tandem_actuator.core.guest import starting
 from tandem_actuator.core.model import DrbdUnknown
 from tandem_api.authority import Override
 from tandem_api.lease import Heartbeat
@@ -30,7 +30,7 @@ from .test_procedures import FAILED, IN_STEP, NEW
 class TestClaimAndStart:
     def test_unowned(self) -> None:
         outside = Outside(mirror(authority("")), drbd())
-        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        finished = play(starting.claim_and_start(view(authority(""), drbd())), outside)
         assert finished.reason is Reason.STARTING
         assert outside.names == [
             "ReadMirror",
@@ -48,7 +48,7 @@ class TestClaimAndStart:
         """Somebody has allowed two, and the peer was promoted after the claim had looked."""
         outside = Outside(mirror(authority("")), drbd())
         outside.after(fx.Promote, drbd(Role.PRIMARY, peer_role=Role.PRIMARY))
-        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        finished = play(starting.claim_and_start(view(authority(""), drbd())), outside)
         assert (finished.reason, finished.failed) == (Reason.PEER_STILL_PRIMARY, True)
         assert "allow-two-primaries=no" in finished.message
         assert not outside.effects(fx.StartGuest)
@@ -56,30 +56,30 @@ class TestClaimAndStart:
     def test_not_without_having_looked_for_another(self) -> None:
         outside = Outside(mirror(authority("")), drbd())
         outside.after(fx.Promote, DrbdUnknown("no answer"))
-        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        finished = play(starting.claim_and_start(view(authority(""), drbd())), outside)
         assert finished.reason is Reason.UNKNOWN_STATE
         assert not outside.effects(fx.StartGuest)
 
     def test_alone_there_is_nobody_to_look_for(self) -> None:
         outside = Outside(mirror(authority("")), lost())
-        play(procedures.claim_and_start(view(authority(""), lost())), outside)
+        play(starting.claim_and_start(view(authority(""), lost())), outside)
         assert outside.names[outside.names.index("Promote") + 1] == "UpdateRecord"
 
     def test_the_boot_is_noted_before_the_guest_is_started(self) -> None:
         outside = Outside(mirror(authority("")), drbd())
-        play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        play(starting.claim_and_start(view(authority(""), drbd())), outside)
         noted = fx.UpdateRecord(started_boot_id="boot1", generations={})
         assert outside.done[-2] == noted
 
     def test_of_which_generation_both_counted_is_noted(self) -> None:
         outside = Outside(mirror(authority("")), drbd(), generations={"root": IN_STEP})
-        play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        play(starting.claim_and_start(view(authority(""), drbd())), outside)
         noted = fx.UpdateRecord(started_boot_id="boot1", generations={"root": IN_STEP.current})
         assert outside.done[-2] == noted
 
     def test_alone_there_is_none_to_note(self) -> None:
         outside = Outside(mirror(authority("")), lost(), generations={"root": IN_STEP})
-        play(procedures.claim_and_start(view(authority(""), lost())), outside)
+        play(starting.claim_and_start(view(authority(""), lost())), outside)
         assert outside.done[-2] == fx.UpdateRecord(started_boot_id="boot1")
 
     @pytest.mark.parametrize("peer_disk", [DiskState.DISKLESS, DiskState.UP_TO_DATE])
@@ -92,7 +92,7 @@ class TestClaimAndStart:
         held_by = authority("", eligible=only, override=order)
         old = drbd(disk=DiskState.OUTDATED, peer_disk=peer_disk)
         outside = Outside(mirror(held_by), old)
-        play(procedures.claim_and_start(view(held_by, old)), outside)
+        play(starting.claim_and_start(view(held_by, old)), outside)
         before = outside.names[outside.names.index("Promote") - 1]
         assert (before == "Disconnect") is (peer_disk is DiskState.DISKLESS)
         assert outside.effects(fx.Promote) == [fx.Promote(force=True)]
@@ -101,7 +101,7 @@ class TestClaimAndStart:
         held_by = authority(B)
         known = view(held_by, lost(), assigned=assignment(A, lease_lost(held_by)))
         outside = Outside(mirror(held_by), lost(), beat=heartbeat())
-        finished = play(procedures.claim_and_start(known), outside)
+        finished = play(starting.claim_and_start(known), outside)
         assert finished.reason is Reason.STARTING
         assert outside.names[:2] == ["ReadHeartbeat", "ReadMirror"]
 
@@ -110,7 +110,7 @@ class TestClaimAndStart:
         held_by = authority(B)
         known = view(held_by, lost(), assigned=assignment(A, lease_lost(held_by)))
         outside = Outside(mirror(held_by), lost(), beat=beat)
-        finished = play(procedures.claim_and_start(known), outside)
+        finished = play(starting.claim_and_start(known), outside)
         assert finished.reason is Reason.LEASE_CHANGED
         assert not outside.effects(fx.Swap)
 
@@ -119,17 +119,17 @@ class TestClaimAndStart:
         answer: fx.Outcome = FAILED if kind is fx.Promote else fx.SwapUnclear("?")
         script: dict[type, list[fx.Outcome]] = {kind: [answer] * 4}
         outside = Outside(mirror(authority("")), drbd(), script=script)
-        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        finished = play(starting.claim_and_start(view(authority(""), drbd())), outside)
         assert not outside.effects(fx.StartGuest)
         assert finished.reason in (Reason.EFFECT_FAILED, Reason.OUTCOME_UNKNOWN)
 
     def test_a_primary_is_not_promoted_again(self) -> None:
         known = view(authority(), drbd(Role.PRIMARY))
         outside = Outside(mirror(authority()), drbd(Role.PRIMARY))
-        play(procedures.claim_and_start(known), outside)
+        play(starting.claim_and_start(known), outside)
         assert not outside.effects(fx.Promote)
 
     def test_what_changed_since_the_view_is_seen(self) -> None:
         outside = Outside(mirror(standalone(B)), lost())
-        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        finished = play(starting.claim_and_start(view(authority(""), drbd())), outside)
         assert finished.reason is Reason.PEER_HOLDS_STANDALONE

@@ -19,7 +19,7 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core.guest import stopping
+from tandem_actuator.core.guest import starting, stopping
 from tandem_actuator.core.mirror import handler, procedures, transaction
 from tandem_actuator.core.mirror.handler import exit_code
 from tandem_actuator.core.mirror.transaction import UnexpectedOutcome
@@ -316,7 +316,7 @@ def test_release_happens_on_a_fresh_look() -> None:
 def test_a_view_without_a_guest_claims_nothing() -> None:
     outside = Outside(mirror(authority("")), drbd())
     finished = play(
-        procedures.claim_and_start(replace(view(authority(""), drbd()), guest=None)), outside
+        starting.claim_and_start(replace(view(authority(""), drbd()), guest=None)), outside
     )
     assert finished.reason is Reason.NOT_ASSIGNED
     assert not outside.effects(fx.Swap)

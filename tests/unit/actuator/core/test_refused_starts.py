@@ -6,8 +6,8 @@ import pytest
 
 from sim.builders import A, B, assignment, authority, drbd, mirror, view
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.guest import starting
 from tandem_actuator.core.guest.rules import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_S
-from tandem_actuator.core.mirror import procedures
 from tandem_actuator.core.model import Refusals, View
 from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
 from tandem_actuator.core.report import guest_report
@@ -37,7 +37,7 @@ class TestOneClaim:
             fx.QueryDrbd: [fx.DrbdRead(drbd(), 1000.0, None)],
         }
         outside = Outside(mirror(authority("")), drbd(Role.PRIMARY), script=script)
-        return play(procedures.claim_and_start(view(authority(""), drbd())), outside), outside
+        return play(starting.claim_and_start(view(authority(""), drbd())), outside), outside
 
     def test_is_good_for_three_tries(self) -> None:
         finished, outside = self.start(REFUSED, REFUSED, REFUSED)
@@ -54,7 +54,7 @@ class TestOneClaim:
     def test_but_not_once_the_device_was_demoted_beneath_it(self) -> None:
         """As by a fence of the last run that ended late: it must be promoted again."""
         outside = Outside(mirror(authority("")), drbd(), script={fx.StartGuest: [REFUSED]})
-        finished = play(procedures.claim_and_start(view(authority(""), drbd())), outside)
+        finished = play(starting.claim_and_start(view(authority(""), drbd())), outside)
         assert finished.reason is Reason.START_FAILED
         assert outside.names.count("StartGuest") == 1
 
