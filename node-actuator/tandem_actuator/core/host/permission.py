@@ -39,13 +39,14 @@ def run_permission(view: View, renewal_sent_at_s: float | None, now_s: float) ->
     ``renewal_sent_at_s`` is from before the last *confirmed* renewal was sent. It counts for
     nothing while ``view.lapsed``: the lost time may have been enough for another to take over.
     """
-    owner = _owned_by_another(view)
-    if owner is not None:
-        return RunPermission(
-            False, now_s, Reason.PEER_OWNS, f"{owner or 'nobody'} owns the mirror now"
-        )
     lease_until_s = _heartbeat_counts_until_s(view, renewal_sent_at_s)
     link_until_s = _link_until_s(view)
+    owner = _owned_by_another(view)
+    if owner is not None:
+        # What had turned false before this was heard is not good until now by being heard.
+        until_s = min(now_s, max(lease_until_s, link_until_s))
+        why = f"{owner or 'nobody'} owns the mirror now"
+        return RunPermission(False, until_s, Reason.PEER_OWNS, why)
     if lease_until_s >= max(now_s, link_until_s):
         return RunPermission(
             True, lease_until_s, Reason.RUN_CONFIRMED_BY_LEASE, "own heartbeat is confirmed"

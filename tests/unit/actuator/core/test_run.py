@@ -69,6 +69,15 @@ def test_the_two_arms(state: DrbdView, renewed_ago_s: float | None, expected: Re
     assert permission.message
 
 
+@pytest.mark.parametrize(
+    ("renewed_ago_s", "until_s"), [(0.0, NOW), (R, NOW), (R + 3.0, NOW - 3.0), (60.0, NOW - 60 + R)]
+)
+def test_to_hear_who_owns_it_now_gives_no_new_time(renewed_ago_s: float, until_s: float) -> None:
+    """A guest's time to stop counts from when it was not permitted any more."""
+    permission = run_permission(view(authority(B), lost()), NOW - renewed_ago_s, NOW)
+    assert (permission.reason, permission.until_s) == (Reason.PEER_OWNS, until_s)
+
+
 def test_the_answer_ends_with_the_arm_that_lasts_longer() -> None:
     known = view(authority(), connected())
     assert run_permission(known, NOW, NOW).until_s == NOW + R
