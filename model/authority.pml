@@ -43,7 +43,8 @@
 #define MIGRATE     8   /* the owner's guest may be moved to the peer while it executes */
 #define HANDOVER    9   /* it has been */
 #define BACK        10  /* it has not been */
-#define WON         11  /* added once the API carried it out */
+#define HANDOVER_ALONE 11 /* and nobody has seen both ends forbid two Primaries: for the target alone */
+#define WON         12  /* added once the API carried it out */
 
 #ifndef FAULTS
 #define FAULTS 0        /* 0: any number of them */
@@ -275,7 +276,7 @@ inline conflict(h, slot, number) {
 inline swap(who, request, this_boot) {
     what = request;
 #ifdef MIGRATING
-    handed = (what == HANDOVER);
+    handed = (what == HANDOVER || what == HANDOVER_ALONE);
 #endif
 #ifdef EPOCHS
     epoch++;
@@ -295,11 +296,8 @@ inline swap(who, request, this_boot) {
     :: what == MIGRATE -> mode = MIGRATING_MODE
     :: what == BACK -> mode = MIRRORED
     /* to the boot that has the half; where nobody has seen both ends forbid it, for that end alone */
-    :: what == HANDOVER -> owner = 1; owner_boot = primary[1];
-        if
-        :: FORBIDDEN_AT_BOTH -> mode = MIRRORED
-        :: else -> mode = STANDALONE; eligible[0] = 0
-        fi
+    :: what == HANDOVER -> owner = 1; owner_boot = primary[1]; mode = MIRRORED
+    :: what == HANDOVER_ALONE -> owner = 1; owner_boot = primary[1]; mode = STANDALONE; eligible[0] = 0
 #endif
     :: what == RELEASE -> owner = NOBODY; owner_boot = 0
     :: what == LEAVE ->

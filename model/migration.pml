@@ -50,7 +50,7 @@ inline migrates_source() {
     :: d_step { me == 0 && EXECUTES(0) && !frozen[0] && worker[0] == NONE && !HELD && MINE &&
         mode == MIRRORED && eligible[1] && IN_SYNC && !migrates -> step("asks to migrate");
         note_base(WORKER); worker[0] = MIGRATE }
-    :: d_step { me == 0 && up[0] && mode == MIGRATING_MODE && MINE && !migrates && worker[0] != HANDOVER + WON &&
+    :: d_step { me == 0 && up[0] && mode == MIGRATING_MODE && MINE && !migrates && worker[0] != HANDOVER + WON && worker[0] != HANDOVER_ALONE + WON &&
         worker[0] != BACK + WON -> step("notes that it migrates"); migrates = 1;
         if :: worker[0] == MIGRATE + WON -> worker[0] = NONE :: else fi }
 #ifdef WEAK_TWO_BEFORE_THE_SWAP
@@ -84,7 +84,8 @@ inline migrates_source() {
         step("asks to hand over"); note_base(WORKER); worker[0] = HANDOVER }
 #else
     :: d_step { me == 0 && migrates && succeeded && !primary[0] && worker[0] == NONE && MINE && mode == MIGRATING_MODE && !HELD &&
-        FORBIDDEN_HERE -> step("asks to hand over"); note_base(WORKER); worker[0] = HANDOVER }
+        FORBIDDEN_HERE -> step("asks to hand over"); note_base(WORKER);
+        worker[0] = (FORBIDDEN_AT_BOTH -> HANDOVER : HANDOVER_ALONE) }
 #endif
     :: d_step { me == 0 && migrates && !succeeded && !job && worker[0] == NONE && MINE && mode == MIGRATING_MODE && !HELD &&
         LINKED && !primary[1] && half == NO_HALF && FORBIDDEN_AT_BOTH -> step("asks to take it back");
@@ -93,7 +94,7 @@ inline migrates_source() {
     :: d_step { me == 0 && migrates && (owner != 0 || mode != MIGRATING_MODE || !owner_boot) && !job && OVER ->
         step("notes that it migrates no more");
         migrates = 0; succeeded = 0;
-        if :: worker[0] == HANDOVER + WON || worker[0] == BACK + WON || worker[0] == MIGRATE + WON -> worker[0] = NONE :: else fi }
+        if :: worker[0] == HANDOVER + WON || worker[0] == HANDOVER_ALONE + WON || worker[0] == BACK + WON || worker[0] == MIGRATE + WON -> worker[0] = NONE :: else fi }
     /* Primary without a domain, and no migration: the guest starts from the disk */
     :: d_step { me == 0 && primary[0] && still[0] && !migrates && !job && MINE -> step("starts the guest from the disk");
         executes_here(); check() }

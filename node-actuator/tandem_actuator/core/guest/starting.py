@@ -104,8 +104,8 @@ def _beside_another(view: View) -> Generator[Effect, Outcome, Finished | None]:
     return Finished(
         Reason.PEER_STILL_PRIMARY,
         f"not started: {view.peer} is Primary, too, as somebody has allowed two Primaries of"
-        f" {view.mirror.drbd_name}. Once the guest runs at neither, forbid it on {view.host}:"
-        f" drbdadm net-options --allow-two-primaries=no {view.mirror.drbd_name}",
+        f" {view.mirror.drbd_name}. It is tried again by itself. Once {view.peer} is Secondary, on"
+        f" {view.host}: drbdadm net-options --allow-two-primaries=no {view.mirror.drbd_name}",
         progress=False,
         failed=True,
     )
