@@ -51,7 +51,9 @@ class Fenced(Model):
 
 
 class Migration(Model):
-    """A live migration under way."""
+    """A live migration under way: ``source`` owns the mirror and runs the guest until it has handed
+    both over.
+    """
 
     id: str
     source: str
@@ -68,7 +70,11 @@ class Override(Model):
 
 
 class Authority(Model):
-    """Mirror.status.authority. ``epoch`` rises by one with every write to it."""
+    """Mirror.status.authority. ``epoch`` rises by one with every write to it.
+
+    ``handed_over``: the migration by which its owner has become that, until the owner writes
+    anything else. It alone lets a host go on with a guest whose memory it was sent.
+    """
 
     epoch: int
     incarnation: str
@@ -81,7 +87,21 @@ class Authority(Model):
     eligible: dict[str, Eligibility] = {}
     fenced: dict[str, Fenced] = {}
     migration: Migration | None = None
+    handed_over: str = ""
     override: Override | None = None
+
+    @property
+    def both_count(self) -> bool:
+        """Whether every acknowledged write is at both hosts, also while the guest migrates."""
+        return self.mode in (Mode.MIRRORED, Mode.MIGRATING)
+
+    def migrates_as(self, migration: str) -> bool:
+        """Whether this very migration is under way."""
+        return (
+            self.mode is Mode.MIGRATING
+            and self.migration is not None
+            and self.migration.id == migration
+        )
 
     def may_own(self, host: str) -> bool:
         """Whether this host is recorded as holding every acknowledged write."""
@@ -147,6 +167,11 @@ def violation(authority: Authority) -> str:
         return f"its epoch is {authority.epoch}"
     if not authority.names_its_owner:
         return f"its owner {authority.owner!r} is not who {authority.owner_instance!r} is"
+    migration = authority.migration
+    if authority.mode is Mode.MIGRATING:
+        source, target = (migration.source, migration.target) if migration else ("", "")
+        if not source or source != authority.owner or target in ("", source):
+            return f"it migrates from {source!r} to {target!r}, and {authority.owner!r} owns it"
     if authority.mode is not Mode.STANDALONE or not authority.owner:
         return ""
     others = [host for host in authority.eligible if host != authority.owner]
@@ -198,6 +223,7 @@ class Changes(TypedDict, total=False):
     eligible: dict[str, Eligibility]
     fenced: dict[str, Fenced]
     migration: Migration | None
+    handed_over: str
     override: Override | None
 
 
@@ -226,4 +252,5 @@ def next_epoch(
         "reason": why,
         "min_protocol": max(before.min_protocol, PROTOCOL),
     }
-    return transition(before, before.model_copy(update={**changes, **always}), mends=mends)
+    update = {"handed_over": "", **changes, **always}
+    return transition(before, before.model_copy(update=update), mends=mends)

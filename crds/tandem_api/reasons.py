@@ -38,6 +38,9 @@ class Reason(StrEnum):
     RELEASED = "Released"
     ADOPTED = "Adopted"
     OVERRIDDEN = "Overridden"
+    MIGRATING = "Migrating"
+    HANDED_OVER = "HandedOver"
+    MIGRATION_OVER = "MigrationOver"
 
     # Refusals by a host
     HOLD_EPOCH_REGRESSED = "HoldEpochRegressed"
@@ -85,6 +88,9 @@ class Reason(StrEnum):
     STOPPING = "Stopping"
     DESTROYING = "Destroying"
     RELEASING = "Releasing"
+    MIGRATION_FAILED = "MigrationFailed"
+    RECEIVING = "Receiving"
+    RESUMING = "Resuming"
     START_FAILED = "StartFailed"
     START_REFUSED = "StartRefused"
     EFFECT_FAILED = "EffectFailed"

@@ -20,6 +20,7 @@ import yaml
 
 from tandem_lab.admission import Admission
 from tandem_lab.controlplane import Binaries, ControlPlane, apply_path
+from tandem_lab.controlplane.pki import Authority
 from tandem_lab.controlplane.process import Process
 from tandem_lab.guests import write_counter_guest
 from tandem_lab.lab import Lab
@@ -31,6 +32,7 @@ NAMESPACE = "tandem-system"
 SERVICE_ACCOUNT = "tandem-controller"
 HOSTS_GROUP = "tandem:hosts"
 METRICS_PORT = 8080
+MIGRATION_PORT = 7799
 MANIFESTS = ("manifests/base", "manifests/hosts", "manifests/policies", "manifests/flow-control")
 ONE_HOST = "manifests/hosts/one-host.yaml"
 WATCHDOG_DEVICE = "/dev/watchdog1"
@@ -128,9 +130,19 @@ class Deployment:
             "serial_dir": "/site/serial",
             "watchdog_device": watchdog,
         }
+        self._certify(host)
+        settings |= {"migration_port": MIGRATION_PORT, "migration_tls": "/site/migration"}
         if self.lab.settings.drbd_modules is not None:
             settings["unproven_drbd"] = True  # whoever gives another DRBD wants to see it tried
         host.configure_actuator(yaml.safe_dump(settings), enabled=enabled)
+
+    def _certify(self, host: SiteHost) -> None:
+        """By which the hosts know each other as they send guests: a CA for nothing else."""
+        ca = Authority(self.directory / "migration-ca")
+        target = host.share / "migration"
+        target.mkdir(mode=0o700, exist_ok=True)
+        (target / "ca.crt").write_bytes(ca.certificate)
+        ca.peer(host.name).write(target / "host.crt", target / "host.key")
 
     def controller(self, index: int = 0) -> Controller:
         """One of the controller's replicas."""

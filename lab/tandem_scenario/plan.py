@@ -37,7 +37,9 @@ class HostPlan:
 
 @dataclass(frozen=True)
 class WorldPlan:
-    """Everything there is at the beginning. ``drbd``: the major version that the hosts run."""
+    """Everything there is at the beginning. ``drbd``: the major version that the hosts run.
+    ``migration``: they can send each other guests as these run.
+    """
 
     hosts: tuple[HostPlan, ...] = (
         HostPlan("burjassot-1", "burjassot"),
@@ -48,6 +50,7 @@ class WorldPlan:
     seed: int = 1
     reset_boots_again: bool = True
     drbd: int = 8
+    migration: bool = False
 
     @property
     def sites(self) -> tuple[str, ...]:

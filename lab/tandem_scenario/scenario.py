@@ -111,6 +111,7 @@ TOP = (
     "seed",
     "profile",
     "drbd",
+    "migration",
     "start",
     "hosts",
     "guests",
@@ -176,6 +177,7 @@ def _world(top: dict[str, Located]) -> WorldPlan:
         profile=_one_of(top.get("profile"), ("Default", "Fast"), "Default"),
         seed=top["seed"].whole() if "seed" in top else default.seed,
         drbd=_drbd(top["drbd"]) if "drbd" in top else default.drbd,
+        migration=top["migration"].truth() if "migration" in top else default.migration,
     )
 
 

@@ -55,6 +55,8 @@ def write(scenario: Scenario) -> str:
         top["profile"] = world.profile
     if world.drbd != default.drbd:
         top["drbd"] = world.drbd
+    if world.migration:
+        top["migration"] = True
     if not scenario.settled:
         top["start"] = "blank"
     if world.hosts != default.hosts:

@@ -26,7 +26,12 @@ from tandem_actuator.adapters.linux.processes import LinuxProcesses
 from tandem_actuator.adapters.linux.taps import LinuxTaps
 from tandem_actuator.adapters.linux.threads import Stores
 from tandem_actuator.adapters.linux.watchdog_keeper import UnixKeeper
+from tandem_actuator.adapters.migration.gate import Gate
+from tandem_actuator.adapters.migration.live import LiveMigrations
+from tandem_actuator.adapters.migration.streams import Tls
 from tandem_actuator.core.guest.domain_xml import DomainSettings
+from tandem_actuator.ports import PortError
+from tandem_actuator.ports.migration import Migrations, NoMigrations
 from tandem_actuator.ports.watchdog import Watchdog
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
@@ -40,6 +45,7 @@ from tandem_kube.client import KubeClient
 log = logging.getLogger(__name__)
 
 KVM = Path("/dev/kvm")
+LIBVIRTD = Path("/run/libvirt/libvirt-sock")
 STORES_AT_A_TIME = 16
 """Disks sync several files in hardly more time than one; a mass takeover has many."""
 SOCKET = "actuator.sock"
@@ -61,7 +67,8 @@ async def assembled(settings: Settings) -> AsyncIterator[tuple[Actuator, Metrics
             client, heart = [await _client(settings, clients) for _ in range(2)]
             metrics = Metrics()
             api = KubeApi(client, metrics.watch_restarted, heart)
-            actuator = program(await _outside(settings, api), metrics)
+            migrations = await _migrations(settings, clients)
+            actuator = program(await _outside(settings, api, migrations), metrics)
             async with FenceServer(settings.run_dir / SOCKET, actuator.answers.fence_peer):
                 yield actuator, metrics
 
@@ -72,7 +79,24 @@ async def _client(settings: Settings, clients: AsyncExitStack) -> KubeClient:
     return client
 
 
-async def _outside(settings: Settings, api: KubeApi) -> Outside:
+async def _migrations(settings: Settings, stack: AsyncExitStack) -> Migrations:
+    """Raises: PortError."""
+    if not settings.migration_port:
+        return NoMigrations()
+    if settings.migration_tls is None and not settings.migration_trusted_network:
+        raise PortError(
+            "migration_port is set, and migration_tls is not: set it to the folder with ca.crt,"
+            " host.crt and host.key, or set migration_trusted_network to true"
+        )
+    tls = Tls(settings.migration_tls) if settings.migration_tls is not None else None
+    folder = settings.run_dir / "migration"
+    gate = Gate(settings.migration_port, folder, LIBVIRTD, tls)
+    await gate.open()
+    stack.push_async_callback(gate.close)
+    return LiveMigrations(settings.libvirt_uri, gate, folder, tls)
+
+
+async def _outside(settings: Settings, api: KubeApi, migrations: Migrations) -> Outside:
     clock = SystemClock()
     tools = await find_tools()
     if not settings.unproven_drbd:
@@ -87,6 +111,7 @@ async def _outside(settings: Settings, api: KubeApi) -> Outside:
         records=FileRecords(settings.state_dir / "mirrors"),
         clock=clock,
         premises=LocalPremises(RealLibvirtd(settings.libvirt_uri)),
+        migrations=migrations,
         off_loop=Stores(STORES_AT_A_TIME).run,
     )
     return Outside(

@@ -40,6 +40,29 @@ class Settings(BaseSettings):
     watchdog_device: Annotated[
         Path | None, Field(description="Watchdog to arm, such as /dev/watchdog0; none if absent.")
     ] = None
+    migration_port: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=65535,
+            description="Port at which guests are taken in that the other host sends as they run;"
+            " 0: none are sent or taken in.",
+        ),
+    ] = 0
+    migration_tls: Annotated[
+        Path | None,
+        Field(
+            description="Folder with ca.crt, host.crt and host.key, by which the hosts know each"
+            " other as they send guests."
+        ),
+    ] = None
+    migration_trusted_network: Annotated[
+        bool,
+        Field(
+            description="Send guests' memory without TLS: everybody who reaches the migration"
+            " address is trusted with all of it."
+        ),
+    ] = False
     metrics_port: Annotated[
         int, Field(ge=0, le=65535, description="Port for /metrics on metrics_address; 0: none.")
     ] = 0

@@ -30,6 +30,7 @@ from tandem_actuator.adapters.libvirt.network import TapNetwork
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.ports.api import Changed, Removed, Synced
+from tandem_actuator.ports.migration import Migrations
 from tandem_actuator.ports.watchdog import Watchdog
 from tandem_actuator.run.driver import Driver
 from tandem_actuator.run.metrics import Metrics
@@ -132,14 +133,14 @@ SYNC_S = (0.001, 0.02)
 
 
 class Actuator:
-    """One run. ``transport``: its way to the API server. ``ended``: told when the program ends by
-    itself, and why.
+    """One run. ``ways``: to the API server, and to the other hosts. ``ended``: told when the
+    program ends by itself, and why.
     """
 
     def __init__(
         self,
         machine: Machine,
-        transport: Callable[[Group], SimTransport],
+        ways: tuple[Callable[[Group], SimTransport], Callable[[Machine, Group], Migrations]],
         crash: Crash,
         ended: Callable[[BaseException | None], None],
         bugs: Bugs,
@@ -151,6 +152,8 @@ class Actuator:
         self.loop.late_s = machine.host.late_s
         machine.runs_started += 1
         self.drbd = Drbd(machine, bugs)
+        transport, migrations = ways
+        self.migrations = migrations(machine, self.group)
         self.group.told.append(self._told)
         chance = random.Random(machine.kernel.random.getrandbits(64))
         client, heart = (
@@ -181,6 +184,7 @@ class Actuator:
             records=FileRecords(STATE, machine.host.files),
             clock=machine.clock,
             premises=Premises(),
+            migrations=self.migrations,
             chance=chance,
             off_loop=self._off_loop,
         )

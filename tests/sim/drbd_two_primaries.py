@@ -24,15 +24,16 @@ def allow(replica: Replica, *, allowed: bool) -> None:
     replica.wire.send(replica, lambda peer: setattr(peer, "two_primaries", allowed))
 
 
-def adjust(replica: Replica) -> None:
-    """Options as in a file that allows no two. Raises: CommandFailed."""
-    if replica.two_primaries and replica.connection is not Connection.STANDALONE:
-        allow(replica, allowed=False)
-    replica.two_primaries = False
+def adjust(replica: Replica, *, allowed: bool = False) -> None:
+    """Options as in the file. Raises: CommandFailed."""
+    differs = replica.two_primaries != allowed
+    if differs and replica.connection is not Connection.STANDALONE:
+        allow(replica, allowed=allowed)
+    replica.two_primaries = allowed
 
 
-def as_it_connects(replica: Replica) -> None:
-    """From StandAlone, with such a file."""
+def as_it_connects(replica: Replica, *, allowed: bool = False) -> None:
+    """From StandAlone, with the options that the file has."""
     alone = replica.connection is Connection.STANDALONE
     if alone and not replica.version.keeps_connection_options:
-        replica.two_primaries = False
+        replica.two_primaries = allowed

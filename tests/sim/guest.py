@@ -16,12 +16,15 @@ from tandem_api.vocabulary import Role
 
 BOOT_S = 0.5
 PERIOD_S = 0.1
+MIGRATED = "migrated"
+"""How a run ends that goes on elsewhere."""
 
 
 class Referee(Protocol):
     """Who judges what guests see."""
 
     def started(self, run: "Run") -> None: ...
+    def stands_still(self, run: "Run") -> None: ...
     def asked_to_stop(self, run: "Run") -> None: ...
     def acknowledged(self, run: "Run", volume: str, number: int) -> None: ...
     def ended(self, run: "Run", why: str) -> None: ...
@@ -50,6 +53,11 @@ class Run:
     failed: bool = False
     told: Callable[[], None] = lambda: None
     """Called when it has begun or ended."""
+    still: bool = False
+    """Its processors wait, to go on here or elsewhere."""
+    memory_of: "Run | None" = None
+    """The run that it goes on with."""
+    moved: Signal = field(default_factory=Signal)
 
     @property
     def stood_still(self) -> bool:
@@ -57,10 +65,26 @@ class Run:
         return self.group.last_resumed_s > self.ordered_s
 
     def begin(self) -> None:
+        """From its disk, or with the memory that it was sent."""
         self.replica.opened = True
+        if self.memory_of is not None:
+            self.number, self.ordered_s = self.kernel.number("run"), self.kernel.now_s
         self.referee.started(self)
         self.kernel.spawn(self.group, self._live())
         self.told()
+
+    def stand_still(self) -> None:
+        """Its memory is sent: it executes nothing until that has come to something."""
+        self.still = True
+        self.referee.stands_still(self)
+
+    def go_on(self) -> None:
+        self.still = False
+        self.moved.give()
+
+    def remembers(self, run: "Run") -> None:
+        """All of its memory is here, as it is now."""
+        self.memory_of = run
 
     def ask_to_stop(self) -> None:
         self.asked_to_stop = True
@@ -90,10 +114,13 @@ class Run:
         self.replica.opened = False
 
     def _live(self) -> Generator[Command, bool, None]:
-        yield Sleep(BOOT_S)
+        if self.memory_of is None:
+            yield Sleep(BOOT_S)
         volumes = sorted(self.replica.volumes)
         for turn in count():
             yield Sleep(self.period_s)
+            while self.still:
+                yield WaitFor(self.moved, 3600.0)
             if self.asked_to_stop and not self.stuck:
                 self.end("shut down")
                 return

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sim.arrivals import Arrivals
 from sim.disk import Backing
 from sim.drbd import Replica
 from sim.drbd_version import EIGHT, Version
@@ -83,6 +84,7 @@ class Machine:
         kernel, chance = self.kernel, self.kernel.random
         self._true_s, self._boottime_s = self.booted_at_s, 1.0
         self.clock, self.libvirt = Clock(self), _libvirtd(self)
+        self.arrivals = Arrivals()
         self.libvirt.on_refusal = self.host.on_refusal
         self.run_files = SimFiles(chance, tmpfs=True)
         self.hardware = Hardware(kernel, self.group, self.boottime_s, self.reset, chance)
@@ -138,6 +140,16 @@ class Machine:
         if name not in self.replicas:
             raise CommandFailed(f"no such device among {sorted(minors)}")
         return self.replicas[name]
+
+    def half_of(self, name: str, there: Run) -> Run:
+        """What is to go on here with the memory of a run elsewhere."""
+        host, kernel = self.host, self.kernel
+        replica = next(r for r in self.replicas.values() if r.wire is there.replica.wire)
+        group = Group(f"{name}@{host.name}", self.group)
+        run = Run(there.guest, host.name, replica, group, kernel, host.referee, 0, kernel.now_s)
+        run.period_s = host.write_period_s
+        run.told = lambda: self.libvirt.processes.changed(name)
+        return run
 
     def replica_of(self, mirror: Mirror) -> Replica:
         """The kernel's resource, made on first use."""

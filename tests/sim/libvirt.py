@@ -140,6 +140,11 @@ class SimulatedLibvirtd:
         self.processes.unkillable = cannot
 
     @property
+    def lives(self) -> int:
+        """How often it has begun or ended."""
+        return self._lives
+
+    @property
     def runs(self) -> dict[str, Guest]:
         """What executes, or holds its disk, by domain name."""
         every = self.processes.by_pid.values()
@@ -274,8 +279,7 @@ class SimulatedLibvirtd:
                 request.fail(str(error))
                 return
             active = Active(domain, metadata, process, libvirt.VIR_DOMAIN_PAUSED)
-            self.active[name] = active
-            process.when_gone.append(lambda: self.later(self.notices_s, lambda: self._gone(active)))
+            self._known(active)
             self._after(takes_s / 2, lambda: self._when_it_runs(life, lambda: begin(active)))
 
         def begin(active: Active) -> None:
@@ -289,6 +293,31 @@ class SimulatedLibvirtd:
 
         life = self._lives
         self._after(takes_s / 2, lambda: self._when_it_runs(life, launch))
+
+    def admit(self, there: Active, guest: Guest) -> Active:
+        """What is sent from another host: its QEMU takes the disks, and executes nothing.
+
+        Raises: CommandFailed.
+        """
+        name, uuid = there.domain.name, there.domain.uuid
+        if name in self.active or name in self._launching:
+            raise CommandFailed(f"libvirt: domain '{name}' is already active")
+        self._starts += 1
+        process = self.processes.launch(name, uuid, guest)
+        domain = Domain(name, uuid, self._starts)
+        active = Active(domain, there.metadata, process, libvirt.VIR_DOMAIN_PAUSED)
+        self._known(active)
+        self._tell(name)
+        return active
+
+    def _known(self, active: Active) -> None:
+        self.active[active.domain.name] = active
+        gone = partial(self.later, self.notices_s, partial(self._gone, active))
+        active.process.when_gone.append(gone)
+
+    def tell_of(self, name: str) -> None:
+        """Its state has changed."""
+        self._tell(name)
 
     def destroy(self, request: Request, active: Active) -> None:
         """It kills, and waits for the end with the domain's lock held."""
@@ -328,7 +357,7 @@ class SimulatedLibvirtd:
         for name, active in list(self.active.items()):
             if active.process.gone or name in self.loses_sight_of:
                 del self.active[name]
-            elif not active.process.begun:
+            elif not active.process.begun and not active.whole:
                 self.processes.to_be_killed(active.process)
 
     def _not_kept_alive(self, stood: int) -> None:

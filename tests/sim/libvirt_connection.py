@@ -29,13 +29,16 @@ Work = Callable[["Request"], None]
 
 @dataclass(eq=False)
 class Active:
-    """A domain that libvirtd knows. ``locked``: nobody else may look at it."""
+    """A domain that libvirtd knows. ``locked``: nobody else may look at it. ``whole``: all of it
+    was sent here, and it waits to be resumed.
+    """
 
     domain: Domain
     metadata: str | None
     process: Process
     state: int
     locked: bool = False
+    whole: bool = False
 
 
 @dataclass(eq=False)

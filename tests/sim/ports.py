@@ -22,6 +22,7 @@ COMMAND_S = (0.03, 0.15)
 QUERY_S = (0.002, 0.02)
 EVENT_S = (0.005, 0.05)
 DEVICE_BYTES = 2**50
+TWO = "allow-two-primaries yes;"
 
 
 @dataclass
@@ -90,11 +91,11 @@ class Drbd:
         return changed
 
     async def adjust(self, mirror: Mirror) -> None:
-        """The protocol, on whose newest the connection agrees, and that two Primaries are none."""
+        """The protocol, on whose newest the connection agrees, and whether two may be Primary."""
         await self._command(mirror)
         text, replica = self.written.get(mirror.drbd_name, ""), self.machine.replica_of(mirror)
         replica.use(asynchronous="protocol A;" in text)
-        drbd_two_primaries.adjust(replica)
+        drbd_two_primaries.adjust(replica, allowed=TWO in text)
 
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
         await self._command(mirror)
@@ -125,7 +126,8 @@ class Drbd:
     async def connect(self, mirror: Mirror, *, discard_my_data: bool) -> None:
         await self._command(mirror)
         replica = self.machine.replica_of(mirror)
-        drbd_two_primaries.as_it_connects(replica)
+        allowed = TWO in self.written.get(mirror.drbd_name, "")
+        drbd_two_primaries.as_it_connects(replica, allowed=allowed)
         replica.connect(discard=discard_my_data)
 
     async def disconnect(self, mirror: Mirror) -> None:

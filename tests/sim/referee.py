@@ -22,7 +22,7 @@ from enum import StrEnum
 from sim.calm import Calm
 from sim.custody import Custody, overridden
 from sim.events import Log
-from sim.guest import Run
+from sim.guest import MIGRATED, Run
 from sim.hold import Hold
 from sim.host import Host
 from sim.kernel import Kernel
@@ -59,6 +59,7 @@ class History:
     alive: list[Run] = field(default_factory=list)
     acknowledged: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     answered_s: list[float] = field(default_factory=list)
+    answered_until: dict[Run, int] = field(default_factory=dict)
     writer: int = 0
     woken: list[Run] = field(default_factory=list)
     late: list[Run] = field(default_factory=list)
@@ -158,6 +159,8 @@ class Referee:
         history = self.histories[run.guest]
         self.hold.started(run)
         self._leaves(run, "starts")
+        if run.memory_of is not None:
+            self._goes_on(run, run.memory_of)
         if run.stood_still:
             history.woken.append(run)
         elif not self._void(run.guest):
@@ -174,6 +177,18 @@ class Referee:
         if run is history.runs[-1][2] and not self._void(run.guest):
             self.check_data(run)
 
+    def stands_still(self, run: Run) -> None:
+        """Its memory is being sent, as it is now."""
+        self.log.say(run.host, f"{run.guest} stands still: its memory goes elsewhere")
+        self.histories[run.guest].answered_until[run] = len(self.histories[run.guest].answered_s)
+
+    def _goes_on(self, run: Run, source: Run) -> None:
+        """With the memory of another: nothing may have been acknowledged since it was taken."""
+        history = self.histories[run.guest]
+        then = history.answered_until.get(source)
+        if then is None or then != len(history.answered_s):
+            self._broken(f"{run.guest} goes on at {run.host} with memory older than its disk")
+
     def asked_to_stop(self, run: Run) -> None:
         self._leaves(run, "is asked to stop")
 
@@ -189,7 +204,8 @@ class Referee:
         if run in history.alive:
             history.alive.remove(run)
         self.log.say(run.host, f"{run.guest} ends: {why}")
-        self.calm.ended(self.kernel.now_s, run, why)
+        if why != MIGRATED:
+            self.calm.ended(self.kernel.now_s, run, why)
 
     def acknowledged(self, run: Run, volume: str, number: int) -> None:
         history = self.histories[run.guest]

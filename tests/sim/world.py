@@ -20,6 +20,7 @@ from sim.drbd_version import VERSIONS
 from sim.events import Log
 from sim.host import Host, Machine
 from sim.kernel import Command, Group, Kernel, Sleep
+from sim.migration import Ways
 from sim.network import Network
 from sim.objects import NAMESPACE, guest_of, mirror_of, sites_and_hosts
 from sim.pair import Pair
@@ -86,6 +87,7 @@ class World:
         silence_s = timing.link_detection_seconds + timing.clock_rate_ratio * notice_s
         self.referee = Referee(self.kernel, self.log, silence_s, residue_s)
         self.hosts = {host.name: self._host(host) for host in self.plan.hosts}
+        self.ways = Ways(self.plan.migration, self.network, self.api.server, self.hosts)
         self.actuators: dict[str, Actuator] = {}
         self.referee.see(Truth(self.api.server, self.network, self.hosts, self._programs_well))
         self.outside = Group("outside")
@@ -238,7 +240,8 @@ class World:
                 ended = partial(self._program_ended, name)
                 way = self._way(name, lambda: machine.group.alive)
                 try:
-                    self.actuators[name] = Actuator(machine, way, crash, ended, self.bugs)
+                    ways = (way, self.ways.of)
+                    self.actuators[name] = Actuator(machine, ways, crash, ended, self.bugs)
                 except (PortError, OSError) as error:
                     self.log.say(name, f"the actuator cannot start: {error}")
                     again_s = self.kernel.between(*ACTUATOR_RESTART_S)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tandem_api.authority import Mode
 from tandem_api.kinds.guest import Guest
 from tandem_api.meta import (
     FINALIZER,
@@ -108,7 +107,7 @@ def _keeps_it(owner: str, guest: Guest, world: World, case: Case | None) -> bool
     nothing any more.
     """
     view = world.hosts.get(owner)
-    alone = case is not None and case.authority.mode is not Mode.MIRRORED
+    alone = case is not None and not case.authority.both_count
     silent = view is None or view.freshness in (Freshness.LOST, Freshness.NEVER)
     report = case.report(owner) if case is not None else None
     fails = report is not None and report.reason is Reason.EFFECT_FAILED

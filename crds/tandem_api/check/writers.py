@@ -201,16 +201,35 @@ def _by_host(writer: Writer, was: Authority, now: Authority) -> Iterator[Problem
     claims = now.owner == me and was.owner != me
     if was.owner not in ("", me) and not claims:
         yield Problem(FIELD, f"is {was.owner}'s; {writer} may only claim it")
-    if now.owner not in ("", me):
+    hands = _hands_over(me, was, now)
+    if now.owner not in ("", me) and not hands:
         yield Problem(f"{FIELD}.owner", f"is {now.owner}: {writer} may write its own name alone")
-    known = (Mode.MIRRORED, Mode.STANDALONE)
-    if now.mode is not was.mode and (was.mode is Mode.HOLD or now.mode not in known):
+    known = now.mode in (Mode.MIRRORED, Mode.STANDALONE) or _begins_to_migrate(me, was, now)
+    if now.mode is not was.mode and (was.mode is Mode.HOLD or not known):
         yield Problem(f"{FIELD}.mode", f"no host may change it from {was.mode} to {now.mode}")
     others = [name for name in changed(_wire(was.fenced), _wire(now.fenced)) if name != me]
     if others and now.fenced:
         yield Problem(f"{FIELD}.fenced.{others[0]}", f"is that host's own word, not {writer}'s")
     if now.override is not None and now.override != was.override:
         yield Problem(f"{FIELD}.override", f"is a person's order, and {writer} wrote one")
+    if now.handed_over not in ("", was.handed_over) and not hands:
+        said = "is for the host to say that has sent the guest, of this migration"
+        yield Problem(f"{FIELD}.handedOver", said)
+
+
+def _begins_to_migrate(me: str, was: Authority, now: Authority) -> bool:
+    """The owner is to send the guest: the target is told, and nobody is the owner yet."""
+    return now.mode is Mode.MIGRATING and was.mode is Mode.MIRRORED and was.owner == now.owner == me
+
+
+def _hands_over(me: str, was: Authority, now: Authority) -> bool:
+    """The one way in which a host makes another the owner: the target of its own migration."""
+    return (
+        was.owner == me
+        and was.mode is Mode.MIGRATING
+        and was.migration is not None
+        and (now.owner, now.handed_over) == (was.migration.target, was.migration.id)
+    )
 
 
 def _wire(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -148,6 +148,13 @@ _AUTHORITY: Mapping[str, str] = {
     "ordered": "has(variables.now.override) && variables.now.override != null",
     "sameOrder": "variables.ordered && has(variables.was.override)"
     " && variables.was.override == variables.now.override",
+    "wasMigration": value_or("variables.was", "migration", "dyn({})"),
+    "wasHandedOver": value_or("variables.was", "handedOver", "''"),
+    "handedOver": value_or("variables.now", "handedOver", "''"),
+    "hands": "variables.byHost && variables.wasOwner == variables.me"
+    " && variables.wasMode == 'Migrating'"
+    f" && ({value_or('variables.wasMigration', 'target', NOTHING)}) == variables.owner"
+    f" && ({value_or('variables.wasMigration', 'id', NOTHING)}) == variables.handedOver",
     "claims": "variables.byHost && variables.owner == variables.me"
     " && variables.wasOwner != variables.me",
     "eligible": value_or("variables.was", "eligible", "dyn({})"),
@@ -229,14 +236,16 @@ _BY_HOST = (
     ),
     _rule(
         "variables.byHost",
-        "variables.owner in ['', variables.me]",
+        "(variables.owner in ['', variables.me] || variables.hands)",
         f"{FIELD}.owner",
         "'is ' + variables.owner + ': ' + variables.writer + ' may write its own name alone'",
     ),
     _rule(
         "variables.byHost",
         "variables.mode == variables.wasMode"
-        " || (variables.wasMode != 'Hold' && variables.mode in ['Mirrored', 'Standalone'])",
+        " || (variables.wasMode != 'Hold' && variables.mode in ['Mirrored', 'Standalone'])"
+        " || (variables.wasMode == 'Mirrored' && variables.mode == 'Migrating'"
+        " && variables.wasOwner == variables.me && variables.owner == variables.me)",
         f"{FIELD}.mode",
         "'no host may change it from ' + variables.wasMode + ' to ' + variables.mode",
     ),
@@ -250,6 +259,13 @@ _BY_HOST = (
         "!variables.ordered || variables.sameOrder",
         f"{FIELD}.override",
         "'is a person\\'s order, and ' + variables.writer + ' wrote one'",
+    ),
+    _rule(
+        "variables.byHost",
+        "variables.handedOver == '' || variables.handedOver == variables.wasHandedOver"
+        " || variables.hands",
+        f"{FIELD}.handedOver",
+        "'is for the host to say that has sent the guest, of this migration'",
     ),
     _rule(
         "variables.claims",

@@ -103,7 +103,8 @@ class MoveReference(Model):
 class Assignment(Model):
     """Where the controller wants the guest to be, on which mirror. No ``host``: nowhere.
 
-    ``move``: the GuestMove that is carried out by this, or was under way when this came.
+    ``move``: the GuestMove that is carried out by this, or was under way when this came. ``live``:
+    the owner is to send it there as it runs, and not to stop it for this.
     """
 
     host: str = ""
@@ -114,6 +115,7 @@ class Assignment(Model):
     message: str = ""
     proof: FencingProof | None = None
     move: MoveReference | None = None
+    live: bool = False
     since: str = ""
 
 
@@ -134,6 +136,8 @@ class GuestReport(Model):
     ``refused_start``: why it could not be started here, tried several times. It is forgotten once
     the guest was edited or is assigned here again, or this host's libvirt or actuator restarted.
 
+    ``refused_move``: why it could not be sent to the other host as it runs, by this assignment.
+
     No ``hardware``: an actuator that does not know of it. ``paused_since``: of the pause that the
     host knows of, and by which it neither starts nor stops it.
     """
@@ -146,6 +150,7 @@ class GuestReport(Model):
     message: str = ""
     steps: dict[str, str] = {}
     refused_start: str = ""
+    refused_move: str = ""
     hardware: HardwareReport | None = None
     paused_since: str = ""
 

@@ -1,5 +1,6 @@
 """GuestMove: one move of one guest, ordered by a person. Once it has ended, it is history."""
 
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -29,11 +30,31 @@ class Destination(Model):
         return f"site {self.site}" if self.site is not None else f"host {self.host}"
 
 
+class How(StrEnum):
+    """How the guest gets there.
+
+    LIVE_IF_POSSIBLE  as it runs, if both hosts can; else as with COLD.
+    LIVE              as it runs, or not at all.
+    COLD              stopped, and started there.
+    """
+
+    LIVE_IF_POSSIBLE = "LiveIfPossible"
+    LIVE = "Live"
+    COLD = "Cold"
+
+
 class GuestMoveSpec(Model):
     """What a person orders."""
 
     guest: Annotated[Name, Field(description="A Guest in the same namespace.")]
     to: Destination
+    how: Annotated[
+        How,
+        Field(
+            description="LiveIfPossible: as it runs if both hosts can, else stopped and started"
+            " there. Live: as it runs, or not at all. Cold: stopped and started there."
+        ),
+    ] = How.LIVE_IF_POSSIBLE
     timeout_seconds: Annotated[
         int,
         Field(

@@ -81,17 +81,24 @@ class HostSpec(Model):
         ),
     ] = None
 
+    @property
+    def takes_guests_at(self) -> str:
+        """The address at which guests arrive that are sent as they run."""
+        return self.migration_address or self.replication_address
+
 
 class HostStatus(Model):
     """What the host and the controller say about a host.
 
-    The actuator writes ``instance``, ``bootID`` and ``versions`` once a start; the controller
-    writes the rest.
+    The actuator writes ``instance``, ``bootID``, ``versions`` and ``migrationPort`` once a start;
+    the controller writes the rest. ``migrationPort``: where it takes in guests that run; absent:
+    it cannot.
     """
 
     instance: str = ""
     boot_id: Annotated[str, Field(alias="bootID")] = ""
     versions: dict[str, str] = {}
+    migration_port: int | None = None
     phase: str = ""
     lease: str = ""
     lease_since: str | None = None

@@ -213,7 +213,8 @@ class ReplicaReport(Model):
     """One replica as its host sees it. Written by that host's actuator alone.
 
     ``marker`` absent means that the host's durable marker is clear. ``resync_stalled_since``: a
-    resync is under way here, and has copied nothing since then.
+    resync is under way here, and has copied nothing since then. ``receives``: the migration for
+    which it is Primary beside its peer, and waits for the guest.
     """
 
     instance: str = ""
@@ -226,6 +227,7 @@ class ReplicaReport(Model):
     has_metadata: bool = False
     not_connected_since: str | None = None
     resync_stalled_since: str | None = None
+    receives: str = ""
     volumes: dict[str, VolumeReport] = {}
     reason: Reason | None = None
     message: str = ""

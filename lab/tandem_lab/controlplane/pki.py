@@ -86,12 +86,21 @@ class Authority:
         """A client certificate that Kubernetes takes for `user`, a member of `groups`."""
         return self._sign(self._builder(_name(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH))
 
-    def _builder(self, subject: x509.Name, usage: x509.ObjectIdentifier) -> x509.CertificateBuilder:
+    def peer(self, name: str) -> KeyPair:
+        """A certificate by which one of several equals is known, as a server and as a client."""
+        usages = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+        alternatives = x509.SubjectAlternativeName([_general_name(name)])
+        builder = self._builder(_name(name), *usages)
+        return self._sign(builder.add_extension(alternatives, critical=False))
+
+    def _builder(
+        self, subject: x509.Name, *usages: x509.ObjectIdentifier
+    ) -> x509.CertificateBuilder:
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return (
             _base_builder(subject, self._issuer.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(issuer_key, critical=False)
         )
 

@@ -86,8 +86,19 @@ class KubeApi:
         patch = {"hosts": {host: _whole(report, shown)}}
         await _answered(self._client.merge_patch_status(GUESTS, key, patch))
 
-    async def report_host(self, name: str, instance: Instance, versions: Mapping[str, str]) -> None:
-        patch = {"instance": str(instance), "bootID": instance.boot_id, "versions": dict(versions)}
+    async def report_host(
+        self,
+        name: str,
+        instance: Instance,
+        versions: Mapping[str, str],
+        migration_port: int | None,
+    ) -> None:
+        patch = {
+            "instance": str(instance),
+            "bootID": instance.boot_id,
+            "versions": dict(versions),
+            "migrationPort": migration_port,
+        }
         key = ObjectKey(namespace="", name=name)
         await _answered(self._client.merge_patch_status(HOSTS, key, patch))
 

@@ -37,12 +37,29 @@ class Task(StrEnum):
     WITHDRAW = "withdraw"
     LISTEN = "listen"
     START = "claim-and-start"
+    MIGRATE = "migrate"
+    SEND = "send"
+    STOP_SENDING = "stop-sending"
+    GIVE_UP = "give-up-migration"
+    HAND_OVER = "hand-over"
+    TAKE_BACK = "take-back"
+    RECEIVE = "receive"
+    RESUME = "resume"
+    DROP = "drop-half"
+    END_MIGRATION = "end-migration"
 
 
 LISTEN_AGAIN_S = 1.0
 """No failure that counts: what waits for a heartbeat is to go on soon after one."""
 SLOW_TO_SHOW = frozenset(
-    {Task.REJOIN, Task.ASK_AGAIN, Task.COPY_AGAIN, Task.RESYNC_AGAIN, Task.THAW}
+    {
+        Task.REJOIN,
+        Task.ASK_AGAIN,
+        Task.COPY_AGAIN,
+        Task.RESYNC_AGAIN,
+        Task.THAW,
+        Task.STOP_SENDING,
+    }
 )
 """Their effect shows later, or never: not to be repeated at once."""
 

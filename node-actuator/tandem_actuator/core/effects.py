@@ -10,11 +10,18 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tandem_actuator.core.model import DrbdView, Generation, Metadata, Record
+from tandem_actuator.core.model import (
+    DrbdView,
+    Generation,
+    Metadata,
+    MigrationNote,
+    Record,
+)
 from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Marker, Mirror
 from tandem_api.lease import Heartbeat
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState
 
 
 class Keep:
@@ -71,11 +78,18 @@ class UpdateRecord:
     unparted_boot_id: str | None = None
     owes_copy: bool | None = None
     bits_gone: bool | None = None
+    outgoing: MigrationNote | Keep | None = KEEP
+    incoming: MigrationNote | Keep | None = KEEP
 
 
 @dataclass(frozen=True)
 class Configure:
-    """Write the resource file and apply it if the resource exists. → Done | Failed"""
+    """Write the resource file and apply it if the resource exists. → Done | Failed
+
+    ``apply`` not: what the kernel does not take yet. It is applied as soon as that does.
+    """
+
+    apply: bool = True
 
 
 @dataclass(frozen=True)
@@ -173,6 +187,42 @@ class DestroyGuest:
 
 
 @dataclass(frozen=True)
+class QueryDomain:
+    """Ask libvirt now. → DomainRead"""
+
+
+@dataclass(frozen=True)
+class SendGuest:
+    """Have libvirt begin to send the guest to the peer, for this migration. → Done | Failed"""
+
+    migration: str
+
+
+@dataclass(frozen=True)
+class StopSending:
+    """Have libvirt give that up, if it still can. → Done | Failed"""
+
+
+@dataclass(frozen=True)
+class ReceiveGuest:
+    """Be ready to be sent the guest, for this migration. → Done | Failed"""
+
+    migration: str
+
+
+@dataclass(frozen=True)
+class StopReceiving:
+    """Take nothing in any more. → Done"""
+
+
+@dataclass(frozen=True)
+class ResumeGuest:
+    """Let the guest go on that was sent here. → Done | Failed. Refused as a start would be."""
+
+    claimed_at_s: float
+
+
+@dataclass(frozen=True)
 class CutNetwork:
     """→ Done | Failed"""
 
@@ -206,6 +256,12 @@ Effect = (
     | StartGuest
     | ShutDownGuest
     | DestroyGuest
+    | QueryDomain
+    | SendGuest
+    | StopSending
+    | ReceiveGuest
+    | StopReceiving
+    | ResumeGuest
     | CutNetwork
     | Wait
 )
@@ -243,6 +299,13 @@ class DrbdRead:
     drbd: DrbdView
     now_s: float
     link_lost_at_s: float | None
+
+
+@dataclass(frozen=True)
+class DomainRead:
+    """What libvirt said; Unknown if it said nothing."""
+
+    domain: DomainState
 
 
 @dataclass(frozen=True)
@@ -302,6 +365,7 @@ Outcome = (
     | HeartbeatRead
     | Unreachable
     | DrbdRead
+    | DomainRead
     | Swapped
     | SwapLost
     | SwapUnclear

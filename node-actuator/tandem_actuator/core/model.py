@@ -4,6 +4,7 @@ Values only, parsed at the edge by the adapters. "Unknown" is a state of its own
 never read as "no".
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -136,6 +137,22 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class MigrationNote:
+    """A host's part in a migration. ``run``: the instance of the actuator that began it.
+    ``since_s``: when, on that boot's CLOCK_BOOTTIME.
+
+    At the source, ``gone``: libvirt has said that all of the guest is at the target and nothing of
+    it here. At either, ``over``: it comes to nothing, and two Primaries are forbidden again.
+    """
+
+    id: str
+    run: str
+    since_s: float
+    gone: bool = False
+    over: bool = False
+
+
+@dataclass(frozen=True)
 class Record:
     """What a host remembers of a mirror, fsynced, off the mirror.
 
@@ -154,6 +171,7 @@ class Record:
     ``owes_copy``: DRBD knew, as this host was the owner, that the peer lacks something that it was
     not copying. DRBD 9 may forget that; so what is noted here counts until a copy was begun.
     ``bits_gone``: since then it was seen to have forgotten; what its bits say later is not all.
+    ``outgoing``, ``incoming``: the guest is being sent from here, or to here, as it runs.
     """
 
     uid: str
@@ -168,6 +186,8 @@ class Record:
     unparted_boot_id: str = ""
     owes_copy: bool = False
     bits_gone: bool = False
+    outgoing: MigrationNote | None = None
+    incoming: MigrationNote | None = None
     unreadable: str = ""
 
 
@@ -210,6 +230,35 @@ class Refusals:
     why: str
 
 
+class JobState(StrEnum):
+    """How far libvirt is with sending a guest."""
+
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Job:
+    """libvirt sends the guest away, for one migration. ``ended_s``: CLOCK_BOOTTIME. ``why``: in its
+    words, if it has failed: then the guest goes on here, or is gone and nobody has heard of that.
+    """
+
+    migration: str
+    ended_s: float = math.inf
+    state: JobState = JobState.RUNNING
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Receiving:
+    """This run is ready to be sent the guest. ``seen``: something of it was here."""
+
+    migration: str
+    since_s: float
+    seen: bool = False
+
+
 @dataclass(frozen=True)
 class View:
     """Everything a host knows about one mirror and its guest at one moment.
@@ -233,6 +282,8 @@ class View:
     ``unrecorded``: why this host can keep no record of the mirror, tried several times.
     ``drbd_major``: the kernel's DRBD, 8 for 8.4.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
+    ``job``: this run has libvirt send the guest away. ``receiving``: this run takes it in.
+    ``refused_move``: why it could not be sent by the order that stands.
     ``listed``: this run has been told of all guests, so that ``guest`` is more than what an earlier
     run knew.
     ``mirror`` and ``guest`` come from a watch and may be stale; whatever is irreversible starts
@@ -273,6 +324,9 @@ class View:
     heard_since_lapse: bool = False
     drbd_major: int = 8
     listed: bool = True
+    job: Job | None = None
+    receiving: Receiving | None = None
+    refused_move: str = ""
 
     @property
     def paused_by(self) -> str:
@@ -282,6 +336,17 @@ class View:
     @property
     def peer(self) -> str:
         return self.mirror.peer_of(self.host)
+
+    def runs_note(self, note: MigrationNote | None) -> MigrationNote | None:
+        """The note, if it is of this boot: a reboot ends whatever was sent."""
+        return note if note is not None and self.instance.same_boot(note.run) else None
+
+    @property
+    def holds_half(self) -> bool:
+        """libvirt has here what was sent of a guest; it executes nothing until it is resumed."""
+        return (
+            self.domain is DomainState.PAUSED and self.runs_note(self.record.incoming) is not None
+        )
 
     @property
     def guest_may_run(self) -> bool:
@@ -296,7 +361,7 @@ class View:
         if self.domain is DomainState.UNKNOWN:
             here = self.record.started_boot_id == self.instance.boot_id
             return here or bool(self.record.unreadable)
-        return self.domain is not DomainState.ABSENT
+        return self.domain is not DomainState.ABSENT and not self.holds_half
 
 
 def told_too_late(view: View) -> str:

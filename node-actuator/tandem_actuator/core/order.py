@@ -25,6 +25,8 @@ from tandem_actuator.core.guest.rules import (
     unused_primary,
     unwanted_guest,
 )
+from tandem_actuator.core.migration.source import source, waits
+from tandem_actuator.core.migration.target import target
 from tandem_actuator.core.mirror.copying import copy_again, note_copy, owed, resync_again
 from tandem_actuator.core.mirror.rules import (
     adopt,
@@ -83,11 +85,13 @@ RULES: tuple[Rule, ...] = (
     marker_needed,
     first_sync,
     taken_over,
+    target,
     foreign_primary,
     note_copy,
     overdue_guest,
     adopt,
     degrade,
+    source,
     unwanted_guest,
     ask_again,
     stopping_guest,
@@ -102,6 +106,7 @@ RULES: tuple[Rule, ...] = (
     unrecorded,
     paused,
     start,
+    waits,
     untold_guest,
 )
 

@@ -58,9 +58,17 @@ def replica_report(
             "suspended": bool(drbd.suspended),
             "not_connected_since": None if drbd.connected else not_connected_since,
             "resync_stalled_since": stalled_since(view.resync, now_s),
+            "receives": _receives(view),
             "volumes": volumes,
         }
     )
+
+
+def _receives(view: View) -> str:
+    """The migration for which everything is ready here."""
+    note = view.runs_note(view.record.incoming)
+    ready = note is not None and view.receiving is not None and view.receiving.migration == note.id
+    return note.id if note is not None and ready and not note.over else ""
 
 
 def least_replica_report(instance: Instance, record: Record, message: str) -> ReplicaReport:
@@ -144,9 +152,17 @@ def guest_report(
         message=message,
         steps=dict(steps),
         refused_start=_refused_start(view),
+        refused_move=_refused_move(view),
         hardware=hardware,
         paused_since="" if reason in UNDER_WAY else view.guest.status.paused_since,
     )
+
+
+def _refused_move(view: View) -> str:
+    """A run that has just begun knows only that it came to nothing."""
+    note = view.record.outgoing
+    over = note is not None and note.over
+    return view.refused_move or (f"not sent to {view.peer}: it came to nothing" if over else "")
 
 
 def _refused_start(view: View) -> str:

@@ -100,8 +100,17 @@ class Api(Protocol):
         """
         ...
 
-    async def report_host(self, name: str, instance: Instance, versions: Mapping[str, str]) -> None:
-        """Write Host.status.instance, bootID and versions. Raises: ApiUnavailable, ApiGone."""
+    async def report_host(
+        self,
+        name: str,
+        instance: Instance,
+        versions: Mapping[str, str],
+        migration_port: int | None,
+    ) -> None:
+        """Write Host.status.instance, bootID, versions and migrationPort.
+
+        Raises: ApiUnavailable, ApiGone.
+        """
         ...
 
     def watch(self, kind: type[R]) -> AsyncIterator[Synced[R] | Changed[R] | Removed]:

@@ -15,8 +15,9 @@ from tandem_actuator.core.model import Record
 from tandem_actuator.ports import PortError
 from tandem_actuator.ports.api import Api, Changed, Removed, Synced
 from tandem_actuator.ports.files import ObjectCache, Records
+from tandem_actuator.run.matching import match_guests
 from tandem_actuator.run.node import NodeFacts
-from tandem_actuator.run.workload import Unit, match_guests
+from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.host import Host, WatchdogPolicy
 from tandem_api.kinds.mirror import Mirror
@@ -149,6 +150,11 @@ class Cluster:
     def _hosts_changed(self) -> None:
         self.node.addresses = {
             host.metadata.name: host.spec.replication_address for host in self.hosts.values()
+        }
+        self.node.migration_ends = {
+            host.metadata.name: (host.spec.takes_guests_at, host.status.migration_port)
+            for host in self.hosts.values()
+            if host.status.migration_port is not None
         }
         if self.me:
             self.node.watchdog_required = self.me.spec.watchdog is WatchdogPolicy.REQUIRED

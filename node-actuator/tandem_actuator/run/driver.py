@@ -15,14 +15,15 @@ from tandem_actuator.core.authority import held
 from tandem_actuator.core.guest.domain_xml import DomainSettings, DomainXmlError, domain_name
 from tandem_actuator.core.guest.domain_xml import render as render_domain
 from tandem_actuator.core.host.permission import may_lose_link, start_permission
-from tandem_actuator.core.mirror.record import updated
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Record
+from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView
 from tandem_actuator.core.wall import Place
 from tandem_actuator.ports import CommandFailed, PortError
 from tandem_actuator.ports.api import ApiConflict, ApiGone, ApiUnavailable
 from tandem_actuator.ports.libvirt import KilledNotGone
+from tandem_actuator.run.moving import Moving
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.recording import Recording
 from tandem_actuator.run.walls import Walls
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.mirror import Protocol
@@ -58,6 +59,8 @@ class Driver:
         self.domain_settings = domain_settings
         self.resource_text = resource_text
         self.walls = Walls(ports.clock)
+        self.recording = Recording(ports)
+        self.moving = Moving(ports, node, self._described)
         self.on_starting: Callable[[], None] = lambda: None
         self._proven_at_s = float("-inf")
 
@@ -104,10 +107,12 @@ class Driver:
             case fx.QueryDrbd():
                 await self.query_drbd(unit)
                 return fx.DrbdRead(unit.drbd, self.ports.clock.boottime_s(), unit.link_lost_at_s)
+            case fx.QueryDomain():
+                return await self._query_domain(unit)
             case fx.Swap():
                 return await self._swap(unit, effect)
             case fx.UpdateRecord():
-                return await self._update_record(unit, effect)
+                return await self.recording.update(unit, effect)
             case fx.InspectMetadata():
                 return await self._inspect_metadata(unit)
             case fx.ReadGenerations():
@@ -141,9 +146,9 @@ class Driver:
             return
         used = drbd.protocol or written
         if used is not Protocol.C:
-            await self._update_record(unit, fx.UpdateRecord(asynchronous=True))
+            await self.recording.update(unit, fx.UpdateRecord(asynchronous=True))
         elif unit.record.asynchronous and drbd.protocol is Protocol.C and drbd.in_sync:
-            await self._update_record(unit, fx.UpdateRecord(asynchronous=False))
+            await self.recording.update(unit, fx.UpdateRecord(asynchronous=False))
 
     async def apply(self, unit: Unit) -> None:
         """Bring the kernel in line with what is wanted, as far as that can be done in use.
@@ -161,8 +166,10 @@ class Driver:
             if text == unit.applied:
                 return
             unit.apply_not_before_s = now_s + APPLY_AGAIN_AFTER_S
-            await self.ports.drbd.configure(unit.mirror, text)
-            await self.ports.drbd.adjust(unit.mirror)
+            async with unit.file_lock:
+                text = self.resource_text(unit)
+                await self.ports.drbd.configure(unit.mirror, text)
+                await self.ports.drbd.adjust(unit.mirror)
         except PortError as error:
             log.warning("%s: not applied: %s", unit.mirror.key, error)
             return
@@ -201,7 +208,7 @@ class Driver:
         if unit.record_unsure and new.reason not in GIVES_UP:
             # What it would win could not be noted: an epoch each try, and nothing done with it. And
             # whoever has claimed keeps everybody else from it.
-            stored = await self._update_record(unit, fx.UpdateRecord())
+            stored = await self.recording.update(unit, fx.UpdateRecord())
             if isinstance(stored, fx.Failed):
                 return fx.Failed(f"the durable record: {stored.message}")
             self._proven_at_s = self.ports.clock.boottime_s() if claims else self._proven_at_s
@@ -228,42 +235,13 @@ class Driver:
             unit.steps = {"authorityWon": self.ports.clock.wall()}
         return fx.Swapped(mirror)
 
-    async def _update_record(self, unit: Unit, effect: fx.UpdateRecord) -> fx.Outcome:
-        """It goes on to its end also if nobody waits any more: what is being written when the next
-        is written may get onto the disk after it.
-        """
-        changing = asyncio.create_task(self._change_record(unit, effect))
-        return await asyncio.shield(changing)
-
-    async def _change_record(self, unit: Unit, effect: fx.UpdateRecord) -> fx.Outcome:
-        """One at a time for each mirror: nothing comes between reading and writing its record.
-
-        A store that fails may have reached the disk all the same, so the next one is made whatever
-        it holds. Until one succeeds what was durable before is believed.
-        """
-        async with unit.record_lock:
-            if unit.record.unreadable:
-                return fx.Failed(unit.record.unreadable)
-            behinds = unit.behinds
-            record = updated(unit.record, effect)
-            if record != unit.record or unit.record_unsure:
-                try:
-                    await self._store(unit.mirror.drbd_name, record)
-                except PortError as error:
-                    unit.store_failed(str(error))
-                    return fx.Failed(str(error))
-                unit.stored(record)
-            if not isinstance(effect.marker, fx.Keep) and unit.behinds == behinds:
-                unit.was_behind = False  # what it called for is written, or was waited out
-            return fx.Done()
-
-    async def _store(self, name: str, record: Record) -> None:
-        """A disk syncs for as long as it takes: other guests' deadlines do not wait for it."""
-        await self.ports.off_loop(lambda: self.ports.records.store(name, record))
-
     async def _act(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:
         try:
-            if await self._act_on_drbd(unit, effect) or await self._act_on_guest(unit, effect):
+            if await self._act_on_drbd(unit, effect):
+                return fx.Done()
+            if await self.moving.act(unit, effect, self._resume):
+                return fx.Done()
+            if await self._act_on_guest(unit, effect):
                 return fx.Done()
         except StartRefused as error:
             return fx.Failed(str(error), refused=True)
@@ -276,9 +254,11 @@ class Driver:
     async def _act_on_drbd(self, unit: Unit, effect: fx.Effect) -> bool:
         drbd, mirror = self.ports.drbd, unit.mirror
         match effect:
-            case fx.Configure():
-                if await drbd.configure(mirror, self.resource_text(unit)):
-                    await drbd.adjust(mirror)
+            case fx.Configure(apply):
+                async with unit.file_lock:
+                    written = await drbd.configure(mirror, self.resource_text(unit))
+                    if written and apply:
+                        await drbd.adjust(mirror)
             case fx.Adjust():
                 await drbd.adjust(mirror)
             case fx.CreateMetadata(volumes):
@@ -350,17 +330,8 @@ class Driver:
         """Start the guest, unless the run predicate turned false since the claim (rules 10, 14)."""
         guest = unit.guest
         assert guest is not None
-        self._require_no_wall(unit)
-        sent_s, steady_s = self.node.renewal_sent_at_s, self.node.steady_since_s
-        now_s = self.ports.clock.boottime_s()
-        view = unit.view(self.node)
-        permission = start_permission(view, sent_s, steady_s, claimed_at_s, now_s)
-        if not permission.allowed:
-            raise PortError(f"not starting: {permission.message}")
-        try:
-            xml = render_domain(guest, unit.mirror, self.domain_settings)
-        except DomainXmlError as error:
-            raise StartRefused(str(error)) from error
+        self._require_may_start(unit, claimed_at_s)
+        xml = self._described(unit)
         unit.starting = True  # from here on it may run: the guard and the watchdog must know
         self.on_starting()
         try:
@@ -372,11 +343,50 @@ class Driver:
             unit.starting = False
         unit.steps["domainStarted"] = self.ports.clock.wall()
 
+    def _described(self, unit: Unit) -> str:
+        assert unit.guest is not None
+        try:
+            return render_domain(unit.guest, unit.mirror, self.domain_settings)
+        except DomainXmlError as error:
+            raise StartRefused(str(error)) from error
+
+    def _require_may_start(self, unit: Unit, claimed_at_s: float) -> None:
+        self._require_no_wall(unit)
+        sent_s, steady_s = self.node.renewal_sent_at_s, self.node.steady_since_s
+        now_s = self.ports.clock.boottime_s()
+        view = unit.view(self.node)
+        permission = start_permission(view, sent_s, steady_s, claimed_at_s, now_s)
+        if not permission.allowed:
+            raise PortError(f"not starting: {permission.message}")
+
     def _require_no_wall(self, unit: Unit) -> None:
         """A bug may have been met beside the procedure that is under way."""
         why = self.walls.why(unit)
         if why:
             raise PortError(why)
+
+    async def _resume(self, unit: Unit, claimed_at_s: float) -> None:
+        """As a start, once all of it is here (rules 10, 14)."""
+        guest = unit.guest
+        assert guest is not None
+        self._require_may_start(unit, claimed_at_s)
+        unit.starting = True
+        self.on_starting()
+        try:
+            await self.ports.migrations.resume(domain_name(guest))
+            unit.observe_domain(DomainState.RUNNING)
+        finally:
+            unit.starting = False
+        unit.steps["domainStarted"] = self.ports.clock.wall()
+
+    async def _query_domain(self, unit: Unit) -> fx.Outcome:
+        try:
+            name = domain_name(unit.guest) if unit.guest else ""
+            state = await self._domain_state(name)
+        except PortError:
+            state = DomainState.UNKNOWN
+        unit.observe_domain(state)
+        return fx.DomainRead(state)
 
     async def _domain_state(self, name: str) -> DomainState:
         return (await self.ports.libvirt.states()).get(name, DomainState.ABSENT)

@@ -362,10 +362,7 @@ class Actuator:
             "%s: %s → %s %s", unit.mirror.key, decision.task, finished.reason, finished.message
         )
         self._note(unit, finished.reason, finished.message)
-        if decision.task is Task.RESYNC_AGAIN and finished.reason is Reason.CONNECTING:
-            unit.renewed_resync()
-        if decision.task is Task.START and finished.reason is Reason.START_REFUSED:
-            unit.start_refused(finished.message, clock.boottime_s())
+        unit.learn(decision.task, finished, clock.boottime_s())
         if decision.task is Task.LISTEN:
             unit.not_before_s = clock.boottime_s() + LISTEN_AGAIN_S
         elif finished.failed or not finished.progress or decision.task in SLOW_TO_SHOW:

@@ -15,7 +15,7 @@ class NodeFacts:
     """What is the same for all mirrors on this host. ``guarding``: this run stops what may not run,
     as it does once it has looked at everything, or for long enough. ``detection_s``: how soon DRBD
     is to notice a dead link; no later than what was published last. ``guests_listed``: the API has
-    told this run of all guests.
+    told this run of all guests. ``migration_ends``: by host, where it takes guests in as they run.
     """
 
     host: str
@@ -26,6 +26,7 @@ class NodeFacts:
     watchdog_least_s: int | None = None
     watchdog_required: bool = True
     addresses: Mapping[str, str] = field(default_factory=dict)
+    migration_ends: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     peer_timings: Mapping[str, Timing] = field(default_factory=dict)
     renewal_sent_at_s: float | None = None
     renewal_confirmed_at_s: float = float("-inf")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tandem_actuator.core.guest.domain_xml import DomainSettings
+from tandem_actuator.core.migration import may_both_be_primary
 from tandem_actuator.core.mirror import resource_file
 from tandem_actuator.ports import PortError
 from tandem_actuator.ports.files import ObjectCache, Permits, Starts
@@ -74,6 +75,9 @@ def _resource_text(node: NodeFacts, major: int, fence_peer: str) -> Callable[[Un
                 drbd_timers(timing),
                 version_major=major,
                 fence_peer=fence_peer,
+                two_primaries=may_both_be_primary(
+                    unit.mirror.status.authority, unit.record, node.instance
+                ),
             )
         except ValueError as error:
             raise PortError(str(error)) from error

@@ -119,7 +119,9 @@ class Reports:
         while True:
             if self.cluster.me is not None:
                 try:
-                    await self.ports.api.report_host(self.node.host, self.node.instance, versions)
+                    await self.ports.api.report_host(
+                        self.node.host, self.node.instance, versions, self.ports.migrations.port
+                    )
                     return
                 except PortError as error:
                     log.warning("host not reported: %s", error)

@@ -5,12 +5,13 @@ is needed after a restart: it is all observed again.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from tandem_actuator.core.authority import held
+from tandem_actuator.core.decision import Task
+from tandem_actuator.core.effects import Finished
 from tandem_actuator.core.host.permission import has_lapsed, lapse_must_be_judged, run_permission
 from tandem_actuator.core.mirror.resync import followed
 from tandem_actuator.core.model import (
@@ -25,11 +26,10 @@ from tandem_actuator.core.model import (
 )
 from tandem_actuator.core.wall import Wall
 from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.transit import Transit
 from tandem_api.authority import Authority
-from tandem_api.check.catalogue import precedence
 from tandem_api.kinds.guest import Guest, GuestReport, HardwareReport
 from tandem_api.kinds.mirror import Mirror, ReplicaReport
-from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DomainState
 
@@ -80,12 +80,14 @@ class Unit:
     stores_failed: int = 0
     store_error: str = ""
     record_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    file_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     frozen_since_s: float | None = None
     without_data_since_s: float | None = None
     starting: bool = False
     handlers: int = 0
     shutdown_sent_at_s: float | None = None
     shutdown_heard: bool = False
+    transit: Transit = field(default_factory=Transit)
     fence: FenceProgress | None = None
     fence_task: asyncio.Task[None] | None = None
     lapses: int = 0
@@ -152,6 +154,9 @@ class Unit:
             heard_since_lapse=self._heard_since_lapse(node),
             drbd_major=node.drbd_major,
             listed=node.guests_listed,
+            job=self.transit.job,
+            receiving=self.transit.receiving,
+            refused_move=self.transit.why_refused(_serial(self.guest)),
         )
 
     def see_lapse(self, node: NodeFacts, now_s: float) -> None:
@@ -233,6 +238,7 @@ class Unit:
         if domain is DomainState.RUNNING:
             self.refusals = None
         self.domain = domain
+        self.transit.saw(domain)
         if domain is DomainState.ABSENT and not self.starting:
             if not self.is_fencing:
                 self.fence = None
@@ -318,6 +324,7 @@ class Unit:
     def stored(self, record: Record) -> None:
         """It is on the disk."""
         self.record, self.record_unsure = record, False
+        self.transit.noted(record)
         self.stores_failed, self.store_error = 0, ""
 
     @property
@@ -337,34 +344,19 @@ class Unit:
         rounds = known.rounds if known and known.serial == serial else 0
         self.refusals = Refusals(rounds + 1, serial, now_s, why)
 
+    def learn(self, task: Task, finished: Finished, now_s: float) -> None:
+        """What a procedure has come to, where a later decision needs to know."""
+        if task is Task.RESYNC_AGAIN and finished.reason is Reason.CONNECTING:
+            self.renewed_resync()
+        elif task is Task.START and finished.reason is Reason.START_REFUSED:
+            self.start_refused(finished.message, now_s)
+        elif task is Task.GIVE_UP and not finished.failed:
+            self.transit.refused = (_serial(self.guest), finished.message)
+
     def back_off(self, now_s: float) -> None:
         """After a failure: wait longer each time before the next try."""
         self.failures += 1
         self.not_before_s = now_s + min(0.25 * 2**self.failures, BACKOFF_MAX_S)
-
-
-def match_guests(units: Iterable[Unit], guests: Iterable[Guest]) -> None:
-    """Give each unit the one guest that has its mirror, as far as the API shows one.
-
-    Several guests may name one mirror, and one guest may name another mirror than it runs on. A
-    guest that may run here stays with its unit whatever is written: a unit that looked at another
-    object would take a running guest for stopped, and never fence it. Between others the one with
-    more right wins, as it does for the controller.
-    """
-    units = list(units)
-    claims: dict[ObjectKey, list[Guest]] = defaultdict(list)
-    for guest in guests:
-        mirror = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
-        claims[mirror].append(guest)
-    busy = {unit.guest.key for unit in units if unit.guest and unit.may_run}
-    for unit in units:
-        claimants = claims[unit.mirror.key]
-        if unit.guest is not None and unit.may_run:
-            mine = unit.guest.key
-            unit.observe_guest(next((guest for guest in claimants if guest.key == mine), None))
-        else:
-            free = (guest for guest in claimants if guest.key not in busy)
-            unit.observe_guest(min(free, key=precedence, default=None))
 
 
 def _edited(new: Guest | None, old: Guest | None) -> bool:

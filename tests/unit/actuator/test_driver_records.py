@@ -62,7 +62,7 @@ class Host:
         self.unit = Unit(mirror=MIRROR, record=Record(uid="uid-g"))
 
     def use(self, disk: "SlowDisk") -> None:
-        self.driver.ports = replace(self.driver.ports, off_loop=disk.run)
+        self.driver.recording.ports = replace(self.driver.ports, off_loop=disk.run)
 
     async def update(self, effect: fx.UpdateRecord) -> fx.Outcome:
         return await self.driver.perform(self.unit, effect)

@@ -9,8 +9,9 @@ from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.core.host.permission import run_permission
 from tandem_actuator.core.model import Record
 from tandem_actuator.run.cluster import Cluster
+from tandem_actuator.run.matching import match_guests
 from tandem_actuator.run.node import NodeFacts
-from tandem_actuator.run.workload import Unit, match_guests
+from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror

@@ -134,7 +134,7 @@ class Client:
 async def test_a_refusal_is_told_from_no_answer(error: KubeError, told: type[PortError]) -> None:
     api = KubeApi(cast(Any, Client(error)))
     with pytest.raises(ApiUnavailable) as raised:
-        await api.report_host(A, Instance(node=A, boot_id="b", run_id="r"), {})
+        await api.report_host(A, Instance(node=A, boot_id="b", run_id="r"), {}, None)
     assert type(raised.value) is told
 
 

@@ -14,7 +14,6 @@ from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.workload import Unit
-from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest, GuestReport
 from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.meta import ObjectKey
@@ -118,7 +117,7 @@ class Turning(Noted):
         await self._call("report guest")
         self.reports.append((str(key), report))
 
-    async def report_host(self, name: str, instance: Instance, versions: object) -> None:
+    async def report_host(self, *what: object) -> None:
         await self._call("report host")
 
     async def versions(self) -> dict[str, str]:

@@ -12,9 +12,11 @@ from dataclasses import replace
 
 from tandem_api.authority import Mode
 from tandem_api.kinds.guest import Policy
+from tandem_api.kinds.guest_move import How
 from tandem_api.meta import elapsed_s
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
+from tandem_controller.decide.guests import live
 from tandem_controller.decide.guests.failback import failback
 from tandem_controller.decide.guests.obstacles import (
     assigned_for_s,
@@ -88,13 +90,29 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
         or (no_turn(case.world) if wanted.reason in LIMITED else None)
     )
     if obstacle is None:
-        return replace(wanted, message=f"It moves from {owner} to {target}: {wanted.message}")
+        return _begun(case, wanted, owner)
     waits = obstacle.reason is Reason.MOVE_WAITING
     return Keep(
         obstacle.reason if waits else wanted.reason,
         f"It stays on {owner} although {wanted.message}. It does not move to {target}"
         f"{' yet' if waits else ''}: {obstacle.message}",
     )
+
+
+def _begun(case: Case, wanted: Assign, owner: str) -> Assign | Keep:
+    """As it runs, if that is possible, unless people say how."""
+    target = wanted.host
+    message = f"It moves from {owner} to {target}: {wanted.message}"
+    how = live.how_due(case) if wanted.move is not None else How.LIVE_IF_POSSIBLE
+    if how is How.COLD or wanted.reason not in live.AS_IT_RUNS:
+        return replace(wanted, message=message)
+    obstacle = live.impossible(case, owner, target)
+    if obstacle is None:
+        return replace(wanted, message=f"{message}. It goes as it runs", live=True)
+    if how is How.LIVE:
+        why = f"It stays on {owner} although {wanted.message}. It cannot go as it runs"
+        return Keep(Reason.MOVE_WAITING, f"{why}: {obstacle.message}")
+    return replace(wanted, message=message)
 
 
 def _data_is_away(case: Case, owner: str) -> bool:
@@ -310,7 +328,7 @@ def cannot_go_on(case: Case, target: str) -> Refusal | None:
     authority = case.authority
     if ordered(case, target):
         return unfit(case.view(target), target)
-    if authority.mode is not Mode.MIRRORED or not authority.may_own(target):
+    if not authority.both_count or not authority.may_own(target):
         return Refusal(
             Reason.RESYNCING, f"{target} no longer has every write (epoch {authority.epoch})"
         )

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from tandem_api.authority import Mode
 from tandem_api.kinds.guest import Policy
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.meta import condition, elapsed_s
@@ -38,7 +37,7 @@ def may_lack(case: Case, target: str) -> Refusal | None:
     guest that writes none.
     """
     authority, protocol = case.authority, case.mirror.spec.protocol
-    if authority.mode is Mode.MIRRORED and authority.may_own(target) and protocol is Protocol.C:
+    if authority.both_count and authority.may_own(target) and protocol is Protocol.C:
         return _known_to_differ(case)
     return Refusal(
         Reason.NOT_ELIGIBLE,

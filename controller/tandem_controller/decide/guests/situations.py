@@ -13,7 +13,7 @@ from tandem_api.kinds.guest import FencingProof, Guest, Policy, ProofKind
 from tandem_api.meta import sentence
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase, Role
-from tandem_controller.decide.guests import moves, obstacles, placement
+from tandem_controller.decide.guests import live, moves, obstacles, placement
 from tandem_controller.decide.guests.pausing import unless_paused
 from tandem_controller.decide.guests.takeover import takeover
 from tandem_controller.decide.guests.unowned import neither_starts_it, unowned, what_helps
@@ -166,11 +166,17 @@ def _owner_here(case: Case) -> Decision:
     if assigned == case.mirror.peer_of(owner) and assignment is not None:
         if assignment.proof is not None and assignment.proof.kind is not ProofKind.SAME_HOST:
             return _back_to(case, f"{owner} sends its heartbeat again")
+        if assignment.proof is not None and assignment.proof.host != owner:
+            return _back_to(case, f"it had arrived before it was taken back to {assigned}")
         obstacle = moves.cannot_go_on(case, assigned)
         if obstacle is None and not _has_stopped(case, owner):
             obstacle = taken_back(case.guest, case.world)
         if obstacle is not None:
             return _back_to(case, f"the move to {assigned} is taken back: {obstacle.message}")
+        why = live.refused(case, assignment)
+        if why:
+            instead = live.stopped_instead(case, assignment, why)
+            return instead or _back_to(case, f"the move to {assigned} is taken back: {why}")
         waiting = _not_stopped(case) or _order_waits(case) or _not_released(case)
         return waiting or Keep(assignment.reason, assignment.message)
     if assigned != owner:

@@ -120,6 +120,7 @@ def _assignment_after(guest: Guest, world: World, decision: Decision) -> Assignm
         message=decision.message,
         proof=decision.proof,
         move=decision.move or _carried_on(guest, world),
+        live=decision.live,
         since=world.wall,
     )
 

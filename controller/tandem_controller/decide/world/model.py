@@ -247,13 +247,16 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Assign:
-    """The guest shall be on this host (nowhere if empty). ``move``: as a GuestMove orders."""
+    """The guest shall be on this host (nowhere if empty). ``move``: as a GuestMove orders.
+    ``live``: as it runs.
+    """
 
     host: str
     reason: Reason
     message: str
     proof: FencingProof | None = None
     move: MoveReference | None = None
+    live: bool = False
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def redundancy(mirror: Mirror, world: World) -> Refusal | None:
         resyncing = Refusal(Reason.RESYNCING, "the replicas are not in sync")
         return resync_stalled(mirror, world) or resyncing
     behind = [r.host for r in mirror.spec.replicas if not authority.may_own(r.host)]
-    if authority.mode is not Mode.MIRRORED or behind:
+    if not authority.both_count or behind:
         return Refusal(
             Reason.NOT_YET_IN_SYNC,
             f"authority is {authority.mode} at epoch {authority.epoch}"
@@ -104,7 +104,7 @@ def data_is_away(mirror: Mirror, host: str, world: World) -> bool:
 def incomplete(mirror: Mirror, host: str, world: World) -> Refusal | None:
     """Why this host's replica may not be all there is, or None if it has every write."""
     authority = mirror.status.authority
-    if authority is None or authority.mode is not Mode.MIRRORED or not authority.may_own(host):
+    if authority is None or not authority.both_count or not authority.may_own(host):
         return Refusal(Reason.NOT_ELIGIBLE, f"{host} may lack acknowledged writes")
     if connected(mirror, world) is not True:
         return Refusal(Reason.NOT_CONNECTED, "the replicas are not connected")

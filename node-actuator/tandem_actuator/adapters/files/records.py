@@ -15,7 +15,7 @@ from tandem_actuator.adapters.files.files import (
     make_directories,
     replace_file,
 )
-from tandem_actuator.core.model import Record
+from tandem_actuator.core.model import MigrationNote, Record
 from tandem_actuator.ports import PortError
 from tandem_api.kinds.mirror import Marker
 
@@ -44,6 +44,8 @@ class _Stored(BaseModel):
     unparted_boot_id: str = ""
     owes_copy: bool = False
     bits_gone: bool = False
+    outgoing: MigrationNote | None = None
+    incoming: MigrationNote | None = None
 
 
 class FileRecords:
@@ -80,6 +82,8 @@ class FileRecords:
             unparted_boot_id=stored.unparted_boot_id,
             owes_copy=stored.owes_copy,
             bits_gone=stored.bits_gone,
+            outgoing=stored.outgoing,
+            incoming=stored.incoming,
         )
 
     def _stored(self, path: Path) -> _Stored | None:
@@ -111,6 +115,8 @@ class FileRecords:
             unparted_boot_id=record.unparted_boot_id,
             owes_copy=record.owes_copy,
             bits_gone=record.bits_gone,
+            outgoing=record.outgoing,
+            incoming=record.incoming,
             **self._newer.get(name, {}),
         )
         text = stored.model_dump_json(indent=1)

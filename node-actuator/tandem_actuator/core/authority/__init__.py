@@ -13,6 +13,13 @@ both disks were seen to be equal.
 from tandem_actuator.core.authority.claim import claim
 from tandem_actuator.core.authority.copying import copy_again, owed, resync_again
 from tandem_actuator.core.authority.held import HELD, held, opened
+from tandem_actuator.core.authority.migrating import (
+    begin,
+    hand_over,
+    handed_to,
+    sends_to,
+    take_back,
+)
 from tandem_actuator.core.authority.ownership import adopt, affirm, release
 from tandem_actuator.core.authority.replication import (
     confirm_promotion,
@@ -33,11 +40,14 @@ __all__ = [
     "Verdict",
     "adopt",
     "affirm",
+    "begin",
     "claim",
     "confirm_promotion",
     "copy_again",
     "degrade",
     "grant_link_loss",
+    "hand_over",
+    "handed_to",
     "held",
     "not_copied",
     "opened",
@@ -45,5 +55,7 @@ __all__ = [
     "release",
     "restore",
     "resync_again",
+    "sends_to",
+    "take_back",
     "withdraw",
 ]

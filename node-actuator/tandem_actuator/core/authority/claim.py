@@ -27,7 +27,7 @@ def claim(
     authority = opened(mirror, facts.record)
     if isinstance(authority, Refusal):
         return authority
-    if authority.mode not in (Mode.MIRRORED, Mode.STANDALONE):
+    if not (authority.both_count or authority.mode is Mode.STANDALONE):
         return Refusal(Reason.HOLD_MODE, f"authority is in mode {authority.mode}")
     if assignment is None or assignment.host != facts.host:
         return Refusal(Reason.NOT_ASSIGNED, f"the guest is not assigned to {facts.host}")
@@ -215,7 +215,7 @@ def _claimed(authority: Authority, facts: Facts, request_id: str, *, force: bool
     epoch, must not land after the guest was started here. Out of Standalone only restore() leads.
     """
     assert isinstance(facts.drbd, DrbdState)
-    in_sync = facts.drbd.in_sync and authority.mode is Mode.MIRRORED
+    in_sync = facts.drbd.in_sync and authority.both_count
     in_sync = in_sync and not facts.record.owes_copy
     eligible = dict(authority.eligible)
     if not in_sync:
@@ -229,5 +229,6 @@ def _claimed(authority: Authority, facts: Facts, request_id: str, *, force: bool
         mode=Mode.MIRRORED if in_sync else Mode.STANDALONE,
         eligible=eligible,
         fenced={},
+        migration=None,
     )
     return Proposal(claimed, force)

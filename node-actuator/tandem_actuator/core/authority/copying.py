@@ -37,7 +37,7 @@ def owed(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return authority
     if authority.owner != facts.host:
         return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
-    if authority.mode is not Mode.MIRRORED:
+    if not authority.both_count:
         return Settled(authority)
     if not facts.record.owes_copy or not _may_have_all(facts):
         return Refusal(Reason.STEADY, "nothing to say")
@@ -49,7 +49,16 @@ def owed(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         facts.host: Eligibility(eligible=True, reason=why),
         facts.peer: Eligibility(eligible=False, reason=why),
     }
-    return Proposal(next_epoch(authority, request_id, why, mode=Mode.STANDALONE, eligible=eligible))
+    return Proposal(
+        next_epoch(
+            authority,
+            request_id,
+            why,
+            mode=Mode.STANDALONE,
+            eligible=eligible,
+            migration=None,
+        )
+    )
 
 
 def _may_have_all(facts: Facts) -> bool:

@@ -24,7 +24,7 @@ def affirm(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     """Say once more that this run is the owner, after a time in which it might have been replaced.
 
     Always a swap: a claim of the peer that was made on what this host's silence proved must not
-    land afterwards.
+    land afterwards. By which migration it is the owner is as true as before.
     """
     authority = opened(mirror, facts.record)
     if isinstance(authority, Refusal):
@@ -32,7 +32,13 @@ def affirm(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
         return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
     return Proposal(
-        next_epoch(authority, request_id, Reason.ADOPTED, owner_instance=str(facts.instance))
+        next_epoch(
+            authority,
+            request_id,
+            Reason.ADOPTED,
+            owner_instance=str(facts.instance),
+            handed_over=authority.handed_over,
+        )
     )
 
 

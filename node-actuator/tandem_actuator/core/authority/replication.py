@@ -166,7 +166,7 @@ def degrade(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return authority
     if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
         return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
-    if authority.mode is not Mode.MIRRORED:
+    if not authority.both_count:
         return Settled(authority)
     drbd = facts.drbd
     if not isinstance(drbd, DrbdState) or not drbd.own_up_to_date:

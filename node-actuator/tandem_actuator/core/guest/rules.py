@@ -84,7 +84,7 @@ def _unwanted_at(view: View) -> str | None:
     assignment = view.guest.status.assignment if view.guest else None
     if not view.guest_may_run or assignment is None or assignment.host == view.host:
         return None
-    if assignment.host and assignment.proof is not None:
+    if assignment.host and (assignment.proof is not None or assignment.live):
         return None
     return f"to {assignment.host}" if assignment.host else "nowhere"
 

@@ -140,12 +140,14 @@ def _heartbeat_counts_until_s(view: View, renewal_sent_at_s: float | None) -> fl
 
 
 def _link_until_s(view: View) -> float:
-    drbd = view.drbd
-    if (
-        not isinstance(drbd, DrbdState)
-        or not drbd.connected
-        or drbd.peer_role is not Role.SECONDARY
-    ):
+    """Beside a target that is Primary for it, a source may go on: that host lets nothing execute
+    unless it was handed the mirror.
+    """
+    drbd, note = view.drbd, view.runs_note(view.record.outgoing)
+    sends = note is not None and not note.gone
+    if not isinstance(drbd, DrbdState) or not drbd.connected:
+        return float("-inf")
+    if not (drbd.peer_role is Role.SECONDARY or (sends and drbd.peer_role is Role.PRIMARY)):
         return float("-inf")
     return drbd.queried_at_s + view.timing.query_freshness_seconds
 

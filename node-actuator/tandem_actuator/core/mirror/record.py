@@ -30,6 +30,8 @@ def updated(record: Record, update: UpdateRecord) -> Record:
         unparted_boot_id=_or(update.unparted_boot_id, record.unparted_boot_id),
         owes_copy=_or(update.owes_copy, record.owes_copy),
         bits_gone=_or(update.bits_gone, record.bits_gone),
+        outgoing=record.outgoing if isinstance(update.outgoing, Keep) else update.outgoing,
+        incoming=record.incoming if isinstance(update.incoming, Keep) else update.incoming,
     )
 
 

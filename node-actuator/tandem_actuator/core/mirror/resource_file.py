@@ -56,10 +56,12 @@ def render(
     *,
     version_major: int,
     fence_peer: str,
+    two_primaries: bool = False,
 ) -> str:
     """The resource file of a mirror.
 
     ``addresses``: replication address by host name. ``fence_peer``: the command that DRBD calls.
+    ``two_primaries``: a guest is being sent from one to the other as it runs.
     The same values always give the same text, on both hosts but for ``fence_peer``.
 
     Raises:
@@ -75,7 +77,7 @@ def render(
         f"# {mirror.key}, written by the Tandem node actuator. Do not edit: it is replaced.",
         f'resource "{mirror.drbd_name}" {{',
         *_block("options", ["on-no-data-accessible suspend-io;", *(OPTIONS_9 if new else [])]),
-        *_block("net", [*_net(mirror.spec.protocol, timers), *(net_9 if new else [])]),
+        *_block("net", [*_net(mirror, timers, two_primaries), *(net_9 if new else [])]),
         *_block("disk", [*_disk(mirror), *([] if new else fencing)]),
         *_block("handlers", [f'fence-peer "{fence_peer}";']),
         *_volumes(mirror, numbers),
@@ -92,9 +94,9 @@ def _fencing(protocol: Protocol) -> str:
     return "resource-only" if protocol is Protocol.A else "resource-and-stonith"
 
 
-def _net(protocol: Protocol, timers: DrbdTimers) -> Block:
+def _net(mirror: Mirror, timers: DrbdTimers, two_primaries: bool) -> Block:
     return [
-        f"protocol {protocol.value};",
+        f"protocol {mirror.spec.protocol.value};",
         f"ping-int {timers.ping_int_s};",
         f"ping-timeout {timers.ping_timeout_ds};",
         f"timeout {timers.timeout_ds};",
@@ -105,7 +107,7 @@ def _net(protocol: Protocol, timers: DrbdTimers) -> Block:
         "after-sb-2pri disconnect;",
         "rr-conflict disconnect;",
         "on-congestion block;",
-        "allow-two-primaries no;",
+        f"allow-two-primaries {'yes' if two_primaries else 'no'};",
     ]
 
 

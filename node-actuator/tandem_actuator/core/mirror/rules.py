@@ -253,7 +253,7 @@ def adopt(view: View, now_s: float, wall: str) -> Decision | None:
 def degrade(view: View, now_s: float, wall: str) -> Decision | None:
     """The owner says Standalone where DRBD goes on alone without asking."""
     authority, drbd = authority_of(view), drbd_of(view)
-    if authority.mode is not Mode.MIRRORED or drbd.role is not Role.PRIMARY or drbd.suspended:
+    if not authority.both_count or drbd.role is not Role.PRIMARY or drbd.suspended:
         return None
     verdict = rules.degrade(view.mirror, transaction.facts_of(view), "")
     if not isinstance(verdict, Proposal):

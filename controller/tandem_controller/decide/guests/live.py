@@ -1,0 +1,59 @@
+"""Whether a planned move goes as the guest runs, and what becomes of one that could not. Pure.
+
+Called by ``moves`` for a move that is about to begin, and by ``situations`` for one under way.
+"""
+
+from tandem_api.kinds.guest import Assignment
+from tandem_api.kinds.guest_move import GuestMove, How
+from tandem_api.kinds.mirror import Protocol
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState
+from tandem_controller.decide.world import guestmoves
+from tandem_controller.decide.world.model import Assign, Case, Refusal
+from tandem_controller.decide.world.replicas import redundancy
+
+AS_IT_RUNS = (Reason.MOVE_REQUESTED, Reason.MAINTENANCE, Reason.FAILBACK)
+"""Moves of a guest that is well where it is."""
+
+
+def ordered(move: GuestMove | None) -> How:
+    """How a move by hand is to go; other moves go as the guest runs if that is possible."""
+    return move.spec.how if move is not None else How.LIVE_IF_POSSIBLE
+
+
+def how_due(case: Case) -> How:
+    """Of the move that is to begin."""
+    return ordered(guestmoves.due(case.guest, case.world))
+
+
+def impossible(case: Case, owner: str, target: str) -> Refusal | None:
+    """Why the guest cannot be sent there as it runs, or None."""
+    for name in (owner, target):
+        view = case.view(name)
+        if view is None or view.host.status.migration_port is None:
+            why = f"{name} does not tell a migrationPort: live migration is not set up there"
+            return Refusal(Reason.MOVE_IMPOSSIBLE, why)
+    report = case.guest.status.hosts.get(owner)
+    if report is None or report.state != DomainState.RUNNING:
+        return Refusal(Reason.MOVE_IMPOSSIBLE, f"{owner} does not say that it runs there")
+    if case.mirror.spec.protocol is not Protocol.C:
+        why = f"protocol {case.mirror.spec.protocol} lets no two hosts write"
+        return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, why)
+    return redundancy(case.mirror, case.world)
+
+
+def refused(case: Case, assignment: Assignment) -> str:
+    """Why the owner could not send it, by this very order; empty if nothing speaks against it."""
+    report = case.guest.status.hosts.get(case.authority.owner)
+    if not assignment.live or report is None or report.assignment_serial != assignment.serial:
+        return ""
+    return report.refused_move
+
+
+def stopped_instead(case: Case, assignment: Assignment, why: str) -> Assign | None:
+    """The same move, by a stop and a start; None if it is to go as it runs or not at all."""
+    move = guestmoves.under_way(case.guest, case.world)
+    if ordered(move) is How.LIVE:
+        return None
+    message = f"It moves to {assignment.host} by a stop and a start, as it was {why}"
+    return Assign(assignment.host, assignment.reason, message, move=assignment.move)

@@ -1,0 +1,130 @@
+"""The owner lets its guest migrate as it runs, hands over, or takes it back.
+
+``docs/design/2026-11-29-live-migration.md`` says why; ``model/migration.pml`` is the proof. Until
+it has handed over, the source is the owner, and nobody else may execute the guest.
+"""
+
+from tandem_actuator.core.authority.held import opened
+from tandem_actuator.core.authority.seen import is_secondary, may_lack_the_last
+from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Settled, Verdict
+from tandem_actuator.core.model import DrbdState
+from tandem_api.authority import Authority, Eligibility, Instance, Migration, Mode, next_epoch
+from tandem_api.kinds.guest import Assignment
+from tandem_api.kinds.mirror import Mirror, Protocol
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
+
+
+def sends_to(assignment: Assignment | None, peer: str) -> bool:
+    """Whether the guest is ordered to go there as it runs."""
+    return (
+        assignment is not None
+        and assignment.live
+        and assignment.host == peer
+        and assignment.proof is None
+    )
+
+
+def begin(mirror: Mirror, facts: Facts, assignment: Assignment | None, request_id: str) -> Verdict:
+    """The guest is to go to the peer as it runs: both replicas are the same, and stay so."""
+    authority = _mine(mirror, facts)
+    if isinstance(authority, Refusal):
+        return authority
+    if not sends_to(assignment, facts.peer):
+        return Refusal(Reason.NOT_ASSIGNED, f"the guest is not to migrate to {facts.peer}")
+    if authority.mode is not Mode.MIRRORED or not authority.may_own(facts.peer):
+        why = f"the authority is {authority.mode} at epoch {authority.epoch}"
+        return Refusal(Reason.RESYNCING, f"{facts.peer} may lack acknowledged writes: {why}")
+    if mirror.spec.protocol is not Protocol.C or may_lack_the_last(mirror, facts):
+        why = "DRBD takes two Primaries with protocol C alone; set it while the guest is stopped"
+        return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, why)
+    drbd = facts.drbd
+    if not isinstance(drbd, DrbdState) or drbd.role is not Role.PRIMARY or not drbd.in_sync:
+        return Refusal(Reason.NOT_YET_IN_SYNC, "the replicas are not in sync")
+    if drbd.out_of_sync_bytes or facts.record.owes_copy:
+        return Refusal(Reason.NOT_YET_IN_SYNC, f"{facts.peer} lacks what was not copied to it")
+    migration = Migration(id=request_id, source=facts.host, target=facts.peer)
+    return Proposal(
+        next_epoch(
+            authority,
+            request_id,
+            Reason.MIGRATING,
+            owner_instance=str(facts.instance),
+            mode=Mode.MIGRATING,
+            migration=migration,
+        )
+    )
+
+
+def hand_over(mirror: Mirror, facts: Facts, migration: str, request_id: str) -> Verdict:
+    """All of the guest is at the target and nothing of it here: the target owns the mirror.
+
+    Standalone, if this host does not see right now that its own replica has all: then it is out.
+    """
+    authority = _mine(mirror, facts)
+    if isinstance(authority, Refusal):
+        return authority
+    if not authority.migrates_as(migration):
+        return Refusal(Reason.MIGRATION_OVER, f"that migration is over (epoch {authority.epoch})")
+    if not is_secondary(facts.drbd):
+        return Refusal(Reason.UNKNOWN_STATE, "the device is not known to be Secondary")
+    report = mirror.status.replicas.get(facts.peer)
+    instance = Instance.parse(report.instance) if report is not None else None
+    if instance is None or instance.node != facts.peer:
+        return Refusal(Reason.UNKNOWN_STATE, f"{facts.peer} does not tell which run it is")
+    complete = facts.drbd.in_sync and not facts.record.owes_copy
+    eligible = dict(authority.eligible)
+    if not complete:
+        eligible[facts.host] = Eligibility(eligible=False, reason=Reason.HANDED_OVER)
+    return Proposal(
+        next_epoch(
+            authority,
+            request_id,
+            Reason.HANDED_OVER,
+            owner=facts.peer,
+            owner_instance=str(instance),
+            mode=Mode.MIRRORED if complete else Mode.STANDALONE,
+            eligible=eligible,
+            fenced={},
+            migration=None,
+            handed_over=migration,
+        )
+    )
+
+
+def take_back(mirror: Mirror, facts: Facts, migration: str, request_id: str) -> Verdict:
+    """It did not come to that. The target is Secondary, so it holds nothing of the guest."""
+    authority = _mine(mirror, facts)
+    if isinstance(authority, Refusal):
+        return authority
+    if not authority.migrates_as(migration):
+        return Settled(authority)
+    drbd = facts.drbd
+    if not isinstance(drbd, DrbdState) or not drbd.connected:
+        return Refusal(Reason.NOT_CONNECTED, f"{facts.peer} is not connected")
+    if drbd.peer_role is not Role.SECONDARY:
+        return Refusal(Reason.PEER_STILL_PRIMARY, f"{facts.peer} is still {drbd.peer_role}")
+    return Proposal(
+        next_epoch(authority, request_id, Reason.MIGRATION_OVER, mode=Mode.MIRRORED, migration=None)
+    )
+
+
+def handed_to(mirror: Mirror, facts: Facts, migration: str) -> Verdict:
+    """Whether this host owns the mirror since it was sent the guest: it may go on with it."""
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
+    mine = authority.owner == facts.host and facts.instance.same_boot(authority.owner_instance)
+    if mine and authority.handed_over == migration:
+        return Settled(authority)
+    owner = authority.owner or "nobody"
+    return Refusal(Reason.NOT_OWNER, f"owner is {owner}: the guest was not handed over to here")
+
+
+def _mine(mirror: Mirror, facts: Facts) -> Authority | Refusal:
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
+    if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
+        return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
+    return authority

@@ -1,0 +1,115 @@
+"""A host is sent a guest as it runs: effects, step by step. The order is the point."""
+
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Refusal
+from tandem_actuator.core.effects import (
+    Adjust,
+    Configure,
+    Demote,
+    DestroyGuest,
+    DrbdRead,
+    Effect,
+    Failed,
+    Finished,
+    MirrorRead,
+    Procedure,
+    Promote,
+    QueryDrbd,
+    ReadMirror,
+    ReceiveGuest,
+    ResumeGuest,
+    StopReceiving,
+    UpdateRecord,
+)
+from tandem_actuator.core.mirror.procedures import sequence
+from tandem_actuator.core.mirror.transaction import (
+    UnexpectedOutcome,
+    facts_of,
+    failed,
+    refused,
+    words,
+)
+from tandem_actuator.core.model import DrbdState, MigrationNote, View
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
+
+
+def receive(view: View, note: MigrationNote) -> Procedure:
+    """A quorum says that it is under way; then this host is Primary beside the owner.
+
+    It looks once more when it is. Who was the source of a copy, and has not heard yet that it has
+    ended, would go on alone without being asked.
+    """
+    read = yield ReadMirror()
+    if not isinstance(read, MirrorRead):
+        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
+    hold = rules.held(read.mirror, read.record)
+    if hold is not None:
+        return refused(hold)
+    authority = read.mirror.status.authority
+    if authority is None or not authority.migrates_as(note.id):
+        return Finished(Reason.MIGRATION_OVER, "that migration is over", progress=False)
+    for what, effect in (
+        ("the durable record", UpdateRecord(epoch=authority.epoch, incoming=note)),
+        ("the resource file", Configure()),
+        ("adjust", Adjust()),
+        ("promote", Promote()),
+    ):
+        outcome = yield effect
+        if isinstance(outcome, Failed):
+            return failed(what, outcome)
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead):
+        raise UnexpectedOutcome(fresh)
+    drbd = fresh.drbd
+    if not isinstance(drbd, DrbdState) or not drbd.in_sync or drbd.role is not Role.PRIMARY:
+        return Finished(Reason.NOT_YET_IN_SYNC, "not in sync beside it", progress=True, failed=True)
+    ready = ("receive", ReceiveGuest(note.id))
+    return (yield from sequence(Reason.RECEIVING, "ready for the guest", ready))
+
+
+def resume(view: View, note: MigrationNote) -> Procedure:
+    """The mirror is this host's, by a quorum. What may run is noted before it does."""
+    read = yield ReadMirror()
+    if not isinstance(read, MirrorRead):
+        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead):
+        raise UnexpectedOutcome(fresh)
+    verdict = rules.handed_to(read.mirror, facts_of(view, fresh), note.id)
+    if isinstance(verdict, Refusal):
+        return refused(verdict)
+    authority = verdict.authority
+    noted = UpdateRecord(
+        epoch=authority.epoch,
+        owned_epoch=authority.epoch,
+        incarnation=authority.incarnation,
+        started_boot_id=view.instance.boot_id,
+    )
+    return (
+        yield from sequence(
+            Reason.RUNNING,
+            "the guest goes on here",
+            ("the durable record", noted),
+            ("resume", ResumeGuest(fresh.now_s)),
+            ("the durable record", UpdateRecord(incoming=None)),
+            ("stop receiving", StopReceiving()),
+        )
+    )
+
+
+def drop(view: View, note: MigrationNote) -> Procedure:
+    """Nothing of it may ever go on: the half first, then the device. The source waits for that."""
+    steps: list[tuple[str, Effect]] = [("stop receiving", StopReceiving())]
+    if view.holds_half:
+        steps.append(("destroy its half", DestroyGuest()))
+    if isinstance(view.drbd, DrbdState) and view.drbd.role is Role.PRIMARY:
+        steps.append(("demote", Demote()))
+    steps.append(("the durable record", UpdateRecord(incoming=note)))
+    steps.append(("the resource file", Configure(apply=False)))
+    return (yield from sequence(Reason.MIGRATION_OVER, "let the guest's half go", *steps))
+
+
+def forget() -> Procedure:
+    cleared = ("the durable record", UpdateRecord(incoming=None))
+    return (yield from sequence(Reason.MIGRATION_OVER, "noted", cleared))

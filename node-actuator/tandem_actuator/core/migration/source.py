@@ -1,0 +1,196 @@
+"""The rules of the host that sends its guest to the other one as it runs. Pure.
+
+Whatever happens, this host is the owner, and stays Primary, until it has handed over. It hands over
+for one reason alone: libvirt has said that all of the guest is at the target, and nothing of it is
+left here. In any other ending the guest goes on here, or starts here from its disk.
+"""
+
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Proposal, Refusal
+from tandem_actuator.core.decision import Decision, Start, Stay, Task, authority_of, drbd_of
+from tandem_actuator.core.migration import sending
+from tandem_actuator.core.mirror import transaction
+from tandem_actuator.core.model import JobState, MigrationNote, View
+from tandem_api.authority import Authority
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, Role
+
+READY_WITHIN_S = 30.0
+"""So long the target may take to be ready for the guest."""
+GONE_WITHIN_S = 10.0
+"""So long libvirt may go on showing what it has sent."""
+NOT_WANTED = "it is not wanted any more"
+
+
+def source(view: View, now_s: float, wall: str) -> Decision | None:
+    """What comes next of the migration that is under way from here; or that one is to begin."""
+    authority = authority_of(view)
+    under_way = authority.migration if _mine(authority, view) else None
+    if under_way is None:
+        return _forget(view) or _begin(view)
+    note = view.runs_note(view.record.outgoing)
+    if note is None or note.id != under_way.id:
+        lost = MigrationNote(under_way.id, str(view.instance), now_s)
+        return _give_up(view, lost, "the actuator ended before it had noted it")
+    if note.gone:
+        return _leave(view, note)
+    return _taken_back(view, note) if note.over else _go_on(view, note, now_s)
+
+
+def waits(view: View, now_s: float, wall: str) -> Decision | None:
+    """Late: what keeps the guest from being sent is told."""
+    if not _is_to_go(view):
+        return None
+    verdict = _verdict(view)
+    if not isinstance(verdict, Refusal):
+        return None
+    return Stay(verdict.reason, f"not sent to {view.peer} yet: {verdict.message}")
+
+
+def _mine(authority: Authority, view: View) -> bool:
+    mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
+    migration = authority.migration
+    return mine and migration is not None and authority.migrates_as(migration.id)
+
+
+def _forget(view: View) -> Decision | None:
+    """It is over, by whatever has become of the authority. DRBD forbids two Primaries again."""
+    if view.record.outgoing is None:
+        return None
+    if view.job is not None and view.job.state is JobState.RUNNING:
+        return _stop(view, "the mirror's authority is another by now")
+    return Start(
+        Task.END_MIGRATION,
+        Reason.MIGRATION_OVER,
+        "the migration is over",
+        lambda: sending.forget(view),
+    )
+
+
+def _begin(view: View) -> Decision | None:
+    if not _is_to_go(view) or not isinstance(_verdict(view), Proposal):
+        return None
+    return Start(
+        Task.MIGRATE,
+        Reason.MIGRATING,
+        f"the guest is to go to {view.peer} as it runs",
+        lambda: sending.begin(view),
+    )
+
+
+def _is_to_go(view: View) -> bool:
+    assignment = view.guest.status.assignment if view.guest else None
+    ordered = rules.sends_to(assignment, view.peer) and not (view.refused_move or view.paused_by)
+    return ordered and view.domain is DomainState.RUNNING and view.fence is None
+
+
+def _verdict(view: View) -> rules.Verdict:
+    assignment = view.guest.status.assignment if view.guest else None
+    return rules.begin(view.mirror, transaction.facts_of(view), assignment, "")
+
+
+def _go_on(view: View, note: MigrationNote, now_s: float) -> Decision | None:
+    job = view.job
+    if job is None or job.migration != note.id:
+        return _not_begun(view, note, now_s)
+    if job.state is JobState.FAILED:
+        return _give_up(view, note, job.why)
+    if job.state is JobState.SUCCEEDED:
+        return _sent(view, note, now_s - job.ended_s)
+    if not _still_ordered(view):
+        return _stop(view, NOT_WANTED)
+    return Stay(Reason.MIGRATING, f"the guest is being sent to {view.peer}")
+
+
+def _not_begun(view: View, note: MigrationNote, now_s: float) -> Decision:
+    drbd = drbd_of(view)
+    if note.run != str(view.instance):
+        return _give_up(view, note, f"tandem-actuator was restarted on {view.host}")
+    if not _still_ordered(view):
+        return _give_up(view, note, NOT_WANTED)
+    if not drbd.connected:
+        return _give_up(view, note, f"the replication link to {view.peer} was lost")
+    report = view.mirror.status.replicas.get(view.peer)
+    ready = report is not None and report.receives == note.id
+    if ready and drbd.in_sync and drbd.peer_role is Role.PRIMARY:
+        return Start(
+            Task.SEND,
+            Reason.MIGRATING,
+            f"{view.peer} is ready: sending the guest",
+            lambda: sending.send(note),
+        )
+    if now_s - note.since_s > READY_WITHIN_S:
+        said = f": {report.message}" if report is not None and report.message else ""
+        return _give_up(view, note, f"{view.peer} was not ready in {READY_WITHIN_S:g} s{said}")
+    return Stay(Reason.MIGRATING, f"waiting until {view.peer} is ready for the guest")
+
+
+def _still_ordered(view: View) -> bool:
+    """An object that cannot be read is no order to give up."""
+    assignment = view.guest.status.assignment if view.guest else None
+    return assignment is None or rules.sends_to(assignment, view.peer)
+
+
+def _sent(view: View, note: MigrationNote, since_s: float) -> Decision:
+    """All of it is there. What libvirt has said counts once it shows nothing here any more."""
+    if view.domain is DomainState.ABSENT:
+        return _leave(view, note)
+    if since_s > GONE_WITHIN_S and view.domain is DomainState.RUNNING:
+        return _give_up(view, note, "libvirt said that it was sent, and it still runs here")
+    return Stay(Reason.MIGRATING, f"{view.peer} has all of the guest; libvirt still shows it here")
+
+
+def _leave(view: View, note: MigrationNote) -> Decision:
+    """In sync, or frozen: then what this host has acknowledged, the target has."""
+    drbd = drbd_of(view)
+    if drbd.role is Role.PRIMARY and not (drbd.in_sync or drbd.frozen):
+        why = f"{view.host} went on alone, so {view.peer} may lack what it wrote last"
+        return _give_up(view, note, why)
+    return Start(
+        Task.HAND_OVER,
+        Reason.HANDED_OVER,
+        f"all of the guest is at {view.peer}: handing the mirror over",
+        lambda: sending.leave(view, note),
+    )
+
+
+def _taken_back(view: View, note: MigrationNote) -> Decision | None:
+    """The target has let its half go once it is Secondary. Without a link DRBD asks, as ever."""
+    drbd = drbd_of(view)
+    if view.domain is DomainState.PAUSED and view.fence is None:
+        return Start(
+            Task.RESUME,
+            Reason.RESUMING,
+            "the guest stands still since it was to be sent: it goes on here",
+            sending.go_on,
+        )
+    if not drbd.connected:
+        return None
+    if drbd.peer_role is Role.SECONDARY:
+        return Start(
+            Task.TAKE_BACK,
+            Reason.MIGRATION_OVER,
+            "the migration came to nothing: both replicas are as before",
+            lambda: sending.take_back(view, note),
+        )
+    if view.guest_may_run:
+        return None
+    return Stay(Reason.MIGRATION_OVER, f"waiting until {view.peer} has let the guest's half go")
+
+
+def _stop(view: View, why: str) -> Start:
+    return Start(
+        Task.STOP_SENDING,
+        Reason.MIGRATING,
+        f"giving the migration up: {why}",
+        sending.stop,
+    )
+
+
+def _give_up(view: View, note: MigrationNote, why: str) -> Start:
+    return Start(
+        Task.GIVE_UP,
+        Reason.MIGRATION_FAILED,
+        f"not sent to {view.peer}: {why}",
+        lambda: sending.give_up(view, note, why),
+    )

@@ -1,0 +1,125 @@
+"""The rules of the host to which a guest is sent as it runs. Pure.
+
+It holds a half of the guest, paused, and is Primary for it. It lets the guest go on for one reason
+alone: it owns the mirror, handed over by this very migration. In any other ending it destroys its
+half and is Secondary again: a takeover never goes on with memory, but starts from the disk.
+"""
+
+from dataclasses import replace
+
+from tandem_actuator.core.decision import (
+    UNTOLD,
+    Decision,
+    Start,
+    Stay,
+    Task,
+    authority_of,
+    drbd_of,
+)
+from tandem_actuator.core.migration import receiving
+from tandem_actuator.core.model import MigrationNote, View
+from tandem_api.authority import Authority
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, Role
+
+SENT_WITHIN_S = 60.0
+"""So long nothing of the guest may come."""
+
+
+def target(view: View, now_s: float, wall: str) -> Decision | None:
+    """What comes next of a guest that is sent here, or of what is left of one."""
+    authority, note = authority_of(view), view.record.incoming
+    if note is None:
+        return _receive(view, authority)
+    if view.domain is DomainState.UNKNOWN:
+        return UNTOLD
+    if authority.owner == view.host and authority.handed_over == note.id:
+        return _mine(view, note)
+    if view.guest_may_run:
+        return None  # what executes here is judged like any guest
+    if view.runs_note(note) is not None and not note.over and authority.migrates_as(note.id):
+        return _wait(view, note, now_s)
+    return _let_go(view, authority, note)
+
+
+def _receive(view: View, authority: Authority) -> Decision | None:
+    migration, drbd = authority.migration, drbd_of(view)
+    if migration is None or not authority.migrates_as(migration.id):
+        return None
+    if migration.target != view.host or not _ordered(view) or view.paused_by:
+        return None
+    if view.domain is not DomainState.ABSENT or view.fence is not None or view.record.marker:
+        return None
+    if not (drbd.in_sync and drbd.role is Role.SECONDARY and drbd.peer_role is Role.PRIMARY):
+        return None
+    note = MigrationNote(migration.id, str(view.instance), drbd.queried_at_s)
+    return Start(
+        Task.RECEIVE,
+        Reason.RECEIVING,
+        f"{view.peer} is to send the guest as it runs",
+        lambda: receiving.receive(view, note),
+    )
+
+
+def _ordered(view: View) -> bool:
+    """To take it in is what the guest's order says; a takeover is no such order."""
+    assignment = view.guest.status.assignment if view.guest else None
+    here = assignment is not None and assignment.host == view.host
+    return here and assignment is not None and assignment.live and assignment.proof is None
+
+
+def _mine(view: View, note: MigrationNote) -> Decision | None:
+    if view.holds_half and view.fence is None:
+        return Start(
+            Task.RESUME,
+            Reason.RESUMING,
+            f"{view.peer} has handed the mirror over: the guest goes on here",
+            lambda: receiving.resume(view, note),
+        )
+    return _forget(view)
+
+
+def _wait(view: View, note: MigrationNote, now_s: float) -> Decision | None:
+    """Without its half, or an order, nothing comes of it: it lets go unasked."""
+    if not _ordered(view):
+        return _drop(view, note, "it is not wanted here any more")
+    if view.holds_half:
+        return Stay(Reason.RECEIVING, f"the guest waits until {view.peer} hands the mirror over")
+    ready = view.receiving
+    if ready is None or ready.migration != note.id:
+        return _drop(view, note, f"tandem-actuator was restarted on {view.host}")
+    if ready.seen:
+        return _drop(view, note, "what was sent of the guest is gone")
+    if not drbd_of(view).connected:
+        return _drop(view, note, f"the replication link to {view.peer} was lost")
+    if now_s - ready.since_s > SENT_WITHIN_S:
+        return _drop(view, note, f"{view.peer} has sent nothing for {SENT_WITHIN_S:g} s")
+    return Stay(Reason.RECEIVING, f"ready for the guest: {view.peer} may send it")
+
+
+def _let_go(view: View, authority: Authority, note: MigrationNote) -> Decision | None:
+    """The authority has gone on without this migration, or it is over here."""
+    primary = drbd_of(view).role is Role.PRIMARY and authority.owner != view.host
+    if view.holds_half or primary:
+        return _drop(view, note, "it is over")
+    if authority.migrates_as(note.id) and view.runs_note(note) is not None:
+        return None  # it is not taken in a second time
+    return _forget(view)
+
+
+def _drop(view: View, note: MigrationNote, why: str) -> Start:
+    return Start(
+        Task.DROP,
+        Reason.MIGRATION_OVER,
+        f"letting the guest's half go: {why}",
+        lambda: receiving.drop(view, replace(note, over=True)),
+    )
+
+
+def _forget(view: View) -> Start:
+    return Start(
+        Task.END_MIGRATION,
+        Reason.MIGRATION_OVER,
+        "the migration is over",
+        receiving.forget,
+    )

@@ -1,0 +1,43 @@
+"""A guest that is sent away as it runs, or comes: what this run of the actuator does about it.
+
+Nothing in here is needed after a restart: who was restarted gives the migration up.
+"""
+
+from dataclasses import dataclass, replace
+
+from tandem_actuator.core.model import Job, JobState, Receiving, Record
+from tandem_api.vocabulary import DomainState
+
+
+@dataclass
+class Transit:
+    """Of one guest. ``refused``: by which order it could not be sent, and why."""
+
+    job: Job | None = None
+    receiving: Receiving | None = None
+    refused: tuple[int, str] | None = None
+
+    def begun(self, migration: str) -> None:
+        self.job = Job(migration)
+
+    def ended(self, migration: str, now_s: float, why: str = "") -> None:
+        """``why`` not, if it was not sent."""
+        if self.job is not None and self.job.migration == migration:
+            state = JobState.FAILED if why else JobState.SUCCEEDED
+            self.job = replace(self.job, state=state, ended_s=now_s, why=why)
+
+    def saw(self, domain: DomainState) -> None:
+        """Something of the guest is here."""
+        if self.receiving is not None and domain is DomainState.PAUSED:
+            self.receiving = replace(self.receiving, seen=True)
+
+    def noted(self, record: Record) -> None:
+        """What is noted as over is forgotten."""
+        if record.outgoing is None:
+            self.job = None
+        if record.incoming is None or record.incoming.over:
+            self.receiving = None
+
+    def why_refused(self, serial: int) -> str:
+        """Why it could not be sent by this order; empty if nothing speaks against it."""
+        return self.refused[1] if self.refused is not None and self.refused[0] == serial else ""
