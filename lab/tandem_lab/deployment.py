@@ -47,11 +47,21 @@ def _quiet(_message: str) -> None:
 
 
 class Deployment:
-    """Handle of Tandem in a lab. Cheap to make: what runs is found by its pid files."""
+    """Handle of Tandem in a lab. Cheap to make: what runs is found by its pid files.
 
-    def __init__(self, lab: Lab, *, replicas: int = 1, binaries: Binaries | None = None) -> None:
+    ``migration``: its hosts can send each other guests as these run.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        *,
+        replicas: int = 1,
+        binaries: Binaries | None = None,
+        migration: bool = False,
+    ) -> None:
         self.lab = lab
-        self.replicas = replicas
+        self.replicas, self.migration = replicas, migration
         self.directory = lab.settings.state_dir / "third-place"
         self.directory.mkdir(parents=True, exist_ok=True)
         self.plane = ControlPlane(
@@ -130,8 +140,9 @@ class Deployment:
             "serial_dir": "/site/serial",
             "watchdog_device": watchdog,
         }
-        self._certify(host)
-        settings |= {"migration_port": MIGRATION_PORT, "migration_tls": "/site/migration"}
+        if self.migration:
+            self._certify(host)
+            settings |= {"migration_port": MIGRATION_PORT, "migration_tls": "/site/migration"}
         if self.lab.settings.drbd_modules is not None:
             settings["unproven_drbd"] = True  # whoever gives another DRBD wants to see it tried
         host.configure_actuator(yaml.safe_dump(settings), enabled=enabled)

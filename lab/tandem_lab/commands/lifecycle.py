@@ -53,7 +53,8 @@ def up(
             lab.up(fresh=fresh)
         else:
             prepare(print)
-            Deployment(lab, replicas=controllers).up(fresh=fresh, progress=print)
+            deployment = Deployment(lab, replicas=controllers, migration=True)
+            deployment.up(fresh=fresh, progress=print)
 
 
 def down(

@@ -57,7 +57,7 @@ class Stage:
     def __init__(self, settings: Settings, plan: WorldPlan, log: Log) -> None:
         self.plan, self.log = plan, log
         self.lab = Lab(settings, topology_of(plan))
-        self.deployment = Deployment(self.lab)
+        self.deployment = Deployment(self.lab, migration=plan.migration)
         self.domains = {guest.name: domain_of(guest.name) for guest in plan.guests}
         self.began_s = time.monotonic()
         self.history_from_s: dict[str, float] = {}
