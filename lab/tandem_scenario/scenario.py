@@ -41,6 +41,12 @@ EFFECTS = (
     "ShutDownGuest",
     "DestroyGuest",
     "CutNetwork",
+    "QueryDomain",
+    "SendGuest",
+    "StopSending",
+    "ReceiveGuest",
+    "StopReceiving",
+    "ResumeGuest",
     "Wait",
 )
 """What an actuator's procedures do, one after another; a step may come right after one of them."""

@@ -45,7 +45,8 @@ from tandem_kube.client import KubeClient
 log = logging.getLogger(__name__)
 
 KVM = Path("/dev/kvm")
-LIBVIRTD = Path("/run/libvirt/libvirt-sock")
+LIBVIRTDS = (Path("/run/libvirt/virtqemud-sock"), Path("/run/libvirt/libvirt-sock"))
+"""Where libvirt's daemon for QEMU listens, as one of several or as the only one."""
 STORES_AT_A_TIME = 16
 """Disks sync several files in hardly more time than one; a mass takeover has many."""
 SOCKET = "actuator.sock"
@@ -90,7 +91,8 @@ async def _migrations(settings: Settings, stack: AsyncExitStack) -> Migrations:
         )
     tls = Tls(settings.migration_tls) if settings.migration_tls is not None else None
     folder = settings.run_dir / "migration"
-    gate = Gate(settings.migration_port, folder, LIBVIRTD, tls)
+    libvirtd = next((path for path in LIBVIRTDS if path.exists()), LIBVIRTDS[-1])
+    gate = Gate(settings.migration_port, folder, libvirtd, tls)
     await gate.open()
     stack.push_async_callback(gate.close)
     return LiveMigrations(settings.libvirt_uri, gate, folder, tls)

@@ -7,7 +7,7 @@ nothing, except to refuse a start while the run predicate is false. ``loop`` cal
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from tandem_actuator.core import effects as fx
@@ -257,6 +257,8 @@ class Driver:
             case fx.Configure(apply):
                 async with unit.file_lock:
                     written = await drbd.configure(mirror, self.resource_text(unit))
+                    if written:
+                        unit.applied = ""  # whatever becomes of it here, it is made sure of
                     if written and apply:
                         await drbd.adjust(mirror)
             case fx.Adjust():
@@ -332,13 +334,17 @@ class Driver:
         assert guest is not None
         self._require_may_start(unit, claimed_at_s)
         xml = self._described(unit)
+        try:
+            await self._run_here(unit, lambda: self.ports.libvirt.start(guest, xml))
+        except CommandFailed as error:
+            raise StartRefused(str(error)) from error
+
+    async def _run_here(self, unit: Unit, begin: Callable[[], Awaitable[None]]) -> None:
         unit.starting = True  # from here on it may run: the guard and the watchdog must know
         self.on_starting()
         try:
-            await self.ports.libvirt.start(guest, xml)
+            await begin()
             unit.observe_domain(DomainState.RUNNING)
-        except CommandFailed as error:
-            raise StartRefused(str(error)) from error
         finally:
             unit.starting = False
         unit.steps["domainStarted"] = self.ports.clock.wall()
@@ -370,14 +376,8 @@ class Driver:
         guest = unit.guest
         assert guest is not None
         self._require_may_start(unit, claimed_at_s)
-        unit.starting = True
-        self.on_starting()
-        try:
-            await self.ports.migrations.resume(domain_name(guest))
-            unit.observe_domain(DomainState.RUNNING)
-        finally:
-            unit.starting = False
-        unit.steps["domainStarted"] = self.ports.clock.wall()
+        name = domain_name(guest)
+        await self._run_here(unit, lambda: self.ports.migrations.resume(name))
 
     async def _query_domain(self, unit: Unit) -> fx.Outcome:
         try:

@@ -3,13 +3,14 @@
 Called by ``moves`` for a move that is about to begin, and by ``situations`` for one under way.
 """
 
+from tandem_api.authority import Mode
 from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.guest_move import GuestMove, How
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState
 from tandem_controller.decide.world import guestmoves
-from tandem_controller.decide.world.model import Assign, Case, Refusal
+from tandem_controller.decide.world.model import Assign, Case, Keep, Refusal
 from tandem_controller.decide.world.replicas import redundancy
 
 AS_IT_RUNS = (Reason.MOVE_REQUESTED, Reason.MAINTENANCE, Reason.FAILBACK)
@@ -50,10 +51,16 @@ def refused(case: Case, assignment: Assignment) -> str:
     return report.refused_move
 
 
-def stopped_instead(case: Case, assignment: Assignment, why: str) -> Assign | None:
-    """The same move, by a stop and a start; None if it is to go as it runs or not at all."""
-    move = guestmoves.under_way(case.guest, case.world)
-    if ordered(move) is How.LIVE:
+def instead(case: Case, assignment: Assignment, why: str) -> Assign | Keep | None:
+    """What becomes of a move that could not go as the guest runs; None: it is taken back.
+
+    By a stop and a start only once both hosts have let go of the try, and if that can be gone
+    through with: a guest is not stopped for a move that its mirror cannot bear.
+    """
+    if case.authority.mode is Mode.MIGRATING:
+        return Keep(assignment.reason, f"It stays on {case.authority.owner} for now: {why}")
+    how = ordered(guestmoves.under_way(case.guest, case.world))
+    if how is How.LIVE or redundancy(case.mirror, case.world) is not None:
         return None
     message = f"It moves to {assignment.host} by a stop and a start, as it was {why}"
     return Assign(assignment.host, assignment.reason, message, move=assignment.move)

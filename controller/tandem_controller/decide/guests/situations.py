@@ -175,7 +175,7 @@ def _owner_here(case: Case) -> Decision:
             return _back_to(case, f"the move to {assigned} is taken back: {obstacle.message}")
         why = live.refused(case, assignment)
         if why:
-            instead = live.stopped_instead(case, assignment, why)
+            instead = live.instead(case, assignment, why)
             return instead or _back_to(case, f"the move to {assigned} is taken back: {why}")
         waiting = _not_stopped(case) or _order_waits(case) or _not_released(case)
         return waiting or Keep(assignment.reason, assignment.message)

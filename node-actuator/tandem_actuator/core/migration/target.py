@@ -7,6 +7,7 @@ half and is Secondary again: a takeover never goes on with memory, but starts fr
 
 from dataclasses import replace
 
+from tandem_actuator.core import authority as rules
 from tandem_actuator.core.decision import (
     UNTOLD,
     Decision,
@@ -62,10 +63,15 @@ def _receive(view: View, authority: Authority) -> Decision | None:
 
 
 def _ordered(view: View) -> bool:
-    """To take it in is what the guest's order says; a takeover is no such order."""
+    """To take it in is what the guest's order says, and the source has not given it up.
+
+    A takeover is no such order.
+    """
     assignment = view.guest.status.assignment if view.guest else None
-    here = assignment is not None and assignment.host == view.host
-    return here and assignment is not None and assignment.live and assignment.proof is None
+    if view.guest is None or not rules.sends_to(assignment, view.host):
+        return False
+    said, serial = view.guest.status.hosts.get(view.peer), assignment.serial if assignment else 0
+    return said is None or said.assignment_serial != serial or not said.refused_move
 
 
 def _mine(view: View, note: MigrationNote) -> Decision | None:
