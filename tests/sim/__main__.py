@@ -77,11 +77,16 @@ def _parser() -> argparse.ArgumentParser:
             help="some of what is broken is not mended: who can run must, who cannot must say why",
         )
         command.add_argument("--drbd", **DRBD, default=8, help="which the hosts run (%(default)d)")
+        command.add_argument(
+            "--migration",
+            action="store_true",
+            help="the hosts can send each other guests as these run, and each guest is moved",
+        )
     return parser
 
 
 def _choice(options: argparse.Namespace) -> Choice:
-    return Choice(options.mixes, options.within, options.lasting, options.drbd)
+    return Choice(options.mixes, options.within, options.lasting, options.drbd, options.migration)
 
 
 def _range(text: str) -> range:

@@ -189,10 +189,12 @@ MIXES = (*KINDS, BURSTS)
 @dataclass(frozen=True)
 class Choice:
     """Which faults, and within which time all must be well after they were mended. ``lasting``:
-    some are not mended. ``drbd``: what the hosts run.
+    some are not mended. ``drbd``: what the hosts run. ``migration``: they can send each other
+    guests as these run, and each guest is moved beside the first faults.
     """
 
     mixes: tuple[str, ...] = MIXES
     within_s: float = RECOVERY_S
     lasting: bool = False
     drbd: int = 8
+    migration: bool = False

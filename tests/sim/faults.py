@@ -190,16 +190,30 @@ def _healing(seed: int, choice: Choice) -> Scenario:
     mended_s = _end_of(chance, timed)
     steps = _steps(timed, names, mended_s)
     steps += _made_again(steps, names, mended_s)
+    if choice.migration:
+        steps = sorted([*steps, *_moves(seed, steps, names)], key=lambda step: step.at_s)
     steps.append(Step(mended_s, parse_act(MEND, names)))
     return Scenario(
         title=f"Random faults, seed {seed}",
         description="",
-        world=replace(plan, seed=seed, drbd=choice.drbd),
+        world=replace(plan, seed=seed, drbd=choice.drbd, migration=choice.migration),
         settled=chance.random() >= 0.05,
         lasts_s=round(mended_s + choice.within_s, 2),
         steps=tuple(steps),
         expectations=tuple(_expected(steps, guest) for guest in names.guests),
     )
+
+
+def _moves(seed: int, steps: list[Step], names: Names) -> list[Step]:
+    """Of every guest, a little before the first fault or after it: what it meets is on its way."""
+    chance = random.Random(f"moves {seed}")
+    first_s = min((step.at_s for step in steps), default=5.0)
+    found: list[Step] = []
+    for guest in names.guests:
+        at_s = max(0.5, first_s + chance.uniform(-6.0, 2.0))
+        act = parse_act(f"move {guest} {chance.choice(names.sites)}", names)
+        found.append(Step(round(at_s, 2), act))
+    return found
 
 
 def _made_again(steps: list[Step], names: Names, at_s: float) -> list[Step]:
@@ -271,7 +285,7 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     return Scenario(
         title=f"Faults that last, seed {seed}",
         description="",
-        world=replace(plan, seed=seed, drbd=choice.drbd),
+        world=replace(plan, seed=seed, drbd=choice.drbd, migration=choice.migration),
         settled=True,
         lasts_s=round(judged_s + within_s, 2),
         steps=tuple(steps),

@@ -1,5 +1,7 @@
 """A host is sent a guest as it runs: effects, step by step. The order is the point."""
 
+from dataclasses import replace
+
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Refusal
 from tandem_actuator.core.effects import (
@@ -76,7 +78,8 @@ def resume(view: View, note: MigrationNote) -> Procedure:
     fresh = yield QueryDrbd()
     if not isinstance(fresh, DrbdRead):
         raise UnexpectedOutcome(fresh)
-    verdict = rules.handed_to(read.mirror, facts_of(view, fresh), note.id)
+    facts = facts_of(replace(view, record=read.record), fresh)
+    verdict = rules.handed_to(read.mirror, facts, note.id)
     if isinstance(verdict, Refusal):
         return refused(verdict)
     authority = verdict.authority
