@@ -245,7 +245,10 @@ class Transfer:
     def _watch_half(self) -> None:
         """Its libvirtd removes what nobody sends any more."""
         machine = self.there
-        if machine is None or self.half is None or self.half.whole or self.half.process.dying:
+        half = self.half
+        if machine is None or half is None or half.whole or half.process.begun:
+            return
+        if half.process.dying:
             return
         if self.kernel.now_s - self.polled_s > HALF_GONE_S[1]:
             self._half_goes(0.0)
@@ -255,7 +258,8 @@ class Transfer:
         machine, half = self.there, self.half
 
         def remove() -> None:
-            if half is not None and not half.whole and machine is not None:
+            arrived = half is None or half.whole or half.process.begun
+            if half is not None and not arrived and machine is not None:
                 machine.libvirt.processes.signalled(half.process)
 
         if machine is not None:

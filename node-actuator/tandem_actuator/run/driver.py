@@ -255,12 +255,7 @@ class Driver:
         drbd, mirror = self.ports.drbd, unit.mirror
         match effect:
             case fx.Configure(apply):
-                async with unit.file_lock:
-                    written = await drbd.configure(mirror, self.resource_text(unit))
-                    if written:
-                        unit.applied = ""  # whatever becomes of it here, it is made sure of
-                    if written and apply:
-                        await drbd.adjust(mirror)
+                await self._configure(unit, apply=apply)
             case fx.Adjust():
                 await drbd.adjust(mirror)
             case fx.CreateMetadata(volumes):
@@ -287,6 +282,14 @@ class Driver:
             case _:
                 return False
         return True
+
+    async def _configure(self, unit: Unit, *, apply: bool) -> None:
+        async with unit.file_lock:
+            written = await self.ports.drbd.configure(unit.mirror, self.resource_text(unit))
+            if written:
+                unit.applied = ""  # whatever becomes of it here, it is made sure of
+            if written and apply:
+                await self.ports.drbd.adjust(unit.mirror)
 
     async def _promote(self, unit: Unit, *, force: bool) -> None:
         """DRBD may ask back through the fence-peer program while this call is under way."""

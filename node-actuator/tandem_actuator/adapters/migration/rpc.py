@@ -104,9 +104,9 @@ def _check(frame: Frame, expected: Expected) -> None:
         _check_flags(parameters, found.number())
         if parameters.get("migrate_uri") != f"unix://{expected.socket}":
             raise Refused(f"QEMU is to listen at {parameters.get('migrate_uri')}")
-        name = parameters.get("destination_name", expected.name)
-        if name != expected.name:
-            raise Refused(f"it is to be called {name}")
+        called = parameters.get("destination_name", expected.name)
+        if called != expected.name:
+            raise Refused(f"it is to be called {called}")
         differs = expected.differs(str(parameters.get("destination_xml", "")))
         if differs:
             raise Refused(differs)
