@@ -1,4 +1,4 @@
-"""A scenario file, and three minutes of random faults, on real kernels.
+"""Scenario files, and three minutes of random faults, on real kernels.
 
 The last of the lab's tests: each makes the lab's hosts and disks anew.
 """
@@ -24,8 +24,9 @@ MINUTES = 3.0
 SEED = 1
 
 
-def test_a_scenario_is_played_as_in_the_simulator(locked_lab: Lab) -> None:
-    scenario = read(SCENARIOS / "site-dies-and-returns" / "scenario.yaml")
+@pytest.mark.parametrize("name", ["site-dies-and-returns", "live-move"])
+def test_a_scenario_is_played_as_in_the_simulator(locked_lab: Lab, name: str) -> None:
+    scenario = read(SCENARIOS / name / "scenario.yaml")
     played = play(scenario, locked_lab.settings, Log(print), SLACK_S)
     assert played.problems == []
 
