@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import THERE, authority, drbd, frozen, lost
+from sim.builders import THERE, authority, drbd, frozen, lost, record
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.migration import receiving
 from tandem_actuator.core.mirror.transaction import UnexpectedOutcome
@@ -204,3 +204,11 @@ def test_to_forget_is_to_note_that() -> None:
     assert play(receiving.forget(), world).reason is Reason.MIGRATION_OVER
     assert world.done == [fx.UpdateRecord(incoming=None)]
     assert play(receiving.forget(), outside(UpdateRecord=FAILED)).failed
+
+
+def test_the_record_that_counts_is_the_one_at_the_read() -> None:
+    """Another procedure has seen a later epoch meanwhile."""
+    world = outside(HANDED)
+    world.record = record(max_epoch=6)
+    known = target(IN, HANDED, domain=DomainState.PAUSED)
+    assert play(receiving.resume(known, IN), world).reason is Reason.HOLD_EPOCH_REGRESSED
