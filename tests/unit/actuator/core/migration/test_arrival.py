@@ -153,3 +153,56 @@ def test_nor_arguments_for_qemu() -> None:
 @pytest.mark.parametrize("sent", ["", "<domain>", "no xml", "<domain/><domain/>"])
 def test_what_cannot_be_read_is_not_let_in(sent: str) -> None:
     assert refusal(sent, own()).startswith("its description cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "<!DOCTYPE domain [<!ENTITY a 'b'>]><domain>&a;</domain>",
+        "<!DOCTYPE domain [<!ENTITY a SYSTEM 'file:///etc/shadow'>]><domain>&a;</domain>",
+    ],
+)
+def test_entities_are_refused_in_words_too(sent: str) -> None:
+    assert refusal(sent, own())
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "<disk type='file' device='disk'><source file='etc/shadow'/></disk>",
+        "<disk type='block' device='disk'><source dev='dev/sda'/></disk>",
+    ],
+)
+def test_a_path_without_its_slash_is_one_too(device: str) -> None:
+    """libvirtd's directory, and its QEMU's, is the root."""
+    assert refusal(with_device(device), own())
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "<disk type='volume' device='disk'><source pool='default' volume='others'/></disk>",
+        "<disk type='nvme' device='disk'><source type='pci' namespace='1'>"
+        "<address domain='0' bus='1' slot='0' function='0'/></source></disk>",
+        "<disk type='network' device='disk'><source protocol='nbd' name='x'>"
+        "<host name='198.51.100.9' port='10809'/></source></disk>",
+        "<interface type='hostdev'><source>"
+        "<address type='pci' domain='0' bus='1' slot='0' function='0'/></source></interface>",
+        "<interface type='direct'><source dev='eth0' mode='passthrough'/></interface>",
+        "<serial type='tcp'><source mode='bind' host='0.0.0.0' service='4444'/></serial>",
+    ],
+    ids=["pool", "nvme", "nbd", "pci-card", "macvtap", "listens"],
+)
+def test_nothing_of_this_host_is_reached_without_a_path_either(device: str) -> None:
+    assert refusal(with_device(device), own())
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<seclabel type='static' model='dac' relabel='yes'><label>+0:+0</label></seclabel>",
+        "<seclabel type='none' model='apparmor'/>",
+    ],
+)
+def test_nor_does_it_choose_as_whom_its_qemu_runs(part: str) -> None:
+    assert refusal(with_part(part), own())
