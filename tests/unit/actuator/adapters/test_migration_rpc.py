@@ -175,6 +175,10 @@ class TestWhatDoesNot:
     def test_another_guest(self, xml: str | None) -> None:
         assert refused(prepare(destination_xml=xml)) == "another guest"
 
+    def test_the_guest_under_another_name(self) -> None:
+        """libvirtd would take it in, under that name: nobody looks for it there."""
+        assert refused(prepare(destination_name="ns.other"))
+
     @pytest.mark.parametrize(
         "name", ["listen_address", "disks_port", "migrate_disks", "graphics_uri", "persistent_xml"]
     )
