@@ -199,7 +199,8 @@ class TestReport:
         assert self.refused(source(OVER, refused_move="no room")) == "no room"
 
     def test_a_run_that_has_just_begun_knows_only_that_it_came_to_nothing(self) -> None:
-        assert self.refused(source(OVER)) == f"not sent to {B}: it came to nothing"
+        earlier = replace(OVER, run=EARLIER_RUN)
+        assert self.refused(source(earlier)) == f"not sent to {B}: it came to nothing"
 
     def test_what_is_under_way_or_gone_is_not_refused(self) -> None:
         for note in (None, OUT, GONE):
