@@ -101,6 +101,14 @@ class TestHow:
         decision = assigns(scene)
         assert (decision.reason, decision.live) == (Reason.LOCAL_DISK_FAILED, False)
 
+    def test_nor_is_it_stopped_to_leave_one_if_people_say_as_it_runs_or_not_at_all(self) -> None:
+        """It would not have moved by itself."""
+        scene = able(ordered(by_hand("Live")))
+        scene.guest["failover"] = {"policy": "Manual"}
+        scene.replicas[A]["volumes"]["root"]["disk"] = "Diskless"
+        decision = scene.decide()
+        assert isinstance(decision, Keep), decision
+
     def test_a_takeover_never_goes_on_with_memory(self) -> None:
         scene = able(ordered().lost())
         decision = assigns(scene)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import HERE, THERE, A, B, authority, drbd, frozen, record, standalone
+from sim.builders import HERE, THERE, A, B, authority, drbd, frozen, guest, record, standalone
 from tandem_actuator.core.host.permission import judge, run_permission
 from tandem_actuator.core.migration import may_both_be_primary
 from tandem_actuator.core.model import MigrationNote, View
@@ -20,6 +20,7 @@ from .scenes import (
     EARLIER_RUN,
     HANDED,
     IN,
+    LIVE,
     NOW,
     OUT,
     UNDER_WAY,
@@ -205,3 +206,8 @@ class TestReport:
     def test_what_is_under_way_or_gone_is_not_refused(self) -> None:
         for note in (None, OUT, GONE):
             assert self.refused(source(note)) == ""
+
+    def test_nor_is_a_new_order_for_what_became_of_the_one_before(self) -> None:
+        """The target has not let go of that yet; of this one nothing was tried."""
+        later = guest(LIVE.model_copy(update={"serial": 2}))
+        assert self.refused(source(OVER, guest=later)) == ""
