@@ -1,16 +1,18 @@
 """What an effect of a migration asks of this host's port, and what becomes of the guest."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
-from sim.builders import HERE, THERE
+from sim.builders import HERE, THERE, authority, mirror, record
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest.domain_xml import DomainSettings
-from tandem_actuator.core.model import Job, JobState, Receiving
-from tandem_actuator.ports import CommandFailed
+from tandem_actuator.core.migration import receiving
+from tandem_actuator.core.model import Job, JobState, MigrationNote, Receiving
+from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
 from tandem_actuator.ports.migration import Arrival, Destination, Migrations, NoMigrations
 from tandem_actuator.run.driver import Driver
 from tandem_api.vocabulary import DomainState
@@ -23,17 +25,20 @@ BEGUN = fx.Done()
 
 
 class Port:
-    """Notes what it is asked. ``fails``: with these words."""
+    """Notes what it is asked. ``fails``: with these words; ``raises``: or with this."""
 
     port = 7790
 
     def __init__(self) -> None:
         self.calls: list[object] = []
         self.fails = ""
+        self.raises: PortError | None = None
         self.go_on = asyncio.Event()
 
     async def _asked(self, what: object) -> None:
         self.calls.append(what)
+        if self.raises is not None:
+            raise self.raises
         if self.fails:
             raise CommandFailed(self.fails)
 
@@ -173,6 +178,23 @@ class TestResume:
         assert "QEMU is gone" in outcome.message
         assert host.unit.domain is DomainState.PAUSED
         assert not host.unit.starting
+
+    async def test_one_that_was_not_answered_may_yet_come_to_something(self, host: Host) -> None:
+        """libvirt has it, and may let the guest go on at any time. A start in doubt counts."""
+        note = MigrationNote("m1", str(HERE), 900.0)
+        host.at = mirror(authority(A, handed_over="m1"))
+        host.unit.mirror, host.unit.record = host.at, record(owned_epoch=5, incoming=note)
+        host.unit.observe_domain(DomainState.PAUSED)
+        host.port.raises = CommandTimeout("libvirt did not answer within 5 s")
+        assert not host.unit.view(host.node).guest_may_run
+        procedure = receiving.resume(host.unit.view(host.node), note)
+        effect = next(procedure)
+        with suppress(StopIteration):
+            while True:
+                effect = procedure.send(await host.does(effect))
+        assert host.port.calls == ["resume ns.g"]
+        host.unit.observe_domain(DomainState.PAUSED)
+        assert host.unit.view(host.node).guest_may_run
 
 
 async def test_what_is_none_of_a_migrations_is_left_to_others(host: Host) -> None:
