@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from integration.identities import Clients, Scene, clients_of, policies_on, scene_in, without_order
-from tandem_api.authority import Eligibility, Fenced, Mode, Override
+from tandem_api.authority import Eligibility, Fenced, Migration, Mode, Override
 from tandem_api.kinds.guest import FencingProof, ProofKind
 from tandem_api.kinds.mirror import Claimant
 from tandem_api.lease import lease_name
@@ -52,6 +52,11 @@ STANDALONE: Raw = {"mode": Mode.STANDALONE, "reason": Reason.LINK_LOST}
 BY_A: Raw = {"owner": A, "owner_instance": f"{A}/boot/run"}
 BY_B: Raw = {"owner": B, "owner_instance": f"{B}/boot/run"}
 NOBODY: Raw = {"owner": "", "owner_instance": ""}
+MIGRATING: Raw = {
+    "mode": Mode.MIGRATING,
+    "migration": Migration(id="m1", source=A, target=B),
+}
+HANDED: Raw = {**BY_B, "mode": Mode.MIRRORED, "migration": None, "handed_over": "m1"}
 
 
 def test_there_is_no_webhook(policed: ControlPlane) -> None:
@@ -124,6 +129,16 @@ class TestAuthority:
             assert await scene.swap(who, **changes) == ""
         assert await scene.assign(B, reason="Maintenance") == ""
         assert await scene.swap("b", **BY_B, fenced={}) == ""
+
+    async def test_a_guest_migrates_and_its_owner_hands_it_over(self, scene: Scene) -> None:
+        assert f"is {A}'s; host {B} may only claim it" in await scene.swap("b", **MIGRATING)
+        assert "may write its own name alone" in await scene.swap("a", **HANDED)
+        assert "handedOver: is for the host" in await scene.swap("a", handed_over="m1")
+        assert await scene.swap("a", **MIGRATING) == ""
+        assert await scene.swap("b", **HANDED)
+        assert "its own name alone" in await scene.swap("a", **{**HANDED, "handed_over": "m0"})
+        assert await scene.swap("a", **HANDED) == ""
+        assert await scene.swap("b", owner_instance=f"{B}/boot/again") == ""
 
     async def test_an_override_is_carried_out_by_the_controller(self, scene: Scene) -> None:
         order = Override(by="ana", at_epoch=2, accept_data_loss=True, host=B)

@@ -159,6 +159,19 @@ class TestTheHostsFacts:
         self.all_told(parts)
         assert parts.node.addresses == {A: "198.51.100.11", B: "198.51.100.12"}
 
+    def test_where_they_take_guests_in(self, parts: Parts) -> None:
+        """At its own address for that, if it has one; a host that does not tell a port does not."""
+        able = host(B, "b")
+        status = able.status.model_copy(update={"migration_port": 7790})
+        able = able.model_copy(update={"status": status})
+        parts.cluster.take(Host, Synced((host(A, "a"), able)))
+        assert parts.node.migration_ends == {B: ("198.51.100.12", 7790)}
+        spec = able.spec.model_copy(update={"migration_address": "203.0.113.12"})
+        parts.cluster.take(Host, Changed(able.model_copy(update={"spec": spec})))
+        assert parts.node.migration_ends == {B: ("203.0.113.12", 7790)}
+        parts.cluster.take(Host, Changed(host(B, "b")))
+        assert parts.node.migration_ends == {}
+
     def test_its_own_timing_is_its_sites_and_until_then_what_it_lives_by(
         self, parts: Parts
     ) -> None:

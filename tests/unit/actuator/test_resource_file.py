@@ -100,6 +100,7 @@ def text(of: Mirror | None = None, major: int = 8, **changes: object) -> str:
         drbd_timers(DEFAULT),
         version_major=major,
         fence_peer=str(values["fence_peer"]),
+        two_primaries=bool(values.get("two_primaries")),
     )
 
 
@@ -199,3 +200,10 @@ def test_a_time_limit_for_handlers_is_warned_of(
     (tmp_path / GLOBAL_FILE).write_text(f"global {{\n    usage-count no;\n{limit}}}\n")
     _warn_of_time_limit(tmp_path)
     assert ("set it to 0" in caplog.text) is warned
+
+
+def test_two_primaries_are_allowed_while_a_guest_is_sent_and_nothing_else_changes() -> None:
+    for major in (8, 9):
+        never, sending = text(major=major), text(major=major, two_primaries=True)
+        assert "allow-two-primaries no;" in section(never, "net")
+        assert sending == never.replace("allow-two-primaries no;", "allow-two-primaries yes;")

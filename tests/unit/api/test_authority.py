@@ -9,6 +9,7 @@ from tandem_api.authority import (
     Authority,
     Changes,
     Eligibility,
+    Migration,
     Mode,
     Unlawful,
     first_authority,
@@ -23,6 +24,8 @@ NO = Eligibility(eligible=False, reason=Reason.LINK_LOST)
 BEFORE = Authority(
     epoch=7, incarnation="u", owner="a", owner_instance="a/boot/run", eligible={"a": YES, "b": YES}
 )
+SENT = Migration(id="m1", source="a", target="b")
+MIGRATING = {"mode": Mode.MIGRATING, "migration": SENT}
 ALONE = {"mode": Mode.STANDALONE, "eligible": {"a": YES, "b": NO}}
 
 
@@ -38,6 +41,8 @@ def next_one(**changes: Any) -> Authority:
         {"owner": "", "owner_instance": ""},
         {"owner": "b", "owner_instance": "b/boot/run"},
         {"min_protocol": 2},
+        MIGRATING,
+        {"handed_over": "m1"},
     ],
 )
 def test_what_may_follow(changes: dict[str, Any]) -> None:
@@ -55,6 +60,7 @@ def test_what_may_follow(changes: dict[str, Any]) -> None:
         ({"owner": ""}, "is not who 'a/boot/run' is"),
         ({"owner_instance": ""}, "is not who '' is"),
         ({"mode": Mode.STANDALONE}, "a may write alone, and b is eligible"),
+        ({"mode": Mode.MIGRATING}, "it migrates from '' to '', and 'a' owns it"),
     ],
 )
 def test_what_may_not(changes: dict[str, Any], why: str) -> None:
@@ -108,3 +114,49 @@ def test_at_first_nobody_owns_it_and_nobody_may() -> None:
     assert (first.epoch, first.owner, first.incarnation) == (1, "", "u")
     assert not first.initialised
     assert not violation(first)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"migration": None},
+        {"migration": SENT.model_copy(update={"source": ""})},
+        {"migration": SENT.model_copy(update={"target": ""})},
+        {"migration": SENT.model_copy(update={"target": "a"})},
+        {"migration": SENT.model_copy(update={"source": "b", "target": "a"})},
+        {"owner": "", "owner_instance": ""},
+        {"owner": "b", "owner_instance": "b/boot/run"},
+    ],
+    ids=["none", "from-nobody", "to-nobody", "to-itself", "peers", "nobodys", "owner-is-target"],
+)
+def test_a_guest_migrates_from_its_owner_to_another_or_not_at_all(changes: dict[str, Any]) -> None:
+    assert not violation(next_one(**MIGRATING))
+    said = violation(next_one(**{**MIGRATING, **changes}))
+    assert said.startswith("it migrates from ")
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_both_count_while_mirrored_and_while_the_guest_migrates(mode: Mode) -> None:
+    counts = mode in (Mode.MIRRORED, Mode.MIGRATING)
+    assert next_one(mode=mode).both_count is counts
+
+
+@pytest.mark.parametrize(
+    ("changes", "known"),
+    [
+        (MIGRATING, True),
+        ({**MIGRATING, "migration": SENT.model_copy(update={"id": "m0"})}, False),
+        ({**MIGRATING, "migration": None}, False),
+        ({"migration": SENT}, False),
+        ({"handed_over": "m1"}, False),
+    ],
+    ids=["this", "another", "none", "not-migrating", "handed-over"],
+)
+def test_one_migration_is_under_way_by_its_name(changes: dict[str, Any], known: bool) -> None:
+    assert next_one(**changes).migrates_as("m1") is known
+
+
+def test_a_handover_is_forgotten_by_whatever_comes_next_unless_that_says_it() -> None:
+    handed = BEFORE.model_copy(update={"handed_over": "m1"})
+    assert next_epoch(handed, "r", Reason.CLAIMED).handed_over == ""
+    assert next_epoch(handed, "r", Reason.ADOPTED, handed_over="m1").handed_over == "m1"

@@ -197,10 +197,11 @@ def site(name: str, **spec: Any) -> Site:
     return Site.parse({"metadata": {"name": name, "uid": f"uid-{name}"}, "spec": spec})
 
 
-def host(name: str, **spec: Any) -> Host:
+def host(name: str, *, status: dict[str, Any] | None = None, **spec: Any) -> Host:
     address = {A: "198.51.100.11", B: "198.51.100.12"}.get(name, "198.51.100.99")
     full = {"site": SITES.get(name, "burjassot"), "replicationAddress": address, **spec}
-    return Host.parse({"metadata": {"name": name, "uid": f"uid-{name}"}, "spec": full})
+    metadata = {"name": name, "uid": f"uid-{name}"}
+    return Host.parse({"metadata": metadata, "spec": full, "status": status or {}})
 
 
 def mirror(name: str, *, status: dict[str, Any] | None = None, **spec: Any) -> Mirror:

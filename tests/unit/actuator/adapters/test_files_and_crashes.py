@@ -18,7 +18,7 @@ from tandem_actuator.adapters.files.lockfile import HostLock, LockHeld
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.permit import PermitFile
 from tandem_actuator.adapters.files.records import FileRecords
-from tandem_actuator.core.model import Record
+from tandem_actuator.core.model import MigrationNote, Record
 from tandem_actuator.ports import PortError
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
@@ -78,6 +78,15 @@ def names_in(files: SimFiles, directory: Path) -> list[str]:
 
 
 class TestRecordsAndPowerCuts:
+    def test_the_next_run_knows_its_part_in_a_migration(self) -> None:
+        """Else a source would not know that its guest is gone, nor a target of its half."""
+        out = MigrationNote("m1", "a-1/boot1/run1", 900.25, gone=True)
+        into = MigrationNote("m2", "a-1/boot1/run1", 900.5, over=True)
+        files, noted = disk(), Record(uid="u1", outgoing=out, incoming=into)
+        FileRecords(STATE, files).store("ns.m1", noted)
+        power_cycle(files)
+        assert FileRecords(STATE, files).load("ns.m1") == noted
+
     @search
     @given(seeds, st.integers(0, ENOUGH))
     def test_it_is_the_old_record_or_the_new_one(self, seed: int, operations: int) -> None:

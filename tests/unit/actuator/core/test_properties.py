@@ -23,13 +23,25 @@ from tandem_actuator.core.authority import Facts, Proposal, Verdict
 from tandem_actuator.core.model import (
     DrbdState,
     DrbdUnknown,
+    Job,
+    JobState,
+    MigrationNote,
     NotConfigured,
+    Receiving,
     Record,
     View,
     VolumeState,
 )
 from tandem_actuator.core.order import Start, Stay, Task, decide
-from tandem_api.authority import Authority, Eligibility, Fenced, Mode, Override, violation
+from tandem_api.authority import (
+    Authority,
+    Eligibility,
+    Fenced,
+    Migration,
+    Mode,
+    Override,
+    violation,
+)
 from tandem_api.kinds.guest import Assignment, FencingProof, ProofKind
 from tandem_api.kinds.mirror import Marker, Mirror, Protocol, ReplicaReport
 from tandem_api.reasons import Reason
@@ -59,21 +71,33 @@ owners = st.sampled_from(
 )
 
 
+migrations = st.sampled_from(
+    [
+        Migration(id="m1", source=A, target=B),
+        Migration(id="m0", source=A, target=B),
+        Migration(id="m1", source=B, target=A),
+    ]
+)
+
+
 @st.composite
 def authorities(draw: st.DrawFn) -> Authority:
     owner, instance = draw(owners)
+    mode = draw(st.sampled_from(list(Mode)))
     return Authority(
         epoch=draw(epochs),
         incarnation=INCARNATION,
         owner=owner,
         owner_instance=instance,
-        mode=draw(st.sampled_from(list(Mode))),
+        mode=mode,
         eligible=draw(st.dictionaries(st.sampled_from([A, B]), eligibility)),
         fenced=draw(
             st.dictionaries(
                 st.just(B), st.builds(Fenced, instance=st.just(str(THERE)), epoch=epochs)
             )
         ),
+        migration=draw(migrations) if mode is Mode.MIGRATING else None,
+        handed_over=draw(st.sampled_from(["", "m1"])),
         override=draw(st.none() | overrides),
     )
 
@@ -94,6 +118,14 @@ drbd_states = st.builds(
     suspended=st.sampled_from([frozenset(), frozenset({"fencing"})]),
 )
 drbd_views = drbd_states | st.just(NotConfigured(1000.0)) | st.just(DrbdUnknown("timeout"))
+notes = st.builds(
+    MigrationNote,
+    id=st.sampled_from(["m1", "m0"]),
+    run=st.sampled_from([str(HERE), EARLIER_RUN, EARLIER_BOOT]),
+    since_s=st.floats(900.0, 1000.0),
+    gone=st.booleans(),
+    over=st.booleans(),
+)
 records = st.builds(
     Record,
     uid=st.just(UID),
@@ -103,6 +135,8 @@ records = st.builds(
     marker=st.sampled_from([None, MARKER]),
     attached=st.booleans(),
     started_boot_id=st.sampled_from(["", "boot0", "boot1"]),
+    outgoing=st.none() | notes,
+    incoming=st.none() | notes,
 )
 link_losses = st.none() | st.floats(900.0, 1000.0)
 all_facts = st.builds(
@@ -131,12 +165,15 @@ assignments = st.builds(
     serial=st.just(1),
     reason=st.just(Reason.LEASE_LOST),
     proof=st.none() | proofs,
+    live=st.booleans(),
 )
 reports = st.dictionaries(
     st.sampled_from([A, B]),
     st.builds(
         ReplicaReport,
         connection=st.sampled_from(["Connected", "Connecting"]),
+        instance=st.sampled_from(["", str(HERE), str(THERE)]),
+        receives=st.sampled_from(["", "m1"]),
         marker=st.sampled_from([None, MARKER]),
     ),
 )
@@ -166,7 +203,13 @@ SIMPLE: tuple[Callable[[Mirror, Facts, str], Verdict], ...] = (
 
 
 def every_verdict(at: Mirror, facts: Facts, assigned: Assignment) -> list[Verdict]:
-    return [claim(at, facts, assigned), *(rule(at, facts, "r") for rule in SIMPLE)]
+    return [
+        claim(at, facts, assigned),
+        *(rule(at, facts, "r") for rule in SIMPLE),
+        rules.begin(at, facts, assigned, "r"),
+        rules.hand_over(at, facts, "m1", "r"),
+        rules.take_back(at, facts, "m1", "r"),
+    ]
 
 
 def proposals(at: Mirror, facts: Facts, assigned: Assignment) -> list[Proposal]:
@@ -230,16 +273,18 @@ def test_out_of_standalone_only_in_sync(at: Mirror, facts: Facts, assigned: Assi
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(mirrors(), all_facts, assignments)
-def test_the_peer_is_never_made_the_owner_and_hold_is_never_left(
+def test_the_peer_is_made_the_owner_by_a_handover_alone_and_hold_is_never_left(
     at: Mirror, facts: Facts, assigned: Assignment
 ) -> None:
     old = at.status.authority
     for proposal in proposals(at, facts, assigned):
         assert old is not None
         assert old.mode is not Mode.HOLD or proposal.authority.mode is Mode.HOLD
-        assert proposal.authority.owner in {A, "", old.owner}
         if proposal.authority.owner == B:
-            raise AssertionError(f"a host wrote for the other: {proposal}")
+            assert (old.owner, proposal.authority.handed_over) == (A, "m1")
+            assert old.migrates_as("m1")
+            assert isinstance(facts.drbd, DrbdState)
+            assert facts.drbd.role is Role.SECONDARY
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -257,7 +302,7 @@ def test_a_claim_takes_nothing_that_a_peer_may_still_write(
     assert old.may_own(A)
     assert not (facts.drbd.connected and facts.drbd.peer_role is not Role.SECONDARY)
     if old.owner == B:
-        assert old.mode is Mode.MIRRORED
+        assert old.both_count
         assert at.spec.protocol is Protocol.C
         assert assigned.proof is not None
         assert (assigned.proof.at_epoch, assigned.proof.instance) == (old.epoch, str(THERE))
@@ -293,6 +338,10 @@ views = st.builds(
     shutdown_heard=st.booleans(),
     frozen_since_s=st.none() | st.floats(900.0, 1000.0),
     without_data_since_s=st.none() | st.floats(900.0, 1000.0),
+    job=st.none()
+    | st.builds(Job, st.just("m1"), st.floats(900.0, 1000.0), st.sampled_from(list(JobState))),
+    receiving=st.none()
+    | st.builds(Receiving, st.just("m1"), st.floats(900.0, 1000.0), st.booleans()),
 )
 
 

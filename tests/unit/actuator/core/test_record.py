@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sim.builders import record
 from tandem_actuator.core.effects import KEEP, UpdateRecord
 from tandem_actuator.core.mirror.record import updated
-from tandem_actuator.core.model import Record
+from tandem_actuator.core.model import MigrationNote, Record
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 
@@ -80,3 +80,14 @@ def test_that_a_copy_is_owed_is_kept_until_it_is_taken_back() -> None:
     noted = updated(record(), UpdateRecord(owes_copy=True))
     assert updated(noted, UpdateRecord(epoch=9, marker=None)).owes_copy
     assert not updated(noted, UpdateRecord(owes_copy=False)).owes_copy
+
+
+def test_each_part_in_a_migration_is_noted_and_cleared_by_itself() -> None:
+    out, into = (MigrationNote(name, "a-1/boot1/run1", 900.0) for name in ("m1", "m2"))
+    noted = updated(updated(record(), UpdateRecord(outgoing=out)), UpdateRecord(incoming=into))
+    assert (noted.outgoing, noted.incoming) == (out, into)
+    kept = updated(noted, UpdateRecord(epoch=9, marker=None))
+    assert (kept.outgoing, kept.incoming) == (out, into)
+    assert updated(noted, UpdateRecord(outgoing=None)).incoming == into
+    assert updated(noted, UpdateRecord(outgoing=None)).outgoing is None
+    assert updated(noted, UpdateRecord(incoming=None)).outgoing == out

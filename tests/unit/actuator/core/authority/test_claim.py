@@ -59,7 +59,7 @@ class TestClaimUnowned:
         new = proposed(rules.claim(mirror(authority("")), facts(state), assignment(A), None, "r"))
         assert (new.mode, new.may_own(A), new.may_own(B)) == (Mode.STANDALONE, True, False)
 
-    @pytest.mark.parametrize("mode", [Mode.HOLD, Mode.HANDOVER, Mode.MIGRATING])
+    @pytest.mark.parametrize("mode", [Mode.HOLD, Mode.HANDOVER])
     def test_other_modes_are_refused(self, mode: Mode) -> None:
         held_by = authority("", mode=mode)
         verdict = rules.claim(mirror(held_by), facts(drbd()), assignment(A), None, "r")

@@ -1,0 +1,306 @@
+"""The rules of the host that sends its guest: what comes next, and what puts an end to it."""
+
+from dataclasses import replace
+
+import pytest
+
+from sim.builders import (
+    A,
+    B,
+    assignment,
+    authority,
+    drbd,
+    frozen,
+    guest,
+    lease_lost,
+    record,
+    standalone,
+)
+from tandem_actuator.core.migration.source import GONE_WITHIN_S, READY_WITHIN_S
+from tandem_actuator.core.migration.source import source as rule
+from tandem_actuator.core.model import DrbdState, FenceProgress, Job, JobState, MigrationNote, View
+from tandem_actuator.core.order import Start, Task
+from tandem_api.authority import Authority
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+
+from .scenes import (
+    BOTH,
+    EARLIER_BOOT,
+    EARLIER_RUN,
+    HANDED,
+    LIVE,
+    NOW,
+    OUT,
+    SENDING,
+    SENT,
+    UNDER_WAY,
+    M,
+    said,
+    source,
+    stays,
+    target,
+    task,
+    telling,
+)
+
+GONE = replace(OUT, gone=True)
+OVER = replace(OUT, over=True)
+ALONE = drbd(Role.PRIMARY, Connection.CONNECTING)
+BACK = assignment(A)
+NO_DISK = drbd(Role.PRIMARY, Connection.CONNECTING, disk=DiskState.DISKLESS)
+
+
+def to_be_sent(**changes: object) -> View:
+    """It runs here, and is to go there as it runs."""
+    return source(None, authority(), **{"drbd": drbd(Role.PRIMARY), **changes})
+
+
+class TestBegin:
+    def test_it_begins_by_a_live_order(self) -> None:
+        assert task(to_be_sent()) is Task.MIGRATE
+
+    def test_a_cold_order_stops_it_instead(self) -> None:
+        assert task(to_be_sent(guest=guest(assignment(B)))) is Task.SHUT_DOWN
+
+    def test_what_was_refused_by_this_order_is_not_begun_again(self) -> None:
+        known = to_be_sent(refused_move="not sent")
+        assert stays(known) is not Reason.MIGRATING
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"domain": DomainState.PAUSED},
+            {"domain": DomainState.ABSENT},
+            {"fence": FenceProgress(since_s=NOW)},
+        ],
+        ids=["paused", "absent", "fenced"],
+    )
+    def test_only_a_guest_that_runs_is_sent(self, changes: dict[str, object]) -> None:
+        assert rule(to_be_sent(**changes), NOW, "") is None
+
+    def test_it_waits_and_says_why_while_they_are_not_in_sync(self) -> None:
+        syncing = to_be_sent(drbd=drbd(Role.PRIMARY, out_of_sync_bytes=0, resyncing=True))
+        known = replace(syncing, mirror=telling(standalone()))
+        assert said(known).startswith(f"not sent to {B} yet: ")
+
+
+class TestNotBegun:
+    """Migrating, and libvirt was told nothing yet."""
+
+    def test_it_waits_for_the_target(self) -> None:
+        assert stays(source()) is Reason.MIGRATING
+        assert said(source()) == f"waiting until {B} is ready for the guest"
+
+    def test_it_is_sent_once_the_target_is_ready(self) -> None:
+        assert task(source(mirror=telling(receives=M))) is Task.SEND
+
+    @pytest.mark.parametrize(
+        ("receives", "state"),
+        [
+            ("m0", BOTH),
+            (M, drbd(Role.PRIMARY)),
+            (M, drbd(Role.PRIMARY, peer_role=Role.UNKNOWN)),
+        ],
+        ids=["for-another", "not-primary-yet", "role-unknown"],
+    )
+    def test_and_not_before(self, receives: str, state: DrbdState) -> None:
+        known = source(mirror=telling(receives=receives), drbd=state)
+        assert stays(known) is Reason.MIGRATING
+
+    @pytest.mark.parametrize(
+        ("changes", "why"),
+        [
+            ({"guest": guest(BACK)}, "it is not wanted any more"),
+            ({"guest": guest(assignment(B))}, "it is not wanted any more"),
+            ({"guest": guest(assignment(""))}, "it is not wanted any more"),
+            ({"drbd": frozen()}, f"the replication link to {B} was lost"),
+            (
+                {"record": record(owned_epoch=5, outgoing=replace(OUT, run=EARLIER_RUN))},
+                f"tandem-actuator was restarted on {A}",
+            ),
+            (
+                {"record": record(owned_epoch=5, outgoing=replace(OUT, run=EARLIER_BOOT))},
+                "the actuator ended before it had noted it",
+            ),
+            (
+                {"record": record(owned_epoch=5, outgoing=replace(OUT, id="m0"))},
+                "the actuator ended before it had noted it",
+            ),
+            (
+                {"record": record(owned_epoch=5)},
+                "the actuator ended before it had noted it",
+            ),
+        ],
+        ids=[
+            *("taken-back", "cold-instead", "stopped", "link-lost"),
+            *("restarted", "rebooted", "another", "not-noted"),
+        ],
+    )
+    def test_what_puts_an_end_to_it(self, changes: dict[str, object], why: str) -> None:
+        known = source(**changes)
+        assert task(known) is Task.GIVE_UP
+        assert said(known) == f"not sent to {B}: {why}"
+
+    def test_an_object_that_disappears_is_no_order_to_give_up(self) -> None:
+        assert stays(source(guest=None)) is Reason.MIGRATING
+        assert stays(source(guest=guest(None))) is Reason.MIGRATING
+
+    def test_a_takeover_is_no_order_to_send_it(self) -> None:
+        proof = lease_lost(UNDER_WAY)
+        known = source(guest=guest(LIVE.model_copy(update={"proof": proof})))
+        assert task(known) is Task.GIVE_UP
+
+    def test_the_target_has_its_time_and_no_more(self) -> None:
+        waiting = replace(OUT, since_s=NOW - READY_WITHIN_S)
+        assert stays(source(waiting)) is Reason.MIGRATING
+        late = source(replace(waiting, since_s=NOW - READY_WITHIN_S - 0.1))
+        assert task(late) is Task.GIVE_UP
+        assert said(late) == f"not sent to {B}: {B} was not ready in 30 s"
+
+    def test_what_the_target_says_is_told(self) -> None:
+        at = telling()
+        at.status.replicas[B] = at.status.replicas[B].model_copy(update={"message": "no room"})
+        late = source(replace(OUT, since_s=NOW - READY_WITHIN_S - 0.1), mirror=at)
+        assert said(late).endswith("was not ready in 30 s: no room")
+
+    def test_a_job_of_another_migration_is_none_of_this(self) -> None:
+        assert stays(source(job=Job("m0", NOW, JobState.SUCCEEDED))) is Reason.MIGRATING
+        assert task(source(job=Job("m0"), mirror=telling(receives=M))) is Task.SEND
+
+
+class TestUnderWay:
+    """libvirt sends it."""
+
+    @pytest.mark.parametrize("state", [BOTH, frozen()], ids=["connected", "frozen"])
+    def test_it_goes_on(self, state: DrbdState) -> None:
+        known = source(job=SENDING, drbd=state)
+        assert stays(known) is Reason.MIGRATING
+        assert said(known) == f"the guest is being sent to {B}"
+
+    def test_it_is_stopped_when_it_is_not_wanted_any_more(self) -> None:
+        known = source(job=SENDING, guest=guest(BACK))
+        assert task(known) is Task.STOP_SENDING
+        assert stays(source(job=SENDING, guest=None)) is Reason.MIGRATING
+
+    def test_it_is_given_up_when_it_failed_in_libvirts_words(self) -> None:
+        known = source(job=Job(M, NOW, JobState.FAILED, "no such CPU"))
+        assert task(known) is Task.GIVE_UP
+        assert said(known) == f"not sent to {B}: no such CPU"
+
+    def test_a_run_that_was_restarted_judges_by_the_job_that_it_knows(self) -> None:
+        """It has none, so it gives up, and leaves what libvirt does to the domain to libvirt."""
+        note = replace(OUT, run=EARLIER_RUN)
+        assert task(source(note, mirror=telling(receives=M))) is Task.GIVE_UP
+
+
+class TestSent:
+    def test_nothing_is_left_here_so_it_hands_over(self) -> None:
+        assert task(source(job=SENT, domain=DomainState.ABSENT)) is Task.HAND_OVER
+
+    @pytest.mark.parametrize("domain", [DomainState.RUNNING, DomainState.PAUSED])
+    def test_it_waits_until_libvirt_shows_nothing(self, domain: DomainState) -> None:
+        known = source(job=SENT, domain=domain)
+        assert stays(known) is Reason.MIGRATING
+
+    def test_what_still_runs_after_a_while_was_not_sent(self) -> None:
+        job = replace(SENT, ended_s=NOW - GONE_WITHIN_S - 0.1)
+        assert task(source(job=job)) is Task.GIVE_UP
+        assert stays(source(job=job, domain=DomainState.PAUSED)) is Reason.MIGRATING
+
+    def test_unknown_is_not_absent(self) -> None:
+        job = replace(SENT, ended_s=NOW - GONE_WITHIN_S - 0.1)
+        assert stays(source(job=job, domain=DomainState.UNKNOWN)) is Reason.MIGRATING
+
+    def test_not_wanted_any_more_comes_too_late(self) -> None:
+        known = source(job=SENT, domain=DomainState.ABSENT, guest=guest(BACK))
+        assert task(known) is Task.HAND_OVER
+
+    def test_what_was_noted_as_gone_is_handed_over_by_the_next_run_too(self) -> None:
+        note = replace(GONE, run=EARLIER_RUN)
+        assert task(source(note, domain=DomainState.ABSENT)) is Task.HAND_OVER
+
+    @pytest.mark.parametrize("state", [frozen(), drbd(Role.SECONDARY, peer_role=Role.PRIMARY)])
+    def test_frozen_or_secondary_is_as_good_as_in_sync(self, state: DrbdState) -> None:
+        known = source(GONE, domain=DomainState.ABSENT, drbd=state)
+        assert task(known) is Task.HAND_OVER
+
+    def test_who_went_on_alone_does_not_leave(self) -> None:
+        """Rules before this one say more of it; none of them leads to the handover."""
+        known = source(GONE, domain=DomainState.ABSENT, drbd=NO_DISK)
+        assert task(known) is Task.SET_MARKER
+        decision = rule(known, NOW, "")
+        assert isinstance(decision, Start)
+        assert (decision.task, decision.message) == (
+            Task.GIVE_UP,
+            f"not sent to {B}: {A} went on alone, so {B} may lack what it wrote last",
+        )
+
+    @pytest.mark.parametrize(
+        "state",
+        [ALONE, drbd(Role.PRIMARY, peer_role=Role.PRIMARY, peer_disk=DiskState.FAILED)],
+        ids=["alone", "peer-failed"],
+    )
+    def test_a_target_that_fell_behind_is_said_first(self, state: DrbdState) -> None:
+        known = source(GONE, domain=DomainState.ABSENT, drbd=state)
+        assert task(known) is Task.DEGRADE
+
+
+class TestTakenBack:
+    """It is over, and the target has not let go yet, or has."""
+
+    def test_it_goes_on_here_if_it_stands_still(self) -> None:
+        assert task(source(OVER, domain=DomainState.PAUSED)) is Task.RESUME
+        assert task(source(OVER, domain=DomainState.PAUSED, drbd=frozen())) is Task.RESUME
+
+    def test_not_while_it_is_being_fenced(self) -> None:
+        fenced = source(OVER, domain=DomainState.PAUSED, fence=FenceProgress(since_s=NOW))
+        assert stays(fenced) is not Reason.RESUMING
+
+    @pytest.mark.parametrize("domain", [DomainState.RUNNING, DomainState.ABSENT])
+    def test_it_is_taken_back_once_the_target_is_secondary(self, domain: DomainState) -> None:
+        known = source(OVER, domain=domain, drbd=drbd(Role.PRIMARY))
+        assert task(known) is Task.TAKE_BACK
+
+    def test_what_runs_is_left_alone_until_then(self) -> None:
+        assert rule(source(OVER), NOW, "") is None
+        assert rule(source(OVER, drbd=frozen()), NOW, "") is None
+
+    def test_what_does_not_run_waits_for_that(self) -> None:
+        known = source(OVER, domain=DomainState.ABSENT)
+        assert stays(known) is Reason.MIGRATION_OVER
+        assert said(known) == f"waiting until {B} has let the guest's half go"
+
+    def test_nothing_is_sent_again_for_it(self) -> None:
+        known = source(OVER, mirror=telling(receives=M))
+        assert stays(known) is not Reason.MIGRATING
+
+
+class TestForget:
+    """The authority is another by now."""
+
+    @pytest.mark.parametrize(
+        "held_by",
+        [authority(), standalone(), HANDED],
+        ids=["mirrored", "standalone", "handed-over"],
+    )
+    @pytest.mark.parametrize("note", [OUT, GONE, OVER], ids=["noted", "gone", "over"])
+    def test_what_is_over_is_forgotten(self, note: MigrationNote, held_by: Authority) -> None:
+        known = source(OUT, held_by, drbd=drbd(Role.PRIMARY) if held_by.owner == A else drbd())
+        known = replace(known, record=replace(known.record, outgoing=note))
+        if held_by.owner == B:
+            known = replace(known, domain=DomainState.ABSENT)
+        assert task(known) is Task.END_MIGRATION
+
+    def test_libvirt_is_told_first(self) -> None:
+        known = source(OUT, standalone(), drbd=ALONE, job=SENDING)
+        assert task(known) is Task.STOP_SENDING
+        assert said(known).endswith("the mirror's authority is another by now")
+
+    def test_an_owner_of_an_earlier_boot_sends_nothing(self) -> None:
+        booted = UNDER_WAY.model_copy(update={"owner_instance": EARLIER_BOOT})
+        known = source(OUT, booted, domain=DomainState.ABSENT, drbd=drbd())
+        assert task(known) is Task.END_MIGRATION
+
+    def test_a_target_has_nothing_to_send(self) -> None:
+        assert rule(target(), NOW, "") is None

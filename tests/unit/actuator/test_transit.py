@@ -1,0 +1,120 @@
+"""What a run of the actuator knows of a guest that is sent away, or comes."""
+
+from dataclasses import replace
+
+import pytest
+
+from sim.builders import HERE, record
+from tandem_actuator.core.decision import Task
+from tandem_actuator.core.effects import Finished
+from tandem_actuator.core.model import Job, JobState, MigrationNote, Receiving
+from tandem_actuator.run.transit import Transit
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState
+
+from .noted import Noted
+
+NOTE = MigrationNote("m1", str(HERE), 900.0)
+OVER = replace(NOTE, over=True)
+READY = Receiving("m1", 900.0)
+
+
+class TestJob:
+    def test_it_runs_until_it_has_ended(self) -> None:
+        transit = Transit()
+        transit.begun("m1")
+        assert transit.job == Job("m1")
+        assert transit.job.state is JobState.RUNNING
+
+    @pytest.mark.parametrize(
+        ("why", "state"), [("", JobState.SUCCEEDED), ("no room", JobState.FAILED)]
+    )
+    def test_it_ends_well_or_in_words(self, why: str, state: JobState) -> None:
+        transit = Transit()
+        transit.begun("m1")
+        transit.ended("m1", 950.0, why)
+        assert transit.job == Job("m1", 950.0, state, why)
+
+    def test_the_end_of_another_is_none_of_it(self) -> None:
+        """A success is that of one job."""
+        transit = Transit()
+        transit.ended("m1", 950.0)
+        assert transit.job is None
+        transit.begun("m2")
+        transit.ended("m1", 950.0)
+        assert transit.job == Job("m2")
+
+
+class TestReceiving:
+    @pytest.mark.parametrize("domain", list(DomainState))
+    def test_something_of_it_was_here_once_it_stood_still_here(self, domain: DomainState) -> None:
+        transit = Transit(receiving=READY)
+        transit.saw(domain)
+        transit.saw(DomainState.ABSENT)
+        assert transit.receiving is not None
+        assert transit.receiving.seen is (domain is DomainState.PAUSED)
+
+    def test_nothing_is_seen_of_what_is_not_awaited(self) -> None:
+        transit = Transit()
+        transit.saw(DomainState.PAUSED)
+        assert transit.receiving is None
+
+
+class TestNoted:
+    @pytest.mark.parametrize(("outgoing", "kept"), [(NOTE, True), (OVER, True), (None, False)])
+    def test_the_job_is_known_as_long_as_the_note(
+        self, outgoing: MigrationNote | None, kept: bool
+    ) -> None:
+        transit = Transit(job=Job("m1"))
+        transit.noted(record(outgoing=outgoing))
+        assert (transit.job is not None) is kept
+
+    @pytest.mark.parametrize(("incoming", "kept"), [(NOTE, True), (OVER, False), (None, False)])
+    def test_nothing_is_ready_for_what_is_over(
+        self, incoming: MigrationNote | None, kept: bool
+    ) -> None:
+        transit = Transit(receiving=READY)
+        transit.noted(record(incoming=incoming))
+        assert (transit.receiving is not None) is kept
+
+
+class TestRefused:
+    def test_it_is_about_one_order(self) -> None:
+        transit = Transit(refused=(3, "no room"))
+        assert transit.why_refused(3) == "no room"
+        assert transit.why_refused(4) == ""
+        assert Transit().why_refused(0) == ""
+
+    @pytest.mark.parametrize(
+        ("task", "failed", "known"),
+        [
+            (Task.GIVE_UP, False, "not sent"),
+            (Task.GIVE_UP, True, ""),
+            (Task.TAKE_BACK, False, ""),
+            (Task.STOP_SENDING, False, ""),
+        ],
+    )
+    def test_it_is_learnt_from_a_migration_that_was_given_up(
+        self, task: Task, failed: bool, known: str
+    ) -> None:
+        unit = Noted().unit
+        ended = Finished(Reason.MIGRATION_FAILED, "not sent", progress=True, failed=failed)
+        unit.learn(task, ended, 1000.0)
+        assert unit.transit.why_refused(1) == known
+        assert unit.transit.why_refused(2) == ""
+
+
+def test_a_units_view_tells_it() -> None:
+    host = Noted()
+    host.unit.transit = Transit(Job("m1"), READY, (1, "no room"))
+    known = host.unit.view(host.node)
+    assert (known.job, known.receiving, known.refused_move) == (Job("m1"), READY, "no room")
+
+
+def test_what_is_stored_and_seen_of_a_unit_reaches_it() -> None:
+    unit = Noted().unit
+    unit.transit = Transit(Job("m1"), READY)
+    unit.observe_domain(DomainState.PAUSED)
+    assert unit.transit.receiving == replace(READY, seen=True)
+    unit.stored(record())
+    assert unit.transit == Transit()
