@@ -142,13 +142,16 @@ class MigrationNote:
     ``since_s``: when, on that boot's CLOCK_BOOTTIME.
 
     At the source, ``gone``: libvirt has said that all of the guest is at the target and nothing of
-    it here. At either, ``over``: it comes to nothing, and two Primaries are forbidden again.
+    it here. At the target, ``resumed``: libvirt was told to let it go on; whatever it answered, the
+    guest may execute from then on. At either, ``over``: it comes to nothing, and two Primaries are
+    forbidden again.
     """
 
     id: str
     run: str
     since_s: float
     gone: bool = False
+    resumed: bool = False
     over: bool = False
 
 
@@ -344,9 +347,8 @@ class View:
     @property
     def holds_half(self) -> bool:
         """libvirt has here what was sent of a guest; it executes nothing until it is resumed."""
-        return (
-            self.domain is DomainState.PAUSED and self.runs_note(self.record.incoming) is not None
-        )
+        note = self.runs_note(self.record.incoming)
+        return self.domain is DomainState.PAUSED and note is not None and not note.resumed
 
     @property
     def guest_may_run(self) -> bool:

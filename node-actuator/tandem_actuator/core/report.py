@@ -161,7 +161,7 @@ def guest_report(
 def _refused_move(view: View) -> str:
     """A run that has just begun knows only that it came to nothing."""
     note = view.record.outgoing
-    over = note is not None and note.over
+    over = note is not None and note.over and note.run != str(view.instance)
     return view.refused_move or (f"not sent to {view.peer}: it came to nothing" if over else "")
 
 

@@ -104,7 +104,7 @@ def _begun(case: Case, wanted: Assign, owner: str) -> Assign | Keep:
     target = wanted.host
     message = f"It moves from {owner} to {target}: {wanted.message}"
     how = live.how_due(case) if wanted.move is not None else How.LIVE_IF_POSSIBLE
-    if how is How.COLD or wanted.reason not in live.AS_IT_RUNS:
+    if how is How.COLD or (how is not How.LIVE and wanted.reason not in live.AS_IT_RUNS):
         return replace(wanted, message=message)
     obstacle = live.impossible(case, owner, target)
     if obstacle is None:

@@ -88,6 +88,7 @@ def resume(view: View, note: MigrationNote) -> Procedure:
         owned_epoch=authority.epoch,
         incarnation=authority.incarnation,
         started_boot_id=view.instance.boot_id,
+        incoming=replace(note, resumed=True),
     )
     return (
         yield from sequence(

@@ -75,7 +75,11 @@ def _ordered(view: View) -> bool:
 
 
 def _mine(view: View, note: MigrationNote) -> Decision | None:
-    if view.holds_half and view.fence is None:
+    """Once more, if libvirt was told and it stands still. What is being fenced is left alone."""
+    stands = view.domain is DomainState.PAUSED and view.runs_note(note) is not None
+    if stands and view.fence is not None:
+        return Stay(Reason.SELF_FENCING, "what was sent here is being stopped")
+    if stands:
         return Start(
             Task.RESUME,
             Reason.RESUMING,

@@ -87,16 +87,16 @@ def test_what_libvirt_adds_to_it_is_let_in() -> None:
         ("<name>ns.g</name>", "<name>ns.other</name>", "its name is ns.other"),
         ("<name>ns.g</name>", "", "its name is None, and ns.g is expected"),
         ("<uuid>", "<uuid>0", "its uuid is 0"),
-        ("/dev/drbd10", "/dev/drbd11", "it reaches /dev/drbd11"),
-        ("/dev/drbd10", "/dev/vg0/r", "it reaches /dev/vg0/r"),
-        ("/srv/iso/debian.iso", "/etc/shadow", "it reaches /etc/shadow"),
-        ('bridge="br0"', 'bridge="br1"', "it reaches br1"),
-        ('bridge="br0"', 'network="default"', "it reaches default"),
-        ("/var/log/tandem/guests/ns.g.log", "/root/.profile", "it reaches /root/.profile"),
+        ("/dev/drbd10", "/dev/drbd11", "/dev/drbd11"),
+        ("/dev/drbd10", "/dev/vg0/r", "/dev/vg0/r"),
+        ("/srv/iso/debian.iso", "/etc/shadow", "/etc/shadow"),
+        ('bridge="br0"', 'bridge="br1"', "br1"),
+        ('bridge="br0"', 'network="default"', "default"),
+        ("/var/log/tandem/guests/ns.g.log", "/root/.profile", "/root/.profile"),
     ],
 )
 def test_what_differs_is_named(before: str, after: str, why: str) -> None:
-    assert refusal(swapped(before, after), own()).startswith(why)
+    assert why in refusal(swapped(before, after), own())
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_differs_is_named(before: str, after: str, why: str) -> None:
 )
 def test_a_device_that_may_reach_more_is_not_let_in_unasked(device: str) -> None:
     tag = re.findall(r"\w+", device)[0]
-    assert refusal(with_device(device), own()) == f"it has a device that is not expected: {tag}"
+    assert refusal(with_device(device), own()).startswith(f"it has a {tag} that is")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_device_that_may_reach_more_is_not_let_in_unasked(device: str) -> None
     ],
 )
 def test_no_path_of_its_own_is_let_in(device: str) -> None:
-    assert refusal(with_device(device), own()).startswith("it reaches /")
+    assert refusal(with_device(device), own()).startswith(("it has a ", "it names /"))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_no_path_of_its_own_is_let_in(device: str) -> None:
 )
 def test_nor_a_file_to_boot_from(inside: str) -> None:
     text = own().replace("</os>", f"{inside}</os>")
-    assert refusal(text, own()).startswith("it reaches /tmp/x")
+    assert refusal(text, own()).startswith("it names /tmp/x")
 
 
 def test_nor_arguments_for_qemu() -> None:

@@ -118,7 +118,11 @@ class TestResume:
         assert tuple(world.names) == self.WHOLE
         assert world.effects(fx.UpdateRecord) == [
             fx.UpdateRecord(
-                epoch=5, owned_epoch=5, incarnation="uid-m", started_boot_id=THERE.boot_id
+                epoch=5,
+                owned_epoch=5,
+                incarnation="uid-m",
+                started_boot_id=THERE.boot_id,
+                incoming=replace(IN, resumed=True),
             ),
             fx.UpdateRecord(incoming=None),
         ]

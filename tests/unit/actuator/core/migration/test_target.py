@@ -172,7 +172,7 @@ class TestResume:
     def test_not_while_it_is_being_fenced(self) -> None:
         fencing = FenceProgress(since_s=NOW)
         known = target(IN, HANDED, **HALF, drbd=SERVED, fence=fencing)
-        assert task(known) is not Task.RESUME
+        assert stays(known) is Reason.SELF_FENCING
 
     @pytest.mark.parametrize("domain", [DomainState.RUNNING, DomainState.ABSENT])
     def test_what_it_has_no_half_of_is_over(self, domain: DomainState) -> None:
