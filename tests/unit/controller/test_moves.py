@@ -261,6 +261,11 @@ def test_another_try_to_connect_is_no_news(tries: str) -> None:
     scene.status = {"reason": "DataUnreachable"}
     assert scene.decide() == told
     scene.replicas[A]["suspended"] = False
+    assert scene.decide() == told, "a connection that brought no data has ended the suspension"
+    scene.replicas[A]["connection"] = "Connected"
+    assert not isinstance(scene.decide(), Blocked)
+    scene.replicas[A]["connection"] = "StandAlone"
+    scene.replicas[A]["volumes"]["root"]["disk"] = "UpToDate"
     assert not isinstance(scene.decide(), Blocked)
 
 

@@ -100,7 +100,7 @@ def move(case: Case) -> Assign | Keep | Blocked | None:
 def _data_is_away(case: Case, owner: str) -> bool:
     """Another try to connect is no news, until it has come to something."""
     report, told = case.report(owner), case.guest.status
-    tries = report is not None and report.suspended and report.reason in RECONNECTS
+    tries = report is not None and replicas.stands_still(report) and report.reason in RECONNECTS
     known = tries and told.reason == Reason.DATA_UNREACHABLE
     return known or replicas.data_is_away(case.mirror, owner, case.world)
 

@@ -101,6 +101,13 @@ def data_is_away(mirror: Mirror, host: str, world: World) -> bool:
     return report is not None and report.reason is Reason.DATA_UNREACHABLE
 
 
+def stands_still(report: ReplicaReport) -> bool:
+    """Whether writes there are suspended, or would have to go to a disk that is not there. A
+    connection ends the suspension for want of data, also one that brings none.
+    """
+    return report.suspended or bool(failed_volumes(report) and not report.connected)
+
+
 def incomplete(mirror: Mirror, host: str, world: World) -> Refusal | None:
     """Why this host's replica may not be all there is, or None if it has every write."""
     authority = mirror.status.authority
