@@ -43,6 +43,7 @@ from tandem_controller.decide.mirrors.copies import (
 from tandem_controller.decide.world import guestmoves, replicas
 from tandem_controller.decide.world.hosts import rebooted, unable, unfit
 from tandem_controller.decide.world.model import Assign, Blocked, Case, Keep, Refusal
+from tandem_controller.decide.world.power import off
 from tandem_controller.decide.world.replicas import failed_volumes, incomplete, redundancy
 from tandem_controller.decide.world.turns import LIMITED, no_turn
 
@@ -198,7 +199,8 @@ def _off_by_hand(
         or may_lack(case, target)
     )
     if obstacle is None:
-        message = f"{why.message}, or power {owner} off to have it started on {target}"
+        to_do = off(owner, case.mirror, case.world)
+        message = f"{why.message}, or {to_do} to have it started on {target}"
         return Blocked(why.reason, message, may_run=may_run)
     message = f"{why.message}. It does not go to {target}: {obstacle.message}"
     if obstacle.reason in IN_DOUBT:

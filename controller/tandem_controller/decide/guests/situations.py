@@ -32,6 +32,7 @@ from tandem_controller.decide.world.model import (
     World,
     mirror_of,
 )
+from tandem_controller.decide.world.power import off
 from tandem_controller.decide.world.proofs import fencing_proof
 
 
@@ -211,7 +212,8 @@ def _not_released(case: Case) -> Blocked | None:
     if not _has_stopped(case, owner) or obstacles.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None
     message = f"{owner} has stopped it, and does not release the mirror: {report.message}"
-    return Blocked(report.reason, f"{message}. Mend that, or power {owner} off")
+    to_do = off(owner, case.mirror, case.world)
+    return Blocked(report.reason, f"{message}. Mend that, or {to_do}")
 
 
 def _not_stopped(case: Case) -> Blocked | None:
@@ -226,7 +228,7 @@ def _not_stopped(case: Case) -> Blocked | None:
     return Blocked(
         silent.reason,
         f"{stands} on {owner} and cannot be stopped, to be moved to {case.assigned}:"
-        f" {silent.message}, or power {owner} off",
+        f" {silent.message}, or {off(owner, case.mirror, case.world)}",
         may_run=not report.suspended,
     )
 
