@@ -217,18 +217,25 @@ def _not_released(case: Case) -> Blocked | None:
 
 
 def _not_stopped(case: Case) -> Blocked | None:
-    """It runs or stands still where it is, and nobody there can be told to stop it."""
+    """It runs or stands still where it is, and nobody there can be told to stop it. Or it does not
+    run any more, its device being closed, and its host does not let go without libvirt's word.
+    """
     owner, report = case.authority.owner, case.report(case.authority.owner)
     silent = placement.libvirt_silent(case, owner)
-    if silent is None or report is None or report.role != Role.PRIMARY:
+    if silent is None or report is None or report.not_up:
         return None
     if obstacles.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None
+    to_do = f"{silent.message}, or {off(owner, case.mirror, case.world)}"
+    if report.role != Role.PRIMARY:
+        why = (
+            f"{owner} has closed its device, and does not release the mirror without libvirt's word"
+        )
+        return Blocked(silent.reason, f"It is not moved to {case.assigned} yet: {why}: {to_do}")
     stands = "It stands still" if report.suspended else "It was left"
     return Blocked(
         silent.reason,
-        f"{stands} on {owner} and cannot be stopped, to be moved to {case.assigned}:"
-        f" {silent.message}, or {off(owner, case.mirror, case.world)}",
+        f"{stands} on {owner} and cannot be stopped, to be moved to {case.assigned}: {to_do}",
         may_run=not report.suspended,
     )
 
