@@ -19,6 +19,7 @@ from tandem_controller.decide.guests.failback import failback
 from tandem_controller.decide.guests.obstacles import (
     assigned_for_s,
     invalid,
+    keeps_it_without_a_disk,
     lack,
     lacks_by,
     manual,
@@ -300,7 +301,7 @@ def stranded(case: Case, owner: str) -> Refusal | None:
 def _may_lose(case: Case, wanted: Assign) -> Refusal | None:
     """Why acknowledged writes, or the redundancy that there is, may not outlive the move."""
     if wanted.reason is Reason.LOCAL_DISK_FAILED:
-        return incomplete(case.mirror, wanted.host, case.world)
+        return incomplete(case.mirror, wanted.host, case.world) or keeps_it_without_a_disk(case)
     return redundancy(case.mirror, case.world)
 
 
@@ -318,7 +319,7 @@ def cannot_go_on(case: Case, target: str) -> Refusal | None:
         )
     assignment = case.guest.status.assignment
     fit = unable if assignment is not None and assignment.reason in ANYWHERE else unfit
-    refusal = fit(case.view(target), target)
+    refusal = fit(case.view(target), target) or keeps_it_without_a_disk(case)
     if refusal is None and stranded(case, authority.owner) is None:
         refusal = unusable_replica(case, target)
     return refusal or libvirt_silent(case, target)

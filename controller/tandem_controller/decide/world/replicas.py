@@ -89,7 +89,12 @@ def redundancy(mirror: Mirror, world: World) -> Refusal | None:
 
 def failed_volumes(report: ReplicaReport | None) -> tuple[str, ...]:
     """The volumes that are in use on this host without its own disk."""
-    if report is None or report.role != Role.PRIMARY:
+    return missing_volumes(report) if report is not None and report.role == Role.PRIMARY else ()
+
+
+def missing_volumes(report: ReplicaReport | None) -> tuple[str, ...]:
+    """The volumes of which this host has no disk."""
+    if report is None:
         return ()
     gone = (DiskState.DISKLESS, DiskState.FAILED, DiskState.DETACHING)
     return tuple(name for name, v in sorted(report.volumes.items()) if v.disk in gone)
