@@ -1,6 +1,7 @@
 """What stays broken, the judge of it, and the person who does what a message says."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,8 +10,10 @@ from sim.__main__ import main
 from sim.liveness import Kind, verdict
 from sim.orders import End, Ordered, answers, wrong
 from sim.person import orders
+from sim.player import begin
 from sim.trial import trial
 from sim.world import World
+from tandem_scenario.plan import GuestPlan, WorldPlan
 
 from .test_ailing import HEALS_WITHIN_S, HERE, THERE, act, goes_on
 
@@ -139,6 +142,40 @@ class TestPerson:
     def test_nothing_is_done_where_nothing_is_asked(self, world: World) -> None:
         act(world, "obey counter")
         assert not world.obeyed
+
+
+class TestPrice:
+    """A host is not powered off for one guest where another runs: but that it would end is said."""
+
+    TWO = WorldPlan(guests=(GuestPlan("counter", "burjassot"), GuestPlan("ledger", "burjassot")))
+
+    @pytest.fixture
+    def told(self) -> Iterator[World]:
+        world = begin(self.TWO, settled=True)
+        act(world, "break link")
+        goes_on(world, 20.0)
+        act(world, f"break start@{HERE}", "crash counter")
+        goes_on(world, 60.0)
+        yield world
+        world.discard()
+
+    def test_is_left_to_the_person(self, told: World) -> None:
+        assert orders(told, "counter") == []
+        assert verdict(told, "counter").kind is Kind.NAMED
+
+    def test_must_be_said(self, told: World) -> None:
+        obj = told.guest("counter")
+        cheap = obj.status.message.replace(" (which ends sim/ledger there, too)", "")
+        assert cheap != obj.status.message
+        told.api.server.put(
+            obj.model_copy(update={"status": obj.status.model_copy(update={"message": cheap})})
+        )
+        assert "does not say that ['sim/ledger'] would end" in verdict(told, "counter").wrong
+
+    def test_is_none_where_nothing_runs(self, told: World) -> None:
+        (run,) = told.referee.executing("sim/ledger")
+        run.end("crashed")
+        assert orders(told, "counter") == [f"power {HERE}"]
 
 
 def test_faults_that_last_are_one_result(capsys: pytest.CaptureFixture[str]) -> None:

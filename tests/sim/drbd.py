@@ -453,8 +453,8 @@ class Replica:
         volume = self.volumes[write.volume]
         if self.connected and attached(volume.peer_disk):
             self.wire.send(self, lambda peer: peer.receive(write))
-            if self.asynchronous:
-                write.answer_early(attached(volume.disk))
+            if self.asynchronous and attached(volume.disk):
+                write.answer_early()
         else:
             generations.before_a_write(self, write.volume)
             volume.ahead += 1

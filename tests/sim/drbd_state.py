@@ -46,10 +46,10 @@ class Write:
     done: Callable[[bool], None]
     waited_s: float = 0.0
 
-    def answer_early(self, acknowledged: bool) -> None:
+    def answer_early(self) -> None:
         """Protocol A: the guest hears now; DRBD itself waits for the peer as ever."""
         done, self.done = self.done, lambda _: None
-        done(acknowledged)
+        done(True)
 
 
 @dataclass

@@ -78,9 +78,23 @@ def _idle(world: World, name: str, judge: "_Judge") -> Verdict:
     done = world.obeyed.get(name, [])
     if any(order in done for order in person.orders(world, name)):
         return Verdict(Kind.WRONG, f"{name} was obeyed ({', '.join(done)}) and is {told}")
-    asked = "spec." in status.message or person.orders(world, name)
-    if str(status.phase) not in SAYS_NOTHING and asked:
+    hidden = person.hidden_price(world, name)
+    if hidden:
+        return Verdict(Kind.WRONG, f"{name} does not say that {hidden} would end; it is {told}")
+    if str(status.phase) not in SAYS_NOTHING and _asks(world, name):
         return Verdict(Kind.NAMED, told)
+    return _told(world, name, judge, told)
+
+
+def _asks(world: World, name: str) -> bool:
+    """Whether its message names what a person can do."""
+    by_field = "spec." in world.guest(name).status.message
+    return by_field or bool(person.orders(world, name)) or person.at_a_price(world, name)
+
+
+def _told(world: World, name: str, judge: "_Judge", told: str) -> Verdict:
+    """Of one whose status names nothing that a person can do."""
+    status = world.guest(name).status
     may = [host for host in world.hosts if judge.has_all(host) and judge.works(host)]
     closed = "maintenance" in status.message and any(map(judge.closed, world.hosts))
     paused = "is paused by" in status.message and judge.truth.paused(judge.guest)

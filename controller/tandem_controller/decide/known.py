@@ -20,6 +20,7 @@ from tandem_api.meta import (
     Problem,
     Resource,
 )
+from tandem_api.vocabulary import DomainState
 from tandem_controller.decide.walls import Walls
 from tandem_controller.decide.world import turns
 from tandem_controller.decide.world.hosts import host_view
@@ -61,6 +62,7 @@ def world_of(snapshot: Snapshot, walls: Walls) -> World:
         loads=_loads(guests, walls),
         accepted=accepted,
         moves=_moves(snapshot, walls),
+        users=_users(guests, walls),
         moving=_moving(guests, snapshot, walls),
     )
 
@@ -142,6 +144,17 @@ def _moving(guests: Iterable[Guest], snapshot: Snapshot, walls: Walls) -> int:
         with walls.around(guest):
             count += turns.counts(guest, snapshot.wall)
     return count
+
+
+def _users(guests: Iterable[Guest], walls: Walls) -> dict[str, tuple[Guest, ...]]:
+    """One behind a wall may run like any other."""
+    found: dict[str, list[Guest]] = {}
+    for guest in guests:
+        with walls.around(guest):
+            for host, report in guest.status.hosts.items():
+                if report.state not in ("", DomainState.ABSENT):
+                    found.setdefault(host, []).append(guest)
+    return {host: tuple(each) for host, each in found.items()}
 
 
 def _loads(guests: Iterable[Guest], walls: Walls) -> dict[str, Load]:

@@ -192,6 +192,26 @@ def test_no_failback_into_maintenance() -> None:
     assert isinstance(scene.decide(), Keep)
 
 
+def test_without_protocol_c_its_host_would_not_let_go_of_the_mirror() -> None:
+    scene = without_disk()
+    scene.mirror["protocol"] = "A"
+    decision = scene.decide()
+    assert isinstance(decision, Keep)
+    assert decision.reason is Reason.LOCAL_DISK_FAILED
+    assert f"{A} lets go of the mirror only while both replicas are in sync" in decision.message
+
+
+def test_a_move_is_taken_back_if_the_disk_fails_meanwhile_without_protocol_c() -> None:
+    scene = without_disk()
+    scene.assignment = assigned(B, Reason.MAINTENANCE)
+    assert isinstance(scene.decide(), Keep)
+    scene.mirror["protocol"] = "A"
+    decision = scene.decide()
+    assert isinstance(decision, Assign)
+    assert decision.host == A
+    assert "is taken back: with protocol A" in decision.message
+
+
 # -- neither its disk nor the link
 
 
@@ -261,6 +281,11 @@ def test_another_try_to_connect_is_no_news(tries: str) -> None:
     scene.status = {"reason": "DataUnreachable"}
     assert scene.decide() == told
     scene.replicas[A]["suspended"] = False
+    assert scene.decide() == told, "a connection that brought no data has ended the suspension"
+    scene.replicas[A]["connection"] = "Connected"
+    assert not isinstance(scene.decide(), Blocked)
+    scene.replicas[A]["connection"] = "StandAlone"
+    scene.replicas[A]["volumes"]["root"]["disk"] = "UpToDate"
     assert not isinstance(scene.decide(), Blocked)
 
 

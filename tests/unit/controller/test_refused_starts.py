@@ -219,7 +219,14 @@ def test_a_guest_that_stands_still_where_nobody_can_stop_it() -> None:
     scene.assignment = assigned(B, "LocalDiskFailed")
     scene.reports[A] = silent_libvirt(A)
     scene.replicas[A] = replica(A)
+    decision = scene.decide()
+    assert isinstance(decision, Blocked)
+    assert not decision.may_run, "on a Secondary no guest runs"
+    assert "does not release the mirror without libvirt's word" in decision.message
+    assert f"look at libvirtd there, or power {A} off" in decision.message
+    scene.assignment["since"] = WALL
     assert isinstance(scene.decide(), Keep)
+    scene.assignment["since"] = BEFORE
     for suspended, stands in ((True, "stands still"), (False, "was left")):
         scene.replicas[A] = {**replica(A, role="Primary"), "suspended": suspended}
         decision = scene.decide()

@@ -21,6 +21,7 @@ from tandem_controller.decide.guests.failback import failback
 from tandem_controller.decide.guests.obstacles import (
     assigned_for_s,
     invalid,
+    keeps_it_without_a_disk,
     lack,
     lacks_by,
     manual,
@@ -45,6 +46,7 @@ from tandem_controller.decide.mirrors.copies import (
 from tandem_controller.decide.world import guestmoves, replicas
 from tandem_controller.decide.world.hosts import rebooted, unable, unfit
 from tandem_controller.decide.world.model import Assign, Blocked, Case, Keep, Refusal
+from tandem_controller.decide.world.power import off
 from tandem_controller.decide.world.replicas import failed_volumes, incomplete, redundancy
 from tandem_controller.decide.world.turns import LIMITED, no_turn
 
@@ -118,7 +120,7 @@ def _begun(case: Case, wanted: Assign, owner: str) -> Assign | Keep:
 def _data_is_away(case: Case, owner: str) -> bool:
     """Another try to connect is no news, until it has come to something."""
     report, told = case.report(owner), case.guest.status
-    tries = report is not None and report.suspended and report.reason in RECONNECTS
+    tries = report is not None and replicas.stands_still(report) and report.reason in RECONNECTS
     known = tries and told.reason == Reason.DATA_UNREACHABLE
     return known or replicas.data_is_away(case.mirror, owner, case.world)
 
@@ -216,7 +218,8 @@ def _off_by_hand(
         or may_lack(case, target)
     )
     if obstacle is None:
-        message = f"{why.message}, or power {owner} off to have it started on {target}"
+        to_do = off(owner, case.mirror, case.world)
+        message = f"{why.message}, or {to_do} to have it started on {target}"
         return Blocked(why.reason, message, may_run=may_run)
     message = f"{why.message}. It does not go to {target}: {obstacle.message}"
     if obstacle.reason in IN_DOUBT:
@@ -316,7 +319,7 @@ def stranded(case: Case, owner: str) -> Refusal | None:
 def _may_lose(case: Case, wanted: Assign) -> Refusal | None:
     """Why acknowledged writes, or the redundancy that there is, may not outlive the move."""
     if wanted.reason is Reason.LOCAL_DISK_FAILED:
-        return incomplete(case.mirror, wanted.host, case.world)
+        return incomplete(case.mirror, wanted.host, case.world) or keeps_it_without_a_disk(case)
     return redundancy(case.mirror, case.world)
 
 
@@ -334,7 +337,7 @@ def cannot_go_on(case: Case, target: str) -> Refusal | None:
         )
     assignment = case.guest.status.assignment
     fit = unable if assignment is not None and assignment.reason in ANYWHERE else unfit
-    refusal = fit(case.view(target), target)
+    refusal = fit(case.view(target), target) or keeps_it_without_a_disk(case)
     if refusal is None and stranded(case, authority.owner) is None:
         refusal = unusable_replica(case, target)
     return refusal or libvirt_silent(case, target)

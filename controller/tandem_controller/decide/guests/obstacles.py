@@ -10,7 +10,11 @@ from tandem_controller.decide.guests.placement import cannot_run, no_room, unusa
 from tandem_controller.decide.mirrors.copies import override_hint
 from tandem_controller.decide.world.hosts import unfit
 from tandem_controller.decide.world.model import Case, Refusal
-from tandem_controller.decide.world.replicas import bytes_known_to_differ, reports
+from tandem_controller.decide.world.replicas import (
+    bytes_known_to_differ,
+    missing_volumes,
+    reports,
+)
 
 
 def manual(case: Case) -> Refusal | None:
@@ -43,6 +47,20 @@ def may_lack(case: Case, target: str) -> Refusal | None:
         Reason.NOT_ELIGIBLE,
         f"it may lack acknowledged writes ({authority.mode} at epoch {authority.epoch}, protocol"
         f" {protocol})",
+    )
+
+
+def keeps_it_without_a_disk(case: Case) -> Refusal | None:
+    """Why its owner would stop the guest, and keep the mirror all the same, or None: without
+    protocol C it lets go only in sync, which it is not without its own disk.
+    """
+    owner, protocol = case.authority.owner, case.mirror.spec.protocol
+    if protocol is Protocol.C or not missing_volumes(case.report(owner)):
+        return None
+    return Refusal(
+        Reason.PROTOCOL_NOT_SYNCHRONOUS,
+        f"with protocol {protocol} {owner} lets go of the mirror only while both replicas are in"
+        f" sync: bring the disk of {owner} back first",
     )
 
 

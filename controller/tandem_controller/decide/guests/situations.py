@@ -32,6 +32,7 @@ from tandem_controller.decide.world.model import (
     World,
     mirror_of,
 )
+from tandem_controller.decide.world.power import off
 from tandem_controller.decide.world.proofs import fencing_proof
 
 
@@ -217,22 +218,30 @@ def _not_released(case: Case) -> Blocked | None:
     if not _has_stopped(case, owner) or obstacles.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None
     message = f"{owner} has stopped it, and does not release the mirror: {report.message}"
-    return Blocked(report.reason, f"{message}. Mend that, or power {owner} off")
+    to_do = off(owner, case.mirror, case.world)
+    return Blocked(report.reason, f"{message}. Mend that, or {to_do}")
 
 
 def _not_stopped(case: Case) -> Blocked | None:
-    """It runs or stands still where it is, and nobody there can be told to stop it."""
+    """It runs or stands still where it is, and nobody there can be told to stop it. Or it does not
+    run any more, its device being closed, and its host does not let go without libvirt's word.
+    """
     owner, report = case.authority.owner, case.report(case.authority.owner)
     silent = placement.libvirt_silent(case, owner)
-    if silent is None or report is None or report.role != Role.PRIMARY:
+    if silent is None or report is None or report.not_up:
         return None
     if obstacles.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None
+    to_do = f"{silent.message}, or {off(owner, case.mirror, case.world)}"
+    if report.role != Role.PRIMARY:
+        why = (
+            f"{owner} has closed its device, and does not release the mirror without libvirt's word"
+        )
+        return Blocked(silent.reason, f"It is not moved to {case.assigned} yet: {why}: {to_do}")
     stands = "It stands still" if report.suspended else "It was left"
     return Blocked(
         silent.reason,
-        f"{stands} on {owner} and cannot be stopped, to be moved to {case.assigned}:"
-        f" {silent.message}, or power {owner} off",
+        f"{stands} on {owner} and cannot be stopped, to be moved to {case.assigned}: {to_do}",
         may_run=not report.suspended,
     )
 

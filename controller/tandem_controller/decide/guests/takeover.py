@@ -20,6 +20,7 @@ from tandem_controller.decide.guests.placement import no_room, unusable_replica
 from tandem_controller.decide.mirrors.copies import advice
 from tandem_controller.decide.world.hosts import rebooted, silence, unfit
 from tandem_controller.decide.world.model import Case, Refusal
+from tandem_controller.decide.world.power import off
 from tandem_controller.decide.world.proofs import fenced, fencing_proof
 
 
@@ -69,18 +70,19 @@ def _owner_wrote_alone(case: Case, target: str) -> Refusal | None:
 
 def _advice(case: Case, target: str) -> str:
     """What a person can do. Nothing is given up while the owner lives on the link."""
-    report, owner = case.report(target), case.authority.owner
+    report = case.report(target)
     if report is None or not report.connected or _gone_though_connected(case, report):
         return advice(case.mirror, target, case.world)
-    return _while_seen(report, owner, target)
+    return _while_seen(case, report, target)
 
 
-def _while_seen(report: ReplicaReport, owner: str, target: str) -> str:
+def _while_seen(case: Case, report: ReplicaReport, target: str) -> str:
     """What a person can do while the owner is known to live by the link alone."""
     seen = f"{target} still sees it as {report.peer_role or 'alive'} over the replication link"
-    off = f"{seen}: bring its management link back, or power {owner} off"
+    to_do = off(case.authority.owner, case.mirror, case.world)
+    told = f"{seen}: bring its management link back, or {to_do}"
     # On a Secondary no guest runs.
-    return off if report.peer_role == Role.SECONDARY else f"{off} if the guest does not run there"
+    return told if report.peer_role == Role.SECONDARY else f"{told} if the guest does not run there"
 
 
 def _eligible(case: Case, target: str) -> Refusal | None:
@@ -129,7 +131,7 @@ def _link_down(case: Case, target: str) -> Refusal | None:
         return None
     if _gone_though_connected(case, report):
         return None
-    what_to_do = _while_seen(report, owner, target)
+    what_to_do = _while_seen(case, report, target)
     return Refusal(Reason.PEER_STILL_CONNECTED, f"Not taking over from {owner}: {what_to_do}")
 
 

@@ -11,6 +11,7 @@ from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState
 from tandem_controller.decide.world.hosts import rebooted
 from tandem_controller.decide.world.model import Refusal, World
+from tandem_controller.decide.world.power import off
 from tandem_controller.decide.world.replicas import in_sync
 
 IN_DOUBT = (Reason.MARKED_STALE, Reason.NOT_ELIGIBLE)
@@ -63,12 +64,12 @@ def coming(mirror: Mirror, host: str, world: World) -> bool:
     return report.not_up and report.reason not in in_vain
 
 
-def _until_it_came(mirror: Mirror, host: str) -> str:
+def _until_it_came(mirror: Mirror, host: str, world: World) -> str:
     report = mirror.status.replicas.get(host)
     why = f" ({report.bug})" if report is not None and report.bug else ""
     return (
-        f"Wait until {host} has brought its replica up{why}; if that does not come, power {host}"
-        " off"
+        f"Wait until {host} has brought its replica up{why}; if that does not come,"
+        f" {off(host, mirror, world)}"
     )
 
 
@@ -88,7 +89,7 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
         return f"{back}{_if_it_stays_lost(mirror)}"
     for host in (owner, target):
         if coming(mirror, host, world):
-            return _until_it_came(mirror, host)
+            return _until_it_came(mirror, host, world)
     if here:
         return f"To accept that, set on the mirror: {override_hint(target, authority.epoch)}"
     if there:
@@ -144,7 +145,7 @@ def doubted(mirror: Mirror, world: World) -> str:
     if marker is None:
         return ""
     if coming(mirror, other, world):
-        return _until_it_came(mirror, other)
+        return _until_it_came(mirror, other, world)
     if marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE:
         return (
             f"{other} may have what was written after {host}'s disk had failed: bring it and its"
@@ -164,11 +165,11 @@ def beside(mirror: Mirror, host: str, world: World) -> str:
     """
     other = mirror.peer_of(host)
     if coming(mirror, other, world):
-        return f". {_until_it_came(mirror, other)}"
+        return f". {_until_it_came(mirror, other, world)}"
     if not reachable(mirror, other, world):
         return ""
     lacks = "" if in_sync(mirror, world) else ", which may lack what was written last"
-    return f". Mend that, or power {host} off to go on with what {other} has{lacks}"
+    return f". Mend that, or {off(host, mirror, world)} to go on with what {other} has{lacks}"
 
 
 def both_doubted(mirror: Mirror, world: World) -> str:
@@ -276,14 +277,14 @@ def worse(mirror: Mirror, order: OverrideRequest, world: World) -> Refusal | Non
         return Refusal(
             Reason.OVERRIDE_WAITING,
             f"Waiting to carry out spec.override: {best} has every acknowledged write, which"
-            f" {order.host} may lack. {_until_it_came(mirror, best)}",
+            f" {order.host} may lack. {_until_it_came(mirror, best, world)}",
         )
     if best not in ("", order.host) and reachable(mirror, best, world):
         return Refusal(
             Reason.OVERRIDE_REFUSED,
             f"{best} is there with every acknowledged write, which {order.host} may lack. Remove"
-            f" spec.override, and start the guest on {best}; or, if those writes shall go, power"
-            f" {best} off first",
+            f" spec.override, and start the guest on {best}; or, if those writes shall go,"
+            f" {off(best, mirror, world)} first",
         )
     view, report = world.hosts.get(order.host), mirror.status.replicas.get(order.host)
     known = view is not None and view.fresh and report is not None and bool(report.volumes)

@@ -146,7 +146,8 @@ class World:
     ``loads`` and ``moving`` (how many planned moves are under way) include what was decided earlier
     in the same plan. ``accepted`` has the guests of which an edit does not pass, as they were
     before it, with what is wrong with that by now. ``moves``: the GuestMoves that have not ended,
-    by guest, the oldest first.
+    by guest, the oldest first. ``users``: the guests of which a host does not say that they are not
+    there, by host.
     """
 
     snapshot: Snapshot
@@ -156,6 +157,7 @@ class World:
     loads: Mapping[str, Load]
     accepted: Mapping[ObjectKey, tuple[Guest, tuple[Problem, ...]]] = field(default_factory=dict)
     moves: Mapping[ObjectKey, tuple[GuestMove, ...]] = field(default_factory=dict)
+    users: Mapping[str, tuple[Guest, ...]] = field(default_factory=dict)
     moving: int = 0
 
     @property

@@ -89,7 +89,12 @@ def redundancy(mirror: Mirror, world: World) -> Refusal | None:
 
 def failed_volumes(report: ReplicaReport | None) -> tuple[str, ...]:
     """The volumes that are in use on this host without its own disk."""
-    if report is None or report.role != Role.PRIMARY:
+    return missing_volumes(report) if report is not None and report.role == Role.PRIMARY else ()
+
+
+def missing_volumes(report: ReplicaReport | None) -> tuple[str, ...]:
+    """The volumes of which this host has no disk."""
+    if report is None:
         return ()
     gone = (DiskState.DISKLESS, DiskState.FAILED, DiskState.DETACHING)
     return tuple(name for name, v in sorted(report.volumes.items()) if v.disk in gone)
@@ -99,6 +104,13 @@ def data_is_away(mirror: Mirror, host: str, world: World) -> bool:
     """Whether this host says that its guest stands still, having neither its disk nor the link."""
     report = reports(mirror, world).get(host)
     return report is not None and report.reason is Reason.DATA_UNREACHABLE
+
+
+def stands_still(report: ReplicaReport) -> bool:
+    """Whether writes there are suspended, or would have to go to a disk that is not there. A
+    connection ends the suspension for want of data, also one that brings none.
+    """
+    return report.suspended or bool(failed_volumes(report) and not report.connected)
 
 
 def incomplete(mirror: Mirror, host: str, world: World) -> Refusal | None:
