@@ -106,6 +106,7 @@ FORMS = (
     "set SUBJECT paused=BOOL",
     "set GUEST protocol=PROTOCOL",
     "move GUEST PREMISES",
+    "move GUEST PREMISES live",
     "move GUEST PREMISES within SECONDS",
     "unmove GUEST",
     "override GUEST HOST",

@@ -54,7 +54,7 @@ LINK_VERBS = frozenset({"cut", "cut in", "cut out", "heal", "delay"})
 PEOPLE = frozenset(
     {
         *("set running", "set failback", "set prefers", "set maintenance", "set paused"),
-        *("move", "unmove"),
+        *("move", "move live", "unmove"),
     }
 )
 HEARD_OF_S = 60.0

@@ -1,7 +1,7 @@
 """Moves that people order: the GuestMoves of a guest."""
 
 from sim.world import World
-from tandem_api.kinds.guest_move import GuestMove
+from tandem_api.kinds.guest_move import GuestMove, How
 
 WITHIN_S = 120
 """How long a move may take of which a scenario does not say."""
@@ -18,9 +18,17 @@ def moves_of(world: World, guest: str) -> list[GuestMove]:
     return sorted(found, key=lambda m: (m.metadata.creation_timestamp, m.metadata.name))
 
 
-def move(world: World, guest: str, premises: str, seconds: str = "") -> None:
+def move(
+    world: World,
+    guest: str,
+    premises: str,
+    seconds: str = "",
+    *,
+    how: How = How.LIVE_IF_POSSIBLE,
+) -> None:
     """A person orders one to a site or host, within so many seconds."""
-    world.log.say("scenario", f"move {guest} {premises}{seconds and f' {seconds}'}")
+    live = " live" if how is How.LIVE else ""
+    world.log.say("scenario", f"move {guest} {premises}{seconds and f' {seconds}'}{live}")
     number = world.kernel.number("move")
     to = {"host" if premises in world.hosts else "site": premises}
     within_s = int(float(seconds or WITHIN_S))
@@ -30,7 +38,7 @@ def move(world: World, guest: str, premises: str, seconds: str = "") -> None:
         "uid": f"uid-move-{number}",
         "creationTimestamp": world.log.wall(),
     }
-    spec = {"guest": guest, "to": to, "timeoutSeconds": within_s}
+    spec = {"guest": guest, "to": to, "how": how, "timeoutSeconds": within_s}
     world.api.server.put(GuestMove.parse({"metadata": metadata, "spec": spec}))
 
 

@@ -65,7 +65,7 @@ def note(world: World, act: Act) -> None:
             _add(world, guest, Ordered.DELETE)
         case "set prefers", (guest, _):
             _add(world, guest, Ordered.MOVE)
-        case "move" | "move within", (guest, *_):
+        case "move" | "move live" | "move within", (guest, *_):
             _add(world, guest, Ordered.MOVE_BY_HAND)
         case "override", (guest, _):
             _add(world, guest, Ordered.OVERRIDE)

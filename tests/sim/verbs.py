@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from sim import acts, ailing, lasting, mending, moves, orders, people, person
 from sim.resync import CopyEnds
 from sim.world import World
+from tandem_api.kinds.guest_move import How
 from tandem_scenario.scenario import Step
 from tandem_scenario.verbs import Act
 
@@ -105,6 +106,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "set paused": lambda world, subject, on: people.set_paused(world, subject, on=on == "true"),
     "set protocol": people.set_protocol,
     "move": moves.move,
+    "move live": lambda world, *what: moves.move(world, *what, how=How.LIVE),
     "move within": moves.move,
     "unmove": moves.unmove,
     "override": people.override,

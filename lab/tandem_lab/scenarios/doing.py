@@ -38,6 +38,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "crash": Stage.crash,
     "allow-two-primaries": Stage.allow_two_primaries,
     "move": lambda stage, *what: stage.people.move(*what),
+    "move live": lambda stage, *what: stage.people.move(*what, how="Live"),
     "move within": lambda stage, *what: stage.people.move(*what),
     "unmove": lambda stage, guest: stage.people.unmove(guest),
     "set paused": lambda stage, subject, on: stage.people.set_paused(subject, on == "true"),

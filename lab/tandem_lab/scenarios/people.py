@@ -47,11 +47,13 @@ class People:
         else:
             self._patch(self._kind_of(subject), subject, {"paused": on})
 
-    def move(self, guest: str, premises: str, seconds: str = "") -> None:
-        """A person orders it: another GuestMove."""
+    def move(self, guest: str, premises: str, seconds: str = "", how: str = "") -> None:
+        """A person orders it: another GuestMove. ``how``: as the guest runs, or not."""
         self._moves += 1
         metadata = {"name": f"{guest}-{self._moves}", "namespace": NAMESPACE}
         spec: dict[str, object] = {"guest": guest, "to": {self._kind_of(premises): premises}}
+        if how:
+            spec["how"] = how
         if seconds:
             spec["timeoutSeconds"] = int(float(seconds))
         made = {"apiVersion": API_VERSION, "kind": "GuestMove", "metadata": metadata, "spec": spec}

@@ -197,6 +197,12 @@ class TestDevice:
         await host.driver.perform(host.unit, fx.Configure())
         assert host.calls == ["configure", "adjust"][: 1 + changed]
 
+    async def test_another_resource_file_is_made_sure_of_once_more(self, host: Noted) -> None:
+        """DRBD may not take it yet, as while both are Primary."""
+        host.changed, host.unit.applied = True, "as before"
+        await host.driver.perform(host.unit, fx.Configure(apply=False))
+        assert (host.calls, host.unit.applied) == (["configure"], "")
+
     @pytest.mark.parametrize(("sent_ago_s", "may"), [(0.0, True), (2.5, False)])
     async def test_the_link_is_given_up_only_with_a_heartbeat_to_live_on(
         self, host: Noted, sent_ago_s: float, may: bool
