@@ -42,6 +42,8 @@ class Counted(StrEnum):
     TAKEOVERS = "takeovers"
     MOVES = "moves"
     """A mirror that its owner had released was claimed by the other host."""
+    SENT = "sent as they ran"
+    """A guest went on at the other host with its memory."""
     RESETS = "resets"
     REFUSED = "refused starts"
     LATE = "late grants"
@@ -160,6 +162,7 @@ class Referee:
         self.hold.started(run)
         self._leaves(run, "starts")
         if run.memory_of is not None:
+            self.count(Counted.SENT)
             self._goes_on(run, run.memory_of)
         if run.stood_still:
             history.woken.append(run)
