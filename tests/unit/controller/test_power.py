@@ -1,11 +1,15 @@
 """What it costs to power a host off for the sake of one guest."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
-from tandem_controller.decide.world.model import Blocked, Keep
+from tandem_controller.decide.known import world_of
+from tandem_controller.decide.walls import Walls
+from tandem_controller.decide.world.model import Blocked, Keep, Unreadable
 from tandem_controller.decide.world.power import off
 
 from .scenes import A, B, Scene, assigned, guest, instance, mirror, owned_by, replica, report
@@ -41,6 +45,14 @@ def test_others_that_run_there_are_named() -> None:
 def test_of_many_there_is_the_number() -> None:
     told = words(beside("a", "b", "c", "d", "e"))
     assert told == f"power {A} off (which ends ns/a and ns/b and ns/c and 2 more there, too)"
+
+
+def test_one_that_cannot_be_read_may_run_there() -> None:
+    scene = beside("other")
+    unread = Unreadable("Guest", ObjectKey("ns", "bad"), "uid-bad", 1, ())
+    world = world_of(replace(scene.snapshot(), unreadable=(unread,)), Walls())
+    ends = "ns/other and perhaps ns/bad, which cannot be read, there, too"
+    assert off(A, scene.parsed_mirror(), world) == f"power {A} off (which ends {ends})"
 
 
 @pytest.mark.parametrize(

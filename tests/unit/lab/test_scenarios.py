@@ -110,7 +110,7 @@ class TestFaults:
     def test_every_kind_of_fault_comes_up(self) -> None:
         verbs = {step.act.verb for number in range(400) for step in steps_of(1, number)}
         by_people = {"set running", "set paused", "set maintenance", "override", "confirm-down"}
-        by_people |= {"move", "move within", "unmove", "allow-two-primaries"}
+        by_people |= {"move", "move live", "move within", "unmove", "allow-two-primaries"}
         assert verbs == set(DOING) - by_people
 
     def test_kinds_have_no_names_in_them(self) -> None:

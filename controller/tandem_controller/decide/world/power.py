@@ -19,6 +19,8 @@ NAMED = 3
 def off(host: str, mirror: Mirror, world: World) -> str:
     """To power a host off for the sake of this mirror's guest, in words that name the others."""
     ends = sorted(str(guest.key) for guest in _others(host, mirror, world))
+    unread = [each.key for each in world.snapshot.unreadable if each.kind == Guest.__name__]
+    ends += [f"perhaps {key}, which cannot be read," for key in unread]
     if not ends:
         return f"power {host} off"
     more = [f"{len(ends) - NAMED} more"] if len(ends) > NAMED else []
