@@ -114,6 +114,8 @@ def _told(kind: type[BaseSettings], problem: Any, where: Mapping[str, str]) -> s
     name = str(problem["loc"][0])
     if name not in kind.model_fields:
         return unknown(name, where[name], kind.model_fields)
+    if problem["type"] == "value_error":
+        return f"{name} {problem['ctx']['error']}"
     value = "nothing" if problem["input"] is None else " ".join(str(problem["input"]).split())
     short = value if len(value) <= SHOWN else f"{value[:SHOWN]}…"
     return f"{name}: {short} ({where[name]}) will not do; write {wanted(kind, name)}"

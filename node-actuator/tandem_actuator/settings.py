@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from tandem_base.settings import BaseSettings
 
@@ -49,13 +49,6 @@ class Settings(BaseSettings):
             " 0: none are sent or taken in.",
         ),
     ] = 0
-    migration_tls: Annotated[
-        Path | None,
-        Field(
-            description="Folder with ca.crt, host.crt and host.key, by which the hosts know each"
-            " other as they send guests."
-        ),
-    ] = None
     migration_trusted_network: Annotated[
         bool,
         Field(
@@ -63,10 +56,31 @@ class Settings(BaseSettings):
             " address is trusted with all of it."
         ),
     ] = False
+    migration_tls: Annotated[
+        Path | None,
+        Field(
+            validate_default=True,
+            description="Folder with ca.crt, host.crt and host.key, by which the hosts know each"
+            " other as they send guests.",
+        ),
+    ] = None
     metrics_port: Annotated[
         int, Field(ge=0, le=65535, description="Port for /metrics on metrics_address; 0: none.")
     ] = 0
     metrics_address: Annotated[str, Field(description="Where to listen for it.")] = "127.0.0.1"
+
+    @field_validator("migration_tls")
+    @classmethod
+    def _in_the_clear_only_if_said(cls, folder: Path | None, known: ValidationInfo) -> Path | None:
+        wanted, trusted = (
+            known.data.get(name) for name in ("migration_port", "migration_trusted_network")
+        )
+        if folder is None and wanted and not trusted:
+            raise ValueError(
+                "is missing, and migration_port is set; name the folder with ca.crt, host.crt and"
+                " host.key, or set migration_trusted_network to true"
+            )
+        return folder
 
     @property
     def host_name(self) -> str:

@@ -163,6 +163,19 @@ async def test_shutting_down_what_is_not_there_is_refused(subject: Subject) -> N
         await subject.libvirt.shutdown("contract.nobody")
 
 
+async def test_resuming_what_is_not_there_is_refused(subject: Subject) -> None:
+    with pytest.raises(CommandFailed):
+        await subject.libvirt.resume("contract.nobody")
+
+
+async def test_resuming_what_runs_is_no_error(subject: Subject) -> None:
+    guest = make_guest("five")
+    name = domain_name(guest)
+    await subject.libvirt.start(guest, subject.xml(guest))
+    await subject.libvirt.resume(name)
+    assert (await subject.libvirt.states())[name] is DomainState.RUNNING
+
+
 async def test_events_name_the_guest(subject: Subject) -> None:
     guest = make_guest("four")
     name = domain_name(guest)

@@ -122,6 +122,25 @@ class Connection:
 
         await self._ask_about(domain, "shutdown", work)
 
+    async def resume(self, domain: Domain) -> None:
+        """What was sent here begins; what stands still, for it was to be sent, goes on."""
+
+        def work(request: Request, active: Active) -> None:
+            if active.whole:
+                active.process.begun, active.whole = True, False
+                active.process.guest.begin()
+            elif active.process.begun:
+                active.process.guest.go_on()
+            else:
+                words = "Requested operation is not valid: domain is not paused"
+                request.fail(words, libvirt.VIR_ERR_OPERATION_INVALID)
+                return
+            active.state = libvirt.VIR_DOMAIN_RUNNING
+            self.daemon.tell_of(active.domain.name)
+            request.answer(None)
+
+        await self._ask_about(domain, "resume", work)
+
     async def destroy(self, domain: Domain) -> None:
         await self._ask_about(domain, "destroy", self.daemon.destroy)
 

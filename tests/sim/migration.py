@@ -5,7 +5,6 @@ stands still at the source at the very end, and is gone there once the half is w
 if anything comes in between. What a client hears of that may be lost. Called by ``actuator``.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -27,7 +26,6 @@ PORT = 7799
 POLL_S = 0.1
 COPY_S = (0.5, 4.0)
 SWITCH_S = (0.05, 0.3)
-RESUME_S = (0.01, 0.1)
 HALF_GONE_S = (1.0, 8.0)
 """How soon a libvirtd notices that nobody sends any more."""
 LEFT_STILL, GOES_ON, GONE_UNHEARD = 0.3, 0.5, 0.8
@@ -83,23 +81,6 @@ class Migrations:
         transfer = self.transfers.get(name)
         if transfer is not None:
             transfer.unwanted = True
-
-    async def resume(self, name: str) -> None:
-        await asyncio.sleep(self.machine.kernel.between(*RESUME_S))
-        daemon = self.machine.libvirt
-        active = daemon.active.get(name)
-        if not daemon.ready or daemon.hanging or active is None:
-            raise CommandFailed(f"libvirt: {name} is not there to be resumed")
-        run = active.process.guest
-        if active.whole:
-            active.process.begun, active.whole = True, False
-            run.begin()
-        elif isinstance(run, Run) and run.still:
-            run.go_on()
-        else:
-            raise CommandFailed(f"libvirt: {name} does not stand still")
-        active.state = libvirt.VIR_DOMAIN_RUNNING
-        daemon.tell_of(name)
 
 
 @dataclass(eq=False)

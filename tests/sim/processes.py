@@ -58,6 +58,10 @@ class Guest(Protocol):
 
     def begin(self) -> None: ...
 
+    def go_on(self) -> None:
+        """Its processors do, after they stood still."""
+        ...
+
     def end(self, why: str) -> None: ...
 
     def close(self) -> None:
@@ -92,6 +96,9 @@ class Idle:
 
     def begin(self) -> None:
         self.executing = True
+        self.told()
+
+    def go_on(self) -> None:
         self.told()
 
     def end(self, why: str) -> None:

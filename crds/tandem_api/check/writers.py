@@ -204,7 +204,8 @@ def _by_host(writer: Writer, was: Authority, now: Authority) -> Iterator[Problem
     hands = _hands_over(me, was, now)
     if now.owner not in ("", me) and not hands:
         yield Problem(f"{FIELD}.owner", f"is {now.owner}: {writer} may write its own name alone")
-    known = now.mode in (Mode.MIRRORED, Mode.STANDALONE) or _begins_to_migrate(me, was, now)
+    known = now.mode in (Mode.MIRRORED, Mode.STANDALONE)
+    known = known or (now.mode is Mode.MIGRATING and _begins_to_migrate(me, was, now))
     if now.mode is not was.mode and (was.mode is Mode.HOLD or not known):
         yield Problem(f"{FIELD}.mode", f"no host may change it from {was.mode} to {now.mode}")
     others = [name for name in changed(_wire(was.fenced), _wire(now.fenced)) if name != me]
@@ -218,8 +219,10 @@ def _by_host(writer: Writer, was: Authority, now: Authority) -> Iterator[Problem
 
 
 def _begins_to_migrate(me: str, was: Authority, now: Authority) -> bool:
-    """The owner is to send the guest: the target is told, and nobody is the owner yet."""
-    return now.mode is Mode.MIGRATING and was.mode is Mode.MIRRORED and was.owner == now.owner == me
+    """The owner is to send the guest from here to the other host; it is the owner still."""
+    ends = (now.migration.source, now.migration.target) if now.migration else ("", "")
+    leads = ends[0] == me and ends[1] not in ("", me)
+    return leads and was.mode is Mode.MIRRORED and was.owner == now.owner == me
 
 
 def _hands_over(me: str, was: Authority, now: Authority) -> bool:

@@ -148,6 +148,7 @@ _AUTHORITY: Mapping[str, str] = {
     "ordered": "has(variables.now.override) && variables.now.override != null",
     "sameOrder": "variables.ordered && has(variables.was.override)"
     " && variables.was.override == variables.now.override",
+    "migration": value_or("variables.now", "migration", "dyn({})"),
     "wasMigration": value_or("variables.was", "migration", "dyn({})"),
     "wasHandedOver": value_or("variables.was", "handedOver", "''"),
     "handedOver": value_or("variables.now", "handedOver", "''"),
@@ -245,7 +246,9 @@ _BY_HOST = (
         "variables.mode == variables.wasMode"
         " || (variables.wasMode != 'Hold' && variables.mode in ['Mirrored', 'Standalone'])"
         " || (variables.wasMode == 'Mirrored' && variables.mode == 'Migrating'"
-        " && variables.wasOwner == variables.me && variables.owner == variables.me)",
+        " && variables.wasOwner == variables.me && variables.owner == variables.me"
+        f" && ({value_or('variables.migration', 'source', NOTHING)}) == variables.me"
+        f" && !(({value_or('variables.migration', 'target', NOTHING)}) in ['', variables.me]))",
         f"{FIELD}.mode",
         "'no host may change it from ' + variables.wasMode + ' to ' + variables.mode",
     ),

@@ -60,9 +60,7 @@ class Installation:
 
     def admission(self) -> None:
         """The webhook: a certificate in a Secret, the manifests, and the CA in them."""
-        found = page.section(self._page, ADMISSION)
-        by_hand = next(n for n, each in enumerate(found) if each.left_out)
-        self._give(found[:by_hand])
+        self._give(by_hand(page.section(self._page, ADMISSION)))
 
     def key_for_host(self, host: str) -> Path:
         """A kubeconfig by a key that the cluster's own signer certified, with the host's rights."""
@@ -138,6 +136,12 @@ class Installation:
 
 def _for(host: str) -> tuple[str, str]:
     return HOST_OF_THE_PAGE, host
+
+
+def by_hand(webhook: Sequence[Command]) -> list[Command]:
+    """The commands of the webhook's first way: those before the other, which has cert-manager."""
+    other_way = next(n for n, each in enumerate(webhook) if each.left_out)
+    return list(webhook[:other_way])
 
 
 def with_image(kustomization: str, new_name: str, tag: str) -> str:

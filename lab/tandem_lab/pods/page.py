@@ -2,8 +2,8 @@
 
 A block whose first line begins with a prompt is commands and nothing else: each prompt begins one,
 and the lines after it belong to it. What is run on the cluster is run by these very words, so that
-the page cannot say one thing and the test do another; what is not run stands in `LEFT_OUT` with the
-reason. Pure.
+the page cannot say one thing and the test do another; what is not run stands in `LEFT_OUT` or
+`SECTIONS_LEFT_OUT` with the reason. Pure.
 
 Called by `installation` and by the unit tests.
 """
@@ -22,10 +22,12 @@ LEFT_OUT = {
     "kubectl annotate validatingwebhookconfiguration": "there is no cert-manager",
     "kubectl delete validatingwebhookconfiguration": "nothing of a release before is here",
     "kubectl delete -k": "the way back to a release before",
-    "openssl req": "the pods' cluster has no hosts that send guests; the lab makes its own",
-    "for host in": "likewise",
 }
 """By how they begin: commands of the third place that cannot be run on the pods' cluster."""
+SECTIONS_LEFT_OUT = {
+    "Live migration": "the pods' cluster has no hosts that send guests; the lab makes its own CA",
+}
+"""Whole sections, by their heading: one of their commands may begin like one that is run."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Command:
     @property
     def left_out(self) -> str:
         """Why it is not run, or nothing."""
+        if self.section in SECTIONS_LEFT_OUT:
+            return SECTIONS_LEFT_OUT[self.section]
         reasons = (why for begins, why in LEFT_OUT.items() if self.text.startswith(begins))
         return next(reasons, "")
 

@@ -35,6 +35,13 @@ class Libvirt(Protocol):
         """Ask the guest to power off (ACPI). Returns at once."""
         ...
 
+    async def resume(self, name: str) -> None:
+        """Let a domain go on that stands still.
+
+        Raises: PortError; it may take effect all the same.
+        """
+        ...
+
     async def destroy(self, name: str) -> None:
         """Pull the plug; returns once the process is gone. Own thread pool: it may hang.
 

@@ -52,11 +52,7 @@ class Migrations(Protocol):
         ...
 
     async def stop_sending(self, name: str) -> None:
-        """Have libvirt give it up if it still can. Raises: PortError."""
-        ...
-
-    async def resume(self, name: str) -> None:
-        """Let a domain go on that stands still since it was sent. Raises: PortError."""
+        """Close the way: libvirt gives it up if it still can. What comes of it, ``send`` tells."""
         ...
 
 
@@ -76,7 +72,4 @@ class NoMigrations:
         raise CommandFailed(self.WHY)
 
     async def stop_sending(self, name: str) -> None:
-        raise CommandFailed(self.WHY)
-
-    async def resume(self, name: str) -> None:
-        raise CommandFailed(self.WHY)
+        return

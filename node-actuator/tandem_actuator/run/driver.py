@@ -239,9 +239,7 @@ class Driver:
         try:
             if await self._act_on_drbd(unit, effect):
                 return fx.Done()
-            if await self.moving.act(unit, effect, self._resume):
-                return fx.Done()
-            if await self._act_on_guest(unit, effect):
+            if await self.moving.act(unit, effect) or await self._act_on_guest(unit, effect):
                 return fx.Done()
         except StartRefused as error:
             return fx.Failed(str(error), refused=True)
@@ -314,6 +312,9 @@ class Driver:
                 unit.shutdown_sent_at_s = unit.shutdown_sent_at_s or self.ports.clock.boottime_s()
                 await libvirt.shutdown(name)
                 unit.shutdown_heard = True
+            case fx.ResumeGuest(claimed_at_s):
+                self._require_may_start(unit, claimed_at_s)
+                await self._run_here(unit, lambda: libvirt.resume(name))
             case fx.DestroyGuest():
                 await self._destroy(unit, name)
             case fx.CutNetwork():
@@ -373,14 +374,6 @@ class Driver:
         why = self.walls.why(unit)
         if why:
             raise PortError(why)
-
-    async def _resume(self, unit: Unit, claimed_at_s: float) -> None:
-        """As a start, once all of it is here (rules 10, 14)."""
-        guest = unit.guest
-        assert guest is not None
-        self._require_may_start(unit, claimed_at_s)
-        name = domain_name(guest)
-        await self._run_here(unit, lambda: self.ports.migrations.resume(name))
 
     async def _query_domain(self, unit: Unit) -> fx.Outcome:
         try:

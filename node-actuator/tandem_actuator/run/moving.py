@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest.domain_xml import domain_name
@@ -23,9 +23,7 @@ class Moving:
         self.ports, self.node, self.description = ports, node, description
         self._jobs: set[asyncio.Task[None]] = set()
 
-    async def act(
-        self, unit: Unit, effect: fx.Effect, resume: Callable[[Unit, float], Awaitable[None]]
-    ) -> bool:
+    async def act(self, unit: Unit, effect: fx.Effect) -> bool:
         """True if it was one of these. Raises: PortError."""
         guest, port = unit.guest, self.ports.migrations
         if guest is None:
@@ -42,8 +40,6 @@ class Moving:
                 unit.transit.receiving = Receiving(migration, now_s)
             case fx.StopReceiving():
                 await port.stop_receiving(name)
-            case fx.ResumeGuest(claimed_at_s):
-                await resume(unit, claimed_at_s)
             case _:
                 return False
         return True

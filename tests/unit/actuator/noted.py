@@ -111,6 +111,9 @@ class Noted:
     async def destroy(self, name: str) -> None:
         await self._call("destroy")
 
+    async def resume(self, name: str) -> None:
+        await self._call("resume")
+
     async def shutdown(self, name: str) -> None:
         await self._call("shutdown")
 

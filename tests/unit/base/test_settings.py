@@ -251,3 +251,14 @@ def folders(program: str, path: Path) -> list[str]:
     if program != "tandem_actuator":
         return ["--metrics-port=0"]
     return [f"--{name}={path / name}" for name in ("run-dir", "serial-dir")]
+
+
+def test_guests_are_sent_in_the_clear_only_by_a_word() -> None:
+    def of(**given: object) -> actuator.Settings:
+        return load(actuator.Settings, None, NOWHERE, given)
+
+    with pytest.raises(SettingsError, match="migration_tls is missing, and migration_port is"):
+        of(migration_port=7799)
+    assert of(migration_port=7799, migration_trusted_network=True).migration_tls is None
+    assert of(migration_port=7799, migration_tls=Path("/x")).migration_tls == Path("/x")
+    assert of().migration_port == 0

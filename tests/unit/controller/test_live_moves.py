@@ -72,6 +72,15 @@ class TestHow:
         assert decision.message == f"It moves from {A} to {B}: GuestMove g-1 asks for it"
         assert not written(scene).assignment.live
 
+    def test_a_guest_with_uefi_is_stopped_and_started(self) -> None:
+        scene = able(ordered())
+        scene.guest["domain"] = {
+            "memory": "1Gi",
+            "disks": [{"volume": "root"}],
+            "firmware": "UEFI",
+        }
+        assert not assigns(scene).live
+
     def test_by_a_stop_and_a_start_if_it_cannot_else(self) -> None:
         decision = assigns(ordered(by_hand("LiveIfPossible")))
         assert (decision.host, decision.live) == (B, False)

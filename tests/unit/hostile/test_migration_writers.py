@@ -57,6 +57,10 @@ class TestBegin:
                 "no host may change it from Mirrored to Migrating",
             ),
             (HOST_A, {}, {**MIGRATING, **NOBODY}, "from Mirrored to Migrating"),
+            *(
+                (HOST_A, {}, {**MIGRATING, "authority__migration": ends}, "to Migrating")
+                for ends in (None, {**M, "source": B}, {**M, "target": A}, {**M, "target": ""})
+            ),
             (HOST_A, ALONE, MIGRATING, "no host may change it from Standalone to Migrating"),
             (HOST_A, {"authority__mode": "Hold"}, MIGRATING, "from Hold to Migrating"),
             (HOST_A, {"authority__mode": "Handover"}, MIGRATING, "from Handover to Migrating"),
@@ -64,7 +68,17 @@ class TestBegin:
         ],
         ids=[
             *("peer", "with-a-claim", "peer-of-nobodys", "nobodys", "claimed-with-it"),
-            *("released-with-it", "alone", "hold", "handover", "controller"),
+            *(
+                "released-with-it",
+                "without-ends",
+                "from-the-other",
+                "to-itself",
+                "to-nobody",
+                "alone",
+                "hold",
+                "handover",
+                "controller",
+            ),
         ],
     )
     def test_nobody_else_and_from_nothing_else(

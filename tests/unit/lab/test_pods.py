@@ -10,12 +10,14 @@ from tandem_lab.pods import cgroups, page
 from tandem_lab.pods.configuration import KERNEL_SETTINGS, Folders, boot_script, kubelet_config
 from tandem_lab.pods.images import copied_sources, split_certificates
 from tandem_lab.pods.installation import (
+    ADMISSION,
     GUEST,
     HOST_OF_THE_PAGE,
     PAGE,
     SECTIONS,
     SITES,
     WAITS,
+    by_hand,
     with_image,
     with_profile,
 )
@@ -77,6 +79,24 @@ class TestPage:
             begins for begins in page.LEFT_OUT if not any(t.startswith(begins) for t in texts)
         ]
         assert unused == []
+
+    def test_every_section_that_is_left_out_has_commands_and_is_not_run(self) -> None:
+        assert all(page.section(self.text, heading) for heading in page.SECTIONS_LEFT_OUT)
+        assert not set(page.SECTIONS_LEFT_OUT) & set(SECTIONS)
+
+    def test_the_webhook_gets_its_certificate_its_manifests_and_its_authority(self) -> None:
+        """Up to what is another way to the same: no command before it may be left out."""
+        given = by_hand(page.section(self.text, ADMISSION))
+        assert [" ".join(each.text.split()[:3]) for each in given] == [
+            "openssl req -x509",
+            "openssl req -newkey",
+            "openssl x509 -req",
+            "kubectl -n tandem-system",
+            "kubectl apply -k",
+            "kubectl -n tandem-system",
+            "ca=$(base64 -w0 <",
+            "for hook in",
+        ]
 
     def test_every_section_that_is_run_has_commands(self) -> None:
         assert all(page.section(self.text, heading) for heading in SECTIONS)

@@ -4,6 +4,7 @@ Called by ``moves`` for a move that is about to begin, and by ``situations`` for
 """
 
 from tandem_api.authority import Mode
+from tandem_api.kinds.domain import Firmware
 from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.guest_move import GuestMove, How
 from tandem_api.kinds.mirror import Protocol
@@ -34,6 +35,9 @@ def impossible(case: Case, owner: str, target: str) -> Refusal | None:
         if view is None or view.host.status.migration_port is None:
             why = f"{name} does not tell a migrationPort: live migration is not set up there"
             return Refusal(Reason.MOVE_IMPOSSIBLE, why)
+    if case.guest.spec.domain.firmware is Firmware.UEFI:
+        why = "a guest with UEFI firmware is not sent as it runs: its variables stay behind"
+        return Refusal(Reason.MOVE_IMPOSSIBLE, why)
     report = case.guest.status.hosts.get(owner)
     if report is None or report.state != DomainState.RUNNING:
         return Refusal(Reason.MOVE_IMPOSSIBLE, f"{owner} does not say that it runs there")

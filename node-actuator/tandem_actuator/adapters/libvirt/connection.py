@@ -58,7 +58,7 @@ class RealLibvirtd:
 
     async def open(self) -> "RealConnection":
         start_event_loop()
-        return RealConnection(await _call(self._open))
+        return RealConnection(await in_words(self._open))
 
     def _open(self) -> Any:
         connection = libvirt.open(self._uri)
@@ -75,7 +75,7 @@ class RealConnection:
         self._connection = connection
 
     async def alive(self) -> bool:
-        return bool(await _call(self._connection.isAlive))
+        return bool(await in_words(self._connection.isAlive))
 
     async def active_domains(self) -> Sequence[Domain]:
         def ask() -> list[Domain]:
@@ -85,40 +85,44 @@ class RealConnection:
             )
             return [_domain(found, values.get("state.state")) for found, values in stats]
 
-        return await _call(ask)
+        return await in_words(ask)
 
     async def metadata(self, domain: Domain) -> str:
         found: Any = domain.handle
         kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
-        return str(await _call(lambda: found.metadata(kind, TANDEM_XMLNS, 0)))
+        return str(await in_words(lambda: found.metadata(kind, TANDEM_XMLNS, 0)))
 
     async def create(self, xml: str, *, fresh_variables: bool = False) -> None:
         flags = libvirt.VIR_DOMAIN_START_RESET_NVRAM if fresh_variables else 0
-        await _call(lambda: self._connection.createXML(xml, flags))
+        await in_words(lambda: self._connection.createXML(xml, flags))
 
     async def validate(self, xml: str) -> None:
         def work() -> None:
             kind = libvirt.VIR_DOMAIN_DEFINE_VALIDATE
             self._connection.defineXMLFlags(xml, kind).undefine()
 
-        await _call(work)
+        await in_words(work)
 
     async def lookup(self, name: str) -> Domain:
-        return _domain(await _call(lambda: self._connection.lookupByName(name)))
+        return _domain(await in_words(lambda: self._connection.lookupByName(name)))
 
     async def shutdown(self, domain: Domain) -> None:
         found: Any = domain.handle
-        await _call(found.shutdown)
+        await in_words(found.shutdown)
+
+    async def resume(self, domain: Domain) -> None:
+        found: Any = domain.handle
+        await in_words(found.resume)
 
     async def destroy(self, domain: Domain) -> None:
         found: Any = domain.handle
-        await _call(lambda: found.destroyFlags(0))
+        await in_words(lambda: found.destroyFlags(0))
 
     async def library_version(self) -> int:
-        return int(await _call(self._connection.getLibVersion))
+        return int(await in_words(self._connection.getLibVersion))
 
     async def hypervisor_version(self) -> int:
-        return int(await _call(self._connection.getVersion))
+        return int(await in_words(self._connection.getVersion))
 
     async def on_close(self, tell: Callable[[], None]) -> None:
         on_loop = _on_this_loop(tell)
@@ -126,10 +130,10 @@ class RealConnection:
         def register() -> None:
             self._connection.registerCloseCallback(lambda c, reason, _: on_loop(), None)
 
-        await _call(register)
+        await in_words(register)
 
     async def forget_close(self) -> None:
-        await _call(self._connection.unregisterCloseCallback)
+        await in_words(self._connection.unregisterCloseCallback)
 
     async def on_lifecycle(self, tell: Callable[[str], None]) -> int:
         on_loop = _on_this_loop(tell)
@@ -139,17 +143,20 @@ class RealConnection:
 
         kind = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
         return int(
-            await _call(lambda: self._connection.domainEventRegisterAny(None, kind, on_event, None))
+            await in_words(
+                lambda: self._connection.domainEventRegisterAny(None, kind, on_event, None)
+            )
         )
 
     async def forget_lifecycle(self, registration: int) -> None:
-        await _call(lambda: self._connection.domainEventDeregisterAny(registration))
+        await in_words(lambda: self._connection.domainEventDeregisterAny(registration))
 
     async def close(self) -> None:
-        await _call(self._connection.close)
+        await in_words(self._connection.close)
 
 
-async def _call(work: Callable[[], T]) -> T:
+async def in_words(work: Callable[[], T]) -> T:
+    """A blocking call of libvirt's, in a thread. Raises: LibvirtError, in its words."""
     try:
         return await in_thread(work, "libvirt")
     except libvirt.libvirtError as error:

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 LOOK_TIMEOUT_S = 2.0
 START_TIMEOUT_S = 60.0
 SHUTDOWN_TIMEOUT_S = 5.0
+RESUME_TIMEOUT_S = 5.0
 KILL_TIMEOUT_S = 5.0
 SCAN_TIMEOUT_S = 1.0
 KILL_GIVEN_UP_AFTER_S = 4 * KILL_TIMEOUT_S
@@ -205,6 +206,20 @@ class LibvirtHost:
             await connection.shutdown(await connection.lookup(name))
 
         await self._acts.call(ask, SHUTDOWN_TIMEOUT_S)
+
+    async def resume(self, name: str) -> None:
+        """What had to wait for a connection is not done once nobody waits for it any more."""
+        order = _Order()
+
+        async def ask(connection: LibvirtConnection) -> None:
+            domain = await connection.lookup(name)
+            order.carry_out()
+            await connection.resume(domain)
+
+        try:
+            await self._acts.call(ask, RESUME_TIMEOUT_S)
+        finally:
+            order.withdraw()
 
     async def destroy(self, name: str) -> None:
         """The process first: libvirt, told to end a guest that a frozen disk holds, would wait

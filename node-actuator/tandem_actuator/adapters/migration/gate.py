@@ -30,15 +30,14 @@ from tandem_actuator.adapters.migration.streams import (
     frame_from,
     joined,
     peer_names,
-    together,
     watch_over,
 )
 from tandem_actuator.ports import PortError
 
 log = logging.getLogger(__name__)
 
+CUT_SHORT = (asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 GREETING_S = 5.0
-GREETING_BYTES = 512
 QEMU_USERS = ("libvirt-qemu", "qemu")
 """By which name a distribution lets QEMU run. It makes its socket itself."""
 
@@ -95,7 +94,7 @@ class Gate:
         try:
             async with asyncio.timeout(GREETING_S):
                 line = await reader.readuntil(b"\n")
-            awaited, stream = self._known(line[:GREETING_BYTES].decode(), ends)
+            awaited, stream = self._known(line.decode(), ends)
             task = asyncio.current_task()
             assert task is not None
             awaited.streams.add(task)
@@ -103,10 +102,8 @@ class Gate:
                 await self._carry(stream, awaited, ends)
             finally:
                 awaited.streams.discard(task)
-        except (Refused, OSError, TimeoutError, UnicodeDecodeError, ValueError) as error:
-            log.warning("a guest was not let in: %s", error or type(error).__name__)
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            log.warning("a guest was not let in: %s", error)
+        except (Refused, OSError, ValueError, *CUT_SHORT) as error:
+            log.warning("a guest was not let in: %s", str(error) or type(error).__name__)
         finally:
             ends.close()
 
@@ -140,7 +137,7 @@ class Gate:
         finally:
             for way in ways:
                 way.cancel()
-            await together(ends, inner)
+            inner.close()
 
 
 async def _calls(client: Ends, daemon: Ends, expected: Expected) -> None:

@@ -8,18 +8,16 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import libvirt
 
 from tandem_actuator.adapters.libvirt.connection import (
     KEEPALIVE_COUNT,
     KEEPALIVE_INTERVAL_S,
+    in_words,
     start_event_loop,
 )
-from tandem_actuator.adapters.linux.threads import in_thread
 from tandem_actuator.adapters.migration.gate import Gate
 from tandem_actuator.adapters.migration.rpc import DRIVER, Expected
 from tandem_actuator.adapters.migration.streams import (
@@ -31,13 +29,12 @@ from tandem_actuator.adapters.migration.streams import (
     watch_over,
 )
 from tandem_actuator.core.migration.arrival import refusal
-from tandem_actuator.ports import CommandFailed, CommandTimeout
+from tandem_actuator.ports import CommandFailed
 from tandem_actuator.ports.migration import Arrival, Destination
 
 log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
-ASK_S = 5.0
 FLAGS = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PAUSED | libvirt.VIR_MIGRATE_AUTO_CONVERGE
 
 
@@ -46,6 +43,7 @@ class LiveMigrations:
 
     def __init__(self, uri: str, gate: Gate, folder: Path, tls: Tls | None) -> None:
         self._uri, self._gate, self._folder, self._tls = uri, gate, folder, tls
+        self._passages: dict[str, _Passage] = {}
 
     @property
     def port(self) -> int | None:
@@ -61,20 +59,22 @@ class LiveMigrations:
 
     async def send(self, name: str, migration: str, to: Destination) -> None:
         folder = self._folder / migration
-        passage = _Passage(name, migration, to, folder, self._tls)
+        passage = self._passages[name] = _Passage(name, migration, to, folder, self._tls)
         try:
             await passage.open()
-            await _call(lambda: _migrate(self._uri, name, folder))
+            start_event_loop()
+            await in_words(lambda: _migrate(self._uri, name, folder))
         except OSError as error:
             raise CommandFailed(f"cannot open the way to {to.peer}: {error}") from error
         finally:
             passage.close()
+            if self._passages.get(name) is passage:
+                del self._passages[name]
 
     async def stop_sending(self, name: str) -> None:
-        await _soon(lambda: _with_domain(self._uri, name, lambda domain: domain.abortJob()))
-
-    async def resume(self, name: str) -> None:
-        await _soon(lambda: _with_domain(self._uri, name, lambda domain: domain.resume()))
+        """libvirt is not asked: its answer may be what is waited for."""
+        if name in self._passages:
+            self._passages[name].close()
 
 
 class _Passage:
@@ -137,7 +137,7 @@ class _Passage:
 
 def _migrate(uri: str, name: str, folder: Path) -> None:
     here = libvirt.open(uri)
-    there = libvirt.open(f"{_through(folder / LIBVIRT)}")
+    there = libvirt.open(_through(folder / LIBVIRT))
     there.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT)
     parameters = {libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{folder / QEMU}"}
     arrived = here.lookupByName(name).migrate3(there, parameters, FLAGS)
@@ -150,28 +150,3 @@ def _migrate(uri: str, name: str, folder: Path) -> None:
 def _through(socket: Path) -> str:
     driver, _, rest = DRIVER.decode().partition(":")
     return f"{driver}+unix:{rest}?socket={socket}"
-
-
-def _with_domain(uri: str, name: str, act: Callable[[Any], object]) -> None:
-    connection = libvirt.open(uri)
-    try:
-        act(connection.lookupByName(name))
-    finally:
-        connection.close()
-
-
-async def _soon(work: Callable[[], None]) -> None:
-    try:
-        async with asyncio.timeout(ASK_S):
-            await _call(work)
-    except TimeoutError:
-        raise CommandTimeout(f"libvirt did not answer within {ASK_S:g} s") from None
-
-
-async def _call(work: Callable[[], None]) -> None:
-    """Raises: CommandFailed, in libvirt's words."""
-    start_event_loop()
-    try:
-        await in_thread(work, "migration")
-    except libvirt.libvirtError as error:
-        raise CommandFailed(f"libvirt: {error.get_error_message() or error}") from error

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +37,9 @@ class Tls:
     folder: Path
 
     def context(self, *, server: bool) -> ssl.SSLContext:
-        """Raises: OSError, ssl.SSLError."""
+        """Raises: OSError, which names the file that is missing."""
+        for name in ("ca.crt", "host.crt", "host.key"):
+            (self.folder / name).open().close()
         purpose = ssl.Purpose.CLIENT_AUTH if server else ssl.Purpose.SERVER_AUTH
         context = ssl.create_default_context(purpose, cafile=str(self.folder / "ca.crt"))
         context.load_cert_chain(self.folder / "host.crt", self.folder / "host.key")
@@ -79,13 +80,9 @@ async def pour(source: Ends, into: Ends) -> None:
 
 async def joined(one: Ends, other: Ends) -> None:
     """Both ways, until both have ended or one has failed."""
-    await together(one, other, pour(one, other), pour(other, one))
-
-
-async def together(one: Ends, other: Ends, *ways: Awaitable[None]) -> None:
     try:
-        await asyncio.gather(*ways)
-    except (OSError, asyncio.IncompleteReadError):
+        await asyncio.gather(pour(one, other), pour(other, one))
+    except OSError:
         pass
     finally:
         one.close()

@@ -1,6 +1,6 @@
 """Mirrors that a host does not touch: their object contradicts its durable record (rule 2)."""
 
-from tandem_actuator.core.authority.verdicts import Refusal
+from tandem_actuator.core.authority.verdicts import Facts, Refusal
 from tandem_actuator.core.model import Record
 from tandem_api.authority import PROTOCOL, Authority
 from tandem_api.kinds.mirror import Mirror
@@ -52,6 +52,16 @@ def held(mirror: Mirror, record: Record) -> Refusal | None:
     if authority.epoch < record.max_epoch:
         return _regressed(mirror, record, f"is at epoch {authority.epoch}")
     return None
+
+
+def owned(mirror: Mirror, facts: Facts) -> Authority | Refusal:
+    """The authority, if it is this host's on this boot, or why it is not."""
+    authority = opened(mirror, facts.record)
+    if isinstance(authority, Refusal):
+        return authority
+    if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
+        return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
+    return authority
 
 
 def opened(mirror: Mirror, record: Record) -> Authority | Refusal:

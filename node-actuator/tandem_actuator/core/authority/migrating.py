@@ -4,11 +4,11 @@
 it has handed over, the source is the owner, and nobody else may execute the guest.
 """
 
-from tandem_actuator.core.authority.held import opened
+from tandem_actuator.core.authority.held import opened, owned
 from tandem_actuator.core.authority.seen import is_secondary, may_lack_the_last
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Settled, Verdict
 from tandem_actuator.core.model import DrbdState
-from tandem_api.authority import Authority, Eligibility, Instance, Migration, Mode, next_epoch
+from tandem_api.authority import Eligibility, Instance, Migration, Mode, next_epoch
 from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.mirror import Mirror, Protocol
 from tandem_api.reasons import Reason
@@ -27,7 +27,7 @@ def sends_to(assignment: Assignment | None, peer: str) -> bool:
 
 def begin(mirror: Mirror, facts: Facts, assignment: Assignment | None, request_id: str) -> Verdict:
     """The guest is to go to the peer as it runs: both replicas are the same, and stay so."""
-    authority = _mine(mirror, facts)
+    authority = owned(mirror, facts)
     if isinstance(authority, Refusal):
         return authority
     if not sends_to(assignment, facts.peer):
@@ -61,7 +61,7 @@ def hand_over(mirror: Mirror, facts: Facts, migration: str, request_id: str) -> 
 
     Standalone, if this host does not see right now that its own replica has all: then it is out.
     """
-    authority = _mine(mirror, facts)
+    authority = owned(mirror, facts)
     if isinstance(authority, Refusal):
         return authority
     if not authority.migrates_as(migration):
@@ -94,7 +94,7 @@ def hand_over(mirror: Mirror, facts: Facts, migration: str, request_id: str) -> 
 
 def take_back(mirror: Mirror, facts: Facts, migration: str, request_id: str) -> Verdict:
     """It did not come to that. The target is Secondary, so it holds nothing of the guest."""
-    authority = _mine(mirror, facts)
+    authority = owned(mirror, facts)
     if isinstance(authority, Refusal):
         return authority
     if not authority.migrates_as(migration):
@@ -119,12 +119,3 @@ def handed_to(mirror: Mirror, facts: Facts, migration: str) -> Verdict:
         return Settled(authority)
     owner = authority.owner or "nobody"
     return Refusal(Reason.NOT_OWNER, f"owner is {owner}: the guest was not handed over to here")
-
-
-def _mine(mirror: Mirror, facts: Facts) -> Authority | Refusal:
-    authority = opened(mirror, facts.record)
-    if isinstance(authority, Refusal):
-        return authority
-    if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
-        return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
-    return authority

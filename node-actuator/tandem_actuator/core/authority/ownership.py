@@ -1,6 +1,6 @@
 """The owner says that it still is, or lets go (rules 9 and 10)."""
 
-from tandem_actuator.core.authority.held import opened
+from tandem_actuator.core.authority.held import opened, owned
 from tandem_actuator.core.authority.seen import is_secondary
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Settled, Verdict
 from tandem_api.authority import Fenced, Mode, next_epoch
@@ -10,11 +10,9 @@ from tandem_api.reasons import Reason
 
 def adopt(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     """After a restart of the actuator: the same boot's authority is this run's now."""
-    authority = opened(mirror, facts.record)
+    authority = owned(mirror, facts)
     if isinstance(authority, Refusal):
         return authority
-    if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
-        return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
     if authority.owner_instance == str(facts.instance):
         return Settled(authority)
     return affirm(mirror, facts, request_id)
@@ -26,11 +24,9 @@ def affirm(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     Always a swap: a claim of the peer that was made on what this host's silence proved must not
     land afterwards. By which migration it is the owner is as true as before.
     """
-    authority = opened(mirror, facts.record)
+    authority = owned(mirror, facts)
     if isinstance(authority, Refusal):
         return authority
-    if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
-        return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
     return Proposal(
         next_epoch(
             authority,

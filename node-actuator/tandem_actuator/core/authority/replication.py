@@ -1,6 +1,6 @@
 """Who may write alone, and when both replicas count again (rules 1, 4 to 8)."""
 
-from tandem_actuator.core.authority.held import opened
+from tandem_actuator.core.authority.held import opened, owned
 from tandem_actuator.core.authority.seen import (
     follows,
     is_secondary,
@@ -161,11 +161,9 @@ def degrade(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     or is being resynchronised, it goes on alone without a word. And it may call both current and
     know, as after a verification, that they differ: then the peer is copied to once more.
     """
-    authority = opened(mirror, facts.record)
+    authority = owned(mirror, facts)
     if isinstance(authority, Refusal):
         return authority
-    if authority.owner != facts.host or not facts.instance.same_boot(authority.owner_instance):
-        return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
     if not authority.both_count:
         return Settled(authority)
     drbd = facts.drbd

@@ -6,7 +6,7 @@ no disk, network or file, whatever it is called by.
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from defusedxml.ElementTree import fromstring
 
@@ -41,7 +41,7 @@ def refusal(sent: str, own: str) -> str:
     for name in _names(there):
         if name not in names and not name.startswith(EMULATORS):
             return f"it names {name}, which this host's description of it does not"
-    if any(True for _ in _labels(there, here)):
+    if _says_as_whom(there, here):
         return "it says as whom its QEMU is to run"
     return "" if _arguments(there) <= _arguments(here) else "it has arguments for QEMU of its own"
 
@@ -71,14 +71,13 @@ def _names(domain: ET.Element) -> Iterator[str]:
             yield text
 
 
-def _labels(there: ET.Element, here: ET.Element) -> Iterable[ET.Element]:
-    """Those that this host's description does not have; libvirt makes dynamic ones itself."""
+def _says_as_whom(there: ET.Element, here: ET.Element) -> bool:
+    """By a label that this host's description does not have; libvirt makes dynamic ones itself."""
     known = {ET.tostring(label) for label in here.iter("seclabel")}
-    return (
-        label
-        for label in there.iter("seclabel")
-        if ET.tostring(label) not in known
+    return any(
+        ET.tostring(label) not in known
         and not (label.get("type") == "dynamic" and label.find("baselabel") is None)
+        for label in there.iter("seclabel")
     )
 
 

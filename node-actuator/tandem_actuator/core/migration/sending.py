@@ -25,7 +25,6 @@ from tandem_actuator.core.effects import (
     SendGuest,
     StopSending,
     UpdateRecord,
-    Wait,
 )
 from tandem_actuator.core.mirror.procedures import sequence
 from tandem_actuator.core.mirror.transaction import (
@@ -111,11 +110,12 @@ def _secondary() -> Generator[Effect, Outcome, Finished | None]:
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
     if drbd.role is Role.PRIMARY and not (drbd.in_sync or drbd.frozen):
         return Finished(Reason.NOT_YET_IN_SYNC, "it has gone on alone", progress=False)
-    for what, effect in (
-        ("demote", Demote() if drbd.role is Role.PRIMARY else Wait(0.0)),
-        ("the resource file", Configure()),
-        ("adjust", Adjust() if drbd.connected else Wait(0.0)),
-    ):
+    steps: list[tuple[str, Effect]] = [("the resource file", Configure())]
+    if drbd.role is Role.PRIMARY:
+        steps.insert(0, ("demote", Demote()))
+    if drbd.connected:
+        steps.append(("adjust", Adjust()))
+    for what, effect in steps:
         outcome = yield effect
         if isinstance(outcome, Failed):
             return failed(what, outcome)
@@ -160,7 +160,7 @@ def take_back(view: View, note: MigrationNote) -> Procedure:
     return (yield from sequence(Reason.MIGRATION_OVER, "as before", cleared))
 
 
-def forget(view: View) -> Procedure:
+def forget() -> Procedure:
     """What DRBD still allows is brought in line with the note by itself."""
     cleared = ("the durable record", UpdateRecord(outgoing=None))
     return (yield from sequence(Reason.MIGRATION_OVER, "noted", cleared))

@@ -63,7 +63,7 @@ def _forget(view: View) -> Decision | None:
         Task.END_MIGRATION,
         Reason.MIGRATION_OVER,
         "the migration is over",
-        lambda: sending.forget(view),
+        sending.forget,
     )
 
 

@@ -7,6 +7,7 @@ from tandem_actuator.adapters.libvirt.host import (
     KILL_TIMEOUT_S,
     LOOK_TIMEOUT_S,
     LOOKS_AT_A_TIME,
+    RESUME_TIMEOUT_S,
     SCAN_TIMEOUT_S,
     SHUTDOWN_TIMEOUT_S,
     START_TIMEOUT_S,
@@ -303,6 +304,31 @@ class TestStart:
         assert scene.runs() == {}
         assert scene.states() == {}
         scene.start("a")
+
+
+class TestResume:
+    def test_what_runs_may_be_told_so(self, scene: Scene) -> None:
+        scene.start("a")
+        scene.play(scene.host.resume("ns.a"))
+        assert scene.states() == {"ns.a": DomainState.RUNNING}
+
+    def test_who_is_not_there_cannot(self, scene: Scene) -> None:
+        with pytest.raises(CommandFailed, match="Domain not found"):
+            scene.play(scene.host.resume("ns.a"))
+
+    def test_one_that_was_withdrawn_is_not_made_later(self, scene: Scene) -> None:
+        """By then another host may have the guest."""
+        scene.start("a")
+        resumed: list[str] = []
+        scene.daemon.active["ns.a"].process.guest.go_on = (  # type: ignore[method-assign]
+            lambda: resumed.append("a")
+        )
+        scene.daemon.stuck_calls = {"lookup"}
+        with pytest.raises(CommandTimeout):
+            scene.play(scene.host.resume("ns.a"), RESUME_TIMEOUT_S + SOON_S)
+        scene.daemon.answer("lookup")
+        scene.pass_s(10.0)
+        assert resumed == []
 
 
 class TestShutdown:

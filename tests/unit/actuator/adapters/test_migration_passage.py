@@ -5,8 +5,10 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import libvirt
 import pytest
 
+from tandem_actuator.adapters.migration import live
 from tandem_actuator.adapters.migration.gate import Gate
 from tandem_actuator.adapters.migration.live import LiveMigrations
 from tandem_actuator.adapters.migration.rpc import CLOSE, ERROR, EVENT, REPLY
@@ -325,6 +327,28 @@ class TestLiveMigrations:
         with pytest.raises(CommandFailed, match=f"cannot open the way to {B}"):
             await port.send(NAME, M, Destination(B, "127.0.0.1", 1))
 
+    async def test_to_stop_it_closes_the_way_and_asks_no_libvirt(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """libvirt's library may be waiting for an answer that never comes."""
 
-def test_the_streams_have_names() -> None:
-    assert (LIBVIRT, QEMU) == ("libvirt", "qemu")
+        def waits(uri: str, name: str, folder: Path) -> None:
+            with socket.socket(socket.AF_UNIX) as there:
+                there.connect(str(folder / LIBVIRT))
+                there.settimeout(10.0)
+                assert there.recv(1) == b""
+            raise libvirt.libvirtError("client socket is closed")
+
+        monkeypatch.setattr(live, "_migrate", waits)
+        async with bench() as scene:
+            scene.expect()
+            source = scene.folder / "source"
+            port = LiveMigrations("qemu:///system", scene.gate, source, None)
+            sending = asyncio.create_task(
+                port.send(NAME, M, Destination(B, "127.0.0.1", scene.gate.port))
+            )
+            await asyncio.wait_for(scene.daemon.connected.wait(), SOON_S)
+            await port.stop_sending(NAME)
+            with pytest.raises(CommandFailed):
+                await asyncio.wait_for(sending, SOON_S)
+            await port.stop_sending(NAME)

@@ -263,9 +263,9 @@ class TestTakeBack:
 
 def test_to_forget_is_to_note_that() -> None:
     world = outside(HANDED)
-    play(sending.forget(source()), world)
+    play(sending.forget(), world)
     assert world.done == [fx.UpdateRecord(outgoing=None)]
-    assert play(sending.forget(source()), outside(UpdateRecord=FAILED)).failed
+    assert play(sending.forget(), outside(UpdateRecord=FAILED)).failed
 
 
 def test_no_note_of_this_part_touches_the_other() -> None:
