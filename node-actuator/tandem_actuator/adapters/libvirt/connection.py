@@ -111,8 +111,14 @@ class RealConnection:
         await in_words(found.shutdown)
 
     async def resume(self, domain: Domain) -> None:
+        """What runs already is left alone: not every driver of libvirt's takes that for done."""
         found: Any = domain.handle
-        await in_words(found.resume)
+
+        def work() -> None:
+            if found.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+                found.resume()
+
+        await in_words(work)
 
     async def destroy(self, domain: Domain) -> None:
         found: Any = domain.handle
