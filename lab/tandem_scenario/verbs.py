@@ -94,6 +94,8 @@ FORMS = (
     "verify GUEST",
     "crash GUEST",
     "crash-after-grant HOST",
+    "churn GUEST",
+    "calm GUEST",
     "set GUEST running=BOOL",
     "set GUEST failback=POLICY",
     "set GUEST prefers=SITE",

@@ -26,6 +26,8 @@ FAULTS_S = 60.0
 """After this nothing more is begun."""
 MEND = "mend all"
 VICTIMS = 0.5
+CHURNS = 0.15
+"""How likely a guest that is to be moved changes its memory faster than it can be sent."""
 FEWEST_MIXES = 3
 
 
@@ -213,6 +215,8 @@ def _moves(seed: int, steps: list[Step], names: Names) -> list[Step]:
         at_s = max(0.5, first_s + chance.uniform(-6.0, 2.0))
         act = parse_act(f"move {guest} {chance.choice(names.sites)}", names)
         found.append(Step(round(at_s, 2), act))
+        if chance.random() < CHURNS:
+            found.append(Step(round(at_s - 0.1, 2), parse_act(f"churn {guest}", names)))
     return found
 
 

@@ -58,6 +58,7 @@ def mend_all_but_broken(world: World) -> None:
         api_up(world)
     heal(world)
     world.planner.takes_s = 0.0
+    world.ways.churning.clear()
     _one_controller(world)
     for host in world.hosts.values():
         _mend_host(world, host)

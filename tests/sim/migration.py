@@ -5,8 +5,8 @@ stands still at the source at the very end, and is gone there once the half is w
 if anything comes in between. What a client hears of that may be lost. Called by ``actuator``.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 import libvirt
 
@@ -42,6 +42,8 @@ class Ways:
     network: Network
     server: Server
     hosts: Mapping[str, Host]
+    churning: set[str] = field(default_factory=set)
+    """Guests, by their domains' names, whose memory changes faster than it can be sent."""
 
     def of(self, machine: Machine, group: Group) -> Port:
         """The port of one run of an actuator."""
@@ -49,19 +51,27 @@ class Ways:
             return NoMigrations()
         known = self.server.every(HostObject)
         ends = {one.spec.takes_guests_at: self.hosts[one.metadata.name] for one in known}
-        return Migrations(machine, group, self.network, ends)
+        return Migrations(machine, group, self.network, ends, self.churning)
 
 
 class Migrations:
-    """The port of one run of an actuator. ``neighbours``: the other hosts, by address."""
+    """The port of one run of an actuator.
+
+    ``neighbours``: the other hosts, by address. ``churning``: as of ``Ways``.
+    """
 
     port = PORT
 
     def __init__(
-        self, machine: Machine, group: Group, network: Network, neighbours: Mapping[str, Host]
+        self,
+        machine: Machine,
+        group: Group,
+        network: Network,
+        neighbours: Mapping[str, Host],
+        churning: Collection[str] = (),
     ) -> None:
         self.machine, self.group, self.network = machine, group, network
-        self.neighbours = neighbours
+        self.neighbours, self.churning = neighbours, churning
         self.transfers: dict[str, Transfer] = {}
 
     async def receive(self, arrival: Arrival) -> None:
@@ -125,7 +135,8 @@ class Transfer:
         """Nothing comes of it for now, and it does not fail either."""
         machine = self.there
         hanging = machine is not None and (machine.libvirt.hanging or machine.group.holder)
-        return bool(hanging) or self.source.libvirt.hanging
+        churns = self.name in self.sender.churning
+        return churns or bool(hanging) or self.source.libvirt.hanging
 
     def _run(self) -> Run | None:
         active = self.source.libvirt.active.get(self.name)

@@ -42,6 +42,14 @@ def move(
     world.api.server.put(GuestMove.parse({"metadata": metadata, "spec": spec}))
 
 
+def churn(world: World, guest: str, *, churns: bool) -> None:
+    """From now on its memory changes faster than it can be sent, wherever it runs; or no more."""
+    world.log.say("scenario", f"{'churn' if churns else 'calm'} {guest}")
+    key = world.key(guest)
+    churning = world.ways.churning
+    (churning.add if churns else churning.discard)(f"{key.namespace}.{key.name}")
+
+
 def unmove(world: World, guest: str) -> None:
     """A person deletes those that have not ended."""
     world.log.say("scenario", f"unmove {guest}")

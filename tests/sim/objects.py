@@ -50,6 +50,7 @@ def guest_of(plan: GuestPlan, suffix: str) -> Guest:
         "failover": {"policy": plan.failover},
         "failback": {"policy": plan.failback, "afterSeconds": plan.failback_after_s},
         "shutdownTimeoutSeconds": 20,
+        "migration": {"timeoutSeconds": 20},
     }
     return Guest.parse({"metadata": _metadata(plan, f"uid-g-{suffix}"), "spec": spec})
 

@@ -94,6 +94,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "verify": acts.verify,
     "crash": acts.crash,
     "crash-after-grant": acts.crash_after_grant,
+    "churn": lambda world, guest: moves.churn(world, guest, churns=True),
+    "calm": lambda world, guest: moves.churn(world, guest, churns=False),
     "set running": lambda world, guest, on: people.edit(world, guest, "running", on == "true"),
     "set failback": people.set_failback,
     "set prefers": people.set_prefers,

@@ -48,6 +48,20 @@ class Failback(Model):
     ] = 600
 
 
+class LiveMigration(Model):
+    """How the guest is sent to another host as it runs."""
+
+    timeout_seconds: Annotated[
+        int,
+        Field(
+            ge=10,
+            le=86400,
+            description="How long sending it may take, as when its memory changes faster than the"
+            " link takes it. Then it goes on where it is, or moves by a stop and a start.",
+        ),
+    ] = 600
+
+
 class GuestSpec(Model):
     """What a person decides about a guest."""
 
@@ -57,6 +71,7 @@ class GuestSpec(Model):
     placement: Placement = Placement()
     failover: Failover = Failover()
     failback: Failback = Failback()
+    migration: LiveMigration = LiveMigration()
     priority: Annotated[int, Field(ge=0, le=1000)] = 100
     paused: Annotated[
         bool,

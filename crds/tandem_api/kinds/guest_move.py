@@ -61,8 +61,8 @@ class GuestMoveSpec(Model):
             ge=10,
             le=86400,
             description="What has not begun within this time has failed. Once it has begun, the"
-            " guest may take so long to stop, or its own time for that if it is longer; then the"
-            " move is taken back.",
+            " guest may take so long to stop or to be sent, or its own time for that if it is"
+            " longer; then the move is taken back.",
         ),
     ] = 600
 

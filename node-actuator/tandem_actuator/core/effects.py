@@ -202,6 +202,8 @@ class SendGuest:
 class StopSending:
     """Have libvirt give that up, if it still can. → Done | Failed"""
 
+    why: str
+
 
 @dataclass(frozen=True)
 class ReceiveGuest:

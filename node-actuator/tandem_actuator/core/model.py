@@ -243,14 +243,17 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """libvirt sends the guest away, for one migration. ``ended_s``: CLOCK_BOOTTIME. ``why``: in its
-    words, if it has failed: then the guest goes on here, or is gone and nobody has heard of that.
+    """libvirt sends the guest away, for one migration. ``since_s``, ``ended_s``: CLOCK_BOOTTIME.
+    ``why`` it has failed, in libvirt's words or those of who gave it up: then the guest goes on
+    here, or is gone and nobody has heard of that. ``given_up``: why that was asked for.
     """
 
     migration: str
+    since_s: float
     ended_s: float = math.inf
     state: JobState = JobState.RUNNING
     why: str = ""
+    given_up: str = ""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ class Moving:
         match effect:
             case fx.SendGuest(migration):
                 self._send(unit, name, migration)
-            case fx.StopSending():
+            case fx.StopSending(why):
+                unit.transit.given_up(why)
                 await port.stop_sending(name)
             case fx.ReceiveGuest(migration):
                 peer = unit.mirror.peer_of(self.node.host)
@@ -49,7 +50,7 @@ class Moving:
         end = self.node.migration_ends.get(peer)
         if end is None:
             raise PortError(f"{peer} takes no guests in")
-        unit.transit.begun(migration)
+        unit.transit.begun(migration, self.ports.clock.boottime_s())
         job = asyncio.create_task(self._until_sent(unit, name, migration, Destination(peer, *end)))
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)

@@ -17,13 +17,19 @@ class Transit:
     receiving: Receiving | None = None
     refused: tuple[int, str] | None = None
 
-    def begun(self, migration: str) -> None:
-        self.job = Job(migration)
+    def begun(self, migration: str, now_s: float) -> None:
+        self.job = Job(migration, now_s)
+
+    def given_up(self, why: str) -> None:
+        """It may yet come to an end that is good."""
+        if self.job is not None:
+            self.job = replace(self.job, given_up=self.job.given_up or why)
 
     def ended(self, migration: str, now_s: float, why: str = "") -> None:
         """``why`` not, if it was not sent."""
         if self.job is not None and self.job.migration == migration:
             state = JobState.FAILED if why else JobState.SUCCEEDED
+            why = (self.job.given_up or why) if why else ""
             self.job = replace(self.job, state=state, ended_s=now_s, why=why)
 
     def saw(self, domain: DomainState) -> None:

@@ -93,12 +93,13 @@ async def settled() -> None:
 class TestSend:
     async def test_it_goes_on_beside_whoever_asked(self, host: Host) -> None:
         assert await host.does(SEND) == BEGUN
-        assert host.unit.transit.job == Job("m1")
+        began_s = host.clock.now_s
+        assert host.unit.transit.job == Job("m1", began_s)
         host.unit.wake.clear()
         host.port.go_on.set()
         await settled()
         assert host.port.calls == [("ns.g", "m1", Destination(B, "198.51.100.12", 7790))]
-        assert host.unit.transit.job == Job("m1", host.clock.now_s, JobState.SUCCEEDED)
+        assert host.unit.transit.job == Job("m1", began_s, host.clock.now_s, JobState.SUCCEEDED)
         assert host.unit.wake.is_set()
 
     async def test_it_fails_in_libvirts_words(self, host: Host) -> None:
@@ -123,8 +124,19 @@ class TestSend:
         assert host.unit.transit.job is None
 
     async def test_it_is_given_up_through_the_port(self, host: Host) -> None:
-        assert await host.does(fx.StopSending()) == BEGUN
+        assert await host.does(fx.StopSending("too late")) == BEGUN
         assert host.port.calls == ["stop sending ns.g"]
+
+    async def test_who_gives_it_up_says_why_and_libvirt_does_not(self, host: Host) -> None:
+        assert await host.does(SEND) == BEGUN
+        for why in ("too late", "not wanted"):
+            assert await host.does(fx.StopSending(why)) == BEGUN
+        host.port.fails = "canceled by client"
+        host.port.go_on.set()
+        await settled()
+        job = host.unit.transit.job
+        assert job is not None
+        assert (job.state, job.why) == (JobState.FAILED, "too late")
 
 
 class TestReceive:
@@ -149,7 +161,7 @@ class TestReceive:
         host.served_by(NoMigrations())
         said = fx.Failed("live migration is not set up on this host")
         assert await host.does(fx.ReceiveGuest("m1")) == said
-        for effect in (fx.StopSending(), fx.StopReceiving()):
+        for effect in (fx.StopSending("too late"), fx.StopReceiving()):
             assert await host.does(effect) == BEGUN
 
 

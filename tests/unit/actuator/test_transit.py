@@ -22,8 +22,8 @@ READY = Receiving("m1", 900.0)
 class TestJob:
     def test_it_runs_until_it_has_ended(self) -> None:
         transit = Transit()
-        transit.begun("m1")
-        assert transit.job == Job("m1")
+        transit.begun("m1", 900.0)
+        assert transit.job == Job("m1", 900.0)
         assert transit.job.state is JobState.RUNNING
 
     @pytest.mark.parametrize(
@@ -31,18 +31,30 @@ class TestJob:
     )
     def test_it_ends_well_or_in_words(self, why: str, state: JobState) -> None:
         transit = Transit()
-        transit.begun("m1")
+        transit.begun("m1", 900.0)
         transit.ended("m1", 950.0, why)
-        assert transit.job == Job("m1", 950.0, state, why)
+        assert transit.job == Job("m1", 900.0, 950.0, state, why)
+
+    @pytest.mark.parametrize(
+        ("said", "why"), [("", ""), ("canceled by client", "too late")], ids=["sent", "not sent"]
+    )
+    def test_why_it_was_given_up_counts_if_it_failed(self, said: str, why: str) -> None:
+        transit = Transit()
+        transit.given_up("nothing is under way")
+        transit.begun("m1", 900.0)
+        transit.given_up("too late")
+        transit.ended("m1", 950.0, said)
+        assert transit.job is not None
+        assert transit.job.why == why
 
     def test_the_end_of_another_is_none_of_it(self) -> None:
         """A success is that of one job."""
         transit = Transit()
         transit.ended("m1", 950.0)
         assert transit.job is None
-        transit.begun("m2")
+        transit.begun("m2", 900.0)
         transit.ended("m1", 950.0)
-        assert transit.job == Job("m2")
+        assert transit.job == Job("m2", 900.0)
 
 
 class TestReceiving:
@@ -65,7 +77,7 @@ class TestNoted:
     def test_the_job_is_known_as_long_as_the_note(
         self, outgoing: MigrationNote | None, kept: bool
     ) -> None:
-        transit = Transit(job=Job("m1"))
+        transit = Transit(job=Job("m1", 900.0))
         transit.noted(record(outgoing=outgoing))
         assert (transit.job is not None) is kept
 
@@ -106,14 +118,14 @@ class TestRefused:
 
 def test_a_units_view_tells_it() -> None:
     host = Noted()
-    host.unit.transit = Transit(Job("m1"), READY, (1, "no room"))
+    host.unit.transit = Transit(Job("m1", 900.0), READY, (1, "no room"))
     known = host.unit.view(host.node)
-    assert (known.job, known.receiving, known.refused_move) == (Job("m1"), READY, "no room")
+    assert (known.job, known.receiving, known.refused_move) == (Job("m1", 900.0), READY, "no room")
 
 
 def test_what_is_stored_and_seen_of_a_unit_reaches_it() -> None:
     unit = Noted().unit
-    unit.transit = Transit(Job("m1"), READY)
+    unit.transit = Transit(Job("m1", 900.0), READY)
     unit.observe_domain(DomainState.PAUSED)
     assert unit.transit.receiving == replace(READY, seen=True)
     unit.stored(record())

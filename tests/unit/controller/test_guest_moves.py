@@ -259,6 +259,18 @@ class TestUnderWay:
         assert decision.host == A
         assert decision.message.endswith("the guest has not stopped for GuestMove g-1 within 600 s")
 
+    def test_one_that_is_sent_has_its_own_time_for_that_at_least(self) -> None:
+        """Else a long one would be taken back, in place of going by a stop and a start."""
+        scene = begun()
+        scene.assignment = under_way(since=LONG_AGO, live=True)
+        scene.guest["migration"] = {"timeoutSeconds": 80000}
+        assert isinstance(scene.decide(), Keep)
+        scene.guest["migration"] = {"timeoutSeconds": 600}
+        decision = scene.decide()
+        assert isinstance(decision, Assign)
+        assert decision.host == A
+        assert decision.message.endswith("the guest was not sent for GuestMove g-1 within 630 s")
+
     def test_a_guest_has_its_own_time_to_stop_at_least(self) -> None:
         """Else one that was begun late would be stopped for nothing."""
         scene = begun(ordered(move(spec={"timeoutSeconds": 10}, seen=LONG_AGO)))

@@ -84,6 +84,13 @@ class TestTold:
         assert (said["phase"], said["reason"]) == (MovePhase.FAILED, Reason.HEARTBEAT_FRESH)
         assert said["message"] == "It stays: why"
 
+    def test_as_soon_as_that_if_nothing_could_have_stopped_it(self) -> None:
+        """``Live``: as it runs, or not at all."""
+        scene = begun(ordered(move(spec={"how": "Live"}, status={"phase": "Moving", "source": A})))
+        reference = {"name": "g-1", "uid": "uid-g-1"}
+        scene.assignment = assigned(A, "MigrationFailed", move=reference, since=CREATED)
+        assert told(scene.plan())["phase"] == MovePhase.FAILED
+
     @pytest.mark.parametrize(
         "said", [report(A, "Absent"), report(A)], ids=["down", "asked to stop"]
     )

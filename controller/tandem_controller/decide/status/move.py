@@ -8,17 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tandem_api.kinds.guest import Assignment, Guest
-from tandem_api.kinds.guest_move import HISTORY, GuestMove, GuestMoveStatus
+from tandem_api.kinds.guest_move import HISTORY, GuestMove, GuestMoveStatus, How
 from tandem_api.meta import Condition, ObjectKey, moment
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import MovePhase
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped
 from tandem_controller.decide.world.guestmoves import (
     SETTLES_S,
+    allowed_s,
     begun_for_s,
     destination,
     settled,
-    stopping_s,
     waited_in_vain,
 )
 from tandem_controller.decide.world.hosts import runs
@@ -118,12 +118,13 @@ def _begun(
         return _Said(MovePhase.FAILED, assignment.reason, assignment.message)
     arrives = case is not None and assignment.host == destination(move, case)
     there = case is not None and _runs_on(assignment.host, guest, case)
-    if there and (arrives or settled(guest, world.wall)):
+    never_stopped = move.spec.how is How.LIVE
+    if there and (arrives or never_stopped or settled(guest, world.wall)):
         reason = Reason.MOVED if arrives else assignment.reason
         phase = MovePhase.SUCCEEDED if arrives else MovePhase.FAILED
         return _Said(phase, reason, assignment.message)
     told = guest.status.message or assignment.message
-    if begun_for_s(guest, world.wall) > stopping_s(move, guest) + SETTLES_S:
+    if begun_for_s(guest, world.wall) > allowed_s(move, guest) + SETTLES_S:
         message = f"It does not run on {assignment.host} yet, long after its time: {told}"
         return _Said(MovePhase.FAILED, Reason.MOVE_TIMED_OUT, message)
     return _Said(MovePhase.MOVING, assignment.reason, told)

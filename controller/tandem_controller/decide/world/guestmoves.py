@@ -68,9 +68,17 @@ def waited_in_vain(move: GuestMove, wall: str) -> bool:
     return elapsed_s(move.status.steps.get("seen"), wall) > move.spec.timeout_seconds
 
 
-def stopping_s(move: GuestMove, guest: Guest) -> float:
-    """How long the guest may take to stop, once the move was begun."""
-    return max(move.spec.timeout_seconds, guest.spec.shutdown_timeout_seconds + PLUG_S)
+def leaving_s(guest: Guest) -> float:
+    """How long its owner may take to let it go, as it is assigned: to stop it, or to send it."""
+    assignment = guest.status.assignment
+    if assignment is not None and assignment.live:
+        return guest.spec.migration.timeout_seconds
+    return guest.spec.shutdown_timeout_seconds
+
+
+def allowed_s(move: GuestMove, guest: Guest) -> float:
+    """How long the guest may take to leave, once the move was begun."""
+    return max(move.spec.timeout_seconds, leaving_s(guest) + PLUG_S)
 
 
 def begun_for_s(guest: Guest, wall: str) -> float:
@@ -92,9 +100,10 @@ def taken_back(guest: Guest, world: World) -> Refusal | None:
         return Refusal(Reason.MOVE_TAKEN_BACK, f"GuestMove {named.name} was deleted")
     if move.status.phase == MovePhase.FAILED:
         return Refusal(Reason.MOVE_TAKEN_BACK, f"GuestMove {named.name} has failed")
-    if begun_for_s(guest, world.wall) > stopping_s(move, guest) and not move.ended:
-        allowed_s = stopping_s(move, guest)
-        message = f"the guest has not stopped for GuestMove {named.name} within {allowed_s:g} s"
+    if begun_for_s(guest, world.wall) > allowed_s(move, guest) and not move.ended:
+        not_yet = "was not sent" if assignment.live else "has not stopped"
+        within = f"within {allowed_s(move, guest):g} s"
+        message = f"the guest {not_yet} for GuestMove {named.name} {within}"
         return Refusal(Reason.MOVE_TIMED_OUT, message)
     return None
 
@@ -133,4 +142,4 @@ def _started_since(report: GuestReport, since: str) -> bool:
 
 
 def _settling_s(guest: Guest) -> float:
-    return guest.spec.shutdown_timeout_seconds + PLUG_S + SETTLES_S
+    return leaving_s(guest) + PLUG_S + SETTLES_S

@@ -10,12 +10,13 @@ from tandem_api.kinds.tandem import NAME, Moves, Tandem
 from tandem_api.meta import elapsed_s
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
+from tandem_controller.decide.world.guestmoves import leaving_s
 from tandem_controller.decide.world.model import Refusal, World
 
 LIMITED = (Reason.MAINTENANCE, Reason.FAILBACK, Reason.MOVE_REQUESTED)
 """Moves of guests that run well where they are: so many at a time, and no more."""
 STUCK_S = 300.0
-"""A move that takes this much longer than its guest's shutdown timeout holds no place any more."""
+"""A move that takes this much longer than its guest may take to leave holds no place any more."""
 
 
 def limit(tandems: Iterable[Tandem]) -> int:
@@ -31,7 +32,7 @@ def counts(guest: Guest, wall: str) -> bool:
     if guest.status.phase != GuestPhase.MOVING:
         return False
     took_s = elapsed_s(assignment.since, wall)
-    return took_s < guest.spec.shutdown_timeout_seconds + STUCK_S
+    return took_s < leaving_s(guest) + STUCK_S
 
 
 def no_turn(world: World) -> Refusal | None:

@@ -69,8 +69,9 @@ def send(note: MigrationNote) -> Procedure:
     return (yield from sequence(Reason.MIGRATING, "libvirt sends it", step))
 
 
-def stop() -> Procedure:
-    return (yield from sequence(Reason.MIGRATING, "told libvirt", ("give it up", StopSending())))
+def stop(why: str) -> Procedure:
+    step = ("give it up", StopSending(why))
+    return (yield from sequence(Reason.MIGRATING, "told libvirt", step))
 
 
 def leave(view: View, note: MigrationNote) -> Procedure:

@@ -20,6 +20,7 @@ READY_WITHIN_S = 30.0
 GONE_WITHIN_S = 10.0
 """So long libvirt may go on showing what it has sent."""
 NOT_WANTED = "it is not wanted any more"
+TIME_LIMIT = "spec.migration.timeoutSeconds of the Guest"
 
 
 def source(view: View, now_s: float, wall: str) -> Decision | None:
@@ -99,6 +100,10 @@ def _go_on(view: View, note: MigrationNote, now_s: float) -> Decision | None:
         return _sent(view, note, now_s - job.ended_s)
     if not _still_ordered(view):
         return _stop(view, NOT_WANTED)
+    if view.guest is not None:
+        allowed_s = view.guest.in_force.migration.timeout_seconds
+        if now_s - job.since_s > allowed_s:
+            return _stop(view, f"not all of it was there within {allowed_s} s ({TIME_LIMIT})")
     return Stay(Reason.MIGRATING, f"the guest is being sent to {view.peer}")
 
 
@@ -183,7 +188,7 @@ def _stop(view: View, why: str) -> Start:
         Task.STOP_SENDING,
         Reason.MIGRATING,
         f"giving the migration up: {why}",
-        sending.stop,
+        lambda: sending.stop(why),
     )
 
 

@@ -31,9 +31,9 @@ EARLIER_RUN, EARLIER_BOOT = f"{A}/boot1/run0", f"{A}/boot0/run0"
 OUT = MigrationNote(M, str(HERE), NOW - 1)
 IN = MigrationNote(M, str(THERE), NOW - 1)
 BOTH = drbd(Role.PRIMARY, peer_role=Role.PRIMARY)
-SENT = Job(M, NOW - 1, JobState.SUCCEEDED)
+SENT = Job(M, NOW - 5, NOW - 1, JobState.SUCCEEDED)
 """libvirt has said that all of it is at the target."""
-SENDING = Job(M)
+SENDING = Job(M, NOW - 5)
 
 
 def decided(known: View) -> Decision:

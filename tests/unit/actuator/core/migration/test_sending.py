@@ -97,9 +97,9 @@ class TestSendAndStop:
 
     def test_libvirt_is_told_to_give_it_up(self) -> None:
         world = outside()
-        play(sending.stop(), world)
-        assert world.done == [fx.StopSending()]
-        assert play(sending.stop(), outside(StopSending=FAILED)).failed
+        play(sending.stop("too late"), world)
+        assert world.done == [fx.StopSending("too late")]
+        assert play(sending.stop("too late"), outside(StopSending=FAILED)).failed
 
 
 class TestLeave:

@@ -21,6 +21,7 @@ from tandem_actuator.core.migration.source import source as rule
 from tandem_actuator.core.model import DrbdState, FenceProgress, Job, JobState, MigrationNote, View
 from tandem_actuator.core.order import Start, Task
 from tandem_api.authority import Authority
+from tandem_api.kinds.guest import LiveMigration
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
@@ -165,8 +166,8 @@ class TestNotBegun:
         assert said(late).endswith("was not ready in 30 s: no room")
 
     def test_a_job_of_another_migration_is_none_of_this(self) -> None:
-        assert stays(source(job=Job("m0", NOW, JobState.SUCCEEDED))) is Reason.MIGRATING
-        assert task(source(job=Job("m0"), mirror=telling(receives=M))) is Task.SEND
+        assert stays(source(job=Job("m0", NOW - 5, NOW, JobState.SUCCEEDED))) is Reason.MIGRATING
+        assert task(source(job=Job("m0", NOW - 5), mirror=telling(receives=M))) is Task.SEND
 
 
 class TestUnderWay:
@@ -183,8 +184,26 @@ class TestUnderWay:
         assert task(known) is Task.STOP_SENDING
         assert stays(source(job=SENDING, guest=None)) is Reason.MIGRATING
 
+    @pytest.mark.parametrize("allowed_s", [10, 600])
+    def test_it_has_its_time_and_no_more(self, allowed_s: int) -> None:
+        """A guest that changes its memory faster than the link takes it would be sent for ever."""
+        limit = LiveMigration(timeout_seconds=allowed_s)
+        made = guest(LIVE)
+        spec = made.spec.model_copy(update={"migration": limit})
+        known = made.model_copy(update={"spec": spec})
+        sent = [replace(SENDING, since_s=NOW - allowed_s - more_s) for more_s in (0.0, 0.1)]
+        assert stays(source(job=sent[0], guest=known)) is Reason.MIGRATING
+        assert task(source(job=sent[1], guest=known)) is Task.STOP_SENDING
+        assert f"not all of it was there within {allowed_s} s" in said(
+            source(job=sent[1], guest=known)
+        )
+
+    def test_what_has_arrived_in_its_last_moment_has_arrived(self) -> None:
+        late = replace(SENT, since_s=NOW - 1000.0, given_up="not all of it was there")
+        assert task(source(job=late, domain=DomainState.ABSENT)) is Task.HAND_OVER
+
     def test_it_is_given_up_when_it_failed_in_libvirts_words(self) -> None:
-        known = source(job=Job(M, NOW, JobState.FAILED, "no such CPU"))
+        known = source(job=Job(M, NOW - 5, NOW, JobState.FAILED, "no such CPU"))
         assert task(known) is Task.GIVE_UP
         assert said(known) == f"not sent to {B}: no such CPU"
 
