@@ -85,6 +85,10 @@ conformance: bootstrap ## simulated DRBD against two real kernels, random sequen
 bench-takeover: bootstrap ## from a site's death to the guest's first line (RUNS=5 PROFILE=Default)
 	@$(PYTHON) -m tandem_lab.bench --runs $(RUNS) --profile $(PROFILE)
 
+.PHONY: bench-move
+bench-move: bootstrap ## how long a guest stands still as it moves while it runs, beside the bare parts (RUNS=10)
+	@$(PYTHON) -m tandem_lab.bench_move $(if $(filter command line environment,$(origin RUNS)),--runs $(RUNS))
+
 .PHONY: bench-idle
 bench-idle: bootstrap ## what it costs when nothing happens: writes, memory, CPU
 	@$(PYTHON) -m tandem_lab.bench_idle

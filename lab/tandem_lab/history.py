@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tandem_lab.lab import Lab
 
@@ -50,13 +50,33 @@ def lines_of(
     return sorted(lines, key=lambda line: line.at_s)
 
 
+def joined(lines: Iterable[Line]) -> list[Line]:
+    """The same lines, those whole that a guest began to print at one host and ended at another.
+
+    It moved in the middle of a line. Its beginning has no end at the first host, so it is seen only
+    in front of what the guest prints when it is back there.
+    """
+    whole: list[Line] = []
+    begun: dict[str, str] = {}
+    for line in lines:
+        text = line.text.removeprefix(begun.pop(line.host, ""))
+        last = next((each for each in reversed(whole) if each.number is not None), None)
+        if last is not None and last.host != line.host and re.fullmatch(r"\d*", text):
+            awaited = str((last.number or 0) + 1)
+            if text != awaited and awaited.endswith(text):
+                begun[last.host] = awaited.removesuffix(text)
+                text = awaited
+        whole.append(replace(line, text=text))
+    return whole
+
+
 def history_problem(lines: Iterable[Line], *, disks_fail: bool = False) -> str | None:
     """Why these lines are not those of one guest that lost nothing, or None if they are.
 
     Where `disks_fail`, an error that the guest was told of is not held against anybody.
     """
     last: int | None = None
-    for line in lines:
+    for line in joined(lines):
         where = f"at {line.host}, {line.at_s:.2f}"
         if disks_fail and line.text.endswith(DISK_ERROR):
             continue

@@ -9,14 +9,13 @@ import pytest
 
 from tandem_lab.agent_client import CommandError, HostUnreachableError
 from tandem_lab.guests import counter_domain_xml, read_counter, write_counter_guest
+from tandem_lab.hand_made import HandMadeMirror, hand_made_mirror
 from tandem_lab.host_state import HostDownError
 from tandem_lab.lab import Lab
 from tandem_lab.network import Cut, Direction
 from tandem_lab.settings import LabError
 from tandem_lab.site_host import SiteHost
 from tandem_lab.topology import REPLICATION
-
-from .mirrors import HandMadeMirror, hand_made_mirror
 
 pytestmark = pytest.mark.lab
 

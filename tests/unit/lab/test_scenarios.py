@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from dataclasses import replace
 
 import pytest
 
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
-from tandem_lab.history import Line, history_problem
+from tandem_lab.history import Line, history_problem, joined
+from tandem_lab.live_move import longest_gap_s, measured
 from tandem_lab.scenarios.doing import DOING
 from tandem_lab.scenarios.faults import PLAN, kind_of, mends, scenario_of, steps_of
 from tandem_lab.scenarios.fuzz import Summary
@@ -18,7 +20,7 @@ from tandem_lab.scenarios.log import Log
 from tandem_lab.scenarios.objects import objects_of, topology_of
 from tandem_lab.scenarios.player import check, play
 from tandem_lab.scenarios.runs import Runs
-from tandem_lab.settings import Settings
+from tandem_lab.settings import LabError, Settings
 from tandem_scenario.judge import End, Judge
 from tandem_scenario.located import BadScenario
 from tandem_scenario.plan import GuestPlan, HostPlan, WorldPlan
@@ -50,6 +52,39 @@ class TestHistory:
     )
     def test_what_is_no_row(self, texts: tuple[str, ...], told: str) -> None:
         assert told in (history_problem(printed(*texts)) or "")
+
+    @pytest.mark.parametrize(
+        ("texts", "whole"),
+        [
+            ((("a", "9"), ("b", "10")), [9, 10]),
+            ((("a", "117"), ("b", "8"), ("b", "119"), ("a", "11120")), [117, 118, 119, 120]),
+            ((("a", "117"), ("b", ""), ("b", "119")), [117, 118, 119]),
+            ((("a", "117"), ("b", "7")), [117, 7]),
+            ((("a", "117"), ("a", "8")), [117, 8]),
+        ],
+        ids=["whole", "split and back", "only its end", "no such end", "at one host"],
+    )
+    def test_a_line_that_began_elsewhere(
+        self, texts: tuple[tuple[str, str], ...], whole: list[int]
+    ) -> None:
+        """A guest that moved as it ran, in the middle of a line."""
+        lines = [Line(float(at), host, text) for at, (host, text) in enumerate(texts)]
+        assert [line.number for line in joined(lines)] == whole
+
+    def test_what_is_joined_is_one_row_and_has_no_gap(self) -> None:
+        lines = [Line(0.0, "a", "117"), Line(0.9, "b", "18"), Line(1.0, "b", "119")]
+        assert history_problem([*lines, Line(1.1, "a", "1120")]) is None
+        assert longest_gap_s(lines) == 0.9
+        assert longest_gap_s(lines[:1]) == math.inf
+
+    def test_what_was_measured_of_a_move(self) -> None:
+        lines = [Line(float(n), "ab"[n > 3], str(n)) for n in range(1, 7)]
+        move = measured(lines, "a", "b", 4.0, domain="ns.g")
+        assert (move.last_at_source, move.first_at_target) == (3, 4)
+        assert (move.gap_s, move.problem) == (1.0, None)
+        assert measured([*lines[:3], *lines[4:]], "a", "b", 4.0, domain="ns.g").problem
+        with pytest.raises(LabError, match=r"ns\.g printed nothing at b"):
+            measured(lines[:3], "a", "b", 4.0, domain="ns.g")
 
     def test_an_error_of_a_disk_that_was_made_to_fail(self) -> None:
         assert history_problem(printed("5", "BAD disk error"), disks_fail=True) is None

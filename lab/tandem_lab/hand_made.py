@@ -1,4 +1,6 @@
-"""DRBD mirrors made by hand, for tests of the lab that run without any actuator."""
+"""DRBD mirrors made by hand, for what runs without any actuator: tests of the lab, and the bare
+parts that a benchmark compares with.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +38,7 @@ class HandMadeMirror:
     name: str
     minor: int
     hosts: tuple[SiteHost, SiteHost]
+    two_primaries: bool = False
 
     @property
     def device(self) -> str:
@@ -72,6 +75,7 @@ class HandMadeMirror:
         disk = f"/dev/vg0/{self.name}"
         # DRBD 9 refuses the name that drbdadm 9.22 makes of an address.
         net = "        _name peer;\n" if new else ""
+        net += "        allow-two-primaries yes;\n" if self.two_primaries else ""
         return RESOURCE.format(name=self.name, minor=self.minor, disk=disk, ends=ends, net=net)
 
     def _end(self, number: int, host: Host, new: bool) -> str:
