@@ -2,9 +2,10 @@
 
 `python -m tandem_lab.demo` sets up what is missing, starts the lab, applies the examples, kills
 the site that runs the guest, shows the takeover as it is decided, checks that the guest goes on
-from what it had written, and brings the killed site back to full redundancy.
+from what it had written, brings the killed site back to full redundancy, and has the guest go home
+to it as it runs.
 
-Exit code 0 only if no write was lost and the mirror is redundant again.
+Exit code 0 only if no write was lost, the mirror is redundant again, and the guest went home.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tandem_lab.apt import AptError
 from tandem_lab.controlplane import BuildError, ControlPlaneError, ProcessError
 from tandem_lab.deployment import Deployment
 from tandem_lab.lab import Lab
+from tandem_lab.live_move import LiveMove, move_and_watch
 from tandem_lab.prepare import prepare
 from tandem_lab.settings import SOURCE_DIR, LabError
 from tandem_lab.takeover import (
@@ -53,7 +55,7 @@ def main() -> int:
         console.print(f"[red]this machine could not be set up:[/] {error}")
         return 1
     lab = Lab()
-    deployment = Deployment(lab)
+    deployment = Deployment(lab, migration=True)
     with lab.exclusive():
         try:
             good = run(deployment)
@@ -99,7 +101,14 @@ def run(deployment: Deployment) -> bool:
     deployment.lab.host(takeover.source).start()
     wait_for(deployment, GUEST, running_and_protected, REDUNDANT_TIMEOUT_S, _show_change)
     _show_objects(deployment)
-    return takeover.lost_writes == 0
+
+    title("4. The guest goes home as it runs")
+    home = deployment.lab.host(takeover.source).spec.site
+    say(f"a GuestMove: {GUEST.name} to site {home}, how: Live")
+    move = move_and_watch(deployment, GUEST, home, f"{GUEST.name}-goes-home")
+    console.print(deployment.kubectl("get", "guestmoves", "-A").rstrip(), markup=False)
+    _show_move(move)
+    return takeover.lost_writes == 0 and move.problem is None
 
 
 def _show_change(status: dict[str, object]) -> None:
@@ -127,6 +136,18 @@ def _show_takeover(takeover: Takeover) -> None:
         console.print(f"[red]{takeover.lost_writes} acknowledged writes are lost[/]")
     else:
         console.print("[green]nothing that the guest had seen written is lost[/]")
+
+
+def _show_move(move: LiveMove) -> None:
+    console.print(
+        f"last number printed at {move.source}: {move.last_at_source}\n"
+        f"first number at {move.target}:        {move.first_at_target}\n"
+        f"it was never stopped; the longest time between two numbers was {move.gap_s:.2f} s"
+    )
+    if move.problem:
+        console.print(f"[red]a number is lost, or came twice:[/] {move.problem}")
+    else:
+        console.print("[green]no number is lost, and none came twice[/]")
 
 
 if __name__ == "__main__":
