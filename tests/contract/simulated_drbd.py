@@ -51,6 +51,10 @@ class SimulatedDrbd:
         self.pass_time()
         drbd_two_primaries.adjust(self._replica)
 
+    async def forbid_two_primaries(self, mirror: Mirror) -> None:
+        self.pass_time()
+        drbd_two_primaries.allow(self._replica, allowed=False)
+
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
         return {name: backing.metadata for name, backing in self.node.backings.items()}
 

@@ -307,6 +307,26 @@ async def test_two_primaries_that_somebody_allowed_are_forbidden_again(pair: Pai
         await pair.b.drbd.promote(pair.mirror, force=False)
 
 
+async def test_two_primaries_are_forbidden_at_both_ends_in_one_call(pair: Pair) -> None:
+    await pair.bring_up()
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.b.allow_two_primaries()
+    await pair.b.drbd.promote(pair.mirror, force=False)
+    await pair.until(pair.a, lambda s: s.peer_role is Role.PRIMARY)
+    with pytest.raises(CommandFailed):
+        await pair.a.drbd.forbid_two_primaries(pair.mirror)
+    await pair.a.drbd.demote(pair.mirror)
+    await pair.a.drbd.forbid_two_primaries(pair.mirror)
+    await pair.a.drbd.forbid_two_primaries(pair.mirror)
+    with pytest.raises(CommandFailed):
+        await pair.a.drbd.promote(pair.mirror, force=False)
+    await pair.b.drbd.demote(pair.mirror)
+    await pair.until(pair.a, lambda s: s.peer_role is Role.SECONDARY)
+    await pair.a.drbd.promote(pair.mirror, force=False)
+    with pytest.raises(CommandFailed):
+        await pair.b.drbd.promote(pair.mirror, force=False)
+
+
 async def test_ends_that_do_not_both_allow_two_primaries_do_not_connect(pair: Pair) -> None:
     await pair.bring_up()
     await pair.cut()

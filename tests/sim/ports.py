@@ -97,6 +97,10 @@ class Drbd:
         replica.use(asynchronous="protocol A;" in text)
         drbd_two_primaries.adjust(replica, allowed=TWO in text)
 
+    async def forbid_two_primaries(self, mirror: Mirror) -> None:
+        await self._command(mirror)
+        drbd_two_primaries.allow(self.machine.replica_of(mirror), allowed=False)
+
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
         await self._command(mirror)
         backings = self.machine.replica_of(mirror).backings

@@ -98,6 +98,13 @@ class Adjust:
 
 
 @dataclass(frozen=True)
+class ForbidTwo:
+    """Not both ends may be Primary from now on, says the kernel, for both while they are connected.
+    The file follows by itself. → Done | Failed
+    """
+
+
+@dataclass(frozen=True)
 class InspectMetadata:
     """→ MetadataRead | Failed"""
 
@@ -244,6 +251,7 @@ Effect = (
     | UpdateRecord
     | Configure
     | Adjust
+    | ForbidTwo
     | InspectMetadata
     | ReadGenerations
     | CreateMetadata

@@ -47,6 +47,13 @@ class Drbd(Protocol):
         """Apply a changed file to a configured resource: options only, no connect or attach."""
         ...
 
+    async def forbid_two_primaries(self, mirror: Mirror) -> None:
+        """At once, whatever the file says: in the kernel, and in the peer's while it is connected.
+
+        Raises: CommandFailed: both are Primary.
+        """
+        ...
+
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
         """Whether each volume's device carries metadata; CommandFailed if one cannot be read."""
         ...

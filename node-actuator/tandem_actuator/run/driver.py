@@ -256,6 +256,8 @@ class Driver:
                 await self._configure(unit, apply=apply)
             case fx.Adjust():
                 await drbd.adjust(mirror)
+            case fx.ForbidTwo():
+                await drbd.forbid_two_primaries(mirror)
             case fx.CreateMetadata(volumes):
                 await drbd.create_metadata(mirror, volumes)
             case fx.Attach():

@@ -87,6 +87,9 @@ class Noted:
     async def adjust(self, at: Mirror) -> None:
         await self._call("adjust")
 
+    async def forbid_two_primaries(self, at: Mirror) -> None:
+        await self._call("forbid two")
+
     async def promote(self, at: Mirror, *, force: bool) -> None:
         await self._call("promote")
 

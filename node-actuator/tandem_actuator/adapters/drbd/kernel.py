@@ -196,6 +196,10 @@ class DrbdHost:
             await self._setup(*words[1:])
         await self._check_options(mirror)
 
+    async def forbid_two_primaries(self, mirror: Mirror) -> None:
+        forbid = ("net-options", "--allow-two-primaries=no", mirror.drbd_name)
+        (await self._adm(*forbid)).check()
+
     async def _check_options(self, mirror: Mirror) -> None:
         """9: nothing but the authority decides who may write (``core.resource_file``)."""
         if self.tools.major == 8:

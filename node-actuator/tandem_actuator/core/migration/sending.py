@@ -17,6 +17,7 @@ from tandem_actuator.core.effects import (
     Effect,
     Failed,
     Finished,
+    ForbidTwo,
     Outcome,
     Procedure,
     QueryDomain,
@@ -104,18 +105,21 @@ def _noted_as_gone(note: MigrationNote) -> Generator[Effect, Outcome, Finished |
 
 
 def _secondary() -> Generator[Effect, Outcome, Finished | None]:
-    """Only in sync or frozen. Without a link it is the target that forbids two, for itself."""
+    """Only in sync or frozen. Without a link it is the target that forbids two, for itself.
+
+    The guest stands still meanwhile, so the kernels alone are told; the file follows by itself.
+    """
     fresh = yield QueryDrbd()
     drbd = fresh.drbd if isinstance(fresh, DrbdRead) else None
     if not isinstance(drbd, DrbdState):
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
     if drbd.role is Role.PRIMARY and not (drbd.in_sync or drbd.frozen):
         return Finished(Reason.NOT_YET_IN_SYNC, "it has gone on alone", progress=False)
-    steps: list[tuple[str, Effect]] = [("the resource file", Configure())]
+    steps: list[tuple[str, Effect]] = []
     if drbd.role is Role.PRIMARY:
-        steps.insert(0, ("demote", Demote()))
+        steps.append(("demote", Demote()))
     if drbd.connected:
-        steps.append(("adjust", Adjust()))
+        steps.append(("forbid two Primaries", ForbidTwo()))
     for what, effect in steps:
         outcome = yield effect
         if isinstance(outcome, Failed):

@@ -108,8 +108,7 @@ class TestLeave:
         "UpdateRecord",
         "QueryDrbd",
         "Demote",
-        "Configure",
-        "Adjust",
+        "ForbidTwo",
         *SWAPPED,
         "UpdateRecord",
     )
@@ -131,7 +130,6 @@ class TestLeave:
         assert (finished.reason, finished.failed) == (Reason.HANDED_OVER, False)
         assert tuple(world.names) == self.WHOLE
         assert noted(world.done[1]) == GONE
-        assert world.effects(fx.Configure) == [fx.Configure(apply=True)]
         assert noted(world.done[-1]) is None
         new = now(world.at)
         assert (new.owner, new.owner_instance, new.mode) == (B, str(THERE), Mode.MIRRORED)
@@ -160,7 +158,7 @@ class TestLeave:
 
     @pytest.mark.parametrize(
         ("step", "done"),
-        [("UpdateRecord", 2), ("Demote", 4), ("Configure", 5), ("Adjust", 6), ("Swap", 9)],
+        [("UpdateRecord", 2), ("Demote", 4), ("ForbidTwo", 5), ("Swap", 8)],
     )
     def test_the_first_failure_ends_it(self, step: str, done: int) -> None:
         world = self.world(**{step: FAILED})
@@ -171,7 +169,7 @@ class TestLeave:
     def test_frozen_it_demotes_and_needs_no_link_for_the_rest(self) -> None:
         world = self.world(frozen())
         assert self.leave(world).reason is Reason.HANDED_OVER
-        assert not world.effects(fx.Adjust)
+        assert not world.effects(fx.ForbidTwo)
         new = now(world.at)
         assert (new.mode, new.may_own(A), new.may_own(B)) == (Mode.STANDALONE, False, True)
 
