@@ -3,6 +3,7 @@
 PYTHON := .venv/bin/python
 LAB := .venv/bin/tandem-lab
 RUNS ?= 5
+MOVES ?= 10
 PROFILE ?= Default
 SEQUENCES ?= 1..40
 CONFORMANCE_DIR ?= /var/tmp/lab-conformance
@@ -86,8 +87,8 @@ bench-takeover: bootstrap ## from a site's death to the guest's first line (RUNS
 	@$(PYTHON) -m tandem_lab.bench --runs $(RUNS) --profile $(PROFILE)
 
 .PHONY: bench-move
-bench-move: bootstrap ## how long a guest stands still as it moves while it runs, beside the bare parts (RUNS=10)
-	@$(PYTHON) -m tandem_lab.bench_move $(if $(filter command line environment,$(origin RUNS)),--runs $(RUNS))
+bench-move: bootstrap ## how long a guest stands still as it moves while it runs, beside the bare parts (MOVES=10)
+	@$(PYTHON) -m tandem_lab.bench_move --runs $(MOVES)
 
 .PHONY: bench-idle
 bench-idle: bootstrap ## what it costs when nothing happens: writes, memory, CPU
