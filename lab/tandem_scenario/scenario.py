@@ -26,6 +26,7 @@ EFFECTS = (
     "UpdateRecord",
     "Configure",
     "Adjust",
+    "ForbidTwo",
     "InspectMetadata",
     "ReadGenerations",
     "CreateMetadata",
