@@ -9,6 +9,7 @@ from tandem_actuator.core.effects import (
     Configure,
     Demote,
     DestroyGuest,
+    DomainRead,
     DrbdRead,
     Effect,
     Failed,
@@ -16,6 +17,7 @@ from tandem_actuator.core.effects import (
     MirrorRead,
     Procedure,
     Promote,
+    QueryDomain,
     QueryDrbd,
     ReadMirror,
     ReceiveGuest,
@@ -33,7 +35,7 @@ from tandem_actuator.core.mirror.transaction import (
 )
 from tandem_actuator.core.model import DrbdState, MigrationNote, View
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Role
+from tandem_api.vocabulary import DomainState, Role
 
 
 def receive(view: View, note: MigrationNote) -> Procedure:
@@ -115,5 +117,10 @@ def drop(view: View, note: MigrationNote) -> Procedure:
 
 
 def forget() -> Procedure:
+    """By a look of its own: what arrived a moment ago is not in the last one yet."""
+    read = yield QueryDomain()
+    if not isinstance(read, DomainRead) or read.domain in (DomainState.PAUSED, DomainState.UNKNOWN):
+        why = "libvirt does not say that nothing which was sent waits here"
+        return Finished(Reason.UNKNOWN_STATE, why, progress=False, failed=True)
     cleared = ("the durable record", UpdateRecord(incoming=None))
     return (yield from sequence(Reason.MIGRATION_OVER, "noted", cleared))

@@ -204,10 +204,23 @@ class TestDrop:
 
 
 def test_to_forget_is_to_note_that() -> None:
-    world = outside()
+    nothing = fx.DomainRead(DomainState.ABSENT)
+    world = outside(QueryDomain=nothing)
     assert play(receiving.forget(), world).reason is Reason.MIGRATION_OVER
-    assert world.done == [fx.UpdateRecord(incoming=None)]
-    assert play(receiving.forget(), outside(UpdateRecord=FAILED)).failed
+    assert world.done == [fx.QueryDomain(), fx.UpdateRecord(incoming=None)]
+    assert play(receiving.forget(), outside(QueryDomain=nothing, UpdateRecord=FAILED)).failed
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [fx.DomainRead(DomainState.PAUSED), fx.DomainRead(DomainState.UNKNOWN), FAILED],
+    ids=["paused", "unknown", "failed"],
+)
+def test_what_may_wait_here_is_not_forgotten(answer: fx.Outcome) -> None:
+    """The last look may be older than what has arrived since."""
+    world = outside(QueryDomain=answer)
+    assert play(receiving.forget(), world).reason is Reason.UNKNOWN_STATE
+    assert not world.effects(fx.UpdateRecord)
 
 
 def test_the_record_that_counts_is_the_one_at_the_read() -> None:
