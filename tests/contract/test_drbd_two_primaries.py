@@ -11,12 +11,17 @@ from tandem_api.vocabulary import Connection, Role
 from .drbd_pairs import Pair
 
 
-async def test_two_primaries_that_somebody_allowed_are_forbidden_again(pair: Pair) -> None:
+async def both_primary(pair: Pair) -> None:
+    """By somebody who allowed it by hand."""
     await pair.bring_up()
     await pair.a.drbd.promote(pair.mirror, force=False)
     await pair.b.allow_two_primaries()
     await pair.b.drbd.promote(pair.mirror, force=False)
     await pair.until(pair.a, lambda s: s.peer_role is Role.PRIMARY)
+
+
+async def test_two_primaries_that_somebody_allowed_are_forbidden_again(pair: Pair) -> None:
+    await both_primary(pair)
     with pytest.raises(CommandFailed):
         await pair.a.drbd.adjust(pair.mirror)
     await pair.b.drbd.demote(pair.mirror)
@@ -27,11 +32,7 @@ async def test_two_primaries_that_somebody_allowed_are_forbidden_again(pair: Pai
 
 
 async def test_two_primaries_are_forbidden_at_both_ends_in_one_call(pair: Pair) -> None:
-    await pair.bring_up()
-    await pair.a.drbd.promote(pair.mirror, force=False)
-    await pair.b.allow_two_primaries()
-    await pair.b.drbd.promote(pair.mirror, force=False)
-    await pair.until(pair.a, lambda s: s.peer_role is Role.PRIMARY)
+    await both_primary(pair)
     with pytest.raises(CommandFailed):
         await pair.a.drbd.forbid_two_primaries(pair.mirror)
     await pair.a.drbd.demote(pair.mirror)
