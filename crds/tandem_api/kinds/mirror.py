@@ -213,8 +213,9 @@ class ReplicaReport(Model):
     """One replica as its host sees it. Written by that host's actuator alone.
 
     ``marker`` absent means that the host's durable marker is clear. ``resync_stalled_since``: a
-    resync is under way here, and has copied nothing since then. ``receives``: the migration for
-    which it is Primary beside its peer, and waits for the guest.
+    resync is under way here, and has copied nothing since then. ``sends``: the migration that its
+    host has noted durably as its own: its guest goes on beside a Primary. ``receives``: the
+    migration for which it is Primary beside its peer, and waits for the guest.
     """
 
     instance: str = ""
@@ -227,6 +228,7 @@ class ReplicaReport(Model):
     has_metadata: bool = False
     not_connected_since: str | None = None
     resync_stalled_since: str | None = None
+    sends: str = ""
     receives: str = ""
     volumes: dict[str, VolumeReport] = {}
     reason: Reason | None = None

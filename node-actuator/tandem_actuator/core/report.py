@@ -34,6 +34,7 @@ def replica_report(
         "epoch_seen": view.record.max_epoch,
         "marker": view.record.marker,
         "has_metadata": view.record.attached,
+        "sends": _sends(view),
         "reason": reason,
         "message": message,
     }
@@ -62,6 +63,12 @@ def replica_report(
             "volumes": volumes,
         }
     )
+
+
+def _sends(view: View) -> str:
+    """The migration that is noted as under way from here."""
+    note = view.runs_note(view.record.outgoing)
+    return note.id if note is not None and not (note.gone or note.over) else ""
 
 
 def _receives(view: View) -> str:

@@ -17,6 +17,7 @@ from tandem_actuator.core.authority.migrating import (
     begin,
     hand_over,
     handed_to,
+    is_noted,
     sends_to,
     take_back,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "hand_over",
     "handed_to",
     "held",
+    "is_noted",
     "not_copied",
     "opened",
     "owed",

@@ -56,6 +56,16 @@ def begin(mirror: Mirror, facts: Facts, assignment: Assignment | None, request_i
     )
 
 
+def is_noted(mirror: Mirror, migration: Migration) -> bool:
+    """Whether the source says that it has noted this migration durably.
+
+    It may have lost the answer to its own swap. It takes a Primary beside it for somebody who has
+    taken over then, and its guest would be fenced if its heartbeat is not confirmed either.
+    """
+    report = mirror.status.replicas.get(migration.source)
+    return report is not None and report.sends == migration.id
+
+
 def hand_over(mirror: Mirror, facts: Facts, migration: str, request_id: str) -> Verdict:
     """All of the guest is at the target and nothing of it here: the target owns the mirror.
 

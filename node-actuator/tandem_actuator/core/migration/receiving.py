@@ -39,7 +39,7 @@ from tandem_api.vocabulary import DomainState, Role
 
 
 def receive(view: View, note: MigrationNote) -> Procedure:
-    """A quorum says that it is under way; then this host is Primary beside the owner.
+    """A quorum says that it is under way, and the owner that it has noted it; then both are Primary.
 
     It looks once more when it is. Who was the source of a copy, and has not heard yet that it has
     ended, would go on alone without being asked.
@@ -53,6 +53,9 @@ def receive(view: View, note: MigrationNote) -> Procedure:
     authority = read.mirror.status.authority
     if authority is None or not authority.migrates_as(note.id):
         return Finished(Reason.MIGRATION_OVER, "that migration is over", progress=False)
+    if authority.migration is None or not rules.is_noted(read.mirror, authority.migration):
+        why = f"{view.peer} does not say that it sends it"
+        return Finished(Reason.MIGRATION_OVER, why, progress=False)
     for what, effect in (
         ("the durable record", UpdateRecord(epoch=authority.epoch, incoming=note)),
         ("the resource file", Configure()),

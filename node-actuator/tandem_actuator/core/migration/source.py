@@ -19,6 +19,7 @@ READY_WITHIN_S = 30.0
 """So long the target may take to be ready for the guest."""
 GONE_WITHIN_S = 10.0
 """So long libvirt may go on showing what it has sent."""
+NOT_NOTED = "the API's answer was lost, or tandem-actuator ended, before it was noted"
 NOT_WANTED = "it is not wanted any more"
 TIME_LIMIT = "spec.migration.timeoutSeconds of the Guest"
 
@@ -32,7 +33,7 @@ def source(view: View, now_s: float, wall: str) -> Decision | None:
     note = view.runs_note(view.record.outgoing)
     if note is None or note.id != under_way.id:
         lost = MigrationNote(under_way.id, str(view.instance), now_s)
-        return _give_up(view, lost, "the actuator ended before it had noted it")
+        return _give_up(view, lost, NOT_NOTED)
     if note.gone:
         return _leave(view, note)
     return _taken_back(view, note) if note.over else _go_on(view, note, now_s)

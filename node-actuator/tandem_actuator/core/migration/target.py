@@ -49,6 +49,8 @@ def _receive(view: View, authority: Authority) -> Decision | None:
         return None
     if migration.target != view.host or not _ordered(view) or view.paused_by:
         return None
+    if not rules.is_noted(view.mirror, migration):
+        return None
     if view.domain is not DomainState.ABSENT or view.fence is not None or view.record.marker:
         return None
     if not (drbd.in_sync and drbd.role is Role.SECONDARY and drbd.peer_role is Role.PRIMARY):

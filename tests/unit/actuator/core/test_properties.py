@@ -173,6 +173,7 @@ reports = st.dictionaries(
         ReplicaReport,
         connection=st.sampled_from(["Connected", "Connecting"]),
         instance=st.sampled_from(["", str(HERE), str(THERE)]),
+        sends=st.sampled_from(["", "m1"]),
         receives=st.sampled_from(["", "m1"]),
         marker=st.sampled_from([None, MARKER]),
     ),

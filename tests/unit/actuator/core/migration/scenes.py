@@ -25,7 +25,8 @@ from tandem_api.vocabulary import DomainState, Role
 NOW = 1000.0
 M = "m1"
 LIVE = assignment(B).model_copy(update={"live": True})
-UNDER_WAY = authority(mode=Mode.MIGRATING, migration=Migration(id=M, source=A, target=B))
+WAY = Migration(id=M, source=A, target=B)
+UNDER_WAY = authority(mode=Mode.MIGRATING, migration=WAY)
 HANDED = authority(B, handed_over=M)
 EARLIER_RUN, EARLIER_BOOT = f"{A}/boot1/run0", f"{A}/boot0/run0"
 OUT = MigrationNote(M, str(HERE), NOW - 1)
@@ -57,10 +58,11 @@ def said(known: View) -> str:
     return decided(known).message
 
 
-def telling(held_by: Authority = UNDER_WAY, *, receives: str = "") -> Mirror:
-    """B says which run it is, and for which migration it is ready."""
-    update = {"instance": str(THERE), "receives": receives}
-    return mirror(held_by, replicas={A: report(), B: report().model_copy(update=update)})
+def telling(held_by: Authority = UNDER_WAY, *, sends: str = M, receives: str = "") -> Mirror:
+    """A says which migration it has noted; B which run it is, and for which one it is ready."""
+    out = report().model_copy(update={"sends": sends})
+    ready = report().model_copy(update={"instance": str(THERE), "receives": receives})
+    return mirror(held_by, replicas={A: out, B: ready})
 
 
 def source(
@@ -90,4 +92,5 @@ def target(
         record=record(incoming=note),
         receiving=ready,
     )
+    known = replace(known, mirror=telling(held_by))
     return replace(known, **changes)  # type: ignore[arg-type]

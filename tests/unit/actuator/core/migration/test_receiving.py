@@ -75,6 +75,13 @@ class TestReceive:
         assert self.receive(world).reason is why
         assert world.names == ["ReadMirror"]
 
+    @pytest.mark.parametrize("sends", ["", "m0"], ids=["nothing", "another"])
+    def test_nor_beside_a_source_that_has_not_noted_it(self, sends: str) -> None:
+        world = outside()
+        world.at = telling(sends=sends)
+        assert self.receive(world).reason is Reason.MIGRATION_OVER
+        assert world.names == ["ReadMirror"]
+
     @pytest.mark.parametrize(
         "state",
         [

@@ -16,7 +16,7 @@ from sim.builders import (
     record,
     standalone,
 )
-from tandem_actuator.core.migration.source import GONE_WITHIN_S, READY_WITHIN_S
+from tandem_actuator.core.migration.source import GONE_WITHIN_S, NOT_NOTED, READY_WITHIN_S
 from tandem_actuator.core.migration.source import source as rule
 from tandem_actuator.core.model import DrbdState, FenceProgress, Job, JobState, MigrationNote, View
 from tandem_actuator.core.order import Start, Task
@@ -122,15 +122,15 @@ class TestNotBegun:
             ),
             (
                 {"record": record(owned_epoch=5, outgoing=replace(OUT, run=EARLIER_BOOT))},
-                "the actuator ended before it had noted it",
+                NOT_NOTED,
             ),
             (
                 {"record": record(owned_epoch=5, outgoing=replace(OUT, id="m0"))},
-                "the actuator ended before it had noted it",
+                NOT_NOTED,
             ),
             (
                 {"record": record(owned_epoch=5)},
-                "the actuator ended before it had noted it",
+                NOT_NOTED,
             ),
         ],
         ids=[

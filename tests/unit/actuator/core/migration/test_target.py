@@ -39,6 +39,7 @@ from .scenes import (
     stays,
     target,
     task,
+    telling,
 )
 
 NOT_YET = drbd(Role.SECONDARY, peer_role=Role.PRIMARY)
@@ -111,6 +112,11 @@ class TestReceive:
     )
     def test_nor_unless_the_authority_names_it(self, held_by: Authority) -> None:
         assert rule(target(None, held_by, drbd=NOT_YET), NOW, "") is None
+
+    @pytest.mark.parametrize("sends", ["", "m0"], ids=["nothing", "another"])
+    def test_nor_before_the_source_has_noted_it(self, sends: str) -> None:
+        """It would take a Primary beside it for somebody who has taken over."""
+        assert rule(asked(mirror=telling(sends=sends)), NOW, "") is None
 
 
 class TestWait:

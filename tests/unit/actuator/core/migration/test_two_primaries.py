@@ -7,7 +7,7 @@ import pytest
 from sim.builders import HERE, THERE, A, B, authority, drbd, frozen, guest, record, standalone
 from tandem_actuator.core.host.permission import judge, run_permission
 from tandem_actuator.core.migration import may_both_be_primary
-from tandem_actuator.core.model import MigrationNote, View
+from tandem_actuator.core.model import DrbdUnknown, MigrationNote, View
 from tandem_actuator.core.report import guest_report, replica_report
 from tandem_api.authority import Authority, Migration, Mode
 from tandem_api.reasons import Reason
@@ -190,6 +190,27 @@ class TestReport:
     )
     def test_and_for_none_while_it_is_not(self, known: View) -> None:
         assert self.receives(known) == ""
+
+    def sends(self, known: View) -> str:
+        return replica_report(known, Reason.MIGRATING, "", None, NOW).sends
+
+    def test_a_source_tells_which_migration_it_has_noted(self) -> None:
+        assert self.sends(source()) == M
+        assert self.sends(source(drbd=DrbdUnknown("busy"))) == M
+
+    @pytest.mark.parametrize(
+        "known",
+        [
+            source(None),
+            source(replace(OUT, over=True)),
+            source(replace(OUT, gone=True)),
+            source(replace(OUT, run=f"{A}/boot0/run0")),
+            target(),
+        ],
+        ids=["none", "over", "gone", "rebooted", "target"],
+    )
+    def test_and_none_in_any_other_case(self, known: View) -> None:
+        assert self.sends(known) == ""
 
     def refused(self, known: View) -> str:
         told = guest_report(known, Reason.RUNNING, "", {})
