@@ -39,7 +39,7 @@ from tandem_api.vocabulary import DomainState, Role
 
 
 def receive(view: View, note: MigrationNote) -> Procedure:
-    """A quorum says that it is under way, and the owner that it has noted it; then both are Primary.
+    """A quorum says that it is under way, the owner that it has noted it; then both are Primary.
 
     It looks once more when it is. Who was the source of a copy, and has not heard yet that it has
     ended, would go on alone without being asked.
