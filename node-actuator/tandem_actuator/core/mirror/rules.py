@@ -86,14 +86,17 @@ def half_brought_up(view: View, now_s: float, wall: str) -> Decision | None:
     """A crash between attach and connect leaves a diskless or unconnected resource.
 
     A Consistent disk has not met the peer's since it was attached: whether it is to be marked is
-    still to be told by its generation.
+    still to be told by its generation. That is so after a refused handshake as well; but what the
+    authority has given up is not judged any more.
     """
     drbd = drbd_of(view)
     if drbd.role is Role.PRIMARY or view.guest_may_run:
         return None
     never_attached = all(v.disk is DiskState.DISKLESS for v in drbd.volumes.values())
-    judged = view.record.marker or all(
-        v.disk is not DiskState.CONSISTENT for v in drbd.volumes.values()
+    judged = (
+        view.record.marker
+        or may_discard(authority_of(view), view)
+        or all(v.disk is not DiskState.CONSISTENT for v in drbd.volumes.values())
     )
     alone = drbd.connection is Connection.STANDALONE
     return _bring_up(view, wall) if alone and (never_attached or not judged) else None
