@@ -350,7 +350,7 @@ class Unit:
             self.renewed_resync()
         elif task is Task.START and finished.reason is Reason.START_REFUSED:
             self.start_refused(finished.message, now_s)
-        elif task is Task.GIVE_UP and not finished.failed:
+        elif task is Task.GIVE_UP and finished.reason is Reason.MIGRATION_FAILED:
             self.transit.refused = (_serial(self.guest), finished.message)
 
     def back_off(self, now_s: float) -> None:

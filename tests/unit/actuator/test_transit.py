@@ -98,22 +98,25 @@ class TestRefused:
         assert Transit().why_refused(0) == ""
 
     @pytest.mark.parametrize(
-        ("task", "failed", "known"),
+        ("task", "known"),
         [
-            (Task.GIVE_UP, False, "not sent"),
-            (Task.GIVE_UP, True, ""),
-            (Task.TAKE_BACK, False, ""),
-            (Task.STOP_SENDING, False, ""),
+            (Task.GIVE_UP, "not sent"),
+            (Task.TAKE_BACK, ""),
+            (Task.STOP_SENDING, ""),
         ],
     )
-    def test_it_is_learnt_from_a_migration_that_was_given_up(
-        self, task: Task, failed: bool, known: str
-    ) -> None:
+    def test_it_is_learnt_from_a_migration_that_was_given_up(self, task: Task, known: str) -> None:
         unit = Noted().unit
-        ended = Finished(Reason.MIGRATION_FAILED, "not sent", progress=True, failed=failed)
+        ended = Finished(Reason.MIGRATION_FAILED, "not sent", progress=True)
         unit.learn(task, ended, 1000.0)
         assert unit.transit.why_refused(1) == known
         assert unit.transit.why_refused(2) == ""
+
+    @pytest.mark.parametrize("reason", [Reason.API_UNREACHABLE, Reason.EFFECT_FAILED])
+    def test_and_from_none_that_is_tried_again(self, reason: Reason) -> None:
+        unit = Noted().unit
+        unit.learn(Task.GIVE_UP, Finished(reason, "not sent", progress=True), 1000.0)
+        assert unit.transit.why_refused(1) == ""
 
 
 def test_a_units_view_tells_it() -> None:

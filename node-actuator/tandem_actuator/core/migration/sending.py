@@ -136,7 +136,7 @@ def go_on() -> Procedure:
     return (yield from sequence(Reason.RUNNING, "the guest goes on here", step))
 
 
-def give_up(view: View, note: MigrationNote, why: str) -> Procedure:
+def give_up(note: MigrationNote, reason: Reason, message: str) -> Procedure:
     """Two Primaries are forbidden as soon as the target has let go; it needs no word for that."""
     over = replace(note, gone=False, over=True)
     for what, effect in (
@@ -146,7 +146,7 @@ def give_up(view: View, note: MigrationNote, why: str) -> Procedure:
         outcome = yield effect
         if isinstance(outcome, Failed):
             return failed(what, outcome)
-    return Finished(Reason.MIGRATION_FAILED, f"not sent to {view.peer}: {why}", progress=True)
+    return Finished(reason, message, progress=True)
 
 
 def take_back(view: View, note: MigrationNote) -> Procedure:

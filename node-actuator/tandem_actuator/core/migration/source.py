@@ -21,6 +21,7 @@ GONE_WITHIN_S = 10.0
 """So long libvirt may go on showing what it has sent."""
 NOT_NOTED = "the API's answer was lost, or tandem-actuator ended, before it was noted"
 NOT_WANTED = "it is not wanted any more"
+CUT_OFF = "its heartbeat is not confirmed, and there it goes on by the API's word alone"
 TIME_LIMIT = "spec.migration.timeoutSeconds of the Guest"
 
 
@@ -29,7 +30,7 @@ def source(view: View, now_s: float, wall: str) -> Decision | None:
     authority = authority_of(view)
     under_way = authority.migration if _mine(authority, view) else None
     if under_way is None:
-        return _forget(view) or _begin(view)
+        return _forget(view) or _begin(view, now_s)
     note = view.runs_note(view.record.outgoing)
     if note is None or note.id != under_way.id:
         lost = MigrationNote(under_way.id, str(view.instance), now_s)
@@ -44,6 +45,8 @@ def waits(view: View, now_s: float, wall: str) -> Decision | None:
     if not _is_to_go(view):
         return None
     verdict = _verdict(view)
+    if _is_cut_off(view, now_s):
+        return Stay(Reason.API_UNREACHABLE, f"not sent to {view.peer} yet: {CUT_OFF}")
     if not isinstance(verdict, Refusal):
         return None
     return Stay(verdict.reason, f"not sent to {view.peer} yet: {verdict.message}")
@@ -69,8 +72,10 @@ def _forget(view: View) -> Decision | None:
     )
 
 
-def _begin(view: View) -> Decision | None:
-    if not _is_to_go(view) or not isinstance(_verdict(view), Proposal):
+def _begin(view: View, now_s: float) -> Decision | None:
+    if not _is_to_go(view) or _is_cut_off(view, now_s):
+        return None
+    if not isinstance(_verdict(view), Proposal):
         return None
     return Start(
         Task.MIGRATE,
@@ -95,12 +100,16 @@ def _go_on(view: View, note: MigrationNote, now_s: float) -> Decision | None:
     job = view.job
     if job is None or job.migration != note.id:
         return _not_begun(view, note, now_s)
+    if job.state is JobState.FAILED and job.given_up == CUT_OFF:
+        return _put_off(view, note)
     if job.state is JobState.FAILED:
         return _give_up(view, note, job.why)
     if job.state is JobState.SUCCEEDED:
         return _sent(view, note, now_s - job.ended_s)
     if not _still_ordered(view):
         return _stop(view, NOT_WANTED)
+    if _is_cut_off(view, now_s):
+        return _stop(view, CUT_OFF)
     if view.guest is not None:
         allowed_s = view.guest.in_force.migration.timeout_seconds
         if now_s - job.since_s > allowed_s:
@@ -116,6 +125,8 @@ def _not_begun(view: View, note: MigrationNote, now_s: float) -> Decision:
         return _give_up(view, note, NOT_WANTED)
     if not drbd.connected:
         return _give_up(view, note, f"the replication link to {view.peer} was lost")
+    if _is_cut_off(view, now_s):
+        return _put_off(view, note)
     report = view.mirror.status.replicas.get(view.peer)
     ready = report is not None and report.receives == note.id
     if ready and drbd.in_sync and drbd.peer_role is Role.PRIMARY:
@@ -135,6 +146,12 @@ def _still_ordered(view: View) -> bool:
     """An object that cannot be read is no order to give up."""
     assignment = view.guest.status.assignment if view.guest else None
     return assignment is None or rules.sends_to(assignment, view.peer)
+
+
+def _is_cut_off(view: View, now_s: float) -> bool:
+    """Then the guest would stand still at the target until the API is back, however long."""
+    sent_s = view.renewal_sent_at_s
+    return sent_s is None or now_s - sent_s > view.timing.self_fence_seconds
 
 
 def _sent(view: View, note: MigrationNote, since_s: float) -> Decision:
@@ -193,10 +210,13 @@ def _stop(view: View, why: str) -> Start:
     )
 
 
-def _give_up(view: View, note: MigrationNote, why: str) -> Start:
-    return Start(
-        Task.GIVE_UP,
-        Reason.MIGRATION_FAILED,
-        f"not sent to {view.peer}: {why}",
-        lambda: sending.give_up(view, note, why),
-    )
+def _give_up(
+    view: View, note: MigrationNote, why: str, reason: Reason = Reason.MIGRATION_FAILED
+) -> Start:
+    message = f"not sent to {view.peer}: {why}"
+    return Start(Task.GIVE_UP, reason, message, lambda: sending.give_up(note, reason, message))
+
+
+def _put_off(view: View, note: MigrationNote) -> Start:
+    """It is tried again, by the same order, once the API answers."""
+    return _give_up(view, note, CUT_OFF, Reason.API_UNREACHABLE)

@@ -75,6 +75,7 @@ def source(
         assigned=LIVE,
         domain=DomainState.RUNNING,
         record=record(owned_epoch=5, outgoing=note, started_boot_id=HERE.boot_id),
+        renewal_sent_at_s=NOW - 1,
     )
     return replace(known, **changes)  # type: ignore[arg-type]
 

@@ -215,9 +215,9 @@ class TestGoOn:
 class TestGiveUp:
     def test_noted_then_forbidden_in_the_file_alone(self) -> None:
         world = outside()
-        finished = play(sending.give_up(source(), GONE, "no room"), world)
+        finished = play(sending.give_up(GONE, Reason.MIGRATION_FAILED, "no room"), world)
         assert (finished.reason, finished.failed) == (Reason.MIGRATION_FAILED, False)
-        assert finished.message == f"not sent to {B}: no room"
+        assert finished.message == "no room"
         assert world.names == ["UpdateRecord", "Configure"]
         assert noted(world.done[0]) == OVER
         assert world.effects(fx.Configure) == [fx.Configure(apply=False)]
@@ -225,7 +225,7 @@ class TestGiveUp:
     @pytest.mark.parametrize(("step", "done"), [("UpdateRecord", 1), ("Configure", 2)])
     def test_the_first_failure_ends_it(self, step: str, done: int) -> None:
         world = outside(**{step: FAILED})
-        finished = play(sending.give_up(source(), OUT, "no room"), world)
+        finished = play(sending.give_up(OUT, Reason.MIGRATION_FAILED, "no room"), world)
         assert (finished.reason, finished.failed) == (Reason.EFFECT_FAILED, True)
         assert len(world.done) == done
 
@@ -269,7 +269,7 @@ def test_to_forget_is_to_note_that() -> None:
 def test_no_note_of_this_part_touches_the_other() -> None:
     """A host may have been a target of the same mirror before."""
     world = Outside(telling(), BOTH, script=dict(NO_DOMAIN), record=record(owned_epoch=5))
-    play(sending.give_up(source(), OUT, "x"), world)
+    play(sending.give_up(OUT, Reason.MIGRATION_FAILED, "x"), world)
     (effect,) = world.effects(fx.UpdateRecord)
     assert isinstance(effect, fx.UpdateRecord)
     assert isinstance(effect.incoming, fx.Keep)

@@ -16,13 +16,14 @@ from sim.builders import (
     record,
     standalone,
 )
-from tandem_actuator.core.migration.source import GONE_WITHIN_S, NOT_NOTED, READY_WITHIN_S
+from tandem_actuator.core.migration.source import CUT_OFF, GONE_WITHIN_S, NOT_NOTED, READY_WITHIN_S
 from tandem_actuator.core.migration.source import source as rule
 from tandem_actuator.core.model import DrbdState, FenceProgress, Job, JobState, MigrationNote, View
 from tandem_actuator.core.order import Start, Task
 from tandem_api.authority import Authority
 from tandem_api.kinds.guest import LiveMigration
 from tandem_api.reasons import Reason
+from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 from .scenes import (
@@ -37,6 +38,7 @@ from .scenes import (
     SENT,
     UNDER_WAY,
     M,
+    decided,
     said,
     source,
     stays,
@@ -197,6 +199,29 @@ class TestUnderWay:
         assert f"not all of it was there within {allowed_s} s" in said(
             source(job=sent[1], guest=known)
         )
+
+    @pytest.mark.parametrize("sent_at_s", [None, NOW - DEFAULT.self_fence_seconds - 0.1])
+    def test_it_is_stopped_while_the_api_is_away(self, sent_at_s: float | None) -> None:
+        """The guest would stand still there until the API is back."""
+        known = source(job=SENDING, renewal_sent_at_s=sent_at_s)
+        assert task(known) is Task.STOP_SENDING
+        heard = source(job=SENDING, renewal_sent_at_s=NOW - DEFAULT.self_fence_seconds)
+        assert stays(heard) is Reason.MIGRATING
+
+    def test_it_is_put_off_then_and_no_move_has_failed(self) -> None:
+        away = replace(SENDING, state=JobState.FAILED, given_up=CUT_OFF, why=CUT_OFF)
+        for known in (
+            source(job=away),
+            source(mirror=telling(receives=M), renewal_sent_at_s=None),
+        ):
+            decision = decided(known)
+            assert isinstance(decision, Start)
+            assert (decision.task, decision.reason) == (Task.GIVE_UP, Reason.API_UNREACHABLE)
+            assert decision.message == f"not sent to {B}: {CUT_OFF}"
+
+    def test_what_has_arrived_meanwhile_has_arrived(self) -> None:
+        known = source(job=SENT, domain=DomainState.ABSENT, renewal_sent_at_s=None)
+        assert task(known) is Task.HAND_OVER
 
     def test_what_has_arrived_in_its_last_moment_has_arrived(self) -> None:
         late = replace(SENT, since_s=NOW - 1000.0, given_up="not all of it was there")
