@@ -14,11 +14,13 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, NoReturn, TypeVar, cast
 
-from sim.kernel import Command, Group, Kernel, Signal, Sleep
+from sim.kernel import Command, Group, Kernel, Signal
+from tandem_actuator.ports import PortError
 
 T = TypeVar("T")
 TASKS_KEPT = 256
 UNWINDINGS = 100
+FOR_EVER_S = 1e6
 
 
 class Turn:
@@ -240,22 +242,25 @@ def _is_unheard(task: "asyncio.Task[Any]") -> bool:
     return task.done() and not task.cancelled() and bool(task._log_traceback)
 
 
-async def played(program: Generator[Command, bool, T]) -> T:
-    """A part that is written as a program of the kernel, played on the running loop."""
-    try:
-        command = next(program)
-        while True:
-            if isinstance(command, Sleep):
-                await asyncio.sleep(command.seconds)
-                answer = True
-            else:
-                answer = await given(command.signal, command.timeout_s)
-            command = program.send(answer)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    finally:
-        program.close()
+async def ended(kernel: Kernel, group: Group, program: Generator[Command, bool, T]) -> T:
+    """A call into the kernel: it comes to its end, whatever becomes of the caller.
+
+    Raises: PortError, as the call does.
+    """
+    over, results, errors = Signal(), list[T](), list[PortError]()
+
+    def run() -> Generator[Command, bool, None]:
+        try:
+            results.append((yield from program))
+        except PortError as error:
+            errors.append(error)
+        over.give()
+
+    kernel.spawn(group, run())
+    await given(over, FOR_EVER_S)
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 async def given(signal: Signal, timeout_s: float) -> bool:

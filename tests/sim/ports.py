@@ -12,7 +12,7 @@ from sim.bugs import CALL, LOOK, Bugs, Planted
 from sim.drbd import Replica
 from sim.drbd_state import attached
 from sim.host import Machine
-from sim.loop import played
+from sim.loop import ended
 from tandem_actuator.core.model import DrbdUnknown, DrbdView, Generation, Metadata, NotConfigured
 from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_api.kinds.mirror import Mirror
@@ -150,7 +150,8 @@ class Drbd:
 
     async def promote(self, mirror: Mirror, *, force: bool) -> None:
         await self._command(mirror)
-        await played(self.machine.replica_of(mirror).promote(force=force))
+        promotion = self.machine.replica_of(mirror).promote(force=force)
+        await ended(self.machine.kernel, self.machine.group, promotion)
 
     async def demote(self, mirror: Mirror) -> None:
         await self._change(mirror)
@@ -168,7 +169,8 @@ class Drbd:
         """A command that the other end may have to agree to."""
         await self._command(mirror)
         if self.machine.host.drbd.commit_timeout_s is not None:
-            await played(self.machine.replica_of(mirror).turn())
+            turn = self.machine.replica_of(mirror).turn()
+            await ended(self.machine.kernel, self.machine.group, turn)
 
     async def _command(self, mirror: Mirror) -> None:
         await asyncio.sleep(self._takes(COMMAND_S))

@@ -97,6 +97,14 @@ def test_what_lacks_for_an_assignment_that_stays_is_mended(claimants: dict[str, 
     assert (write.host, write.claimant) == (A, Claimant(guest="g"))
 
 
+@pytest.mark.parametrize(("at_epoch", "mended"), [(7, False), (6, True)], ids=["now", "before"])
+def test_a_proof_about_the_present_is_not_mended_away(at_epoch: int, mended: bool) -> None:
+    """Two controllers believe that they lead: this one has not heard of the other's assignment."""
+    proof = lost_proof().model_copy(update={"at_epoch": at_epoch})
+    scene = Scene(claimants={A: {"guest": "g", "proof": proof.wire()}})
+    assert bool(claimant_writes(scene.plan())) is mended
+
+
 def test_what_was_assigned_before_there_was_the_field_is_added() -> None:
     scene = Scene(claimants=None)
     snapshot = scene.snapshot()

@@ -48,9 +48,18 @@ def _to_mend(mirror: Mirror, world: World, new: Assignments) -> Iterator[WriteCl
         if guest.key in new or assignment is None or assignment.host in done:
             continue
         done.add(assignment.host)
+        if _proves_more(mirror, assignment):
+            continue
         mended = to_add(guest, assignment, world)
         if mended is not None and mended.mirror is mirror:
             yield mended
+
+
+def _proves_more(mirror: Mirror, assignment: Assignment) -> bool:
+    """Another controller has given the host a proof for an assignment that is not heard of yet."""
+    known = (mirror.status.claimants or {}).get(assignment.host)
+    proved = known is not None and known.proves_at(mirror.status.authority)
+    return proved and not is_takeover(assignment.proof)
 
 
 def kept(mirror: Mirror, world: World, new: Assignments) -> dict[str, Claimant] | None:

@@ -63,6 +63,8 @@ def _forget(view: View) -> Decision | None:
     if view.record.outgoing is None:
         return None
     if view.job is not None and view.job.state is JobState.RUNNING:
+        if view.job.given_up and drbd_of(view).frozen:
+            return None  # it ends once the guest goes on, and that is asked for below
         return _stop(view, "the mirror's authority is another by now")
     return Start(
         Task.END_MIGRATION,
@@ -106,6 +108,8 @@ def _go_on(view: View, note: MigrationNote, now_s: float) -> Decision | None:
         return _give_up(view, note, job.why)
     if job.state is JobState.SUCCEEDED:
         return _sent(view, note, now_s - job.ended_s)
+    if drbd_of(view).frozen:
+        return None  # nor does it end: what comes first is that the guest goes on
     if not _still_ordered(view):
         return _stop(view, NOT_WANTED)
     if _is_cut_off(view, now_s):

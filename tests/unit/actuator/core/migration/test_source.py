@@ -175,11 +175,23 @@ class TestNotBegun:
 class TestUnderWay:
     """libvirt sends it."""
 
-    @pytest.mark.parametrize("state", [BOTH, frozen()], ids=["connected", "frozen"])
-    def test_it_goes_on(self, state: DrbdState) -> None:
-        known = source(job=SENDING, drbd=state)
+    def test_it_goes_on(self) -> None:
+        known = source(job=SENDING)
         assert stays(known) is Reason.MIGRATING
         assert said(known) == f"the guest is being sent to {B}"
+
+    def test_frozen_it_is_asked_whether_the_guest_may_go_on_alone(self) -> None:
+        """The job neither goes on nor ends before that."""
+        asks = source(job=SENDING, drbd=frozen(), frozen_since_s=NOW - 60)
+        assert task(asks) is Task.ASK_AGAIN
+        assert rule(source(job=SENDING, drbd=frozen()), NOW, "") is None
+
+    def test_so_it_is_once_libvirt_was_told_to_give_up_what_is_over(self) -> None:
+        stands = {"drbd": frozen(), "frozen_since_s": NOW - 60}
+        told = replace(SENDING, given_up="it is over")
+        assert task(source(OUT, standalone(), job=SENDING, **stands)) is Task.STOP_SENDING
+        assert task(source(OUT, standalone(), job=told, **stands)) is Task.ASK_AGAIN
+        assert task(source(OUT, standalone(), job=told)) is Task.STOP_SENDING
 
     def test_it_is_stopped_when_it_is_not_wanted_any_more(self) -> None:
         known = source(job=SENDING, guest=guest(BACK))
