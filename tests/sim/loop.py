@@ -9,15 +9,16 @@ can happen. There are no threads and no sockets on it. Called by ``actuator`` an
 import asyncio
 import contextlib
 import contextvars
-from asyncio import events
+from asyncio import events, futures
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
 from sim.kernel import Command, Group, Kernel, Signal
 from tandem_actuator.ports import PortError
 
 T = TypeVar("T")
+_ENDS_SLEEP: Callable[..., object] = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
 TASKS_KEPT = 256
 UNWINDINGS = 100
 FOR_EVER_S = 1e6
@@ -26,7 +27,7 @@ FOR_EVER_S = 1e6
 class Turn:
     """A callback that is to be run; what asyncio calls a handle."""
 
-    __slots__ = ("_arguments", "_callback", "_context", "_loop", "_when_s")
+    __slots__ = ("_arguments", "_callback", "_context", "_loop")
 
     def __init__(
         self,
@@ -34,9 +35,8 @@ class Turn:
         callback: Callable[..., object],
         arguments: tuple[Any, ...],
         context: contextvars.Context | None,
-        when_s: float = 0.0,
     ) -> None:
-        self._loop, self._when_s = loop, when_s
+        self._loop = loop
         self._callback: Callable[..., object] | None = callback
         self._arguments = arguments
         self._context = context or contextvars.copy_context()
@@ -47,21 +47,23 @@ class Turn:
     def cancelled(self) -> bool:
         return self._callback is None
 
-    def when(self) -> float:
-        return self._when_s
-
     def run(self) -> None:
+        """Within a turn of the loop."""
         callback = self._callback
         if callback is None:
             return
-        before = events._get_running_loop()
-        events._set_running_loop(self._loop.asyncio)
         try:
             self._context.run(callback, *self._arguments)
         except SystemExit as end:
             self._loop.end(end)
-        finally:
-            events._set_running_loop(before)
+
+    def fall_due(self) -> None:
+        """A timer's. That a sleep is over asks for no loop, and most timers are sleeps."""
+        if self._callback is _ENDS_SLEEP:
+            _ENDS_SLEEP(*self._arguments)
+        elif self._callback is not None:
+            with self._loop.running():
+                self.run()
 
 
 class Loop:
@@ -95,12 +97,8 @@ class Loop:
 
     def begin(self, program: Coroutine[Any, Any, object]) -> None:
         """Start the program; when it ends, ``on_end`` is told."""
-        before = events._get_running_loop()
-        events._set_running_loop(self.asyncio)
-        try:
+        with self.running():
             main = self.create_task(program, name="main")
-        finally:
-            events._set_running_loop(before)
         main.add_done_callback(self._main_ended)
 
     def _main_ended(self, main: asyncio.Task[Any]) -> None:
@@ -112,6 +110,16 @@ class Loop:
             self.ended = True
             self.group.stop()
             self.on_end(why)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Within it this is the running loop. To say so is a system call each time."""
+        before = events._get_running_loop()
+        events._set_running_loop(self.asyncio)
+        try:
+            yield
+        finally:
+            events._set_running_loop(before)
 
     # -- what asyncio asks of a loop
 
@@ -138,8 +146,8 @@ class Loop:
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> Turn:
-        turn = Turn(self, callback, args, context, self.clock() + delay)
-        self.kernel.after(max(0.0, delay) + self._late(), self.group, turn.run)
+        turn = Turn(self, callback, args, context)
+        self.kernel.after(max(0.0, delay) + self._late(), self.group, turn.fall_due)
         return turn
 
     def call_at(
@@ -160,10 +168,15 @@ class Loop:
     def _turn(self) -> None:
         """What was ready when the turn began, as a real loop does it."""
         ready, group = self._ready, self.group
-        for _ in range(len(ready)):
-            ready.popleft().run()
-            if not group.alive:
-                return
+        before = events._get_running_loop()
+        events._set_running_loop(self.asyncio)
+        try:
+            for _ in range(len(ready)):
+                ready.popleft().run()
+                if not group.alive:
+                    return
+        finally:
+            events._set_running_loop(before)
         self._turning = bool(ready)
         if ready:
             self._turn_later()
@@ -204,9 +217,7 @@ class Loop:
     def discard(self) -> None:
         """Nobody will look at this program any more: end what waits, whatever it still wants."""
         self.group.stop()
-        before = events._get_running_loop()
-        events._set_running_loop(self.asyncio)
-        try:
+        with self.running():
             for task in self._tasks:
                 if not task.done():
                     with contextlib.suppress(BaseException):
@@ -216,8 +227,6 @@ class Loop:
                             task.get_coro().throw(asyncio.CancelledError())
             self._tasks.clear()
             self._ready.clear()
-        finally:
-            events._set_running_loop(before)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """A task's exception that nobody has fetched: see ``unheard``."""
