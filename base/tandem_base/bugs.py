@@ -6,7 +6,7 @@ both programs, pure; ``Telling`` says how often a bug is logged.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 
@@ -55,13 +55,39 @@ def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
         trace = trace.tb_next
 
 
-@contextmanager
-def wall(kind: str, key: ObjectKey, met: Callable[[Bug], None]) -> Iterator[None]:
+class Walled(AbstractContextManager[None]):
+    """What raises within costs no more than it has to: ``met`` hears of it, ``passed`` of the rest.
+
+    A plan has one round every object, several times: so it is no generator.
+    """
+
+    __slots__ = ("_met", "_passed")
+
+    def __init__(
+        self, met: Callable[[Exception], None], passed: Callable[[], None] | None = None
+    ) -> None:
+        self._met, self._passed = met, passed
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if error is None and self._passed is not None:
+            self._passed()
+        if not isinstance(error, Exception):
+            return False
+        self._met(error)
+        return True
+
+
+def wall(kind: str, key: ObjectKey, met: Callable[[Bug], None]) -> AbstractContextManager[None]:
     """What raises within costs this object alone: ``met`` hears of it."""
-    try:
-        yield
-    except Exception as error:
-        met(bug(kind, key, error))
+    return Walled(lambda error: met(bug(kind, key, error)))
 
 
 class Telling:

@@ -7,8 +7,8 @@ anything: only an assignment is.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tandem_actuator.core.model import Record
@@ -24,7 +24,7 @@ from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey, Resource
 from tandem_api.timing import DEFAULT, Timing
-from tandem_base.bugs import where
+from tandem_base.bugs import Walled, where
 
 log = logging.getLogger(__name__)
 
@@ -90,16 +90,15 @@ class Cluster:
             with self._walled():
                 self.take(kind, change)
 
-    @contextmanager
-    def _walled(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            place = where(error)
-            if place not in self._bugs:
-                self._bugs.add(place)
-                log.critical("bug in what the API tells: %s", place, exc_info=error)
-            self.on_bug(error)
+    def _walled(self) -> AbstractContextManager[None]:
+        return Walled(self._met)
+
+    def _met(self, error: Exception) -> None:
+        place = where(error)
+        if place not in self._bugs:
+            self._bugs.add(place)
+            log.critical("bug in what the API tells: %s", place, exc_info=error)
+        self.on_bug(error)
 
     def take(self, kind: type[Resource], change: Change) -> None:
         """Take in what a watch of this kind told."""

@@ -9,14 +9,15 @@ No wall stands around the heartbeat and the guard: what raises there ends the pr
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 
 from tandem_actuator.core.wall import Place
 from tandem_actuator.ports import Clock
 from tandem_actuator.run.workload import Unit
 from tandem_api.reasons import Reason
-from tandem_base.bugs import Bug, Telling, bug
+from tandem_base.bugs import Bug, Telling, Walled, bug
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +29,9 @@ class Walls:
         self._clock, self._telling = clock, Telling()
         self.counted: Callable[[Bug], None] = lambda bug: None
 
-    @contextmanager
-    def around(self, unit: Unit, place: Place) -> Iterator[None]:
+    def around(self, unit: Unit, place: Place) -> AbstractContextManager[None]:
         """What raises within stops this mirror alone, and is told on it."""
-        try:
-            yield
-        except Exception as error:
-            self.met(unit, place, error)
-        else:
-            unit.wall.passes(place)
+        return Walled(partial(self.met, unit, place), partial(unit.wall.passes, place))
 
     def met(self, unit: Unit, place: Place, error: Exception) -> None:
         found, now_s = bug("Mirror", unit.mirror.key, error), self._clock.boottime_s()
