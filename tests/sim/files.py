@@ -91,9 +91,9 @@ class SimFiles:
 
     def rename(self, old: Path, new: Path) -> None:
         self.step(Operation.RENAME, new)
-        if old.parent != new.parent:
+        if old.parts[:-1] != new.parts[:-1]:
             raise _error(errno.EXDEV, old)
-        file, directory = self._file(old), self._directory(new.parent)
+        file, directory = self._file(old), self._above(new)
         if isinstance(directory.names.get(new.name), Directory):
             raise _error(errno.EISDIR, new)
         directory.change({old.name: None, new.name: file})
@@ -101,7 +101,7 @@ class SimFiles:
     def unlink(self, path: Path) -> None:
         self.step(Operation.UNLINK, path)
         self._file(path)
-        self._directory(path.parent).change({path.name: None})
+        self._above(path).change({path.name: None})
 
     def list_names(self, directory: Path) -> list[str]:
         self.step(Operation.LIST, directory)
@@ -116,7 +116,7 @@ class SimFiles:
 
     def make_directory(self, path: Path, mode: int) -> None:
         self.step(Operation.MAKE_DIRECTORY, path)
-        directory = self._directory(path.parent)
+        directory = self._above(path)
         if path.name in directory.names:
             raise _error(errno.EEXIST, path)
         directory.change({path.name: Directory(mode)})
@@ -222,7 +222,7 @@ class SimFiles:
                 raise _error(fault.number, path)
 
     def _opened(self, path: Path, mode: int, *, truncate: bool) -> File:
-        directory = self._directory(path.parent)
+        directory = self._above(path)
         found = directory.names.get(path.name)
         if isinstance(found, Directory):
             raise _error(errno.EISDIR, path)
@@ -256,6 +256,13 @@ class SimFiles:
         if isinstance(node, File):
             raise _error(errno.ENOTDIR, path)
         return node
+
+    def _above(self, path: Path) -> Directory:
+        """The directory that it is in, or is to be in."""
+        node: Node | None = self._root
+        for part in path.parts[1:-1]:
+            node = node.names.get(part) if isinstance(node, Directory) else None
+        return node if isinstance(node, Directory) else self._directory(path.parent)
 
     def _all(self, directory: Directory, path: Path) -> Iterator[tuple[Path, Node]]:
         for name, node in directory.names.items():

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -197,7 +198,9 @@ def make_directories(path: Path, mode: int, files: FileSystem = OS_FILES) -> Non
     files.sync_directory(path.parent)
 
 
+@lru_cache(maxsize=1024)
 def _draft(path: Path) -> Path:
+    """Always the same files are replaced, again and again."""
     return path.with_name(f".{path.name}.new")
 
 

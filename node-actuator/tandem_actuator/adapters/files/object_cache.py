@@ -29,6 +29,8 @@ class ObjectCache:
     def __init__(self, directory: Path, files: FileSystem = OS_FILES) -> None:
         self._directory, self._files = directory, files
         self._stored: dict[str, tuple[Mirror, Guest | None]] = {}
+        self._texts: dict[tuple[str, type[Resource]], tuple[Resource, str]] = {}
+        self._paths: dict[str, Path] = {}
         make_directories(directory, 0o700, files)
 
     def load(self) -> list[tuple[Mirror, Guest | None]]:
@@ -52,7 +54,9 @@ class ObjectCache:
         copy = (mirror, guest)
         if self._stored.get(mirror.drbd_name) == copy:
             return
-        text = f'{{"mirror": {_text(mirror)}, "guest": {_text(guest) if guest else "null"}}}'
+        name = mirror.drbd_name
+        told = self._text(name, guest) if guest else "null"
+        text = f'{{"mirror": {self._text(name, mirror)}, "guest": {told}}}'
         with contextlib.suppress(OSError):
             swap_file(self._path(mirror), text.encode(), 0o600, self._files)
             self._stored[mirror.drbd_name] = copy
@@ -66,9 +70,17 @@ class ObjectCache:
         return sorted(name for name in names if name.endswith(SUFFIX))
 
     def _path(self, mirror: Mirror) -> Path:
-        return self._directory / f"{mirror.drbd_name}{SUFFIX}"
+        name = mirror.drbd_name
+        if name not in self._paths:
+            self._paths[name] = self._directory / f"{name}{SUFFIX}"
+        return self._paths[name]
 
-
-def _text(obj: Resource) -> str:
-    """As ``wire`` has it, in half the time: this is done for every change of an object."""
-    return obj.model_dump_json(by_alias=True, exclude_none=True)
+    def _text(self, name: str, obj: Resource) -> str:
+        """As ``wire`` has it, in half the time: this is done for every change of an object. Of a
+        mirror and its guest one is as it was, mostly.
+        """
+        known, text = self._texts.get((name, type(obj)), (None, ""))
+        if known is not obj:
+            text = obj.model_dump_json(by_alias=True, exclude_none=True)
+            self._texts[name, type(obj)] = obj, text
+        return text
