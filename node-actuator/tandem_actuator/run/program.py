@@ -19,6 +19,8 @@ from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.outside import Ports
 from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.meta import ObjectKey
 from tandem_api.timing import DEFAULT, drbd_timers
 
 
@@ -61,25 +63,39 @@ def program(outside: Outside, metrics: Metrics, driver: type[Driver] = Driver) -
 
 
 def _resource_text(node: NodeFacts, major: int, fence_peer: str) -> Callable[[Unit], str]:
-    def text(unit: Unit) -> str:
-        numbers = unit.mirror.status.device_numbers
+    """Each mirror's file. It is asked for at a quick pace, and made anew if it says something else.
+
+    What it is made of is never changed in place: not the addresses either.
+    """
+    made: dict[ObjectKey, tuple[tuple[object, ...], str]] = {}
+
+    def rendered(mirror: Mirror, both: bool) -> str:
+        numbers = mirror.status.device_numbers
         if numbers is None:
             raise PortError("the mirror has no device numbers yet")
         detection = {"link_detection_seconds": node.detection_s}
         timing = node.timing.model_copy(update=detection)
         try:
             return resource_file.render(
-                unit.mirror,
+                mirror,
                 node.addresses,
                 numbers,
                 drbd_timers(timing),
                 version_major=major,
                 fence_peer=fence_peer,
-                two_primaries=may_both_be_primary(
-                    unit.mirror.status.authority, unit.record, node.instance
-                ),
+                two_primaries=both,
             )
         except ValueError as error:
             raise PortError(str(error)) from error
+
+    def text(unit: Unit) -> str:
+        mirror, status = unit.mirror, unit.mirror.status
+        both = may_both_be_primary(status.authority, unit.record, node.instance)
+        rest = (node.addresses, node.timing, node.detection_s, both)
+        of = (mirror.spec, status.device_numbers, *rest)
+        known = made.get(mirror.key)
+        if known is None or known[0] != of:
+            known = made[mirror.key] = of, rendered(mirror, both)
+        return known[1]
 
     return text
