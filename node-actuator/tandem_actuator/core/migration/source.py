@@ -10,7 +10,7 @@ from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import Decision, Start, Stay, Task, authority_of, drbd_of
 from tandem_actuator.core.migration import sending
 from tandem_actuator.core.mirror import transaction
-from tandem_actuator.core.model import JobState, MigrationNote, View
+from tandem_actuator.core.model import Job, JobState, MigrationNote, View
 from tandem_api.authority import Authority
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
@@ -108,6 +108,10 @@ def _go_on(view: View, note: MigrationNote, now_s: float) -> Decision | None:
         return _give_up(view, note, job.why)
     if job.state is JobState.SUCCEEDED:
         return _sent(view, note, now_s - job.ended_s)
+    return _is_sent(view, job, now_s)
+
+
+def _is_sent(view: View, job: Job, now_s: float) -> Decision | None:
     if drbd_of(view).frozen:
         return None  # nor does it end: what comes first is that the guest goes on
     if not _still_ordered(view):
