@@ -155,7 +155,7 @@ bit  succeeded;         /* and what it reported, in the source's memory */
 #define FORBIDDEN_AT_BOTH (LINKED && !two[0] && !two[1])
 #endif
 /* Not while it is the source's own business who owns it. */
-#define MAY_RELEASE (me == 1 || !migrates)
+#define MAY_RELEASE (me == 1 || !migrates || (!connected[0] && !job && !succeeded))
 #ifdef WEAK_DEMOTED_FOR_ANOTHER_REASON
 #define MAY_STOP !still[me]
 #else
@@ -299,7 +299,7 @@ inline swap(who, request, this_boot) {
     :: what == HANDOVER -> owner = 1; owner_boot = primary[1]; mode = MIRRORED
     :: what == HANDOVER_ALONE -> owner = 1; owner_boot = primary[1]; mode = STANDALONE; eligible[0] = 0
 #endif
-    :: what == RELEASE -> owner = NOBODY; owner_boot = 0
+    :: what == RELEASE -> owner = NOBODY; owner_boot = 0; if :: mode != STANDALONE -> mode = MIRRORED :: else fi
     :: what == LEAVE ->
         eligible[who] = 0; if :: owner == 1 - who -> mode = STANDALONE :: else fi
     fi;

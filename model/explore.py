@@ -101,6 +101,15 @@ SAFETY = (
         "authority", "restored: two swaps, faults: any number", "BACKUP", "EPOCH_LIMIT=3", long=True
     ),
     holds("authority", "live migration, one fault", *ONE_MIGRATION),
+    holds(
+        "authority",
+        "live migration and disk failures, two faults",
+        "MIGRATING",
+        "DISK_FAILURES",
+        "FAULTS=2",
+        long=True,
+        compact=True,
+    ),
     holds("authority", "live migration, faults: any number", "MIGRATING", long=True, compact=True),
     weak("authority", "no_marker_at_boot", quick=True),
     weak("authority", "marker_cleared_early", quick=True),

@@ -38,17 +38,20 @@ inline forgets_at_crash() {
 #define OVER (!primary[0] || !connected[0] || (LINKED && !primary[1]))
 #endif
 
+/* Its own disk has failed: whatever it acknowledges, the peer has. */
+#define ONLY_THERE(h) (failed[h] && connected[h] && LINKED && CURRENT(1 - h) && !syncing)
+
 /* What this host acknowledged, the target has. */
 #ifdef WEAK_LEFT_THOUGH_IT_WENT_ON_ALONE
 #define BOTH_HAVE_ALL true
 #else
-#define BOTH_HAVE_ALL (IN_SYNC || frozen[0])
+#define BOTH_HAVE_ALL (IN_SYNC || frozen[0] || ONLY_THERE(0))
 #endif
 
 inline migrates_source() {
     if
     :: d_step { me == 0 && EXECUTES(0) && !frozen[0] && worker[0] == NONE && !HELD && MINE &&
-        mode == MIRRORED && eligible[1] && IN_SYNC && !migrates -> step("asks to migrate");
+        mode == MIRRORED && eligible[1] && (IN_SYNC || ONLY_THERE(0)) && !migrates -> step("asks to migrate");
         note_base(WORKER); worker[0] = MIGRATE }
     :: d_step { me == 0 && up[0] && mode == MIGRATING_MODE && MINE && !migrates && worker[0] != HANDOVER + WON && worker[0] != HANDOVER_ALONE + WON &&
         worker[0] != BACK + WON -> step("notes that it migrates"); migrates = 1;
@@ -111,7 +114,7 @@ inline migrates_source() {
 #ifdef WEAK_PROMOTED_BEFORE_IT_IS_IN_SYNC
 #define BOTH_IN_SYNC CURRENT(1)
 #else
-#define BOTH_IN_SYNC (CURRENT(1) && peer_good[1] && !syncing)
+#define BOTH_IN_SYNC (CURRENT(1) && !syncing && (peer_good[1] || ONLY_THERE(0)))
 #endif
 #ifdef WEAK_SECONDARY_IN_ANY_SESSION
 #define SAME_SESSION true

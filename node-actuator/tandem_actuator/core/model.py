@@ -5,7 +5,7 @@ never read as "no".
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -87,8 +87,23 @@ class DrbdState:
     @property
     def in_sync(self) -> bool:
         """Connected, and every volume UpToDate on both sides with no resync running."""
-        resyncing = any(v.resyncing for v in self.volumes.values())
-        return self.connected and self.own_up_to_date and self.peer_up_to_date and not resyncing
+        return self.own_up_to_date and self.peer_up_to_date and self._joined
+
+    @property
+    def only_there(self) -> bool:
+        """A volume has no disk here: the peer has every write that this host acknowledges."""
+        disks = [v.disk for v in self.volumes.values()]
+        return self.peer_up_to_date and _lacks_a_disk(disks) and self._joined
+
+    @property
+    def only_here(self) -> bool:
+        """A volume has no disk at the peer: this host has every write that it acknowledges."""
+        disks = [v.peer_disk for v in self.volumes.values()]
+        return self.own_up_to_date and _lacks_a_disk(disks) and self._joined
+
+    @property
+    def _joined(self) -> bool:
+        return self.connected and not any(v.resyncing for v in self.volumes.values())
 
     @property
     def out_of_sync_bytes(self) -> int:
@@ -98,6 +113,12 @@ class DrbdState:
         loses the link just as it meets its peer again, forgets to copy what it knows.
         """
         return sum(volume.out_of_sync_bytes for volume in self.volumes.values())
+
+
+def _lacks_a_disk(disks: Collection[DiskState]) -> bool:
+    """And is current where it has one."""
+    allowed = (DiskState.DISKLESS, DiskState.UP_TO_DATE)
+    return DiskState.DISKLESS in disks and all(disk in allowed for disk in disks)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.guest_move import GuestMove, How
 from tandem_api.reasons import Reason
 from tandem_controller.decide.guests import live
@@ -104,19 +105,35 @@ class TestHow:
         assert (decision.host, decision.reason, decision.live) == (B, Reason.MAINTENANCE, True)
         assert not assigns(moving()).live
 
-    def test_a_failed_disk_is_left_by_a_stop_and_a_start(self) -> None:
+    def test_a_failed_disk_is_left_as_it_runs(self) -> None:
+        """It writes on the other host's."""
         scene = able(Scene())
         scene.replicas[A]["volumes"]["root"]["disk"] = "Diskless"
         decision = assigns(scene)
-        assert (decision.reason, decision.live) == (Reason.LOCAL_DISK_FAILED, False)
+        assert (decision.reason, decision.live) == (Reason.LOCAL_DISK_FAILED, True)
+        scene.hosts[B] = {}
+        assert not assigns(scene).live
 
-    def test_nor_is_it_stopped_to_leave_one_if_people_say_as_it_runs_or_not_at_all(self) -> None:
+    def test_one_that_stands_still_in_the_middle_is_judged_anew(self) -> None:
+        """Neither its own disk nor the other's: what is sent neither goes on nor ends."""
+        scene = able(Scene())
+        scene.replicas[A]["volumes"]["root"]["disk"] = "Diskless"
+        order = assigns(scene)
+        scene.replicas[A].update(reason="DataUnreachable", connection="Connecting")
+        known = case(scene)
+        sent = Assignment(host=B, serial=1, reason=order.reason, live=True)
+        why = live.refused(known, sent)
+        assert why == f"{A} reaches neither its own disk nor {B}'s"
+        assert live.instead(known, sent, why) is None
+
+    def test_so_it_is_if_people_say_as_it_runs_or_not_at_all(self) -> None:
         """It would not have moved by itself."""
         scene = able(ordered(by_hand("Live")))
         scene.guest["failover"] = {"policy": "Manual"}
         scene.replicas[A]["volumes"]["root"]["disk"] = "Diskless"
-        decision = scene.decide()
-        assert isinstance(decision, Keep), decision
+        assert assigns(scene).live
+        scene.hosts[B] = {}
+        assert isinstance(scene.decide(), Keep)
 
     def test_a_takeover_never_goes_on_with_memory(self) -> None:
         scene = able(ordered().lost())

@@ -12,10 +12,20 @@ from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState
 from tandem_controller.decide.world import guestmoves
 from tandem_controller.decide.world.model import Assign, Case, Keep, Refusal
-from tandem_controller.decide.world.replicas import redundancy
+from tandem_controller.decide.world.replicas import (
+    data_is_away,
+    failed_volumes,
+    incomplete,
+    redundancy,
+)
 
-AS_IT_RUNS = (Reason.MOVE_REQUESTED, Reason.MAINTENANCE, Reason.FAILBACK)
-"""Moves of a guest that is well where it is."""
+AS_IT_RUNS = (
+    Reason.MOVE_REQUESTED,
+    Reason.MAINTENANCE,
+    Reason.FAILBACK,
+    Reason.LOCAL_DISK_FAILED,
+)
+"""Moves of a guest that runs where it is, on the other host's data if need be."""
 
 
 def ordered(move: GuestMove | None) -> How:
@@ -44,12 +54,24 @@ def impossible(case: Case, owner: str, target: str) -> Refusal | None:
     if case.mirror.spec.protocol is not Protocol.C:
         why = f"protocol {case.mirror.spec.protocol} lets no two hosts write"
         return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, why)
+    return _lacks_data(case, owner, target)
+
+
+def _lacks_data(case: Case, owner: str, target: str) -> Refusal | None:
+    """Why the guest would not find there what it has written, or could not be taken in there.
+
+    An owner without a disk of its own writes on the target's, and goes there.
+    """
+    if failed_volumes(case.report(owner)):
+        return incomplete(case.mirror, target, case.world)
     return redundancy(case.mirror, case.world)
 
 
 def refused(case: Case, assignment: Assignment) -> str:
     """Why the owner could not send it, by this very order; empty if nothing speaks against it."""
-    report = case.guest.status.hosts.get(case.authority.owner)
+    owner, report = case.authority.owner, case.guest.status.hosts.get(case.authority.owner)
+    if assignment.live and data_is_away(case.mirror, owner, case.world):
+        return f"{owner} reaches neither its own disk nor {assignment.host}'s"
     if not assignment.live or report is None or report.assignment_serial != assignment.serial:
         return ""
     return report.refused_move
@@ -59,12 +81,16 @@ def instead(case: Case, assignment: Assignment, why: str) -> Assign | Keep | Non
     """What becomes of a move that could not go as the guest runs; None: it is taken back.
 
     By a stop and a start only once both hosts have let go of the try, and if that can be gone
-    through with: a guest is not stopped for a move that its mirror cannot bear.
+    through with: a guest is not stopped for a move that its mirror cannot bear. One that stands
+    still, without its data, is judged anew.
     """
+    if data_is_away(case.mirror, case.authority.owner, case.world):
+        return None
     if case.authority.mode is Mode.MIGRATING:
         return Keep(assignment.reason, f"It stays on {case.authority.owner} for now: {why}")
     how = ordered(guestmoves.under_way(case.guest, case.world))
-    if how is How.LIVE or redundancy(case.mirror, case.world) is not None:
+    lacks = _lacks_data(case, case.authority.owner, assignment.host)
+    if how is How.LIVE or lacks is not None:
         return None
     message = f"It moves to {assignment.host} by a stop and a start, as it was {why}"
     return Assign(assignment.host, assignment.reason, message, move=assignment.move)

@@ -26,7 +26,9 @@ def sends_to(assignment: Assignment | None, peer: str) -> bool:
 
 
 def begin(mirror: Mirror, facts: Facts, assignment: Assignment | None, request_id: str) -> Verdict:
-    """The guest is to go to the peer as it runs: both replicas are the same, and stay so."""
+    """The guest is to go to the peer as it runs: both replicas are the same, and stay so; or this
+    host has no disk of its own, and whatever is written is at the peer.
+    """
     authority = owned(mirror, facts)
     if isinstance(authority, Refusal):
         return authority
@@ -39,7 +41,8 @@ def begin(mirror: Mirror, facts: Facts, assignment: Assignment | None, request_i
         why = "DRBD takes two Primaries with protocol C alone; set it while the guest is stopped"
         return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, why)
     drbd = facts.drbd
-    if not isinstance(drbd, DrbdState) or drbd.role is not Role.PRIMARY or not drbd.in_sync:
+    alike = isinstance(drbd, DrbdState) and (drbd.in_sync or drbd.only_there)
+    if not isinstance(drbd, DrbdState) or not alike or drbd.role is not Role.PRIMARY:
         return Refusal(Reason.NOT_YET_IN_SYNC, "the replicas are not in sync")
     if drbd.out_of_sync_bytes or facts.record.owes_copy:
         return Refusal(Reason.NOT_YET_IN_SYNC, f"{facts.peer} lacks what was not copied to it")

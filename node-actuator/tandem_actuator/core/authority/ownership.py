@@ -38,11 +38,17 @@ def affirm(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     )
 
 
+def _is_sent(facts: Facts) -> bool:
+    """All of the guest is at the peer, by libvirt's word."""
+    return facts.record.outgoing is not None and facts.record.outgoing.gone
+
+
 def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     """Give it up after guest and device were stopped here, so that the peer may claim at once.
 
-    Only in Mirrored: then every acknowledged write is at the peer, also without a connection or an
-    own disk, if the protocol is C. A Standalone owner keeps what only it has.
+    Only while both count: then every acknowledged write is at the peer, also without a connection
+    or an own disk, if the protocol is C. A Standalone owner keeps what only it has. What a guest's
+    migration has left at the peer is worth nothing then: it is not handed over.
     """
     authority = opened(mirror, facts.record)
     if isinstance(authority, Refusal):
@@ -51,7 +57,10 @@ def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return Settled(authority)
     if not is_secondary(facts.drbd):
         return Refusal(Reason.UNKNOWN_STATE, "the device is not known to be Secondary")
-    if authority.mode is not Mode.MIRRORED:
+    if authority.mode is Mode.MIGRATING and (facts.drbd.connected or _is_sent(facts)):
+        why = f"{facts.host} hands it over to {facts.peer}, or takes it back"
+        return Refusal(Reason.MIGRATING, why)
+    if not authority.both_count:
         return Refusal(
             Reason.NOT_YET_IN_SYNC,
             f"{facts.host} keeps ownership: it has writes that {facts.peer} lacks",
@@ -75,6 +84,8 @@ def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
             Reason.RELEASED,
             owner="",
             owner_instance="",
+            mode=Mode.MIRRORED,
+            migration=None,
             fenced={**authority.fenced, facts.host: fenced},
         )
     )

@@ -98,6 +98,15 @@ def data_is_away(view: View, now_s: float) -> bool:
     return away and since_s is not None and now_s - since_s >= DATA_AWAY_AFTER_S
 
 
+def stands_still(view: View, now_s: float) -> Stay | None:
+    if not view.guest_may_run or not data_is_away(view, now_s):
+        return None
+    return Stay(
+        Reason.DATA_UNREACHABLE,
+        f"the guest stands still: {view.host} reaches neither its own disk nor {view.peer}'s",
+    )
+
+
 def paused(view: View, now_s: float, wall: str) -> Decision | None:
     """Late, as it holds up nothing but the guest's own start and stop."""
     assignment = view.guest.status.assignment if view.guest else None
@@ -121,11 +130,9 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
     assignment = guest.status.assignment if guest else None
     if guest is None or assignment is None or assignment.host != view.host:
         return None
-    if view.guest_may_run and data_is_away(view, now_s):
-        return Stay(
-            Reason.DATA_UNREACHABLE,
-            f"the guest stands still: {view.host} reaches neither its own disk nor {view.peer}'s",
-        )
+    stands = stands_still(view, now_s)
+    if stands is not None:
+        return stands
     if view.domain is DomainState.UNKNOWN and not view.starting:
         return UNTOLD
     if view.domain is DomainState.PAUSED and not view.starting:

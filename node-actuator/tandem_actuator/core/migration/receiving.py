@@ -69,7 +69,8 @@ def receive(view: View, note: MigrationNote) -> Procedure:
     if not isinstance(fresh, DrbdRead):
         raise UnexpectedOutcome(fresh)
     drbd = fresh.drbd
-    if not isinstance(drbd, DrbdState) or not drbd.in_sync or drbd.role is not Role.PRIMARY:
+    alike = isinstance(drbd, DrbdState) and (drbd.in_sync or drbd.only_here)
+    if not isinstance(drbd, DrbdState) or not alike or drbd.role is not Role.PRIMARY:
         return Finished(Reason.NOT_YET_IN_SYNC, "not in sync beside it", progress=True, failed=True)
     ready = ("receive", ReceiveGuest(note.id))
     return (yield from sequence(Reason.RECEIVING, "ready for the guest", ready))

@@ -104,8 +104,13 @@ def _noted_as_gone(note: MigrationNote) -> Generator[Effect, Outcome, Finished |
     return failed("the durable record", stored) if isinstance(stored, Failed) else None
 
 
+def has_all(drbd: DrbdState) -> bool:
+    """Whether the target has what this host, Primary, has acknowledged."""
+    return drbd.in_sync or drbd.only_there or drbd.frozen
+
+
 def _secondary() -> Generator[Effect, Outcome, Finished | None]:
-    """Only in sync or frozen. Without a link it is the target that forbids two, for itself.
+    """Only if the target has all. Without a link it is that one that forbids two, for itself.
 
     The guest stands still meanwhile, so the kernels alone are told; the file follows by itself.
     """
@@ -113,7 +118,7 @@ def _secondary() -> Generator[Effect, Outcome, Finished | None]:
     drbd = fresh.drbd if isinstance(fresh, DrbdRead) else None
     if not isinstance(drbd, DrbdState):
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
-    if drbd.role is Role.PRIMARY and not (drbd.in_sync or drbd.frozen):
+    if drbd.role is Role.PRIMARY and not has_all(drbd):
         return Finished(Reason.NOT_YET_IN_SYNC, "it has gone on alone", progress=False)
     steps: list[tuple[str, Effect]] = []
     if drbd.role is Role.PRIMARY:

@@ -8,6 +8,7 @@ left here. In any other ending the guest goes on here, or starts here from its d
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import Decision, Start, Stay, Task, authority_of, drbd_of
+from tandem_actuator.core.guest.rules import stands_still
 from tandem_actuator.core.migration import sending
 from tandem_actuator.core.mirror import transaction
 from tandem_actuator.core.model import Job, JobState, MigrationNote, View
@@ -37,7 +38,7 @@ def source(view: View, now_s: float, wall: str) -> Decision | None:
         return _give_up(view, lost, NOT_NOTED)
     if note.gone:
         return _leave(view, note)
-    return _taken_back(view, note) if note.over else _go_on(view, note, now_s)
+    return _taken_back(view, note, now_s) if note.over else _go_on(view, note, now_s)
 
 
 def waits(view: View, now_s: float, wall: str) -> Decision | None:
@@ -113,7 +114,8 @@ def _go_on(view: View, note: MigrationNote, now_s: float) -> Decision | None:
 
 def _is_sent(view: View, job: Job, now_s: float) -> Decision | None:
     if drbd_of(view).frozen:
-        return None  # nor does it end: what comes first is that the guest goes on
+        # Nor does it end: what comes first is that the guest goes on, here or from the disk there.
+        return stands_still(view, now_s)
     if not _still_ordered(view):
         return _stop(view, NOT_WANTED)
     if _is_cut_off(view, now_s):
@@ -137,7 +139,7 @@ def _not_begun(view: View, note: MigrationNote, now_s: float) -> Decision:
         return _put_off(view, note)
     report = view.mirror.status.replicas.get(view.peer)
     ready = report is not None and report.receives == note.id
-    if ready and drbd.in_sync and drbd.peer_role is Role.PRIMARY:
+    if ready and (drbd.in_sync or drbd.only_there) and drbd.peer_role is Role.PRIMARY:
         return Start(
             Task.SEND,
             Reason.MIGRATING,
@@ -172,9 +174,8 @@ def _sent(view: View, note: MigrationNote, since_s: float) -> Decision:
 
 
 def _leave(view: View, note: MigrationNote) -> Decision:
-    """In sync, or frozen: then what this host has acknowledged, the target has."""
     drbd = drbd_of(view)
-    if drbd.role is Role.PRIMARY and not (drbd.in_sync or drbd.frozen):
+    if drbd.role is Role.PRIMARY and not sending.has_all(drbd):
         why = f"{view.host} went on alone, so {view.peer} may lack what it wrote last"
         return _give_up(view, note, why)
     return Start(
@@ -185,7 +186,7 @@ def _leave(view: View, note: MigrationNote) -> Decision:
     )
 
 
-def _taken_back(view: View, note: MigrationNote) -> Decision | None:
+def _taken_back(view: View, note: MigrationNote, now_s: float) -> Decision | None:
     """The target has let its half go once it is Secondary. Without a link DRBD asks, as ever."""
     drbd = drbd_of(view)
     if view.domain is DomainState.PAUSED and view.fence is None:
@@ -196,7 +197,7 @@ def _taken_back(view: View, note: MigrationNote) -> Decision | None:
             sending.go_on,
         )
     if not drbd.connected:
-        return None
+        return stands_still(view, now_s)
     if drbd.peer_role is Role.SECONDARY:
         return Start(
             Task.TAKE_BACK,

@@ -53,7 +53,9 @@ def _receive(view: View, authority: Authority) -> Decision | None:
         return None
     if view.domain is not DomainState.ABSENT or view.fence is not None or view.record.marker:
         return None
-    if not (drbd.in_sync and drbd.role is Role.SECONDARY and drbd.peer_role is Role.PRIMARY):
+    if not (drbd.role is Role.SECONDARY and drbd.peer_role is Role.PRIMARY):
+        return None
+    if not (drbd.in_sync or drbd.only_here):
         return None
     note = MigrationNote(migration.id, str(view.instance), drbd.queried_at_s)
     return Start(

@@ -23,7 +23,7 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Refusal, Settled, Verdict
-from tandem_actuator.core.model import DrbdUnknown, DrbdView, NotConfigured, Record
+from tandem_actuator.core.model import DrbdUnknown, DrbdView, NotConfigured, Record, VolumeState
 from tandem_api.authority import PROTOCOL, Authority, Fenced, Migration, Mode
 from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.mirror import Mirror, Protocol, ReplicaReport
@@ -140,16 +140,29 @@ class TestBegin:
             drbd(Role.SECONDARY),
             frozen(),
             drbd(Role.PRIMARY, resyncing=True),
-            drbd(Role.PRIMARY, disk=DiskState.DISKLESS),
+            drbd(Role.PRIMARY, disk=DiskState.FAILED),
+            drbd(Role.PRIMARY, disk=DiskState.DISKLESS, peer_disk=DiskState.OUTDATED),
+            drbd(Role.PRIMARY, peer_disk=DiskState.DISKLESS),
             drbd(Role.PRIMARY, peer_disk=DiskState.INCONSISTENT),
             drbd(Role.PRIMARY, out_of_sync_bytes=4096),
         ],
         ids=[
-            *("unknown", "not-configured", "secondary", "frozen", "resyncing", "own-disk-failed"),
-            *("peer-inconsistent", "bits"),
+            *("unknown", "not-configured", "secondary", "frozen", "resyncing", "own-disk-fails"),
+            *("both-worthless", "peers-disk-failed", "peer-inconsistent", "bits"),
         ],
     )
     def test_only_a_primary_that_sees_both_in_sync_begins(self, state: DrbdView) -> None:
+        assert reason(self.begin(state=state)) is Reason.NOT_YET_IN_SYNC
+
+    def test_without_its_own_disk_all_of_it_is_at_the_peer(self) -> None:
+        assert proposed(self.begin(state=drbd(Role.PRIMARY, disk=DiskState.DISKLESS)))
+
+    def test_of_several_volumes_one_may_have_lost_its_disk(self) -> None:
+        both = drbd(Role.PRIMARY)
+        worn = VolumeState(DiskState.DISKLESS, DiskState.UP_TO_DATE)
+        assert proposed(self.begin(state=replace(both, volumes={**both.volumes, "data": worn})))
+        copied = replace(worn, resyncing=True)
+        state = replace(both, volumes={**both.volumes, "data": worn, "logs": copied})
         assert reason(self.begin(state=state)) is Reason.NOT_YET_IN_SYNC
 
     def test_not_while_a_copy_is_owed(self) -> None:

@@ -21,7 +21,7 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Proposal, Verdict
-from tandem_actuator.core.model import DrbdState, Record
+from tandem_actuator.core.model import DrbdState, MigrationNote, Record
 from tandem_api.authority import Authority, Migration, Mode
 from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.mirror import Mirror
@@ -119,9 +119,24 @@ class TestWhoWritesAlone:
 class TestWhatItKeeps:
     def test_a_source_neither_releases_nor_restores_meanwhile(self) -> None:
         verdict = rules.release(mirror(UNDER_WAY), facts(drbd()), "r")
-        assert reason(verdict) is Reason.NOT_YET_IN_SYNC
+        assert reason(verdict) is Reason.MIGRATING
         verdict = rules.restore(mirror(UNDER_WAY), facts(drbd()), "r")
         assert reason(verdict) is Reason.HOLD_MODE
+
+    def test_without_a_link_it_releases_what_it_cannot_go_on_with(self) -> None:
+        """What the target holds is worth nothing then: it was not handed over."""
+        new = proposed(rules.release(mirror(UNDER_WAY), facts(lost()), "r"))
+        assert (new.owner, new.mode, new.migration, new.handed_over) == (
+            "",
+            Mode.MIRRORED,
+            None,
+            "",
+        )
+
+    def test_but_not_what_is_all_at_the_target(self) -> None:
+        sent = record(outgoing=MigrationNote("m1", str(HERE), 1.0, gone=True))
+        verdict = rules.release(mirror(UNDER_WAY), facts(lost(), record=sent), "r")
+        assert reason(verdict) is Reason.MIGRATING
 
     def test_a_restarted_source_adopts_what_is_under_way(self) -> None:
         held_by = UNDER_WAY.model_copy(update={"owner_instance": EARLIER_RUN})

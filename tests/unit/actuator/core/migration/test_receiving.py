@@ -19,6 +19,7 @@ from .scenes import BOTH, HANDED, IN, UNDER_WAY, M, target, telling
 FAILED = fx.Failed("no")
 OVER = replace(IN, over=True)
 NOT_YET = drbd(Role.SECONDARY, peer_role=Role.PRIMARY)
+SERVES = drbd(Role.PRIMARY, peer_role=Role.PRIMARY, peer_disk=DiskState.DISKLESS)
 
 
 def outside(held_by: Authority = UNDER_WAY, state: DrbdView = BOTH, /, **script: object) -> Outside:
@@ -102,6 +103,11 @@ class TestReceive:
         finished = self.receive(world)
         assert (finished.reason, finished.failed) == (Reason.NOT_YET_IN_SYNC, True)
         assert tuple(world.names) == self.WHOLE[:6]
+
+    def test_beside_a_source_without_a_disk_it_has_all(self) -> None:
+        world = outside()
+        world.after(fx.Promote, SERVES)
+        assert self.receive(world).reason is Reason.RECEIVING
 
     def test_an_impossible_answer_is_a_bug(self) -> None:
         with pytest.raises(UnexpectedOutcome):

@@ -275,8 +275,18 @@ def test_no_note_of_this_part_touches_the_other() -> None:
     assert isinstance(effect.incoming, fx.Keep)
 
 
-def test_a_failed_disk_of_the_source_is_no_obstacle_to_being_frozen() -> None:
-    """Diskless and connected it is not in sync: it does not leave."""
-    state = drbd(Role.PRIMARY, peer_role=Role.PRIMARY, disk=DiskState.DISKLESS)
+@pytest.mark.parametrize(
+    ("disk", "peer_disk", "leaves"),
+    [
+        (DiskState.DISKLESS, DiskState.UP_TO_DATE, True),
+        (DiskState.FAILED, DiskState.UP_TO_DATE, False),
+        (DiskState.DISKLESS, DiskState.CONSISTENT, False),
+        (DiskState.UP_TO_DATE, DiskState.DISKLESS, False),
+    ],
+)
+def test_it_leaves_a_failed_disk_if_all_of_it_is_at_the_target(
+    disk: DiskState, peer_disk: DiskState, leaves: bool
+) -> None:
+    state = drbd(Role.PRIMARY, peer_role=Role.PRIMARY, disk=disk, peer_disk=peer_disk)
     world = TestLeave().world(state)
-    assert TestLeave().leave(world).reason is Reason.NOT_YET_IN_SYNC
+    assert (TestLeave().leave(world).reason is not Reason.NOT_YET_IN_SYNC) is leaves

@@ -51,6 +51,10 @@ GONE = replace(OUT, gone=True)
 OVER = replace(OUT, over=True)
 ALONE = drbd(Role.PRIMARY, Connection.CONNECTING)
 BACK = assignment(A)
+NO_DATA = replace(
+    drbd(Role.PRIMARY, Connection.CONNECTING, disk=DiskState.DISKLESS),
+    suspended=frozenset({"no-data"}),
+)
 NO_DISK = drbd(Role.PRIMARY, Connection.CONNECTING, disk=DiskState.DISKLESS)
 
 
@@ -185,6 +189,17 @@ class TestUnderWay:
         asks = source(job=SENDING, drbd=frozen(), frozen_since_s=NOW - 60)
         assert task(asks) is Task.ASK_AGAIN
         assert rule(source(job=SENDING, drbd=frozen()), NOW, "") is None
+
+    def test_without_its_own_disk_it_says_that_it_stands_still(self) -> None:
+        """Nobody may go on alone here: it is for the controller to have it started there."""
+        stands = {"drbd": NO_DATA, "frozen_since_s": NOW - 60, "without_data_since_s": NOW - 60}
+        for known in (source(job=SENDING, **stands), source(OVER, **stands)):
+            decision = rule(known, NOW, "")
+            assert decision is not None
+            assert decision.reason is Reason.DATA_UNREACHABLE
+            assert decision.message.startswith("the guest stands still")
+        blinks = {**stands, "without_data_since_s": NOW - 1}
+        assert rule(source(job=SENDING, **blinks), NOW, "") is None
 
     def test_so_it_is_once_libvirt_was_told_to_give_up_what_is_over(self) -> None:
         stands = {"drbd": frozen(), "frozen_since_s": NOW - 60}

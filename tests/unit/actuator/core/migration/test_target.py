@@ -113,6 +113,20 @@ class TestReceive:
     def test_nor_unless_the_authority_names_it(self, held_by: Authority) -> None:
         assert rule(target(None, held_by, drbd=NOT_YET), NOW, "") is None
 
+    @pytest.mark.parametrize(
+        ("peer_disk", "taken"),
+        [
+            (DiskState.DISKLESS, True),
+            (DiskState.FAILED, False),
+            (DiskState.OUTDATED, False),
+        ],
+    )
+    def test_a_source_without_a_disk_has_all_of_it_here(
+        self, peer_disk: DiskState, taken: bool
+    ) -> None:
+        state = drbd(Role.SECONDARY, peer_role=Role.PRIMARY, peer_disk=peer_disk)
+        assert (rule(asked(drbd=state), NOW, "") is not None) is taken
+
     @pytest.mark.parametrize("sends", ["", "m0"], ids=["nothing", "another"])
     def test_nor_before_the_source_has_noted_it(self, sends: str) -> None:
         """It would take a Primary beside it for somebody who has taken over."""
