@@ -20,7 +20,7 @@ from tandem_scenario.scenario import Scenario, Step, parse
 from tandem_scenario.verbs import Names, parse_act
 from tandem_scenario.writer import write
 
-SEEDS = int(os.environ.get("TANDEM_FUZZ", "80"))
+SEEDS = int(os.environ.get("TANDEM_FUZZ", "120"))
 WORLDS = 5
 IN_ANOTHER_PROCESS = (
     "from sim import faults, player\n"
@@ -28,14 +28,16 @@ IN_ANOTHER_PROCESS = (
 )
 
 
+@pytest.mark.parametrize("migration", [False, True])
 @pytest.mark.parametrize("drbd", [8, 9])
-def test_a_slice(drbd: int) -> None:
+def test_a_slice(drbd: int, migration: bool) -> None:
     """``TANDEM_FUZZ=1000`` plays more. Few worlds, since each is brought up once."""
-    numbers = range(SEEDS // 2)
+    numbers = range(SEEDS // 4)
     seeds = [number // WORLDS * faults.SHAPES + number % WORLDS for number in numbers]
-    totals = fuzz.fuzz(seeds, jobs=2, choice=choices.Choice(drbd=drbd), keep_going=True)
+    choice = choices.Choice(drbd=drbd, migration=migration)
+    totals = fuzz.fuzz(seeds, jobs=2, choice=choice, keep_going=True)
     assert [(one.seed, one.problems) for one in totals.failed] == []
-    assert totals.seeds == SEEDS // 2
+    assert totals.seeds == SEEDS // 4
 
 
 @pytest.mark.parametrize("lasting", [False, True])
