@@ -10,7 +10,10 @@ LINKS = ("management", "replication")
 
 @dataclass(frozen=True)
 class GuestPlan:
-    """A guest and its mirror, as a scenario states them."""
+    """A guest and its mirror, as a scenario states them.
+
+    ``hosts``: those of the two replicas; empty where there are no others.
+    """
 
     name: str
     prefers: str | None = None
@@ -23,16 +26,21 @@ class GuestPlan:
     resync_s: float = 3.0
     priority: int = 100
     protocol: str = "C"
+    hosts: tuple[str, ...] = ()
+    memory: str = "64Mi"
 
 
 @dataclass(frozen=True)
 class HostPlan:
-    """A host. ``clock_rate``: how much faster than true time its clock runs."""
+    """A host. ``clock_rate``: how much faster than true time its clock runs. ``memory``: what its
+    guests may have together, no matter how much if empty.
+    """
 
     name: str
     site: str
     watchdog: str = "Required"
     clock_rate: float = 1.0
+    memory: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,3 +63,10 @@ class WorldPlan:
     @property
     def sites(self) -> tuple[str, ...]:
         return tuple(sorted({host.site for host in self.hosts}))
+
+    def replicas_of(self, guest: GuestPlan) -> tuple[str, ...]:
+        """The two hosts that hold its mirror."""
+        return guest.hosts or tuple(host.name for host in self.hosts)
+
+    def site_of(self, host: str) -> str:
+        return next(each.site for each in self.hosts if each.name == host)

@@ -4,6 +4,7 @@ The format is described in docs/scenarios.md. Every mistake is told with its lin
 command lines of the simulator and of the lab; their players play what this returns.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.verbs import Act, Names, parse_act
 
 NOWHERE = "nowhere"
+QUANTITY = re.compile(r"[0-9]+(Ki|Mi|Gi)")
 
 ANY_EFFECT = "Any"
 EFFECTS = (
@@ -172,12 +174,13 @@ def parse(text: str) -> Scenario:
 def _world(top: dict[str, Located]) -> WorldPlan:
     default = WorldPlan()
     hosts = tuple(_host(item) for item in top["hosts"].items()) if "hosts" in top else default.hosts
-    if len(hosts) != 2 or hosts[0].site == hosts[1].site:
-        raise top["hosts"].fail("two hosts at two sites belong here")
-    sites = tuple(host.site for host in hosts)
+    if "hosts" in top:
+        _check_hosts(top["hosts"], hosts)
     guests = default.guests
     if "guests" in top:
-        guests = tuple(_guest(item, sites) for item in top["guests"].items())
+        guests = tuple(_guest(item, hosts) for item in top["guests"].items())
+    elif len(hosts) > 2:
+        raise top["hosts"].fail("with more than two hosts, `guests` say on which two each is")
     return WorldPlan(
         hosts=hosts,
         guests=guests,
@@ -186,6 +189,15 @@ def _world(top: dict[str, Located]) -> WorldPlan:
         drbd=_drbd(top["drbd"]) if "drbd" in top else default.drbd,
         migration=top["migration"].truth() if "migration" in top else default.migration,
     )
+
+
+def _check_hosts(where: Located, hosts: tuple[HostPlan, ...]) -> None:
+    """Raises: BadScenario."""
+    if len({host.site for host in hosts}) != 2:
+        raise where.fail("hosts at two sites belong here, one or several at each")
+    names = [host.name for host in hosts]
+    if len({*names, *(host.site for host in hosts)}) != len(names) + 2:
+        raise where.fail(f"the names of hosts and sites must differ: {', '.join(names)}")
 
 
 def _drbd(found: Located) -> int:
@@ -205,7 +217,7 @@ def _one_of(found: Located | None, known: tuple[str, ...], default: str) -> str:
 
 
 def _host(item: Located) -> HostPlan:
-    fields = item.fields("name", "site", "watchdog", "clockRate")
+    fields = item.fields("name", "site", "watchdog", "clockRate", "memory")
     for name in ("name", "site"):
         if name not in fields:
             raise item.fail(f"{name} is missing")
@@ -214,10 +226,19 @@ def _host(item: Located) -> HostPlan:
         site=fields["site"].text(),
         watchdog=_one_of(fields.get("watchdog"), ("Required", "Optional", "None"), "Required"),
         clock_rate=fields["clockRate"].seconds() if "clockRate" in fields else 1.0,
+        memory=_memory(fields, ""),
     )
 
 
-def _guest(item: Located, sites: tuple[str, ...]) -> GuestPlan:
+def _memory(fields: dict[str, Located], default: str) -> str:
+    """As Kubernetes writes it: 64Mi."""
+    found = fields.get("memory")
+    if found is not None and not QUANTITY.fullmatch(found.text()):
+        raise found.fail(f"{found.text()!r} is no amount of memory, as 64Mi")
+    return found.text() if found is not None else default
+
+
+def _guest(item: Located, hosts: tuple[HostPlan, ...]) -> GuestPlan:
     fields = item.fields(
         "name",
         "prefers",
@@ -230,11 +251,14 @@ def _guest(item: Located, sites: tuple[str, ...]) -> GuestPlan:
         "resync",
         "priority",
         "protocol",
+        "hosts",
+        "memory",
     )
     if "name" not in fields:
         raise item.fail("name is missing")
     default = GuestPlan(fields["name"].text())
     prefers = fields.get("prefers")
+    sites = tuple(host.site for host in hosts)
     return GuestPlan(
         name=default.name,
         prefers=_one_of(prefers, sites, sites[0]) if prefers else None,
@@ -249,7 +273,24 @@ def _guest(item: Located, sites: tuple[str, ...]) -> GuestPlan:
         resync_s=fields["resync"].seconds() if "resync" in fields else default.resync_s,
         priority=fields["priority"].whole() if "priority" in fields else default.priority,
         protocol=_one_of(fields.get("protocol"), ("A", "B", "C"), default.protocol),
+        hosts=_replicas(item, fields.get("hosts"), hosts),
+        memory=_memory(fields, default.memory),
     )
+
+
+def _replicas(
+    guest: Located, found: Located | None, hosts: tuple[HostPlan, ...]
+) -> tuple[str, ...]:
+    """The hosts of its mirror: one at each site. Where there are only two, none need be named."""
+    if found is None:
+        if len(hosts) > 2:
+            raise guest.fail("hosts is missing: on which two it is, one at each site")
+        return ()
+    known = {host.name: host.site for host in hosts}
+    names = tuple(_one_of(item, tuple(known), "") for item in found.items())
+    if len(names) != 2 or known[names[0]] == known[names[1]]:
+        raise found.fail("two hosts belong here, one at each site")
+    return names
 
 
 def _step(item: Located, known: Names, lasts_s: float) -> Step:

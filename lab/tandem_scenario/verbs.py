@@ -22,6 +22,8 @@ FORMS = (
     "cut LINK HOST in",
     "cut LINK HOST out",
     "heal LINK [HOST]",
+    "cut replication HOST HOST",
+    "heal replication HOST HOST",
     "delay LINK HOST MS",
     "slow PROGRAM SECONDS",
     "slow PROGRAM SECONDS in",

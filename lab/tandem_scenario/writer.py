@@ -23,8 +23,16 @@ GUEST_FIELDS = {
     "resync_s": "resync",
     "priority": "priority",
     "protocol": "protocol",
+    "hosts": "hosts",
+    "memory": "memory",
 }
-HOST_FIELDS = {"name": "name", "site": "site", "watchdog": "watchdog", "clock_rate": "clockRate"}
+HOST_FIELDS = {
+    "name": "name",
+    "site": "site",
+    "watchdog": "watchdog",
+    "clock_rate": "clockRate",
+    "memory": "memory",
+}
 EXPECTATION_FIELDS = {
     "guest": "guest",
     "at_s": "at",
@@ -97,9 +105,7 @@ def _host(host: HostPlan) -> dict[str, Any]:
 
 def _guest(guest: GuestPlan) -> dict[str, Any]:
     found = _differing(guest, GuestPlan(guest.name), GUEST_FIELDS, always=("name",))
-    if "volumes" in found:
-        found["volumes"] = list(guest.volumes)
-    return found
+    return {name: list(each) if isinstance(each, tuple) else each for name, each in found.items()}
 
 
 def _expectation(expectation: Expectation) -> dict[str, Any]:

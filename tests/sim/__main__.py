@@ -82,11 +82,22 @@ def _parser() -> argparse.ArgumentParser:
             action="store_true",
             help="the hosts can send each other guests as these run, and each guest is moved",
         )
+        command.add_argument(
+            "--hosts",
+            type=int,
+            choices=range(1, 10),
+            default=1,
+            metavar="N",
+            help="of each site, with three to six guests if more than one (%(default)d)",
+        )
     return parser
 
 
 def _choice(options: argparse.Namespace) -> Choice:
-    return Choice(options.mixes, options.within, options.lasting, options.drbd, options.migration)
+    return Choice(
+        *(options.mixes, options.within, options.lasting, options.drbd, options.migration),
+        hosts=options.hosts,
+    )
 
 
 def _range(text: str) -> range:

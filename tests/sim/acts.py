@@ -34,6 +34,17 @@ def heal(world: World, link: str, host: str = "") -> None:
     world.network.heal(link, host)
 
 
+def part(world: World, one: str, other: str) -> None:
+    """The replication link between these two alone."""
+    world.log.say("scenario", f"cut replication {one} {other}")
+    world.network.part(one, other)
+
+
+def join(world: World, one: str, other: str) -> None:
+    world.log.say("scenario", f"heal replication {one} {other}")
+    world.network.join(one, other)
+
+
 def api_down(world: World) -> None:
     world.log.say("scenario", "api down")
     world.api.set_up(False)
@@ -164,7 +175,8 @@ def verify(world: World, guest: str) -> None:
 
 def pair(world: World, guest: str) -> Pair:
     key = world.key(guest)
-    return next(iter(world.hosts.values())).pairs[f"{key.namespace}.{key.name}"]
+    name = f"{key.namespace}.{key.name}"
+    return next(host.pairs[name] for host in world.hosts.values() if name in host.pairs)
 
 
 def handler_kill(world: World, host: str) -> None:

@@ -8,97 +8,30 @@ protocol, or just not, and is mended by the burst, or left to what ends the sche
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
+from sim.burst import (
+    AWAY,
+    CLAIMING,
+    GRANTING,
+    MOVING,
+    OF_THE_CONTROL,
+    Burst,
+    Make,
+    wrong_with,
+)
 from sim.drawing import Drawing, Timed
+from sim.outages import OF_SEVERAL
 from tandem_scenario.plan import LINKS
 
-LEFT = 0.2
-"""How much of what is broken its burst does not mend."""
 RESET_S = (1.0, 14.0)
 """Within this time after it was cut off a host is reset, or has stopped its guests."""
 FLAPS = (2, 5)
 
 
-@dataclass
-class Burst:
-    """One that is being made up."""
-
-    drawing: Drawing
-    steps: list[Timed] = field(default_factory=list)
-
-    def do(self, command: str, after_s: float = 0.0) -> None:
-        self.steps.append(Timed(after_s, command))
-
-    def upon(
-        self, host: str, effects: Sequence[str], command: str, after_s: float = 0.0, most: int = 2
-    ) -> None:
-        chance = self.drawing.chance
-        effect = chance.choice(effects)
-        self.steps.append(Timed(after_s, command, (host, effect, chance.randint(1, most))))
-
-    def ail(self, wrong: tuple[str, str], after_s: float = 0.0, *, long: bool = False) -> None:
-        """What breaks, and what mends that: later, or not before all is mended."""
-        command, mends = wrong
-        self.do(command, after_s)
-        self.mend(mends, after_s, long=long)
-
-    def mend(self, command: str, after_s: float = 0.0, *, long: bool = False) -> None:
-        if command and self.drawing.chance.random() >= LEFT:
-            self.do(command, after_s + self.drawing.lasts_s(long))
-
-
-Make = Callable[[Burst], None]
-
-CLAIMING = ("Swap", "Promote", "UpdateRecord", "StartGuest", "ReadMirror", "Any")
-GRANTING = ("Swap", "Swap", "UpdateRecord", "ReadMirror", "QueryDrbd")
-MOVING = ("ShutDownGuest", "Demote", "Swap", "UpdateRecord")
-
-
-def _wrong_with(host: str) -> list[tuple[str, str]]:
-    """What can be the matter with one host, and what mends it."""
-    return [
-        (f"kill {host}", f"start {host}"),
-        (f"pause {host}", f"resume {host}"),
-        (f"cut replication {host}", f"heal replication {host}"),
-        (f"cut replication {host} in", f"heal replication {host}"),
-        (f"cut management {host}", f"heal management {host}"),
-        (f"cut management {host} in", f"heal management {host}"),
-        (f"slow {host} 4", f"slow {host} 0"),
-        (f"slow {host} 3 in", f"slow {host} 0 in"),
-        (f"api refuse {host} 503", f"api accept {host}"),
-        (f"api mute {host}", f"api accept {host}"),
-        (f"watch lag {host} 12", f"watch lag {host} 0"),
-        (f"actuator pause {host}", f"actuator resume {host}"),
-        (f"actuator kill {host}", ""),
-        (f"starve {host} 1.5", f"starve {host} 0"),
-        (f"keeper pause {host}", f"keeper resume {host}"),
-        (f"libvirt pause {host}", f"libvirt resume {host}"),
-        (f"libvirt down {host}", f"libvirt up {host}"),
-        (f"libvirt hang {host}", f"libvirt up {host}"),
-        (f"files full {host}", f"files heal {host}"),
-        (f"fail-disk {host}", ""),
-    ]
-
-
-OF_THE_CONTROL = (
-    ("api down", "api up"),
-    ("api pause", "api resume"),
-    ("api restart", ""),
-    ("controller kill", "controller start"),
-    ("controller pause", "controller resume"),
-    ("slow controller 4", "slow controller 0"),
-    ("api mute controller", "api accept controller"),
-    ("watch lag controller 12", "watch lag controller 0"),
-)
-AWAY = (("api down", "api up"), ("api pause", "api resume"), ("api pause", "api resume"))
-
-
 def site_ails(burst: Burst) -> None:
     """Several things at one moment, all at one host and on the ways to it."""
     chance, (host, _) = burst.drawing.chance, burst.drawing.pair()
-    for wrong in chance.sample(_wrong_with(host), chance.randint(2, 4)):
+    for wrong in chance.sample(wrong_with(host), chance.randint(2, 4)):
         burst.ail(wrong, burst.drawing.soon_s())
     if chance.random() < 0.4:
         burst.ail(chance.choice(OF_THE_CONTROL), burst.drawing.soon_s())
@@ -110,7 +43,7 @@ def host_is_lost(burst: Burst) -> None:
     lost, taker = drawing.pair()
     ends = (f"kill {lost}", f"start {lost}"), (f"pause {lost}", f"resume {lost}")
     burst.ail(chance.choice(ends), long=chance.random() < 0.8)
-    wrong, mends = chance.choice((*_wrong_with(taker), *OF_THE_CONTROL))
+    wrong, mends = chance.choice((*wrong_with(taker), *OF_THE_CONTROL))
     if chance.random() < 0.5:
         burst.upon(taker, CLAIMING, drawing.pick(wrong, f"start {lost}", f"resume {lost}"))
     else:
@@ -145,7 +78,7 @@ def host_is_isolated(burst: Burst) -> None:
         after_s = chance.choice((0.0, 0.05, 1.0, 3.0, 6.0))
         burst.ail((f"cut {link} {host}{way}", f"heal {link} {host}"), after_s, long=long)
     if chance.random() < 0.3:
-        burst.ail(chance.choice(_wrong_with(host)), drawing.soon_s())
+        burst.ail(chance.choice(wrong_with(host)), drawing.soon_s())
 
 
 def link_is_lost(burst: Burst, cut: str = "cut replication") -> None:
@@ -155,7 +88,7 @@ def link_is_lost(burst: Burst, cut: str = "cut replication") -> None:
     burst.do(cut, chance.uniform(0.0, 2.0))
     if cut == "cut replication":
         burst.mend("heal replication", 2.0)
-    wrong, mends = chance.choice(_wrong_with(host))
+    wrong, mends = chance.choice(wrong_with(host))
     halfway = drawing.pick(wrong, f"kill {host}", f"actuator kill {host}", f"handler kill {host}")
     if chance.random() < 0.6:
         burst.upon(host, GRANTING, halfway, most=3)
@@ -164,7 +97,7 @@ def link_is_lost(burst: Burst, cut: str = "cut replication") -> None:
     burst.mend(mends, 2.0)
     burst.do(f"start {host}", 2.0 + drawing.lasts_s())
     if chance.random() < 0.4:
-        burst.ail(chance.choice(_wrong_with(other)), chance.uniform(0.0, 12.0))
+        burst.ail(chance.choice(wrong_with(other)), chance.uniform(0.0, 12.0))
 
 
 def api_stands_still(burst: Burst, cut: str = "cut replication") -> None:
@@ -193,7 +126,7 @@ def api_stands_still(burst: Burst, cut: str = "cut replication") -> None:
     elif chance.random() < 0.5:
         burst.ail((f"libvirt hang {host}", f"libvirt up {host}"), away_s)
     if chance.random() < 0.25:
-        burst.ail(chance.choice(_wrong_with(other)), cut_s)
+        burst.ail(chance.choice(wrong_with(other)), cut_s)
     if cut == "cut replication":
         burst.mend("heal replication", back_s)
 
@@ -238,7 +171,7 @@ def link_flaps(burst: Burst) -> None:
         at_s += chance.choice((0.1, 0.5, 2.0, 4.0)) * chance.uniform(0.5, 1.5)
         burst.do(f"heal replication{which}", at_s)
         at_s += chance.choice((0.1, 0.5, 2.0)) * chance.uniform(0.5, 1.5)
-    burst.do(chance.choice(_wrong_with(host))[0], chance.uniform(0.0, at_s))
+    burst.do(chance.choice(wrong_with(host))[0], chance.uniform(0.0, at_s))
 
 
 def guest_moves(burst: Burst) -> None:
@@ -258,7 +191,7 @@ def guest_moves(burst: Burst) -> None:
         burst.do(f"set {guest} failback=Automatic")
         burst.do(f"set {guest} prefers={site}")
     host, other = drawing.pair()
-    wrong, mends = chance.choice((*_wrong_with(host), *OF_THE_CONTROL))
+    wrong, mends = chance.choice((*wrong_with(host), *OF_THE_CONTROL))
     if chance.random() < 0.6:
         effects = chance.choice((MOVING, CLAIMING))
         burst.upon(drawing.pick(host, other), effects, wrong)
@@ -274,7 +207,8 @@ def power_fails(burst: Burst) -> None:
     drawing, chance = burst.drawing, burst.drawing.chance
     if chance.random() < 0.4:
         burst.ail(chance.choice((*AWAY, ("cut replication", "heal replication"))))
-    for host in chance.sample(drawing.names.hosts, 2):
+    hosts = drawing.names.hosts
+    for host in chance.sample(hosts, chance.randint(2, len(hosts)) if drawing.several else 2):
         dies_s = chance.choice((0.0, 0.1, 3.0, 12.0, 16.0))
         burst.ail((f"kill {host}", f"start {host}"), dies_s, long=chance.random() < 0.5)
 
@@ -307,7 +241,7 @@ def copy_is_hit(burst: Burst) -> None:
     back_s = chance.uniform(4.0, 18.0)
     burst.do(cut)
     burst.do(heal, back_s)
-    hit = chance.choice((*_wrong_with(host), *_wrong_with(other), ("cut replication", "")))
+    hit = chance.choice((*wrong_with(host), *wrong_with(other), ("cut replication", "")))
     if chance.random() < 0.6:
         moment = drawing.pick("Copied", "Compared")
         burst.upon(drawing.pick(host, other), (moment,), hit[0], most=1)
@@ -386,9 +320,10 @@ def mending(command: str) -> str:
 
 def burst_of(drawing: Drawing) -> list[Timed]:
     """One of them."""
-    weights = [weight for weight, _ in BURSTS]
+    known = (*BURSTS, *OF_SEVERAL) if drawing.several else BURSTS
+    weights = [weight for weight, _ in known]
     burst = Burst(drawing)
-    drawing.chance.choices([make for _, make in BURSTS], weights)[0](burst)
+    drawing.chance.choices([make for _, make in known], weights)[0](burst)
     return burst.steps
 
 

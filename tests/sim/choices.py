@@ -15,11 +15,15 @@ RECOVERY_S = 120.0
 """Within this time after everything was mended, every guest runs and is protected."""
 CODES = ("403", "409", "422", "429", "500", "503")
 CALLS = ("open", "look", "start", "shutdown", "destroy")
+BETWEEN_TWO = 0.25
+"""Where a site has several hosts: how many of the cuts are between two hosts alone."""
 Draw = Callable[["Drawing"], str]
 
 
 def _end(drawing: Drawing) -> str:
-    """One direction of a host's end is cut, or the end, or the whole link."""
+    """One direction of a host's end is cut, or the end, or the whole link; or what two have."""
+    if drawing.several and drawing.chance.random() < BETWEEN_TWO:
+        return "cut replication {} {}".format(*drawing.in_common())
     link = drawing.pick(*LINKS)
     host = drawing.host()
     return f"cut {link} " + drawing.pick("", host, host, host, f"{host} in", f"{host} out")
@@ -190,7 +194,7 @@ MIXES = (*KINDS, BURSTS)
 class Choice:
     """Which faults, and within which time all must be well after they were mended. ``lasting``:
     some are not mended. ``drbd``: what the hosts run. ``migration``: they can send each other
-    guests as these run, and each guest is moved beside the first faults.
+    guests as these run, and each guest is moved beside the first faults. ``hosts``: of each site.
     """
 
     mixes: tuple[str, ...] = MIXES
@@ -198,3 +202,4 @@ class Choice:
     lasting: bool = False
     drbd: int = 8
     migration: bool = False
+    hosts: int = 1

@@ -44,7 +44,7 @@ class Custody:
         """Rule 1 at the moment at which it is kept or broken."""
         if not self.truth.promises_writes(run.guest):
             return
-        for host in self.truth.hosts.values():
+        for host in self.truth.holders(run.guest):
             if number in self.truth.backings(host, run.guest)[volume].data:
                 continue
             missing = self.missing[run.guest].setdefault((host.name, volume), set())

@@ -1,7 +1,8 @@
 """What is drawn while a schedule of faults is made: moments, hosts, guests."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tandem_scenario.verbs import EVERYTHING, Names
 
@@ -17,13 +18,15 @@ AT_ONCE_S = (0.0, 0.0, 0.05, 0.5)
 @dataclass
 class Drawing:
     """A schedule that is being made up. ``victim``: a host, if one is picked on; most of what
-    happens to a host happens to that one then. ``owner``: where a guest is at home.
+    happens to a host happens to that one then. ``owner``: where a guest is at home. ``mirrors``:
+    the two hosts of each guest.
     """
 
     chance: random.Random
     names: Names
     victim: str = ""
     owner: str = ""
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def host(self) -> str:
         if self.victim and self.chance.random() < HITS_VICTIM:
@@ -31,12 +34,32 @@ class Drawing:
         return self.chance.choice(self.names.hosts)
 
     def pair(self) -> tuple[str, str]:
-        """A host that probably has something to lose, and the other one."""
+        """A host that probably has something to lose, and one that would take that over."""
         host = self.owner if self.owner and self.chance.random() < HITS_OWNER else self.host()
         return host, self.other(host)
 
     def other(self, host: str) -> str:
-        return next(other for other in self.names.hosts if other != host)
+        """One that has a mirror in common with it."""
+        others = [other for other in self.names.hosts if other != host]
+        near = [each for each in others if self._share(host, each)] or others
+        return near[0] if len(near) == 1 else self.chance.choice(near)
+
+    def _share(self, one: str, other: str) -> bool:
+        return any({one, other} == {*hosts} for hosts in self.mirrors.values())
+
+    @property
+    def several(self) -> bool:
+        """Whether a site has more than one host."""
+        return len(self.names.hosts) > len(self.names.sites)
+
+    def in_common(self) -> tuple[str, str]:
+        """The two hosts of a mirror."""
+        one, other = self.mirrors[self.guest()]
+        return one, other
+
+    def at(self, site: str) -> tuple[str, ...]:
+        """Its hosts."""
+        return tuple(host for host in self.names.hosts if host.startswith(f"{site}-"))
 
     def guest(self) -> str:
         return self.chance.choice(self.names.guests)

@@ -20,8 +20,11 @@ from tandem_scenario.scenario import Expectation, Scenario, Step, Upon
 from tandem_scenario.verbs import Names, parse_act
 
 SITES = ("burjassot", "tarongers")
-HOSTS = tuple(f"{site}-1" for site in SITES)
+GUESTS = ("counter", "ledger", "mail", "print", "proxy", "wiki")
+MOST_GUESTS = 3
+"""Where a site has one host; twice as many, and no fewer than these, where it has several."""
 SHAPES = 60
+CLOCKS = ((1.0, 1.0), (1.0, 1.0), (1.2, 0.85), (0.85, 1.2), (1.0, 1.45))
 FAULTS_S = 60.0
 """After this nothing more is begun."""
 MEND = "mend all"
@@ -31,20 +34,47 @@ CHURNS = 0.15
 FEWEST_MIXES = 3
 
 
-def shape(number: int) -> WorldPlan:
-    """One of the worlds that faults are tried on. Its seed is left to the schedule."""
+def shape(number: int, hosts: int = 1) -> WorldPlan:
+    """One of the worlds that faults are tried on. Its seed is left to the schedule.
+
+    ``hosts``: of each site. Of several each has a clock of its own, and mirrors are criss-cross.
+    """
+    if hosts > 1:
+        return _crossed(random.Random(f"shape {number} of {hosts}"), hosts)
     chance = random.Random(f"shape {number}")
-    rates = chance.choice(((1.0, 1.0), (1.0, 1.0), (1.2, 0.85), (0.85, 1.2), (1.0, 1.45)))
-    hosts = tuple(
-        HostPlan(host, site, clock_rate=rate)
-        for host, site, rate in zip(HOSTS, SITES, rates, strict=True)
-    )
-    names = ("counter", "ledger", "mail")[: chance.choice((1, 1, 1, 1, 2, 3))]
+    rates = chance.choice(CLOCKS)
+    names = GUESTS[: chance.choice((1, 1, 1, 1, 2, MOST_GUESTS))]
     return WorldPlan(
-        hosts=hosts,
+        hosts=tuple(
+            HostPlan(f"{site}-1", site, clock_rate=rate)
+            for site, rate in zip(SITES, rates, strict=True)
+        ),
         guests=tuple(_guest(chance, name) for name in names),
         profile=chance.choice(("Fast", "Fast", "Default")),
     )
+
+
+def _crossed(chance: random.Random, hosts: int) -> WorldPlan:
+    pairs = [chance.choice(CLOCKS) for _ in range(hosts)]
+    names = GUESTS[: chance.randint(MOST_GUESTS, 2 * MOST_GUESTS)]
+    return WorldPlan(
+        hosts=tuple(
+            HostPlan(f"{site}-{number}", site, clock_rate=rates[side])
+            for side, site in enumerate(SITES)
+            for number, rates in enumerate(pairs, start=1)
+        ),
+        guests=tuple(
+            replace(_guest(chance, name), hosts=_criss_cross(chance, number, hosts))
+            for number, name in enumerate(names)
+        ),
+        profile=chance.choice(("Fast", "Fast", "Default")),
+    )
+
+
+def _criss_cross(chance: random.Random, number: int, hosts: int) -> tuple[str, ...]:
+    """One after the other at one site, any at the other; either is named first."""
+    found = [f"{SITES[0]}-{number % hosts + 1}", f"{SITES[1]}-{chance.randint(1, hosts)}"]
+    return tuple(chance.sample(found, 2))
 
 
 def _guest(chance: random.Random, name: str) -> GuestPlan:
@@ -111,9 +141,10 @@ def drawing_of(chance: random.Random, plan: WorldPlan) -> Drawing:
     """What happens to one host together finds more than what happens to both apart."""
     names = _names(plan)
     home = plan.guests[0].prefers
-    owner = f"{home}-1" if home else ""
+    mirrors = {guest.name: plan.replicas_of(guest) for guest in plan.guests}
+    owner = next((h for h in mirrors[names.guests[0]] if plan.site_of(h) == home), "")
     victim = chance.choice((*names.hosts, owner)) if chance.random() < VICTIMS else ""
-    return Drawing(chance, names, victim, owner)
+    return Drawing(chance, names, victim, owner, mirrors)
 
 
 def table_of(chance: random.Random, mixes: Sequence[str]) -> list[tuple[int, Draw]]:
@@ -179,14 +210,17 @@ def scenario(seed: int, choice: Choice = EVERYTHING) -> Scenario:
 
 def _names(plan: WorldPlan) -> Names:
     return Names(
-        hosts=HOSTS, sites=SITES, guests=tuple(guest.name for guest in plan.guests), links=LINKS
+        hosts=tuple(host.name for host in plan.hosts),
+        sites=SITES,
+        guests=tuple(guest.name for guest in plan.guests),
+        links=LINKS,
     )
 
 
 def _healing(seed: int, choice: Choice) -> Scenario:
     """At the end everything is mended."""
     chance = random.Random(f"faults {seed}")
-    plan = shape(seed % SHAPES)
+    plan = shape(seed % SHAPES, choice.hosts)
     names = _names(plan)
     timed = schedule(drawing_of(chance, plan), choice.mixes)
     mended_s = _end_of(chance, timed)
@@ -261,7 +295,7 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     there is time for all to come right.
     """
     chance = random.Random(f"lasting faults {seed}")
-    plan = shape(seed % SHAPES)
+    plan = shape(seed % SHAPES, choice.hosts)
     names = _names(plan)
     drawing, timed = drawing_of(chance, plan), list[Timed]()
     kinds = _kinds_for_good(chance, seed)

@@ -70,7 +70,7 @@ def _idle(world: World, name: str, judge: "_Judge") -> Verdict:
     """Of one that does not run."""
     status = world.guest(name).status
     told = f"{status.phase} {status.reason}: {status.message}"
-    must = [host for host in world.hosts if judge.must(host)]
+    must = [host for host in judge.hosts if judge.must(host)]
     if must:
         return Verdict(Kind.WRONG, f"{name} could run on {' or '.join(must)}; it is {told}")
     if not world.api.up:
@@ -95,8 +95,8 @@ def _asks(world: World, name: str) -> bool:
 def _told(world: World, name: str, judge: "_Judge", told: str) -> Verdict:
     """Of one whose status names nothing that a person can do."""
     status = world.guest(name).status
-    may = [host for host in world.hosts if judge.has_all(host) and judge.works(host)]
-    closed = "maintenance" in status.message and any(map(judge.closed, world.hosts))
+    may = [host for host in judge.hosts if judge.has_all(host) and judge.works(host)]
+    closed = "maintenance" in status.message and any(map(judge.closed, judge.hosts))
     paused = "is paused by" in status.message and judge.truth.paused(judge.guest)
     if may and (closed or paused):
         return Verdict(Kind.TOLD, told)  # a person has ordered what stands against it
@@ -121,6 +121,7 @@ class _Judge:
     def __init__(self, world: World, guest: str) -> None:
         self.world, self.guest = world, guest
         self.truth: Truth = world.referee.truth
+        self.hosts = [host.name for host in self.truth.holders(guest)]
 
     def works(self, name: str) -> bool:
         """Whether every part of a host is well that starting a guest needs."""

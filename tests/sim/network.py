@@ -1,7 +1,8 @@
 """The links: who can reach whom now. Cables are cut silently, as a dead fibre is.
 
-``management`` leads from every host to the API; ``replication`` joins the hosts. A host's end can
-be cut in one direction only. Called by the API's clients, by DRBD, and by the verbs that cut and
+``management`` leads from every host to the API; ``replication`` joins the hosts, each end of it
+leads to all others. A host's end can be cut in one direction only, and two hosts can be kept from
+each other alone. Called by the API's clients, by DRBD, and by the verbs that cut and
 heal.
 """
 
@@ -21,6 +22,7 @@ class Network:
 
     def __init__(self) -> None:
         self._cut: set[tuple[str, str, str]] = set()
+        self._apart: set[frozenset[str]] = set()
         self.slow_s: dict[str, float] = {}
         self.slow_way_s: dict[tuple[str, str], float] = {}
         self.delay_s: dict[tuple[str, str], float] = {}
@@ -32,9 +34,24 @@ class Network:
         self._tell()
 
     def heal(self, link: str, host: str = "") -> None:
-        """Healing a link as a whole mends every host's end too."""
+        """Healing a link as a whole mends every host's end too, and joins who was parted."""
         self._cut -= {end for end in self._cut if end[0] == link and host in ("", end[1])}
+        if link == REPLICATION and not host:
+            self._apart.clear()
         self._tell()
+
+    def part(self, one: str, other: str) -> None:
+        """Between these two nothing passes on the replication link, whatever passes to others."""
+        self._apart.add(frozenset((one, other)))
+        self._tell()
+
+    def join(self, one: str, other: str) -> None:
+        """As before they were parted."""
+        self._apart.discard(frozenset((one, other)))
+        self._tell()
+
+    def _parted(self, link: str, *hosts: str) -> bool:
+        return link == REPLICATION and frozenset(hosts) in self._apart
 
     def slow(self, host: str, seconds: float) -> None:
         """Every trip between this host and the API takes up to this much longer; 0 is normal."""
@@ -46,13 +63,15 @@ class Network:
 
     def passes(self, link: str, sender: str = "", receiver: str = "") -> bool:
         """Whether frames pass from one host to another ("": what is not a host)."""
-        if not self._cut:
+        if not self._cut and not self._apart:
             return True
         ends = ((link, "", OUT), (link, sender, OUT), (link, receiver, IN))
-        return not any(end in self._cut for end in ends)
+        cut = any(end in self._cut for end in ends)
+        return not cut and not self._parted(link, sender, receiver)
 
     def up(self, link: str, *hosts: str) -> bool:
         """Whether frames pass both ways between these hosts (and what is behind the link)."""
-        if not self._cut:
+        if not self._cut and not self._apart:
             return True
-        return not any((link, end, way) in self._cut for end in ("", *hosts) for way in (IN, OUT))
+        cut = any((link, end, way) in self._cut for end in ("", *hosts) for way in (IN, OUT))
+        return not cut and not self._parted(link, *hosts)

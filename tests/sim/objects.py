@@ -21,6 +21,7 @@ def sites_and_hosts(plan: WorldPlan) -> Iterator[Site | Host]:
             "site": host.site,
             "replicationAddress": f"198.51.100.{number}",
             "watchdog": host.watchdog,
+            **({"capacity": {"memory": host.memory}} if host.memory else {}),
         }
         yield Host.parse({"metadata": {"name": host.name, "uid": f"uid-{host.name}"}, "spec": spec})
 
@@ -45,7 +46,7 @@ def guest_of(plan: GuestPlan, suffix: str) -> Guest:
         "mirror": plan.name,
         "running": plan.running,
         "priority": plan.priority,
-        "domain": {"memory": "64Mi", "disks": [{"volume": v} for v in plan.volumes]},
+        "domain": {"memory": plan.memory, "disks": [{"volume": v} for v in plan.volumes]},
         "placement": {"preferredSite": plan.prefers} if plan.prefers else {},
         "failover": {"policy": plan.failover},
         "failback": {"policy": plan.failback, "afterSeconds": plan.failback_after_s},

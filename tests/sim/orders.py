@@ -152,7 +152,7 @@ class _Judge:
         alive = [run.host for run in self.world.referee.histories[self.key].alive]
         stopped = not alive and found is not None and str(found.status.phase) == "Stopped"
         must = ", ".join(f"{host} hears" for host in alive if self.hears(host))
-        if not alive and all(self.hears(host) for host in self.world.hosts):
+        if not alive and all(self.hears(host.name) for host in self.truth.holders(self.key)):
             must = "it has stopped"
         return self.answer(Ordered.STOP, done=stopped, must=must, why=self.explained())
 
@@ -160,7 +160,7 @@ class _Judge:
         alive = [run.host for run in self.world.referee.histories[self.key].alive]
         gone = self.guest is None and not alive
         must = ", ".join(f"{host} hears" for host in alive if self.hears(host))
-        if not alive and all(self.hears(host) for host in self.world.hosts):
+        if not alive and all(self.hears(host.name) for host in self.truth.holders(self.key)):
             must = "it runs nowhere"
         return self.answer(Ordered.DELETE, done=gone, must=must, why=self.explained())
 
@@ -184,7 +184,7 @@ class _Judge:
     def _target(self, here: str) -> Host | None:
         """Where it should be instead, if anywhere."""
         found, host = self.guest, self.world.hosts[here]
-        other = self.truth.peer_of(here)
+        other = self.truth.peer_of(here, self.key)
         if found is None or self.truth.closed(other.name):
             return None
         wants = found.spec.placement.preferred_site == other.site and not self._by_hand(found)
@@ -209,7 +209,7 @@ class _Judge:
         here = self.world.runs_on(self.name)
         must = ""
         if len(here) == 1:
-            to, target = waiting[0].spec.to, self.truth.peer_of(here[0])
+            to, target = waiting[0].spec.to, self.truth.peer_of(here[0], self.key)
             there = target.name == to.host or target.site == to.site
             may = there and not self.truth.closed(target.name)
             if may and self._may_go(self.world.hosts[here[0]], target):
@@ -257,7 +257,7 @@ class _Judge:
         return self.answer(Ordered.OVERRIDE, done=done, must="", why=why)
 
     def _is_well(self) -> bool:
-        replicas = [self.truth.replica(host, self.key) for host in self.world.hosts.values()]
+        replicas = [self.truth.replica(host, self.key) for host in self.truth.holders(self.key)]
         return all(one is not None and one.connected and in_sync(one) for one in replicas)
 
 

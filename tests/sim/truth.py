@@ -45,8 +45,14 @@ class Truth:
         mirror = self.mirror(guest)
         return mirror.status.authority if mirror else None
 
-    def peer_of(self, host: str) -> Host:
-        return next(other for name, other in self.hosts.items() if name != host)
+    def holders(self, guest: str) -> list[Host]:
+        """The hosts that have disks of its mirror."""
+        name = name_of(self.guests[guest])
+        return [host for host in self.hosts.values() if name in host.backings]
+
+    def peer_of(self, host: str, guest: str) -> Host:
+        """The other one that holds its mirror."""
+        return next(other for other in self.holders(guest) if other.name != host)
 
     def said_to_be_off(self, instance: str) -> bool:
         """Whether a person has given their word for this boot."""
@@ -154,7 +160,7 @@ class Truth:
 
     def calm(self, run: Run) -> bool:
         """A healthy guest: connected, in sync, owned by its host, every program there runs."""
-        peer = self.peer_of(run.host)
+        peer = self.peer_of(run.host, run.guest)
         replica, other = run.replica, self.replica(peer, run.guest)
         if other is None or not replica.connected or other.session != replica.session:
             return False
@@ -170,7 +176,7 @@ class Truth:
             and (replica.role, other.role) == (Role.PRIMARY, Role.SECONDARY)
             and not replica.suspended
             and all(in_sync(one) for one in (replica, other))
-            and all(self.programs_well(name) for name in self.hosts)
+            and all(self.programs_well(name) for name in (run.host, peer.name))
         )
 
 

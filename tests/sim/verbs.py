@@ -22,6 +22,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "cut in": lambda world, link, host: acts.cut(world, link, host, "in"),
     "cut out": lambda world, link, host: acts.cut(world, link, host, "out"),
     "heal": acts.heal,
+    "cut replication": acts.part,
+    "heal replication": acts.join,
     "delay": acts.delay,
     "slow": acts.slow,
     "slow in": lambda world, program, seconds: acts.slow_way(world, program, "in", seconds),

@@ -131,7 +131,7 @@ class World:
     def make_guest(self, plan: GuestPlan, generation: int = 1) -> None:
         """Its mirror too. A later generation is another object with the same name and disks."""
         suffix = f"{plan.name}-{generation}" if generation > 1 else plan.name
-        mirror = mirror_of(plan, [host.name for host in self.plan.hosts], suffix)
+        mirror = mirror_of(plan, self.plan.replicas_of(plan), suffix)
         self.referee.knows(str(mirror.key), mirror)
         self.api.server.put(mirror)
         if generation == 1:
@@ -146,7 +146,7 @@ class World:
         )
         pair.happened = self._drbd_moment
         pair.say = lambda what: self.log.say("link", f"{name}: {what}")
-        for host in self.hosts.values():
+        for host in map(self.hosts.__getitem__, self.plan.replicas_of(plan)):
             host.backings[name] = {volume: Backing() for volume in plan.volumes}
             host.pairs[name] = pair
             pair.add(host.name)

@@ -46,7 +46,7 @@ def objects_of(plan: WorldPlan, topology: Topology) -> list[Raw]:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     sites = [_object("Site", site, {"profile": plan.profile}) for site in plan.sites]
     hosts = [_host(host, topology) for host in plan.hosts]
-    mirrors = [_mirror(guest, plan.hosts) for guest in plan.guests]
+    mirrors = [_mirror(guest, plan.replicas_of(guest)) for guest in plan.guests]
     return [namespace, *sites, *hosts, *mirrors, *(_guest(guest) for guest in plan.guests)]
 
 
@@ -64,13 +64,13 @@ def _host(host: HostPlan, topology: Topology) -> Raw:
     return _object("Host", host.name, spec)
 
 
-def _mirror(guest: GuestPlan, hosts: tuple[HostPlan, ...]) -> Raw:
+def _mirror(guest: GuestPlan, hosts: tuple[str, ...]) -> Raw:
     devices = {volume: f"/dev/vg0/{name}" for volume, name in volume_names(guest).items()}
     spec = {
         "protocol": guest.protocol,
         "initialData": "Identical",
         "volumes": [{"name": volume, "size": VOLUME_SIZE} for volume in guest.volumes],
-        "replicas": [{"host": host.name, "devices": devices} for host in hosts],
+        "replicas": [{"host": host, "devices": devices} for host in hosts],
         "linkLossHoldoffSeconds": guest.holdoff_s,
     }
     return _object("Mirror", guest.name, spec, NAMESPACE)

@@ -20,6 +20,8 @@ from tandem_scenario.judge import LOOK_S, End, Judge
 from tandem_scenario.located import BadScenario
 from tandem_scenario.scenario import Scenario, require_verbs
 
+MOST_HOSTS = 2
+
 
 @dataclass
 class Played:
@@ -34,6 +36,10 @@ def check(scenario: Scenario) -> None:
     require_verbs(scenario, DOING, "the lab")
     if any(host.clock_rate != 1.0 for host in scenario.world.hosts):
         raise BadScenario(1, "the lab cannot do clockRate: its hosts share one clock")
+    if len(scenario.world.hosts) > MOST_HOSTS:
+        raise BadScenario(1, f"the lab has {MOST_HOSTS} hosts, not {len(scenario.world.hosts)}")
+    if any(host.memory for host in scenario.world.hosts):
+        raise BadScenario(1, "the lab cannot do memory: its guests are all of one size")
 
 
 def play(scenario: Scenario, settings: Settings, log: Log, slack_s: float) -> Played:

@@ -91,6 +91,8 @@ class Stage:
 
     def _make_disks(self, host: SiteHost) -> None:
         for guest in self.plan.guests:
+            if host.name not in self.plan.replicas_of(guest):
+                continue
             names = list(volume_names(guest).values())
             for name in names:
                 host.create_volume(name, DEVICE_SIZE)
