@@ -1,8 +1,9 @@
 """Promise 3: what befalls the management plane alone stops no healthy guest.
 
 A guest is *calm* once it has run, connected, in sync and with every program of both hosts well, for
-a while in which nothing but the management plane was touched. From then on, as long as nothing else
-is touched, it must neither end nor stall, unless the objects themselves ask for a planned stop.
+a while in which nothing but the management plane was touched, and hosts that hold no disk of it.
+From then on, as long as nothing else is touched, it must neither end nor stall, unless the objects
+themselves ask for a planned stop. So what befalls one pair of hosts costs no guest of another.
 Called by ``referee``.
 """
 
@@ -57,6 +58,20 @@ PEOPLE = frozenset(
         *("move", "move live", "unmove"),
     }
 )
+OF_HOSTS = frozenset(
+    {
+        *("kill", "start", "pause", "resume", "clock", "fail-disk", "handler kill", "starve"),
+        *("cut", "cut in", "cut out", "heal", "delay", "cut replication", "heal replication"),
+        *("actuator kill", "actuator stop", "actuator start", "actuator pause", "actuator resume"),
+        *("libvirt down", "libvirt up", "libvirt refuse", "libvirt slow", "libvirt hang"),
+        *("libvirt pause", "libvirt resume", "libvirt hold", "libvirt late", "libvirt events"),
+        *("watchdog away", "watchdog back", "watchdog refuse", "damage-records", "lose-records"),
+        *("keeper kill", "keeper pause", "keeper resume", "keeper starve"),
+        *("files full", "files full run", "files read-only", "files unsynced"),
+        *("files unreadable", "files heal"),
+    }
+)
+"""What touches the hosts that it names, if it names any, and no other."""
 HEARD_OF_S = 60.0
 """So long a person's earlier order may still be on its way to those who carry it out."""
 STALLS_S = 2.0
@@ -77,8 +92,7 @@ class Calm:
     broken: Callable[[str], None]
     after_s: float
     calm: set[Run] = field(default_factory=set)
-    watched: list[Run] = field(default_factory=list)
-    well_since_s: float | None = None
+    well_since: dict[Run, tuple[float, list[Run]]] = field(default_factory=dict)
     ordered_s: float = float("-inf")
 
     def done(self, now_s: float, verb: str, arguments: tuple[str, ...]) -> None:
@@ -87,25 +101,41 @@ class Calm:
             return
         if verb in PEOPLE:
             self.ordered_s = now_s
-        self.disturbed()
+        named = {name for name in arguments if name in self.truth.hosts}
+        self.disturbed(named if verb in OF_HOSTS else set())
 
-    def disturbed(self) -> None:
-        """From now on it may be another reason that ends a guest."""
-        self.calm.clear()
-        self.well_since_s = None
+    def disturbed(self, named: set[str]) -> None:
+        """From now on it may be another reason that ends a guest; if hosts are named, one there."""
+        for run in {*self.calm, *self.well_since}:
+            if not named or named & self._hosts(run):
+                self.calm.discard(run)
+                self.well_since.pop(run, None)
+
+    def _hosts(self, run: Run) -> set[str]:
+        return {host.name for host in self.truth.holders(run.guest)}
 
     def look(self, now_s: float, runs: Iterable[Run]) -> None:
-        """``runs``: those of all guests that execute now."""
+        """``runs``: those of all guests that execute now. Of those that share a host all must be
+        calm.
+        """
         new = [run for run in runs if run not in self.calm]
         if not new:
             return
-        if not all(self.truth.calm(run) for run in (*new, *self.calm)):
-            self.well_since_s = None
-            return
-        if self.well_since_s is None or new != self.watched:
-            self.well_since_s, self.watched = now_s, new
-        if now_s - self.well_since_s >= self.after_s:
-            self.calm.update(new)
+        well = {run: self.truth.calm(run) for run in (*new, *self.calm)}
+        hosts = {run: self._hosts(run) for run in well}
+        for run in new:
+            near = [other for other in well if hosts[other] & hosts[run]]
+            if not all(well[other] for other in near):
+                self.well_since.pop(run, None)
+                continue
+            watched = [other for other in near if other in new]
+            if run not in self.well_since or self.well_since[run][1] != watched:
+                self.well_since[run] = (now_s, watched)
+        self.calm.update(run for run in new if self._long_enough(now_s, run))
+
+    def _long_enough(self, now_s: float, run: Run) -> bool:
+        since = self.well_since.get(run)
+        return since is not None and now_s - since[0] >= self.after_s
 
     def wrote(self, now_s: float, run: Run, last_s: float) -> None:
         """When a write of the newest run was last acknowledged."""
@@ -114,6 +144,7 @@ class Calm:
             self.broken(f"{run.guest} stalls on {run.host} although all but the management is well")
 
     def ended(self, now_s: float, run: Run, why: str) -> None:
+        self.well_since.pop(run, None)
         if run not in self.calm:
             return
         self.calm.discard(run)
