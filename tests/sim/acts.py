@@ -269,6 +269,10 @@ def crash_after_grant(world: World, host: str) -> None:
     world.log.say("scenario", f"crash-after-grant {host}")
     began_s = world.kernel.now_s
 
+    def kill() -> None:
+        world.referee.done("kill", (host,))
+        world.kill(host)
+
     def told(mirror: Mirror, before: Authority | None) -> None:
         after = mirror.status.authority
         mine = after is not None and after.owner == host and after.reason is Reason.LINK_LOST
@@ -276,7 +280,7 @@ def crash_after_grant(world: World, host: str) -> None:
             world.api.server.on_authority.remove(told)
         elif mine and world.kernel.now_s > began_s:
             world.api.server.on_authority.remove(told)
-            world.at_once(lambda: world.kill(host))
+            world.at_once(kill)
 
     world.api.server.on_authority.append(told)
 

@@ -1,10 +1,11 @@
 """Promise 3: what befalls the management plane alone stops no healthy guest.
 
 A guest is *calm* once it has run, connected, in sync and with every program of both hosts well, for
-a while in which nothing but the management plane was touched, and hosts that hold no disk of it.
-From then on, as long as nothing else is touched, it must neither end nor stall, unless the objects
-themselves ask for a planned stop. So what befalls one pair of hosts costs no guest of another.
-Called by ``referee``.
+a while in which nothing but the management plane was touched, and hosts that it has nothing to do
+with. From then on, as long as nothing else is touched, it must neither end nor stall, unless the
+objects themselves ask for a planned stop. So a host costs no guest that is not mirrored there. But
+where the management plane ails, too, what one guest is frozen by may spread: its host is reset, and
+the other guests there end, and freeze on others. Called by ``referee``.
 """
 
 from collections.abc import Callable, Iterable
@@ -72,6 +73,7 @@ OF_HOSTS = frozenset(
     }
 )
 """What touches the hosts that it names, if it names any, and no other."""
+MENDED = "mend all"
 HEARD_OF_S = 60.0
 """So long a person's earlier order may still be on its way to those who carry it out."""
 STALLS_S = 2.0
@@ -94,25 +96,37 @@ class Calm:
     calm: set[Run] = field(default_factory=set)
     well_since: dict[Run, tuple[float, list[Run]]] = field(default_factory=dict)
     ordered_s: float = float("-inf")
+    plane_is_well: bool = True
 
     def done(self, now_s: float, verb: str, arguments: tuple[str, ...]) -> None:
         """Something was done to the world."""
         if of_the_management_plane(verb, arguments):
+            self.plane_is_well = False
             return
+        self.plane_is_well = self.plane_is_well or verb == MENDED
         if verb in PEOPLE:
             self.ordered_s = now_s
         named = {name for name in arguments if name in self.truth.hosts}
-        self.disturbed(named if verb in OF_HOSTS else set())
+        self.disturbed(
+            self._reached(named) if named and verb in OF_HOSTS else set(self.truth.hosts)
+        )
 
-    def disturbed(self, named: set[str]) -> None:
-        """From now on it may be another reason that ends a guest; if hosts are named, one there."""
+    def _reached(self, named: set[str]) -> set[str]:
+        """These hosts; and those to which mirrors lead from them, one after another, if it may
+        spread.
+        """
+        near = named.union(*(h for h in map(self._hosts, self.truth.guests) if h & named))
+        return named if self.plane_is_well or near == named else self._reached(near)
+
+    def disturbed(self, hosts: set[str]) -> None:
+        """From now on it may be another reason that ends a guest of these."""
         for run in {*self.calm, *self.well_since}:
-            if not named or named & self._hosts(run):
+            if hosts & self._hosts(run.guest):
                 self.calm.discard(run)
                 self.well_since.pop(run, None)
 
-    def _hosts(self, run: Run) -> set[str]:
-        return {host.name for host in self.truth.holders(run.guest)}
+    def _hosts(self, guest: str) -> set[str]:
+        return {host.name for host in self.truth.holders(guest)}
 
     def look(self, now_s: float, runs: Iterable[Run]) -> None:
         """``runs``: those of all guests that execute now. Of those that share a host all must be
@@ -122,7 +136,7 @@ class Calm:
         if not new:
             return
         well = {run: self.truth.calm(run) for run in (*new, *self.calm)}
-        hosts = {run: self._hosts(run) for run in well}
+        hosts = {run: self._hosts(run.guest) for run in well}
         for run in new:
             near = [other for other in well if hosts[other] & hosts[run]]
             if not all(well[other] for other in near):

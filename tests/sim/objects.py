@@ -21,7 +21,7 @@ def sites_and_hosts(plan: WorldPlan) -> Iterator[Site | Host]:
             "site": host.site,
             "replicationAddress": f"198.51.100.{number}",
             "watchdog": host.watchdog,
-            **({"capacity": {"memory": host.memory}} if host.memory else {}),
+            **({"capacity": {"cpus": 64, "memory": host.memory}} if host.memory else {}),
         }
         yield Host.parse({"metadata": {"name": host.name, "uid": f"uid-{host.name}"}, "spec": spec})
 

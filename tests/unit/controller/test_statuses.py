@@ -101,6 +101,8 @@ def test_the_hosts_own_words_are_passed_on_while_it_does_not_get_on() -> None:
         (lambda s: s.guest.update(failover={"policy": "Manual"}), "FailoverManual"),
         (lambda s: s.authority.update(eligible=only(A)), "NotYetInSync"),
         (lambda s: s.sites.update(tarongers={"maintenance": True}), "Maintenance"),
+        (lambda s: s.hosts[B].update(capacity={"memory": "512Mi", "cpus": 4}), "NoRoom"),
+        (lambda s: s.hosts[B].update(capacity={"memory": "1Gi", "cpus": 4}), None),
     ],
 )
 def test_protected_means_that_the_other_could_take_it_over_now(

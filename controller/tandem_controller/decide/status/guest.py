@@ -19,6 +19,7 @@ from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped, unknown
 from tandem_controller.decide.guests.placement import (
     cannot_come_up,
+    no_room,
     preferred_host,
     untried_hardware,
     unusable_replica,
@@ -292,6 +293,7 @@ def _protection(case: Case, where: str) -> Refusal | None:
     refusal = (
         _asynchronous(case, target)
         or (None if late else unfit(other, target))
+        or no_room(case, target)
         or unusable_replica(case, target)
         or _behind_a_wall(case, target)
         or untried_hardware(case.guest, (target, here))
