@@ -176,7 +176,8 @@ def test_what_is_made_up_can_be_written_and_read(seed: int) -> None:
 class TestShrinking:
     def steps(self, *commands: str) -> Scenario:
         one = faults.scenario(1)
-        names = Names(faults.HOSTS, faults.SITES, ("counter",), ("management", "replication"))
+        hosts = tuple(host.name for host in one.world.hosts)
+        names = Names(hosts, faults.SITES, ("counter",), ("management", "replication"))
         acts = [parse_act(command, names) for command in commands]
         steps = tuple(Step(number + 0.37, act) for number, act in enumerate(acts))
         return replace(one, steps=steps, lasts_s=200.0)
