@@ -102,21 +102,27 @@ class Calm:
         """Something was done to the world."""
         if of_the_management_plane(verb, arguments):
             self.plane_is_well = False
+            well = {run.guest for run in self.calm}
+            self.calm -= {run for run in self.calm if not self._beyond(run.guest) <= well}
             return
         self.plane_is_well = self.plane_is_well or verb == MENDED
         if verb in PEOPLE:
             self.ordered_s = now_s
         named = {name for name in arguments if name in self.truth.hosts}
-        self.disturbed(
-            self._reached(named) if named and verb in OF_HOSTS else set(self.truth.hosts)
-        )
+        if not named or verb not in OF_HOSTS:
+            named = set(self.truth.hosts)
+        self.disturbed(named if self.plane_is_well else self._linked(named))
 
-    def _reached(self, named: set[str]) -> set[str]:
-        """These hosts; and those to which mirrors lead from them, one after another, if it may
-        spread.
-        """
-        near = named.union(*(h for h in map(self._hosts, self.truth.guests) if h & named))
-        return named if self.plane_is_well or near == named else self._reached(near)
+    def _linked(self, hosts: set[str]) -> set[str]:
+        """These, and those to which mirrors lead from them, one after another."""
+        near = hosts.union(*(h for h in map(self._hosts, self.truth.guests) if h & hosts))
+        return hosts if near == hosts else self._linked(near)
+
+    def _beyond(self, guest: str) -> set[str]:
+        """The guests of other hosts from which it may spread to those of this one."""
+        mine = self._hosts(guest)
+        linked = self._linked(mine)
+        return {each for each in self.truth.guests if mine != self._hosts(each) <= linked}
 
     def disturbed(self, hosts: set[str]) -> None:
         """From now on it may be another reason that ends a guest of these."""
@@ -130,16 +136,18 @@ class Calm:
 
     def look(self, now_s: float, runs: Iterable[Run]) -> None:
         """``runs``: those of all guests that execute now. Of those that share a host all must be
-        calm.
+        calm; where the management plane ails, of all from which it may spread.
         """
         new = [run for run in runs if run not in self.calm]
         if not new:
             return
         well = {run: self.truth.calm(run) for run in (*new, *self.calm)}
         hosts = {run: self._hosts(run.guest) for run in well}
+        all_well = {run.guest for run in well if well[run]}
         for run in new:
             near = [other for other in well if hosts[other] & hosts[run]]
-            if not all(well[other] for other in near):
+            spreads = not self.plane_is_well and not self._beyond(run.guest) <= all_well
+            if spreads or not all(well[other] for other in near):
                 self.well_since.pop(run, None)
                 continue
             watched = [other for other in near if other in new]
