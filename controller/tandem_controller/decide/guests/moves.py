@@ -45,7 +45,7 @@ from tandem_controller.decide.mirrors.copies import (
 )
 from tandem_controller.decide.world import guestmoves, replicas
 from tandem_controller.decide.world.hosts import rebooted, unable, unfit
-from tandem_controller.decide.world.model import Assign, Blocked, Case, Keep, Refusal
+from tandem_controller.decide.world.model import Assign, Blocked, Case, Freshness, Keep, Refusal
 from tandem_controller.decide.world.power import off
 from tandem_controller.decide.world.replicas import failed_volumes, incomplete, redundancy
 from tandem_controller.decide.world.turns import LIMITED, no_turn
@@ -336,8 +336,12 @@ def cannot_go_on(case: Case, target: str) -> Refusal | None:
             Reason.RESYNCING, f"{target} no longer has every write (epoch {authority.epoch})"
         )
     assignment = case.guest.status.assignment
-    fit = unable if assignment is not None and assignment.reason in ANYWHERE else unfit
-    refusal = fit(case.view(target), target) or keeps_it_without_a_disk(case)
+    fit, view = unfit, case.view(target)
+    if assignment is not None and assignment.reason in ANYWHERE:
+        fit = unable
+    # A controller that was away, or has just begun, knows of nobody whether they are well.
+    watched = view is None or view.freshness is not Freshness.UNKNOWN
+    refusal = (fit(view, target) if watched else None) or keeps_it_without_a_disk(case)
     if refusal is None and stranded(case, authority.owner) is None:
         refusal = unusable_replica(case, target)
     return refusal or libvirt_silent(case, target)
