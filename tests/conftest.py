@@ -18,7 +18,11 @@ settings.load_profile("tandem")
 
 COSTS = ("integration", "lab")
 LABS = {
-    "deployed": ("tests/lab/test_tandem", "tests/lab/test_under_faults"),
+    "deployed": (
+        "tests/lab/test_live_moves",
+        "tests/lab/test_tandem",
+        "tests/lab/test_under_faults",
+    ),
     "kernels": ("tests/lab/", "tests/contract/", "tests/conformance/"),
 }
 """Tests that share a lab: with Tandem deployed in it, and without. The first that fits counts."""

@@ -1,5 +1,7 @@
 """Tandem deployed in the lab, as its tests see it: one counting guest on one mirror.
 
+Which guest that is, a subclass may say otherwise.
+
 It breaks nothing by itself and asserts one thing: the guest's history. The counter guest prints a
 number only after both disks that must have it do, so over all boots at all hosts the numbers that
 it printed are one row without a step back, without a repetition, and without two guests in it.
@@ -55,6 +57,10 @@ T = TypeVar("T")
 class Deployed:
     """The one deployment that tests share; `settle` brings it back to redundant and running."""
 
+    which = GUEST
+    volume = VOLUME
+    examples: tuple[str, ...] = EXAMPLES
+
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.lab: Lab = deployment.lab
@@ -76,16 +82,16 @@ class Deployed:
 
     def get(self, kind: str, name: str) -> Raw:
         """One object; the guest's namespace is assumed for what has one."""
-        return self.raw(kind, "-n", GUEST.namespace, name)
+        return self.raw(kind, "-n", self.which.namespace, name)
 
     def guest(self) -> Raw:
         """The guest's status."""
-        status: Raw = self.get("guest", GUEST.name).get("status") or {}
+        status: Raw = self.get("guest", self.which.name).get("status") or {}
         return status
 
     def mirror(self) -> Raw:
         """The mirror's status."""
-        status: Raw = self.get("mirror", GUEST.name).get("status") or {}
+        status: Raw = self.get("mirror", self.which.name).get("status") or {}
         return status
 
     def authority(self) -> Raw:
@@ -109,7 +115,7 @@ class Deployed:
     def lines(self, since_s: float = 0.0, host: SiteHost | None = None) -> list[Line]:
         """What it printed since then, at all hosts or one, oldest first."""
         hosts = None if host is None else [host.name]
-        return lines_of(self.lab, GUEST.domain, since_s, hosts)
+        return lines_of(self.lab, self.which.domain, since_s, hosts)
 
     def longest_gap_s(self, since_s: float) -> float:
         """The longest time without a number from then until now."""
@@ -225,7 +231,7 @@ class Deployed:
         """A merge patch of an object's spec."""
         body = json.dumps({"spec": spec})
         self.deployment.kubectl(
-            *("patch", kind, "-n", GUEST.namespace, name, "--type=merge", "-p", body)
+            *("patch", kind, "-n", self.which.namespace, name, "--type=merge", "-p", body)
         )
 
     def be_patient(self) -> None:
@@ -245,13 +251,17 @@ class Deployed:
     def deploy(self) -> None:
         """From empty disks to a guest that runs and is protected."""
         self.deployment.up(fresh=True)
-        self.deployment.make_counter_disks(VOLUME, VOLUME_SIZE)
+        self.make_disks()
         self.history_from_s = time.monotonic()
-        for name in EXAMPLES:
+        for name in self.examples:
             self.deployment.apply(SOURCE_DIR / "examples" / f"{name}.yaml")
         self.wait_redundant()
         self._good.write_text(json.dumps(self.objects()))
         self.adopt()
+
+    def make_disks(self) -> None:
+        """On empty hosts."""
+        self.deployment.make_counter_disks(self.volume, VOLUME_SIZE)
 
     def adopt(self) -> None:
         """Go on with what another run deployed."""
@@ -278,7 +288,7 @@ class Deployed:
             self.lab.link(link.name).heal()
         self._repair_third_place()
         for host in self.lab.hosts:
-            _repair_host(host)
+            _repair_host(host, self.volume)
         self._repair_objects()
         self.wait_redundant(timeout_s)
 
@@ -299,25 +309,25 @@ class Deployed:
         found = {_key(raw): raw for raw in self.objects()}
         for (kind, name), raw in found.items():
             if (kind, name) not in self._specs:
-                where = raw["metadata"].get("namespace", GUEST.namespace)
+                where = raw["metadata"].get("namespace", self.which.namespace)
                 self.deployment.kubectl("delete", kind, "-n", where, name, "--wait=false")
         if self._specs.keys() - found.keys():
-            for name in EXAMPLES:
+            for name in self.examples:
                 self.deployment.apply(SOURCE_DIR / "examples" / f"{name}.yaml")
         for (kind, name), spec in self._specs.items():
             if (kind, name) in found and found[kind, name]["spec"] != spec:
                 body = json.dumps([{"op": "replace", "path": "/spec", "value": spec}])
                 self.deployment.kubectl(
-                    *("patch", kind, "-n", GUEST.namespace, name, "--type=json", "-p", body)
+                    *("patch", kind, "-n", self.which.namespace, name, "--type=json", "-p", body)
                 )
 
 
-def _repair_host(host: SiteHost) -> None:
+def _repair_host(host: SiteHost, volume: str) -> None:
     """A host that was reset in place may hang, or have come up without its disks."""
     if host.state().paused:
         host.resume()
     try:
-        if not host.run(["test", "-e", f"/dev/vg0/{VOLUME}"], timeout_s=ASK_TIMEOUT_S).ok:
+        if not host.run(["test", "-e", f"/dev/vg0/{volume}"], timeout_s=ASK_TIMEOUT_S).ok:
             host.restart(wait=False)
     except (HostDownError, HostUnreachableError):
         host.restart(wait=False)
