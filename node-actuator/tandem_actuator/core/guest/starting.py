@@ -42,7 +42,8 @@ _NEEDS_HEARTBEAT = {ProofKind.LEASE_LOST, ProofKind.REBOOTED}
 def claim_and_start(view: View) -> Procedure:
     """Become owner, then Primary, then start the guest (rules 6 and 14).
 
-    One claim is good for several tries: whether it still is, the driver asks before each.
+    One claim is good for several tries: whether it still is, the driver asks before each. What was
+    sent here before is gone, and the guest is not to be taken for that as soon as it stands still.
     """
     assignment = view.guest.status.assignment if view.guest else None
     heartbeat: Heartbeat | None = None
@@ -68,7 +69,7 @@ def claim_and_start(view: View) -> Procedure:
         beside = yield from _beside_another(view)
         if beside is not None:
             return beside
-    stored = yield replace(noted, started_boot_id=view.instance.boot_id)
+    stored = yield replace(noted, started_boot_id=view.instance.boot_id, incoming=None)
     if isinstance(stored, Failed):
         return failed("the durable record", stored)
     started = yield from _tried(won.since_s)

@@ -68,19 +68,28 @@ class TestClaimAndStart:
     def test_the_boot_is_noted_before_the_guest_is_started(self) -> None:
         outside = Outside(mirror(authority("")), drbd())
         play(starting.claim_and_start(view(authority(""), drbd())), outside)
-        noted = fx.UpdateRecord(started_boot_id="boot1", generations={})
+        noted = fx.UpdateRecord(started_boot_id="boot1", generations={}, incoming=None)
         assert outside.done[-2] == noted
+
+    def test_nothing_is_noted_any_more_of_what_was_sent_here(self) -> None:
+        """Else this guest would be destroyed as that half, as soon as it stands still."""
+        outside = Outside(mirror(authority("")), drbd())
+        play(starting.claim_and_start(view(authority(""), drbd())), outside)
+        last = outside.effects(fx.UpdateRecord)[-1]
+        assert last.incoming is None
+        assert isinstance(last.outgoing, fx.Keep)
 
     def test_of_which_generation_both_counted_is_noted(self) -> None:
         outside = Outside(mirror(authority("")), drbd(), generations={"root": IN_STEP})
         play(starting.claim_and_start(view(authority(""), drbd())), outside)
-        noted = fx.UpdateRecord(started_boot_id="boot1", generations={"root": IN_STEP.current})
+        generations = {"root": IN_STEP.current}
+        noted = fx.UpdateRecord(started_boot_id="boot1", generations=generations, incoming=None)
         assert outside.done[-2] == noted
 
     def test_alone_there_is_none_to_note(self) -> None:
         outside = Outside(mirror(authority("")), lost(), generations={"root": IN_STEP})
         play(starting.claim_and_start(view(authority(""), lost())), outside)
-        assert outside.done[-2] == fx.UpdateRecord(started_boot_id="boot1")
+        assert outside.done[-2] == fx.UpdateRecord(started_boot_id="boot1", incoming=None)
 
     @pytest.mark.parametrize("peer_disk", [DiskState.DISKLESS, DiskState.UP_TO_DATE])
     def test_by_an_order_beside_a_dead_disk_it_is_promoted_alone(
