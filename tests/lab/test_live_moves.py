@@ -143,31 +143,96 @@ def test_the_source_dies_in_the_middle(moving: Moving) -> None:
     moving.check_well(target)
     assert len(moving.boots_since(killed_s)) == 1
     assert not moving.lines(killed_s + 1.0, source)
-    assert moving.wait_ended("source-dies")["phase"] in ("Failed", "Succeeded")
+
+    # What the target had noted of the move is over: its guest is nobody's half as it goes back.
+    back_s = time.monotonic()
+    moved = move_and_watch(moving.deployment, ARXIU, source.spec.site, "and-back")
+    assert moved.problem is None
+    moving.check_well(source)
+    assert not moving.boots_since(back_s)
 
 
 def test_the_api_server_dies_in_the_middle(moving: Moving) -> None:
     """The guest runs on, arrives, waits for the word that it may go on, and gets it."""
     began_s = time.monotonic()
-    source, target = moving.send_half("api-dies")
-    plane = moving.deployment.plane
-    plane.kill_apiserver()
+    _, target = _sent_without_a_word(moving, "api-dies")
+    left_s = time.monotonic()
+    time.sleep(COUNTS_ALONE_S)
+    assert not moving.lines(left_s), "it goes on, and nobody said that it may"
+
+    moving.deployment.plane.start_apiserver()
+    moving.wait_running_at(target, left_s)
+    moving.check_well(target)
+    assert not moving.boots_since(began_s)
+    assert moving.wait_ended("api-dies")["phase"] == "Succeeded"
+
+
+def test_the_link_is_cut_as_the_guest_waits_for_the_word(moving: Moving) -> None:
+    """It has all been sent. The source cannot see that it is in sync, so it is out.
+
+    If the target's kernel asks whether it may go on alone before the guest does, the answer is the
+    owner's next word, by which no memory goes on: then it starts from the disk, once.
+    """
+    source, target = _sent_without_a_word(moving, "waits-and-cut")
+    left_s = time.monotonic()
+    moving.lab.link("replication").cut()
+    moving.deployment.plane.start_apiserver()
+    moving.wait_running_at(target, left_s)
+    authority = moving.authority()
+    assert (authority["owner"], authority["mode"]) == (target.name, "Standalone")
+    assert not authority["eligible"][source.name]["eligible"]
+    moving.lab.link("replication").heal()
+    moving.check_well(target)
+    boots = moving.boots_since(left_s)
+    assert len(boots) <= 1
+    print("started from the disk" if boots else "went on with its memory")
+
+
+def test_the_source_dies_as_the_guest_waits_for_the_word(moving: Moving) -> None:
+    """Nobody can say any more that it may go on: its half is destroyed, it starts from the disk."""
+    source, target = _sent_without_a_word(moving, "waits-for-the-dead")
+    left_s = time.monotonic()
+    source.kill()
+    moving.deployment.plane.start_apiserver()
+    moving.wait_running_at(target, left_s, 2 * TAKEOVER_BOUND_S)
+    authority = moving.authority()
+    assert (authority["owner"], authority["mode"]) == (target.name, "Standalone")
+    source.start(wait=False)
+    moving.check_well(target)
+    assert len(moving.boots_since(left_s)) == 1
+
+
+def test_the_target_dies_as_the_guest_waits_for_the_word(moving: Moving) -> None:
+    """The source hands over to what it cannot see, and may then not know what was written there."""
+    source, target = _sent_without_a_word(moving, "dies-as-it-waits")
+    left_s = time.monotonic()
+    target.kill()
+    moving.deployment.plane.start_apiserver()
+    moving.wait_reason("PeerHoldsStandalone", TAKEOVER_BOUND_S)
+    authority = moving.authority()
+    assert (authority["owner"], authority["mode"]) == (target.name, "Standalone")
+    assert not moving.lines(left_s)
+    assert not moving.domains(source)
+
+    target.start(wait=False)
+    moving.wait_running_at(target, left_s, 2 * TAKEOVER_BOUND_S)
+    moving.check_well(target)
+    assert len(moving.boots_since(left_s)) == 1
+
+
+def _sent_without_a_word(moving: Moving, name: str) -> tuple[SiteHost, SiteHost]:
+    """The API server dies in the middle; then all of the guest gets to the target, and waits."""
+    source, target = moving.send_half(name)
+    moving.deployment.plane.kill_apiserver()
     killed_s = time.monotonic()
     time.sleep(COUNTS_ALONE_S)
     assert moving.half_sent(source)
     assert moving.longest_gap_s(killed_s) < GAP_BOUND_S
     fast(source)
     moving.wait("all of it has left", lambda: not moving.domains(source), SENT_WITHIN_S)
-    moving.wait("it waits there", lambda: moving.domains(target) == {ARXIU.domain: "paused"}, 10.0)
-    left_s = time.monotonic()
-    time.sleep(COUNTS_ALONE_S)
-    assert not moving.lines(left_s), "it goes on, and nobody said that it may"
-
-    plane.start_apiserver()
-    moving.wait_running_at(target, left_s)
-    moving.check_well(target)
-    assert not moving.boots_since(began_s)
-    assert moving.wait_ended("api-dies")["phase"] == "Succeeded"
+    waits = {ARXIU.domain: "paused"}
+    moving.wait("it waits there", lambda: moving.domains(target) == waits, 10.0)
+    return source, target
 
 
 def test_both_actuators_are_killed_in_the_middle(moving: Moving) -> None:

@@ -76,6 +76,7 @@ class TestClaimAndStart:
         outside = Outside(mirror(authority("")), drbd())
         play(starting.claim_and_start(view(authority(""), drbd())), outside)
         last = outside.effects(fx.UpdateRecord)[-1]
+        assert isinstance(last, fx.UpdateRecord)
         assert last.incoming is None
         assert isinstance(last.outgoing, fx.Keep)
 
