@@ -53,7 +53,7 @@ def test_a_move_under_way_goes_on() -> None:
 
 
 def test_a_controller_that_has_not_watched_for_long_takes_nothing_back() -> None:
-    """After the API was away, or as another begins to lead, it knows of nobody whether they live."""
+    """After the API was away, or as another begins to lead, it has heard of nobody yet."""
     scene = under_way()
     scene.beats[B].renewed = False
     assert scene.decide() == Keep(Reason.MAINTENANCE, "It is there")
