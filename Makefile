@@ -73,6 +73,10 @@ lab-up: bootstrap ## start the lab with Tandem in it and leave it running (root)
 lab-down: bootstrap ## stop the lab
 	@$(LAB) down
 
+.PHONY: live-moves
+live-moves: bootstrap ## guests move as they run, on real kernels, and something breaks in the middle (root)
+	@$(PYTHON) -m pytest -v tests/lab/test_live_moves.py
+
 .PHONY: mutants
 mutants: bootstrap ## break every safety rule in turn: the simulator must notice (COUNT=20 JOBS=2)
 	@$(PYTHON) -m tandem_mutants --count $(COUNT) --jobs $(JOBS)

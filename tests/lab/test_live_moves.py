@@ -123,6 +123,7 @@ def test_the_target_dies_in_the_middle(moving: Moving) -> None:
     _check_never_left(moving, source.name, began_s)
 
 
+@pytest.mark.long
 def test_the_source_dies_in_the_middle(moving: Moving) -> None:
     """A takeover as any: what has arrived of its memory is destroyed, it starts from the disk."""
     source, target = moving.send_half("source-dies")
@@ -174,6 +175,7 @@ def test_the_api_server_dies_in_the_middle(moving: Moving) -> None:
     assert not moving.boots_since(began_s)
 
 
+@pytest.mark.long
 def test_the_api_server_dies_as_the_last_of_it_is_sent(moving: Moving) -> None:
     """The guest arrives, waits for the word that it may go on, and gets it."""
     began_s = time.monotonic()
@@ -189,6 +191,7 @@ def test_the_api_server_dies_as_the_last_of_it_is_sent(moving: Moving) -> None:
     assert moving.wait_ended("last-of-it")["phase"] == "Succeeded"
 
 
+@pytest.mark.long
 def test_the_link_is_cut_as_the_guest_waits_for_the_word(moving: Moving) -> None:
     """It has all been sent. The source cannot see that it is in sync, so it is out.
 
@@ -210,6 +213,7 @@ def test_the_link_is_cut_as_the_guest_waits_for_the_word(moving: Moving) -> None
     print("started from the disk" if boots else "went on with its memory")
 
 
+@pytest.mark.long
 def test_the_source_dies_as_the_guest_waits_for_the_word(moving: Moving) -> None:
     """Nobody can say any more that it may go on: its half is destroyed, it starts from the disk."""
     source, target = _sent_without_a_word(moving, "waits-for-the-dead")
@@ -224,6 +228,7 @@ def test_the_source_dies_as_the_guest_waits_for_the_word(moving: Moving) -> None
     assert len(moving.boots_since(left_s)) == 1
 
 
+@pytest.mark.long
 def test_the_target_dies_as_the_guest_waits_for_the_word(moving: Moving) -> None:
     """The source hands over to what it cannot see, and may then not know what was written there."""
     source, target = _sent_without_a_word(moving, "dies-as-it-waits")
