@@ -69,7 +69,8 @@ def _lacks_data(case: Case, owner: str, target: str) -> Refusal | None:
 
 def refused(case: Case, assignment: Assignment) -> str:
     """Why the owner could not send it, by this very order; empty if nothing speaks against it."""
-    owner, report = case.authority.owner, case.guest.status.hosts.get(case.authority.owner)
+    owner = case.authority.owner
+    report = case.guest.status.hosts.get(owner)
     if assignment.live and data_is_away(case.mirror, owner, case.world):
         return f"{owner} reaches neither its own disk nor {assignment.host}'s"
     if not assignment.live or report is None or report.assignment_serial != assignment.serial:

@@ -330,21 +330,24 @@ def cannot_go_on(case: Case, target: str) -> Refusal | None:
     """
     authority = case.authority
     if ordered(case, target):
-        return unfit(case.view(target), target)
+        return _known_unfit(case, target)
     if not authority.both_count or not authority.may_own(target):
         return Refusal(
             Reason.RESYNCING, f"{target} no longer has every write (epoch {authority.epoch})"
         )
-    assignment = case.guest.status.assignment
-    fit, view = unfit, case.view(target)
-    if assignment is not None and assignment.reason in ANYWHERE:
-        fit = unable
-    # A controller that was away, or has just begun, knows of nobody whether they are well.
-    watched = view is None or view.freshness is not Freshness.UNKNOWN
-    refusal = (fit(view, target) if watched else None) or keeps_it_without_a_disk(case)
+    refusal = _known_unfit(case, target) or keeps_it_without_a_disk(case)
     if refusal is None and stranded(case, authority.owner) is None:
         refusal = unusable_replica(case, target)
     return refusal or libvirt_silent(case, target)
+
+
+def _known_unfit(case: Case, target: str) -> Refusal | None:
+    """A controller that was away, or has just begun, knows of nobody whether they are well."""
+    view, assignment = case.view(target), case.guest.status.assignment
+    if view is not None and view.freshness is Freshness.UNKNOWN:
+        return None
+    anywhere = assignment is not None and assignment.reason in ANYWHERE
+    return unable(view, target) if anywhere and not ordered(case, target) else unfit(view, target)
 
 
 def _disk_failed(case: Case, owner: str, target: str) -> Assign | Keep | None:
