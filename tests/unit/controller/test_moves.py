@@ -61,6 +61,15 @@ def test_a_controller_that_has_not_watched_for_long_takes_nothing_back() -> None
     assert isinstance(scene.decide(), Assign)
 
 
+@pytest.mark.parametrize(("renewed", "host"), [(False, None), (True, A)], ids=["unheard", "silent"])
+def test_nor_what_a_person_has_ordered(renewed: bool, host: str | None) -> None:
+    scene = under_way().silent(B, 4)
+    scene.beats[B].renewed = renewed
+    scene.mirror.update(override={"host": B, "epoch": 7, "acceptDataLoss": True, "by": "a person"})
+    decision = scene.decide()
+    assert (decision.host if isinstance(decision, Assign) else None) == host
+
+
 @pytest.mark.parametrize(
     "change",
     [
