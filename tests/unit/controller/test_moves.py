@@ -61,15 +61,6 @@ def test_a_controller_that_has_not_watched_for_long_takes_nothing_back() -> None
     assert isinstance(scene.decide(), Assign)
 
 
-@pytest.mark.parametrize(("renewed", "host"), [(False, None), (True, A)], ids=["unheard", "silent"])
-def test_nor_what_a_person_has_ordered(renewed: bool, host: str | None) -> None:
-    scene = under_way().silent(B, 4)
-    scene.beats[B].renewed = renewed
-    scene.mirror.update(override={"host": B, "epoch": 7, "acceptDataLoss": True, "by": "a person"})
-    decision = scene.decide()
-    assert (decision.host if isinstance(decision, Assign) else None) == host
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -324,6 +315,16 @@ def test_a_persons_order_is_carried_out_as_the_message_says() -> None:
     assert decision.host == B
     scene.assignment = assigned(B, decision.reason)
     scene.replicas[A].update(reason="Steady", role="Secondary")
+    assert isinstance(scene.decide(), Keep)
+
+
+def test_nor_is_it_taken_back_by_who_has_not_watched_for_long() -> None:
+    scene = overridden()
+    scene.assignment = assigned(B, "LocalDiskFailed")
+    scene.replicas[A].update(reason="Steady", role="Secondary")
+    scene.silent(B, 4)
+    assert isinstance(scene.decide(), Assign)
+    scene.beats[B].renewed = False
     assert isinstance(scene.decide(), Keep)
 
 
