@@ -79,6 +79,8 @@ class Reason(StrEnum):
     CONNECTING = "Connecting"
     REJOINING = "Rejoining"
     RESYNC_STALLED = "ResyncStalled"
+    DRBD_STALLED = "DrbdStalled"
+    DISK_STALLED = "DiskStalled"
     GRANT_NOT_USED = "GrantNotUsed"
     PROMOTING = "Promoting"
     DEMOTING = "Demoting"

@@ -7,9 +7,10 @@ of them. Called by ``verbs``.
 from collections.abc import Callable
 from contextlib import suppress
 
-from sim import resync
+from sim import drbd_hanging, resync
 from sim.actuator import Crash
 from sim.ailing import CONTROLLER
+from sim.drbd import Replica
 from sim.files import SimFiles
 from sim.pair import Pair
 from sim.resync import CopyEnds
@@ -146,11 +147,46 @@ def watchdog_away(world: World, host: str) -> None:
 def fail_disk(world: World, host: str, number: str = "") -> None:
     """All volumes, or the n-th of each mirror."""
     world.log.say("scenario", f"fail-disk {host} {number}".rstrip())
+    for replica in _replicas(world, host):
+        replica.fail_disk(_chosen(replica, number))
+
+
+def hang_disk(world: World, host: str, number: str = "") -> None:
+    """Those that the kernel has in use, until its next boot."""
+    world.log.say("scenario", f"hang-disk {host} {number}".rstrip())
+    for replica in _replicas(world, host):
+        drbd_hanging.hang(replica, _chosen(replica, number))
+
+
+def hang_disk_reads(world: World, host: str) -> None:
+    """As each guest there has to read."""
+    world.log.say("scenario", f"hang-disk {host} reads")
+    for replica in _replicas(world, host):
+        drbd_hanging.hang(replica, list(replica.backings), reads=True)
+
+
+def unhang_disk(world: World, host: str) -> None:
+    world.log.say("scenario", f"unhang-disk {host}")
+    for replica in _replicas(world, host):
+        drbd_hanging.answers(replica)
+
+
+def detach(world: World, host: str) -> None:
+    """By force, as a person does, what hangs."""
+    world.log.say("scenario", f"detach {host}")
+    for replica in _replicas(world, host):
+        if replica.hangs:
+            drbd_hanging.detach(replica)
+
+
+def _replicas(world: World, host: str) -> list[Replica]:
     machine = world.hosts[host].machine
-    for replica in machine.replicas.values() if machine else ():
-        names = list(replica.backings)
-        chosen = names if not number else names[int(number) - 1 : int(number)]
-        replica.fail_disk(chosen)
+    return list(machine.replicas.values()) if machine else []
+
+
+def _chosen(replica: Replica, number: str) -> list[str]:
+    names = list(replica.backings)
+    return names if not number else names[int(number) - 1 : int(number)]
 
 
 def stall_resync(world: World, guest: str, ends: CopyEnds) -> None:

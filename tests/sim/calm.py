@@ -61,7 +61,8 @@ PEOPLE = frozenset(
 )
 OF_HOSTS = frozenset(
     {
-        *("kill", "start", "pause", "resume", "clock", "fail-disk", "handler kill", "starve"),
+        *("kill", "start", "pause", "resume", "clock", "handler kill", "starve"),
+        *("fail-disk", "hang-disk", "hang-disk reads", "unhang-disk", "detach"),
         *("cut", "cut in", "cut out", "heal", "delay", "cut replication", "heal replication"),
         *("actuator kill", "actuator stop", "actuator start", "actuator pause", "actuator resume"),
         *("libvirt down", "libvirt up", "libvirt refuse", "libvirt slow", "libvirt hang"),

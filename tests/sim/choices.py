@@ -94,6 +94,11 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
     "disks": (
         (2, lambda d: f"fail-disk {d.host()}"),
         (1, lambda d: f"fail-disk {d.host()} 1"),
+        (2, lambda d: f"hang-disk {d.host()}"),
+        (1, lambda d: f"hang-disk {d.host()} 1"),
+        (1, lambda d: f"hang-disk {d.host()} reads"),
+        (2, lambda d: f"unhang-disk {d.host()}"),
+        (1, lambda d: f"detach {d.host()}"),
         (1, lambda d: f"stall-resync {d.guest()}"),
         (1, lambda d: f"stall-resync {d.guest()} unheard"),
     ),

@@ -5,6 +5,7 @@ of sets. Generations are numbers too; which side of a handshake has to copy from
 them alone (``compare``), as in DRBD 8.4. Called by ``drbd``.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -36,7 +37,11 @@ JUST_CREATED = 0
 
 @dataclass
 class Backing:
-    """One device. ``broken``: it does not take I/O just now, so its metadata grows stale too."""
+    """One device. ``broken``: it does not take I/O just now, so its metadata grows stale too.
+
+    ``on_disk``: what is really there of one that does not answer; the rest is the kernel's alone.
+    ``to_read``: its guest has to read from it before it can write.
+    """
 
     data: set[int] = field(default_factory=set)
     has_metadata: bool = False
@@ -49,6 +54,19 @@ class Backing:
     peer_outdated: bool = False
     crashed_primary: bool = False
     broken: bool = False
+    on_disk: "Backing | None" = None
+    to_read: bool = False
+
+    @property
+    def hangs(self) -> bool:
+        """It answers nothing, neither well nor with an error."""
+        return self.on_disk is not None
+
+    def forget(self, *, hangs: bool = False) -> None:
+        """What the kernel alone had. ``hangs``: it does not answer after that either."""
+        kept = self.on_disk
+        if kept is not None:
+            vars(self).update(vars(deepcopy(kept)), on_disk=kept if hangs else None)
 
     @property
     def metadata(self) -> Metadata:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sim import drbd_generations as generations
-from sim import drbd_parting, drbd_promotion, drbd_two_primaries
+from sim import drbd_hanging, drbd_parting, drbd_promotion, drbd_two_primaries
 from sim.disk import Backing, better
 from sim.drbd_state import (
     PEER_DISK_BY_CODE,
@@ -54,6 +54,8 @@ class Replica:
     ``asynchronous``: protocol A with ``fencing resource-only``: it asks, and does not freeze.
     ``two_primaries``: whether both may be Primary while they are connected.
     ``fencing`` and ``no_data``: why I/O is suspended, if it is.
+    ``owed``: writes that wait for this side's disk alone: whether the peer has them, and whether
+    they end well once it answers. ``arrived``: those of the peer that it has not answered.
     ``deciding``: a promotion waits for the handler; no handshake begins meanwhile. ``doubting``: it
     has lost a Primary this moment, and no handshake begins either.
     """
@@ -85,6 +87,8 @@ class Replica:
     doubting: bool = False
     in_flight: dict[int, Write] = field(default_factory=dict)
     blocked: list[Write] = field(default_factory=list)
+    owed: dict[int, tuple[bool, bool]] = field(default_factory=dict)
+    arrived: list[Write] = field(default_factory=list)
 
     # -- looking
 
@@ -105,7 +109,10 @@ class Replica:
             role=self.role,
             connection=self.connection,
             peer_role=self.peer_role,
-            volumes={name: volume.view() for name, volume in self.volumes.items()},
+            volumes={
+                name: volume.view(drbd_hanging.traffic(self, name))
+                for name, volume in self.volumes.items()
+            },
             queried_at_s=now_s,
             suspended=self.reasons,
             protocol=self._protocol,
@@ -144,6 +151,11 @@ class Replica:
     @property
     def without_data(self) -> bool:
         return self._moment().without_data
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a disk in use does not answer."""
+        return any(self.backings[n].hangs and attached(v.disk) for n, v in self.volumes.items())
 
     def holds(self, volume: str) -> set[int]:
         return self.backings[volume].data
@@ -187,7 +199,8 @@ class Replica:
                 alone = self.version.begins_with_next_write and not attached(volume.peer_disk)
                 volume.begins_with_write |= alone
             for write in list(self.in_flight.values()):
-                self._replicate(write)
+                if not write.reads:
+                    self._replicate(write)
             self._start_blocked()
         elif self.fencing and not self.connected and not self.peer_may_be_current:
             generations.begin_due(self)
@@ -379,7 +392,7 @@ class Replica:
             self.panic()
             return
         self.say("met a rebooted peer while frozen: pending writes are acknowledged")
-        for write in list(self.in_flight.values()):
+        for write in [one for one in self.in_flight.values() if not one.reads]:
             self._end(write, attached(self.volumes[write.volume].disk))
         generations.begin_due(self)
         self.lost()
@@ -442,7 +455,11 @@ class Replica:
             self.submit(write)
 
     def _start(self, write: Write) -> None:
+        if drbd_hanging.has_to_read(self, write):
+            self.in_flight[write.number] = write
+            return
         self.volumes[write.volume].cold = False
+        self.volumes[write.volume].moved += 1
         if attached(self.volumes[write.volume].disk):
             self.holds(write.volume).add(write.number)
         self.in_flight[write.number] = write
@@ -462,6 +479,10 @@ class Replica:
 
     def receive(self, write: Write) -> None:
         """A replicated write has arrived: store it, and say so."""
+        self.volumes[write.volume].moved += 1
+        if drbd_hanging.owes(self, write):
+            drbd_hanging.arrived(self, write)
+            return
         generations.before_a_write(self, write.volume)
         stored = attached(self.volumes[write.volume].disk)
         if stored:
@@ -469,18 +490,30 @@ class Replica:
         self.wire.send(self, lambda peer: peer.heard_back(write, stored=stored))
 
     def heard_back(self, write: Write, *, stored: bool) -> None:
-        self._end(write, stored or attached(self.volumes[write.volume].disk))
+        here = attached(self.volumes[write.volume].disk)
+        self._end(write, stored or here, at_peer=stored)
 
     def _end_pending(self) -> None:
         """Without the peer: what this side has stored is acknowledged, the rest fails."""
-        for write in list(self.in_flight.values()):
+        for write in [one for one in self.in_flight.values() if not one.reads]:
             generations.before_a_write(self, write.volume)
             self._end(write, attached(self.volumes[write.volume].disk))
         self._start_blocked()
 
-    def _end(self, write: Write, acknowledged: bool) -> None:
-        if self.in_flight.pop(write.number, None) is not None:
-            write.done(acknowledged)
+    def _end(self, write: Write, acknowledged: bool, *, at_peer: bool = False) -> None:
+        if write.number not in self.in_flight:
+            return
+        if drbd_hanging.owes(self, write):
+            self.owed[write.number] = (at_peer, acknowledged)
+        else:
+            self.ended(write, acknowledged)
+
+    def ended(self, write: Write, acknowledged: bool) -> None:
+        """Nothing is left to wait for."""
+        del self.in_flight[write.number]
+        self.volumes[write.volume].written += 1
+        self.volumes[write.volume].moved += 1
+        write.done(acknowledged)
 
     # -- what is durable
 

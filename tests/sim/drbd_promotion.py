@@ -24,8 +24,8 @@ def promote(replica: Replica, *, force: bool) -> Generator[Command, bool, None]:
     make_current = expect_outdated = False
     asked, version = 0, replica.version
     for _ in range(PROMOTION_TRIES):
-        while replica.wire.committing(replica):
-            yield Sleep(0.05)  # a request to a peer that does not answer waits
+        while replica.wire.committing(replica) or replica.hangs:
+            yield Sleep(0.05)  # a peer, or a disk for the metadata, that does not answer
         if replica.role is Role.PRIMARY:
             return
         disks = [v.disk for v in replica.volumes.values()]

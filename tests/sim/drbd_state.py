@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sim.disk import better
 from tandem_actuator.core.model import VolumeState
+from tandem_actuator.core.traffic import Traffic
 from tandem_api.vocabulary import DiskState, Role
 
 # What the handler's exit code says of the peer's disk. 5 counts only if the own disk is current.
@@ -39,12 +40,15 @@ def may_be_current(disk: DiskState) -> bool:
 
 @dataclass
 class Write:
-    """One write of a guest. ``done`` is told whether it was acknowledged or failed."""
+    """One write of a guest. ``done`` is told whether it was acknowledged or failed. ``reads``: it
+    waits for what the guest has to read before, from a disk that does not answer.
+    """
 
     number: int
     volume: str
     done: Callable[[bool], None]
     waited_s: float = 0.0
+    reads: bool = False
 
     def answer_early(self) -> None:
         """Protocol A: the guest hears now; DRBD itself waits for the peer as ever."""
@@ -62,6 +66,7 @@ class Volume:
     nothing was written since it became Primary, or copied. ``met``, ``follows``, of a Primary
     without a disk: it has met its peer again; it heard before that of the generation that the peer
     began.
+    ``written``: writes that have ended; ``moved``: those, and what was sent or received.
     ``expects``: the generation that a Primary without a disk has last worked with. ``crashed``: a
     Primary that crashed; the metadata says so for longer, until it is written again.
     """
@@ -77,11 +82,13 @@ class Volume:
     expects: int = 0
     ahead: int = 0
     crashed: bool = False
+    written: int = 0
+    moved: int = 0
 
-    def view(self) -> VolumeState:
+    def view(self, traffic: Traffic) -> VolumeState:
         """As DRBD shows it."""
         out_of_sync = max(self.ahead, int(self.resyncing)) * BLOCK_BYTES
-        return VolumeState(self.disk, self.peer_disk, out_of_sync, self.resyncing)
+        return VolumeState(self.disk, self.peer_disk, out_of_sync, self.resyncing, traffic)
 
 
 @dataclass(frozen=True)

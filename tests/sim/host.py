@@ -242,6 +242,10 @@ class Host:
     def has_broken_disk(self) -> bool:
         return any(backing.broken for backing in self._all_backings())
 
+    @property
+    def has_hanging_disk(self) -> bool:
+        return any(backing.hangs for backing in self._all_backings())
+
     def break_disks(self, *, last_alone: bool = False) -> None:
         """Also those that nothing uses. ``last_alone``: of each mirror the last volume's."""
         for volumes in self.backings.values():
@@ -263,6 +267,8 @@ class Host:
         self.files.power_cut()
         for pair in self.pairs.values():
             pair.present(self.name, None)
+        for backing in self._all_backings():
+            backing.forget()
         self.machine = None
 
     def new_replica(self, machine: Machine, mirror: Mirror) -> Replica:

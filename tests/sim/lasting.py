@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Mapping
 
+from sim import drbd_hanging
 from sim.apiserver.api import Refusal
 from sim.network import MANAGEMENT, REPLICATION
 from sim.world import World
@@ -54,6 +55,14 @@ def _volume(world: World, name: str) -> None:
         last = list(replica.backings)[-1:]
         replica.fail_disk([name for name in last if not replica.backings[name].broken])
     host.break_disks(last_alone=True)
+
+
+def _hang(world: World, name: str, *, reads: bool = False) -> None:
+    """Its disks do not answer, until it is switched off."""
+    host = world.hosts[name]
+    host.ails.add("hang")
+    for replica in host.machine.replicas.values() if host.machine else ():
+        drbd_hanging.hang(replica, list(replica.volumes), reads=reads)
 
 
 def _libvirt(world: World, name: str) -> None:
@@ -108,6 +117,8 @@ def is_heard(world: World, host: str) -> bool:
 BREAKING: Mapping[str, Callable[[World, str], None]] = {
     "disk": _disk,
     "volume": _volume,
+    "hang": _hang,
+    "unread": lambda world, name: _hang(world, name, reads=True),
     "libvirt": _libvirt,
     "start": _start,
     "watchdog": _watchdog,

@@ -148,7 +148,7 @@ class _Judge:
         return all(
             backing.has_metadata
             and backing.consistent
-            and not backing.broken
+            and not (backing.broken or backing.hangs)
             and acknowledged.get(volume, set()) <= backing.data
             for volume, backing in self.truth.backings(host, self.guest).items()
         )
@@ -175,10 +175,17 @@ class _Judge:
         """Whether what the last owner wrote is known to have got there: only by protocol C."""
         return self.truth.promises_writes(self.guest)
 
+    def _waits_for_its_disk(self, owner: Host) -> bool:
+        """Its QEMU cannot be ended."""
+        replica = self.truth.replica(owner, self.guest)
+        if replica is None or not replica.in_flight:
+            return False
+        return any(backing.hangs for backing in replica.backings.values())
+
     def _lets_go(self, owner: Host, taker: Host) -> bool:
         """Whether the owner can be asked to, or is provably gone."""
         if owner.machine is not None and is_heard(self.world, owner.name):
-            return owner.machine.libvirt.well
+            return owner.machine.libvirt.well and not self._waits_for_its_disk(owner)
         link = self.world.network.up(REPLICATION, owner.name, taker.name)
         if owner.machine is not None and link:
             return False  # it lives on the link

@@ -1,7 +1,7 @@
 """Everything is well again, or all but what is to stay broken."""
 
 from sim import lasting
-from sim.acts import api_pause, api_up, pair, slow, watch_lag
+from sim.acts import api_pause, api_up, pair, slow, unhang_disk, watch_lag
 from sim.acts import heal as heal_link
 from sim.actuator import Crash
 from sim.ailing import CONTROLLER, heal, remove_damaged
@@ -71,6 +71,8 @@ def _mend_host(world: World, host: Host) -> None:
     crash.after, crash.awaited = -1, []
     if host.has_broken_disk and not host.ails & {"disk", "volume"}:
         world.kill(host.name)
+    if host.has_hanging_disk and "hang" not in host.ails:
+        unhang_disk(world, host.name)
     remove_damaged(world, host)
     _mend_programs(world, host.name)
 

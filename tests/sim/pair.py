@@ -243,7 +243,7 @@ class Pair:
         both = (one, two)
         wanted = all(r.connection is Connection.CONNECTING and not r.connected for r in both)
         busy = self.commits_until_s > self.kernel.now_s
-        if wanted and not busy and not any(r.deciding or r.doubting for r in both):
+        if wanted and not busy and not any(r.deciding or r.doubting or r.arrived for r in both):
             self._handshake(one, two)
 
     def _handshake(self, one: Replica, two: Replica) -> None:

@@ -6,7 +6,9 @@ Called by ``verbs``; ``liveness`` asks what was done.
 import json
 import re
 
+from sim import drbd_hanging
 from sim.apiserver.policies import PERSON
+from sim.guest import Run
 from sim.lasting import is_heard
 from sim.people import set_maintenance, set_paused
 from sim.world import World
@@ -17,11 +19,14 @@ from tandem_api.meta import ObjectKey
 from tandem_scenario.verbs import EVERYTHING
 
 OVERRIDE = re.compile(r"spec\.override: \{host: (\S+), epoch: (\d+), acceptDataLoss: true, by: ")
+DETACH = re.compile(r"drbdadm detach --force (\S+?)/\d+")
 OFF = re.compile(r"If it is powered off, say so: set spec\.confirmedDown to (\S+) on host (\S+)")
 UNARMED = re.compile(
     r"(\S+) requires a watchdog and has none armed; set spec\.watchdog to Optional"
 )
-POWER = re.compile(r"(?:, or|; if that does not come,) power (\S+) off")
+POWER = re.compile(
+    r"(?:, or|; if that does not come,|If it does not come back by itself,) power (\S+) off"
+)
 PAUSED = re.compile(r"It is paused by (.+?): to have it done set spec\.paused to false there")
 CLOSED = re.compile(r"(\S+) is in maintenance\. To have it used all the same set spec\.maintenance")
 SLOW = re.compile(r"on the Site of (\S+) set profile: Custom and heartbeat:(\{[^}]*\})")
@@ -37,6 +42,8 @@ def obey(world: World, guest: str) -> None:
             _override(world, guest, *words)
         elif what == "confirmedDown":
             _edit_host(world, words[1], "confirmedDown", words[0])
+        elif what == "detach":
+            _detach(world, guest)
         elif what == "power":
             world.kill(*words)
         elif what == "maintenance":
@@ -60,6 +67,7 @@ def orders(world: World, guest: str) -> list[str]:
         if host in world.hosts and world.hosts[host].machine is None
     ]
     asked += [f"power {host}" for host in POWER.findall(message) if _useless(world, host)]
+    asked += [f"detach {name}" for name in dict.fromkeys(DETACH.findall(message))]
     asked += [f"maintenance {premises}" for premises in CLOSED.findall(message)]
     asked += [f"heartbeat {host} {numbers}" for host, numbers in SLOW.findall(message)]
     asked += [
@@ -72,7 +80,12 @@ def _useless(world: World, host: str) -> bool:
     """Whether it is on, and every guest there stands still for want of its device."""
     histories = world.referee.histories.values()
     here = [run for history in histories for run in history.alive if run.host == host]
-    return world.hosts[host].machine is not None and all(run.replica.suspended for run in here)
+    return world.hosts[host].machine is not None and all(map(_stands_still, here))
+
+
+def _stands_still(run: Run) -> bool:
+    waits = run.stuck and any(backing.hangs for backing in run.replica.backings.values())
+    return run.replica.suspended or waits
 
 
 def at_a_price(world: World, guest: str) -> bool:
@@ -103,6 +116,15 @@ def _unnamed(world: World, guest: str, host: str) -> list[str]:
         if other != mine and any(run.host == host for run in world.referee.executing(other))
     ]
     return [other for other in running if other not in message]
+
+
+def _detach(world: World, guest: str) -> None:
+    """Where the guest is."""
+    host = world.hosts[world.guest(guest).status.host]
+    name = world.mirror(guest).drbd_name
+    replica = host.machine.replicas.get(name) if host.machine else None
+    if replica is not None and replica.hangs:
+        drbd_hanging.detach(replica)
 
 
 def _override(world: World, guest: str, host: str, epoch: str) -> None:

@@ -21,6 +21,7 @@ from enum import StrEnum
 
 from sim.calm import Calm
 from sim.custody import Custody, overridden
+from sim.drbd_state import attached
 from sim.events import Log
 from sim.guest import MIGRATED, Run
 from sim.hold import Hold
@@ -234,7 +235,7 @@ class Referee:
     def _readable(self, run: Run, volume: str) -> set[int] | None:
         """The local copy; without one the peer's, over the link; None if reading fails."""
         replica = run.replica
-        if replica.volumes[volume].disk is not DiskState.DISKLESS:
+        if attached(replica.volumes[volume].disk):
             return replica.holds(volume)
         peer = replica.wire.peer_now(replica)
         if peer is None or peer.volumes[volume].disk is not DiskState.UP_TO_DATE:

@@ -174,7 +174,7 @@ class Truth:
             and run.group.awake
             and self.network.up(REPLICATION, run.host, peer.name)
             and (replica.role, other.role) == (Role.PRIMARY, Role.SECONDARY)
-            and not replica.suspended
+            and not (replica.suspended or replica.hangs or other.hangs)
             and all(in_sync(one) for one in (replica, other))
             and all(self.programs_well(name) for name in (run.host, peer.name))
         )

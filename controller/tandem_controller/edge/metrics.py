@@ -23,6 +23,7 @@ from tandem_controller.decide.world.lawful import doubt
 from tandem_controller.decide.world.leases import LeaseTracker
 from tandem_controller.decide.world.model import Blocked, Freshness, Plan, World
 from tandem_controller.decide.world.phases import is_takeover
+from tandem_controller.decide.world.standstill import stalled_since
 
 STEP_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 120, 300)
 Met = Callable[[Bug], None]
@@ -207,6 +208,7 @@ def _mirrors(world: World, met: Met) -> Iterator[Metric]:
             "mirror_connected": "Whether the replicas are connected.",
             "mirror_in_sync": "Whether both replicas hold the same.",
             "mirror_resync_stalled": "Whether a resync runs and copies nothing.",
+            "mirror_stalled": "Whether its guest reads or writes, and nothing ends.",
             "mirror_lawful": "Whether its authority came about by the rules.",
             "mirror_redundant": "Whether the loss of either host would cost nothing.",
             "mirror_out_of_sync_bytes": "How much the replicas differ by.",
@@ -221,12 +223,17 @@ def _mirrors(world: World, met: Met) -> Iterator[Metric]:
                 mirror_connected=replicas.connected(mirror, world) is True,
                 mirror_in_sync=replicas.in_sync(mirror, world) is True,
                 mirror_resync_stalled=replicas.resync_stalled(mirror, world) is not None,
+                mirror_stalled=_stalled(mirror, world),
                 mirror_lawful=doubt(mirror, world) is None,
                 mirror_redundant=replicas.redundancy(mirror, world) is None,
                 mirror_out_of_sync_bytes=_out_of_sync_bytes(mirror, world),
                 mirror_authority_epoch=authority.epoch if authority else None,
             )
     yield from family
+
+
+def _stalled(mirror: Mirror, world: World) -> bool:
+    return any(map(stalled_since, replicas.reports(mirror, world).values()))
 
 
 def _out_of_sync_bytes(mirror: Mirror, world: World) -> int:

@@ -200,6 +200,18 @@ class VolumeReport(Model):
         int | None,
         Field(description="Size of the backing device, with DRBD's metadata at its end."),
     ] = None
+    reads_stalled_since: Annotated[
+        str | None,
+        Field(description="Reads of its guest are under way, and none has ended since then."),
+    ] = None
+    writes_stalled_since: Annotated[
+        str | None,
+        Field(description="Writes of its guest are under way, and none has ended since then."),
+    ] = None
+    disk_stalled_since: Annotated[
+        str | None,
+        Field(description="The backing device owes answers, and nothing has moved since then."),
+    ] = None
 
 
 class Marker(Model):

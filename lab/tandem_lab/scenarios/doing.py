@@ -34,6 +34,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "libvirt down": lambda stage, host: stage.libvirt(host, up=False),
     "libvirt up": lambda stage, host: stage.libvirt(host, up=True),
     "fail-disk": Stage.fail_disk,
+    "hang-disk": Stage.hang_disk,
+    "unhang-disk": Stage.unhang_disk,
     "set running": lambda stage, guest, on: stage.people.set_running(guest, on == "true"),
     "crash": Stage.crash,
     "allow-two-primaries": Stage.allow_two_primaries,

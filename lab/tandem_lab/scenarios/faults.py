@@ -14,23 +14,13 @@ from tandem_scenario.scenario import Expectation, Scenario, Step
 from tandem_scenario.verbs import Act, Names, parse_act
 
 IN_HOST_TIMEOUT_S = 8.0
-# DRBD's own fault injection: every kind of access to backing devices, each time. It takes a bit for
-# each minor, where none set means all.
-FAIL_DISK = (
-    "cd /sys/module/drbd/parameters; echo {devices} >fault_devs; echo 127 >enable_faults;"
-    " echo 100 >fault_rate"
-)
-MINORS_OF_VOLUME = (
-    "drbdsetup events2 --now |"
-    " sed -n 's/^exists device name:[^ ]* volume:{volume} minor:\\([0-9]*\\) .*/\\1/p'"
-)
 
 WITHIN_S = 45.0
 MOST_FAULTS = 5
 # How long something lasts before it is mended, if it is not left to the end of the round.
 LASTS_S = (0.5, 2.0, 6.0, 15.0, 30.0)
 DELAYS_MS = (20, 100, 400, 1500)
-MENDING = ("heal", "start", "resume", "up")
+MENDING = ("heal", "start", "resume", "up", "unhang-disk")
 HOSTS = ("burjassot-1", "tarongers-1")
 SITES = ("burjassot", "tarongers")
 PLAN = WorldPlan(
@@ -86,6 +76,7 @@ def _fault(chance: random.Random) -> Fault:
         (3, lambda: (f"cut {link} {host} {chance.choice(('in', 'out'))}", f"heal {link} {host}")),
         (3, lambda: (f"delay {link} {host} {chance.choice(DELAYS_MS)}", f"delay {link} {host} 0")),
         (2, lambda: (f"fail-disk {host}", "")),
+        (2, lambda: (f"hang-disk {host}", f"unhang-disk {host}")),
         (2, lambda: (f"crash {chance.choice(GUESTS)}", "")),
         (3, lambda: (f"actuator kill {host}", "")),
         (1, lambda: (f"actuator stop {host}", f"actuator start {host}")),
@@ -119,6 +110,7 @@ def scenario_of(
     disks = {step.act.arguments[0] for step in steps if step.act.verb == "fail-disk"}
     for host in HOSTS:
         mending += [f"resume {host}", *([f"kill {host}"] if host in disks else [])]
+        mending += [f"unhang-disk {host}"] if _hangs(steps, host) else []
         mending += [f"start {host}", f"libvirt up {host}", f"actuator start {host}"]
         mending += [f"delay {link} {host} 0" for link in LINKS] if _delayed(steps, host) else []
     end_s = heal_s + bound_s
@@ -136,17 +128,12 @@ def scenario_of(
     )
 
 
+def _hangs(steps: tuple[Step, ...], host: str) -> bool:
+    return any(step.act.verb == "hang-disk" and step.act.arguments[0] == host for step in steps)
+
+
 def _delayed(steps: tuple[Step, ...], host: str) -> bool:
     return any(step.act.verb == "delay" and step.act.arguments[1] == host for step in steps)
-
-
-def fail_disk(machine: SiteHost, number: str) -> None:
-    devices = 0
-    if number:
-        minors = machine.shell(MINORS_OF_VOLUME.format(volume=int(number) - 1)).split()
-        devices = sum(2 ** int(minor) for minor in minors)
-    if devices or not number:
-        machine.shell(FAIL_DISK.format(devices=devices))
 
 
 def mend_programs(machine: SiteHost) -> None:

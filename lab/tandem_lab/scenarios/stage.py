@@ -23,7 +23,8 @@ from tandem_lab.host_state import HostDownError
 from tandem_lab.lab import Lab
 from tandem_lab.network import Direction
 from tandem_lab.recorder import read_last_line
-from tandem_lab.scenarios.faults import fail_disk, mend_programs
+from tandem_lab.scenarios.disks import fail_disk, hang_disk, unhang_disk
+from tandem_lab.scenarios.faults import mend_programs
 from tandem_lab.scenarios.log import Log
 from tandem_lab.scenarios.objects import (
     DEVICE_SIZE,
@@ -320,6 +321,15 @@ class Stage:
         self._disks_ever_failed = True
         self._failed_disks.add(host)
         self._in_host(host, lambda machine: fail_disk(machine, number))
+
+    def hang_disk(self, host: str, number: str = "") -> None:
+        """All volumes, or the n-th of each mirror. Until its next boot."""
+        self._failed_disks.add(host)
+        self._in_host(host, lambda machine: hang_disk(machine, number))
+
+    def unhang_disk(self, host: str) -> None:
+        """One that DRBD had given up ends the host, and the command with it."""
+        self._in_host(host, unhang_disk)
 
     def crash(self, guest: str) -> None:
         """Its QEMU, wherever it runs."""

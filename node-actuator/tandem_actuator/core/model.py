@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tandem_actuator.core.traffic import Standstill, Traffic
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Marker, Mirror, Protocol
@@ -24,6 +25,7 @@ class VolumeState:
     peer_disk: DiskState
     out_of_sync_bytes: int = 0
     resyncing: bool = False
+    traffic: Traffic = field(default_factory=Traffic, compare=False)
 
     @property
     def blank(self) -> bool:
@@ -116,9 +118,9 @@ class DrbdState:
 
 
 def _lacks_a_disk(disks: Collection[DiskState]) -> bool:
-    """And is current where it has one."""
-    allowed = (DiskState.DISKLESS, DiskState.UP_TO_DATE)
-    return DiskState.DISKLESS in disks and all(disk in allowed for disk in disks)
+    """And is current where it has one. Nothing goes to one that has Failed, though it may last."""
+    gone = {DiskState.DISKLESS, DiskState.FAILED}
+    return not gone.isdisjoint(disks) and set(disks) <= gone | {DiskState.UP_TO_DATE}
 
 
 @dataclass(frozen=True)
@@ -296,7 +298,8 @@ class View:
     told that this replica lagged behind, even if it does no more. ``frozen_since_s``: since when
     every look found a Primary whose writes are suspended, without a peer or without data, counted
     anew after each question of DRBD's. ``without_data_since_s``: since when every look found that
-    no current disk could be reached, here or over the link, whatever was asked.
+    no current disk could be reached, here or over the link, whatever was asked. ``standstill``:
+    what does not get on.
     ``shutdown_sent_at_s``: when the guest was first asked to stop, ``shutdown_heard``: libvirt has
     taken that.
     ``renewal_sent_at_s``: before the last confirmed heartbeat of this host was sent.
@@ -335,6 +338,7 @@ class View:
     resync: Resync | None = None
     frozen_since_s: float | None = None
     without_data_since_s: float | None = None
+    standstill: Standstill = field(default_factory=Standstill)
     starting: bool = False
     handler_running: bool = False
     shutdown_sent_at_s: float | None = None
@@ -364,6 +368,12 @@ class View:
     def peer(self) -> str:
         return self.mirror.peer_of(self.host)
 
+    @property
+    def told_too_late(self) -> str:
+        """In words, if this host is deaf."""
+        why = f"the API's answers come too late for a heartbeat of {self.host} to count"
+        return f"{why}; look at its way to the API" if self.deaf else ""
+
     def runs_note(self, note: MigrationNote | None) -> MigrationNote | None:
         """The note, if it is of this boot: a reboot ends whatever was sent."""
         return note if note is not None and self.instance.same_boot(note.run) else None
@@ -388,11 +398,3 @@ class View:
             here = self.record.started_boot_id == self.instance.boot_id
             return here or bool(self.record.unreadable)
         return self.domain is not DomainState.ABSENT and not self.holds_half
-
-
-def told_too_late(view: View) -> str:
-    """Of a host that is deaf."""
-    return (
-        f"the API's answers come too late for a heartbeat of {view.host} to count; look at its way"
-        " to the API"
-    )

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tandem_actuator.core.mirror.resync import stalled_since
-from tandem_actuator.core.model import DrbdState, NotConfigured, Record, View, told_too_late
+from tandem_actuator.core.mirror import resync
+from tandem_actuator.core.mirror.standstill import reads_stalled_since, stalled_since
+from tandem_actuator.core.model import DrbdState, NotConfigured, Record, View
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import GuestReport, HardwareReport
 from tandem_api.kinds.mirror import ReplicaReport, VolumeReport
@@ -47,6 +48,9 @@ def replica_report(
             peer_disk=volume.peer_disk,
             out_of_sync_bytes=volume.out_of_sync_bytes,
             device_bytes=device_bytes.get(name),
+            reads_stalled_since=reads_stalled_since(view.standstill, name, now_s),
+            writes_stalled_since=stalled_since(view.standstill.writes.get(name), now_s),
+            disk_stalled_since=stalled_since(view.standstill.disks.get(name), now_s),
         )
         for name, volume in drbd.volumes.items()
     }
@@ -58,7 +62,7 @@ def replica_report(
             "peer_role": drbd.peer_role,
             "suspended": bool(drbd.suspended),
             "not_connected_since": None if drbd.connected else not_connected_since,
-            "resync_stalled_since": stalled_since(view.resync, now_s),
+            "resync_stalled_since": resync.stalled_since(view.resync, now_s),
             "receives": _receives(view),
             "volumes": volumes,
         }
@@ -176,4 +180,4 @@ def _refused_start(view: View) -> str:
     """Why nothing can be started here, whether or not it shall be."""
     if view.refusals:
         return view.refusals.why
-    return view.unrecorded or (told_too_late(view) if view.deaf else "")
+    return view.unrecorded or view.told_too_late

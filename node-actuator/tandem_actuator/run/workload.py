@@ -13,7 +13,7 @@ from tandem_actuator.core.authority import held
 from tandem_actuator.core.decision import Task
 from tandem_actuator.core.effects import Finished
 from tandem_actuator.core.host.permission import has_lapsed, lapse_must_be_judged, run_permission
-from tandem_actuator.core.mirror.resync import followed
+from tandem_actuator.core.mirror import resync, standstill
 from tandem_actuator.core.model import (
     DrbdState,
     DrbdUnknown,
@@ -24,6 +24,7 @@ from tandem_actuator.core.model import (
     Resync,
     View,
 )
+from tandem_actuator.core.traffic import Standstill
 from tandem_actuator.core.wall import Wall
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.transit import Transit
@@ -83,6 +84,7 @@ class Unit:
     file_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     frozen_since_s: float | None = None
     without_data_since_s: float | None = None
+    standstill: Standstill = field(default_factory=Standstill)
     starting: bool = False
     handlers: int = 0
     shutdown_sent_at_s: float | None = None
@@ -140,6 +142,7 @@ class Unit:
             resync=self.resync,
             frozen_since_s=self.frozen_since_s,
             without_data_since_s=self.without_data_since_s,
+            standstill=self.standstill,
             starting=self.starting,
             handler_running=self.handlers > 0,
             shutdown_sent_at_s=self.shutdown_sent_at_s,
@@ -219,7 +222,8 @@ class Unit:
         self.drbd = drbd
         if isinstance(drbd, DrbdUnknown):
             return changed
-        self.resync = followed(self.resync, drbd, now_s, wall)
+        self.resync = resync.followed(self.resync, drbd, now_s, wall)
+        self.standstill = standstill.followed(self.standstill, drbd, now_s, wall)
         in_sync = isinstance(drbd, DrbdState) and drbd.in_sync
         self.in_sync_since_s = (self.in_sync_since_s or now_s) if in_sync else None
         away = isinstance(drbd, DrbdState) and drbd.without_data

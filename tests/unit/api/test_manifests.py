@@ -30,6 +30,7 @@ ALERT_NAMES = {
     "TandemTakeoverBlocked",
     "TandemControllerAbsent",
     "TandemResyncStalled",
+    "TandemDiskStalled",
     "TandemWatchKeepsDying",
     "TandemWriteRefused",
     "TandemControllerRefused",

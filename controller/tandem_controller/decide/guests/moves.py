@@ -48,6 +48,7 @@ from tandem_controller.decide.world.hosts import rebooted, unable, unfit
 from tandem_controller.decide.world.model import Assign, Blocked, Case, Freshness, Keep, Refusal
 from tandem_controller.decide.world.power import off
 from tandem_controller.decide.world.replicas import failed_volumes, incomplete, redundancy
+from tandem_controller.decide.world.standstill import held_up
 from tandem_controller.decide.world.turns import LIMITED, no_turn
 
 TURN_S = 300.0
@@ -319,7 +320,12 @@ def stranded(case: Case, owner: str) -> Refusal | None:
 def _may_lose(case: Case, wanted: Assign) -> Refusal | None:
     """Why acknowledged writes, or the redundancy that there is, may not outlive the move."""
     if wanted.reason is Reason.LOCAL_DISK_FAILED:
-        return incomplete(case.mirror, wanted.host, case.world) or keeps_it_without_a_disk(case)
+        owner = case.authority.owner
+        return (
+            incomplete(case.mirror, wanted.host, case.world)
+            or keeps_it_without_a_disk(case)
+            or held_up(case.mirror, owner, case.world)  # it can be neither sent nor ended
+        )
     return redundancy(case.mirror, case.world)
 
 

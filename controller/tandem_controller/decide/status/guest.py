@@ -41,6 +41,7 @@ from tandem_controller.decide.world.model import (
 from tandem_controller.decide.world.pausing import paused_by
 from tandem_controller.decide.world.phases import MOVES, is_takeover
 from tandem_controller.decide.world.proofs import proven_to_have_stopped, stop_unproven
+from tandem_controller.decide.world.standstill import held_up
 
 FAILURES = (
     Reason.START_FAILED,
@@ -70,7 +71,7 @@ def guest_status(guest: Guest, world: World, case: Case | None, decision: Decisi
     """
     old, assignment = guest.status, _assignment_after(guest, world, decision)
     phase = guest_phase(guest, assignment, case, decision, world)
-    why = _why(guest, assignment, case, phase, decision)
+    why = _standing(_why(guest, assignment, case, phase, decision), case, phase)
     reason, message = _beside_an_edit(why, guest, phase, world)
     where = assignment.host if assignment else ""
     view = world.hosts.get(where)
@@ -239,6 +240,16 @@ def _why(
     if phase is GuestPhase.FAILED and report.reason in TRIES:
         return guest.status.reason, guest.status.message  # another try is no news yet
     return report.reason, f"{assignment.message}. {assignment.host}: {report.message}"
+
+
+def _standing(why: tuple[str, str], case: Case | None, phase: GuestPhase) -> tuple[str, str]:
+    """What there is to say besides, or first, of a guest that waits for its disk."""
+    held = held_up(case.mirror, case.authority.owner, case.world) if case is not None else None
+    if held is None:
+        return why
+    if phase is GuestPhase.RUNNING:
+        return held.reason, held.message
+    return why[0], f"{why[1]}. {held.message}"
 
 
 def _beside_an_edit(

@@ -4,6 +4,8 @@ Called by ``plan``. It leaves authority, device numbers and the hosts' reports a
 no claimant.
 """
 
+from collections.abc import Iterable
+
 from tandem_api.authority import Mode
 from tandem_api.kinds.mirror import Accepted, Mirror, MirrorStatus
 from tandem_api.meta import Condition
@@ -14,6 +16,7 @@ from tandem_controller.decide.mirrors.claimants import Assignments, kept
 from tandem_controller.decide.world import replicas, sizes
 from tandem_controller.decide.world.lawful import doubt
 from tandem_controller.decide.world.model import Refusal, World
+from tandem_controller.decide.world.standstill import standstill
 
 
 def mirror_status(
@@ -24,7 +27,7 @@ def mirror_status(
     ``override`` is why a person's order is not carried out, ``new`` what this plan assigns.
     """
     old, generation = mirror.status, mirror.metadata.generation
-    obstacle = replicas.redundancy(mirror, world)
+    obstacle, stalled = replicas.redundancy(mirror, world), standstill(mirror, world)
     valid = not world.problems_of(mirror)
     conditions = (
         _connected(mirror, world),
@@ -32,10 +35,11 @@ def mirror_status(
         judged("Redundant", obstacle, Reason.IN_SYNC),
         _consistent(mirror, world),
         _sized(mirror, world),
+        judged("Responsive", stalled, Reason.STEADY),
         judged("Lawful", doubt(mirror, world), Reason.STEADY),
         spec_valid(world, mirror),
     )
-    reason, message = _why(mirror, world, obstacle, override)
+    reason, message = _why(mirror, world, (obstacle, stalled), override)
     return old.model_copy(
         update={
             "phase": _phase(mirror, world, obstacle),
@@ -67,21 +71,25 @@ def _phase(mirror: Mirror, world: World, obstacle: Refusal | None) -> MirrorPhas
 
 
 def _why(
-    mirror: Mirror, world: World, obstacle: Refusal | None, override: Refusal | None
+    mirror: Mirror,
+    world: World,
+    obstacles: Iterable[Refusal | None],
+    override: Refusal | None,
 ) -> tuple[str, str]:
     problems = world.problems_of(mirror)
     if problems:
         return Reason.SPEC_INVALID, "; ".join(map(str, problems))
     if override is not None:
         return override.reason, override.message
-    if obstacle is None:
+    stands = [obstacle for obstacle in obstacles if obstacle is not None]
+    if not stands:
         return Reason.IN_SYNC, ""
     said = [
         f"{host}: {report.message}"
         for host, report in sorted(replicas.reports(mirror, world).items())
         if report.message
     ]
-    return obstacle.reason, "; ".join([obstacle.message, *said])
+    return stands[0].reason, "; ".join([*(one.message for one in stands), *said])
 
 
 def _connected(mirror: Mirror, world: World) -> Condition:

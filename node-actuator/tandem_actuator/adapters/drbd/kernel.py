@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tandem_actuator.adapters.drbd import proc
 from tandem_actuator.adapters.drbd import text as drbd_text
+from tandem_actuator.adapters.drbd.block import SYS_BLOCK, with_requests
 from tandem_actuator.adapters.drbd.drafts import (
     METADATA_TIMEOUT_S,
     kept_path,
@@ -74,9 +75,10 @@ class DrbdHost:
         clock: Clock,
         drbd_dir: Path = DRBD_DIR,
         proc_drbd: Path = PROC_DRBD,
+        sys_block: Path = SYS_BLOCK,
     ) -> None:
         self.tools = tools
-        self._proc_drbd = proc_drbd
+        self._proc_drbd, self._sys_block = proc_drbd, sys_block
         self._clock = clock
         self._drbd_dir = drbd_dir
         self._stream = EventStream(tools.setup)
@@ -97,6 +99,12 @@ class DrbdHost:
             return DrbdUnknown(f"{mirror.drbd_name}: {error}")
 
     async def _query(self, mirror: Mirror) -> DrbdView:
+        view, numbers = await self._states(mirror), mirror.status.device_numbers
+        if not isinstance(view, DrbdState) or numbers is None:
+            return view
+        return with_requests(view, numbers.minors, self._sys_block)
+
+    async def _states(self, mirror: Mirror) -> DrbdView:
         numbers = mirror.status.device_numbers
         names = list(mirror.volume_names)
         if numbers is not None and self._proc_is_enough(mirror, numbers.minors):

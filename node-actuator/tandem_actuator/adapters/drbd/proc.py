@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from tandem_actuator.adapters.drbd.text import (
     ADDED,
@@ -11,11 +11,13 @@ from tandem_actuator.adapters.drbd.text import (
     SETTLED,
     SUSPENDED_FOR_SOME_REASON,
     UNCONFIGURED,
+    VERIFYING,
     all_the_same,
     disk_of,
     role_of,
 )
 from tandem_actuator.core.model import DrbdState, NotConfigured, VolumeState
+from tandem_actuator.core.traffic import Traffic
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.vocabulary import Connection
 
@@ -51,7 +53,8 @@ _DEVICE = re.compile(
 )
 
 
-_OUT_OF_SYNC = re.compile(r"\boos:(\d+)")
+_COUNT = re.compile(r"\b(ns|nr|dw|dr|al|bm|lo|ap|oos):(\d+)")
+_MOVED = ("ns", "nr", "dw", "dr", "al", "bm", "oos")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class ProcDevice:
     suspended: bool = False
     protocol: str = ""
     out_of_sync_kib: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 def parse_proc(text: str) -> dict[int, ProcDevice]:
@@ -78,11 +82,20 @@ def parse_proc(text: str) -> dict[int, ProcDevice]:
             minor = int(head["minor"])
             found[minor] = _proc_device(head)
             continue
-        amount = _OUT_OF_SYNC.search(line)
-        if amount and minor in found:
+        counts = {name: int(amount) for name, amount in _COUNT.findall(line)}
+        if "oos" in counts and minor in found:
             known = found[minor]
-            found[minor] = ProcDevice(**{**vars(known), "out_of_sync_kib": int(amount[1])})
+            traffic = _traffic(known.cs, counts)
+            found[minor] = replace(known, out_of_sync_kib=counts["oos"], traffic=traffic)
     return found
+
+
+def _traffic(cs: str, counts: Mapping[str, int]) -> Traffic:
+    return Traffic(
+        asked=counts.get("ap", 0),
+        at_disk=0 if cs in VERIFYING else counts.get("lo", 0),
+        moved=sum(counts.get(name, 0) for name in _MOVED),
+    )
 
 
 def _proc_device(head: re.Match[str]) -> ProcDevice:
@@ -137,6 +150,7 @@ def _volume_from_proc(device: ProcDevice) -> VolumeState:
         peer_disk=disk_of(device.peer_disk),
         out_of_sync_bytes=device.out_of_sync_kib * KIB,
         resyncing=device.cs in PROC_CONNECTED and device.cs not in SETTLED,
+        traffic=device.traffic,
     )
 
 

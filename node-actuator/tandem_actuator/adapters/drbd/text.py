@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tandem_actuator.core.model import DrbdState, Generation, NotConfigured, VolumeState
+from tandem_actuator.core.traffic import Traffic
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.vocabulary import Connection, DiskState, Role
 
@@ -26,8 +27,11 @@ KIB = 1024
 OFF = "Off"
 # drbd.h, enum drbd_conns / drbd_repl_state: everything in which the replicas are not just equal
 # and following. Verify runs with both sides in sync.
-SETTLED = frozenset({OFF, "Established", "Connected", "VerifyS", "VerifyT"})
+VERIFYING = frozenset({"VerifyS", "VerifyT"})
+SETTLED = frozenset({OFF, "Established", "Connected"}) | VERIFYING
 UNCONFIGURED = "Unconfigured"
+_MOVED_HERE = ("read", "written", "al-writes", "bm-writes")
+_MOVED_THERE = ("received", "sent", "out-of-sync")
 # What /proc/drbd cannot tell: it says that I/O is suspended, not by whom.
 SUSPENDED_FOR_SOME_REASON = frozenset({"unspecified"})
 
@@ -214,6 +218,18 @@ def _volume_from_dump(device: Mapping[str, str], peer: Mapping[str, str]) -> Vol
         peer_disk=disk_of(peer.get("peer-disk", "")),
         out_of_sync_bytes=int(peer.get("out-of-sync", "0")) * KIB,
         resyncing=peer.get("replication", OFF) not in SETTLED,
+        traffic=_traffic(device, peer),
+    )
+
+
+def _traffic(device: Mapping[str, str], peer: Mapping[str, str]) -> Traffic:
+    here = (int(device.get(name, "0")) for name in _MOVED_HERE)
+    there = (int(peer.get(name, "0")) for name in _MOVED_THERE)
+    verifies = peer.get("replication", OFF) in VERIFYING
+    return Traffic(
+        asked=int(device.get("upper-pending", "0")),
+        at_disk=0 if verifies else int(device.get("lower-pending", "0")),
+        moved=sum(here) + sum(there),
     )
 
 

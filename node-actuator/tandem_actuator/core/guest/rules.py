@@ -11,7 +11,7 @@ from tandem_actuator.core.decision import UNTOLD, Decision, Start, Stay, Task, d
 from tandem_actuator.core.guest import starting, stopping
 from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.mirror import procedures, transaction
-from tandem_actuator.core.model import DrbdState, View, told_too_late
+from tandem_actuator.core.model import DrbdState, View
 from tandem_api.lease import unarmed_host
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
@@ -176,7 +176,7 @@ def _unheard(view: View, now_s: float) -> Decision | None:
     """What it claims now it could not start: an epoch each try, and the peer is out for nothing."""
     sent_s, counts_s = view.renewal_sent_at_s, view.timing.self_fence_seconds
     if view.deaf:
-        why = f"{view.host} cannot start it: {told_too_late(view)}. It is tried again by itself"
+        why = f"{view.host} cannot start it: {view.told_too_late}. It is tried again by itself"
         return Stay(Reason.START_REFUSED, why)
     if sent_s is None or now_s - sent_s <= counts_s:
         return None

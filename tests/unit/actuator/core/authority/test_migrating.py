@@ -140,7 +140,7 @@ class TestBegin:
             drbd(Role.SECONDARY),
             frozen(),
             drbd(Role.PRIMARY, resyncing=True),
-            drbd(Role.PRIMARY, disk=DiskState.FAILED),
+            drbd(Role.PRIMARY, disk=DiskState.DETACHING),
             drbd(Role.PRIMARY, disk=DiskState.DISKLESS, peer_disk=DiskState.OUTDATED),
             drbd(Role.PRIMARY, peer_disk=DiskState.DISKLESS),
             drbd(Role.PRIMARY, peer_disk=DiskState.INCONSISTENT),

@@ -117,7 +117,7 @@ class TestReceive:
         ("peer_disk", "taken"),
         [
             (DiskState.DISKLESS, True),
-            (DiskState.FAILED, False),
+            (DiskState.FAILED, True),
             (DiskState.OUTDATED, False),
         ],
     )

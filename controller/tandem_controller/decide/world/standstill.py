@@ -1,0 +1,95 @@
+"""What stands still although every state of DRBD looks well, by the hosts' word.
+
+Called by the statuses of mirrors and guests, and by ``metrics``.
+"""
+
+from collections.abc import Collection, Mapping
+
+from tandem_api.kinds.mirror import Mirror, ReplicaReport, VolumeReport
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DiskState, Role
+from tandem_controller.decide.world import replicas
+from tandem_controller.decide.world.model import Refusal, World
+from tandem_controller.decide.world.power import off
+
+
+def standstill(mirror: Mirror, world: World) -> Refusal | None:
+    """Why a guest's requests do not end, or else whose disk does not answer; what helps."""
+    reports = sorted(replicas.reports(mirror, world).items())
+    guests = [held_up(mirror, host, world) for host, _ in reports]
+    disks = [_silent_disk(mirror, host, report, world) for host, report in reports]
+    return next((why for why in (*guests, *disks) if why is not None), None)
+
+
+def held_up(mirror: Mirror, host: str, world: World) -> Refusal | None:
+    """Why a guest on this host stands still: it reads or writes, and nothing of it ends."""
+    report = replicas.reports(mirror, world).get(host)
+    if report is None or stalled_since(report) is None:
+        return None
+    why = _silent_disk(mirror, host, report, world) or _unknown(mirror, host, report)
+    return Refusal(why.reason, f"It stands still: {why.message}")
+
+
+def stalled_since(report: ReplicaReport) -> str | None:
+    """Since when no read, or no write, of the guest there has ended, although it asks."""
+    volumes = report.volumes.values()
+    said = [since for v in volumes for since in (v.reads_stalled_since, v.writes_stalled_since)]
+    return min((since for since in said if since), default=None)
+
+
+def _reads_stalled(report: ReplicaReport) -> bool:
+    return any(volume.reads_stalled_since for volume in report.volumes.values())
+
+
+def _unknown(mirror: Mirror, host: str, report: ReplicaReport) -> Refusal:
+    return Refusal(
+        Reason.DRBD_STALLED,
+        f"DRBD on {host} has answered none of what it asks since {stalled_since(report)}, and says"
+        " that all is well. What it waits for may stand in the kernel logs of"
+        f" {host} and {mirror.peer_of(host)}",
+    )
+
+
+def _silent_disk(mirror: Mirror, host: str, report: ReplicaReport, world: World) -> Refusal | None:
+    """A disk that gives no answer, not even an error: DRBD waits for it without end."""
+    silent = {n: v for n, v in sorted(report.volumes.items()) if v.disk_stalled_since}
+    if not silent:
+        return None
+    since = min(volume.disk_stalled_since or "" for volume in silent.values())
+    said = f"the disk of {host} has not answered since {since} ({', '.join(silent)})"
+    helps = _what_helps(mirror, host, report, silent, world)
+    return Refusal(Reason.DISK_STALLED, f"{said}. {helps}")
+
+
+def _what_helps(
+    mirror: Mirror,
+    host: str,
+    report: ReplicaReport,
+    silent: Mapping[str, VolumeReport],
+    world: World,
+) -> str:
+    """Given up by force, a disk that owes only writes lets the guest go on; a read that it owes is
+    never asked of the peer.
+    """
+    peer = mirror.peer_of(host)
+    given_up = all(v.disk in (DiskState.FAILED, DiskState.DISKLESS) for v in silent.values())
+    if given_up and not _reads_stalled(report):
+        return f"DRBD uses it no more. Reboot {host} before it is used again"
+    if report.role != Role.PRIMARY:
+        return f"See to that disk. If it cannot be brought back, drain {host} and reboot it"
+    there = all(v.peer_disk == DiskState.UP_TO_DATE for v in silent.values())
+    if not (report.connected and there):
+        return f"See to that disk: {peer} does not have all that it holds"
+    if _reads_stalled(report):
+        to_do = off(host, mirror, world)
+        return f"If it does not come back by itself, {to_do} to have its guest started on {peer}"
+    return (
+        f"If it does not come back by itself, run on {host}: {_detach(mirror, silent)}. Then the"
+        f" guest goes on with the disk of {peer}, and moves there; reboot {host} before its disk"
+        " is used again"
+    )
+
+
+def _detach(mirror: Mirror, volumes: Collection[str]) -> str:
+    numbers = [n for n, name in enumerate(mirror.volume_names) if name in volumes]
+    return " && ".join(f"drbdadm detach --force {mirror.drbd_name}/{n}" for n in numbers)

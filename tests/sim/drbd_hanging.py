@@ -1,0 +1,120 @@
+"""A disk that does not answer, neither well nor with an error. Called by ``drbd`` and ``acts``.
+
+Seen on 8.4.11 with a device mapper target that was suspended: DRBD waits for its own disk for
+ever, and says that all is well; a Primary gives up a peer that does not answer a write; a disk that
+was detached by force stays Failed for as long as it owes an answer, the kernel panics if one comes,
+and a read that it owes is not asked of the peer before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from sim.drbd_state import Write, attached
+from tandem_actuator.core.traffic import Traffic
+from tandem_api.vocabulary import DiskState
+
+if TYPE_CHECKING:
+    from sim.drbd import Replica
+
+GIVEN_UP_S = (4.5, 6.5)
+"""How long a Primary waits for a peer that has a write and does not answer: ko-count × timeout."""
+
+
+def hang(replica: Replica, names: Collection[str], *, reads: bool = False) -> None:
+    """What is written from now on is in the kernel alone, and so is DRBD's own metadata. ``reads``:
+    the guest has to read before its next write.
+    """
+    for name in names:
+        backing = replica.backings[name]
+        if not (backing.broken or backing.hangs):
+            backing.on_disk = deepcopy(backing)
+            backing.to_read = reads
+
+
+def answers(replica: Replica) -> None:
+    """All that was written gets onto the disk, and whoever waits hears of it."""
+    names = [name for name, backing in replica.backings.items() if backing.hangs]
+    failed = [name for name, one in replica.volumes.items() if one.disk is DiskState.FAILED]
+    if set(failed) & set(names):
+        replica.say("hears from a disk that it had given up")
+        replica.panic()
+        return
+    for name in names:
+        replica.backings[name].on_disk = None
+    owed, replica.owed = replica.owed, {}
+    for number, (_, acknowledged) in owed.items():
+        write = replica.in_flight.get(number)
+        if write is not None:
+            replica.ended(write, acknowledged)
+    for write in [one for one in replica.in_flight.values() if one.reads]:
+        del replica.in_flight[write.number]
+        write.reads = False
+        replica.submit(write)
+    arrived, replica.arrived = replica.arrived, []
+    for write in arrived:
+        replica.receive(write)
+
+
+def detach(replica: Replica) -> None:
+    """By force, the disks that hang. The guest goes on with the peer's, if there is one."""
+    names = [
+        name
+        for name, volume in replica.volumes.items()
+        if replica.backings[name].hangs and attached(volume.disk)
+    ]
+    with replica.change():
+        for name in names:
+            replica.volumes[name].disk, replica.volumes[name].resyncing = DiskState.FAILED, False
+            replica.backings[name].forget(hangs=True)
+    replica.say(f"gives its disks up by force: {', '.join(names)}")
+    replica.wire.send(replica, lambda peer: peer.hear(replica))
+    for number, (at_peer, _) in list(replica.owed.items()):
+        write = replica.in_flight.get(number)
+        if write is None or write.volume in names:
+            del replica.owed[number]
+            if write is not None and at_peer:
+                replica.ended(write, acknowledged=True)
+    replica.arrived = [write for write in replica.arrived if write.volume not in names]
+
+
+def has_to_read(replica: Replica, write: Write) -> bool:
+    """Whether this write waits for a read that the disk does not answer."""
+    write.reads = replica.backings[write.volume].to_read and owes(replica, write)
+    return write.reads
+
+
+def owes(replica: Replica, write: Write) -> bool:
+    """Whether its end waits for this side's own disk."""
+    return replica.backings[write.volume].hangs and attached(replica.volumes[write.volume].disk)
+
+
+def arrived(replica: Replica, write: Write) -> None:
+    """From the peer, for a disk that does not answer: in time the peer gives up."""
+    replica.arrived.append(write)
+    session = replica.session
+
+    def given_up() -> None:
+        if replica.arrived and replica.session == session:
+            replica.say("answers no write: its peer gives it up")
+            replica.wire.hang_up(replica)
+
+    replica.wire.later(replica, replica.wire.between(*GIVEN_UP_S), given_up)
+
+
+def traffic(replica: Replica, name: str) -> Traffic:
+    """As the kernel counts it. A read that waits to be asked of the peer counts as ended there."""
+    volume, backing = replica.volumes[name], replica.backings[name]
+    here = [one for one in (*replica.in_flight.values(), *replica.blocked) if one.volume == name]
+    owed = [one for one in (*here, *replica.arrived) if one.volume == name]
+    reads = [one for one in here if one.reads]
+    return Traffic(
+        asked=len(here),
+        reads=len(reads) if attached(volume.disk) else 0,
+        writes=len(here) - len(reads),
+        written=volume.written,
+        at_disk=len(owed) if backing.hangs else 0,
+        moved=volume.moved,
+    )

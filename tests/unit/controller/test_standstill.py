@@ -1,0 +1,150 @@
+"""What stands still although DRBD says that all is well is told, with what a person can do."""
+
+from typing import Any
+
+import pytest
+
+from tandem_api.meta import Condition
+from tandem_api.reasons import Reason
+from tandem_controller.decide.status.mirror import mirror_status
+from tandem_controller.decide.world.model import Refusal
+from tandem_controller.decide.world.standstill import stalled_since, standstill
+
+from .scenes import A, B, Scene, guest, report
+
+SINCE, LATER = "2024-05-01T09:50:00Z", "2024-05-01T09:50:02Z"
+
+
+def scene(host: str = A, volume: str = "root", **told: Any) -> Scene:
+    made = Scene()
+    made.replicas[host]["volumes"][volume].update(told)
+    return made
+
+
+def found(made: Scene) -> Refusal | None:
+    world = made.world()
+    return standstill(world.snapshot.mirrors[0], world)
+
+
+def responsive(made: Scene) -> Condition:
+    world = made.world()
+    conditions = mirror_status(world.snapshot.mirrors[0], world, None).conditions
+    return next(condition for condition in conditions if condition.type == "Responsive")
+
+
+HANGS = {"writesStalledSince": SINCE, "diskStalledSince": LATER}
+
+
+class TestOwner:
+    def test_its_disk_hangs_and_the_peer_has_all(self) -> None:
+        told = found(scene(**HANGS))
+        assert told is not None and told.reason is Reason.DISK_STALLED
+        assert told.message.startswith("It stands still: ")
+        assert f"the disk of {A} has not answered since {LATER} (root)" in told.message
+        assert f"run on {A}: drbdadm detach --force ns.g/0." in told.message
+        assert f"reboot {A} before" in told.message
+
+    @pytest.mark.parametrize("changes", [{"connection": "Connecting"}, {"peerDisk": "Outdated"}])
+    def test_nobody_else_has_all_so_nothing_is_given_up(self, changes: dict[str, Any]) -> None:
+        made = scene(**HANGS)
+        part = made.replicas[A] if "connection" in changes else made.replicas[A]["volumes"]["root"]
+        part.update(changes)
+        told = found(made)
+        assert told is not None and "detach" not in told.message
+        assert f"{B} does not have all that it holds" in told.message
+
+    @pytest.mark.parametrize("disk", ["Failed", "Diskless"])
+    def test_it_was_given_up(self, disk: str) -> None:
+        told = found(scene(disk=disk, diskStalledSince=SINCE))
+        assert told is not None and "detach" not in told.message
+        assert f"Reboot {A} before it is used again" in told.message
+
+    def test_what_it_reads_is_never_asked_of_the_peer(self) -> None:
+        told = found(scene(**HANGS, readsStalledSince=LATER))
+        assert told is not None and "detach" not in told.message
+        assert f"power {A} off to have its guest started on {B}" in told.message
+
+    def test_that_stays_so_once_it_was_given_up(self) -> None:
+        told = found(scene(disk="Failed", diskStalledSince=SINCE, readsStalledSince=SINCE))
+        assert told is not None and f"power {A} off" in told.message
+
+    def test_what_else_ends_there_is_named(self) -> None:
+        made = scene(**HANGS, readsStalledSince=LATER)
+        made.more.append(guest("other", mirror="h", status={"hosts": {A: report(A)}}))
+        told = found(made)
+        assert told is not None and "off (which ends ns/other there, too)" in told.message
+
+    def test_nobody_knows_why(self) -> None:
+        told = found(scene(writesStalledSince=SINCE))
+        assert told is not None and told.reason is Reason.DRBD_STALLED
+        assert f"DRBD on {A} has answered none of what it asks since {SINCE}" in told.message
+        assert f"kernel logs of {A} and {B}" in told.message
+
+
+def test_the_standbys_disk_hangs() -> None:
+    made = scene(B, diskStalledSince=SINCE)
+    told = found(made)
+    assert told is not None and told.reason is Reason.DISK_STALLED
+    assert "detach" not in told.message and f"drain {B} and reboot it" in told.message
+    assert "It stands still" not in told.message
+
+
+def test_a_guest_that_waits_comes_first() -> None:
+    made = scene(B, writesStalledSince=SINCE)
+    made.replicas[A]["volumes"]["root"].update(diskStalledSince=SINCE)
+    told = found(made)
+    assert told is not None and told.reason is Reason.DRBD_STALLED
+
+
+def test_what_a_lost_host_said_does_not_count() -> None:
+    made = scene(**HANGS)
+    made.lost()
+    assert found(made) is None
+
+
+def test_the_mirror_has_a_condition_and_says_it() -> None:
+    assert responsive(Scene()).status == "True"
+    condition = responsive(scene(**HANGS))
+    assert (condition.status, condition.reason) == ("False", Reason.DISK_STALLED)
+    world = scene(**HANGS).world()
+    status = mirror_status(world.snapshot.mirrors[0], world, None)
+    assert (status.reason, status.phase) == (Reason.DISK_STALLED, "Redundant")
+    assert "detach --force" in status.message
+
+
+def test_it_stands_beside_what_else_is_the_matter() -> None:
+    made = scene(B, diskStalledSince=SINCE)
+    made.replicas[A].update(connection="Connecting")
+    made.replicas[B].update(connection="Connecting")
+    world = made.world()
+    message = mirror_status(world.snapshot.mirrors[0], world, None).message
+    assert "the replicas are not connected" in message
+    assert f"the disk of {B} has not answered" in message
+
+
+def test_the_guest_says_it_and_still_counts_as_running() -> None:
+    status = scene(**HANGS).status_after()
+    assert (status.phase, status.reason) == ("Running", Reason.DISK_STALLED)
+    assert "detach --force" in status.message
+
+
+def test_a_guest_that_moves_says_it_besides() -> None:
+    made = scene(disk="Failed", diskStalledSince=SINCE, readsStalledSince=SINCE)
+    status = made.status_after()
+    assert status.phase == "Running", "it is not moved: it could be neither sent nor ended"
+    assert f"power {A} off" in status.message
+    made.guest.update(running=False)
+    status = made.status_after()
+    assert status.phase == "Stopping"
+    assert status.message.count("It stands still") == 1
+
+
+def test_the_guest_does_not_speak_of_the_other_hosts_disk() -> None:
+    status = scene(B, diskStalledSince=SINCE).status_after()
+    assert (status.phase, status.reason) == ("Running", Reason.RUNNING)
+
+
+def test_the_oldest_counts() -> None:
+    world = scene(**HANGS).world()
+    report = world.snapshot.mirrors[0].status.replicas[A]
+    assert stalled_since(report) == SINCE
