@@ -141,7 +141,7 @@ FORMS = (
 
 BREAKABLE = (
     *("disk", "volume", "libvirt", "start", "watchdog", "power", "files"),
-    *("management", "refused", "late"),
+    *("management", "refused", "late", "hang", "unread"),
 )
 """Of each host; what no host has are the replication link and the API."""
 PLACES = ("rule", "step", "call", "look", "report", "answer", "guard", "match")

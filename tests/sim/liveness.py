@@ -19,6 +19,8 @@ from sim.lasting import is_heard
 from sim.network import REPLICATION
 from sim.truth import Truth
 from sim.world import World
+from tandem_api.kinds.guest import GuestStatus
+from tandem_api.reasons import Reason
 
 WRITES_WITHIN_S = 5.0
 """A guest that runs has had a write acknowledged within this time."""
@@ -81,9 +83,15 @@ def _idle(world: World, name: str, judge: "_Judge") -> Verdict:
     hidden = person.hidden_price(world, name)
     if hidden:
         return Verdict(Kind.WRONG, f"{name} does not say that {hidden} would end; it is {told}")
-    if str(status.phase) not in SAYS_NOTHING and _asks(world, name):
+    if _says(status) and _asks(world, name):
         return Verdict(Kind.NAMED, told)
     return _told(world, name, judge, told)
+
+
+def _says(status: GuestStatus) -> bool:
+    """Whether it says that the guest does not get on. One that waits for its disk still runs."""
+    stands = status.reason in (Reason.DISK_STALLED, Reason.DRBD_STALLED)
+    return stands or str(status.phase) not in SAYS_NOTHING
 
 
 def _asks(world: World, name: str) -> bool:
@@ -102,7 +110,7 @@ def _told(world: World, name: str, judge: "_Judge", told: str) -> Verdict:
         return Verdict(Kind.TOLD, told)  # a person has ordered what stands against it
     if may:
         return Verdict(Kind.WRONG, f"{name} needs a word for {' or '.join(may)}; it is {told}")
-    if str(status.phase) in SAYS_NOTHING or not status.message:
+    if not _says(status) or not status.message:
         return Verdict(Kind.WRONG, f"{name} runs nowhere and no host could run it; it is {told}")
     return Verdict(Kind.TOLD, told)
 

@@ -163,6 +163,7 @@ class TestFaults:
             "controller start",
             "actuator start",
             "libvirt up",
+            "unhang-disk",
         }
 
     def test_a_summary_names_what_was_broken(self) -> None:

@@ -65,8 +65,8 @@ def stalled_since(
 
 
 def reads_stalled_since(standstill: Standstill, volume: str, now_s: float) -> str | None:
-    """The same of the guest's reads. Beside a disk that hangs they are told at once: such a disk must
-    not be given up.
+    """The same of the guest's reads. Beside a disk that hangs they are told at once: such a disk
+    must not be given up.
     """
     hangs = stalled_since(standstill.disks.get(volume), now_s) is not None
     return stalled_since(standstill.reads.get(volume), now_s, 0.0 if hangs else STALLED_AFTER_S)

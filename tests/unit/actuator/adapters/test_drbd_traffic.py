@@ -86,6 +86,19 @@ class TestBlock:
         (block / "drbd0" / "stat").write_text("69 0 83 0 65 0 65 210 1 3940 210\n")
         assert traffic(with_requests(eight(), MINORS, block)).written == 65
 
+    def test_what_has_ended_is_read_first(
+        self, block: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        order, read_text = list[str](), Path.read_text
+
+        def read(path: Path) -> str:
+            order.append(path.name)
+            return read_text(path)
+
+        monkeypatch.setattr(Path, "read_text", read)
+        with_requests(eight(), MINORS, block)
+        assert order == ["stat", "inflight"]
+
     def test_nothing_is_read_where_nothing_was_asked(self, block: Path) -> None:
         calm = eight(PROC.replace("ap:1", "ap:0"))
         assert with_requests(calm, MINORS, block) is calm
