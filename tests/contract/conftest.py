@@ -64,7 +64,8 @@ async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
     await made.heal()
     for host in lab.hosts:
         name = made.mirror.drbd_name
-        host.shell(f"drbdsetup resume-io {10 * number} || true; drbdadm down {name} || true")
+        down = f"drbdsetup resume-io {10 * number} || true; timeout 10 drbdadm down {name} || true"
+        host.shell(down)
 
 
 @pytest.fixture(params=["real", "simulated"])

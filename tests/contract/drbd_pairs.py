@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from conformance.language import Command
 from conformance.simulated import Simulated
-from sim import resync
+from sim import drbd_hanging, resync
+from sim.drbd_state import Write
 from sim.drbd_version import EIGHT, Version
 from tandem_actuator.core.mirror import resource_file
 from tandem_actuator.core.model import DrbdState, DrbdView
@@ -66,6 +67,26 @@ class Site(Protocol):
 
     async def verify(self) -> None:
         """Have DRBD compare the first volume with the peer's, and note what differs."""
+        ...
+
+    async def hang_disk(self) -> None:
+        """The disk below the first volume answers nothing any more."""
+        ...
+
+    async def disk_answers(self) -> None:
+        """It does again, also to what was asked meanwhile."""
+        ...
+
+    async def disk_fails(self) -> None:
+        """It does, with errors."""
+        ...
+
+    async def begin(self, *, reads: bool) -> None:
+        """Read or write one block of the first volume, without waiting for its end."""
+        ...
+
+    async def detach(self) -> None:
+        """Have DRBD give up the disk below the first volume by force."""
         ...
 
 
@@ -197,6 +218,28 @@ class SimulatedSite:
         assert self.node.replica is not None
         resync.verify(self.both.pair, self.node.replica, VOLUMES[0])
 
+    async def hang_disk(self) -> None:
+        assert self.node.replica is not None
+        drbd_hanging.hang(self.node.replica, VOLUMES[:1])
+
+    async def disk_answers(self) -> None:
+        assert self.node.replica is not None
+        drbd_hanging.answers(self.node.replica)
+
+    async def disk_fails(self) -> None:
+        assert self.node.replica is not None
+        drbd_hanging.fails(self.node.replica)
+
+    async def begin(self, *, reads: bool) -> None:
+        assert self.node.replica is not None
+        self.node.backings[VOLUMES[0]].to_read = reads
+        number = self.both.kernel.number("write")
+        self.node.replica.submit(Write(number, VOLUMES[0], lambda _: None))
+
+    async def detach(self) -> None:
+        assert self.node.replica is not None
+        drbd_hanging.detach(self.node.replica)
+
 
 def simulated_pair(protocol: MirrorProtocol = MirrorProtocol.C, version: Version = EIGHT) -> Pair:
     asynchronous = protocol is MirrorProtocol.A
@@ -253,6 +296,29 @@ class LabSite:
         runs = f"drbdsetup events2 --now {self._name} | grep -q Verify"
         await self.shell(f"drbdadm verify {self._name}/0")
         await self.shell(f"while {runs}; do sleep 0.1; done")
+
+    async def hang_disk(self) -> None:
+        await self.shell(f"dmsetup suspend --nolockfs --noflush {self._below}")
+
+    async def disk_answers(self) -> None:
+        await self.shell(f"dmsetup resume {self._below}")
+
+    async def disk_fails(self) -> None:
+        """What DRBD has given up may only answer like this: else its kernel panics."""
+        size = f"$(blockdev --getsz {self._below})"
+        await self.shell(f'dmsetup load {self._below} --table "0 {size} error"')
+        await self.shell(f"dmsetup resume {self._below}")
+
+    async def begin(self, *, reads: bool) -> None:
+        what = (
+            f"if={self._device} of=/dev/null iflag=direct"
+            if reads
+            else f"if=/dev/zero of={self._device} oflag=direct"
+        )
+        await self.shell(f"dd {what} bs=4k count=1 status=none >/dev/null 2>&1 </dev/null &")
+
+    async def detach(self) -> None:
+        await self.shell(f"drbdadm detach --force {self._name}/0")
 
     async def hold_open(self, held: bool) -> None:
         pid = "/run/contract-holder.pid"

@@ -40,7 +40,8 @@ class Backing:
     """One device. ``broken``: it does not take I/O just now, so its metadata grows stale too.
 
     ``on_disk``: what is really there of one that does not answer; the rest is the kernel's alone.
-    ``to_read``: its guest has to read from it before it can write.
+    ``to_read``: its guest has to read from it before it can write. ``owes``: so many answers, also
+    once it was given up.
     """
 
     data: set[int] = field(default_factory=set)
@@ -56,6 +57,7 @@ class Backing:
     broken: bool = False
     on_disk: "Backing | None" = None
     to_read: bool = False
+    owes: int = 0
 
     @property
     def hangs(self) -> bool:

@@ -413,7 +413,8 @@ class Replica:
 
     def turn(self) -> Generator[Command, bool, None]:
         """Until a change of state may begin: where both must agree, as soon as both can."""
-        while self.version.commit_timeout_s is not None and self.wire.committing(self):
+        commits = self.version.commit_timeout_s is not None
+        while self.hangs or (commits and self.wire.committing(self)):
             yield Sleep(COMMIT_LOOK_S)
 
     def demote(self) -> None:

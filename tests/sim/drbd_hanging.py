@@ -49,13 +49,38 @@ def answers(replica: Replica) -> None:
         write = replica.in_flight.get(number)
         if write is not None:
             replica.ended(write, acknowledged)
+    _read_again(replica)
+    arrived, replica.arrived = replica.arrived, []
+    for write in arrived:
+        replica.receive(write)
+
+
+def fails(replica: Replica) -> None:
+    """All that it owes ends with an error: DRBD gives it up, and asks the peer for what is read."""
+    names = [name for name, backing in replica.backings.items() if backing.hangs]
+    for name in names:
+        replica.backings[name].forget()
+    replica.fail_disk(names)
+    _ended_by_the_peer(replica, names)
+    _read_again(replica)
+
+
+def _read_again(replica: Replica) -> None:
     for write in [one for one in replica.in_flight.values() if one.reads]:
         del replica.in_flight[write.number]
         write.reads = False
         replica.submit(write)
-    arrived, replica.arrived = replica.arrived, []
-    for write in arrived:
-        replica.receive(write)
+
+
+def _ended_by_the_peer(replica: Replica, names: Collection[str]) -> None:
+    """What this side's disk owed is of no account any more."""
+    for number, (at_peer, _) in list(replica.owed.items()):
+        write = replica.in_flight.get(number)
+        if write is None or write.volume in names:
+            del replica.owed[number]
+            if write is not None and at_peer:
+                replica.ended(write, acknowledged=True)
+    replica.arrived = [write for write in replica.arrived if write.volume not in names]
 
 
 def detach(replica: Replica) -> None:
@@ -67,17 +92,14 @@ def detach(replica: Replica) -> None:
     ]
     with replica.change():
         for name in names:
-            replica.volumes[name].disk, replica.volumes[name].resyncing = DiskState.FAILED, False
+            volume, owed = replica.volumes[name], len(_owed(replica, name))
+            volume.disk = DiskState.FAILED if owed else DiskState.DISKLESS
+            volume.resyncing = False
             replica.backings[name].forget(hangs=True)
+            replica.backings[name].owes = owed
     replica.say(f"gives its disks up by force: {', '.join(names)}")
     replica.wire.send(replica, lambda peer: peer.hear(replica))
-    for number, (at_peer, _) in list(replica.owed.items()):
-        write = replica.in_flight.get(number)
-        if write is None or write.volume in names:
-            del replica.owed[number]
-            if write is not None and at_peer:
-                replica.ended(write, acknowledged=True)
-    replica.arrived = [write for write in replica.arrived if write.volume not in names]
+    _ended_by_the_peer(replica, names)
 
 
 def has_to_read(replica: Replica, write: Write) -> bool:
@@ -104,17 +126,21 @@ def arrived(replica: Replica, write: Write) -> None:
     replica.wire.later(replica, replica.wire.between(*GIVEN_UP_S), given_up)
 
 
+def _owed(replica: Replica, name: str) -> list[Write]:
+    asked = (*replica.in_flight.values(), *replica.arrived)
+    return [write for write in asked if write.volume == name]
+
+
 def traffic(replica: Replica, name: str) -> Traffic:
     """As the kernel counts it. A read that waits to be asked of the peer counts as ended there."""
     volume, backing = replica.volumes[name], replica.backings[name]
     here = [one for one in (*replica.in_flight.values(), *replica.blocked) if one.volume == name]
-    owed = [one for one in (*here, *replica.arrived) if one.volume == name]
     reads = [one for one in here if one.reads]
     return Traffic(
         asked=len(here),
         reads=len(reads) if attached(volume.disk) else 0,
         writes=len(here) - len(reads),
         written=volume.written,
-        at_disk=len(owed) if backing.hangs else 0,
+        at_disk=max(backing.owes, len(_owed(replica, name))) if backing.hangs else 0,
         moved=volume.moved,
     )

@@ -24,8 +24,8 @@ def promote(replica: Replica, *, force: bool) -> Generator[Command, bool, None]:
     make_current = expect_outdated = False
     asked, version = 0, replica.version
     for _ in range(PROMOTION_TRIES):
-        while replica.wire.committing(replica) or replica.hangs:
-            yield Sleep(0.05)  # a peer, or a disk for the metadata, that does not answer
+        while replica.wire.committing(replica):
+            yield Sleep(0.05)  # a request to a peer that does not answer waits
         if replica.role is Role.PRIMARY:
             return
         disks = [v.disk for v in replica.volumes.values()]
@@ -49,6 +49,8 @@ def promote(replica: Replica, *, force: bool) -> Generator[Command, bool, None]:
             expect_outdated = force and not fenced
         else:
             _promoted(replica, make_current=make_current, forced=force and make_current)
+            while replica.hangs:
+                yield Sleep(0.05)  # it is Primary, and its metadata are not written
             return
     raise CommandFailed("promotion was refused")
 

@@ -4,7 +4,7 @@ They hold no decision: who calls them, when and why is the product's doing. Call
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Generator, Mapping
 from dataclasses import dataclass, field
 
 from sim import drbd_two_primaries, resync
@@ -12,8 +12,12 @@ from sim.bugs import CALL, LOOK, Bugs, Planted
 from sim.drbd import Replica
 from sim.drbd_state import attached
 from sim.host import Machine
+from sim.kernel import Command
 from sim.loop import ended
+from tandem_actuator.adapters.drbd.kernel import PROMOTE_TIMEOUT_S
+from tandem_actuator.adapters.drbd.tools import COMMAND_TIMEOUT_S
 from tandem_actuator.core.model import DrbdUnknown, DrbdView, Generation, Metadata, NotConfigured
+from tandem_actuator.ports import CommandTimeout
 from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import Role
@@ -151,7 +155,7 @@ class Drbd:
     async def promote(self, mirror: Mirror, *, force: bool) -> None:
         await self._command(mirror)
         promotion = self.machine.replica_of(mirror).promote(force=force)
-        await ended(self.machine.kernel, self.machine.group, promotion)
+        await self._in_the_kernel(promotion, PROMOTE_TIMEOUT_S)
 
     async def demote(self, mirror: Mirror) -> None:
         await self._change(mirror)
@@ -168,9 +172,17 @@ class Drbd:
     async def _change(self, mirror: Mirror) -> None:
         """A command that the other end may have to agree to."""
         await self._command(mirror)
-        if self.machine.host.drbd.commit_timeout_s is not None:
-            turn = self.machine.replica_of(mirror).turn()
-            await ended(self.machine.kernel, self.machine.group, turn)
+        replica = self.machine.replica_of(mirror)
+        if self.machine.host.drbd.commit_timeout_s is not None or replica.hangs:
+            await self._in_the_kernel(replica.turn(), COMMAND_TIMEOUT_S)
+
+    async def _in_the_kernel(self, call: Generator[Command, bool, None], timeout_s: float) -> None:
+        """It may take effect after it was given up."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await ended(self.machine.kernel, self.machine.group, call)
+        except TimeoutError:
+            raise CommandTimeout(f"it did not end within {timeout_s:g} s") from None
 
     async def _command(self, mirror: Mirror) -> None:
         await asyncio.sleep(self._takes(COMMAND_S))

@@ -41,7 +41,7 @@ from tandem_controller.decide.world.model import (
 from tandem_controller.decide.world.pausing import paused_by
 from tandem_controller.decide.world.phases import MOVES, is_takeover
 from tandem_controller.decide.world.proofs import proven_to_have_stopped, stop_unproven
-from tandem_controller.decide.world.standstill import held_up
+from tandem_controller.decide.world.standstill import held_up, silent_disk
 
 FAILURES = (
     Reason.START_FAILED,
@@ -243,13 +243,15 @@ def _why(
 
 
 def _standing(why: tuple[str, str], case: Case | None, phase: GuestPhase) -> tuple[str, str]:
-    """What there is to say besides, or first, of a guest that waits for its disk."""
-    held = held_up(case.mirror, case.authority.owner, case.world) if case is not None else None
-    if held is None:
+    """What there is to say first, or besides, of a guest that waits for the disk of its owner."""
+    if case is None or phase in (GuestPhase.PENDING, GuestPhase.STOPPED):
         return why
+    owner = case.authority.owner
+    held = held_up(case.mirror, owner, case.world)
     if phase is GuestPhase.RUNNING:
-        return held.reason, held.message
-    return why[0], f"{why[1]}. {held.message}"
+        return (held.reason, held.message) if held is not None else why
+    held = held or silent_disk(case.mirror, owner, case.world)
+    return (why[0], f"{why[1]}. Besides, {held.message}") if held is not None else why
 
 
 def _beside_an_edit(

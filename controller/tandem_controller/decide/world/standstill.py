@@ -17,7 +17,7 @@ def standstill(mirror: Mirror, world: World) -> Refusal | None:
     """Why a guest's requests do not end, or else whose disk does not answer; what helps."""
     reports = sorted(replicas.reports(mirror, world).items())
     guests = [held_up(mirror, host, world) for host, _ in reports]
-    disks = [_silent_disk(mirror, host, report, world) for host, report in reports]
+    disks = [silent_disk(mirror, host, world) for host, _ in reports]
     return next((why for why in (*guests, *disks) if why is not None), None)
 
 
@@ -26,7 +26,7 @@ def held_up(mirror: Mirror, host: str, world: World) -> Refusal | None:
     report = replicas.reports(mirror, world).get(host)
     if report is None or stalled_since(report) is None:
         return None
-    why = _silent_disk(mirror, host, report, world) or _unknown(mirror, host, report)
+    why = silent_disk(mirror, host, world) or _unknown(mirror, host, report)
     return Refusal(why.reason, f"It stands still: {why.message}")
 
 
@@ -50,10 +50,12 @@ def _unknown(mirror: Mirror, host: str, report: ReplicaReport) -> Refusal:
     )
 
 
-def _silent_disk(mirror: Mirror, host: str, report: ReplicaReport, world: World) -> Refusal | None:
+def silent_disk(mirror: Mirror, host: str, world: World) -> Refusal | None:
     """A disk that gives no answer, not even an error: DRBD waits for it without end."""
-    silent = {n: v for n, v in sorted(report.volumes.items()) if v.disk_stalled_since}
-    if not silent:
+    report = replicas.reports(mirror, world).get(host)
+    volumes = sorted(report.volumes.items()) if report is not None else []
+    silent = {name: volume for name, volume in volumes if volume.disk_stalled_since}
+    if report is None or not silent:
         return None
     since = min(volume.disk_stalled_since or "" for volume in silent.values())
     said = f"the disk of {host} has not answered since {since} ({', '.join(silent)})"
