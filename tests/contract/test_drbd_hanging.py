@@ -85,7 +85,7 @@ async def test_given_up_by_force_a_write_ends_and_the_disk_stays_failed(used: Pa
 
 
 async def test_a_peer_whose_disk_hangs_is_given_up(used: Pair) -> None:
-    await used.a.fence_answers(7)
+    await used.a.fence_answers(4)
     await used.b.hang_disk()
     await used.a.begin(reads=False)
     await used.until(used.a, lambda s: not s.connected)

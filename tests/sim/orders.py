@@ -145,6 +145,17 @@ class _Judge:
             return False
         return self.world.hosts[name].well and is_heard(self.world, name)
 
+    def nobody_keeps_it(self) -> bool:
+        """Whether every host hears, and none has a QEMU that waits in the kernel for its disk."""
+        holders = self.truth.holders(self.key)
+        return all(self.hears(host.name) and not self._waits(host) for host in holders)
+
+    def _waits(self, host: Host) -> bool:
+        replica = self.truth.replica(host, self.key)
+        if replica is None or not replica.in_flight:
+            return False
+        return any(backing.hangs for backing in replica.backings.values())
+
     # -- to run nowhere
 
     def stop(self) -> Answer:
@@ -152,7 +163,7 @@ class _Judge:
         alive = [run.host for run in self.world.referee.histories[self.key].alive]
         stopped = not alive and found is not None and str(found.status.phase) == "Stopped"
         must = ", ".join(f"{host} hears" for host in alive if self.hears(host))
-        if not alive and all(self.hears(host.name) for host in self.truth.holders(self.key)):
+        if not alive and self.nobody_keeps_it():
             must = "it has stopped"
         return self.answer(Ordered.STOP, done=stopped, must=must, why=self.explained())
 
@@ -160,7 +171,7 @@ class _Judge:
         alive = [run.host for run in self.world.referee.histories[self.key].alive]
         gone = self.guest is None and not alive
         must = ", ".join(f"{host} hears" for host in alive if self.hears(host))
-        if not alive and all(self.hears(host.name) for host in self.truth.holders(self.key)):
+        if not alive and self.nobody_keeps_it():
             must = "it runs nowhere"
         return self.answer(Ordered.DELETE, done=gone, must=must, why=self.explained())
 

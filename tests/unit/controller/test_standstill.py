@@ -26,6 +26,12 @@ def found(made: Scene) -> Refusal | None:
     return standstill(world.snapshot.mirrors[0], world)
 
 
+def changed(made: Scene, changes: dict[str, Any]) -> Scene:
+    part = made.replicas[A] if "connection" in changes else made.replicas[A]["volumes"]["root"]
+    part.update(changes)
+    return made
+
+
 def responsive(made: Scene) -> Condition:
     world = made.world()
     conditions = mirror_status(world.snapshot.mirrors[0], world, None).conditions
@@ -45,13 +51,25 @@ class TestOwner:
         assert f"reboot {A} before" in told.message
 
     @pytest.mark.parametrize("changes", [{"connection": "Connecting"}, {"peerDisk": "Outdated"}])
-    def test_nobody_else_has_all_so_nothing_is_given_up(self, changes: dict[str, Any]) -> None:
-        made = scene(**HANGS)
-        part = made.replicas[A] if "connection" in changes else made.replicas[A]["volumes"]["root"]
-        part.update(changes)
+    def test_what_it_wrote_alone_is_not_given_up_lightly(self, changes: dict[str, Any]) -> None:
+        made = changed(scene(**HANGS), changes)
+        assert made.authority is not None
+        made.authority.update(mode="Standalone")
         told = found(made)
         assert told is not None and "detach" not in told.message
-        assert f"{B} does not have all that it holds" in told.message
+        assert f"See to that disk: {B} may lack what {A} wrote alone; if that" in told.message
+
+    @pytest.mark.parametrize("changes", [{"connection": "Connecting"}, {"peerDisk": "Outdated"}])
+    def test_who_wrote_nothing_alone_can_be_powered_off(self, changes: dict[str, Any]) -> None:
+        told = found(changed(scene(**HANGS), changes))
+        assert told is not None and "detach" not in told.message
+        assert f"power {A} off to have its guest started on {B}" in told.message
+
+    def test_the_other_host_cannot_take_it(self) -> None:
+        made = scene(**HANGS).silent(B)
+        told = found(made)
+        assert told is not None and "off" not in told.message and "detach" not in told.message
+        assert f"It cannot go on at {B}" in told.message
 
     @pytest.mark.parametrize("disk", ["Failed", "Diskless"])
     def test_it_was_given_up(self, disk: str) -> None:

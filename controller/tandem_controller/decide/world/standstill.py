@@ -9,6 +9,7 @@ from tandem_api.kinds.mirror import Mirror, ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState, Role
 from tandem_controller.decide.world import replicas
+from tandem_controller.decide.world.hosts import unfit
 from tandem_controller.decide.world.model import Refusal, World
 from tandem_controller.decide.world.power import off
 
@@ -71,7 +72,7 @@ def _what_helps(
     world: World,
 ) -> str:
     """Given up by force, a disk that owes only writes lets the guest go on; a read that it owes is
-    never asked of the peer.
+    never asked of the peer. What no host but this one may have is not to be given up lightly.
     """
     peer = mirror.peer_of(host)
     given_up = all(v.disk in (DiskState.FAILED, DiskState.DISKLESS) for v in silent.values())
@@ -79,11 +80,18 @@ def _what_helps(
         return f"DRBD uses it no more. Reboot {host} before it is used again"
     if report.role != Role.PRIMARY:
         return f"See to that disk. If it cannot be brought back, drain {host} and reboot it"
+    unable = unfit(world.hosts.get(peer), peer)
+    if unable is not None:
+        return f"See to that disk. It cannot go on at {peer}: {unable.message}"
+    to_do = off(host, mirror, world)
     there = all(v.peer_disk == DiskState.UP_TO_DATE for v in silent.values())
-    if not (report.connected and there):
-        return f"See to that disk: {peer} does not have all that it holds"
-    if _reads_stalled(report):
-        to_do = off(host, mirror, world)
+    has_all, authority = report.connected and there, mirror.status.authority
+    if not has_all and not (authority and authority.both_count and authority.may_own(peer)):
+        return (
+            f"See to that disk: {peer} may lack what {host} wrote alone; if that does not come,"
+            f" {to_do} to be told how to go on with what {peer} has"
+        )
+    if not has_all or _reads_stalled(report):
         return f"If it does not come back by itself, {to_do} to have its guest started on {peer}"
     return (
         f"If it does not come back by itself, run on {host}: {_detach(mirror, silent)}. Then the"
