@@ -62,7 +62,8 @@ class Result:
 EQUAL_CLOCKS = ("SLOW=1", "FAST=1")
 # Equal clocks and the shortest times: enough for an error that is not about the waits' lengths.
 PAUSES = ("PAUSE", "R=6", "Q=2", "F=1", "W=1", "D=4")
-SMALL = ("PAUSE", "R=1", "Q=1", "F=1", "W=1", "D=1", *EQUAL_CLOCKS)
+SHORTEST = ("R=1", "Q=1", "F=1", "W=1", "D=1", *EQUAL_CLOCKS)
+SMALL = ("PAUSE", *SHORTEST)
 
 
 def holds(
@@ -165,6 +166,11 @@ UNIQUENESS = (
     weak("leases", "lapse_affirmed_by_a_read", *SMALL),
     weak("leases", "affirmed_before_a_heartbeat", *SMALL),
     weak("leases", "resumed_by_anybody", *SMALL),
+    holds("leases", "killed, and held", "HELD"),
+    holds("leases", "killed, and held, pauses, equal clocks", "HELD", *SMALL),
+    weak("leases", "fed_once_killed", "HELD", *SHORTEST),
+    weak("leases", "seen_of_an_earlier_guest", "HELD", *SHORTEST),
+    weak("leases", "started_beside_a_held_one", "HELD", *SHORTEST),
     outside("leases", "residue of F + W", *SMALL, "RESIDUE=2"),
     outside("leases", "residue from waking up alone", "RESIDUE_FROM_WAKING_UP_ALONE", *SMALL),
     outside(
@@ -174,6 +180,17 @@ UNIQUENESS = (
     outside("leases", "short pauses", "SHORT_PAUSES", *SMALL),
     outside("leases", "clock ratio 2", "SLOW=1", "FAST=2", "R=6", "Q=1", "F=1", "W=1", "D=1"),
 )
+HELD = (
+    holds("killed", "what is seen of a killed process"),
+    weak("killed", "sent_is_enough", quick=True),
+    weak("killed", "running_counts"),
+    weak("killed", "held_is_enough"),
+    weak("killed", "leader_alone"),
+    weak("killed", "no_evidence"),
+    weak("killed", "listed_before"),
+    weak("killed", "not_counted"),
+    outside("killed", "it is seen", "NEVER_SEEN"),
+)
 # Each leaves out a condition that the rules have and that these checks do not need.
 UNNEEDED = tuple(
     holds("authority", flag.lower(), f"WEAK_{flag}")
@@ -182,7 +199,7 @@ UNNEEDED = tuple(
     holds("authority", flag.lower(), *ONE_MIGRATION, f"WEAK_{flag}")
     for flag in ("TWO_OUTLIVE", "TWO_BEFORE_THE_SWAP", "PROMOTED_WITHOUT_MIGRATING")
 )
-CONFIGURATIONS = SAFETY + UNIQUENESS + UNNEEDED
+CONFIGURATIONS = SAFETY + UNIQUENESS + HELD + UNNEEDED
 
 
 def run(command: list[str], folder: Path) -> str:

@@ -15,6 +15,9 @@
  * programs, its watchdog and its kernel's timers; its clock goes on. Then two instances may execute,
  * but only for RESIDUE after the old one woke up or lost the link again, and it acknowledges nothing.
  *
+ * With -DHELD a guest of A may be killed, and its process stays: a frozen device holds it. The
+ * watchdog is fed on once A has seen that nothing of it executes any more (killed.pml).
+ *
  * The values are small and not the profiles': the inequalities are what is explored. D and Q are
  * several ticks long, so that leaving either out of the link wait shows.
  */
@@ -63,6 +66,16 @@
 bit  a_runs = 1;
 bit  a_owns = 1;        /* it is the owner, by the API */
 bit  a_claimed;         /* it was, and is about to start the guest */
+#ifdef HELD
+bit  a_killed;          /* SIGKILL was sent to it; it executes until its processors have heard */
+bit  a_held;            /* it was killed and executes nothing more; its process is there */
+bit  a_seen;            /* A has seen that */
+#define PRESENT (a_runs || a_held)
+#define SEEN a_seen
+#else
+#define PRESENT a_runs
+#define SEEN false
+#endif
 byte renewed;           /* the last confirmed renewal was sent */
 byte looked;            /* the last look at the link that showed it connected was asked for */
 byte asked;             /* the renewal that is under way was sent */
@@ -134,6 +147,12 @@ inline advance(age, by, limit) {
 }
 
 inline a_stops() {
+#ifdef HELD
+    a_killed = 0; a_held = 0;
+#ifndef WEAK_SEEN_OF_AN_EARLIER_GUEST
+    a_seen = 0;
+#endif
+#endif
     a_runs = 0; a_claimed = 0; renewed = LEASE_LIMIT; looked = LINK_LIMIT;
     asking = 0; arrived = 0; asked = 0;
 #ifdef PAUSE
@@ -154,7 +173,7 @@ inline enforce() {
     fi;
 #ifndef WEAK_NO_WATCHDOG
     if
-    :: a_runs && RESET_IS_DUE -> a_is_reset()
+    :: PRESENT && !SEEN && RESET_IS_DUE -> a_is_reset()
     :: else
     fi
 #endif
@@ -172,8 +191,8 @@ inline tick() {
 #ifdef CLOCK_STANDS_STILL_TOO
             if :: STANDS -> a_by = 0 :: else fi;
 #endif
-            if :: a_runs || a_claimed -> advance(renewed, a_by, LEASE_LIMIT) :: else fi;
-            if :: a_runs -> advance(looked, a_by, LINK_LIMIT) :: else fi;
+            if :: PRESENT || a_claimed -> advance(renewed, a_by, LEASE_LIMIT) :: else fi;
+            if :: PRESENT -> advance(looked, a_by, LINK_LIMIT) :: else fi;
             if :: asking -> advance(asked, a_by, LEASE_LIMIT) :: else fi;
             if :: !STANDS && a_linked && !linked -> advance(dead, a_by, D) :: else fi;
 #ifdef PAUSE
@@ -201,6 +220,11 @@ inline tick() {
 #else
 #define HEARD (renewed <= R)
 #endif
+#ifdef WEAK_STARTED_BESIDE_A_HELD_ONE
+#define MAY_BE_HERE a_runs
+#else
+#define MAY_BE_HERE PRESENT
+#endif
 #if defined(SHORT_PAUSES) || defined(CLOCK_STANDS_STILL_TOO)
 #define MAY_WAKE true
 #else
@@ -209,7 +233,7 @@ inline tick() {
 
 inline host_a() {
     if
-    :: d_step { !STANDS && (a_runs || a_claimed) && !asking -> step("A sends a renewal");
+    :: d_step { !STANDS && (PRESENT || a_claimed) && !asking -> step("A sends a renewal");
         asking = 1; arrived = 0; asked = 0 }
     :: d_step { !STANDS && arrived -> step("A hears that it is renewed");
         asking = 0; arrived = 0;
@@ -222,7 +246,7 @@ inline host_a() {
         renewed = LEAST(asked, renewed);
 #endif
         asked = 0;
-        if :: !a_runs && !a_claimed -> renewed = LEASE_LIMIT :: else fi }
+        if :: !PRESENT && !a_claimed -> renewed = LEASE_LIMIT :: else fi }
     :: d_step { !STANDS && asking -> step("A gives the renewal up");
         asking = 0; arrived = 0; asked = 0 }
     :: d_step { !STANDS && a_runs && a_linked -> step("A asks its kernel: connected"); looked = 0 }
@@ -233,14 +257,27 @@ inline host_a() {
 #endif
     /* self-fence: at any moment once it may not run, or for any other reason */
     :: d_step { !STANDS && a_runs -> step("A stops the guest"); a_stops() }
+#ifdef HELD
+    :: d_step { !STANDS && a_runs && !a_killed -> step("A kills the guest"); a_killed = 1 }
+    /* Its processors have heard of it, and its last write holds its process. Nothing makes it execute
+     * again. */
+    :: d_step { !STANDS && a_runs && a_killed -> step("it executes nothing more, and is held");
+        a_runs = 0; a_held = 1; a_alone = 0 }
+    :: d_step { !STANDS && a_held && !a_seen -> step("A sees that it executes nothing more"); a_seen = 1 }
+#ifdef WEAK_FED_ONCE_KILLED
+    :: d_step { !STANDS && a_killed && !a_seen -> step("A feeds on, as it was killed"); a_seen = 1 }
+#endif
+    :: d_step { a_seen -> step("A's actuator is restarted"); a_seen = 0 }
+    :: d_step { !STANDS && a_held -> step("the device lets it go"); a_stops() }
+#endif
 #ifdef WEAK_FENCED_BEFORE_STOPPED
     :: d_step { !STANDS && a_owns && !fenced -> step("A reports: fenced"); fenced = 1 }
 #else
-    :: d_step { !STANDS && !a_runs && a_owns && !fenced -> step("A reports: fenced, or booted anew");
+    :: d_step { !STANDS && !PRESENT && a_owns && !fenced -> step("A reports: fenced, or booted anew");
         fenced = 1; a_stops() }
 #endif
     /* A claim is a swap: an assignment to B that was made before is void. */
-    :: d_step { !STANDS && !a_runs && a_owns -> step("A claims");
+    :: d_step { !STANDS && !MAY_BE_HERE && a_owns -> step("A claims");
         a_claimed = 1; renewed = 0; newer = 1; proof_old = 0; assigned = 0; fenced = 0;
         b_checked = 0 }
     /* Rule 14: its heartbeat has not lapsed since then. A promotion asks the peer if it is connected, so
