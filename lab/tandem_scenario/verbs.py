@@ -71,6 +71,7 @@ FORMS = (
     "libvirt refuse HOST",
     "libvirt slow HOST SECONDS",
     "libvirt hang HOST",
+    "libvirt linger HOST SECONDS",
     "libvirt pause HOST",
     "libvirt resume HOST",
     "libvirt hold HOST CALL",

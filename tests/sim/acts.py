@@ -245,6 +245,14 @@ def libvirt_hang(world: World, host: str) -> None:
         machine.libvirt.cannot_kill = True
 
 
+def libvirt_linger(world: World, host: str, seconds: str) -> None:
+    """A guest that is killed there executes on for so long."""
+    world.log.say("scenario", f"libvirt linger {host} {seconds}")
+    machine = world.hosts[host].machine
+    if machine is not None:
+        machine.libvirt.processes.hears_late_s = float(seconds)
+
+
 def actuator_pause(world: World, host: str) -> None:
     """Its process stands still (SIGSTOP); kernel, guests and what feeds the watchdog go on."""
     world.log.say("scenario", f"actuator pause {host}")

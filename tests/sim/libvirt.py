@@ -23,7 +23,8 @@ from sim.libvirt_connection import (
     Request,
     Work,
 )
-from sim.processes import After, Guest, ProcessTable, Reply, TapTable, tell
+from sim.processes import After, Guest, ProcessTable, Reply, tell
+from sim.taps import TapTable
 from tandem_actuator.adapters.libvirt.ports import Domain, LibvirtError
 from tandem_actuator.core.guest.domain_xml import METADATA_TAG
 from tandem_actuator.ports import CommandFailed
@@ -181,7 +182,8 @@ class SimulatedLibvirtd:
     def well(self) -> bool:
         """Whether nothing is the matter with it."""
         late = self.answers_late_s or self.event_s != EVENT_S or self.loses_events
-        return self.ready and not (self.hanging or self.stuck_calls or late or self.cannot_kill)
+        deaf = self.cannot_kill or self.processes.hears_late_s
+        return self.ready and not (self.hanging or self.stuck_calls or late or deaf)
 
     @property
     def listening(self) -> int:

@@ -1,6 +1,6 @@
 """The processes of a simulated machine: QEMUs, what else is in /proc, and the taps that they hold.
 
-``ProcessTable`` is the actuator's Processes port, ``TapTable`` its Taps port. A QEMU that was
+``ProcessTable`` is the actuator's Processes port. A QEMU that was
 killed has no arguments any more; while a write of its guest is pending it is a zombie with one more
 thread, which nothing ends. Processes have few numbers, so that they are soon used again. Called by
 ``libvirt``.
@@ -26,6 +26,9 @@ EXIT_S = (0.02, 0.2)
 STILL_STUCK_S = 0.1
 FIRST_PID, PIDS = 300, 40
 THREADS_WHEN_STUCK = 2
+ALIVE, DYING = 0x400040, 0x40840C
+"""A thread's flags, as a kernel has them; on its way to its end by a signal."""
+SIGKILL_PENDING = 0x100
 OTHERS = (
     ProcessText(1, b"/sbin/init\0"),
     ProcessText(2, b"", b"2 (kthreadd) S" + b" 0" * 16 + b" 1 0"),
@@ -131,7 +134,9 @@ class Reply(asyncio.Future[T]):
 
 @dataclass(eq=False)
 class Process:
-    """A QEMU. ``begun``: its guest executes, or has; before, QEMU waits for libvirt."""
+    """A QEMU. ``begun``: its guest executes, or has; before, QEMU waits for libvirt. ``killed``: it
+    was sent SIGKILL, which its processors may not have heard of yet.
+    """
 
     pid: int
     domain: str
@@ -139,6 +144,7 @@ class Process:
     guest: Guest
     taps: list[str]
     begun: bool = False
+    killed: bool = False
     dying: bool = False
     gone: bool = False
     when_gone: list[Callable[[], None]] = field(default_factory=list)
@@ -146,11 +152,27 @@ class Process:
     @property
     def text(self) -> ProcessText:
         if self.dying:
-            stat = f"{self.pid} (qemu-system-x86) Z{' 0' * 16} {THREADS_WHEN_STUCK} 0"
-            return ProcessText(self.pid, b"", stat.encode())
+            return ProcessText(self.pid, b"", self.threads[0])
         arguments = ("qemu-system-x86_64", "-name", f"guest={self.domain},debug-threads=on")
         line = "\0".join((*arguments, "-uuid", self.uuid, "-S", ""))
         return ProcessText(self.pid, line.encode())
+
+    @property
+    def threads(self) -> list[bytes]:
+        """QEMU's first one, which is a zombie soon, and one that waits for a write, or executes."""
+        if self.dying:
+            return [
+                _stat(self.pid, "Z", DYING, 0),
+                _stat(self.pid + 1, "D", ALIVE, SIGKILL_PENDING),
+            ]
+        pending = SIGKILL_PENDING if self.killed else 0
+        return [_stat(self.pid, "S", ALIVE, pending), _stat(self.pid + 1, "R", ALIVE, pending)]
+
+
+def _stat(thread: int, state: str, flags: int, pending: int) -> bytes:
+    """As proc(5) has it, as far as anybody reads it."""
+    fields = [state, *"00000", str(flags), *"0000000000", str(THREADS_WHEN_STUCK), *"0000000000"]
+    return f"{thread} (qemu-system-x86) {' '.join(fields)} {pending} 0\n".encode()
 
 
 class Handle:
@@ -185,7 +207,8 @@ class ProcessTable:
 
     ``hangs``: /proc answers nobody. ``no_handles``: a process cannot be opened, as without file
     descriptors. ``unkillable``: a signal is refused. ``hides_taps``: open files do not tell of
-    taps. ``loses_pid_files``: libvirt's are not there. ``next_pid``: what the next one is to have.
+    taps. ``hears_late_s``: so long a killed one executes on.
+    ``loses_pid_files``: libvirt's are not there. ``next_pid``: what the next one is to have.
     ``handles``: how many are open; ``looks_answered``: how often it was looked at;
     ``signals``: the domains whose QEMUs were sent one.
     """
@@ -194,7 +217,7 @@ class ProcessTable:
         self.hangs = self.no_handles = self.unkillable = False
         self.hides_taps = self.loses_pid_files = False
         self.next_pid: int | None = None
-        self.look_s = LOOK_S
+        self.look_s, self.hears_late_s = LOOK_S, 0.0
         self.handles = 0
         self.signals: list[str] = []
         self.by_pid: dict[int, Process] = {}
@@ -223,6 +246,10 @@ class ProcessTable:
         if process is None and all(pid != other.pid for other in self.others):
             return None
         return Handle(self, process)
+
+    async def threads(self, pid: int) -> list[bytes]:
+        process = self.by_pid.get(pid)
+        return await self._answered(lambda: process.threads if process else [])
 
     async def taps(self, pid: int) -> set[str]:
         def look() -> set[str]:
@@ -295,9 +322,17 @@ class ProcessTable:
         return self._chance.choice([pid for pid in every if pid not in self.by_pid])
 
     def signalled(self, process: Process) -> None:
-        """SIGKILL reaches it."""
+        """SIGKILL is pending, and soon heard of."""
         if self.unkillable:
             return
+        process.killed = True
+        if self.hears_late_s:
+            self._after(self.hears_late_s, lambda: self._heard(process))
+        else:
+            self._heard(process)
+
+    def _heard(self, process: Process) -> None:
+        """Its processors have left what they executed."""
         if process.begun and process.guest.executing:
             process.guest.end("destroyed")
         else:
@@ -345,30 +380,10 @@ class ProcessTable:
     def mend(self) -> None:
         """It answers, and what is killed dies."""
         self.hangs = self.no_handles = self.unkillable = False
+        self.hears_late_s = 0.0
         parked, self._parked = self._parked, []
         for action in parked:
             action()
-
-
-class TapTable:
-    """The kernel's network interfaces. ``refused``: they stay up; ``hangs``: no answer."""
-
-    def __init__(self, table: ProcessTable) -> None:
-        self.refused: set[str] = set()
-        self.hangs = False
-        self._table = table
-
-    async def take_down(self, interface: str) -> None:
-        if self.hangs:
-            await asyncio.Event().wait()
-        if interface in self.refused:
-            raise OSError(f"{interface} is up again")
-        if interface not in self._table.tap_is_down:
-            return
-        self._table.tap_is_down[interface] = True
-        for process in self._table.by_pid.values():
-            if interface in process.taps and all(map(self._table.tap_is_down.get, process.taps)):
-                process.guest.heard = False
 
 
 def _taps_of(processes: list[Process]) -> list[str]:

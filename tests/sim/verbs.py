@@ -71,6 +71,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "libvirt refuse": acts.libvirt_refuse,
     "libvirt slow": acts.libvirt_slow,
     "libvirt hang": acts.libvirt_hang,
+    "libvirt linger": acts.libvirt_linger,
     "libvirt pause": lambda world, host: ailing.libvirt_pause(world, host, stands=True),
     "libvirt resume": lambda world, host: ailing.libvirt_pause(world, host, stands=False),
     "libvirt hold": ailing.libvirt_hold,

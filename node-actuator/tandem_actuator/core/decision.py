@@ -1,6 +1,6 @@
 """What may be decided for a mirror: to run a procedure, or to stay, and why. See ``decide``.
 
-Values, and two looks at a view that most rules take.
+Values, and what several rules and reports ask of a view.
 """
 
 from collections.abc import Callable
@@ -87,6 +87,14 @@ UNTOLD = Stay(Reason.UNKNOWN_STATE, "libvirt does not tell the guest's state")
 
 Decision = Start | Stay
 Rule = Callable[[View, float, str], Decision | None]
+
+
+def told_too_late(view: View) -> str:
+    """Of a host that is deaf."""
+    return (
+        f"the API's answers come too late for a heartbeat of {view.host} to count; look at its way"
+        " to the API"
+    )
 
 
 def authority_of(view: View) -> Authority:

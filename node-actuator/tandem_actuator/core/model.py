@@ -300,6 +300,8 @@ class View:
     anew after each question of DRBD's. ``without_data_since_s``: since when every look found that
     no current disk could be reached, here or over the link, whatever was asked. ``standstill``:
     what does not get on.
+    ``dead_at_s``: before the look began that found the guest killed, and that it executes nothing
+    any more; None if none did, or something was started since.
     ``shutdown_sent_at_s``: when the guest was first asked to stop, ``shutdown_heard``: libvirt has
     taken that.
     ``renewal_sent_at_s``: before the last confirmed heartbeat of this host was sent.
@@ -344,6 +346,7 @@ class View:
     shutdown_sent_at_s: float | None = None
     shutdown_heard: bool = False
     fence: FenceProgress | None = None
+    dead_at_s: float | None = None
     failures: int = 0
     refusals: Refusals | None = None
     unrecorded: str = ""
@@ -368,12 +371,6 @@ class View:
     def peer(self) -> str:
         return self.mirror.peer_of(self.host)
 
-    @property
-    def told_too_late(self) -> str:
-        """In words, if this host is deaf."""
-        why = f"the API's answers come too late for a heartbeat of {self.host} to count"
-        return f"{why}; look at its way to the API" if self.deaf else ""
-
     def runs_note(self, note: MigrationNote | None) -> MigrationNote | None:
         """The note, if it is of this boot: a reboot ends whatever was sent."""
         return note if note is not None and self.instance.same_boot(note.run) else None
@@ -386,7 +383,7 @@ class View:
 
     @property
     def guest_may_run(self) -> bool:
-        """Whether the guest may be executing here.
+        """Whether the guest may be executing here, or holds its device although it is dead.
 
         A start that is under way counts. If libvirt does not tell, what this boot's record tells
         counts: a guest that was never started on this boot is not running on it, unless the record
@@ -398,3 +395,8 @@ class View:
             here = self.record.started_boot_id == self.instance.boot_id
             return here or bool(self.record.unreadable)
         return self.domain is not DomainState.ABSENT and not self.holds_half
+
+    @property
+    def guest_is_dead(self) -> bool:
+        """It was killed and executes nothing any more, and the kernel holds its process."""
+        return self.guest_may_run and not self.starting and self.dead_at_s is not None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from tandem_actuator.core.decision import told_too_late
 from tandem_actuator.core.mirror import resync
 from tandem_actuator.core.mirror.standstill import reads_stalled_since, stalled_since
 from tandem_actuator.core.model import DrbdState, NotConfigured, Record, View
@@ -156,7 +157,7 @@ def guest_report(
     starting = reason is Reason.STARTING and unseen
     return GuestReport(
         instance=str(view.instance),
-        state=STARTING if starting else view.domain,
+        state=STARTING if starting else _told_state(view),
         assignment_serial=assignment.serial if assignment else 0,
         started_at=steps.get("domainStarted") if view.domain.may_run else None,
         reason=reason,
@@ -167,6 +168,11 @@ def guest_report(
         hardware=hardware,
         paused_since="" if reason in UNDER_WAY else view.guest.status.paused_since,
     )
+
+
+def _told_state(view: View) -> DomainState:
+    """libvirt goes on to call a guest running whose process is held."""
+    return DomainState.SHUTTING_DOWN if view.guest_is_dead else view.domain
 
 
 def _refused_move(view: View) -> str:
@@ -180,4 +186,4 @@ def _refused_start(view: View) -> str:
     """Why nothing can be started here, whether or not it shall be."""
     if view.refusals:
         return view.refusals.why
-    return view.unrecorded or view.told_too_late
+    return view.unrecorded or (told_too_late(view) if view.deaf else "")

@@ -50,6 +50,15 @@ class Libvirt(Protocol):
         """
         ...
 
+    async def dead(self, names: Collection[str]) -> Mapping[str, bool]:
+        """Of these domains, those that have processes or are being started: whether they were
+        killed, and execute nothing any more nor ever will. Looked up in the kernel alone.
+
+        Raises:
+            PortError: it cannot be looked up.
+        """
+        ...
+
     async def versions(self) -> Mapping[str, str]:
         """``{"libvirt": …, "qemu": …}``."""
         ...

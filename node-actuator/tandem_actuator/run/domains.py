@@ -1,24 +1,34 @@
-"""What libvirt knows of the guests here: looked at again and again, and at each of its events."""
+"""What libvirt knows of the guests here: looked at again and again, and at each of its events.
+
+And what the kernel knows of those that are being stopped: whether they are dead, although their
+processes are still there. A run that has just begun asks that of all, since an earlier one may have
+killed them. Called by ``loop``.
+"""
 
 import asyncio
 import logging
 
 from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.host.permission import IDLE_INTERVAL_S
-from tandem_actuator.ports import PortError
+from tandem_actuator.ports import Clock, PortError
 from tandem_actuator.ports.libvirt import Libvirt
 from tandem_actuator.run.cluster import Cluster
+from tandem_actuator.run.workload import Unit
 from tandem_api.vocabulary import DomainState
 
 log = logging.getLogger(__name__)
 
 
-class Domains:
-    """``known``: whether libvirt answered the last look."""
+DYING_INTERVAL_S = 0.1
 
-    def __init__(self, libvirt: Libvirt, cluster: Cluster) -> None:
-        self._libvirt, self._cluster = libvirt, cluster
+
+class Domains:
+    """``known``: whether libvirt answered the last look. ``being_stopped``: some guest is."""
+
+    def __init__(self, libvirt: Libvirt, cluster: Cluster, clock: Clock) -> None:
+        self._libvirt, self._cluster, self._clock = libvirt, cluster, clock
         self.known = False
+        self.being_stopped = asyncio.Event()
 
     async def follow(self) -> None:
         async for _ in self._libvirt.events():
@@ -29,7 +39,42 @@ class Domains:
             await self._look()
             await asyncio.sleep(IDLE_INTERVAL_S if self.known else 0.5)
 
+    async def watch_who_is_stopped(self) -> None:
+        """Soon after the kill, and now and then while a dead one is held."""
+        while True:
+            await self.being_stopped.wait()
+            self.being_stopped.clear()
+            await self._see_who_is_dead()
+            stopped = [unit for unit in self._units if unit.is_being_stopped]
+            all_dead = stopped and all(unit.dead_at_s is not None for unit in stopped)
+            await asyncio.sleep(IDLE_INTERVAL_S if all_dead else DYING_INTERVAL_S)
+
+    @property
+    def _units(self) -> list[Unit]:
+        return list(self._cluster.units.values())
+
+    async def _see_who_is_dead(self) -> None:
+        node = self._cluster.node
+        asked = {
+            domain_name(unit.guest): unit
+            for unit in self._units
+            if unit.guest
+            and (unit.is_being_stopped or not self.known)
+            and unit.view(node).guest_may_run
+        }
+        if not asked:
+            return
+        began_s = self._clock.boottime_s()
+        try:
+            dead = await self._libvirt.dead(asked)
+        except PortError as error:
+            log.warning("it cannot be told who is dead: %s", error)
+            return
+        for name, is_dead in dead.items():  # who is gone stays dead until libvirt notices
+            asked[name].observe_death(dead=is_dead, began_s=began_s)
+
     async def _look(self) -> None:
+        await self._see_who_is_dead()
         try:
             states = await self._libvirt.states()
             if not self.known:

@@ -346,7 +346,7 @@ class Driver:
             raise StartRefused(str(error)) from error
 
     async def _run_here(self, unit: Unit, begin: Callable[[], Awaitable[None]]) -> None:
-        unit.starting = True  # from here on it may run: the guard and the watchdog must know
+        unit.begins(self.ports.clock.boottime_s())  # the guard and the watchdog must know
         self.on_starting()
         try:
             await begin()

@@ -88,7 +88,7 @@ class Actuator:
         self.cluster.on_bug = self._reduce
         self._failed = asyncio.Event()
         self.walls, self.walls.counted = driver.walls, metrics.internal_error
-        self.domains = Domains(ports.libvirt, self.cluster)
+        self.domains = Domains(ports.libvirt, self.cluster, ports.clock)
         self.arming = Arming(
             node,
             watchdog,
@@ -136,6 +136,7 @@ class Actuator:
             self._watch_drbd,
             self.domains.follow,
             self.domains.watch,
+            self.domains.watch_who_is_stopped,
             self._count_exit,
         )
 
@@ -275,6 +276,8 @@ class Actuator:
                 judged_by_s = self.node.renewal_sent_at_s
                 unit.fence_task = asyncio.create_task(self._fence(unit, judged_by_s))
                 unit.fence_task.add_done_callback(crash_on_bug)
+        if judgement.fence:
+            self.domains.being_stopped.set()
         if self.watchdog.armed:
             self.watchdog.feed_until(judgement.feed_until_s)
             self.metrics.watchdog_fed(now_s)

@@ -27,6 +27,7 @@ from tandem_actuator.core.model import (
 from tandem_actuator.core.traffic import Standstill
 from tandem_actuator.core.wall import Wall
 from tandem_actuator.run.node import NodeFacts
+from tandem_actuator.run.refused import Refused
 from tandem_actuator.run.transit import Transit
 from tandem_api.authority import Authority
 from tandem_api.kinds.guest import Guest, GuestReport, HardwareReport
@@ -38,19 +39,6 @@ BACKOFF_MAX_S = 8.0
 STORES_TRIED = 4
 """So often a store of the record fails in a row before the host counts as one that can keep none: a
 disk may only have hung."""
-REFUSED_PAUSE_MAX_S = 60.0
-
-
-@dataclass
-class Refused:
-    """Reports that the API server refused in a row. What it refuses it will refuse again."""
-
-    times: int = 0
-    not_before_s: float = 0.0
-
-    def again(self, now_s: float) -> None:
-        self.times += 1
-        self.not_before_s = now_s + min(2.0**self.times, REFUSED_PAUSE_MAX_S)
 
 
 @dataclass
@@ -62,6 +50,7 @@ class Unit:
     ``permitted_until_s``: up to when the last lapse's guest was permitted to run.
     ``applied``: the resource file that the kernel was last brought in line with by this run;
     ``applied_detection_s``: how soon it then notices a dead link, None if that is not known.
+    ``dead_at_s``: see View; ``began_at_s``: when the last start here began.
     ``behinds``: how many events told that the local disk was behind.
     """
 
@@ -92,6 +81,8 @@ class Unit:
     transit: Transit = field(default_factory=Transit)
     fence: FenceProgress | None = None
     fence_task: asyncio.Task[None] | None = None
+    dead_at_s: float | None = None
+    began_at_s: float = float("-inf")
     lapses: int = 0
     lapsed_at_s: float = float("-inf")
     permitted_until_s: float = float("-inf")
@@ -148,6 +139,7 @@ class Unit:
             shutdown_sent_at_s=self.shutdown_sent_at_s,
             shutdown_heard=self.shutdown_heard,
             fence=self.fence,
+            dead_at_s=self.dead_at_s,
             failures=self.failures,
             refusals=self.refusals,
             unrecorded=self.unrecorded,
@@ -246,16 +238,33 @@ class Unit:
         if domain is DomainState.ABSENT and not self.starting:
             if not self.is_fencing:
                 self.fence = None
-            self.affirmed = self.lapses
+            self.affirmed, self.dead_at_s = self.lapses, None
             self.shutdown_sent_at_s, self.shutdown_heard = None, False
             if self.guest_gone:
                 self.guest = None
         return changed
 
+    def begins(self, now_s: float) -> None:
+        """From here on the guest may run: what was seen of an earlier one says nothing of it."""
+        self.starting, self.began_at_s, self.dead_at_s = True, now_s, None
+
+    def observe_death(self, *, dead: bool, began_s: float) -> None:
+        """Take in a look that found processes of the guest, and began then."""
+        if began_s <= self.began_at_s:
+            return
+        if dead != (self.dead_at_s is not None):
+            self.wake.set()
+        self.dead_at_s = began_s if dead else None
+
     @property
     def is_fencing(self) -> bool:
         """A fence is under way; it demotes also after the guest is gone."""
         return self.fence_task is not None and not self.fence_task.done()
+
+    @property
+    def is_being_stopped(self) -> bool:
+        """By a fence that is under way, or is to be tried again."""
+        return self.is_fencing or self.fence is not None
 
     @property
     def has_crashed(self) -> bool:

@@ -4,7 +4,7 @@ What a test is about is the order: what was known at the moment of a call, and w
 changes. Whatever has a meaning of its own is simulated elsewhere (``sim``).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, cast
 
 from sim.builders import HERE, assignment, authority, drbd, guest, mirror, record
@@ -37,6 +37,7 @@ class Noted:
         self.at, self.drbd = mirror(authority()), drbd()
         self.found: DrbdView = self.drbd
         self.domains: dict[str, DomainState] = {}
+        self.dead_domains, self.gone_domains = set[str](), set[str]()
         self.changed = True
         self.uids: list[str] = []
         self.node = NodeFacts(HERE.node, HERE, DEFAULT)
@@ -107,6 +108,10 @@ class Noted:
     async def states(self) -> Mapping[str, DomainState]:
         await self._call("states")
         return self.domains
+
+    async def dead(self, names: Collection[str]) -> Mapping[str, bool]:
+        await self._call("dead")
+        return {name: name in self.dead_domains for name in names if name not in self.gone_domains}
 
     async def start(self, guest: Guest, xml: str) -> None:
         await self._call("start")

@@ -16,9 +16,10 @@ from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.refused import REFUSED_PAUSE_MAX_S
 from tandem_actuator.run.walls import Walls
 from tandem_actuator.run.watchdog import NoWatchdog
-from tandem_actuator.run.workload import REFUSED_PAUSE_MAX_S, Unit
+from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.host import Host

@@ -96,6 +96,52 @@ class TestAGuestThatHasEnded:
         assert unit.guest is None
 
 
+class TestAGuestThatIsDead:
+    """Killed, and seen to execute nothing any more; its process is held."""
+
+    @pytest.fixture
+    def runs(self, unit: Unit) -> Unit:
+        unit.observe_domain(DomainState.RUNNING)
+        unit.wake.clear()
+        return unit
+
+    def test_it_is_known_by_when_the_look_began(self, runs: Unit) -> None:
+        runs.observe_death(dead=True, began_s=2.0)
+        known = runs.view(NODE)
+        assert (known.dead_at_s, known.guest_is_dead, known.guest_may_run) == (2.0, True, True)
+        assert runs.wake.is_set()
+
+    def test_the_newest_look_counts(self, runs: Unit) -> None:
+        runs.observe_death(dead=True, began_s=2.0)
+        runs.wake.clear()
+        runs.observe_death(dead=True, began_s=3.0)
+        assert not runs.wake.is_set()
+        runs.observe_death(dead=False, began_s=4.0)
+        assert runs.view(NODE).dead_at_s is None
+
+    def test_what_was_seen_of_it_says_nothing_of_the_next(self, runs: Unit) -> None:
+        runs.observe_death(dead=True, began_s=2.0)
+        runs.begins(3.0)
+        runs.starting = False
+        assert not runs.view(NODE).guest_is_dead
+
+    @pytest.mark.parametrize(("began_s", "dead"), [(2.9, False), (3.0, False), (3.1, True)])
+    def test_nor_does_a_look_that_began_before_that(
+        self, runs: Unit, began_s: float, dead: bool
+    ) -> None:
+        """Its answer may come late."""
+        runs.begins(3.0)
+        runs.starting = False
+        runs.observe_death(dead=True, began_s=began_s)
+        assert runs.view(NODE).guest_is_dead is dead
+
+    def test_it_is_over_once_the_process_is_gone(self, runs: Unit) -> None:
+        runs.observe_death(dead=True, began_s=2.0)
+        runs.observe_domain(DomainState.ABSENT)
+        runs.observe_domain(DomainState.UNKNOWN)
+        assert runs.view(NODE).dead_at_s is None
+
+
 class TestAnotherObject:
     def again(self, named: str) -> Guest:
         made = guest(assignment(HERE.node))

@@ -15,8 +15,9 @@ import contextlib
 import itertools
 import logging
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from functools import partial
+from typing import Any, TypeVar
 
 import libvirt
 
@@ -39,6 +40,8 @@ from tandem_api.kinds.guest import Guest
 from tandem_api.vocabulary import DomainState
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOOK_TIMEOUT_S = 2.0
 START_TIMEOUT_S = 60.0
@@ -125,8 +128,17 @@ class LibvirtHost:
 
     async def _scan(self) -> set[str]:
         """Domains that have a QEMU process, Tandem's or not."""
+        return set(await self._seen(self._qemus.by_domain))
+
+    async def dead(self, names: Collection[str]) -> Mapping[str, bool]:
+        """A start that is under way may bring another QEMU at any moment."""
+        starting = self._starting & set(names)
+        found = await self._seen(partial(self._qemus.dead, names))
+        return found | dict.fromkeys(starting | self._starting & set(names), False)
+
+    async def _seen(self, look: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
-            return set(await self._scans.run(self._qemus.by_domain, SCAN_TIMEOUT_S))
+            return await self._scans.run(look, SCAN_TIMEOUT_S)
         except TimeoutError:
             raise CommandTimeout("/proc could not be read in time") from None
 

@@ -129,6 +129,12 @@ class Processes(Protocol):
 
     async def look(self, pid: int) -> ProcessText | None: ...
 
+    async def threads(self, pid: int) -> Sequence[bytes]:
+        """The ``stat`` of each of its threads that a list has; empty for one that ended since. A
+        list that is made while threads end may lack others. A process that is gone has none.
+        """
+        ...
+
     async def open(self, pid: int) -> ProcessHandle | None: ...
 
     async def taps(self, pid: int) -> set[str]:

@@ -9,8 +9,10 @@ its last write and holds every open file. Such a process has no arguments any mo
 file tells whose it is; without that it counts against every domain (UNIDENTIFIED).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from tandem_actuator.adapters.libvirt.dead_processes import executes_nothing
 from tandem_actuator.adapters.libvirt.ports import Processes, ProcessText
 
 NAME_OPTION = b"-name"
@@ -47,6 +49,17 @@ class QemuProcesses:
     async def of(self, name: str) -> list[int]:
         """Process ids of a domain's QEMU, also of one that is dead but for a stuck thread."""
         return (await self.by_domain()).get(name, [])
+
+    async def dead(self, names: Collection[str]) -> dict[str, bool]:
+        """Of those that have a QEMU: whether none executes anything any more, nor ever will."""
+        found = await self.by_domain()
+        return {name: await self._are_dead(found[name]) for name in names if name in found}
+
+    async def _are_dead(self, pids: list[int]) -> bool:
+        for pid in pids:
+            if not await executes_nothing(self.processes, pid):
+                return False
+        return True
 
     async def domain_of(self, pid: int) -> str | None:
         """The domain that a process runs; None for anything that is no QEMU, or gone."""

@@ -40,6 +40,9 @@ class LinuxProcesses:
     async def look(self, pid: int) -> ProcessText | None:
         return await in_thread(lambda: self._text(pid), "proc-look")
 
+    async def threads(self, pid: int) -> list[bytes]:
+        return await in_thread(lambda: self._threads(pid), "proc-threads")
+
     async def open(self, pid: int) -> "PidHandle | None":
         try:
             return PidHandle(os.pidfd_open(pid))
@@ -72,6 +75,14 @@ class LinuxProcesses:
             return None
         except OSError as error:
             raise PortError(f"cannot read process {pid}: {error}") from error
+
+    def _threads(self, pid: int) -> list[bytes]:
+        try:
+            return [_stat(task) for task in list((self.proc / str(pid) / "task").iterdir())]
+        except (FileNotFoundError, ProcessLookupError):
+            return []
+        except OSError as error:
+            raise PortError(f"cannot read the threads of {pid}: {error}") from error
 
     def _taps(self, pid: int) -> set[str]:
         found: set[str] = set()
@@ -127,6 +138,13 @@ def _content(path: Path) -> bytes | None:
     with contextlib.suppress(OSError):
         return path.read_bytes()
     return None
+
+
+def _stat(task: Path) -> bytes:
+    """Empty: it has ended. Raises: OSError."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return (task / "stat").read_bytes()
+    return b""
 
 
 def _tasks(process: Path) -> Iterator[Path]:

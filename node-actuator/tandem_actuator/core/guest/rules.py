@@ -7,7 +7,15 @@ from dataclasses import replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal
-from tandem_actuator.core.decision import UNTOLD, Decision, Start, Stay, Task, drbd_of
+from tandem_actuator.core.decision import (
+    UNTOLD,
+    Decision,
+    Start,
+    Stay,
+    Task,
+    drbd_of,
+    told_too_late,
+)
 from tandem_actuator.core.guest import starting, stopping
 from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.mirror import procedures, transaction
@@ -107,6 +115,21 @@ def stands_still(view: View, now_s: float) -> Stay | None:
     )
 
 
+def held_dead(view: View) -> Stay | None:
+    """A guest that was killed, and whose process is still here."""
+    if not view.guest_is_dead:
+        return None
+    frozen = isinstance(view.drbd, DrbdState) and bool(view.drbd.suspended)
+    held = (
+        f". Its disk is frozen and holds its process until {view.host} reaches {view.peer} or the"
+        f" API again; if neither comes, reboot {view.host}"
+    )
+    return Stay(
+        Reason.SELF_FENCING,
+        f"killed on {view.host}, and executes nothing there any more{held if frozen else ''}",
+    )
+
+
 def paused(view: View, now_s: float, wall: str) -> Decision | None:
     """Late, as it holds up nothing but the guest's own start and stop."""
     assignment = view.guest.status.assignment if view.guest else None
@@ -130,7 +153,7 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
     assignment = guest.status.assignment if guest else None
     if guest is None or assignment is None or assignment.host != view.host:
         return None
-    stands = stands_still(view, now_s)
+    stands = stands_still(view, now_s) or held_dead(view)
     if stands is not None:
         return stands
     if view.domain is DomainState.UNKNOWN and not view.starting:
@@ -176,7 +199,7 @@ def _unheard(view: View, now_s: float) -> Decision | None:
     """What it claims now it could not start: an epoch each try, and the peer is out for nothing."""
     sent_s, counts_s = view.renewal_sent_at_s, view.timing.self_fence_seconds
     if view.deaf:
-        why = f"{view.host} cannot start it: {view.told_too_late}. It is tried again by itself"
+        why = f"{view.host} cannot start it: {told_too_late(view)}. It is tried again by itself"
         return Stay(Reason.START_REFUSED, why)
     if sent_s is None or now_s - sent_s <= counts_s:
         return None

@@ -154,8 +154,8 @@ def _link_until_s(view: View) -> float:
 
 @dataclass(frozen=True)
 class Judgement:
-    """``feed_until_s``: how far the watchdog may be fed, on CLOCK_BOOTTIME; without a guest, for
-    ever. ``fence``: the mirrors whose guests must be stopped now.
+    """``feed_until_s``: how far the watchdog may be fed, on CLOCK_BOOTTIME; for ever without a
+    guest that may execute. ``fence``: the mirrors whose guests must be stopped now.
     """
 
     feed_until_s: float
@@ -166,7 +166,8 @@ def judge(views: Iterable[View], renewal_sent_at_s: float | None, now_s: float) 
     """Rule 11 for every guest that may run here.
 
     A fence has F from the moment at which the predicate turned false; it is latched, so a guest
-    that is being fenced earns no feeding by what comes back meanwhile.
+    that is being fenced earns no feeding by what comes back meanwhile. One that is dead is what a
+    fence is for: others go on beside it, while its process is held and it is tried again to end it.
     """
     feed_until_s, fence = math.inf, list[ObjectKey]()
     for view in views:
@@ -177,7 +178,8 @@ def judge(views: Iterable[View], renewal_sent_at_s: float | None, now_s: float) 
         if not permission.allowed or view.fence is not None:
             fence.append(view.mirror.key)
             allowed_until_s = view.fence.since_s if view.fence else permission.until_s
-        feed_until_s = min(feed_until_s, allowed_until_s + view.timing.fencing_seconds)
+        if not view.guest_is_dead:
+            feed_until_s = min(feed_until_s, allowed_until_s + view.timing.fencing_seconds)
     return Judgement(feed_until_s, tuple(fence))
 
 

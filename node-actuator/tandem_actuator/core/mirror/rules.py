@@ -199,10 +199,12 @@ def ask_again(view: View, now_s: float, wall: str) -> Decision | None:
     """Frozen, the owner, and nobody is asking any more: DRBD itself never retries.
 
     Not where it would be refused, as without an own disk: what comes after it must have its turn.
+    Nor for a guest that is being stopped, unless it is dead: then this alone lets it go.
     """
     authority = authority_of(view)
     mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
-    if not mine or view.frozen_since_s is None or view.handler_running or view.fence is not None:
+    stopping = view.fence is not None and not view.guest_is_dead
+    if not mine or view.frozen_since_s is None or view.handler_running or stopping:
         return None
     patience_s = view.mirror.spec.link_loss_holdoff_seconds + ASK_AGAIN_AFTER_S
     if now_s - view.frozen_since_s < patience_s:

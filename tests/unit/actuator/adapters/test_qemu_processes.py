@@ -146,6 +146,21 @@ async def test_a_handle_is_of_one_process_and_tells_its_end() -> None:
     assert await LinuxProcesses().open(program.pid) is None
 
 
+async def test_a_thread_that_ended_since_it_was_listed_is_listed(machine: Machine) -> None:
+    """It is counted: the list must be whole."""
+    stuck = machine.stuck(300)
+    (stuck / "task" / "301" / "stat").write_bytes(b"301 (x) D")
+    assert sorted(await machine.processes.threads(300)) == [b"", b"301 (x) D"]
+    assert await machine.processes.threads(999) == []
+
+
+async def test_threads_that_cannot_be_read_are_not_gone(machine: Machine) -> None:
+    stuck = machine.stuck(300)
+    (stuck / "task" / "301" / "stat").mkdir()
+    with pytest.raises(PortError, match="cannot read the threads of 300"):
+        await machine.processes.threads(300)
+
+
 async def test_a_handle_that_cannot_be_had_is_no_end() -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     program = await asyncio.create_subprocess_exec("sleep", "60")

@@ -199,6 +199,13 @@ class TestMayRun:
         earlier = replace(unknown, record=record(started_boot_id="boot0"))
         assert (here.guest_may_run, earlier.guest_may_run) == (True, False)
 
+    def test_a_dead_one_counts(self) -> None:
+        """None is started beside it, and nothing let go: it has the device."""
+        dead = view(authority(), lost(), domain=RUNS, dead_at_s=NOW)
+        assert (dead.guest_may_run, dead.guest_is_dead) == (True, True)
+        gone = view(authority(), lost(), dead_at_s=NOW)
+        assert (gone.guest_may_run, gone.guest_is_dead) == (False, False)
+
     def test_a_start_under_way_counts(self) -> None:
         assert view(authority(), lost(), starting=True).guest_may_run
 
@@ -224,6 +231,24 @@ class TestJudge:
         judgement = judge([known], NOW, NOW)
         assert judgement.feed_until_s == NOW - 0.5 + F
         assert judgement.fence == (known.mirror.key,)
+
+    def test_a_dead_one_is_fenced_on_and_keeps_nobody_else_from_being_fed_for(self) -> None:
+        began = FenceProgress(since_s=NOW - 60.0)
+        dead = view(authority(), lost(), domain=RUNS, fence=began, dead_at_s=NOW - 59.0)
+        well = view(authority(), connected(), domain=RUNS)
+        judgement = judge([dead], None, NOW)
+        assert (judgement.feed_until_s, judgement.fence) == (math.inf, (dead.mirror.key,))
+        assert judge([dead, well], None, NOW).feed_until_s == NOW + Q + F
+
+    def test_one_of_which_that_was_not_seen_is_not_dead(self) -> None:
+        """That it was killed is not enough: it may execute on for a while."""
+        began = FenceProgress(since_s=NOW - 60.0, killed=True)
+        known = view(authority(), lost(), domain=RUNS, fence=began)
+        assert judge([known], None, NOW).feed_until_s == NOW - 60.0 + F
+
+    def test_whatever_is_being_started_is_not_dead(self) -> None:
+        starts = view(authority(), lost(), starting=True, dead_at_s=NOW)
+        assert judge([starts], NOW - R - 1, NOW).feed_until_s == NOW - 1 + F
 
     def test_the_shortest_of_all_counts(self) -> None:
         well = view(authority(), connected(), domain=RUNS)

@@ -12,6 +12,8 @@ from sim.builders import (
     authority,
     drbd,
     frozen,
+    guest,
+    lost,
     mirror,
     record,
     standalone,
@@ -21,8 +23,9 @@ from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest import stopping
 from tandem_actuator.core.guest.rules import DATA_AWAY_AFTER_S
 from tandem_actuator.core.mirror.rules import LIBVIRT_COMES_S
-from tandem_actuator.core.model import DrbdState, NotConfigured, View
+from tandem_actuator.core.model import DrbdState, FenceProgress, NotConfigured, View
 from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
+from tandem_actuator.core.report import guest_report
 from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
@@ -171,6 +174,49 @@ class TestWithoutData:
             outside = Outside(mirror(authority()), WITHOUT_DATA, script={fx.ReadMirror: [read]})
             self.play(outside)
             assert outside.names == ["ReadMirror"]
+
+
+class TestADeadGuest:
+    """Killed as it may not run here, and seen to execute nothing; its process is held."""
+
+    dead = replace(running(frozen(), assigned=A), dead_at_s=1.0, fence=FenceProgress(since_s=0.0))
+
+    def test_people_hear_what_holds_it(self) -> None:
+        decision = at(self.dead)
+        assert stays(decision) is Reason.SELF_FENCING
+        assert "executes nothing there any more. Its disk is frozen" in decision.message
+        assert decision.message.endswith("if neither comes, reboot a-1")
+
+    def test_one_that_is_just_ending_is_held_by_nothing(self) -> None:
+        decision = at(replace(self.dead, drbd=lost()))
+        assert stays(decision) is Reason.SELF_FENCING
+        assert "frozen" not in decision.message
+
+    def test_none_is_started_beside_it(self) -> None:
+        assert isinstance(at(replace(self.dead, fence=None, renewal_sent_at_s=NOW)), Stay)
+
+    def test_its_owner_asks_for_what_lets_it_go(self) -> None:
+        """Nobody else does, if DRBD's own question got lost: before it was dead it had to wait."""
+        known = replace(self.dead, frozen_since_s=NOW - 60.0)
+        assert task(at(known)) is Task.ASK_AGAIN
+        assert isinstance(at(replace(known, dead_at_s=None)), Stay)
+
+    def test_it_is_not_told_as_running(self) -> None:
+        told = guest_report(self.dead, Reason.SELF_FENCING, "", {})
+        assert told is not None
+        assert told.state == DomainState.SHUTTING_DOWN
+        alive = guest_report(replace(self.dead, dead_at_s=None), Reason.RUNNING, "", {})
+        assert alive is not None
+        assert alive.state == DomainState.RUNNING
+
+    def test_nothing_of_it_is_said_to_have_stopped(self) -> None:
+        """Its writes are yet to come: nobody may take that for the end."""
+        known = replace(self.dead, guest=guest(assignment(B)))
+        decision = at(known)
+        assert not isinstance(decision, Start) or decision.task is not Task.RELEASE
+        told = guest_report(known, Reason.SELF_FENCING, "", {})
+        assert told is not None
+        assert told.state != DomainState.ABSENT
 
 
 def test_a_paused_guest_does_not_run() -> None:
