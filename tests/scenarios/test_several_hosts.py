@@ -152,13 +152,25 @@ class TestReferee:
         ends(world, "two")
         assert world.referee.problems == []
 
-    def test_what_may_spread_reaches_as_far_as_mirrors_lead(self) -> None:
+    @pytest.fixture
+    def criss_cross(self) -> World:
+        """A host of each is a host of the next."""
         three = GuestPlan("three", prefers="burjassot", hosts=(B1, T2))
         world = begin(replace(PLAN, guests=(*PLAN.guests, three)), settled=True)
-        goes_on(world, 15.0)
-        act(world, "api down", f"kill {T1}")
-        ends(world, "two")
-        assert world.referee.problems == []
+        goes_on(world, 25.0)
+        return world
+
+    def test_nothing_spreads_although_the_api_is_away(self, criss_cross: World) -> None:
+        act(criss_cross, "api down", f"kill {T1}")
+        ends(criss_cross, "two")
+        assert "sim/two ended on burjassot-2" in "\n".join(criss_cross.referee.problems)
+
+    def test_two_that_lose_each_other_cost_what_they_share_alone(self, criss_cross: World) -> None:
+        act(criss_cross, "api down", f"cut replication {B1} {T1}")
+        ends(criss_cross, "one")
+        assert criss_cross.referee.problems == []
+        ends(criss_cross, "three")
+        assert "sim/three ended on burjassot-1" in "\n".join(criss_cross.referee.problems)
 
 
 class TestJudges:

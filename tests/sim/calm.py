@@ -1,11 +1,11 @@
 """Promise 3: what befalls the management plane alone stops no healthy guest.
 
 A guest is *calm* once it has run, connected, in sync and with every program of both hosts well, for
-a while in which nothing but the management plane was touched, and hosts that it has nothing to do
-with. From then on, as long as nothing else is touched, it must neither end nor stall, unless the
-objects themselves ask for a planned stop. So a host costs no guest that is not mirrored there. But
-where the management plane ails, too, what one guest is frozen by may spread: its host is reset, and
-the other guests there end, and freeze on others. Called by ``referee``.
+a while in which nothing but the management plane was touched, and hosts that hold no disk of it.
+From then on, as long as nothing else is touched, it must neither end nor stall, unless the objects
+themselves ask for a planned stop. So what befalls one pair of hosts costs no guest of another,
+nor do two hosts that lose each other cost one that is not mirrored between them, whatever ails the
+management plane meanwhile. Called by ``referee``.
 """
 
 from collections.abc import Callable, Iterable
@@ -66,6 +66,7 @@ OF_HOSTS = frozenset(
         *("cut", "cut in", "cut out", "heal", "delay", "cut replication", "heal replication"),
         *("actuator kill", "actuator stop", "actuator start", "actuator pause", "actuator resume"),
         *("libvirt down", "libvirt up", "libvirt refuse", "libvirt slow", "libvirt hang"),
+        "libvirt linger",
         *("libvirt pause", "libvirt resume", "libvirt hold", "libvirt late", "libvirt events"),
         *("watchdog away", "watchdog back", "watchdog refuse", "damage-records", "lose-records"),
         *("keeper kill", "keeper pause", "keeper resume", "keeper starve"),
@@ -74,7 +75,8 @@ OF_HOSTS = frozenset(
     }
 )
 """What touches the hosts that it names, if it names any, and no other."""
-MENDED = "mend all"
+OF_TWO = frozenset({"cut replication", "heal replication"})
+"""What touches only the link between the two hosts that it names."""
 HEARD_OF_S = 60.0
 """So long a person's earlier order may still be on its way to those who carry it out."""
 STALLS_S = 2.0
@@ -97,38 +99,29 @@ class Calm:
     calm: set[Run] = field(default_factory=set)
     well_since: dict[Run, tuple[float, list[Run]]] = field(default_factory=dict)
     ordered_s: float = float("-inf")
-    plane_is_well: bool = True
 
     def done(self, now_s: float, verb: str, arguments: tuple[str, ...]) -> None:
         """Something was done to the world."""
         if of_the_management_plane(verb, arguments):
-            self.plane_is_well = False
-            well = {run.guest for run in self.calm}
-            self.calm -= {run for run in self.calm if not self._beyond(run.guest) <= well}
             return
-        self.plane_is_well = self.plane_is_well or verb == MENDED
         if verb in PEOPLE:
             self.ordered_s = now_s
         named = {name for name in arguments if name in self.truth.hosts}
-        if not named or verb not in OF_HOSTS:
-            named = set(self.truth.hosts)
-        self.disturbed(named if self.plane_is_well else self._linked(named))
+        if verb in OF_TWO and len(named) > 1:
+            self._disturbed(lambda hosts: named <= hosts)
+        elif named and verb in OF_HOSTS:
+            self._disturbed(lambda hosts: bool(named & hosts))
+        else:
+            self.disturbed()
 
-    def _linked(self, hosts: set[str]) -> set[str]:
-        """These, and those to which mirrors lead from them, one after another."""
-        near = hosts.union(*(h for h in map(self._hosts, self.truth.guests) if h & hosts))
-        return hosts if near == hosts else self._linked(near)
+    def disturbed(self) -> None:
+        """From now on it may be another reason that ends a guest."""
+        self._disturbed(lambda hosts: True)
 
-    def _beyond(self, guest: str) -> set[str]:
-        """The guests of other hosts from which it may spread to those of this one."""
-        mine = self._hosts(guest)
-        linked = self._linked(mine)
-        return {each for each in self.truth.guests if mine != self._hosts(each) <= linked}
-
-    def disturbed(self, hosts: set[str]) -> None:
-        """From now on it may be another reason that ends a guest of these."""
+    def _disturbed(self, may_be: Callable[[set[str]], bool]) -> None:
+        """``may_be``: asked for the hosts of each guest."""
         for run in {*self.calm, *self.well_since}:
-            if hosts & self._hosts(run.guest):
+            if may_be(self._hosts(run.guest)):
                 self.calm.discard(run)
                 self.well_since.pop(run, None)
 
@@ -137,18 +130,16 @@ class Calm:
 
     def look(self, now_s: float, runs: Iterable[Run]) -> None:
         """``runs``: those of all guests that execute now. Of those that share a host all must be
-        calm; where the management plane ails, of all from which it may spread.
+        calm.
         """
         new = [run for run in runs if run not in self.calm]
         if not new:
             return
         well = {run: self.truth.calm(run) for run in (*new, *self.calm)}
         hosts = {run: self._hosts(run.guest) for run in well}
-        all_well = {run.guest for run in well if well[run]}
         for run in new:
             near = [other for other in well if hosts[other] & hosts[run]]
-            spreads = not self.plane_is_well and not self._beyond(run.guest) <= all_well
-            if spreads or not all(well[other] for other in near):
+            if not all(well[other] for other in near):
                 self.well_since.pop(run, None)
                 continue
             watched = [other for other in near if other in new]

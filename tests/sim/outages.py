@@ -44,9 +44,39 @@ def two_are_parted(burst: Burst) -> None:
     burst.mend(mends, 4.0)
 
 
+def guests_are_held(burst: Burst) -> None:
+    """Without the API a host lives on its links alone. One is lost, and what that freezes is killed
+    and held; something ails there, or the link returns before the API.
+    """
+    drawing, chance = burst.drawing, burst.drawing.chance
+    one, other = drawing.in_common()
+    host, long = drawing.pick(one, other), chance.random() < 0.6
+    away = (f"cut management {host}", f"heal management {host}")
+    burst.ail(chance.choice((*OF_THE_CONTROL[:2], away)), long=True)
+    cut = (f"cut replication {one} {other}", f"heal replication {one} {other}")
+    after_s = chance.uniform(3.0, 8.0)
+    burst.ail(cut, after_s, long=long)
+    linger = chance.choice((0.5, 1.5, 4.0, 20.0))
+    wrong = chance.choice(
+        (
+            ("", ""),
+            ("", ""),
+            (f"libvirt linger {host} {linger:g}", f"libvirt up {host}"),
+            (f"libvirt hang {host}", f"libvirt up {host}"),
+            (f"libvirt pause {host}", f"libvirt resume {host}"),
+            (f"actuator kill {host}", ""),
+            (f"pause {host}", f"resume {host}"),
+            (f"kill {other}", f"start {other}"),
+        )
+    )
+    if wrong[0]:
+        burst.ail(wrong, after_s + chance.uniform(-1.0, 6.0))
+
+
 OF_SEVERAL: tuple[tuple[int, Make], ...] = (
     (4, whole_site_is_lost),
     (3, hosts_reboot_in_turn),
     (4, two_are_parted),
+    (4, guests_are_held),
 )
 """Only where a site has several hosts."""
