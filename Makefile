@@ -6,6 +6,7 @@ RUNS ?= 5
 MOVES ?= 10
 PROFILE ?= Default
 SEQUENCES ?= 1..40
+PARTS ?= controller
 CONFORMANCE_DIR ?= /var/tmp/lab-conformance
 COUNT ?= 20
 JOBS ?= 2
@@ -105,6 +106,10 @@ bench-policies: bootstrap ## what the API server's own checks cost: one status p
 .PHONY: bench-flood
 bench-flood: bootstrap ## a host's heartbeats while a tenant floods the API server, with and without lanes
 	@$(PYTHON) -m tandem_lab.bench_flood
+
+.PHONY: bench-scale
+bench-scale: bootstrap ## thousands of guests: what the programs cost, part by part (PARTS=controller)
+	@for part in $(PARTS); do $(PYTHON) -m tandem_lab.bench_scale $$part || exit 1; done
 
 .PHONY: bootstrap
 bootstrap:

@@ -1,0 +1,1 @@
+"""Thousands of guests: what the programs cost then. `make bench-scale`."""
