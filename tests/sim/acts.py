@@ -104,7 +104,7 @@ def delay(world: World, link: str, host: str, milliseconds: str) -> None:
 def plan_slow(world: World, seconds: str) -> None:
     """Also for what starts later."""
     world.log.say("scenario", f"plan slow {seconds}")
-    world.planner.takes_s = float(seconds)
+    world.planning.takes_s = float(seconds)
 
 
 def watch_lag(world: World, program: str, seconds: str) -> None:

@@ -20,6 +20,7 @@ from tandem_controller.edge.kube import KubeApi
 from tandem_controller.edge.metrics import Metrics
 from tandem_controller.ports import Outside
 from tandem_controller.run.lead import Leadership
+from tandem_controller.run.planning import Maker
 from tandem_controller.run.program import program
 from tandem_kube import KubeClient
 
@@ -41,19 +42,29 @@ class Clock:
 
 
 @dataclass
-class Planner:
-    """The product's plan, which takes its time: everything else goes on meanwhile.
-
-    ``spoilt``: the snapshot as a program with bugs has it.
-    """
+class Planning:
+    """How plans are made. ``spoilt``: the snapshot as a program with bugs has it."""
 
     spoilt: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot
     takes_s: float = 0.0
 
+
+class Planner:
+    """The product's plans of one run, which take their time: everything else goes on meanwhile.
+
+    Each is held against what one comes to that remembers nothing of those before it.
+    """
+
+    def __init__(self, how: Planning) -> None:
+        self._how, self._make = how, Maker()
+
     async def plan(self, snapshot: Snapshot) -> Plan:
-        if self.takes_s:
-            await asyncio.sleep(self.takes_s)
-        return make_plan(self.spoilt(snapshot))
+        if self._how.takes_s:
+            await asyncio.sleep(self._how.takes_s)
+        known = self._how.spoilt(snapshot)
+        made = self._make(known)
+        assert made == make_plan(known), "it depends on what was planned before"
+        return made
 
 
 class Stubborn(Leadership):
@@ -73,7 +84,7 @@ class Controller:
         log: Log,
         name: str,
         ended: Callable[[BaseException | None], None],
-        planner: Planner,
+        planning: Planning,
         *,
         stubborn: bool = False,
     ) -> None:
@@ -89,7 +100,7 @@ class Controller:
             watchers=self.watchers,
             clock=Clock(kernel, log),
             chance=chance,
-            planner=planner,
+            planner=Planner(planning),
         )
         self._elect = Stubborn if stubborn else Leadership
 

@@ -57,7 +57,7 @@ def mend_all_but_broken(world: World) -> None:
     if "api" not in world.broken_for_good:
         api_up(world)
     heal(world)
-    world.planner.takes_s = 0.0
+    world.planning.takes_s = 0.0
     world.ways.churning.clear()
     _one_controller(world)
     for host in world.hosts.values():

@@ -13,7 +13,7 @@ from sim.actuator import Actuator, Awaited, Crash, forget_exits
 from sim.apiserver import Api, NewerTransport, Server, SimTransport
 from sim.apiserver.store import Backup
 from sim.bugs import Bugs
-from sim.controller import Controller, Planner
+from sim.controller import Controller, Planning
 from sim.disk import Backing
 from sim.drbd import Replica
 from sim.drbd_version import VERSIONS
@@ -93,7 +93,7 @@ class World:
         self.outside = Group("outside")
         self.controllers: list[Controller] = []
         self.bugs = Bugs()
-        self.planner = Planner(self.bugs.snapshot)
+        self.planning = Planning(self.bugs.snapshot)
         self.controllers_started = 0
         self.backup: Backup | None = None
         self.mended_s = float("-inf")
@@ -336,7 +336,7 @@ class World:
         name = f"controller-{self.controllers_started}"
         ended = partial(self._program_ended, name)
         way = self._way("controller", lambda: True)
-        one = Controller(self.kernel, way, self.log, name, ended, self.planner, stubborn=stubborn)
+        one = Controller(self.kernel, way, self.log, name, ended, self.planning, stubborn=stubborn)
         one.loop.late_s = self.controller_late_s
         one.watchers.lag_s = self.kopf_lag_s
         self.controllers.append(one)

@@ -6,7 +6,7 @@ field that goes away is written as null. ``""`` and absent are the same.
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from tandem_api.meta import Condition, Model, Resource, condition, moment
 from tandem_api.reasons import Reason
@@ -50,17 +50,24 @@ def spec_valid(world: World, obj: Resource) -> Condition:
     return judged("SpecValid", refusal, Reason.SPEC_VALID)
 
 
+class Timed(Protocol):
+    """What knows what time it is, for people; a world does. It is asked only where it is needed."""
+
+    @property
+    def wall(self) -> str: ...
+
+
 def stamped(
-    old: Iterable[Condition], new: Iterable[Condition], generation: int, wall: str
+    old: Iterable[Condition], new: Iterable[Condition], generation: int, now: Timed
 ) -> tuple[Condition, ...]:
     """The new conditions, with the time of the last change of their status."""
     before = {each.type: each for each in old}
-    return tuple(_stamp(before.get(each.type), each, generation, wall) for each in new)
+    return tuple(_stamp(before.get(each.type), each, generation, now) for each in new)
 
 
-def _stamp(old: Condition | None, new: Condition, generation: int, wall: str) -> Condition:
+def _stamp(old: Condition | None, new: Condition, generation: int, now: Timed) -> Condition:
     kept = old.last_transition_time if old is not None and old.status == new.status else None
-    since = wall if moment(kept) is None else kept
+    since = now.wall if moment(kept) is None else kept
     if old is not None and old.status == new.status and since == kept:
         told = (old.reason, old.message, old.observed_generation)
         if told == (new.reason, new.message, generation):

@@ -1,7 +1,7 @@
 """One guest: what is decided about it, and all that is written because of that. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tandem_api.kinds.guest import Guest
 from tandem_api.meta import (
@@ -21,6 +21,7 @@ from tandem_controller.decide.world.model import (
     Decision,
     Freshness,
     Keep,
+    Load,
     Notice,
     World,
     Write,
@@ -31,14 +32,14 @@ from tandem_controller.decide.world.model import (
 )
 from tandem_controller.decide.world.proofs import proven_to_have_stopped
 from tandem_controller.decide.world.turns import LIMITED
+from tandem_controller.decide.world.watched import Totals
 
 
 @dataclass(frozen=True)
 class GuestPlan:
-    """``world``: as it is for the guests that are decided after this one."""
+    """What is decided, and what is written because of that."""
 
     decision: Decision
-    world: World
     writes: tuple[Write, ...] = ()
     statuses: tuple[WriteStatus, ...] = ()
 
@@ -47,20 +48,18 @@ def guest_plan(guest: Guest, world: World) -> GuestPlan:
     """``guest`` is what is in force of it. All follows from one look at it with its mirror."""
     case = case_of(guest, world)
     decision = decide(guest, world, case)
-    world = _with_load(world, guest, decision)
     writes = tuple(_writes(guest, world, case, decision))
     statuses = tuple(_status_write(guest, world, case, decision))
-    return GuestPlan(decision, world, writes, statuses)
+    return GuestPlan(decision, writes, statuses)
 
 
-def _with_load(world: World, guest: Guest, decision: Decision) -> World:
+def counted(totals: Totals, guest: Guest, decision: Decision) -> None:
     """Count what was decided just now, for the guests that are decided after it."""
     if not isinstance(decision, Assign) or not decision.host:
-        return world
-    load = world.load(decision.host).plus(guest.spec.domain.memory.bytes)
-    begins = decision.reason in LIMITED and decision.proof is None
-    moving = world.moving + begins
-    return replace(world, loads={**world.loads, decision.host: load}, moving=moving)
+        return
+    load = totals.loads.get(decision.host, Load()).plus(guest.spec.domain.memory.bytes)
+    totals.loads[decision.host] = load
+    totals.moving += decision.reason in LIMITED and decision.proof is None
 
 
 def _writes(guest: Guest, world: World, case: Case | None, decision: Decision) -> Iterator[Write]:

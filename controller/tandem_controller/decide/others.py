@@ -14,6 +14,7 @@ from tandem_api.meta import (
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import MovePhase
 from tandem_controller.decide.conditions import bad, patch, stamped, transitions
+from tandem_controller.decide.memory import Recall, Told
 from tandem_controller.decide.mirrors.claimants import Assignments
 from tandem_controller.decide.status.mirror import mirror_status
 from tandem_controller.decide.status.move import guest_of, move_status
@@ -30,14 +31,23 @@ from tandem_controller.decide.world.model import (
     World,
     WriteStatus,
 )
+from tandem_controller.decide.world.watched import WatchedMapping
 
 
 def other_statuses(
-    world: World, refusals: Mapping[ObjectKey, Refusal], new: Assignments, walls: Walls
+    world: World,
+    watched: World,
+    told: Told,
+    walls: Walls,
+    recall: Recall,
 ) -> Iterator[WriteStatus]:
+    """``watched``: the same world, for what is said of each mirror by itself. ``told``: what this
+    plan has come to, ``refusals`` by the mirror and ``new`` assignments by the guest.
+    """
+    refusals = WatchedMapping("refusals", told["refusals"], recall.note)
+    new = WatchedMapping("new", told["new"], recall.note)
     for mirror in world.snapshot.mirrors:
-        with walls.around(mirror):
-            yield from _of_mirror(mirror, world, refusals.get(mirror.key), new)
+        yield from recall.again("mirror", mirror, _mirror, watched, refusals, new, walls)
     for view in world.hosts.values():
         with walls.around(view.host):
             yield from _of_host(view, world)
@@ -50,7 +60,7 @@ def other_statuses(
             notices = transitions(tandem.status.conditions, status.conditions)
             yield from status_write(tandem, tandem.status, status, notices)
     for each in world.snapshot.unreadable:
-        yield from _unreadable(each, world.wall)
+        yield from _unreadable(each, world)
 
 
 def move_statuses(
@@ -80,6 +90,20 @@ def _move_notices(move: GuestMove, status: GuestMoveStatus) -> tuple[Notice, ...
         return ()
     failed = status.phase == MovePhase.FAILED
     return (Notice(failed, Reason(status.reason), f"{status.phase}: {status.message}"),)
+
+
+def _mirror(
+    mirror: Mirror,
+    world: World,
+    refusals: Mapping[ObjectKey, Refusal],
+    new: Assignments,
+    walls: Walls,
+) -> tuple[WriteStatus, ...]:
+    found = []
+    with walls.around(mirror):
+        for each in _of_mirror(mirror, world, refusals.get(mirror.key), new):
+            found.append(each)
+    return tuple(found)
 
 
 def _of_mirror(
@@ -130,7 +154,7 @@ def status_write(
         yield WriteStatus(kind, obj.key, obj.metadata.uid, difference, notices)
 
 
-def _unreadable(each: Unreadable, wall: str) -> Iterator[WriteStatus]:
+def _unreadable(each: Unreadable, world: World) -> Iterator[WriteStatus]:
     """Say on the object itself why it cannot be read; nothing else about it is touched."""
     kind, reason, words = "SpecValid", Reason.SPEC_INVALID, "; ".join(map(str, each.problems))
     if each.bug is not None:
@@ -138,7 +162,7 @@ def _unreadable(each: Unreadable, wall: str) -> Iterator[WriteStatus]:
     old = each.conditions
     wanted = bad(kind, Refusal(reason, words))
     others = tuple(condition for condition in old if condition.type != kind)
-    (new,) = stamped(old, (wanted,), each.generation, wall)
+    (new,) = stamped(old, (wanted,), each.generation, world)
     if new in old:
         return
     conditions = [condition.wire() for condition in (*others, new)]

@@ -9,18 +9,20 @@ Around every object stands a wall (``walls``): what raises while it is judged co
 """
 
 from collections.abc import Iterable, Iterator
-from functools import partial
+from dataclasses import replace
 
 from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import (
     ObjectKey,
 )
 from tandem_api.reasons import Reason
 from tandem_controller.decide.known import world_of
+from tandem_controller.decide.memory import Memory, Recall, Told
 from tandem_controller.decide.mirrors.claimants import to_mend
 from tandem_controller.decide.mirrors.override import Grant, override
 from tandem_controller.decide.mirrors.setup import set_up
-from tandem_controller.decide.one_guest import GuestPlan, guest_plan
+from tandem_controller.decide.one_guest import GuestPlan, counted, guest_plan
 from tandem_controller.decide.others import move_statuses, other_statuses
 from tandem_controller.decide.status.move import outdated
 from tandem_controller.decide.walls import Walls, least_status, message
@@ -39,40 +41,72 @@ from tandem_controller.decide.world.model import (
     WriteStatus,
     mirror_of,
 )
+from tandem_controller.decide.world.watched import (
+    Totals,
+    WatchedMapping,
+    WatchedWorld,
+    changed,
+)
 
 
 def plan(snapshot: Snapshot) -> Plan:
     """Everything that should be written now, most urgent first."""
+    return plan_again(snapshot, Memory())[0]
+
+
+def plan_again(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
+    """The same, however much of it ``memory`` spares; and what the next plan is spared by this."""
     walls = Walls(snapshot.bugs)
-    world = world_of(snapshot, walls)
+    recall = Recall(memory, walls)
+    world = world_of(snapshot, walls, recall)
+    recall.totals = Totals(world.loads, world.moving)
+    watched = WatchedWorld(world, recall.note, recall.totals, recall.kept)
     urgent: list[Write] = []
     decisions: dict[ObjectKey, Decision] = {}
     statuses: list[WriteStatus] = []
-    guests = [world.in_force(guest) for guest in snapshot.guests]
-    for guest in sorted(guests, key=partial(_turn, world)):
-        made = _guest(guest, world, walls)
-        world, decisions[guest.key] = made.world, made.decision
+    for guest in _in_turn(world, watched, recall):
+        made = recall.again("guest", guest, _guest, watched, walls)
+        counted(recall.totals, guest, made.decision)
+        decisions[guest.key] = made.decision
         urgent += made.writes
         statuses += made.statuses
-    overrides = _overrides(world, walls)
+    world = replace(world, loads=recall.totals.loads, moving=recall.totals.moving)
+    overrides = _overrides(watched, walls, recall)
     refusals = {key: got for key, got in overrides.items() if isinstance(got, Refusal)}
     urgent += [
         SwapAuthority(mirror, got.authority, got.message)
-        for mirror in snapshot.mirrors
+        for mirror in (snapshot.mirrors if overrides else ())
         if isinstance(got := overrides.get(mirror.key), Grant)
     ]
-    urgent += set_up(world, walls)
+    urgent += set_up(world, watched, walls, recall)
     new = {w.guest.key: w.assignment for w in urgent if isinstance(w, WriteAssignment)}
-    urgent += to_mend(world, new, walls)
-    statuses += other_statuses(world, refusals, new, walls)
+    told: Told = {"new": new, "refusals": refusals}
+    for part, each in told.items():
+        recall.differ(changed(part, memory.told.get(part, {}), each))
+    urgent += to_mend(watched, WatchedMapping("new", new, recall.note), walls, recall)
+    statuses += other_statuses(world, watched, told, walls, recall)
     statuses += move_statuses(world, decisions, walls)
     urgent += map(DeleteMove, outdated(snapshot.guestmoves))
-    told = _told(statuses, snapshot, walls)
     unread = (each.bug for each in snapshot.unreadable if each.bug is not None)
-    return Plan(tuple(urgent), tuple(told), decisions, refusals, world, (*walls.bugs, *unread))
+    made_plan = Plan(
+        tuple(urgent),
+        tuple(_told(statuses, snapshot, walls)),
+        decisions,
+        refusals,
+        world,
+        (*walls.bugs, *unread),
+    )
+    return made_plan, recall.left(world, told)
 
 
-def _turn(world: World, guest: Guest) -> tuple[int, int, str]:
+def _in_turn(world: World, watched: World, recall: Recall) -> list[Guest]:
+    guests = [world.in_force(guest) for guest in world.snapshot.guests]
+    turns = [recall.again("turn", guest, _turn, watched) for guest in guests]
+    order = sorted(range(len(guests)), key=turns.__getitem__)
+    return [guests[at] for at in order]
+
+
+def _turn(guest: Guest, world: World) -> tuple[int, int, str]:
     """Who is down comes before who is only to be moved, and an order before what is not ordered."""
     mirror = mirror_of(guest, world)
     authority = mirror.status.authority if mirror is not None else None
@@ -91,27 +125,40 @@ def _guest(guest: Guest, world: World, walls: Walls) -> GuestPlan:
             return guest_plan(guest, world)
     bug = walls.of(guest)
     assert bug is not None
-    return GuestPlan(Blocked(Reason.INTERNAL_ERROR, message(bug)), world)
+    return GuestPlan(Blocked(Reason.INTERNAL_ERROR, message(bug)))
 
 
-def _overrides(world: World, walls: Walls) -> dict[ObjectKey, Grant | Refusal | None]:
+def _overrides(
+    world: World, walls: Walls, recall: Recall
+) -> dict[ObjectKey, Grant | Refusal | None]:
+    """Of the mirrors with an order."""
     found: dict[ObjectKey, Grant | Refusal | None] = {}
     for mirror in world.snapshot.mirrors:
         if walls.of(mirror) is None:
-            with walls.around(mirror):
-                found[mirror.key] = override(mirror, world)
+            got = recall.again("override", mirror, _override, world, walls)
+            if got is not None:
+                found[mirror.key] = got
     return found
+
+
+def _override(mirror: Mirror, world: World, walls: Walls) -> Grant | Refusal | None:
+    with walls.around(mirror):
+        return override(mirror, world)
+    return None
 
 
 def _told(
     statuses: Iterable[WriteStatus], snapshot: Snapshot, walls: Walls
 ) -> Iterator[WriteStatus]:
     """Of an object behind a wall that alone, whatever else of its status was worked out before."""
+    if not walls.bugs:
+        yield from statuses
+        return
     behind = {bug.subject for bug in walls.bugs}
     yield from (each for each in statuses if (each.kind, each.key) not in behind)
     cluster = (*snapshot.tandems, *snapshot.sites, *snapshot.hosts)
     for obj in (*cluster, *snapshot.mirrors, *snapshot.guests, *snapshot.guestmoves):
         bug = walls.of(obj)
-        told = least_status(obj, bug, snapshot.wall) if bug is not None else None
+        told = least_status(obj, bug, snapshot) if bug is not None else None
         if told is not None:
             yield told

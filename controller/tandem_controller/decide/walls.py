@@ -10,14 +10,16 @@ Called by ``plan``, ``setup``, ``loop`` and ``metrics``.
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import Resource
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
-from tandem_base.bugs import Bug, Subject, wall
-from tandem_controller.decide.conditions import bad, patch, stamped
+from tandem_base.bugs import Bug, Subject, Walled
+from tandem_base.bugs import bug as bug_of
+from tandem_controller.decide.conditions import Timed, bad, patch, stamped
 from tandem_controller.decide.world.model import Notice, Refusal, WriteStatus
 
 JUDGED = "Judged"
@@ -37,10 +39,18 @@ class Walls:
         self._bugs.setdefault(bug.subject, bug)
 
     def around(self, obj: Resource) -> AbstractContextManager[None]:
-        return wall(type(obj).__name__, obj.key, self.found)
+        return Walled(partial(self._met, obj))
+
+    def _met(self, obj: Resource, error: Exception) -> None:
+        self.found(bug_of(type(obj).__name__, obj.key, error))
+
+    def __len__(self) -> int:
+        return len(self._bugs)
 
     def of(self, obj: Resource) -> Bug | None:
         """What was found about this object so far."""
+        if not self._bugs:
+            return None
         return self._bugs.get((type(obj).__name__, obj.key))
 
     @property
@@ -58,12 +68,12 @@ def message(bug: Bug) -> str:
     )
 
 
-def least_status(obj: Resource, bug: Bug, wall_time: str) -> WriteStatus | None:
+def least_status(obj: Resource, bug: Bug, now: Timed) -> WriteStatus | None:
     """That it is behind a wall, if it does not say so yet. This never raises."""
     refusal, news = Refusal(Reason.INTERNAL_ERROR, message(bug)), False
     kind = type(obj).__name__
     try:
-        change = _change(obj, refusal, wall_time)
+        change = _change(obj, refusal, now)
         news = _reason_of(obj) != Reason.INTERNAL_ERROR
     except Exception:
         # It says less then, and each time anew: the server drops what changes nothing.
@@ -81,13 +91,13 @@ def _told(kind: str, refusal: Refusal) -> dict[str, object]:
     return told if kind == "Mirror" else {}
 
 
-def _change(obj: Resource, refusal: Refusal, wall_time: str) -> dict[str, object]:
+def _change(obj: Resource, refusal: Refusal, now: Timed) -> dict[str, object]:
     old = obj.status  # type: ignore[attr-defined]  # every kind has one
     # That it could be taken over was said by a judgement that there is none of any more.
     denied = ("Protected", JUDGED) if isinstance(obj, Guest) else (JUDGED,)
     others = [each for each in old.conditions if each.type not in denied]
     new = stamped(
-        old.conditions, [bad(kind, refusal) for kind in denied], obj.metadata.generation, wall_time
+        old.conditions, [bad(kind, refusal) for kind in denied], obj.metadata.generation, now
     )
     told = _told(type(obj).__name__, refusal)
     return patch(old, old.model_copy(update={**told, "conditions": (*others, *new)}))

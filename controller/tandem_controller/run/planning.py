@@ -4,6 +4,8 @@ Thousands of guests take a plan seconds. Whoever read leases on the same loop wo
 each plan, and a gap starts every count again: no host would ever count as lost. The thread shares
 the processor with the loop, and takes nothing else from it.
 
+What each plan has judged is kept for the next one (``decide.memory``).
+
 Called by ``loop``, through its port. It decides nothing.
 """
 
@@ -12,15 +14,27 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from tandem_controller.decide.plan import plan as make_plan
+from tandem_controller.decide.memory import Memory
+from tandem_controller.decide.plan import plan_again
 from tandem_controller.decide.world.model import Plan, Snapshot
 
 
-class ThreadPlanner:
-    """See ports.Planner. ``make`` is the plan's maker: pure, and as slow as it likes."""
+class Maker:
+    """Makes plans one after another, each with the memory of the last one that was made."""
 
-    def __init__(self, make: Callable[[Snapshot], Plan] = make_plan) -> None:
-        self._make = make
+    def __init__(self) -> None:
+        self._memory = Memory()
+
+    def __call__(self, snapshot: Snapshot) -> Plan:
+        plan, self._memory = plan_again(snapshot, self._memory)
+        return plan
+
+
+class ThreadPlanner:
+    """See ports.Planner. ``make`` is the plan's maker, and as slow as it likes."""
+
+    def __init__(self, make: Callable[[Snapshot], Plan] | None = None) -> None:
+        self._make = make or Maker()
 
     async def plan(self, snapshot: Snapshot) -> Plan:
         loop = asyncio.get_running_loop()

@@ -2,10 +2,10 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.host import Host
@@ -19,6 +19,83 @@ Around = Callable[[Resource], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
+class Index(Generic[K, R]):
+    """Who claims what of a kind. ``claims``: what each of ``objects`` does, in their order.
+
+    ``whole``: all of them could be asked.
+    """
+
+    objects: Sequence[R]
+    claims: Sequence[frozenset[K]]
+    found: Mapping[K, tuple[R, ...]]
+    whole: bool
+
+
+class Indexer(Protocol):
+    """Makes an index of objects by what they claim, each behind a wall; ``name`` is the field's."""
+
+    def __call__(
+        self, name: str, objects: Sequence[R], claims: Callable[[R], Iterable[K]], around: Around
+    ) -> Mapping[K, tuple[R, ...]]: ...
+
+
+def index(
+    objects: Sequence[R],
+    claims: Callable[[R], Iterable[K]],
+    around: Around,
+    before: Index[K, R] | None = None,
+) -> Index[K, R]:
+    """``before``: of the last time. Of that stays what the same objects claim, if nothing has come,
+    gone or changed its place, and what is new claims the same.
+    """
+    if before is not None and before.whole and len(before.objects) == len(objects):
+        pairs = enumerate(zip(before.objects, objects, strict=True))
+        others = [at for at, (old, new) in pairs if old is not new]
+        if not others:
+            return before
+        in_place = all(before.objects[at].key == objects[at].key for at in others)
+        if in_place and all(
+            before.claims[at] == _claimed_by(objects[at], claims, around) for at in others
+        ):
+            return Index(objects, before.claims, _replaced(before, objects, others), whole=True)
+    every = [_claimed_by(each, claims, around) for each in objects]
+    found: dict[K, list[R]] = defaultdict(list)
+    for each, claimed_now in zip(objects, every, strict=True):
+        for claim in claimed_now or ():
+            found[claim].append(each)
+    return Index(
+        objects,
+        [each or frozenset() for each in every],
+        {claim: tuple(claimants) for claim, claimants in found.items()},
+        whole=None not in every,
+    )
+
+
+def _claimed_by(each: R, claims: Callable[[R], Iterable[K]], around: Around) -> frozenset[K] | None:
+    """None: its wall has met a bug."""
+    with around(each):
+        return frozenset(claims(each))
+    return None
+
+
+def _replaced(
+    before: Index[K, R], objects: Sequence[R], others: Iterable[int]
+) -> dict[K, tuple[R, ...]]:
+    found = dict(before.found)
+    for at in others:
+        old, new = before.objects[at], objects[at]
+        for claim in before.claims[at]:
+            found[claim] = tuple(new if each is old else each for each in found[claim])
+    return found
+
+
+def _anew(
+    name: str, objects: Sequence[R], claims: Callable[[R], Iterable[K]], around: Around
+) -> Mapping[K, tuple[R, ...]]:
+    return index(objects, claims, around).found
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """All objects, and who claims what, indexed once for any number of checks."""
 
@@ -29,6 +106,7 @@ class Catalogue:
     guests_by_mac: Mapping[str, tuple[Guest, ...]]
     mirrors_by_device: Mapping[tuple[str, str], tuple[Mirror, ...]]
     mirrors_by_port: Mapping[tuple[str, int], tuple[Mirror, ...]]
+    mirrors_by_host: Mapping[str, tuple[Mirror, ...]]
     hosts_by_address: Mapping[str, tuple[Host, ...]]
     unreadable: frozenset[tuple[str, ObjectKey]] = frozenset()
 
@@ -42,24 +120,26 @@ class Catalogue:
         guests: Iterable[Guest] = (),
         unreadable: Iterable[tuple[str, ObjectKey]] = (),
         around: Around = nullcontext,
+        indexer: Indexer = _anew,
     ) -> Self:
         """Index the objects.
 
         ``unreadable`` are (kind, key) of objects that are there but do not parse: they have
         problems of their own, and whoever names them is not told that they do not exist.
         ``around``: the caller's wall round each object. What is behind one is there, and claims
-        nothing.
+        nothing. ``indexer``: the caller's way to an index, if it keeps them.
         """
-        hosts, mirrors, guests = list(hosts), list(mirrors), list(guests)
+        hosts, mirrors, guests = tuple(hosts), tuple(mirrors), tuple(guests)
         return cls(
             sites={site.metadata.name: site for site in sites},
             hosts={host.metadata.name: host for host in hosts},
             mirrors={mirror.key: mirror for mirror in mirrors},
-            guests_by_mirror=_index(guests, lambda guest: [mirror_key(guest)], around),
-            guests_by_mac=_index(guests, _claimed, around),
-            mirrors_by_device=_index(mirrors, _devices, around),
-            mirrors_by_port=_index(mirrors, _ports, around),
-            hosts_by_address=_index(hosts, lambda host: [host.spec.replication_address], around),
+            guests_by_mirror=indexer("guests_by_mirror", guests, _mirrors, around),
+            guests_by_mac=indexer("guests_by_mac", guests, _claimed, around),
+            mirrors_by_device=indexer("mirrors_by_device", mirrors, _devices, around),
+            mirrors_by_port=indexer("mirrors_by_port", mirrors, _ports, around),
+            mirrors_by_host=indexer("mirrors_by_host", mirrors, _hosts, around),
+            hosts_by_address=indexer("hosts_by_address", hosts, _addresses, around),
             unreadable=frozenset(unreadable),
         )
 
@@ -70,19 +150,16 @@ class Catalogue:
         return name in self.hosts or ("Host", ObjectKey(namespace="", name=name)) in self.unreadable
 
 
-def _index(
-    objects: Iterable[R], claims: Callable[[R], Iterable[K]], around: Around
-) -> Mapping[K, tuple[R, ...]]:
-    found: dict[K, list[R]] = defaultdict(list)
-    for each in objects:
-        with around(each):
-            for claim in set(claims(each)):
-                found[claim].append(each)
-    return {claim: tuple(claimants) for claim, claimants in found.items()}
-
-
 def mirror_key(guest: Guest) -> ObjectKey:
     return ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
+
+
+def _mirrors(guest: Guest) -> list[ObjectKey]:
+    return [mirror_key(guest)]
+
+
+def _addresses(host: Host) -> list[str]:
+    return [host.spec.replication_address]
 
 
 def macs(guest: Guest) -> list[str]:
@@ -102,6 +179,10 @@ def _devices(mirror: Mirror) -> list[tuple[str, str]]:
         for replica in mirror.spec.replicas
         for path in replica.devices.values()
     ]
+
+
+def _hosts(mirror: Mirror) -> list[str]:
+    return [replica.host for replica in mirror.spec.replicas]
 
 
 def _port(mirror: Mirror) -> int | None:

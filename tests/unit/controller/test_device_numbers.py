@@ -6,16 +6,18 @@ import pytest
 
 from tandem_api.kinds.mirror import DeviceNumbers
 from tandem_api.reasons import Reason
-from tandem_controller.decide.mirrors.setup import set_up
 from tandem_controller.decide.status.mirror import mirror_status
-from tandem_controller.decide.walls import Walls
-from tandem_controller.decide.world.model import Assign
+from tandem_controller.decide.world.model import Assign, SetUpMirror
 
 from .scenes import A, B, Scene, replica
 
 
+def set_up(scene: Scene) -> list[SetUpMirror]:
+    return [write for write in scene.plan().urgent if isinstance(write, SetUpMirror)]
+
+
 def numbers(scene: Scene) -> DeviceNumbers:
-    (found,) = (write for write in set_up(scene.world(), Walls()) if write.mirror.key.name == "g")
+    (found,) = (write for write in set_up(scene) if write.mirror.key.name == "g")
     return found.numbers
 
 
@@ -58,9 +60,8 @@ class TestAVolumeAddedToAMirrorInUse:
 
     def test_it_gets_no_number_and_the_mirror_says_so(self) -> None:
         scene = with_volumes("root", "data", minors={"root": 5})
-        world = scene.world()
-        assert list(set_up(world, Walls())) == []
-        status = mirror_status(scene.parsed_mirror(), world, None)
+        assert set_up(scene) == []
+        status = mirror_status(scene.parsed_mirror(), scene.world(), None)
         assert status.reason == Reason.SPEC_INVALID
         assert status.message.startswith("spec.volumes: cannot be added once the mirror is set up")
         assert status.message.endswith("it goes on with root, without data")
@@ -105,9 +106,9 @@ class TestAVolumeAddedToAMirrorInUse:
     def test_but_by_no_weaker_word(self, report: dict[str, Any]) -> None:
         scene = with_volumes("root", "data", minors={"root": 5, "data": 6})
         scene.replicas = {A: report, B: replica(B)}
-        assert list(set_up(scene.world(), Walls())) == []
+        assert set_up(scene) == []
 
     def test_nor_by_the_word_of_who_does_not_own_it(self) -> None:
         scene = with_volumes("root", "data", minors={"root": 5, "data": 6})
         scene.replicas = {A: replica(A), B: replica(B, role="Primary")}
-        assert list(set_up(scene.world(), Walls())) == []
+        assert set_up(scene) == []

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from sim.controller import Planner
+from sim.controller import Planner, Planning
 from tandem_api.lease import Heartbeat
 from tandem_api.timing import DEFAULT
 from tandem_controller.decide.world.gist import FULL_PLAN_S
@@ -54,7 +54,7 @@ class Host(Bench):
         self.heard: list[tuple[str, int, int, int]] = []
         whole = cast(Any, self)
         self.leadership = Leads()
-        outside = Outside("one", self.api, whole, whole, Random(1), Planner())
+        outside = Outside("one", self.api, whole, whole, Random(1), Planner(Planning()))
         self.controller = Controller(
             outside,
             self.store,

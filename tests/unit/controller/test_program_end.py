@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from sim.controller import Planner
+from sim.controller import Planner, Planning
 from tandem_controller.ports import Outside
 from tandem_controller.run.program import WATCHES_EXIT_TIMEOUT_S, Program, program
 
@@ -46,7 +46,7 @@ class Host(Bench):
         self.stop = asyncio.Event()
         self.ended: asyncio.Future[BaseException | None] | None = None
         whole = cast(Any, self)
-        outside = Outside("one", whole, whole, whole, Random(1), Planner())
+        outside = Outside("one", whole, whole, whole, Random(1), Planner(Planning()))
         self.program: Program = program(outside, self.metrics, cast(Any, Election))
 
     def begin(self, told: Any, opened: Any) -> Any:

@@ -30,7 +30,7 @@ from tandem_controller.edge.admission import Admission
 from tandem_controller.edge.kube import KubeApi
 from tandem_controller.edge.metrics import Metrics
 
-from .scenes import KEY, WALL, A, B, Scene, assigned, guest, mirror, owned_by, replica, report
+from .scenes import KEY, A, B, Scene, assigned, guest, mirror, owned_by, replica, report
 from .test_execute import Scripted, Standing, executor
 
 OTHER = ObjectKey(namespace="ns", name="other")
@@ -138,10 +138,9 @@ class TestPlan:
         assert well.patch["reason"] == "Running"
 
     def test_a_status_that_cannot_even_be_read_says_the_least(self) -> None:
-        found = spoilt(
-            two().snapshot(), "Guest", KEY, DECIDE + "guests.situations", DECIDE + "walls"
-        ).guests[0]
-        told = least_status(found, bug("Guest", KEY, Planted("x")), WALL)
+        now = two().snapshot()
+        found = spoilt(now, "Guest", KEY, DECIDE + "guests.situations", DECIDE + "walls").guests[0]
+        told = least_status(found, bug("Guest", KEY, Planted("x")), now)
         assert told is not None
         assert told.patch["phase"] == "Blocked"
         assert told.patch["reason"] == "InternalError"

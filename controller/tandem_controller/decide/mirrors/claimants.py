@@ -14,6 +14,7 @@ from tandem_api.check.catalogue import precedence
 from tandem_api.kinds.guest import Assignment, Guest
 from tandem_api.kinds.mirror import Claimant, Mirror
 from tandem_api.meta import ObjectKey
+from tandem_controller.decide.memory import Recall
 from tandem_controller.decide.walls import Walls
 from tandem_controller.decide.world.model import World, WriteClaimant
 from tandem_controller.decide.world.phases import is_takeover
@@ -33,11 +34,22 @@ def to_add(guest: Guest, assignment: Assignment, world: World) -> WriteClaimant 
     return None if known == wanted else WriteClaimant(mirror, assignment.host, wanted)
 
 
-def to_mend(world: World, new: Assignments, walls: Walls) -> Iterator[WriteClaimant]:
+def to_mend(
+    world: World, new: Assignments, walls: Walls, recall: Recall
+) -> Iterator[WriteClaimant]:
     """Entries that lack for assignments that stay: after an upgrade, a restore, a hand edit."""
     for mirror in world.snapshot.mirrors:
-        with walls.around(mirror):
-            yield from _to_mend(mirror, world, new)
+        yield from recall.again("claimants", mirror, _of_one, world, new, walls)
+
+
+def _of_one(
+    mirror: Mirror, world: World, new: Assignments, walls: Walls
+) -> tuple[WriteClaimant, ...]:
+    found = []
+    with walls.around(mirror):
+        for each in _to_mend(mirror, world, new):
+            found.append(each)
+    return tuple(found)
 
 
 def _to_mend(mirror: Mirror, world: World, new: Assignments) -> Iterator[WriteClaimant]:

@@ -15,6 +15,7 @@ from itertools import count, filterfalse
 from tandem_api.authority import Authority, first_authority
 from tandem_api.kinds.mirror import DeviceNumbers, Mirror
 from tandem_api.vocabulary import Role
+from tandem_controller.decide.memory import Recall
 from tandem_controller.decide.walls import Walls
 from tandem_controller.decide.world import replicas
 from tandem_controller.decide.world.model import SetUpMirror, World
@@ -25,13 +26,36 @@ Numbers = tuple[set[int], set[int]]
 """Ports and minors."""
 
 
-def set_up(world: World, walls: Walls) -> Iterator[SetUpMirror]:
-    """What has to be written for mirrors that are valid and lack something."""
+def set_up(world: World, watched: World, walls: Walls, recall: Recall) -> Iterator[SetUpMirror]:
+    """What has to be written for mirrors that are valid and lack something.
+
+    ``watched``: the same world, for what is judged of each mirror by itself.
+    """
+    lacking = [
+        (str(mirror.key), mirror)
+        for mirror in world.snapshot.mirrors
+        if recall.again("lacks", mirror, _lacks, watched, walls) and walls.of(mirror) is None
+    ]
+    if not lacking:
+        return
     taken = _taken(world, walls)
-    for mirror in sorted(world.snapshot.mirrors, key=lambda each: str(each.key)):
-        if mirror.metadata.deletion_timestamp is None and walls.of(mirror) is None:
+    for _, mirror in sorted(lacking, key=lambda each: each[0]):
+        if walls.of(mirror) is None:
             with walls.around(mirror):
                 yield from _of_one(mirror, world, taken)
+
+
+def _lacks(mirror: Mirror, world: World, walls: Walls) -> bool:
+    """Whether there may be something to write."""
+    with walls.around(mirror):
+        if mirror.metadata.deletion_timestamp is not None:
+            return False
+        return not _is_set_up(mirror) or any(_taken_back(mirror, world))
+    return False
+
+
+def _is_set_up(mirror: Mirror) -> bool:
+    return mirror.status.authority is not None and mirror.status.device_numbers is not None
 
 
 def _taken(world: World, walls: Walls) -> Numbers | None:
@@ -41,16 +65,17 @@ def _taken(world: World, walls: Walls) -> Numbers | None:
     minors = set[int]().union(*(each.minors for each in unreadable))
     whole = all(each.numbers_known for each in unreadable)
     for mirror in known:
-        before = walls.of(mirror)
+        read = False
         with walls.around(mirror):
             ports.update(_ports(mirror))
             minors.update(_minors(mirror))
-        whole = whole and walls.of(mirror) is before
+            read = True
+        whole = whole and read
     return (ports, minors) if whole else None
 
 
 def _of_one(mirror: Mirror, world: World, taken: Numbers | None) -> Iterator[SetUpMirror]:
-    if mirror.status.authority is not None and mirror.status.device_numbers is not None:
+    if _is_set_up(mirror):
         yield from _taken_back(mirror, world)
     elif taken is not None and not world.problems_of(mirror):
         ports, minors = taken

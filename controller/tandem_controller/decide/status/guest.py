@@ -102,7 +102,7 @@ def guest_status(guest: Guest, world: World, case: Case | None, decision: Decisi
             "last_takeover": last_takeover(guest, assignment, decision, world),
             "recent_takeovers": recent_takeovers(guest, decision, world),
             "observed_generation": generation,
-            "conditions": stamped(old.conditions, conditions, generation, world.wall),
+            "conditions": stamped(old.conditions, conditions, generation, world),
         }
     )
 

@@ -49,7 +49,7 @@ def mirror_status(
             "reason": reason,
             "message": message,
             "observed_generation": generation,
-            "conditions": stamped(old.conditions, conditions, generation, world.wall),
+            "conditions": stamped(old.conditions, conditions, generation, world),
         }
     )
 

@@ -166,7 +166,7 @@ def _told(
             "steps": steps,
             "away_seconds": _between(old.steps.get("stopped"), steps.get("running")),
             "observed_generation": generation,
-            "conditions": stamped(old.conditions, conditions, generation, world.wall),
+            "conditions": stamped(old.conditions, conditions, generation, world),
         }
     )
 

@@ -39,7 +39,7 @@ def host_status(view: HostView, world: World) -> HostStatus:
             "lease_since": _since(old.lease, old.lease_since, view.freshness, world.wall),
             "guests": world.load(view.name).guests,
             "observed_generation": generation,
-            "conditions": stamped(old.conditions, conditions, generation, world.wall),
+            "conditions": stamped(old.conditions, conditions, generation, world),
         }
     )
 
@@ -103,7 +103,7 @@ def site_status(site: Site, world: World) -> SiteStatus:
             "guests": sum(world.load(view.name).guests for view in views),
             "if_peer_fails": _if_peer_fails(world, ready),
             "observed_generation": generation,
-            "conditions": stamped(old.conditions, conditions, generation, world.wall),
+            "conditions": stamped(old.conditions, conditions, generation, world),
         }
     )
 
@@ -155,9 +155,7 @@ def _lacking_bytes(world: World, view: HostView) -> int:
 def _would_come(world: World, host: str) -> int:
     """Memory of the guests elsewhere whose mirror has its other replica on this host."""
     total = 0
-    for mirror in world.snapshot.mirrors:
-        if mirror.replica_on(host) is None:
-            continue
+    for mirror in world.catalogue.mirrors_by_host.get(host, ()):
         for guest in world.catalogue.guests_by_mirror.get(mirror.key, ()):
             assignment = guest.status.assignment
             if assignment and assignment.host and assignment.host != host:

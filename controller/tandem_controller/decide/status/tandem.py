@@ -16,7 +16,7 @@ def tandem_status(tandem: Tandem, world: World) -> TandemStatus:
         update={
             "guests_paused": sum(bool(guest.status.paused_by) for guest in world.snapshot.guests),
             "observed_generation": generation,
-            "conditions": stamped(old.conditions, conditions, generation, world.wall),
+            "conditions": stamped(old.conditions, conditions, generation, world),
         }
     )
 

@@ -111,14 +111,15 @@ def taken_back(guest: Guest, world: World) -> Refusal | None:
 # -- until the guest is where it is to be
 
 
-def unsettled(guest: Guest, wall: str) -> bool:
+def unsettled(guest: Guest, world: World) -> bool:
     """Whether a move by hand, or what has put an end to one, is still on its way: its hosts must
     stop and start the guest, also if it is paused. That ends, whatever becomes of the move.
     """
     assignment = guest.status.assignment
     if assignment is None or assignment.move is None or guest.status.paused_by:
         return False
-    return begun_for_s(guest, wall) < _settling_s(guest) and not settled(guest, wall)
+    begun_s = begun_for_s(guest, world.wall)
+    return begun_s < _settling_s(guest) and not settled(guest, world.wall)
 
 
 def settled(guest: Guest, wall: str) -> bool:

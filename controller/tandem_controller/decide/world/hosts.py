@@ -124,7 +124,8 @@ def silence(view: HostView) -> str:
 
 def rebooted(view: HostView, instance: str) -> bool:
     """Whether the host's heartbeat comes from another boot than that instance's."""
-    if view.heartbeat is None:
+    heartbeat = view.heartbeat
+    if heartbeat is None or heartbeat.instance == instance:
         return False
-    now = Instance.parse(view.heartbeat.instance)
+    now = Instance.parse(heartbeat.instance)
     return now is not None and Instance.parse(instance) is not None and not now.same_boot(instance)

@@ -9,7 +9,7 @@ alert asks for that person.
 Called by ``loop`` (``observe``) and ``mirror_status`` (``doubt``).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tandem_api.authority import Authority
@@ -43,12 +43,12 @@ def suspicions(sightings: Sightings) -> dict[ObjectKey, str]:
     return {key: seen.suspicion for key, seen in sightings.items() if seen.suspicion}
 
 
-def observe(known: Sightings, mirrors: Iterable[Mirror], guests: Sequence[Guest]) -> Sightings:
+def observe(known: Sightings, mirrors: Iterable[Mirror], guests: Iterable[Guest]) -> Sightings:
     """What is remembered after a look at all mirrors."""
     return {mirror.key: _seen(known.get(mirror.key), mirror, guests) for mirror in mirrors}
 
 
-def _seen(before: Sighting | None, mirror: Mirror, guests: Sequence[Guest]) -> Sighting:
+def _seen(before: Sighting | None, mirror: Mirror, guests: Iterable[Guest]) -> Sighting:
     now, uid = mirror.status.authority, mirror.metadata.uid
     if before is None or before.uid != uid or before.authority is None:
         return Sighting(uid, now)
@@ -70,7 +70,7 @@ def _seen(before: Sighting | None, mirror: Mirror, guests: Sequence[Guest]) -> S
     return Sighting(uid, now)  # Released, or what came between was not seen.
 
 
-def _taken(was: Authority, now: Authority, mirror: Mirror, guests: Sequence[Guest]) -> Sighting:
+def _taken(was: Authority, now: Authority, mirror: Mirror, guests: Iterable[Guest]) -> Sighting:
     order = order_for(mirror, now.owner, guests)
     if order is not None and proves(order.proof, was):
         return Sighting(mirror.metadata.uid, now)

@@ -147,7 +147,8 @@ class World:
     in the same plan. ``accepted`` has the guests of which an edit does not pass, as they were
     before it, with what is wrong with that by now. ``moves``: the GuestMoves that have not ended,
     by guest, the oldest first. ``users``: the guests of which a host does not say that they are not
-    there, by host.
+    there, by host. ``kept``: the reports that count, by a mirror's identity, as far as a judgement
+    has asked for them.
     """
 
     snapshot: Snapshot
@@ -159,6 +160,7 @@ class World:
     moves: Mapping[ObjectKey, tuple[GuestMove, ...]] = field(default_factory=dict)
     users: Mapping[str, tuple[Guest, ...]] = field(default_factory=dict)
     moving: int = 0
+    kept: dict[int, dict[str, ReplicaReport]] | None = field(default=None, compare=False)
 
     @property
     def wall(self) -> str:

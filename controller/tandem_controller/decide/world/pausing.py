@@ -19,7 +19,7 @@ def paused_by(guest: Guest, world: World, case: Case | None, *more: str) -> str:
     ``more``: hosts that it would come to. Nothing has while it is on its way by hand: its hosts
     must stop and start it.
     """
-    if unsettled(guest, world.wall):
+    if unsettled(guest, world):
         return ""
     mirror = case.mirror if case is not None else mirror_of(guest, world)
     return " and ".join(

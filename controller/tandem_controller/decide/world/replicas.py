@@ -17,14 +17,20 @@ KNOWN_STATES = (Freshness.FRESH, Freshness.LATE, Freshness.UNKNOWN)
 
 
 def reports(mirror: Mirror, world: World) -> dict[str, ReplicaReport]:
-    """The reports that count, by host."""
-    return {
-        host: report
-        for host, report in mirror.status.replicas.items()
-        if host in world.hosts
-        and world.hosts[host].freshness in KNOWN_STATES
-        and not rebooted(world.hosts[host], report.instance)
-    }
+    """The reports that count, by host. One judgement asks for them again and again."""
+    known = world.kept.get(id(mirror)) if world.kept is not None else None
+    if known is not None:
+        return known
+    found: dict[str, ReplicaReport] = {}
+    for host, report in mirror.status.replicas.items():
+        view = world.hosts.get(host)
+        if view is None or view.freshness not in KNOWN_STATES:
+            continue
+        if not rebooted(view, report.instance):
+            found[host] = report
+    if world.kept is not None:
+        world.kept[id(mirror)] = found
+    return found
 
 
 def connected(mirror: Mirror, world: World) -> bool | None:

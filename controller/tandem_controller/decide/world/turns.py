@@ -24,12 +24,18 @@ def limit(tandems: Iterable[Tandem]) -> int:
     return next(found, Moves()).max_concurrent
 
 
-def counts(guest: Guest, wall: str) -> bool:
-    """Whether it is being moved just now, and gets on."""
+def may_count(guest: Guest) -> bool:
+    """Whether it is being moved, whether or not it gets on."""
     assignment = guest.status.assignment
     if assignment is None or assignment.reason not in LIMITED or assignment.proof is not None:
         return False
-    if guest.status.phase != GuestPhase.MOVING:
+    return guest.status.phase == GuestPhase.MOVING
+
+
+def counts(guest: Guest, wall: str) -> bool:
+    """Whether it is being moved just now, and gets on."""
+    assignment = guest.status.assignment
+    if assignment is None or not may_count(guest):
         return False
     took_s = elapsed_s(assignment.since, wall)
     return took_s < leaving_s(guest) + STUCK_S
