@@ -18,7 +18,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import yaml
@@ -112,13 +113,18 @@ class HttpTransport:
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._closed = False
+        if not configuration.proxy:
+            configuration.proxy = proxy_of_environment(configuration.host)
         self._api: Any = ApiClient(configuration)
         self._connector = aiohttp.TCPConnector(
             limit=CONNECTIONS,
             ssl=self._api.rest_client.ssl_context,
             socket_factory=new_socket,
         )
-        configuration.client_session_kwargs = {"connector": self._connector}
+        # The environment was asked for a proxy once. aiohttp would ask it before each request, and
+        # ~/.netrc too, in a thread each: a program that is busy waits for its turn four times then.
+        session = {"connector": self._connector, "trust_env": False}
+        configuration.client_session_kwargs = session
 
     async def close(self) -> None:
         self._closed = True
@@ -252,6 +258,14 @@ async def _load_from_surroundings(configuration: Configuration) -> None:
         kube_config.load_incluster_config(client_configuration=configuration)
     except kube_config.ConfigException:
         await kube_config.load_kube_config(client_configuration=configuration, persist_config=False)
+
+
+def proxy_of_environment(server: str) -> str | None:
+    """The proxy by which the environment says that this address is reached."""
+    found = urlsplit(server)
+    if found.hostname is None or proxy_bypass(found.hostname):
+        return None
+    return getproxies().get(found.scheme)
 
 
 def new_socket(address: tuple[Any, ...]) -> socket.socket:

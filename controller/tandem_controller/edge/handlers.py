@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -41,6 +42,8 @@ CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 10.0
 BACKOFFS_S = (0.3, 0.5, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 5.0, 5.0)
 """Together longer than ``watches.IDLE_S``: a watch is tried for ever, a first list that long."""
+TURN_S = 0.01
+"""For so long what was told is taken in before others have their turn."""
 STOP_S = 1.0
 """kopf would wait for 5 s for what it has left behind of a watch that was busy."""
 
@@ -75,23 +78,52 @@ class KopfWatchers:
 
         They run in kopf's loop; what they tell is taken in by ``loop``.
         """
-        registry = kopf.OperatorRegistry()
+        registry, inbox = kopf.OperatorRegistry(), Inbox(loop)
 
         def hear(plural: str) -> None:
             kind = WATCHED.get(plural)
             if kind is not None:
-                loop.call_soon_threadsafe(opened, kind)
+                inbox.put(partial(opened, kind))
 
         async def log_in(**_: Any) -> kopf.AiohttpSession:
             return session_for(self._login(), hear)
 
         def tell(kind: str, gone: bool, raw: Raw) -> None:
-            loop.call_soon_threadsafe(told, kind, gone, raw)
+            inbox.put(partial(told, kind, gone, raw))
 
         kopf.on.login(registry=registry)(log_in)
         for plural, kind in WATCHED.items():
             kopf.on.event(GROUP, VERSION, plural, registry=registry, id=plural)(_feeder(tell, kind))
         return registry
+
+
+class Inbox:
+    """What another thread hands over to ``loop``, taken in in its order, and a little at a time:
+    when a site is lost it is thousands of objects at once, and the loop has Leases to read.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._called = False
+
+    def put(self, act: Callable[[], None]) -> None:
+        """From any thread."""
+        self._waiting.append(act)
+        if not self._called:
+            self._called = True
+            self._loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        self._called = False  # first: what is put from now on may come too late for this turn
+        end_s = self._loop.time() + TURN_S
+        try:
+            while self._waiting and self._loop.time() < end_s:
+                self._waiting.popleft()()
+        finally:
+            if self._waiting and not self._called:
+                self._called = True
+                self._loop.call_soon(self._take)
 
 
 class KopfWatcher:
@@ -151,6 +183,38 @@ def _feeder(told: Told, kind: str) -> Callable[..., Any]:
     return feed
 
 
+class NoEssence(kopf.DiffBaseStorage):
+    """Nothing is kept of how an object was: kopf would copy each object for it, whenever it hears
+    of it, and nobody here asks what was changed.
+    """
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
+        return {}
+
+    def fetch(self, *, body: Any) -> Any:
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        """Never called: it has no handlers of changes."""
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Nothing is kept of how far a handler has come: each is called once, and is done."""
+
+    def fetch(self, *, key: Any, body: Any) -> Any:
+        return None
+
+    def store(self, *, key: Any, record: Any, body: Any, patch: Any) -> None:
+        """Never called, and so are the others."""
+
+    def purge(self, *, key: Any, body: Any, patch: Any) -> None: ...
+
+    def touch(self, *, body: Any, patch: Any, value: Any) -> None: ...
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
 def settings() -> kopf.OperatorSettings:
     """kopf as a watcher only."""
     chosen = kopf.OperatorSettings()
@@ -158,6 +222,8 @@ def settings() -> kopf.OperatorSettings:
     chosen.scanning.disabled = True
     chosen.posting.enabled = False
     chosen.peering.standalone = True
+    chosen.persistence.diffbase_storage = NoEssence()
+    chosen.persistence.progress_storage = NoProgress()
     chosen.watching.server_timeout = watches.LIFE_S
     chosen.watching.inactivity_timeout = watches.IDLE_S
     chosen.watching.connect_timeout = CONNECT_TIMEOUT_S

@@ -4,6 +4,7 @@ Healthy: the planning loop still turns, whether or not the API answers (a restar
 the API back). Ready: everything was listed once and the Leases can be read. Called by ``assembly``.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -50,7 +51,8 @@ class HealthServer:
         return _answer(self._ready())
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        body = generate_latest(self._registry)
+        # With thousands of guests it takes long, and the Leases are read on this loop.
+        body = await asyncio.to_thread(generate_latest, self._registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

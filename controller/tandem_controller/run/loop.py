@@ -16,15 +16,15 @@ from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey
 from tandem_base.waits import set_within
 from tandem_controller.decide.walls import Walls
-from tandem_controller.decide.world import lawful, leases
+from tandem_controller.decide.world import leases
 from tandem_controller.decide.world.gist import gist, plan_is_due
 from tandem_controller.decide.world.leases import LeaseTracker
-from tandem_controller.decide.world.links import observe_links
 from tandem_controller.decide.world.model import Blocked, Decision, Plan, Snapshot
 from tandem_controller.edge.metrics import Metrics
 from tandem_controller.ports import KINDS, ApiError, Outside, Watched
 from tandem_controller.run.execute import Executor
 from tandem_controller.run.lead import Leadership
+from tandem_controller.run.remembered import Remembered, remember
 from tandem_controller.run.store import Store, version_of
 
 log = logging.getLogger(__name__)
@@ -58,8 +58,7 @@ class Controller:
         self._store, self._metrics, self._watched = store, metrics, watched
         self._leadership, self._executor, self._wake = leadership, executor, wake
         self._leases = LeaseTracker()
-        self._links: dict[tuple[ObjectKey, str], float] = {}
-        self._sightings: lawful.Sightings = {}
+        self._remembered = Remembered()
         self._decisions: dict[ObjectKey, Decision] = {}
         self._planned: Hashable = None
         self._planned_s = float("-inf")
@@ -182,28 +181,19 @@ class Controller:
             guestmoves=self._store.parsed("GuestMove"),
             unreadable=self._store.unreadable(),
             unknown_fields=self._store.unknown_fields(),
-            link_down_since_s=dict(self._links),
-            suspicions=lawful.suspicions(self._sightings),
+            link_down_since_s=self._remembered.links,
+            suspicions=self._remembered.suspicions,
             bugs=walls.bugs,
         )
 
     def _observe(
         self, mirrors: Sequence[Mirror], guests: Sequence[Guest], now_s: float, walls: Walls
     ) -> None:
-        """What is remembered of each mirror. Behind a wall its link's count begins anew, and the
-        authority that was seen last stays: what it was changed to meanwhile is judged later.
-        """
-        links: dict[tuple[ObjectKey, str], float] = {}
-        sightings: dict[ObjectKey, lawful.Sighting] = {}
-        for mirror in mirrors:
-            before = self._sightings.get(mirror.key)
-            if before is not None:
-                sightings[mirror.key] = before
-            with walls.around(mirror):
-                if self._leases.covers(now_s):
-                    links |= observe_links(self._links, [mirror], now_s)
-                sightings |= lawful.observe(self._sightings, [mirror], guests)
-        self._links, self._sightings = links, sightings
+        """What is remembered of each mirror."""
+        covers = self._leases.covers(now_s)
+        self._remembered = remember(
+            self._remembered, mirrors, guests, now_s if covers else None, walls
+        )
 
     def _note(self, plan: Plan) -> None:
         """One line for each decision that is another one than last time; and every bug."""
@@ -211,7 +201,8 @@ class Controller:
         for bug in plan.bugs:
             self._executor.bugs.tell(bug)
         for key, decision in plan.decisions.items():
-            if decision == self._decisions.get(key):
+            known = self._decisions.get(key)
+            if decision is known or decision == known:
                 continue
             log.info(
                 'guest=%s decision=%s reason=%s message="%s"',

@@ -8,7 +8,7 @@ nothing and does no I/O.
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -21,6 +21,7 @@ from tandem_base.bugs import bug as bug_of
 from tandem_controller.decide.world.model import Unreadable
 from tandem_controller.ports import KINDS, Raw
 
+V = TypeVar("V")
 TYPES: Mapping[str, type[Resource]] = {kind: registry.BY_NAME[kind].type for kind in KINDS}
 
 
@@ -62,6 +63,8 @@ class Store:
         self._objects: dict[str, dict[ObjectKey, Entry]] = {kind: {} for kind in TYPES}
         self._synced: set[str] = set()
         self._on_change = on_change
+        self._views: dict[str, Any] = {}
+        """What was asked of it since its last change."""
         self.generation = 0
 
     @property
@@ -111,7 +114,10 @@ class Store:
             self._changed()
 
     def parsed(self, kind: str) -> tuple[Any, ...]:
-        """The readable objects of a kind."""
+        """The readable objects of a kind; the same tuple until something changes."""
+        return self._view(kind, lambda: self._parsed(kind))
+
+    def _parsed(self, kind: str) -> tuple[Any, ...]:
         return tuple(entry.parsed for entry in self._objects[kind].values() if entry.parsed)
 
     def get(self, kind: str, key: ObjectKey) -> Resource | None:
@@ -120,6 +126,9 @@ class Store:
         return entry.parsed if entry else None
 
     def unreadable(self) -> tuple[Unreadable, ...]:
+        return self._view("(unreadable)", self._unreadable)
+
+    def _unreadable(self) -> tuple[Unreadable, ...]:
         return tuple(
             entry.unreadable
             for entries in self._objects.values()
@@ -129,6 +138,9 @@ class Store:
 
     def bugs(self) -> tuple[Bug, ...]:
         """Of objects of which an earlier state stands for the one that reading failed on."""
+        return self._view("(bugs)", self._bugs)
+
+    def _bugs(self) -> tuple[Bug, ...]:
         return tuple(
             entry.bug
             for entries in self._objects.values()
@@ -136,8 +148,11 @@ class Store:
             if entry.bug and entry.parsed
         )
 
-    def unknown_fields(self) -> dict[tuple[str, ObjectKey], tuple[Problem, ...]]:
+    def unknown_fields(self) -> Mapping[tuple[str, ObjectKey], tuple[Problem, ...]]:
         """What users wrote and no type knows, for the objects that are readable otherwise."""
+        return self._view("(unknown)", self._unknown_fields)
+
+    def _unknown_fields(self) -> dict[tuple[str, ObjectKey], tuple[Problem, ...]]:
         return {
             (kind, key): entry.problems
             for kind, entries in self._objects.items()
@@ -145,8 +160,15 @@ class Store:
             if entry.parsed and entry.problems
         }
 
+    def _view(self, name: str, make: Callable[[], V]) -> V:
+        if name not in self._views:
+            self._views[name] = make()
+        found: V = self._views[name]
+        return found
+
     def _changed(self) -> None:
         self.generation += 1
+        self._views.clear()
         self._on_change()
 
 

@@ -1,5 +1,6 @@
 """How a plan is carried out: what comes first, how much at a time, and what an answer means."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from tandem_api.meta import ObjectKey
 from tandem_controller.decide.world.model import Plan, WriteAssignment
 from tandem_controller.ports import ApiConflict, ApiError, ApiRefused, ApiUnavailable
-from tandem_controller.run.execute import CONCURRENCY, PLAN_LIFE_S, STATUS_BUDGET_S
+from tandem_controller.run.execute import AT_A_TIME, CONCURRENCY, PLAN_LIFE_S, STATUS_BUDGET_S
 
 from .bench import STARTED_S, Bench, raw, statuses, takeover
 from .scenes import B, Scene
@@ -70,6 +71,15 @@ class TestOrder:
         assert bench.result(bench.executor.run(plan)) is False
         assert len(bench.calls) == 3 * CONCURRENCY
         assert bench.calls[-1][0] <= STARTED_S + STATUS_BUDGET_S
+
+    def test_nor_do_thousands_of_them_the_loop(self, bench: Bench) -> None:
+        """Those that come too late are not even begun."""
+        begun: list[int] = []
+        bench.takes_s = 0.1
+        bench.during["status"] = lambda: begun.append(len(asyncio.all_tasks()))
+        plan = replace(takeover(), urgent=(), statuses=statuses(10 * AT_A_TIME))
+        assert not bench.result(bench.executor.run(plan))
+        assert max(begun) < 2 * AT_A_TIME
 
     def test_but_assignments_are_all_made_however_long_it_takes(self, bench: Bench) -> None:
         bench.takes_s = 1.0

@@ -1,13 +1,15 @@
-"""What kopf's own loop says as it ends."""
+"""What kopf's own loop says as it ends, and how what it tells is taken in."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tandem_controller.edge.handlers import hear_problem
+from tandem_controller.edge import handlers
+from tandem_controller.edge.handlers import Inbox, hear_problem
 
 
 async def watch() -> AsyncIterator[int]:
@@ -45,3 +47,52 @@ def test_any_other_problem_is_told(caplog: pytest.LogCaptureFixture) -> None:
 
     asyncio.run(fails())
     assert "division by zero" in caplog.text
+
+
+class TestInbox:
+    def test_what_is_told_at_once_is_taken_in_in_its_order_and_others_have_their_turn(self) -> None:
+        """Thousands of objects must not keep the loop from its Leases."""
+        heard: list[int] = []
+
+        async def told() -> int:
+            loop, inbox = asyncio.get_running_loop(), Inbox(asyncio.get_running_loop())
+
+            def take(number: int) -> None:
+                heard.append(number)
+                while loop.time() < until[0]:
+                    pass
+                until[0] = loop.time() + handlers.TURN_S / 2
+
+            until = [loop.time()]
+            for number in range(20):
+                inbox.put(partial(take, number))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            between = len(heard)
+            await asyncio.sleep(20 * handlers.TURN_S)
+            return between
+
+        between = asyncio.run(told())
+        assert 0 < between < 20
+        assert heard == list(range(20))
+
+    def test_one_that_fails_keeps_no_other_from_being_heard(self) -> None:
+        heard: list[int] = []
+
+        async def told() -> None:
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda _, __: None)
+            inbox = Inbox(loop)
+            inbox.put(lambda: heard.append(1 // 0))
+            inbox.put(lambda: heard.append(2))
+            await asyncio.sleep(0.05)
+
+        asyncio.run(told())
+        assert heard == [2]
+
+    def test_kopf_keeps_nothing_of_an_object(self) -> None:
+        """It would copy each one that it hears of, and none of its handlers asks for that."""
+        kept = handlers.settings().persistence
+        body: Any = {"spec": {"mirror": "g"}}
+        assert kept.diffbase_storage.build(body=body) == {}
+        assert kept.diffbase_storage.fetch(body=body) is None

@@ -86,3 +86,22 @@ def test_after_a_restore_a_list_is_all_that_there_is() -> None:
     store.put("Site", site(100))
     store.replace("Site", [site(90, "u2")])
     assert known(store) == ("u2", False)
+
+
+def test_the_same_is_told_until_something_changes() -> None:
+    """Plans look at all of it twice a second."""
+    store = Store()
+    store.put("Site", site(5))
+    first = store.parsed("Site")
+    assert store.parsed("Site") is first
+    store.put("Site", site(6, maintenance=True))
+    assert [each.spec.maintenance for each in store.parsed("Site")] == [True]
+    store.replace("Site", [])
+    assert store.parsed("Site") == ()
+
+
+def test_what_nobody_can_read_is_told_once_it_is_there() -> None:
+    store = Store()
+    assert store.unreadable() == ()
+    store.put("Site", site(5, heartbeat="often"))
+    assert [each.key for each in store.unreadable()] == [KEY]
