@@ -10,8 +10,8 @@ from conformance.simulated import Simulated
 from sim import drbd_hanging, resync
 from sim.drbd_state import Write
 from sim.drbd_version import EIGHT, Version
+from tandem_actuator.core.drbd import DrbdState, DrbdView
 from tandem_actuator.core.mirror import resource_file
-from tandem_actuator.core.model import DrbdState, DrbdView
 from tandem_actuator.ports.drbd import Drbd
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.mirror import Protocol as MirrorProtocol

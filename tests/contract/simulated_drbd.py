@@ -12,7 +12,7 @@ from sim import drbd_two_primaries, resync
 from sim.drbd import Replica
 from sim.drbd_state import Write
 from sim.kernel import Command
-from tandem_actuator.core.model import DrbdView, Generation, Metadata, NotConfigured
+from tandem_actuator.core.drbd import DrbdView, Generation, Metadata, NotConfigured
 from tandem_actuator.ports import CommandFailed
 from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_api.kinds.mirror import Mirror

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tandem_actuator.core.model import DrbdState
-from tandem_actuator.core.traffic import Traffic
+from tandem_actuator.core.drbd import DrbdState, Traffic
 from tandem_api.vocabulary import DiskState, Role
 
 from .drbd_pairs import Pair

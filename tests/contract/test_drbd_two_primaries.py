@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tandem_actuator.core.model import DrbdState
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.ports import CommandFailed
 from tandem_api.vocabulary import Connection, Role
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tandem_actuator.core.authority import Facts
-from tandem_actuator.core.model import DrbdState, DrbdView, Record, View, VolumeState
+from tandem_actuator.core.drbd import DrbdState, DrbdView, VolumeState
+from tandem_actuator.core.model import Record, View
 from tandem_api.authority import Authority, Eligibility, Instance, Mode
 from tandem_api.kinds.guest import Assignment, FencingProof, Guest, GuestStatus, ProofKind
 from tandem_api.kinds.mirror import (

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from tandem_actuator.core.model import Generation, Metadata
+from tandem_actuator.core.drbd import Generation, Metadata
 from tandem_actuator.ports import CommandFailed
 from tandem_api.vocabulary import DiskState
 

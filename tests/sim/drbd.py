@@ -27,7 +27,7 @@ from sim.drbd_state import (
 )
 from sim.drbd_version import EIGHT, Version
 from sim.kernel import Command, Sleep
-from tandem_actuator.core.model import DrbdState, DrbdView, NotConfigured
+from tandem_actuator.core.drbd import DrbdState, DrbdView, NotConfigured
 from tandem_actuator.ports import CommandFailed
 from tandem_api.kinds.mirror import Protocol as Replication
 from tandem_api.vocabulary import Connection, DiskState, Role

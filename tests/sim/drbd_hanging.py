@@ -13,7 +13,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from sim.drbd_state import Write, attached
-from tandem_actuator.core.traffic import Traffic
+from tandem_actuator.core.drbd import Traffic
 from tandem_api.vocabulary import DiskState
 
 if TYPE_CHECKING:

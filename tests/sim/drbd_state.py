@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sim.disk import better
-from tandem_actuator.core.model import VolumeState
-from tandem_actuator.core.traffic import Traffic
+from tandem_actuator.core.drbd import Traffic, VolumeState
 from tandem_api.vocabulary import DiskState, Role
 
 # What the handler's exit code says of the peer's disk. 5 counts only if the own disk is current.

@@ -16,7 +16,7 @@ from sim.kernel import Command
 from sim.loop import ended
 from tandem_actuator.adapters.drbd.kernel import PROMOTE_TIMEOUT_S
 from tandem_actuator.adapters.drbd.tools import COMMAND_TIMEOUT_S
-from tandem_actuator.core.model import DrbdUnknown, DrbdView, Generation, Metadata, NotConfigured
+from tandem_actuator.core.drbd import DrbdUnknown, DrbdView, Generation, Metadata, NotConfigured
 from tandem_actuator.ports import CommandTimeout
 from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_api.kinds.mirror import Mirror

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.effects import Procedure
-from tandem_actuator.core.model import DrbdState, View
+from tandem_actuator.core.model import View
 from tandem_api.authority import Authority
 from tandem_api.reasons import Reason
 

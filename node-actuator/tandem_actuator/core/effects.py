@@ -10,13 +10,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tandem_actuator.core.model import (
-    DrbdView,
-    Generation,
-    Metadata,
-    MigrationNote,
-    Record,
-)
+from tandem_actuator.core.drbd import DrbdView, Generation, Metadata
+from tandem_actuator.core.model import MigrationNote, Record
 from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Marker, Mirror
 from tandem_api.lease import Heartbeat

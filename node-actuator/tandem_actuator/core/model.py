@@ -1,162 +1,20 @@
-"""What a host knows: the states of DRBD, of a domain, of its own durable record.
+"""What a host knows of a mirror and its guest: all of it in one ``View``, frozen for a decision.
 
-Values only, parsed at the edge by the adapters. "Unknown" is a state of its own everywhere: it is
-never read as "no".
+Values only. What its kernel says of DRBD is in ``core.drbd``. "Unknown" is a state of its own
+everywhere: it is never read as "no".
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tandem_actuator.core.traffic import Standstill, Traffic
+from tandem_actuator.core.drbd import DrbdView, Standstill
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest
-from tandem_api.kinds.mirror import Marker, Mirror, Protocol
+from tandem_api.kinds.mirror import Marker, Mirror
 from tandem_api.timing import Timing
-from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
-
-
-@dataclass(frozen=True)
-class VolumeState:
-    """One volume of a resource."""
-
-    disk: DiskState
-    peer_disk: DiskState
-    out_of_sync_bytes: int = 0
-    resyncing: bool = False
-    traffic: Traffic = field(default_factory=Traffic, compare=False)
-
-    @property
-    def blank(self) -> bool:
-        """New at both hosts, if the mirror has never been in sync."""
-        return self.disk is DiskState.INCONSISTENT and self.peer_disk is DiskState.INCONSISTENT
-
-
-@dataclass(frozen=True)
-class DrbdState:
-    """A resource as the kernel has it.
-
-    ``volumes`` is keyed by the volume's name in the Mirror. ``queried_at_s`` is the host's
-    CLOCK_BOOTTIME from *before* the query was sent, in seconds.
-    """
-
-    role: Role
-    connection: Connection
-    peer_role: Role
-    volumes: Mapping[str, VolumeState]
-    queried_at_s: float
-    protocol: Protocol | None = None
-    suspended: frozenset[str] = frozenset()
-
-    @property
-    def connected(self) -> bool:
-        return self.connection is Connection.CONNECTED
-
-    @property
-    def frozen(self) -> bool:
-        """Primary, writes suspended, no peer: DRBD has asked, or should, whether to go on."""
-        return self.role is Role.PRIMARY and bool(self.suspended) and not self.connected
-
-    @property
-    def without_data(self) -> bool:
-        """No current disk can be reached of some volume, here or over the link: writes stand still,
-        or fail. A connection ends DRBD's suspension for want of data, also one that brings none.
-        """
-        if self.role is not Role.PRIMARY:
-            return False
-        return self.nobody_current if self.connected else not self.own_up_to_date
-
-    @property
-    def own_up_to_date(self) -> bool:
-        return bool(self.volumes) and all(
-            v.disk is DiskState.UP_TO_DATE for v in self.volumes.values()
-        )
-
-    @property
-    def peer_up_to_date(self) -> bool:
-        return bool(self.volumes) and all(
-            v.peer_disk is DiskState.UP_TO_DATE for v in self.volumes.values()
-        )
-
-    @property
-    def nobody_current(self) -> bool:
-        """Connected, and of some volume neither side has a current disk."""
-        return self.connected and any(
-            DiskState.UP_TO_DATE not in (v.disk, v.peer_disk) for v in self.volumes.values()
-        )
-
-    @property
-    def in_sync(self) -> bool:
-        """Connected, and every volume UpToDate on both sides with no resync running."""
-        return self.own_up_to_date and self.peer_up_to_date and self._joined
-
-    @property
-    def only_there(self) -> bool:
-        """A volume has no disk here: the peer has every write that this host acknowledges."""
-        disks = [v.disk for v in self.volumes.values()]
-        return self.peer_up_to_date and _lacks_a_disk(disks) and self._joined
-
-    @property
-    def only_here(self) -> bool:
-        """A volume has no disk at the peer: this host has every write that it acknowledges."""
-        disks = [v.peer_disk for v in self.volumes.values()]
-        return self.own_up_to_date and _lacks_a_disk(disks) and self._joined
-
-    @property
-    def _joined(self) -> bool:
-        return self.connected and not any(v.resyncing for v in self.volumes.values())
-
-    @property
-    def out_of_sync_bytes(self) -> int:
-        """What DRBD's bitmap says that one replica lacks.
-
-        As good as in sync, it can still be more than 0: a kernel that missed the end of a copy, and
-        loses the link just as it meets its peer again, forgets to copy what it knows.
-        """
-        return sum(volume.out_of_sync_bytes for volume in self.volumes.values())
-
-
-def _lacks_a_disk(disks: Collection[DiskState]) -> bool:
-    """And is current where it has one. Nothing goes to one that has Failed, though it may last."""
-    gone = {DiskState.DISKLESS, DiskState.FAILED}
-    return not gone.isdisjoint(disks) and set(disks) <= gone | {DiskState.UP_TO_DATE}
-
-
-@dataclass(frozen=True)
-class NotConfigured:
-    """The kernel knows no such resource."""
-
-    queried_at_s: float
-
-
-@dataclass(frozen=True)
-class DrbdUnknown:
-    """The query failed or timed out. Nothing follows from it."""
-
-    message: str
-
-
-DrbdView = DrbdState | NotConfigured | DrbdUnknown
-
-
-class Metadata(StrEnum):
-    """Whether a backing device carries DRBD metadata."""
-
-    PRESENT = "Present"
-    ABSENT = "Absent"
-    UNKNOWN = "Unknown"
-
-
-@dataclass(frozen=True)
-class Generation:
-    """Of a volume's data, by DRBD's metadata. ``current``: its identifier, 16 hexadecimal digits;
-    the last bit, which tells only whether this side is Primary, is cleared. ``parted``: it was
-    begun without the peer, and the peer has not been copied to to the end since.
-    """
-
-    current: str
-    parted: bool
+from tandem_api.vocabulary import DomainState
 
 
 @dataclass(frozen=True)

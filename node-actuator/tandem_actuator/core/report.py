@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tandem_actuator.core.decision import told_too_late
+from tandem_actuator.core.drbd import DrbdState, NotConfigured
 from tandem_actuator.core.mirror import resync
 from tandem_actuator.core.mirror.standstill import reads_stalled_since, stalled_since
-from tandem_actuator.core.model import DrbdState, NotConfigured, Record, View
+from tandem_actuator.core.model import Record, View
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import GuestReport, HardwareReport
 from tandem_api.kinds.mirror import ReplicaReport, VolumeReport

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from tandem_actuator.core.model import DrbdView, Generation, Metadata
+from tandem_actuator.core.drbd import DrbdView, Generation, Metadata
 from tandem_api.kinds.mirror import Mirror
 
 

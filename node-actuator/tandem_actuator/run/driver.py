@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.authority import held
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView
 from tandem_actuator.core.guest.domain_xml import DomainSettings, DomainXmlError, domain_name
 from tandem_actuator.core.guest.domain_xml import render as render_domain
 from tandem_actuator.core.host.permission import may_lose_link, start_permission
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView
 from tandem_actuator.core.wall import Place
 from tandem_actuator.ports import CommandFailed, PortError
 from tandem_actuator.ports.api import ApiConflict, ApiGone, ApiUnavailable

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from tandem_actuator.core.decision import LISTEN_AGAIN_S, SLOW_TO_SHOW
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown
 from tandem_actuator.core.host import starts
 from tandem_actuator.core.host.permission import (
     Judgement,
@@ -19,7 +20,7 @@ from tandem_actuator.core.host.permission import (
     run_permission,
 )
 from tandem_actuator.core.mirror import procedures
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, FenceProgress
+from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.core.order import Start, Task, affirmation, decide
 from tandem_actuator.core.wall import Place
 from tandem_actuator.ports.files import ObjectCache, Permits, Starts

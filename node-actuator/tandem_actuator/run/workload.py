@@ -11,20 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from tandem_actuator.core.authority import held
 from tandem_actuator.core.decision import Task
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Standstill
 from tandem_actuator.core.effects import Finished
 from tandem_actuator.core.host.permission import has_lapsed, lapse_must_be_judged, run_permission
 from tandem_actuator.core.mirror import resync, standstill
-from tandem_actuator.core.model import (
-    DrbdState,
-    DrbdUnknown,
-    DrbdView,
-    FenceProgress,
-    Record,
-    Refusals,
-    Resync,
-    View,
-)
-from tandem_actuator.core.traffic import Standstill
+from tandem_actuator.core.model import FenceProgress, Record, Refusals, Resync, View
 from tandem_actuator.core.wall import Wall
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.refused import Refused

@@ -9,8 +9,9 @@ from typing import Any, cast
 
 from sim.builders import HERE, assignment, authority, drbd, guest, mirror, record
 from tandem_actuator.adapters.fakes import FakeClock
+from tandem_actuator.core.drbd import DrbdView
 from tandem_actuator.core.guest.domain_xml import DomainSettings
-from tandem_actuator.core.model import DrbdView, Record
+from tandem_actuator.core.model import Record
 from tandem_actuator.ports import Clock
 from tandem_actuator.run.driver import Driver
 from tandem_actuator.run.node import NodeFacts

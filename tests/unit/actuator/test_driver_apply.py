@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sim.builders import drbd, lost
-from tandem_actuator.core.model import DrbdView, NotConfigured
+from tandem_actuator.core.drbd import DrbdView, NotConfigured
 from tandem_actuator.ports import CommandFailed
 from tandem_actuator.run.driver import APPLY_AGAIN_AFTER_S
 from tandem_api.kinds.mirror import Protocol

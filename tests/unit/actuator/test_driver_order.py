@@ -6,8 +6,9 @@ import pytest
 
 from sim.builders import A, B, authority, drbd, mirror, standalone
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.guest.domain_xml import domain_name
-from tandem_actuator.core.model import DrbdUnknown, FenceProgress
+from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.ports import CommandFailed
 from tandem_actuator.ports.api import ApiConflict, ApiUnavailable
 from tandem_actuator.ports.libvirt import KilledNotGone

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from tandem_actuator.core.model import DrbdState, Record, VolumeState
+from tandem_actuator.core.drbd import DrbdState, VolumeState
+from tandem_actuator.core.model import Record
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import Connection, DiskState, Role

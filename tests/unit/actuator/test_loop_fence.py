@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from sim.builders import B, drbd, frozen, mirror, standalone
-from tandem_actuator.core.model import DrbdUnknown, FenceProgress
+from tandem_actuator.core.drbd import DrbdUnknown
+from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.ports import CommandFailed
 from tandem_actuator.run.loop import FIRST_LOOK_S
 from tandem_api.timing import DEFAULT

@@ -7,8 +7,8 @@ import pytest
 
 from sim.builders import authority, drbd, record, view
 from tandem_actuator.adapters.fakes import FakeClock
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown
 from tandem_actuator.core.guest.domain_xml import DomainSettings
-from tandem_actuator.core.model import DrbdState, DrbdUnknown
 from tandem_actuator.core.wall import AGAIN_WITH_TIME, Place, Wall
 from tandem_actuator.run.driver import Driver
 from tandem_actuator.run.node import NodeFacts

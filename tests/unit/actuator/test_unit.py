@@ -3,7 +3,8 @@
 import pytest
 
 from sim.builders import HERE, assignment, authority, drbd, guest, lost, mirror, record
-from tandem_actuator.core.model import DrbdUnknown, FenceProgress, NotConfigured
+from tandem_actuator.core.drbd import DrbdUnknown, NotConfigured
+from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest, GuestReport

@@ -11,8 +11,8 @@ from sim.bugs import Planted, poisoned
 from sim.builders import HERE, drbd, frozen, guest, mirror, record
 from tandem_actuator.adapters.kube_api import _parsed
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.mirror import handler
-from tandem_actuator.core.model import DrbdUnknown
 from tandem_actuator.core.report import least_replica_report
 from tandem_actuator.core.wall import Place
 from tandem_api.kinds.mirror import Marker, Mirror, ReplicaReport

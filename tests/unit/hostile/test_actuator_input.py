@@ -14,11 +14,11 @@ from sim.files import SimFiles
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.adapters.kube_api import KubeApi
+from tandem_actuator.core.drbd import DrbdState, NotConfigured, VolumeState
 from tandem_actuator.core.guest.domain_xml import DomainSettings, DomainXmlError
 from tandem_actuator.core.guest.domain_xml import render as render_domain
 from tandem_actuator.core.host.permission import run_permission
 from tandem_actuator.core.mirror import resource_file
-from tandem_actuator.core.model import DrbdState, NotConfigured, VolumeState
 from tandem_actuator.core.order import decide
 from tandem_actuator.core.report import guest_report, replica_report
 from tandem_actuator.ports.api import Changed, Removed, Synced

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tandem_actuator.core.model import DrbdState, VolumeState
+from tandem_actuator.core.drbd import DrbdState, VolumeState
 
 SYS_BLOCK = Path("/sys/block")
 _READS, _WRITES, _DISCARDS_AND_FLUSHES = 0, 4, (11, 15)

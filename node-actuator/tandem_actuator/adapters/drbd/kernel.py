@@ -41,7 +41,7 @@ from tandem_actuator.adapters.drbd.tools import (
 )
 from tandem_actuator.adapters.files.files import replace_file
 from tandem_actuator.adapters.linux.process import Finished, run
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Generation, Metadata
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Generation, Metadata
 from tandem_actuator.ports import Clock, CommandFailed, PortError
 from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_api.kinds.mirror import InitialData, Mirror

@@ -16,8 +16,7 @@ from tandem_actuator.adapters.drbd.text import (
     disk_of,
     role_of,
 )
-from tandem_actuator.core.model import DrbdState, NotConfigured, VolumeState
-from tandem_actuator.core.traffic import Traffic
+from tandem_actuator.core.drbd import DrbdState, NotConfigured, Traffic, VolumeState
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.vocabulary import Connection
 

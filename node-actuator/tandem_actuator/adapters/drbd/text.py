@@ -18,8 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tandem_actuator.core.model import DrbdState, Generation, NotConfigured, VolumeState
-from tandem_actuator.core.traffic import Traffic
+from tandem_actuator.core.drbd import DrbdState, Generation, NotConfigured, Traffic, VolumeState
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.vocabulary import Connection, DiskState, Role
 

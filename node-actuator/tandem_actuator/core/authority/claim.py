@@ -3,7 +3,7 @@
 from tandem_actuator.core.authority.held import opened
 from tandem_actuator.core.authority.seen import link_long_lost, may_lack_the_last, peer_wrote_alone
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Verdict
-from tandem_actuator.core.model import DrbdState
+from tandem_actuator.core.drbd import DrbdState
 from tandem_api.authority import Authority, Eligibility, Instance, Mode, next_epoch
 from tandem_api.kinds.guest import Assignment, FencingProof, ProofKind
 from tandem_api.kinds.mirror import Mirror, Protocol

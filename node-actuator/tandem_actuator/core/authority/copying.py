@@ -4,7 +4,7 @@ from tandem_actuator.core.authority.held import opened
 from tandem_actuator.core.authority.ownership import affirm
 from tandem_actuator.core.authority.seen import follows
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Settled, Verdict
-from tandem_actuator.core.model import DrbdState
+from tandem_actuator.core.drbd import DrbdState
 from tandem_api.authority import Eligibility, Mode, next_epoch
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason

@@ -7,7 +7,7 @@ it has handed over, the source is the owner, and nobody else may execute the gue
 from tandem_actuator.core.authority.held import opened, owned
 from tandem_actuator.core.authority.seen import is_secondary, may_lack_the_last
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Settled, Verdict
-from tandem_actuator.core.model import DrbdState
+from tandem_actuator.core.drbd import DrbdState
 from tandem_api.authority import Eligibility, Instance, Migration, Mode, next_epoch
 from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.mirror import Mirror, Protocol

@@ -9,7 +9,7 @@ from tandem_actuator.core.authority.seen import (
     unfit_for_the_peer,
 )
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Settled, Verdict
-from tandem_actuator.core.model import DrbdState
+from tandem_actuator.core.drbd import DrbdState
 from tandem_api.authority import Authority, Eligibility, Mode, next_epoch
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason

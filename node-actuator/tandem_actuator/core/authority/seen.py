@@ -4,7 +4,7 @@ from typing import TypeGuard
 
 from tandem_actuator.core.authority.held import HELD
 from tandem_actuator.core.authority.verdicts import Facts, Refusal
-from tandem_actuator.core.model import DrbdState, DrbdView
+from tandem_actuator.core.drbd import DrbdState, DrbdView
 from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Mirror, Protocol
 from tandem_api.reasons import Reason

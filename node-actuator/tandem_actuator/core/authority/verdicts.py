@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from tandem_actuator.core.model import DrbdView, Record
+from tandem_actuator.core.drbd import DrbdView
+from tandem_actuator.core.model import Record
 from tandem_api.authority import Authority, Instance
 from tandem_api.reasons import Reason
 

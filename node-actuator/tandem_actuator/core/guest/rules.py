@@ -16,10 +16,11 @@ from tandem_actuator.core.decision import (
     drbd_of,
     told_too_late,
 )
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.guest import starting, stopping
 from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.mirror import procedures, transaction
-from tandem_actuator.core.model import DrbdState, View
+from tandem_actuator.core.model import View
 from tandem_api.lease import unarmed_host
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role

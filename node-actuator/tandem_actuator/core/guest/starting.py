@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Refusal, Verdict
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.effects import (
     Disconnect,
     DrbdRead,
@@ -26,7 +27,7 @@ from tandem_actuator.core.effects import (
 )
 from tandem_actuator.core.mirror.procedures import read_generations
 from tandem_actuator.core.mirror.transaction import Won, failed, refused, transact, words
-from tandem_actuator.core.model import DrbdState, View
+from tandem_actuator.core.model import View
 from tandem_api.authority import Mode
 from tandem_api.kinds.guest import ProofKind
 from tandem_api.kinds.mirror import Mirror

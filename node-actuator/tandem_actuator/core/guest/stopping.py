@@ -4,6 +4,7 @@ A self-fence, which waits for nobody, is ``procedures.fence``. Called by ``guest
 """
 
 from tandem_actuator.core import authority as rules
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.effects import (
     DestroyGuest,
     DrbdRead,
@@ -18,7 +19,7 @@ from tandem_actuator.core.effects import (
 )
 from tandem_actuator.core.mirror.procedures import sequence
 from tandem_actuator.core.mirror.transaction import UnexpectedOutcome, failed, refused, words
-from tandem_actuator.core.model import DrbdState, View
+from tandem_actuator.core.model import View
 from tandem_api.reasons import Reason
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tandem_actuator.core.authority import held
-from tandem_actuator.core.model import DrbdState, View
+from tandem_actuator.core.drbd import DrbdState
+from tandem_actuator.core.model import View
 from tandem_api.authority import Authority, Mode
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason

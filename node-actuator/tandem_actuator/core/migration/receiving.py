@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Refusal
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.effects import (
     Adjust,
     Configure,
@@ -33,7 +34,7 @@ from tandem_actuator.core.mirror.transaction import (
     refused,
     words,
 )
-from tandem_actuator.core.model import DrbdState, MigrationNote, View
+from tandem_actuator.core.model import MigrationNote, View
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Refusal, Verdict
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.effects import (
     Adjust,
     Configure,
@@ -34,7 +35,7 @@ from tandem_actuator.core.mirror.transaction import (
     refused,
     transact,
 )
-from tandem_actuator.core.model import DrbdState, MigrationNote, View
+from tandem_actuator.core.model import MigrationNote, View
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role

@@ -6,6 +6,7 @@ Called by the rules (``core/order``).
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 
+from tandem_actuator.core.drbd import DrbdState, Generation, Metadata
 from tandem_actuator.core.effects import (
     KEEP,
     Attach,
@@ -31,7 +32,7 @@ from tandem_actuator.core.effects import (
 )
 from tandem_actuator.core.mirror.procedures import sequence
 from tandem_actuator.core.mirror.transaction import failed, words
-from tandem_actuator.core.model import DrbdState, Generation, Metadata, Record, View
+from tandem_actuator.core.model import Record, View
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState

@@ -3,10 +3,11 @@
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal
 from tandem_actuator.core.decision import Decision, Start, Task, authority_of, drbd_of
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.mirror import procedures, transaction
 from tandem_actuator.core.mirror.resync import is_to_be_renewed
 from tandem_actuator.core.mirror.rules import COPY_FORGOTTEN_AFTER_S
-from tandem_actuator.core.model import DrbdState, View
+from tandem_actuator.core.model import View
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 

@@ -3,7 +3,8 @@
 Called by the rules (``core/order``), ``procedures`` and ``record``.
 """
 
-from tandem_actuator.core.model import DrbdState, Record, View
+from tandem_actuator.core.drbd import DrbdState
+from tandem_actuator.core.model import Record, View
 from tandem_api.authority import Authority
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role

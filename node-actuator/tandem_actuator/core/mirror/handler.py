@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.effects import (
     DrbdRead,
     Finished,
@@ -25,7 +26,7 @@ from tandem_actuator.core.mirror.transaction import (
     transact,
     words,
 )
-from tandem_actuator.core.model import DrbdState, View
+from tandem_actuator.core.model import View
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Refusal
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.effects import (
     Adjust,
     Connect,
@@ -36,7 +37,7 @@ from tandem_actuator.core.effects import (
 from tandem_actuator.core.mirror.diverged import may_discard
 from tandem_actuator.core.mirror.resync import may_part
 from tandem_actuator.core.mirror.transaction import Proposer, Won, failed, refused, transact, words
-from tandem_actuator.core.model import DrbdState, View
+from tandem_actuator.core.model import View
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role

@@ -7,7 +7,8 @@ same from here. Called by ``workload`` with every look, and by the rules.
 
 from dataclasses import replace
 
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Resync, View
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView
+from tandem_actuator.core.model import Resync, View
 from tandem_api.vocabulary import DiskState, Role
 
 STALLED_AFTER_S = 60.0

@@ -5,9 +5,10 @@ from dataclasses import replace
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import UNTOLD, Decision, Start, Stay, Task, authority_of, drbd_of
+from tandem_actuator.core.drbd import DrbdUnknown, NotConfigured
 from tandem_actuator.core.mirror import bringing_up, procedures, transaction
 from tandem_actuator.core.mirror.diverged import has_diverged, may_discard
-from tandem_actuator.core.model import DrbdUnknown, NotConfigured, View
+from tandem_actuator.core.model import View
 from tandem_api.authority import Mode
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role

@@ -7,8 +7,7 @@ Called by ``workload`` with every look, and by ``report``.
 
 from collections.abc import Iterable, Mapping
 
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView
-from tandem_actuator.core.traffic import Standstill, Still, Traffic
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Standstill, Still, Traffic
 
 STALLED_AFTER_S = 10.0
 """DRBD itself gives up a peer that takes a write and does not answer within some 5 s."""

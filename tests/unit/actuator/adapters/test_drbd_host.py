@@ -10,7 +10,7 @@ from tandem_actuator.adapters.drbd.shared_look import SharedLook
 from tandem_actuator.adapters.drbd.tools import Tools
 from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.adapters.linux.clock import SystemClock
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView
 from tandem_actuator.ports import CommandFailed
 from tandem_api.kinds.mirror import DeviceNumbers, Mirror
 from tandem_hostile import mirror

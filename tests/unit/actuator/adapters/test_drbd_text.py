@@ -13,7 +13,7 @@ from tandem_actuator.adapters.drbd.text import (
     parse_options,
     state_from_dump,
 )
-from tandem_actuator.core.model import DrbdState, Generation, NotConfigured
+from tandem_actuator.core.drbd import DrbdState, Generation, NotConfigured
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.vocabulary import Connection, DiskState, Role
 

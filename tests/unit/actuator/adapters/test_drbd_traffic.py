@@ -8,8 +8,7 @@ import pytest
 from tandem_actuator.adapters.drbd.block import with_requests
 from tandem_actuator.adapters.drbd.proc import parse_proc, state_from_proc
 from tandem_actuator.adapters.drbd.text import parse_dump, state_from_dump
-from tandem_actuator.core.model import DrbdState
-from tandem_actuator.core.traffic import Traffic
+from tandem_actuator.core.drbd import DrbdState, Traffic
 
 MINORS = {"root": 0}
 # 8.4.11, of a Primary whose own disk hangs.

@@ -7,8 +7,8 @@ import pytest
 from sim.builders import A, B, assignment, authority, drbd, facts, lost, mirror
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.mirror.resource_file import render
-from tandem_actuator.core.model import DrbdState
 from tandem_api.authority import Authority, Fenced, Override
 from tandem_api.kinds.mirror import DeviceNumbers, Protocol
 from tandem_api.reasons import Reason

@@ -8,10 +8,11 @@ import pytest
 from sim.builders import A, B, authority, drbd, facts, lost, mirror, record, standalone, view
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.host.permission import may_lose_link
 from tandem_actuator.core.mirror import procedures
 from tandem_actuator.core.mirror.rules import COPY_FORGOTTEN_AFTER_S
-from tandem_actuator.core.model import DrbdState, FenceProgress
+from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.core.order import Decision, Start, Task, decide
 from tandem_api.authority import Authority, Mode
 from tandem_api.reasons import Reason

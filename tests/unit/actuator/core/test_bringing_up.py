@@ -14,8 +14,8 @@ from sim.builders import (
     view,
 )
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdUnknown, Generation, Metadata, NotConfigured, VolumeState
 from tandem_actuator.core.mirror import bringing_up
-from tandem_actuator.core.model import DrbdUnknown, Generation, Metadata, NotConfigured, VolumeState
 from tandem_api.authority import Authority, Eligibility
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason

@@ -16,8 +16,8 @@ from sim.builders import (
     view,
 )
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.guest import starting
-from tandem_actuator.core.model import DrbdUnknown
 from tandem_api.authority import Override
 from tandem_api.lease import Heartbeat
 from tandem_api.reasons import Reason

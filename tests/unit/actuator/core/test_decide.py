@@ -22,14 +22,8 @@ from sim.builders import (
     view,
 )
 from tandem_actuator.core import effects as fx
-from tandem_actuator.core.model import (
-    DrbdState,
-    DrbdUnknown,
-    FenceProgress,
-    NotConfigured,
-    View,
-    VolumeState,
-)
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, NotConfigured, VolumeState
+from tandem_actuator.core.model import FenceProgress, View
 from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
 from tandem_api.authority import Authority, Eligibility
 from tandem_api.kinds.guest import FencingProof, ProofKind

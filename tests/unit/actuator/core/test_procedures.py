@@ -19,11 +19,12 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Generation
 from tandem_actuator.core.guest import starting, stopping
 from tandem_actuator.core.mirror import handler, procedures, transaction
 from tandem_actuator.core.mirror.handler import exit_code
 from tandem_actuator.core.mirror.transaction import UnexpectedOutcome
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, FenceProgress, Generation
+from tandem_actuator.core.model import FenceProgress
 from tandem_api.authority import Authority, Eligibility
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason

@@ -20,18 +20,8 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Proposal, Verdict
-from tandem_actuator.core.model import (
-    DrbdState,
-    DrbdUnknown,
-    Job,
-    JobState,
-    MigrationNote,
-    NotConfigured,
-    Receiving,
-    Record,
-    View,
-    VolumeState,
-)
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, NotConfigured, VolumeState
+from tandem_actuator.core.model import Job, JobState, MigrationNote, Receiving, Record, View
 from tandem_actuator.core.order import Start, Stay, Task, decide
 from tandem_api.authority import (
     Authority,

@@ -7,6 +7,7 @@ import pytest
 
 from sim.builders import A, B, authority, drbd, lost, mirror, standalone, view
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, VolumeState
 from tandem_actuator.core.mirror import procedures
 from tandem_actuator.core.mirror.resync import (
     STALLED_AFTER_S,
@@ -14,7 +15,7 @@ from tandem_actuator.core.mirror.resync import (
     is_to_be_renewed,
     stalled_since,
 )
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, Resync, View, VolumeState
+from tandem_actuator.core.model import Resync, View
 from tandem_actuator.core.order import Start, Task, decide
 from tandem_actuator.core.report import replica_report
 from tandem_api.kinds.mirror import Marker

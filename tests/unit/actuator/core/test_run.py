@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from sim.builders import A, B, authority, drbd, lost, record, standalone, view
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, NotConfigured
 from tandem_actuator.core.host.permission import (
     EAGER_INTERVAL_S,
     IDLE_INTERVAL_S,
@@ -20,14 +21,7 @@ from tandem_actuator.core.host.permission import (
     run_permission,
     start_permission,
 )
-from tandem_actuator.core.model import (
-    DrbdState,
-    DrbdUnknown,
-    DrbdView,
-    FenceProgress,
-    NotConfigured,
-    Record,
-)
+from tandem_actuator.core.model import FenceProgress, Record
 from tandem_api.authority import PROTOCOL, Authority, Mode
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT

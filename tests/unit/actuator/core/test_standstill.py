@@ -5,15 +5,22 @@ from dataclasses import replace
 import pytest
 
 from sim.builders import authority, drbd, view
+from tandem_actuator.core.drbd import (
+    DrbdState,
+    DrbdUnknown,
+    DrbdView,
+    NotConfigured,
+    Standstill,
+    Still,
+    Traffic,
+)
 from tandem_actuator.core.mirror.standstill import (
     STALLED_AFTER_S,
     followed,
     reads_stalled_since,
     stalled_since,
 )
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, NotConfigured
 from tandem_actuator.core.report import replica_report
-from tandem_actuator.core.traffic import Standstill, Still, Traffic
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 

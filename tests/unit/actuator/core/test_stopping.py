@@ -20,10 +20,11 @@ from sim.builders import (
     view,
 )
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdState, NotConfigured
 from tandem_actuator.core.guest import stopping
 from tandem_actuator.core.guest.rules import DATA_AWAY_AFTER_S
 from tandem_actuator.core.mirror.rules import LIBVIRT_COMES_S
-from tandem_actuator.core.model import DrbdState, FenceProgress, NotConfigured, View
+from tandem_actuator.core.model import FenceProgress, View
 from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
 from tandem_actuator.core.report import guest_report
 from tandem_api.authority import Authority

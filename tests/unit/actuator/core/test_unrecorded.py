@@ -6,8 +6,9 @@ import pytest
 
 from sim.builders import B, assignment, authority, drbd, record, view
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import NotConfigured
 from tandem_actuator.core.mirror import procedures
-from tandem_actuator.core.model import NotConfigured, View
+from tandem_actuator.core.model import View
 from tandem_actuator.core.order import Decision, Start, Task, decide
 from tandem_actuator.core.report import guest_report
 from tandem_actuator.run.workload import STORES_TRIED, Unit

@@ -24,7 +24,7 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal, Verdict
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, NotConfigured
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, NotConfigured
 from tandem_api.authority import Authority, Eligibility, Fenced, Instance, Mode
 from tandem_api.kinds.guest import Assignment, FencingProof, ProofKind
 from tandem_api.kinds.mirror import Marker, Protocol

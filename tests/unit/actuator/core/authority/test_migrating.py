@@ -23,7 +23,8 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Refusal, Settled, Verdict
-from tandem_actuator.core.model import DrbdUnknown, DrbdView, NotConfigured, Record, VolumeState
+from tandem_actuator.core.drbd import DrbdUnknown, DrbdView, NotConfigured, VolumeState
+from tandem_actuator.core.model import Record
 from tandem_api.authority import PROTOCOL, Authority, Fenced, Migration, Mode
 from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.mirror import Mirror, Protocol, ReplicaReport

@@ -21,7 +21,8 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Proposal, Verdict
-from tandem_actuator.core.model import DrbdState, MigrationNote, Record
+from tandem_actuator.core.drbd import DrbdState
+from tandem_actuator.core.model import MigrationNote, Record
 from tandem_api.authority import Authority, Migration, Mode
 from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.mirror import Mirror

@@ -22,8 +22,8 @@ from sim.builders import (
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.authority import Settled
+from tandem_actuator.core.drbd import DrbdUnknown, DrbdView, NotConfigured
 from tandem_actuator.core.mirror import procedures
-from tandem_actuator.core.model import DrbdUnknown, DrbdView, NotConfigured
 from tandem_actuator.core.order import Start, Task, decide
 from tandem_api.authority import Authority, Mode, Override
 from tandem_api.kinds.mirror import Marker, ReplicaReport

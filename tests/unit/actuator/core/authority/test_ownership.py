@@ -17,7 +17,7 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Settled
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, NotConfigured
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, NotConfigured
 from tandem_api.authority import Authority, Fenced, Mode
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.reasons import Reason

@@ -22,7 +22,7 @@ from sim.builders import (
 )
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Settled, Verdict
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, NotConfigured
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, NotConfigured
 from tandem_api.authority import Authority, Eligibility, Mode
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.reasons import Reason

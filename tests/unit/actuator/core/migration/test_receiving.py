@@ -6,9 +6,9 @@ import pytest
 
 from sim.builders import THERE, authority, drbd, frozen, lost, record
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView
 from tandem_actuator.core.migration import receiving
 from tandem_actuator.core.mirror.transaction import UnexpectedOutcome
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView
 from tandem_api.authority import Authority
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState, DomainState, Role

@@ -6,9 +6,10 @@ import pytest
 
 from sim.builders import HERE, THERE, A, B, authority, drbd, frozen, record
 from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView
 from tandem_actuator.core.migration import sending
 from tandem_actuator.core.mirror.transaction import UnexpectedOutcome
-from tandem_actuator.core.model import DrbdState, DrbdUnknown, DrbdView, MigrationNote
+from tandem_actuator.core.model import MigrationNote
 from tandem_api.authority import Authority, Migration, Mode
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason

@@ -16,9 +16,10 @@ from sim.builders import (
     record,
     standalone,
 )
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.migration.source import CUT_OFF, GONE_WITHIN_S, NOT_NOTED, READY_WITHIN_S
 from tandem_actuator.core.migration.source import source as rule
-from tandem_actuator.core.model import DrbdState, FenceProgress, Job, JobState, MigrationNote, View
+from tandem_actuator.core.model import FenceProgress, Job, JobState, MigrationNote, View
 from tandem_actuator.core.order import Start, Task
 from tandem_api.authority import Authority
 from tandem_api.kinds.guest import LiveMigration

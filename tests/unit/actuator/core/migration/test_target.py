@@ -17,9 +17,10 @@ from sim.builders import (
     record,
     standalone,
 )
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.migration.target import SENT_WITHIN_S
 from tandem_actuator.core.migration.target import target as rule
-from tandem_actuator.core.model import DrbdState, FenceProgress, MigrationNote, Receiving, View
+from tandem_actuator.core.model import FenceProgress, MigrationNote, Receiving, View
 from tandem_actuator.core.order import Task
 from tandem_api.authority import Authority, Migration
 from tandem_api.kinds.guest import Assignment

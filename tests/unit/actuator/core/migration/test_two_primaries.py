@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from sim.builders import HERE, THERE, A, B, authority, drbd, frozen, guest, record, standalone
+from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.host.permission import judge, run_permission
 from tandem_actuator.core.migration import may_both_be_primary
-from tandem_actuator.core.model import DrbdUnknown, MigrationNote, View
+from tandem_actuator.core.model import MigrationNote, View
 from tandem_actuator.core.report import guest_report, replica_report
 from tandem_api.authority import Authority, Migration, Mode
 from tandem_api.reasons import Reason
