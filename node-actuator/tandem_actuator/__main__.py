@@ -15,6 +15,7 @@ from prometheus_client import start_http_server
 from tandem_actuator import assembly
 from tandem_actuator.adapters.files.lockfile import LockHeld
 from tandem_actuator.ports import PortError
+from tandem_actuator.run.collecting import Collecting
 from tandem_actuator.settings import DEFAULT_CONFIG, Settings
 from tandem_base.command_line import Asked, Command, Program
 from tandem_kube import NoAccess
@@ -66,6 +67,7 @@ async def _run(settings: Settings) -> None:
             start_http_server(
                 settings.metrics_port, settings.metrics_address, registry=metrics.registry
             )
+        actuator.heart.after_each = Collecting(actuator.ports.clock).heartbeat
         main_task = asyncio.create_task(actuator.run())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

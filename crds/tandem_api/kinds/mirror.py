@@ -366,8 +366,8 @@ class Mirror(Resource):
 
     def peer_of(self, host: str) -> str:
         """The other replica's host."""
-        first, second = (replica.host for replica in self.spec.replicas)
-        return second if host == first else first
+        first, second = self.spec.replicas
+        return second.host if host == first.host else first.host
 
     def replica_on(self, host: str) -> Replica | None:
         """The replica that this host keeps, if it keeps one."""

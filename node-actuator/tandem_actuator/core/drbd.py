@@ -193,3 +193,8 @@ class Standstill:
     reads: Mapping[str, Still] = field(default_factory=lambda: MappingProxyType({}))
     writes: Mapping[str, Still] = field(default_factory=lambda: MappingProxyType({}))
     disks: Mapping[str, Still] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether there is anything that may turn out not to get on."""
+        return bool(self.reads or self.writes or self.disks)

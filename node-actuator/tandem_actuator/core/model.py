@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from tandem_actuator.core.drbd import DrbdView, Standstill
 from tandem_api.authority import Instance
@@ -225,7 +226,7 @@ class View:
         """The objects that have the guest paused, in words: it is neither started nor stopped."""
         return self.guest.status.paused_by if self.guest is not None else ""
 
-    @property
+    @cached_property
     def peer(self) -> str:
         return self.mirror.peer_of(self.host)
 
@@ -239,7 +240,7 @@ class View:
         note = self.runs_note(self.record.incoming)
         return self.domain is DomainState.PAUSED and note is not None and not note.resumed
 
-    @property
+    @cached_property
     def guest_may_run(self) -> bool:
         """Whether the guest may be executing here, or holds its device although it is dead.
 

@@ -14,6 +14,7 @@ from tandem_actuator.core.decision import (
     Stay,
     Task,
 )
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.guest.rules import (
     overdue_guest,
     paused,
@@ -60,6 +61,34 @@ def decide(view: View, now_s: float, wall: str) -> Decision:
         if decision is not None:
             return decision
     return Stay(Reason.STEADY, "")
+
+
+def is_calm(view: View, decision: Decision) -> bool:
+    """Whether this decision stays the same until something changes, however much time passes.
+
+    Said of one state alone, in which nearly all guests are: it runs here, in sync, and nothing is
+    under way. No rule that could speak up with time alone does then.
+    """
+    drbd, record = view.drbd, view.record
+    under_way = (
+        view.fence,
+        view.resync,
+        view.frozen_since_s,
+        view.without_data_since_s,
+        view.shutdown_sent_at_s,
+        record.marker,
+        record.outgoing,
+        record.incoming,
+    )
+    return (
+        decision.reason is Reason.RUNNING
+        and isinstance(decision, Stay)
+        and isinstance(drbd, DrbdState)
+        and drbd.in_sync
+        and not drbd.out_of_sync_bytes
+        and not record.owes_copy
+        and all(one is None for one in under_way)
+    )
 
 
 def affirmation(view: View, now_s: float, wall: str) -> Start | None:

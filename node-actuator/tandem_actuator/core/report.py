@@ -121,6 +121,17 @@ def guest_report_is_due(
     return report != sent or (age_s > REPEAT_INTERVAL_S and not _is_shown(report, stored))
 
 
+def is_settled(
+    report: ReplicaReport | GuestReport,
+    sent: ReplicaReport | GuestReport | None,
+    stored: ReplicaReport | GuestReport | None,
+) -> bool:
+    """Whether it was delivered, and the API shows it: until it says something else nothing is due,
+    however much time passes.
+    """
+    return report == sent and _is_shown(report, stored)
+
+
 def _is_shown(
     report: ReplicaReport | GuestReport, stored: ReplicaReport | GuestReport | None
 ) -> bool:

@@ -63,6 +63,8 @@ class Wall:
 
     def may_try(self, place: Place, now_s: float) -> bool:
         """Whether nothing else speaks against it, and it has rested since it met a bug itself."""
+        if not self.met:
+            return True
         others = {other: met for other, met in self.met.items() if other is not place}
         return Wall(others).why(now_s) is None and self.has_rested(place, now_s)
 

@@ -25,9 +25,7 @@ class Answers:
     async def fence_peer(self, env: Mapping[str, str]) -> tuple[int, str]:
         """The handler's environment → its exit code, and why."""
         resource = env.get("DRBD_RESOURCE", "")
-        unit = next(
-            (u for u in self._cluster.units.values() if u.mirror.drbd_name == resource), None
-        )
+        unit = self._cluster.named(resource)
         if unit is None:
             return handler.EXIT_STAY_FROZEN, f"no such mirror here: {resource!r}"
         why = self._walls.why(unit)

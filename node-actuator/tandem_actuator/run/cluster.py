@@ -7,7 +7,7 @@ anything: only an assignment is.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -15,7 +15,7 @@ from tandem_actuator.core.model import Record
 from tandem_actuator.ports import PortError
 from tandem_actuator.ports.api import Api, Changed, Removed, Synced
 from tandem_actuator.ports.files import ObjectCache, Records
-from tandem_actuator.run.matching import match_guests
+from tandem_actuator.run.matching import Matching
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest
@@ -69,6 +69,7 @@ class Cluster:
         """A bug in what is told costs sight of what it is about, and ends nothing."""
         self._site = ""
         self._bugs: set[str] = set()
+        self._matching = Matching()
 
     def recall(self) -> None:
         """Begin with what the last run knew: the API may be away just now."""
@@ -117,7 +118,7 @@ class Cluster:
         elif kind is Host:
             self._hosts_changed()
         elif kind is Guest:
-            self._guests_changed()
+            self._guest_changed(change)
         else:
             self._mirrors_changed(_told(change), listed=isinstance(change, Synced))
 
@@ -159,6 +160,24 @@ class Cluster:
             self.node.watchdog_required = self.me.spec.watchdog is WatchdogPolicy.REQUIRED
         self._sites_changed()
 
+    def named(self, drbd_name: str) -> Unit | None:
+        """The unit of this DRBD resource (``Mirror.drbd_name``)."""
+        namespace, _, name = drbd_name.partition(".")
+        return self.units.get(ObjectKey(namespace, name))
+
+    def _guest_changed(self, change: Change) -> None:
+        """Of hundreds of guests most are as they were."""
+        touched: Collection[Unit] | None = None
+        if self.node.guests_listed and not isinstance(change, Synced):
+            with self._walled():
+                key = change.key if isinstance(change, Removed) else change.object.key
+                touched = self._matching.one(self.units, key, self.guests.get(key))
+        if touched is None:
+            self._guests_changed()
+            return
+        for unit in touched:
+            self._keep(unit)
+
     def _guests_changed(self) -> None:
         self.match_guests()
         for unit in self.units.values():
@@ -179,7 +198,7 @@ class Cluster:
         if not self.node.guests_listed:
             return
         with self._walled():
-            match_guests(self.units.values(), self.guests.values())
+            self._matching.all(self.units, self.guests.values())
 
     def _mirrors_changed(self, changed: Iterable[Mirror], *, listed: bool) -> None:
         """Of hundreds of mirrors most are as they were: only what changed is looked at."""

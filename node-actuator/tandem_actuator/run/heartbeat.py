@@ -26,7 +26,7 @@ UNKNOWN_SITE_PAUSE_S = 0.05
 
 def strictest(one: Timing, other: Timing) -> Timing:
     """The shorter of each deadline: safe whichever of the two others believe in."""
-    return one.model_copy(
+    made = one.model_copy(
         update={
             "self_fence_seconds": min(one.self_fence_seconds, other.self_fence_seconds),
             "fencing_seconds": min(one.fencing_seconds, other.fencing_seconds),
@@ -36,6 +36,7 @@ def strictest(one: Timing, other: Timing) -> Timing:
             "watchdog_seconds": min(one.watchdog_seconds, other.watchdog_seconds),
         }
     )
+    return one if made == one else made  # what is as it was is the same value to all who compare
 
 
 def in_force(wanted: Timing, watchdog_s: int | None, detection_s: float = 0.0) -> Timing:
@@ -80,6 +81,7 @@ class Heart:
         self.detection_s: Callable[[], float] = lambda: 0.0
         self.on_result, self.on_confirmed = on_result, on_confirmed
         self.before_confirm: Callable[[], None] = lambda: None
+        self.after_each: Callable[[bool], None] = lambda confirmed: None
         self._soon = asyncio.Event()
 
     async def run(self) -> None:
@@ -95,6 +97,7 @@ class Heart:
             self.tried = True
             interval_s = self.node.timing.renew_interval_seconds
             self.on_result(self.clock.boottime_s() - started_s, confirmed)
+            self.after_each(confirmed)
             spent_s = self.clock.boottime_s() - started_s
             pause_s = interval_s * self.chance.uniform(0.9, 1.0)
             hurried = await self._rest(max(0.05, pause_s - spent_s), may_end=not hurried)

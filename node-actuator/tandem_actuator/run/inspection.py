@@ -39,18 +39,28 @@ class Inspection:
         self._units = units
         self._taken: dict[str, tuple[str, DeviceNumbers | None, str]] = {}
         self._silent: dict[str, str] = {}
+        self._looked: dict[str, Guest] = {}
+        """As each guest was when nothing new was found in it."""
 
     async def run(self) -> None:
         """For ever."""
         rounds = 0
         while True:
+            again = rounds % REPEAT_ROUNDS == 0
             for unit in list(self._units()):
                 try:
-                    await self.look(unit, again=rounds % REPEAT_ROUNDS == 0)
+                    if again or not self._is_known(unit):
+                        await self.look(unit, again=again)
                 except Exception:  # one object's bug costs that object's look
                     log.exception("bug: %s could not be looked at", unit.mirror.key)
             rounds += 1
             await asyncio.sleep(PACE_S)
+
+    def _is_known(self, unit: Unit) -> bool:
+        """Whether there is nothing new about it: most are what they were at the last round."""
+        guest = unit.guest
+        seen = guest is None or self._looked.get(guest.metadata.uid) is guest
+        return seen and bool(unit.device_bytes)
 
     async def look(self, unit: Unit, *, again: bool) -> None:
         """At what is new, or at everything but what libvirt has said already."""
@@ -61,6 +71,7 @@ class Inspection:
             return
         fingerprint = guest.in_force.domain.fingerprint
         if not again and unit.hardware.fingerprint == fingerprint:
+            self._looked[guest.metadata.uid] = guest
             return
         try:
             problems = await self._problems(guest, unit)

@@ -35,6 +35,7 @@ from tandem_actuator.run.inspection import Inspection
 from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.pauses import Pauses
 from tandem_actuator.run.reports import Reports
 from tandem_actuator.run.walls import crash_on_bug
 from tandem_actuator.run.workload import Unit
@@ -87,7 +88,7 @@ class Actuator:
         self.quick_exits = exits.load()
         self.reduced = starts.is_reduced(self.quick_exits)
         self.cluster.on_bug = self._reduce
-        self._failed = asyncio.Event()
+        self._failed, self.pauses = asyncio.Event(), Pauses()
         self.walls, self.walls.counted = driver.walls, metrics.internal_error
         self.domains = Domains(ports.libvirt, self.cluster, ports.clock)
         self.arming = Arming(
@@ -198,14 +199,14 @@ class Actuator:
     async def _watch_drbd(self) -> None:
         """Wake the resource that an event names, and keep an honest count of its link's age."""
         async for event in self.ports.drbd.events():
-            for unit in self.units:
-                if event.name in ("", unit.mirror.drbd_name):
-                    # An empty name: events were missed. The link may have been up meanwhile.
-                    with self.walls.around(unit, Place.WATCH):
-                        unit.observe_event(
-                            was_connected=event.was_connected or not event.name,
-                            was_behind=event.was_behind,
-                        )
+            named = self.cluster.named(event.name)
+            # An empty name: events were missed. The link may have been up meanwhile.
+            for unit in self.units if not event.name else [named] if named else ():
+                with self.walls.around(unit, Place.WATCH):
+                    unit.observe_event(
+                        was_connected=event.was_connected or not event.name,
+                        was_behind=event.was_behind,
+                    )
 
     async def _keep_applied(self) -> None:
         """What was written since a mirror was brought up reaches DRBD too, one after another."""
@@ -354,7 +355,11 @@ class Actuator:
         """Decide and carry out one procedure; whether anything was changed."""
         clock = self.ports.clock
         now_s = clock.boottime_s()
-        decision = decide(unit.view(self.node), now_s, clock.wall())
+        view = unit.view(self.node)
+        if unit.calm.lasts(view, unit.reason):
+            return False
+        decision = decide(view, now_s, clock.wall())
+        unit.calm.note(view, decision)
         if isinstance(decision, Start) and now_s < unit.not_before_s:
             return False  # what the last try ended with stays on the object meanwhile
         self._note(unit, decision.reason, decision.message)
@@ -384,12 +389,8 @@ class Actuator:
 
     async def _pause(self, unit: Unit) -> None:
         """Until something happens or the next look is due: soon if the link keeps a guest alive."""
-        try:
-            async with asyncio.timeout(self._look_again_in_s(unit)):
-                await unit.wake.wait()
-        except TimeoutError:
-            return
-        await asyncio.sleep(MIN_TICK_S)
+        if await self.pauses.rest(unit.wake, self._look_again_in_s(unit)):
+            await asyncio.sleep(MIN_TICK_S)
 
     def _look_again_in_s(self, unit: Unit) -> float:
         sent_s, now_s = self.node.renewal_sent_at_s, self.ports.clock.boottime_s()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tandem_actuator.run.counted import Counted
 from tandem_api.authority import Instance
 from tandem_api.timing import Timing
 
@@ -11,7 +12,7 @@ DEAF_AFTER_S = 5.0
 
 
 @dataclass
-class NodeFacts:
+class NodeFacts(Counted):
     """What is the same for all mirrors on this host. ``guarding``: this run stops what may not run,
     as it does once it has looked at everything, or for long enough. ``detection_s``: how soon DRBD
     is to notice a dead link; no later than what was published last. ``guests_listed``: the API has

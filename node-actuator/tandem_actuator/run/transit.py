@@ -6,11 +6,12 @@ Nothing in here is needed after a restart: who was restarted gives the migration
 from dataclasses import dataclass, replace
 
 from tandem_actuator.core.model import Job, JobState, Receiving, Record
+from tandem_actuator.run.counted import Counted
 from tandem_api.vocabulary import DomainState
 
 
 @dataclass
-class Transit:
+class Transit(Counted):
     """Of one guest. ``refused``: by which order it could not be sent, and why."""
 
     job: Job | None = None

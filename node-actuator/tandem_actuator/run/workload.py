@@ -15,16 +15,20 @@ from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Standsti
 from tandem_actuator.core.effects import Finished
 from tandem_actuator.core.host.permission import has_lapsed, lapse_must_be_judged, run_permission
 from tandem_actuator.core.mirror import resync, standstill
+from tandem_actuator.core.mirror.readings import is_unclear, says_the_same
 from tandem_actuator.core.model import FenceProgress, Record, Refusals, Resync, View
 from tandem_actuator.core.wall import Wall
+from tandem_actuator.run.calm import Calm
+from tandem_actuator.run.counted import Counted
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.refused import Refused
+from tandem_actuator.run.remembered import Remembered
 from tandem_actuator.run.transit import Transit
 from tandem_api.authority import Authority
 from tandem_api.kinds.guest import Guest, GuestReport, HardwareReport
 from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Connection, DomainState
+from tandem_api.vocabulary import DomainState
 
 BACKOFF_MAX_S = 8.0
 STORES_TRIED = 4
@@ -33,7 +37,7 @@ disk may only have hung."""
 
 
 @dataclass
-class Unit:
+class Unit(Counted):
     """One mirror with a replica on this host.
 
     ``record_unsure``: a store of the record failed, so the disk may have the one or the other.
@@ -99,11 +103,23 @@ class Unit:
     worker: asyncio.Task[None] | None = None
     hardware: HardwareReport = field(default_factory=HardwareReport)
     device_bytes: Mapping[str, int] = field(default_factory=dict)
+    calm: Calm = field(default_factory=Calm)
+    remembered: Remembered[..., View] = field(default_factory=lambda: Remembered(View), repr=False)
 
     def view(self, node: NodeFacts) -> View:
         """Everything known now, frozen."""
+        stamp, last = self.stamp(node), self.remembered
+        if last.stamp != stamp:
+            last.stamp, last.made = stamp, self._seen(node)
+        return last.made
+
+    def stamp(self, node: NodeFacts) -> tuple[object, ...]:
+        """Another one if anything that the view is made of may be another."""
+        return self.changes, self.transit.changes, node.changes, id(node)
+
+    def _seen(self, node: NodeFacts) -> View:
         peer = self.mirror.peer_of(node.host)
-        return View(
+        return self.remembered(
             host=node.host,
             instance=node.instance,
             mirror=self.mirror,
@@ -151,8 +167,10 @@ class Unit:
         """
         sent_at_s = node.renewal_sent_at_s
         judged = lapse_must_be_judged(node.guarding, sent_at_s, node.timing, now_s)
+        if not judged or not self.may_run:
+            return
         view = self.view(node)
-        if judged and self.may_run and has_lapsed(view, sent_at_s, now_s):
+        if has_lapsed(view, sent_at_s, now_s):
             self.permitted_until_s = run_permission(view, sent_at_s, now_s).until_s
             self.lapse(now_s)
 
@@ -173,9 +191,11 @@ class Unit:
 
     def may_be_affirmed(self, node: NodeFacts) -> bool:
         """It has lapsed, and a swap that says that this host is still the owner may come."""
+        if not self.lapsed:
+            return False
         authority = self.mirror.status.authority
         mine = authority is not None and authority.owner == node.host
-        return self.lapsed and mine and held(self.mirror, self.record) is None
+        return mine and held(self.mirror, self.record) is None
 
     def is_being_affirmed(self, node: NodeFacts) -> bool:
         """Such a swap is on its way."""
@@ -201,7 +221,7 @@ class Unit:
         The link counts as lost from the first reading that says so (later than it really was
         lost: that side is safe), and an unknown reading changes nothing about it.
         """
-        changed = _essence(drbd) != _essence(self.drbd)
+        changed = not says_the_same(drbd, self.drbd)
         self.drbd = drbd
         if isinstance(drbd, DrbdUnknown):
             return changed
@@ -215,7 +235,7 @@ class Unit:
         self.without_data_since_s = (self.without_data_since_s or now_s) if away else None
         if isinstance(drbd, DrbdState) and drbd.connected:
             self.link_lost_at_s = self.link_lost_wall = None
-        elif self.link_lost_at_s is None and not _is_unclear(drbd):
+        elif self.link_lost_at_s is None and not is_unclear(drbd):
             self.link_lost_at_s, self.link_lost_wall = now_s, wall
         return changed
 
@@ -381,15 +401,3 @@ def version(mirror: Mirror) -> int:
     """
     text = mirror.metadata.resource_version
     return int(text) if text.isdigit() else 0
-
-
-def _is_unclear(drbd: DrbdView) -> bool:
-    """A word for the connection that this version does not know."""
-    return isinstance(drbd, DrbdState) and drbd.connection is Connection.UNKNOWN
-
-
-def _essence(drbd: DrbdView) -> object:
-    """A reading without the time it was taken at."""
-    if isinstance(drbd, DrbdState):
-        return (drbd.role, drbd.connection, drbd.peer_role, dict(drbd.volumes), drbd.suspended)
-    return type(drbd)

@@ -1,19 +1,23 @@
 """What a host tells of itself: once, again if it was not delivered, and without end of neither."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from sim.builders import A, authority, drbd, mirror, record
+from tandem_actuator.core.mirror.resync import STALLED_AFTER_S
+from tandem_actuator.core.model import Resync
 from tandem_actuator.core.report import REPEAT_INTERVAL_S
 from tandem_actuator.ports.api import ApiGone, ApiUnavailable
+from tandem_actuator.run.reports import AT_A_TIME
 from tandem_actuator.run.reports import INTERVAL_S as REPORT_INTERVAL_S
 from tandem_actuator.run.workload import Unit
-from tandem_api.kinds.guest import GuestReport
+from tandem_api.kinds.guest import GuestReport, HardwareReport
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import ReplicaReport
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DomainState, Role
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 from .turning import Turning
 
@@ -31,10 +35,10 @@ def away() -> None:
     raise ApiUnavailable("no answer")
 
 
-def other(host: Turning) -> Unit:
+def other(host: Turning, name: str = "other") -> Unit:
     """Another mirror here, told of after the first."""
     raw = mirror(authority())
-    named = raw.metadata.model_copy(update={"name": "other", "uid": "uid-other"})
+    named = raw.metadata.model_copy(update={"name": name, "uid": f"uid-{name}"})
     found = Unit(mirror=raw.model_copy(update={"metadata": named}), record=record())
     found.drbd = drbd()
     host.add(found)
@@ -78,16 +82,60 @@ class TestOfAMirror:
         def gone() -> None:
             raise ApiGone("not there")
 
-        other(host)
+        for number in range(AT_A_TIME):
+            other(host, f"other{number}")
         host.during["report replica"] = gone
         host.play(host.actuator.reports.run, REPORT_INTERVAL_S + 0.1)
-        assert host.calls.count("report replica") == 2
+        assert host.calls.count("report replica") == AT_A_TIME + 1
 
     def test_an_api_that_is_away_is_not_asked_for_each_of_them(self, host: Turning) -> None:
         other(host)
         host.during["report replica"] = away
         host.play(host.actuator.reports.run, 10.0)
         assert host.calls.count("report replica") <= 10
+
+    def test_hundreds_are_told_soon(self, host: Turning) -> None:
+        """Each takes its time: one after another the last would be told after many seconds."""
+
+        async def answers() -> None:
+            await asyncio.sleep(0.02)
+
+        for number in range(299):
+            other(host, f"other{number}")
+        host.waiting["report replica"] = answers
+        host.play(host.actuator.reports.run, 2.0)
+        assert len({name for name, _ in host.reports}) >= 300
+
+    def test_whatever_changes_is_told_once_all_was_told(self, host: Turning) -> None:
+        host.shown = True
+        host.begin(host.actuator.reports.run)
+        host.run(1.0)
+        unit = host.unit
+        changes: tuple[Callable[[], object], ...] = (
+            lambda: setattr(unit, "reason", Reason.RESYNCING),
+            lambda: unit.steps.update(promoted="then"),
+            lambda: setattr(unit, "hardware", HardwareReport(fingerprint="other")),
+            lambda: setattr(unit, "device_bytes", {"root": 1}),
+            lambda: setattr(unit, "drbd", drbd(Role.PRIMARY, Connection.CONNECTING)),
+            lambda: setattr(unit, "link_lost_wall", "then"),
+            lambda: setattr(unit, "domain", DomainState.PAUSED),
+            lambda: setattr(unit, "record", record(max_epoch=9)),
+        )
+        for change in changes:
+            before = len(host.reports)
+            host.run(1.0)
+            assert len(host.reports) == before
+            change()
+            host.run(1.0)
+            assert len(host.reports) > before
+
+    def test_a_resync_that_stands_still_is_told_though_nothing_changes(self, host: Turning) -> None:
+        host.shown = True
+        copies = drbd(peer_disk=DiskState.INCONSISTENT, resyncing=True, out_of_sync_bytes=4096)
+        host.unit.drbd, host.unit.resync = copies, Resync(4096, host.now_s, "then")
+        host.play(host.actuator.reports.run, STALLED_AFTER_S + 1.0)
+        told = [report for _, report in host.reports if isinstance(report, ReplicaReport)]
+        assert [report.resync_stalled_since for report in told] == [None, "then"]
 
     def test_what_the_api_does_not_show_is_told_again_after_a_while(self, host: Turning) -> None:
         """A report that the network held back may land after a newer one."""

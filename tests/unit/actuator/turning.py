@@ -38,7 +38,11 @@ class SimClock:
 
 
 class Turning(Noted):
-    """``fed``: how far the watchdog was fed, each time. ``events``: DRBD's, as they come."""
+    """``fed``: how far the watchdog was fed, each time. ``events``: DRBD's, as they come.
+    ``shown``: the API shows what is reported of the unit.
+    """
+
+    shown = False
 
     armed = True
 
@@ -110,12 +114,20 @@ class Turning(Noted):
     ) -> None:
         await self._call("report replica")
         self.reports.append((str(key), report))
+        if self.shown:
+            at, replicas = self.unit.mirror, {**self.unit.mirror.status.replicas, host: report}
+            status = at.status.model_copy(update={"replicas": replicas})
+            self.unit.mirror = at.model_copy(update={"status": status})
 
     async def report_guest(
         self, key: ObjectKey, host: str, report: GuestReport, shown: GuestReport | None = None
     ) -> None:
         await self._call("report guest")
         self.reports.append((str(key), report))
+        if self.shown and self.unit.guest is not None:
+            guest, hosts = self.unit.guest, {**self.unit.guest.status.hosts, host: report}
+            status = guest.status.model_copy(update={"hosts": hosts})
+            self.unit.guest = guest.model_copy(update={"status": status})
 
     async def report_host(self, *what: object) -> None:
         await self._call("report host")

@@ -26,11 +26,12 @@ class EventStream:
     def __init__(self, setup: str) -> None:
         self._command = [setup, "events2"]
         self._owner_of: dict[int, str] = {}
+        self._minors_of: dict[str, set[int | None]] = {}
         self.live = False
 
     def minors_of(self, name: str) -> set[int | None]:
         """The device numbers of a resource. Meaningful only while ``live``."""
-        return {minor for minor, owner in self._owner_of.items() if owner == name}
+        return self._minors_of.get(name, set())
 
     async def follow(self) -> AsyncIterator[DrbdEvent]:
         """Changes, for ever. An empty name means that anything may have changed."""
@@ -55,6 +56,7 @@ class EventStream:
         )
         assert process.stdout is not None
         self._owner_of.clear()
+        self._minors_of.clear()
         try:
             async for line in process.stdout:
                 event = parse_event(line.decode(errors="replace"))
@@ -76,11 +78,16 @@ class EventStream:
         if event.action == "rename":
             self.live = False  # for good: device numbers keep the old name until a restart
         if event.kind == "device" and "minor" in event.fields:
-            minor = int(event.fields["minor"])
-            if event.action == "destroy":
-                self._owner_of.pop(minor, None)
-            else:
-                self._owner_of[minor] = event.name
+            self._own(int(event.fields["minor"]), "" if event.action == "destroy" else event.name)
         return DrbdEvent(
             event.name, was_connected=event.says_connected, was_behind=event.says_behind
         )
+
+    def _own(self, minor: int, name: str) -> None:
+        """It belongs to this resource from now on, or to none."""
+        before = self._owner_of.pop(minor, None)
+        if before is not None:
+            self._minors_of[before].discard(minor)
+        if name:
+            self._owner_of[minor] = name
+            self._minors_of.setdefault(name, set()).add(minor)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from tandem_actuator.adapters.drbd.text import (
     ADDED,
@@ -76,25 +77,39 @@ def parse_proc(text: str) -> dict[int, ProcDevice]:
     found: dict[int, ProcDevice] = {}
     minor = -1
     for line in text.splitlines():
-        head = _DEVICE.match(line)
-        if head:
-            minor = int(head["minor"])
-            found[minor] = _proc_device(head)
+        head = _head(line)
+        if head is not None:
+            minor, found[minor] = head
             continue
-        counts = {name: int(amount) for name, amount in _COUNT.findall(line)}
-        if "oos" in counts and minor in found:
-            known = found[minor]
-            traffic = _traffic(known.cs, counts)
-            found[minor] = replace(known, out_of_sync_kib=counts["oos"], traffic=traffic)
+        if minor in found:
+            found[minor] = _counted(found[minor], line)
     return found
 
 
-def _traffic(cs: str, counts: Mapping[str, int]) -> Traffic:
-    return Traffic(
+@lru_cache(maxsize=4096)
+def _counted(device: ProcDevice, line: str) -> ProcDevice:
+    """With a line of counts, which say the same at most looks at a guest that does nothing."""
+    counts = {name: int(amount) for name, amount in _COUNT.findall(line)}
+    if "oos" not in counts:
+        return device
+    traffic = Traffic(
         asked=counts.get("ap", 0),
-        at_disk=0 if cs in VERIFYING else counts.get("lo", 0),
+        at_disk=0 if device.cs in VERIFYING else counts.get("lo", 0),
         moved=sum(counts.get(name, 0) for name in _MOVED),
     )
+    return replace(device, out_of_sync_kib=counts["oos"], traffic=traffic)
+
+
+@lru_cache(maxsize=4096)
+def _read(line: str) -> tuple[int, ProcDevice] | None:
+    """A device's first line, which says the same at most looks: its number and the rest."""
+    head = _DEVICE.match(line)
+    return None if head is None else (int(head["minor"]), _proc_device(head))
+
+
+def _head(line: str) -> tuple[int, ProcDevice] | None:
+    """Of any other line, which may be another at each look, nothing is kept here."""
+    return _read(line) if ": cs:" in line else None
 
 
 def _proc_device(head: re.Match[str]) -> ProcDevice:
@@ -121,20 +136,28 @@ def state_from_proc(
     Raises:
         ValueError: only some of its devices are there.
     """
-    present = {name: devices[minor] for name, minor in minors.items() if minor in devices}
-    if all(device.cs == UNCONFIGURED for device in present.values()):
+    present = tuple((name, devices[minor]) for name, minor in minors.items() if minor in devices)
+    if all(device.cs == UNCONFIGURED for _, device in present):
         return NotConfigured(queried_at_s)
     if len(present) != len(minors):
-        raise ValueError(f"only {', '.join(sorted(present))} of its volumes are there. {ADDED}")
-    suspended = any(device.suspended for device in present.values())
+        there = ", ".join(sorted(name for name, _ in present))
+        raise ValueError(f"only {there} of its volumes are there. {ADDED}")
+    return replace(_state(present), queried_at_s=queried_at_s)
+
+
+@lru_cache(maxsize=4096)
+def _state(present: tuple[tuple[str, ProcDevice], ...]) -> DrbdState:
+    """But for the time of the look. Nearly all resources of a host are in one of a few states."""
+    devices = [device for _, device in present]
+    suspended = any(device.suspended for device in devices)
     return DrbdState(
-        role=all_the_same(role_of(device.role) for device in present.values()),
-        connection=_weakest(device.cs for device in present.values()),
-        peer_role=all_the_same(role_of(device.peer_role) for device in present.values()),
-        volumes={name: _volume_from_proc(device) for name, device in present.items()},
-        queried_at_s=queried_at_s,
+        role=all_the_same(role_of(device.role) for device in devices),
+        connection=_weakest(device.cs for device in devices),
+        peer_role=all_the_same(role_of(device.peer_role) for device in devices),
+        volumes={name: _volume_from_proc(device) for name, device in present},
+        queried_at_s=0.0,
         suspended=SUSPENDED_FOR_SOME_REASON if suspended else frozenset(),
-        protocol=_weakest_protocol(present.values()),
+        protocol=_weakest_protocol(devices),
     )
 
 

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import libvirt
 
 from tandem_actuator.adapters.libvirt.calls import Calls
+from tandem_actuator.adapters.libvirt.joined import Joined
 from tandem_actuator.adapters.libvirt.ports import (
     Domain,
     LibvirtConnection,
@@ -59,6 +60,8 @@ FORGET_TIMEOUT_S = 1.0
 LOOKS_AT_A_TIME = 2
 ACTS_AT_A_TIME = 16
 KILLS_AT_A_TIME = 16
+KILLERS_AT_A_TIME = 64
+"""A guest that is killed takes a moment to end, and hundreds may have to within a second."""
 SCANS_AT_A_TIME = 2
 
 ALREADY_GONE = frozenset({libvirt.VIR_ERR_NO_DOMAIN})
@@ -82,7 +85,8 @@ class LibvirtHost:
         self._looks = Calls(libvirtd, LOOKS_AT_A_TIME)
         self._acts = Calls(libvirtd, ACTS_AT_A_TIME)
         self._kills = Calls(libvirtd, KILLS_AT_A_TIME)
-        self._killers = Slots(KILLS_AT_A_TIME)
+        self._killers = Slots(KILLERS_AT_A_TIME)
+        self._states = Joined(self._look)
         self._scans = Slots(SCANS_AT_A_TIME)
         self._ours: dict[tuple[str, int], bool] = {}
         self._starting: set[str] = set()
@@ -94,6 +98,9 @@ class LibvirtHost:
     # --- looking
 
     async def states(self) -> Mapping[str, DomainState]:
+        return await self._states.look()
+
+    async def _look(self) -> Mapping[str, DomainState]:
         """What libvirt says, corrected by what the kernel says.
 
         The kernel is asked first: a domain that ends in between is then still UNKNOWN, and one
@@ -331,7 +338,9 @@ class _Order:
 
 
 class _Told:
-    """Names of domains with news, each once: who listens reads the newest state anyway."""
+    """Names of domains with news: who listens reads the newest state anyway, of all of them, so
+    what has come meanwhile is told at once.
+    """
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
@@ -347,11 +356,14 @@ class _Told:
         self._news.set()
 
     async def next(self) -> str | None:
-        """None: nothing more will be told."""
+        """Empty: of several. None: nothing more will be told."""
         while not self._names and not self._closed:
             self._news.clear()
             await self._news.wait()
-        return None if not self._names else self._names.popitem()[0]
+        names, self._names = list(self._names), {}
+        if not names:
+            return None
+        return names[0] if len(names) == 1 else ""
 
 
 async def _wait_for(killed: dict[int, ProcessHandle]) -> None:

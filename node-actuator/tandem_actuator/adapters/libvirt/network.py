@@ -14,7 +14,7 @@ from tandem_actuator.adapters.libvirt.slots import Slots
 from tandem_actuator.ports import CommandTimeout, PortError
 
 CUT_TIMEOUT_S = 1.0
-CUTS_AT_A_TIME = 4
+CUTS_AT_A_TIME = 64
 
 
 class TapNetwork:

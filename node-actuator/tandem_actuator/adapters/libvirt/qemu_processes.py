@@ -9,10 +9,12 @@ its last write and holds every open file. Such a process has no arguments any mo
 file tells whose it is; without that it counts against every domain (UNIDENTIFIED).
 """
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tandem_actuator.adapters.libvirt.dead_processes import executes_nothing
+from tandem_actuator.adapters.libvirt.joined import Joined
 from tandem_actuator.adapters.libvirt.ports import Processes, ProcessText
 
 NAME_OPTION = b"-name"
@@ -34,19 +36,27 @@ class QemuProcesses:
 
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
+        self._scan = Joined(self._scanned)
 
-    async def by_domain(self) -> dict[str, list[int]]:
+    async def by_domain(self) -> Mapping[str, Sequence[int]]:
         """Process ids by domain name; UNIDENTIFIED for a stuck QEMU that could be anybody's.
 
         Raises:
             PortError: /proc cannot be read.
         """
+        return await self._scan.look()
+
+    async def _scanned(self) -> Mapping[str, Sequence[int]]:
         found: dict[str, list[int]] = {}
+        owners: Mapping[int, str] | None = None
         for qemu in await self.processes.select(qemu_in):
-            found.setdefault(await self._domain_of(qemu), []).append(qemu.pid)
+            if qemu.domain is None and owners is None:
+                owners = await self._owners()
+            domain = (owners or {}).get(qemu.pid, UNIDENTIFIED)
+            found.setdefault(domain if qemu.domain is None else qemu.domain, []).append(qemu.pid)
         return found
 
-    async def of(self, name: str) -> list[int]:
+    async def of(self, name: str) -> Sequence[int]:
         """Process ids of a domain's QEMU, also of one that is dead but for a stuck thread."""
         return (await self.by_domain()).get(name, [])
 
@@ -68,13 +78,17 @@ class QemuProcesses:
         return None if qemu is None else await self._domain_of(qemu)
 
     async def _domain_of(self, qemu: Qemu) -> str:
-        return await self._owner(qemu.pid) if qemu.domain is None else qemu.domain
+        if qemu.domain is not None:
+            return qemu.domain
+        return (await self._owners()).get(qemu.pid, UNIDENTIFIED)
 
-    async def _owner(self, pid: int) -> str:
+    async def _owners(self) -> Mapping[int, str]:
+        """By libvirt's pid files: a process's number → its domain. Of two the first counts."""
+        owners: dict[int, str] = {}
         for name, content in (await self.processes.pid_files()).items():
-            if content.strip() == str(pid).encode():
-                return name
-        return UNIDENTIFIED
+            with contextlib.suppress(ValueError):
+                owners.setdefault(int(content), name)
+        return owners
 
 
 def qemu_in(text: ProcessText) -> Qemu | None:

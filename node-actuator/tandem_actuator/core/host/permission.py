@@ -113,12 +113,12 @@ def _owned_by_another(view: View) -> str | None:
     happened would else wake up, renew its heartbeat and go on beside its successor.
     """
     authority = view.mirror.status.authority
-    if authority is None or authority.mode is Mode.HOLD:
+    if authority is None or authority.mode is Mode.HOLD or authority.owner == view.host:
         return None
     refusal = held(view.mirror, view.record)
     if refusal is not None and not (authority.owner and _held_for_its_protocol(view, authority)):
         return None
-    return None if authority.owner == view.host else authority.owner
+    return authority.owner
 
 
 def _held_for_its_protocol(view: View, authority: Authority) -> bool:

@@ -22,12 +22,14 @@ def followed(before: Standstill, drbd: DrbdView, now_s: float, wall: str) -> Sta
     if isinstance(drbd, DrbdUnknown):
         return before
     if not isinstance(drbd, DrbdState):
-        return Standstill()
+        return Standstill() if before.is_under_way else before
     passing = [(name, volume.traffic) for name, volume in drbd.volumes.items()]
     asking = [] if drbd.suspended else passing
     reads = [(name, _reads_ended(one)) for name, one in asking if one.reads or _is_unseen(one)]
     writes = [(name, one.written) for name, one in asking if one.writes]
     disks = [(name, one.moved) for name, one in passing if one.at_disk]
+    if not (reads or writes or disks or before.is_under_way):
+        return before
     return Standstill(
         reads=_still(before.reads, reads, now_s, wall),
         writes=_still(before.writes, writes, now_s, wall),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tandem_actuator.adapters.drbd.kernel import DrbdHost
-from tandem_actuator.adapters.drbd.shared_look import SharedLook
+from tandem_actuator.adapters.drbd.shared_look import GATHER_S, SharedLook
 from tandem_actuator.adapters.drbd.tools import Tools
 from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.adapters.linux.clock import SystemClock
@@ -45,12 +45,38 @@ class Looks:
 async def test_one_look_is_for_all_who_asked_before_it_began() -> None:
     """Also with hundreds of mirrors: two looks, of which the second is fresh for all the rest."""
     looks = Looks()
-    tasks = [await looks.asked() for _ in range(400)]
+    tasks = [await looks.asked()]
+    await asyncio.sleep(10 * GATHER_S)
+    assert looks.begun == 1
+    tasks += [await looks.asked() for _ in range(399)]
     looks.clock.now_s += 1.0
     looks.goes_on.set()
     seen = [await task for task in tasks]
     assert looks.begun == 2
     assert [number for number, _ in seen] == [1] + 399 * [2]
+
+
+async def test_who_asks_in_the_same_moment_shares_the_look() -> None:
+    looks, asked_s = Looks(), FakeClock().now_s
+    tasks = [asyncio.create_task(looks.shared.newer_than_now()) for _ in range(400)]
+    await asyncio.sleep(0)
+    looks.clock.now_s += 1.0
+    looks.goes_on.set()
+    seen = [await task for task in tasks]
+    assert looks.begun == 1
+    assert min(began_s for _, began_s in seen) > asked_s
+
+
+async def test_a_look_that_is_given_up_is_made_by_the_next() -> None:
+    """Who looks has a time limit; who waits for that look goes on waiting for one."""
+    looks = Looks()
+    first, second = [await looks.asked() for _ in range(2)]
+    await asyncio.sleep(10 * GATHER_S)
+    assert looks.begun == 1
+    first.cancel()
+    looks.clock.now_s += 1.0
+    looks.goes_on.set()
+    assert (await second)[0] == 2
 
 
 async def test_nobody_gets_a_look_that_began_before_they_asked() -> None:
