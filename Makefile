@@ -99,6 +99,10 @@ bench-move: bootstrap ## how long a guest stands still as it moves while it runs
 bench-idle: bootstrap ## what it costs when nothing happens: writes, memory, CPU
 	@$(PYTHON) -m tandem_lab.bench_idle
 
+.PHONY: bench-scale
+bench-scale: bootstrap ## what hundreds of guests cost a host: idle, without the API, stopped, taken over (RUNS=5)
+	@$(PYTHON) -m tandem_scale host --runs $(RUNS)
+
 .PHONY: bench-policies
 bench-policies: bootstrap ## what the API server's own checks cost: one status patch, 1,000 takeovers
 	@$(PYTHON) -m tandem_lab.bench_policies

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from operator import is_
 
-from tandem_actuator.core.mirror.readings import tells_the_same
+from tandem_actuator.core.mirror.readings import is_at_rest, tells_the_same
 from tandem_actuator.core.model import View
 from tandem_actuator.core.report import (
     guest_report,
@@ -83,7 +83,7 @@ class Reports:
         known = self._known_of(unit)
         replica = await self._delivered(unit, Place.REPORT, self._replica)
         guest = await self._delivered(unit, Place.GUEST_REPORT, self._guest)
-        if replica and guest and known is not None and known.view.resync is None:
+        if replica and guest and known is not None and is_at_rest(known.view):
             self._settled[unit.mirror.key] = known
 
     def _is_settled(self, key: ObjectKey, unit: Unit) -> bool:
@@ -95,7 +95,8 @@ class Reports:
             return True
         known = self._known_of(unit)
         same = known is not None and (
-            tells_the_same(known.view, settled.view)
+            is_at_rest(known.view)
+            and tells_the_same(known.view, settled.view)
             and all(map(is_, known.rest, settled.rest))
             and known.steps == settled.steps
         )

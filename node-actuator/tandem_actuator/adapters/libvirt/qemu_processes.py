@@ -65,7 +65,7 @@ class QemuProcesses:
         found = await self.by_domain()
         return {name: await self._are_dead(found[name]) for name in names if name in found}
 
-    async def _are_dead(self, pids: list[int]) -> bool:
+    async def _are_dead(self, pids: Sequence[int]) -> bool:
         for pid in pids:
             if not await executes_nothing(self.processes, pid):
                 return False

@@ -28,18 +28,23 @@ def tells_the_same(new: View, old: View) -> bool:
     """Whether they differ in nothing, or only in when DRBD was looked at and a heartbeat sent.
 
     By identity but for the look, so two that are equal may count as different. While a resync is
-    followed, or a request, it counts as different, as what that means depends on the time.
+    followed it counts as different, as what that means depends on the time. What the guest reads and
+    writes meanwhile is for the reports alone (``is_at_rest``).
     """
-    if new.resync is not None or new.standstill.is_under_way:
+    if new.resync is not None:
         return False
     if new is old:
         return True
     return all(map(is_, _LASTING(new), _LASTING(old))) and _same_look(new.drbd, old.drbd)
 
 
-_LASTING = attrgetter(
-    *(field.name for field in fields(View) if field.name not in ("drbd", "renewal_sent_at_s"))
-)
+_PASSING = ("drbd", "standstill", "renewal_sent_at_s")
+_LASTING = attrgetter(*(field.name for field in fields(View) if field.name not in _PASSING))
+
+
+def is_at_rest(view: View) -> bool:
+    """Whether nothing is followed of which more is told as time passes."""
+    return view.resync is None and not view.standstill.is_under_way
 
 
 def _same_look(new: DrbdView, old: DrbdView) -> bool:
