@@ -6,7 +6,6 @@ RUNS ?= 5
 MOVES ?= 10
 PROFILE ?= Default
 SEQUENCES ?= 1..40
-PARTS ?= controller
 CONFORMANCE_DIR ?= /var/tmp/lab-conformance
 COUNT ?= 20
 JOBS ?= 2
@@ -99,10 +98,6 @@ bench-move: bootstrap ## how long a guest stands still as it moves while it runs
 bench-idle: bootstrap ## what it costs when nothing happens: writes, memory, CPU
 	@$(PYTHON) -m tandem_lab.bench_idle
 
-.PHONY: bench-scale
-bench-scale: bootstrap ## what hundreds of guests cost a host: idle, without the API, stopped, taken over (RUNS=5)
-	@$(PYTHON) -m tandem_scale host --runs $(RUNS)
-
 .PHONY: bench-policies
 bench-policies: bootstrap ## what the API server's own checks cost: one status patch, 1,000 takeovers
 	@$(PYTHON) -m tandem_lab.bench_policies
@@ -111,9 +106,14 @@ bench-policies: bootstrap ## what the API server's own checks cost: one status p
 bench-flood: bootstrap ## a host's heartbeats while a tenant floods the API server, with and without lanes
 	@$(PYTHON) -m tandem_lab.bench_flood
 
-.PHONY: bench-scale
-bench-scale: bootstrap ## thousands of guests: what the programs cost, part by part (PARTS=controller)
-	@for part in $(PARTS); do $(PYTHON) -m tandem_lab.bench_scale $$part || exit 1; done
+.PHONY: bench-scale bench-scale-host bench-scale-controller
+bench-scale: bench-scale-host bench-scale-controller ## both: hundreds of guests on a host, thousands in a cluster
+
+bench-scale-host: bootstrap ## what hundreds of guests cost a host: idle, without the API, stopped, taken over (RUNS=5)
+	@$(PYTHON) -m tandem_scale host --runs $(RUNS)
+
+bench-scale-controller: bootstrap ## what thousands of guests cost the controller
+	@$(PYTHON) -m tandem_lab.bench_scale controller
 
 .PHONY: bootstrap
 bootstrap:

@@ -151,6 +151,14 @@ class ObjectMeta(Model):
     creation_timestamp: str = ""
     deletion_timestamp: str | None = None
 
+    @property
+    def revision(self) -> int:
+        """resourceVersion as a number, to tell newer from older copies; 0 if it is none.
+
+        Kubernetes calls it opaque, but it is etcd's revision, and since 1.35 comparable by contract.
+        """
+        return int(self.resource_version) if self.resource_version.isdigit() else 0
+
 
 class ObjectKey(NamedTuple):
     """Names one object of a kind. Cluster-scoped objects have an empty namespace."""

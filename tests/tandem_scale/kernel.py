@@ -17,7 +17,7 @@ from tandem_actuator.adapters.drbd.kernel import DrbdHost
 from tandem_actuator.adapters.drbd.proc import ProcDevice
 from tandem_actuator.adapters.drbd.text import ResourceFields
 from tandem_actuator.adapters.drbd.tools import Tools
-from tandem_actuator.core.model import Generation, Metadata
+from tandem_actuator.core.drbd import Generation, Metadata
 from tandem_actuator.ports import Clock, CommandFailed
 from tandem_api.kinds.mirror import Mirror
 

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tandem_actuator.core.model import DrbdState
+from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.run.loop import GUARD_INTERVAL_S
 from tandem_api.authority import Mode
 from tandem_api.timing import DEFAULT

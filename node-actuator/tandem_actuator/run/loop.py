@@ -389,12 +389,11 @@ class Actuator:
 
     async def _pause(self, unit: Unit) -> None:
         """Until something happens or the next look is due: soon if the link keeps a guest alive."""
-        if await self.pauses.rest(unit.wake, self._look_again_in_s(unit)):
+        view, now_s = unit.view(self.node), self.ports.clock.boottime_s()
+        sent_s = self.node.renewal_sent_at_s
+        pause_s = look_again_in_s(view, unit.reason, unit.failures, sent_s, now_s)
+        if await self.pauses.rest(unit.wake, pause_s):
             await asyncio.sleep(MIN_TICK_S)
-
-    def _look_again_in_s(self, unit: Unit) -> float:
-        sent_s, now_s = self.node.renewal_sent_at_s, self.ports.clock.boottime_s()
-        return look_again_in_s(unit.view(self.node), unit.reason, unit.failures, sent_s, now_s)
 
 
 async def _run(loop: Callable[[], Awaitable[None]]) -> None:

@@ -321,7 +321,8 @@ class Unit(Counted):
         other = mirror.metadata.uid != self.mirror.metadata.uid
         if mirror == self.mirror:
             return
-        if listed or other or version(mirror) >= version(self.mirror):
+        newer = mirror.metadata.revision >= self.mirror.metadata.revision
+        if listed or other or newer:
             self.mirror = mirror
             if other:
                 self.sent_replica = None  # this object was told nothing yet
@@ -392,12 +393,3 @@ def _edited(new: Guest | None, old: Guest | None) -> bool:
 def _serial(guest: Guest | None) -> int:
     assignment = guest.status.assignment if guest else None
     return assignment.serial if assignment else 0
-
-
-def version(mirror: Mirror) -> int:
-    """The object's resourceVersion as a number, to tell newer from older copies.
-
-    Kubernetes calls it opaque, but etcd's revision it is, and since 1.35 comparable by contract.
-    """
-    text = mirror.metadata.resource_version
-    return int(text) if text.isdigit() else 0

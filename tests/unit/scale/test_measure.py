@@ -7,7 +7,7 @@ import pytest
 
 from tandem_actuator.adapters.drbd.proc import parse_proc, state_from_proc
 from tandem_actuator.adapters.drbd.text import parse_dump, state_from_dump
-from tandem_actuator.core.model import DrbdState
+from tandem_actuator.core.drbd import DrbdState
 from tandem_api.authority import Mode
 from tandem_scale import host as command
 from tandem_scale.kernel import COPIES, Kernel

@@ -23,6 +23,7 @@ import libvirt
 
 from tandem_actuator.adapters.libvirt.calls import Calls
 from tandem_actuator.adapters.libvirt.joined import Joined
+from tandem_actuator.adapters.libvirt.news import Told, register, unregister
 from tandem_actuator.adapters.libvirt.ports import (
     Domain,
     LibvirtConnection,
@@ -168,10 +169,10 @@ class LibvirtHost:
         while True:
             # One of its own each time: on an old one the registration might still be there.
             calls = Calls(self._libvirtd, slots=1)
-            told, numbers = _Told(), list[int]()
+            told, numbers = Told(), list[int]()
             pause_s = RECONNECT_PAUSE_S
             try:
-                await calls.call(partial(_register, told=told, numbers=numbers), LOOK_TIMEOUT_S)
+                await calls.call(partial(register, told=told, numbers=numbers), LOOK_TIMEOUT_S)
                 hung_s, said = RECONNECT_PAUSE_S, ""
                 yield ""
                 while (name := await told.next()) is not None:
@@ -184,7 +185,7 @@ class LibvirtHost:
                 if isinstance(error, CommandTimeout):
                     pause_s, hung_s = hung_s, min(max(HUNG_PAUSE_S, 2 * hung_s), HUNG_PAUSE_MAX_S)
             finally:
-                calls.close(partial(_unregister, numbers=numbers))
+                calls.close(partial(unregister, numbers=numbers))
             yield ""
             # Each try that hangs costs a connection for as long as it does.
             await asyncio.sleep(RECONNECT_PAUSE_S)
@@ -337,35 +338,6 @@ class _Order:
         return not self._carried_out
 
 
-class _Told:
-    """Names of domains with news: who listens reads the newest state anyway, of all of them, so
-    what has come meanwhile is told at once.
-    """
-
-    def __init__(self) -> None:
-        self._names: dict[str, None] = {}
-        self._closed = False
-        self._news = asyncio.Event()
-
-    def tell(self, name: str) -> None:
-        self._names[name] = None
-        self._news.set()
-
-    def close(self) -> None:
-        self._closed = True
-        self._news.set()
-
-    async def next(self) -> str | None:
-        """Empty: of several. None: nothing more will be told."""
-        while not self._names and not self._closed:
-            self._news.clear()
-            await self._news.wait()
-        names, self._names = list(self._names), {}
-        if not names:
-            return None
-        return names[0] if len(names) == 1 else ""
-
-
 async def _wait_for(killed: dict[int, ProcessHandle]) -> None:
     """A little. What has ended is closed and left out."""
     for pid, handle in list(killed.items()):
@@ -391,19 +363,6 @@ async def _is_ours(connection: LibvirtConnection, domain: Domain) -> bool:
             return False
         raise
     return True
-
-
-async def _register(connection: LibvirtConnection, *, told: _Told, numbers: list[int]) -> None:
-    with contextlib.suppress(LibvirtError):  # the test driver never closes
-        await connection.on_close(told.close)
-    numbers.append(await connection.on_lifecycle(told.tell))
-
-
-async def _unregister(connection: LibvirtConnection, *, numbers: list[int]) -> None:
-    """A connection that is closed with a registration lives on and goes on telling."""
-    for number in numbers:
-        await connection.forget_lifecycle(number)
-    await connection.forget_close()
 
 
 def _dotted(version: int) -> str:

@@ -28,8 +28,8 @@ def tells_the_same(new: View, old: View) -> bool:
     """Whether they differ in nothing, or only in when DRBD was looked at and a heartbeat sent.
 
     By identity but for the look, so two that are equal may count as different. While a resync is
-    followed it counts as different, as what that means depends on the time. What the guest reads and
-    writes meanwhile is for the reports alone (``is_at_rest``).
+    followed it counts as different, as what that means depends on the time. What the guest reads
+    and writes meanwhile is for the reports alone (``is_at_rest``).
     """
     if new.resync is not None:
         return False

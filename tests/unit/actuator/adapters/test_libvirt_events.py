@@ -2,7 +2,7 @@
 
 import pytest
 
-from tandem_actuator.adapters.libvirt.host import _Told
+from tandem_actuator.adapters.libvirt.news import Told
 
 from .libvirt_scene import Scene
 
@@ -103,7 +103,7 @@ def test_events_come_again_as_soon_as_a_hung_libvirtd_answers(scene: Scene) -> N
     assert scene.daemon.listening == 1
 
 
-async def heard(news: _Told) -> list[str]:
+async def heard(news: Told) -> list[str]:
     found = []
     while (name := await news.next()) is not None:
         found.append(name)
@@ -112,7 +112,7 @@ async def heard(news: _Told) -> list[str]:
 
 def test_many_events_are_one(scene: Scene) -> None:
     """They say where to look, and a look reads what is there by then."""
-    news = _Told()
+    news = Told()
     for _ in range(1000):
         news.tell("ns.a")
     news.close()
@@ -121,7 +121,7 @@ def test_many_events_are_one(scene: Scene) -> None:
 
 def test_events_of_many_domains_are_one(scene: Scene) -> None:
     """Each look is at all domains: of hundreds that start, each once would be hundreds of looks."""
-    news = _Told()
+    news = Told()
     for number in range(300):
         news.tell(f"ns.g{number}")
     news.close()
