@@ -23,6 +23,7 @@ from tandem_api.kinds.mirror import Mirror
 
 VERSIONS = {8: "8.4.11", 9: "9.2.19"}
 COPIES = 4
+GATHER_S = 0.005
 SETUP = """#!/bin/sh
 case "$*" in
     *--now*) exec cat {folder}/dump.$(( $$ % {copies} ));;
@@ -110,10 +111,11 @@ class Kernel:
 
     async def changed(self, *devices: Device) -> None:
         """The files say so at the next look, and ``events2`` tells."""
-        if self.major == 8:
-            self._stale = True
-        else:
-            self.write()
+        self._stale = True
+        if self.major != 8:  # another program reads it: written once for all that change together
+            await asyncio.sleep(GATHER_S)
+            if self._stale:
+                self.write()
         told = "".join(device.dumped(0, "change") for device in devices).encode()
         await asyncio.get_running_loop().run_in_executor(None, self._tell, told)
 
