@@ -155,7 +155,7 @@ class ObjectMeta(Model):
     def revision(self) -> int:
         """resourceVersion as a number, to tell newer from older copies; 0 if it is none.
 
-        Kubernetes calls it opaque, but it is etcd's revision, and since 1.35 comparable by contract.
+        Kubernetes calls it opaque; it is etcd's revision, and since 1.35 comparable by contract.
         """
         return int(self.resource_version) if self.resource_version.isdigit() else 0
 

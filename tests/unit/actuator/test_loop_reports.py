@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sim.builders import A, authority, drbd, mirror, record
+from tandem_actuator.core.drbd import Standstill, Still
+from tandem_actuator.core.mirror import standstill
 from tandem_actuator.core.mirror.resync import STALLED_AFTER_S
 from tandem_actuator.core.model import Resync
 from tandem_actuator.core.report import REPEAT_INTERVAL_S
@@ -136,6 +138,14 @@ class TestOfAMirror:
         host.play(host.actuator.reports.run, STALLED_AFTER_S + 1.0)
         told = [report for _, report in host.reports if isinstance(report, ReplicaReport)]
         assert [report.resync_stalled_since for report in told] == [None, "then"]
+
+    def test_a_disk_that_hangs_is_told_though_nothing_changes(self, host: Turning) -> None:
+        host.shown = True
+        host.unit.drbd = drbd(Role.PRIMARY)
+        host.unit.standstill = Standstill(disks={"root": Still(7, host.now_s, "then")})
+        host.play(host.actuator.reports.run, standstill.STALLED_AFTER_S + 1.0)
+        told = [report for _, report in host.reports if isinstance(report, ReplicaReport)]
+        assert [report.volumes["root"].disk_stalled_since for report in told] == [None, "then"]
 
     def test_what_the_api_does_not_show_is_told_again_after_a_while(self, host: Turning) -> None:
         """A report that the network held back may land after a newer one."""
