@@ -310,6 +310,7 @@ async def test_the_controller_follows_a_server_that_was_restored_from_a_backup(
             shutil.rmtree(plane._etcd_data)
             shutil.copytree(backup, plane._etcd_data)
             plane.start(keep=True)
+            await asyncio.sleep(0.1)  # all of that held the loop: it hears of its dead connections
             after = await make_mirror(client, "default", "after")
             with pytest.raises(TimeoutError):
                 await until(lambda: knows(replica, after), IDLE_S + SLACK_S)
