@@ -21,6 +21,7 @@ from sim.truth import Truth
 from sim.world import World
 from tandem_api.kinds.guest import GuestStatus
 from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Role
 
 WRITES_WITHIN_S = 5.0
 """A guest that runs has had a write acknowledged within this time."""
@@ -91,7 +92,8 @@ def _idle(world: World, name: str, judge: "_Judge") -> Verdict:
 def _says(status: GuestStatus) -> bool:
     """Whether it says that the guest does not get on. One that waits for its disk still runs."""
     stands = status.reason in (Reason.DISK_STALLED, Reason.DRBD_STALLED)
-    return stands or str(status.phase) not in SAYS_NOTHING
+    besides = "Besides, " in status.message
+    return stands or besides or str(status.phase) not in SAYS_NOTHING
 
 
 def _asks(world: World, name: str) -> bool:
@@ -186,7 +188,7 @@ class _Judge:
     def _waits_for_its_disk(self, owner: Host) -> bool:
         """Its QEMU cannot be ended."""
         replica = self.truth.replica(owner, self.guest)
-        if replica is None or not replica.in_flight:
+        if replica is None or not (replica.in_flight or replica.role is Role.PRIMARY):
             return False
         return any(backing.hangs for backing in replica.backings.values())
 

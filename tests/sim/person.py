@@ -119,10 +119,12 @@ def _unnamed(world: World, guest: str, host: str) -> list[str]:
 
 
 def _detach(world: World, guest: str) -> None:
-    """Where the guest is."""
-    host = world.hosts[world.guest(guest).status.host]
-    name = world.mirror(guest).drbd_name
-    replica = host.machine.replicas.get(name) if host.machine else None
+    """At the owner of its mirror."""
+    mirror = world.mirror(guest)
+    authority = mirror.status.authority
+    host = world.hosts[authority.owner] if authority and authority.owner else None
+    machine = host.machine if host is not None else None
+    replica = machine.replicas.get(mirror.drbd_name) if machine is not None else None
     if replica is not None and replica.hangs:
         drbd_hanging.detach(replica)
 

@@ -76,7 +76,7 @@ def _what_helps(
     """
     peer = mirror.peer_of(host)
     given_up = all(v.disk in (DiskState.FAILED, DiskState.DISKLESS) for v in silent.values())
-    if given_up and not _reads_stalled(report):
+    if given_up and stalled_since(report) is None:
         return f"DRBD uses it no more. Reboot {host} before it is used again"
     if report.role != Role.PRIMARY:
         return f"See to that disk. If it cannot be brought back, drain {host} and reboot it"
@@ -91,7 +91,7 @@ def _what_helps(
             f"See to that disk: {peer} may lack what {host} wrote alone; if that does not come,"
             f" {to_do} to be told how to go on with what {peer} has"
         )
-    if not has_all or _reads_stalled(report):
+    if given_up or not has_all or _reads_stalled(report):
         return f"If it does not come back by itself, {to_do} to have its guest started on {peer}"
     return (
         f"If it does not come back by itself, run on {host}: {_detach(mirror, silent)}. Then the"
