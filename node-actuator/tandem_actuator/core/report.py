@@ -183,8 +183,11 @@ def guest_report(
 
 
 def _told_state(view: View) -> DomainState:
-    """libvirt goes on to call a guest running whose process is held."""
-    return DomainState.SHUTTING_DOWN if view.guest_is_dead else view.domain
+    """libvirt goes on to call a guest running whose process is held. If it tells nothing, that is
+    what has to be mended.
+    """
+    told = view.domain is not DomainState.UNKNOWN
+    return DomainState.SHUTTING_DOWN if view.guest_is_dead and told else view.domain
 
 
 def _refused_move(view: View) -> str:

@@ -117,10 +117,12 @@ def stands_still(view: View, now_s: float) -> Stay | None:
 
 
 def held_dead(view: View) -> Stay | None:
-    """A guest that was killed, and whose process is still here."""
-    if not view.guest_is_dead:
-        return None
+    """A guest that was killed, and whose process is still here. If libvirt does not tell, and no
+    device holds it, what keeps it from going elsewhere is libvirt.
+    """
     frozen = isinstance(view.drbd, DrbdState) and bool(view.drbd.suspended)
+    if not view.guest_is_dead or (view.domain is DomainState.UNKNOWN and not frozen):
+        return None
     held = (
         f". Its disk is frozen and holds its process until {view.host} reaches {view.peer} or the"
         f" API again; if neither comes, reboot {view.host}"

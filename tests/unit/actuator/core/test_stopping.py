@@ -193,6 +193,16 @@ class TestADeadGuest:
         assert stays(decision) is Reason.SELF_FENCING
         assert "frozen" not in decision.message
 
+    def test_where_libvirt_does_not_tell_that_is_what_people_hear(self) -> None:
+        noted = replace(self.dead.record, started_boot_id=self.dead.instance.boot_id)
+        untold = replace(self.dead, drbd=lost(), domain=DomainState.UNKNOWN, record=noted)
+        assert untold.guest_is_dead
+        assert stays(at(untold)) is Reason.UNKNOWN_STATE
+        told = guest_report(untold, Reason.UNKNOWN_STATE, "", {})
+        assert told is not None and told.state == DomainState.UNKNOWN
+        held = replace(untold, drbd=frozen())
+        assert stays(at(held)) is Reason.SELF_FENCING, "its device holds it all the same"
+
     def test_none_is_started_beside_it(self) -> None:
         assert isinstance(at(replace(self.dead, fence=None, renewal_sent_at_s=NOW)), Stay)
 
