@@ -20,7 +20,7 @@ MOST_FAULTS = 5
 # How long something lasts before it is mended, if it is not left to the end of the round.
 LASTS_S = (0.5, 2.0, 6.0, 15.0, 30.0)
 DELAYS_MS = (20, 100, 400, 1500)
-MENDING = ("heal", "start", "resume", "up", "unhang-disk")
+MENDING = ("heal", "start", "resume", "up")
 HOSTS = ("burjassot-1", "tarongers-1")
 SITES = ("burjassot", "tarongers")
 PLAN = WorldPlan(
@@ -76,7 +76,6 @@ def _fault(chance: random.Random) -> Fault:
         (3, lambda: (f"cut {link} {host} {chance.choice(('in', 'out'))}", f"heal {link} {host}")),
         (3, lambda: (f"delay {link} {host} {chance.choice(DELAYS_MS)}", f"delay {link} {host} 0")),
         (2, lambda: (f"fail-disk {host}", "")),
-        (2, lambda: (f"hang-disk {host}", f"unhang-disk {host}")),
         (2, lambda: (f"crash {chance.choice(GUESTS)}", "")),
         (3, lambda: (f"actuator kill {host}", "")),
         (1, lambda: (f"actuator stop {host}", f"actuator start {host}")),
@@ -110,7 +109,6 @@ def scenario_of(
     disks = {step.act.arguments[0] for step in steps if step.act.verb == "fail-disk"}
     for host in HOSTS:
         mending += [f"resume {host}", *([f"kill {host}"] if host in disks else [])]
-        mending += [f"unhang-disk {host}"] if _hangs(steps, host) else []
         mending += [f"start {host}", f"libvirt up {host}", f"actuator start {host}"]
         mending += [f"delay {link} {host} 0" for link in LINKS] if _delayed(steps, host) else []
     end_s = heal_s + bound_s
@@ -126,10 +124,6 @@ def scenario_of(
             for guest in PLAN.guests
         ),
     )
-
-
-def _hangs(steps: tuple[Step, ...], host: str) -> bool:
-    return any(step.act.verb == "hang-disk" and step.act.arguments[0] == host for step in steps)
 
 
 def _delayed(steps: tuple[Step, ...], host: str) -> bool:

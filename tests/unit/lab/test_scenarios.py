@@ -146,7 +146,9 @@ class TestFaults:
         verbs = {step.act.verb for number in range(400) for step in steps_of(1, number)}
         by_people = {"set running", "set paused", "set maintenance", "override", "confirm-down"}
         by_people |= {"move", "move live", "move within", "unmove", "allow-two-primaries"}
-        assert verbs == set(DOING) - by_people
+        # The counter's firmware gives a disk up that hangs for 30 s, and the guest then halts.
+        undrawn = {"hang-disk", "unhang-disk"}
+        assert verbs == set(DOING) - by_people - undrawn
 
     def test_kinds_have_no_names_in_them(self) -> None:
         assert kind_of("cut management burjassot-1 in") == "cut management in"
@@ -163,7 +165,6 @@ class TestFaults:
             "controller start",
             "actuator start",
             "libvirt up",
-            "unhang-disk",
         }
 
     def test_a_summary_names_what_was_broken(self) -> None:
