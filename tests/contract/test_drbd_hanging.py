@@ -71,6 +71,13 @@ async def test_a_read_is_told_from_a_write(used: Pair) -> None:
     assert (found.reads, found.writes) == (1, 0)
 
 
+async def test_it_answers_with_an_error_and_the_peer_is_asked(used: Pair) -> None:
+    await hung(used, reads=True)
+    await used.a.disk_fails()
+    done = await used.until(used.a, lambda s: not traffic(s).asked)
+    assert done.volumes["root"].disk is DiskState.DISKLESS and done.only_there
+
+
 async def test_given_up_by_force_a_write_ends_and_the_disk_stays_failed(used: Pair) -> None:
     await hung(used, reads=False)
     await used.a.detach()

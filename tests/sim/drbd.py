@@ -157,6 +157,11 @@ class Replica:
         """Whether a disk in use does not answer."""
         return any(self.backings[n].hangs and attached(v.disk) for n, v in self.volumes.items())
 
+    @property
+    def keeps_its_qemu(self) -> bool:
+        """Whether something was asked of it that a disk which does not answer holds up."""
+        return bool(self.in_flight) and any(one.hangs for one in self.backings.values())
+
     def holds(self, volume: str) -> set[int]:
         return self.backings[volume].data
 

@@ -44,6 +44,10 @@ class Kind(StrEnum):
     WRONG = "wrong"
 
 
+WAITS_FOR_A_DISK = ("It stands still: ", " has not answered since ")
+"""What is said besides, in whatever phase."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     kind: Kind
@@ -92,7 +96,7 @@ def _idle(world: World, name: str, judge: "_Judge") -> Verdict:
 def _says(status: GuestStatus) -> bool:
     """Whether it says that the guest does not get on. One that waits for its disk still runs."""
     stands = status.reason in (Reason.DISK_STALLED, Reason.DRBD_STALLED)
-    besides = "Besides, " in status.message
+    besides = any(words in status.message for words in WAITS_FOR_A_DISK)
     return stands or besides or str(status.phase) not in SAYS_NOTHING
 
 
@@ -186,11 +190,11 @@ class _Judge:
         return self.truth.promises_writes(self.guest)
 
     def _waits_for_its_disk(self, owner: Host) -> bool:
-        """Its QEMU cannot be ended."""
+        """Its QEMU cannot be ended, or its device not be made Secondary: that is written, too."""
         replica = self.truth.replica(owner, self.guest)
-        if replica is None or not (replica.in_flight or replica.role is Role.PRIMARY):
+        if replica is None:
             return False
-        return any(backing.hangs for backing in replica.backings.values())
+        return replica.keeps_its_qemu or (replica.hangs and replica.role is Role.PRIMARY)
 
     def _lets_go(self, owner: Host, taker: Host) -> bool:
         """Whether the owner can be asked to, or is provably gone."""

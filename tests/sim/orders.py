@@ -152,9 +152,7 @@ class _Judge:
 
     def _waits(self, host: Host) -> bool:
         replica = self.truth.replica(host, self.key)
-        if replica is None or not replica.in_flight:
-            return False
-        return any(backing.hangs for backing in replica.backings.values())
+        return replica is not None and replica.keeps_its_qemu
 
     # -- to run nowhere
 

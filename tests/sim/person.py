@@ -84,8 +84,7 @@ def _useless(world: World, host: str) -> bool:
 
 
 def _stands_still(run: Run) -> bool:
-    waits = run.stuck and any(backing.hangs for backing in run.replica.backings.values())
-    return run.replica.suspended or waits
+    return run.replica.suspended or run.replica.keeps_its_qemu
 
 
 def at_a_price(world: World, guest: str) -> bool:

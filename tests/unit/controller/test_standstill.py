@@ -82,8 +82,9 @@ class TestOwner:
         assert told is not None and "detach" not in told.message
         assert f"power {A} off to have its guest started on {B}" in told.message
 
-    def test_that_stays_so_once_it_was_given_up(self) -> None:
-        told = found(scene(disk="Failed", diskStalledSince=SINCE, readsStalledSince=SINCE))
+    @pytest.mark.parametrize("waits", ["readsStalledSince", "writesStalledSince"])
+    def test_that_stays_so_once_it_was_given_up(self, waits: str) -> None:
+        told = found(scene(disk="Failed", diskStalledSince=SINCE, **{waits: SINCE}))
         assert told is not None and f"power {A} off" in told.message
 
     def test_what_else_ends_there_is_named(self) -> None:

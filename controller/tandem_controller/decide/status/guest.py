@@ -251,7 +251,9 @@ def _standing(why: tuple[str, str], case: Case | None, phase: GuestPhase) -> tup
     if phase is GuestPhase.RUNNING:
         return (held.reason, held.message) if held is not None else why
     held = held or silent_disk(case.mirror, owner, case.world)
-    return (why[0], f"{why[1]}. Besides, {held.message}") if held is not None else why
+    if held is None:
+        return why
+    return why[0], f"{why[1]}. {held.message[:1].upper()}{held.message[1:]}"
 
 
 def _beside_an_edit(

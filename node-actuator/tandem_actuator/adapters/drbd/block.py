@@ -24,7 +24,7 @@ def with_requests(
     if not any(volume.traffic.asked for volume in view.volumes.values()):
         return view
     volumes = {
-        name: _counted(volume, folder / f"drbd{minors[name]}")
+        name: _counted(volume, folder / f"drbd{minors[name]}") if name in minors else volume
         for name, volume in view.volumes.items()
     }
     return replace(view, volumes=volumes)

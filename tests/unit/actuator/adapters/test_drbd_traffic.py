@@ -98,6 +98,9 @@ class TestBlock:
         with_requests(eight(), MINORS, block)
         assert order == ["stat", "inflight"]
 
+    def test_a_volume_without_a_number_has_no_counts(self, block: Path) -> None:
+        assert traffic(with_requests(eight(), {}, block)) == traffic(eight())
+
     def test_nothing_is_read_where_nothing_was_asked(self, block: Path) -> None:
         calm = eight(PROC.replace("ap:1", "ap:0"))
         assert with_requests(calm, MINORS, block) is calm
