@@ -103,6 +103,7 @@ class Reason(StrEnum):
 
     # Marker (rule 8)
     ATTACHED_NOT_UP_TO_DATE = "AttachedNotUpToDate"
+    DIFFERENCE_FOUND = "DifferenceFound"
     LOCAL_DISK_FAILED = "LocalDiskFailed"
     RECORD_MISSING = "RecordMissing"
 

@@ -31,6 +31,7 @@ RECORD = Record(
     generations={"root": "76F6905ED73F6EAC"},
     unparted_boot_id="b2",
     owes_copy=True,
+    copied_for="2026-01-01T00:00:01Z",
 )
 MIRROR, GUEST = Mirror.parse(mirror("g")), Guest.parse(guest("g"))
 

@@ -205,7 +205,9 @@ def verify(world: World, guest: str) -> None:
     if primary is None or peer is None:
         return
     name = next(iter(primary.volumes))
-    peer.holds(name).difference_update(sorted(peer.holds(name))[:1])
+    lost = set(sorted(peer.holds(name))[:1])
+    peer.holds(name).difference_update(lost)
+    world.referee.custody.rots(peer.host, str(world.key(guest)), name, lost)
     resync.verify(wire, primary, name)
 
 

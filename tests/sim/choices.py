@@ -101,6 +101,7 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (1, lambda d: f"detach {d.host()}"),
         (1, lambda d: f"stall-resync {d.guest()}"),
         (1, lambda d: f"stall-resync {d.guest()} unheard"),
+        (2, lambda d: f"verify {d.guest()}"),
     ),
     "watchdogs": (
         (2, lambda d: f"keeper kill {d.host()}"),

@@ -36,6 +36,7 @@ class Custody:
     broken: Callable[[str], None]
     lives: Callable[[Run], bool]
     missing: dict[str, Missing] = field(default_factory=lambda: defaultdict(dict))
+    rotten: dict[str, Missing] = field(default_factory=lambda: defaultdict(dict))
     epochs: dict[str, int] = field(default_factory=dict)
 
     # -- acknowledged writes
@@ -64,8 +65,25 @@ class Custody:
             return False
         return authority.owner not in ("", host)
 
+    def rots(self, host: str, guest: str, volume: str, numbers: set[int]) -> None:
+        """A disk has lost them. No protocol can help before its host has noted that."""
+        self.rotten[guest].setdefault((host, volume), set()).update(numbers)
+
+    def excuses(self, host: str, guest: str, volume: str) -> set[int]:
+        """What a disk has lost and nobody could know."""
+        return self.rotten[guest].get((host, volume), set())
+
+    def _note_rot(self, guest: str) -> None:
+        for (name, volume), lost in self.rotten[guest].items():
+            host = self.truth.hosts[name]
+            lost.difference_update(self.truth.backings(host, guest)[volume].data)
+            if lost and self.truth.knows_of_a_difference(host, guest):
+                self.missing[guest].setdefault((name, volume), set()).update(lost)
+                lost.clear()
+
     def look(self, guest: str) -> None:
         """What lacks an acknowledged write must never become promotable."""
+        self._note_rot(guest)
         for (name, volume), missing in self.missing[guest].items():
             host = self.truth.hosts[name]
             if not missing or not self.truth.may_be_promoted(host, guest):
@@ -81,6 +99,7 @@ class Custody:
     def write_off(self, guest: str) -> None:
         """A person gave up what only one side has; or nothing is promised any more."""
         self.missing[guest].clear()
+        self.rotten[guest].clear()
 
     # -- authority
 

@@ -22,6 +22,7 @@ from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
 from tandem_api.kinds.tandem import NAME
 from tandem_api.meta import ObjectKey, condition
+from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState, Role
 
 
@@ -139,6 +140,12 @@ class Truth:
             _volume_out(replica, name, backing)
             for name, backing in self.backings(host, guest).items()
         )
+
+    def knows_of_a_difference(self, host: Host, guest: str) -> bool:
+        """Whether it has noted durably that its replica lacks what a verification has found."""
+        record = host.record(name_of(self.guests[guest]))
+        marker = record.marker if record is not None else None
+        return marker is not None and marker.reason is Reason.DIFFERENCE_FOUND
 
     def _in_use(self, guest: str) -> bool:
         authority = self.authority(guest)

@@ -227,7 +227,8 @@ class ReplicaReport(Model):
     ``marker`` absent means that the host's durable marker is clear. ``resync_stalled_since``: a
     resync is under way here, and has copied nothing since then. ``sends``: the migration that its
     host has noted durably as its own: its guest goes on beside a Primary. ``receives``: the
-    migration for which it is Primary beside its peer, and waits for the guest.
+    migration for which it is Primary beside its peer, and waits for the guest. ``copied_for``: the
+    ``since`` of the peer's marker DifferenceFound after which its host has told DRBD to copy.
     """
 
     instance: str = ""
@@ -238,6 +239,7 @@ class ReplicaReport(Model):
     suspended: bool = False
     marker: Marker | None = None
     has_metadata: bool = False
+    copied_for: str = ""
     not_connected_since: str | None = None
     resync_stalled_since: str | None = None
     sends: str = ""

@@ -73,6 +73,7 @@ class UpdateRecord:
     unparted_boot_id: str | None = None
     owes_copy: bool | None = None
     bits_gone: bool | None = None
+    copied_for: str | None = None
     outgoing: MigrationNote | Keep | None = KEEP
     incoming: MigrationNote | Keep | None = KEEP
 

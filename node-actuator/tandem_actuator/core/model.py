@@ -56,6 +56,8 @@ class Record:
     ``owes_copy``: DRBD knew, as this host was the owner, that the peer lacks something that it was
     not copying. DRBD 9 may forget that; so what is noted here counts until a copy was begun.
     ``bits_gone``: since then it was seen to have forgotten; what its bits say later is not all.
+    ``copied_for``: the ``since`` of the peer's marker that the last copy which this host has told
+    DRBD to make has answered.
     ``outgoing``, ``incoming``: the guest is being sent from here, or to here, as it runs.
     """
 
@@ -71,6 +73,7 @@ class Record:
     unparted_boot_id: str = ""
     owes_copy: bool = False
     bits_gone: bool = False
+    copied_for: str = ""
     outgoing: MigrationNote | None = None
     incoming: MigrationNote | None = None
     unreadable: str = ""

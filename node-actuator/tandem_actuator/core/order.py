@@ -28,7 +28,13 @@ from tandem_actuator.core.guest.rules import (
 )
 from tandem_actuator.core.migration.source import source, waits
 from tandem_actuator.core.migration.target import target
-from tandem_actuator.core.mirror.copying import copy_again, note_copy, owed, resync_again
+from tandem_actuator.core.mirror.copying import (
+    copy_again,
+    difference_found,
+    note_copy,
+    owed,
+    resync_again,
+)
 from tandem_actuator.core.mirror.rules import (
     adopt,
     ask_again,
@@ -112,6 +118,7 @@ RULES: tuple[Rule, ...] = (
     half_brought_up,
     diverged,
     marker_needed,
+    difference_found,
     first_sync,
     taken_over,
     target,

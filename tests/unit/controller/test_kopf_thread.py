@@ -56,9 +56,12 @@ class TestInbox:
 
         async def told() -> int:
             loop, inbox = asyncio.get_running_loop(), Inbox(asyncio.get_running_loop())
+            all_heard = asyncio.Event()
 
             def take(number: int) -> None:
                 heard.append(number)
+                if len(heard) == 20:
+                    all_heard.set()
                 while loop.time() < until[0]:
                     pass
                 until[0] = loop.time() + handlers.TURN_S / 2
@@ -69,7 +72,8 @@ class TestInbox:
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             between = len(heard)
-            await asyncio.sleep(20 * handlers.TURN_S)
+            async with asyncio.timeout(60):
+                await all_heard.wait()
             return between
 
         between = asyncio.run(told())

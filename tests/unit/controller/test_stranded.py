@@ -131,6 +131,13 @@ class TestNobodyOwnsIt:
         scene.replicas[A] = replica(A, marker=DOUBT, volumes=disk("Consistent"))
         assert doubted(scene.parsed_mirror(), scene.world()) == ""
 
+    def test_what_one_that_was_found_to_differ_lacks(self) -> None:
+        scene = self.released()
+        scene.replicas[B]["marker"] = {"reason": "DifferenceFound", "since": "then"}
+        told = doubted(scene.parsed_mirror(), scene.world())
+        assert told.startswith(f"{A} has what {B} was found to lack: bring it back")
+        assert f"spec.override: {{host: {B}, epoch: 7, acceptDataLoss: true" in told
+
     def test_what_one_whose_disk_had_failed_may_lack(self) -> None:
         """What was written meanwhile is on the other one alone, whose disk cannot be read."""
         scene = self.released()

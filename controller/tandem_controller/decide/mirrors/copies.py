@@ -91,7 +91,9 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
         if coming(mirror, host, world):
             return _until_it_came(mirror, host, world)
     if here:
-        return f"To accept that, set on the mirror: {override_hint(target, authority.epoch)}"
+        marked = mirror.status.replicas[target].marker is not None
+        back = f"Bring {owner} back. " if marked else ""
+        return f"{back}To accept that, set on the mirror: {override_hint(target, authority.epoch)}"
     if there:
         return (
             f"{target} is not there. To go on with what {owner} has, whatever {target} wrote, set"
@@ -146,6 +148,11 @@ def doubted(mirror: Mirror, world: World) -> str:
         return ""
     if coming(mirror, other, world):
         return _until_it_came(mirror, other, world)
+    if marker.reason is Reason.DIFFERENCE_FOUND:
+        return (
+            f"{other} has what {host} was found to lack: bring it back. If it is lost, go on with"
+            f" what {host} has; set on the mirror: {override_hint(host, authority.epoch)}"
+        )
     if marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE:
         return (
             f"{other} may have what was written after {host}'s disk had failed: bring it and its"

@@ -44,6 +44,7 @@ class _Stored(BaseModel):
     unparted_boot_id: str = ""
     owes_copy: bool = False
     bits_gone: bool = False
+    copied_for: str = ""
     outgoing: MigrationNote | None = None
     incoming: MigrationNote | None = None
 
@@ -82,6 +83,7 @@ class FileRecords:
             unparted_boot_id=stored.unparted_boot_id,
             owes_copy=stored.owes_copy,
             bits_gone=stored.bits_gone,
+            copied_for=stored.copied_for,
             outgoing=stored.outgoing,
             incoming=stored.incoming,
         )
@@ -115,6 +117,7 @@ class FileRecords:
             unparted_boot_id=record.unparted_boot_id,
             owes_copy=record.owes_copy,
             bits_gone=record.bits_gone,
+            copied_for=record.copied_for,
             outgoing=record.outgoing,
             incoming=record.incoming,
             **self._newer.get(name, {}),

@@ -5,6 +5,11 @@ from tandem_actuator.core.authority import Proposal
 from tandem_actuator.core.decision import Decision, Start, Task, authority_of, drbd_of
 from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.mirror import procedures, transaction
+from tandem_actuator.core.mirror.differences import (
+    COPIES_WHEN_TOLD,
+    is_asked_for_a_copy,
+    was_copied_for,
+)
 from tandem_actuator.core.mirror.resync import is_to_be_renewed
 from tandem_actuator.core.mirror.rules import COPY_FORGOTTEN_AFTER_S
 from tandem_actuator.core.model import View
@@ -15,14 +20,15 @@ from tandem_api.vocabulary import Role
 def note_copy(view: View, now_s: float, wall: str) -> Decision | None:
     """What a peer lacks that DRBD does not copy is noted at once: 9 forgets it as the two meet.
 
-    That it has is noted, too: what it finds out after that is not all.
+    That it has is noted, too: what it finds out after that is not all. So is what the peer alone
+    has seen, and says by its marker.
     """
     authority, drbd, record = authority_of(view), drbd_of(view), view.record
-    if view.drbd_major < procedures.COPIES_WHEN_TOLD or view.unrecorded:
+    if view.drbd_major < COPIES_WHEN_TOLD or view.unrecorded:
         return None
     owner = authority.owner == view.host and drbd.role is Role.PRIMARY
     has_bits = bool(drbd.out_of_sync_bytes)
-    found = has_bits and not record.owes_copy
+    found = (has_bits or is_asked_for_a_copy(view)) and not record.owes_copy
     gone = record.owes_copy and not has_bits and not record.bits_gone
     if not (owner and drbd.in_sync and (found or gone)):
         return None
@@ -31,6 +37,25 @@ def note_copy(view: View, now_s: float, wall: str) -> Decision | None:
         Reason.NOT_YET_IN_SYNC,
         f"{rules.not_copied(drbd)}: noting that, before a copy is made",
         lambda: procedures.note_copy(gone=gone),
+    )
+
+
+def difference_found(view: View, now_s: float, wall: str) -> Decision | None:
+    """Rule 8 beside an owner, where DRBD calls both current and has bits, as after a verification.
+
+    The owner says so, too, but may not be able to: its host can die while the API is away.
+    """
+    drbd, marker = drbd_of(view), view.record.marker
+    beside = authority_of(view).owner == view.peer and drbd.role is Role.SECONDARY
+    if not (beside and drbd.in_sync and drbd.out_of_sync_bytes):
+        return None
+    if marker is not None and not was_copied_for(view):
+        return None
+    return Start(
+        Task.SET_MARKER,
+        Reason.DIFFERENCE_FOUND,
+        f"{rules.not_copied(drbd)}: marking this replica as possibly stale",
+        lambda: procedures.set_marker(view, Reason.DIFFERENCE_FOUND, wall),
     )
 
 
@@ -73,7 +98,7 @@ def copy_again(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def _how_it_copies(view: View) -> str:
-    if view.drbd_major >= procedures.COPIES_WHEN_TOLD:
+    if view.drbd_major >= COPIES_WHEN_TOLD:
         return "telling it to copy"
     return "connecting them anew, so that it copies"
 

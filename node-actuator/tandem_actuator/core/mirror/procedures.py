@@ -34,6 +34,7 @@ from tandem_actuator.core.effects import (
     ResumeIo,
     UpdateRecord,
 )
+from tandem_actuator.core.mirror.differences import COPIES_WHEN_TOLD, asked
 from tandem_actuator.core.mirror.diverged import may_discard
 from tandem_actuator.core.mirror.resync import may_part
 from tandem_actuator.core.mirror.transaction import Proposer, Won, failed, refused, transact, words
@@ -41,9 +42,6 @@ from tandem_actuator.core.model import View
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
-
-COPIES_WHEN_TOLD = 9
-"""The first DRBD that a Primary can tell to copy what its bitmap says, and nothing else."""
 
 
 def sequence(reason: Reason, message: str, *steps: tuple[str, Effect]) -> Procedure:
@@ -251,12 +249,12 @@ def copy_again(view: View) -> Procedure:
     if not isinstance(won, Won):
         return refused(won)
     if view.drbd_major >= COPIES_WHEN_TOLD:
-        return (yield from _tell_to_copy(view))
+        return (yield from _tell_to_copy(view, won))
     first = Disconnect(needs_heartbeat=True)
     return (yield from _connect_anew("connected anew, so that DRBD copies", first))
 
 
-def _tell_to_copy(view: View) -> Procedure:
+def _tell_to_copy(view: View, won: Won) -> Procedure:
     """What the bits say; all, if they are gone, or were since it was noted that they are there.
 
     From then on the peer's own disk says that it is not current, durably, until it has everything:
@@ -266,12 +264,14 @@ def _tell_to_copy(view: View) -> Procedure:
     if not isinstance(fresh, DrbdRead) or not isinstance(fresh.drbd, DrbdState):
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
     whole = view.record.bits_gone or not fresh.drbd.out_of_sync_bytes
+    answered = asked(won.mirror, view.peer) or None
+    paid = UpdateRecord(owes_copy=False, bits_gone=False, copied_for=answered)
     return (
         yield from sequence(
             Reason.NOT_YET_IN_SYNC,
             "told DRBD to copy whole disks" if whole else "told DRBD to copy",
             ("copy", CopyToPeer(whole)),
-            ("the durable record", UpdateRecord(owes_copy=False, bits_gone=False)),
+            ("the durable record", paid),
         )
     )
 

@@ -6,16 +6,19 @@ from typing import TypeVar
 from tandem_actuator.core.effects import Keep, UpdateRecord
 from tandem_actuator.core.mirror.diverged import has_diverged
 from tandem_actuator.core.model import Record
+from tandem_api.kinds.mirror import Marker
+from tandem_api.reasons import Reason
 
 T = TypeVar("T")
 
 
 def updated(record: Record, update: UpdateRecord) -> Record:
     """The record after an update. An update can neither lower an epoch nor un-attach a replica,
-    and that it has diverged is forgotten only once the marker is cleared.
+    and that it has diverged, or lacks what a verification found, is forgotten only once the marker
+    is cleared.
     """
     marker = record.marker if isinstance(update.marker, Keep) else update.marker
-    if marker is not None and has_diverged(record):
+    if marker is not None and _outlasts(record, marker):
         marker = record.marker
     return replace(
         record,
@@ -30,9 +33,17 @@ def updated(record: Record, update: UpdateRecord) -> Record:
         unparted_boot_id=_or(update.unparted_boot_id, record.unparted_boot_id),
         owes_copy=_or(update.owes_copy, record.owes_copy),
         bits_gone=_or(update.bits_gone, record.bits_gone),
+        copied_for=_or(update.copied_for, record.copied_for),
         outgoing=record.outgoing if isinstance(update.outgoing, Keep) else update.outgoing,
         incoming=record.incoming if isinstance(update.incoming, Keep) else update.incoming,
     )
+
+
+def _outlasts(record: Record, marker: Marker) -> bool:
+    """What was known before says more than what was found now."""
+    known = record.marker is not None and record.marker.reason is Reason.DIFFERENCE_FOUND
+    more = (Reason.DIFFERENCE_FOUND, Reason.SPLIT_BRAIN)
+    return has_diverged(record) or (known and marker.reason not in more)
 
 
 def _or(new: T | None, known: T) -> T:

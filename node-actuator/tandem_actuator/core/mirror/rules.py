@@ -7,6 +7,7 @@ from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import UNTOLD, Decision, Start, Stay, Task, authority_of, drbd_of
 from tandem_actuator.core.drbd import DrbdUnknown, NotConfigured
 from tandem_actuator.core.mirror import bringing_up, procedures, transaction
+from tandem_actuator.core.mirror.differences import keeps_marker
 from tandem_actuator.core.mirror.diverged import has_diverged, may_discard
 from tandem_actuator.core.model import View
 from tandem_api.authority import Mode
@@ -307,6 +308,8 @@ def clear_marker(view: View, now_s: float, wall: str) -> Decision | None:
     know, or this side knows that the link is gone.
     """
     if not view.record.marker or not drbd_of(view).in_sync or view.in_sync_since_s is None:
+        return None
+    if keeps_marker(view):
         return None
     if now_s - view.in_sync_since_s < view.timing.link_detection_seconds:
         return Stay(Reason.NOT_YET_IN_SYNC, "in sync; making sure that both sides know")
