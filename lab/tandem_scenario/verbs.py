@@ -45,6 +45,8 @@ FORMS = (
     "api refuse PROGRAM CODE writes",
     "api refuse PROGRAM CODE half",
     "api refuse PROGRAM CODE done",
+    "api refuse PROGRAM CODE objects",
+    "api narrow PROGRAM",
     "api mute PROGRAM",
     "api accept PROGRAM",
     "api stale",
@@ -142,7 +144,7 @@ FORMS = (
 
 BREAKABLE = (
     *("disk", "volume", "libvirt", "start", "watchdog", "power", "files"),
-    *("management", "refused", "late", "hang", "unread"),
+    *("management", "refused", "narrow", "late", "hang", "unread"),
 )
 """Of each host; what no host has are the replication link and the API."""
 PLACES = ("rule", "step", "call", "look", "report", "answer", "guard", "match")

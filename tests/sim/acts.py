@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from sim import drbd_hanging, resync
 from sim.actuator import Crash
-from sim.ailing import CONTROLLER
+from sim.api_faults import CONTROLLER
 from sim.drbd import Replica
 from sim.files import SimFiles
 from sim.pair import Pair

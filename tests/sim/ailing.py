@@ -1,7 +1,7 @@
 """Verbs that make one part of a world ail, and those that heal it.
 
-Parts are the watchdog's keeper and its device, files, the API server's answers and watches, kopf,
-libvirt's calls and events, programs that are starved, and bugs that are planted in them.
+Parts are the watchdog's keeper and its device, files, kopf, libvirt's calls and events, programs
+that are starved, and bugs that are planted in them.
 
 What ails a host's hardware, its files or how much time its programs get outlives a boot; what ails
 its libvirtd does not. Called by ``verbs``; ``heal`` and ``remove_damaged`` by ``acts``, for
@@ -11,8 +11,7 @@ its libvirtd does not. Called by ``verbs``; ``heal`` and ``remove_damaged`` by `
 import errno
 
 from sim.actuator import forget_exits
-from sim.apiserver.api import NO_ANSWER, Refusal
-from sim.apiserver.failures import expired
+from sim.api_faults import CONTROLLER, accept, host_of, stale, watch_double, watch_lose
 from sim.bugs import KINDS, Bug
 from sim.file_faults import Damage, Operation
 from sim.files import SimFiles
@@ -24,9 +23,6 @@ from tandem_actuator.ports import PortError
 from tandem_api.meta import ObjectKey
 from tandem_api.registry import BY_NAME
 
-CONTROLLER = "controller"
-WRITES = frozenset({"POST", "PATCH", "PUT", "DELETE"})
-HALF = 0.5
 LOSES_EVENTS = 0.3
 CALLS = {
     "open": "open",
@@ -37,11 +33,6 @@ CALLS = {
 }
 """What a scenario calls a call, and what the port does."""
 DAMAGES = (Damage.EMPTY, Damage.TORN, Damage.ZEROED)
-
-
-def host_of(program: str) -> str:
-    """As the API knows it: the controllers are of no host."""
-    return "" if program == CONTROLLER else program
 
 
 def _machine(world: World, host: str) -> Machine | None:
@@ -192,77 +183,6 @@ def remove_damaged(world: World, host: Host) -> None:
             host.files.unlink(STATE / name)
 
 
-# -- the API server
-
-
-def api_refuse(world: World, program: str, code: str, what: str = "") -> None:
-    """What this program asks is refused: all of it, its writes, or half of it by chance; or its
-    writes are done, and refused all the same.
-    """
-    world.log.say("scenario", f"api refuse {program} {code} {what}".rstrip())
-    host, number = host_of(program), int(code)
-    refusal = Refusal(number, host=host)
-    if what == "writes":
-        refusal = Refusal(number, host=host, methods=WRITES)
-    elif what == "half":
-        refusal = Refusal(number, share=HALF, host=host)
-    elif what == "done":
-        refusal = Refusal(number, host=host, methods=WRITES, after=True)
-    world.api.refusals.append(refusal)
-
-
-def api_mute(world: World, program: str) -> None:
-    """What this program writes is done, and it never hears so, until ``api accept``."""
-    world.log.say("scenario", f"api mute {program}")
-    refusal = Refusal(NO_ANSWER, host=host_of(program), methods=WRITES, after=True)
-    world.api.refusals.append(refusal)
-
-
-def api_accept(world: World, program: str) -> None:
-    world.log.say("scenario", f"api accept {program}")
-    host = host_of(program)
-    world.api.refusals[:] = [one for one in world.api.refusals if one.host != host]
-
-
-def api_stale(world: World, *, stands: bool) -> None:
-    """What reads at version 0 are answered from hears of nothing; quorum reads do not ask it."""
-    world.log.say("scenario", f"api {'stale' if stands else 'fresh'}")
-    world.api.cache_stands(stands)
-
-
-def api_compact(world: World) -> None:
-    """What has been is forgotten: no watch can go on from an earlier version."""
-    world.log.say("scenario", "api compact")
-    world.api.server.store.compact()
-
-
-def watch_expire(world: World, program: str) -> None:
-    """Each of its watches ends with 410; it must list again."""
-    world.log.say("scenario", f"watch expire {program}")
-    version = world.api.server.version
-    for stream in world.api.streams_of(host_of(program)):
-        stream.fail(expired(version - 1, version).status())
-
-
-def watch_lose(world: World, program: str, percent: str) -> None:
-    """So many of a hundred lines never come. 0 ends it, and its watches: it lists again."""
-    world.log.say("scenario", f"watch lose {program} {percent}")
-    host, share = host_of(program), float(percent) / 100
-    lost, doubled = world.api.spoilt.get(host, (0.0, 0.0))
-    world.api.spoil(host, share, doubled)
-    if lost and not share:
-        for stream in world.api.streams_of(host):
-            stream.close()
-
-
-def watch_double(world: World, program: str, percent: str) -> None:
-    """So many of a hundred lines come twice. 0 ends it."""
-    world.log.say("scenario", f"watch double {program} {percent}")
-    host = host_of(program)
-    lost, _ = world.api.spoilt.get(host, (0.0, 0.0))
-    world.api.spoil(host, lost, float(percent) / 100)
-
-
 # -- kopf
 
 
@@ -368,14 +288,14 @@ def heal(world: World) -> None:
             fix(world, program)
         host = host_of(program)
         if any(one.host == host for one in world.api.refusals):
-            api_accept(world, program)
+            accept(world, program)
         lost, doubled = world.api.spoilt.get(host, (0.0, 0.0))
         if lost:
             watch_lose(world, program, "0")
         if doubled:
             watch_double(world, program, "0")
     if world.api.cache_stands_since_s is not None:
-        api_stale(world, stands=False)
+        stale(world, stands=False)
     if world.kopf_lag_s:
         kopf_lag(world, "0")
     if world.controller_late_s:

@@ -296,7 +296,7 @@ MENDS: tuple[tuple[str, str], ...] = (
     (r"(api|controller) pause", r"\1 resume"),
     (r"api down", "api up"),
     (r"api stale", "api fresh"),
-    (r"api (?:refuse|mute) (\S+).*", r"api accept \1"),
+    (r"api (?:refuse|mute|narrow) (\S+).*", r"api accept \1"),
     (r"controller kill", "controller start"),
     (r"actuator stop (\S+)", r"actuator start \1"),
     (r"watchdog (?:away|refuse) (\S+).*", r"watchdog back \1"),

@@ -42,6 +42,8 @@ MANAGEMENT_PLANE = frozenset(
         "api refuse writes",
         "api refuse half",
         "api refuse done",
+        "api refuse objects",
+        "api narrow",
         "api mute",
         "api accept",
         "api stale",

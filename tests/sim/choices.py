@@ -128,6 +128,8 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (1, lambda d: f"api refuse {d.program()} {d.pick(*CODES)} half"),
         (1, lambda d: f"api refuse {d.program()} {d.pick('500', '503')} done"),
         (1, lambda d: f"api mute {d.program()}"),
+        (1, lambda d: f"api narrow {d.program()}"),
+        (1, lambda d: f"api refuse {d.program()} {d.pick('403', '500')} objects"),
         (3, lambda d: f"api accept {d.program()}"),
         (1, lambda d: "api stale"),
         (1, lambda d: "api fresh"),

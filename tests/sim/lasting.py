@@ -7,6 +7,7 @@
 from collections.abc import Callable, Mapping
 
 from sim import drbd_hanging
+from sim.api_faults import narrow
 from sim.apiserver.api import Refusal
 from sim.network import MANAGEMENT, REPLICATION
 from sim.world import World
@@ -125,6 +126,7 @@ BREAKING: Mapping[str, Callable[[World, str], None]] = {
     "power": _power,
     "files": _files,
     "refused": _refused,
+    "narrow": narrow,
     "late": lambda world, name: world.network.slow_way_s.update({(name, "in"): LATE_S}),
     "management": lambda world, name: world.network.cut(MANAGEMENT, name),
     "link": lambda world, _: world.network.cut(REPLICATION),

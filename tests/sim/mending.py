@@ -4,7 +4,8 @@ from sim import lasting
 from sim.acts import api_pause, api_up, pair, slow, unhang_disk, watch_lag
 from sim.acts import heal as heal_link
 from sim.actuator import Crash
-from sim.ailing import CONTROLLER, heal, remove_damaged
+from sim.ailing import heal, remove_damaged
+from sim.api_faults import CONTROLLER
 from sim.host import Host
 from sim.moves import moves_of, unmove
 from sim.network import MANAGEMENT, REPLICATION

@@ -6,7 +6,7 @@ refuses a file that wants it. Called by ``player`` and ``fuzz``.
 
 from collections.abc import Callable, Mapping
 
-from sim import acts, ailing, lasting, mending, moves, orders, people, person
+from sim import acts, ailing, api_faults, lasting, mending, moves, orders, people, person
 from sim.resync import CopyEnds
 from sim.world import World
 from tandem_api.kinds.guest_move import How
@@ -32,9 +32,9 @@ DOING: Mapping[str, Callable[..., None]] = {
     "watch lag": acts.watch_lag,
     "watch silent": acts.watch_silent,
     "watch close": acts.watch_close,
-    "watch expire": ailing.watch_expire,
-    "watch lose": ailing.watch_lose,
-    "watch double": ailing.watch_double,
+    "watch expire": api_faults.watch_expire,
+    "watch lose": api_faults.watch_lose,
+    "watch double": api_faults.watch_double,
     "api down": acts.api_down,
     "api up": acts.api_up,
     "api pause": lambda world: acts.api_pause(world, stands=True),
@@ -42,15 +42,17 @@ DOING: Mapping[str, Callable[..., None]] = {
     "api restart": acts.api_restart,
     "api backup": acts.api_backup,
     "api restore": acts.api_restore,
-    "api refuse": ailing.api_refuse,
-    "api refuse writes": lambda world, who, code: ailing.api_refuse(world, who, code, "writes"),
-    "api refuse half": lambda world, who, code: ailing.api_refuse(world, who, code, "half"),
-    "api refuse done": lambda world, who, code: ailing.api_refuse(world, who, code, "done"),
-    "api mute": ailing.api_mute,
-    "api accept": ailing.api_accept,
-    "api stale": lambda world: ailing.api_stale(world, stands=True),
-    "api fresh": lambda world: ailing.api_stale(world, stands=False),
-    "api compact": ailing.api_compact,
+    "api refuse": api_faults.refuse,
+    "api refuse writes": lambda world, who, code: api_faults.refuse(world, who, code, "writes"),
+    "api refuse half": lambda world, who, code: api_faults.refuse(world, who, code, "half"),
+    "api refuse objects": lambda world, who, code: api_faults.refuse(world, who, code, "objects"),
+    "api narrow": api_faults.only_leases,
+    "api refuse done": lambda world, who, code: api_faults.refuse(world, who, code, "done"),
+    "api mute": api_faults.mute,
+    "api accept": api_faults.accept,
+    "api stale": lambda world: api_faults.stale(world, stands=True),
+    "api fresh": lambda world: api_faults.stale(world, stands=False),
+    "api compact": api_faults.compact,
     "controller kill": World.controller_kill,
     "controller start": World.controller_start,
     "controller pause": World.controller_pause,

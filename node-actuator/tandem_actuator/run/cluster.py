@@ -7,11 +7,11 @@ anything: only an assignment is.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from tandem_actuator.core.model import Record
+from tandem_actuator.core.model import Record, View
 from tandem_actuator.ports import PortError
 from tandem_actuator.ports.api import Api, Changed, Removed, Synced
 from tandem_actuator.ports.files import ObjectCache, Records
@@ -70,6 +70,10 @@ class Cluster:
         self._site = ""
         self._bugs: set[str] = set()
         self._matching = Matching()
+
+    def views(self) -> Iterator[View]:
+        """What is known of each mirror now."""
+        return (unit.view(self.node) for unit in list(self.units.values()))
 
     def recall(self) -> None:
         """Begin with what the last run knew: the API may be away just now."""

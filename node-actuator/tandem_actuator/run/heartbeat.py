@@ -82,6 +82,8 @@ class Heart:
         self.on_result, self.on_confirmed = on_result, on_confirmed
         self.before_confirm: Callable[[], None] = lambda: None
         self.after_each: Callable[[bool], None] = lambda confirmed: None
+        self.withheld: Callable[[float], str] = lambda now_s: ""
+        self._withheld = ""
         self._soon = asyncio.Event()
 
     async def run(self) -> None:
@@ -93,7 +95,7 @@ class Heart:
                 await asyncio.sleep(UNKNOWN_SITE_PAUSE_S)
                 continue
             started_s = self.clock.boottime_s()
-            confirmed = await self.beat()
+            confirmed = not self._is_withheld(started_s) and await self.beat()
             self.tried = True
             interval_s = self.node.timing.renew_interval_seconds
             self.on_result(self.clock.boottime_s() - started_s, confirmed)
@@ -101,6 +103,15 @@ class Heart:
             spent_s = self.clock.boottime_s() - started_s
             pause_s = interval_s * self.chance.uniform(0.9, 1.0)
             hurried = await self._rest(max(0.05, pause_s - spent_s), may_end=not hurried)
+
+    def _is_withheld(self, now_s: float) -> bool:
+        why = self.withheld(now_s)
+        if why and why != self._withheld:
+            log.error("no heartbeat is sent, so that the other host can take over: %s", why)
+        elif self._withheld and not why:
+            log.warning("heartbeats are sent again")
+        self._withheld = why
+        return bool(why)
 
     def hurry(self) -> None:
         """A guest hangs on the next renewal: it is sent now, and not when it is due."""

@@ -19,7 +19,7 @@ from tandem_actuator.core.host.permission import (
     look_again_in_s,
     run_permission,
 )
-from tandem_actuator.core.mirror import procedures
+from tandem_actuator.core.mirror import procedures, withheld
 from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.core.order import Start, Task, affirmation, decide
 from tandem_actuator.core.wall import Place
@@ -103,6 +103,7 @@ class Actuator:
         self.heart.before_confirm = self._see_lapse
         self.heart.watchdog_s = lambda: watchdog.timeout_s
         self.heart.detection_s = self._detection_s
+        self.heart.withheld = lambda now_s: withheld.why_withheld(self.cluster.views(), now_s)
 
     @property
     def units(self) -> list[Unit]:
@@ -286,8 +287,7 @@ class Actuator:
 
     def _judge(self) -> Judgement:
         now_s = self.ports.clock.boottime_s()
-        views = (unit.view(self.node) for unit in self.units)
-        return judge(views, self.node.renewal_sent_at_s, now_s)
+        return judge(self.cluster.views(), self.node.renewal_sent_at_s, now_s)
 
     async def _fence(self, unit: Unit, renewal_sent_at_s: float | None) -> None:
         """Fence, after one more look: it must not be an old look alone that stops a guest.

@@ -55,7 +55,7 @@ class Refusal:
     """A server that is not well, or a way that is not. ``host``: whose, None: everybody's.
 
     ``code`` is of HTTP, or NO_CONNECTION, or NO_ANSWER. ``after``: what was asked is done all the
-    same.
+    same. ``but_leases``: what concerns Leases is answered.
     """
 
     code: int
@@ -63,6 +63,13 @@ class Refusal:
     host: str | None = None
     methods: frozenset[str] = frozenset({"GET", "POST", "PATCH", "PUT", "DELETE"})
     after: bool = False
+    but_leases: bool = False
+
+    def means(self, host: str, request: Request) -> bool:
+        """Whether it is about what this host asks."""
+        if self.but_leases and "/leases" in request.path:
+            return False
+        return self.host in (None, host) and request.method in self.methods
 
     @property
     def answer(self) -> tuple[int, Any]:
@@ -327,9 +334,7 @@ class Api:
 
     def _refusal(self, sent: _Sent) -> Refusal | None:
         for refusal in self.refusals:
-            meant = (
-                refusal.host in (None, sent.wire.host) and sent.request.method in refusal.methods
-            )
+            meant = refusal.means(sent.wire.host, sent.request)
             if meant and self.chance.random() < refusal.share:
                 return refusal
         return None

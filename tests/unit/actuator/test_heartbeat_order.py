@@ -124,6 +124,26 @@ def test_they_keep_their_pace_however_long_the_answer_takes(host: Outside) -> No
     assert min(gaps) >= 0.85 * DEFAULT.renew_interval_seconds
 
 
+def test_while_they_are_withheld_none_is_sent_and_that_is_said_once(
+    host: Outside, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever counts the results hears of each that was not sent as of one that failed."""
+    results: list[bool] = []
+    host.heart.after_each = results.append
+    host.heart.withheld = lambda now_s: "it waits" if BEGAN_S + 4.0 < now_s < BEGAN_S + 9.0 else ""
+    host.play(host.heart.run(), 20.0)
+    moments = [at_s - BEGAN_S for at_s, _ in host.sent]
+    assert not [at_s for at_s in moments if 4.0 < at_s < 9.0]
+    assert min(moments) < 4.0
+    assert max(moments) > 18.0
+    assert results.count(False) >= 4
+    said = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
+    assert said == [
+        "no heartbeat is sent, so that the other host can take over: it waits",
+        "heartbeats are sent again",
+    ]
+
+
 def test_hosts_do_not_keep_step(host: Outside) -> None:
     host.play(host.heart.run(), 20.0)
     gaps = {round(b[0] - a[0], 3) for a, b in pairwise(host.sent)}
