@@ -28,6 +28,7 @@ EFFECTS = (
     "UpdateRecord",
     "Configure",
     "Adjust",
+    "CheckFiles",
     "ForbidTwo",
     "InspectMetadata",
     "ReadGenerations",

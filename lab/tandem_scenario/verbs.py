@@ -67,6 +67,8 @@ FORMS = (
     "actuator pause HOST",
     "actuator resume HOST",
     "handler kill HOST",
+    "drbd spoil HOST",
+    "drbd correct HOST",
     "starve PROGRAM SECONDS",
     "libvirt down HOST",
     "libvirt up HOST",
@@ -144,7 +146,7 @@ FORMS = (
 
 BREAKABLE = (
     *("disk", "volume", "libvirt", "start", "watchdog", "power", "files"),
-    *("management", "refused", "narrow", "late", "hang", "unread"),
+    *("config", "management", "refused", "narrow", "late", "hang", "unread"),
 )
 """Of each host; what no host has are the replication link and the API."""
 PLACES = ("rule", "step", "call", "look", "report", "answer", "guard", "match")

@@ -53,6 +53,10 @@ class Site(Protocol):
         """By hand, and not in the file."""
         ...
 
+    async def stray_file(self, there: bool) -> None:
+        """One in drbd.d that drbdadm cannot read."""
+        ...
+
     async def shell(self, script: str) -> str:
         """What a person at this host would do. In the lab only."""
         ...
@@ -205,6 +209,9 @@ class SimulatedSite:
         self.node.replica.allow_two_primaries(allowed=True)
         self.drbd.pass_time()
 
+    async def stray_file(self, there: bool) -> None:
+        self.drbd.stray_file = there
+
     async def shell(self, script: str) -> str:
         raise AssertionError("there is nobody to type it")
 
@@ -280,6 +287,10 @@ class LabSite:
 
     async def allow_two_primaries(self) -> None:
         await self.shell(f"drbdadm net-options --allow-two-primaries=yes {self._name}")
+
+    async def stray_file(self, there: bool) -> None:
+        path = "/etc/drbd.d/stray.res"
+        await self.shell(f"echo 'resource {{' > {path}" if there else f"rm -f {path}")
 
     async def shell(self, script: str) -> str:
         return await asyncio.to_thread(self.host.shell, script)

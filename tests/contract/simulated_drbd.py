@@ -27,6 +27,7 @@ class SimulatedDrbd:
     def __init__(self, both: Simulated, side: str) -> None:
         self.both, self.node = both, both.nodes[side]
         self.text: str | None = None
+        self.stray_file = False
 
     # --- the port
 
@@ -50,6 +51,10 @@ class SimulatedDrbd:
         """No other options here."""
         self.pass_time()
         drbd_two_primaries.adjust(self._replica)
+
+    async def check_files(self, mirror: Mirror) -> None:
+        if self.stray_file:
+            raise CommandFailed("drbdadm: /etc/drbd.d/stray.res:1: Parse error")
 
     async def forbid_two_primaries(self, mirror: Mirror) -> None:
         self.pass_time()

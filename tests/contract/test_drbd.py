@@ -29,6 +29,19 @@ async def test_configure_refuses_what_is_not_this_mirror(pair: Pair, text: str) 
     assert not await pair.a.drbd.configure(pair.mirror, pair.text)
 
 
+async def test_a_file_that_drbdadm_cannot_read_is_named(pair: Pair) -> None:
+    """The kernel starts drbdadm for each question: with any such file nobody is asked."""
+    await pair.a.drbd.configure(pair.mirror, pair.text)
+    await pair.a.drbd.check_files(pair.mirror)
+    await pair.a.stray_file(True)
+    try:
+        with pytest.raises(CommandFailed, match=r"drbd\.d/stray\.res"):
+            await pair.a.drbd.check_files(pair.mirror)
+    finally:
+        await pair.a.stray_file(False)
+    await pair.a.drbd.check_files(pair.mirror)
+
+
 async def test_metadata_is_made_once(pair: Pair) -> None:
     drbd, mirror = pair.a.drbd, pair.mirror
     await drbd.configure(mirror, pair.text)

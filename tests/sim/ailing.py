@@ -278,6 +278,22 @@ def fix(world: World, program: str) -> None:
         forget_exits(machine)
 
 
+# -- drbdadm
+
+
+def misconfigure(world: World, host: str) -> None:
+    """A stray file in drbd.d cannot be read, so drbdadm does nothing any more, and starts no
+    fence-peer program; until ``drbd correct``.
+    """
+    world.log.say("scenario", f"drbd spoil {host}")
+    world.hosts[host].drbd_misconfigured = True
+
+
+def correct_drbd(world: World, host: str) -> None:
+    world.log.say("scenario", f"drbd correct {host}")
+    world.hosts[host].drbd_misconfigured = False
+
+
 # -- all of it
 
 
@@ -310,6 +326,8 @@ def _heal_host(world: World, host: Host) -> None:
         world.actuator_restart(name)
     if host.late_s:
         starve(world, name, "0")
+    if host.drbd_misconfigured:
+        correct_drbd(world, name)
     if host.keeper_late_s:
         keeper_starve(world, name, "0")
     if not host.has_watchdog or host.watchdog_smallest_s > 1:

@@ -85,6 +85,8 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (2, lambda d: f"actuator pause {d.host()}"),
         (2, lambda d: f"actuator resume {d.host()}"),
         (1, lambda d: f"handler kill {d.host()}"),
+        (1, lambda d: f"drbd spoil {d.host()}"),
+        (2, lambda d: f"drbd correct {d.host()}"),
         (1, lambda d: f"libvirt down {d.host()}"),
         (2, lambda d: f"libvirt up {d.host()}"),
         (1, lambda d: f"libvirt refuse {d.host()}"),

@@ -271,7 +271,7 @@ def _expected(steps: list[Step], guest: str) -> Expectation:
 
 LASTING = (
     *("disk", "volume", "hang", "unread", "libvirt", "start", "watchdog", "power", "files"),
-    *("management", "refused", "narrow", "late", "link", "api"),
+    *("config", "management", "refused", "narrow", "late", "link", "api"),
 )
 """What may be broken for good: each seed has the next kind, and perhaps another."""
 ANOTHER = 0.3

@@ -17,6 +17,8 @@ SOCKET = Path("/run/tandem/actuator.sock")
 STARTS_S = (0.03, 0.3)
 """Until drbdadm has started it."""
 KILLED = 20
+NOT_CONFIGURED = 10
+"""What drbdadm exits with if it cannot read its files: it starts no program then."""
 AGES_S = 1e6
 
 
@@ -32,7 +34,9 @@ class _Asking:
 
 
 class Handlers:
-    """``roles``: how a program on this machine finds out what role a resource has."""
+    """``roles``: how a program on this machine finds out what role a resource has.
+    ``misconfigured``: whether drbdadm, which starts them, cannot read its files.
+    """
 
     def __init__(
         self,
@@ -41,8 +45,10 @@ class Handlers:
         clock: Callable[[], float],
         chance: random.Random,
         roles: Roles,
+        misconfigured: Callable[[], bool] = lambda: False,
     ) -> None:
         self.sockets = SimSockets()
+        self._misconfigured = misconfigured
         self._kernel, self._machine, self._clock = kernel, machine, clock
         self._chance, self._roles = chance, roles
         self._asking: list[_Asking] = []
@@ -50,6 +56,8 @@ class Handlers:
     def ask(self, resource: str, minors: list[int]) -> Generator[Command, bool, int]:
         """What the program that is started for this resource exits with."""
         yield Sleep(self._kernel.between(*STARTS_S))
+        if self._misconfigured():
+            return NOT_CONFIGURED
         asking = _Asking(Group(f"fence-peer@{self._machine.name}", self._machine))
         self._asking.append(asking)
         environment = {"DRBD_RESOURCE": resource, "DRBD_MINOR": " ".join(map(str, minors))}

@@ -93,7 +93,9 @@ class Machine:
         self.keepers = Keepers(kernel, self.group, self.hardware, self.clock, chance)
         self.keepers.late_s = self.host.keeper_late_s
         roles = Roles(self._devices, self._role)
-        self.handlers = Handlers(kernel, self.group, self.boottime_s, chance, roles)
+        self.handlers = Handlers(
+            kernel, self.group, self.boottime_s, chance, roles, lambda: self.host.drbd_misconfigured
+        )
 
     def _devices(self) -> str:
         """/proc/drbd."""
@@ -164,7 +166,7 @@ class Host:
     """What stays: name, disks, durable records. ``rate``: of its clock against true time.
 
     ``ails``: what is broken for good (``lasting``). ``late_s``, ``keeper_late_s``: how starved its
-    actuator is, and the watchdog's keeper.
+    actuator is, and the watchdog's keeper. ``drbd_misconfigured``: drbdadm cannot read its files.
     """
 
     name: str
@@ -183,6 +185,7 @@ class Host:
     machine: Machine | None = None
     write_period_s: float = 0.1
     drbd: Version = EIGHT
+    drbd_misconfigured: bool = False
     backings: dict[str, dict[str, Backing]] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)
     on_reset: Callable[["Host"], None] = lambda host: None
@@ -235,6 +238,8 @@ class Host:
         """Whether nothing is the matter with it, but for its disks."""
         machine = self.machine
         if machine is None or not (self.prompt and self.files.well and machine.run_files.well):
+            return False
+        if self.drbd_misconfigured:
             return False
         return machine.libvirt.well and machine.keepers.awake
 

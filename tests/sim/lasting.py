@@ -115,6 +115,11 @@ def is_heard(world: World, host: str) -> bool:
     return world.api.reachable(host) and not refused and f"late@{host}" not in world.broken_for_good
 
 
+def _config(world: World, name: str) -> None:
+    """drbdadm cannot read its files."""
+    world.hosts[name].drbd_misconfigured = True
+
+
 BREAKING: Mapping[str, Callable[[World, str], None]] = {
     "disk": _disk,
     "volume": _volume,
@@ -125,6 +130,7 @@ BREAKING: Mapping[str, Callable[[World, str], None]] = {
     "watchdog": _watchdog,
     "power": _power,
     "files": _files,
+    "config": _config,
     "refused": _refused,
     "narrow": narrow,
     "late": lambda world, name: world.network.slow_way_s.update({(name, "in"): LATE_S}),

@@ -17,7 +17,7 @@ from sim.loop import ended
 from tandem_actuator.adapters.drbd.kernel import PROMOTE_TIMEOUT_S
 from tandem_actuator.adapters.drbd.tools import COMMAND_TIMEOUT_S
 from tandem_actuator.core.drbd import DrbdUnknown, DrbdView, Generation, Metadata, NotConfigured
-from tandem_actuator.ports import CommandTimeout
+from tandem_actuator.ports import CommandFailed, CommandTimeout
 from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import Role
@@ -89,41 +89,44 @@ class Drbd:
         return view
 
     async def configure(self, mirror: Mirror, text: str) -> bool:
-        await self._command(mirror)
+        await self._adm(mirror)
         changed = self.written.get(mirror.drbd_name) != text
         self.written[mirror.drbd_name] = text
         return changed
 
     async def adjust(self, mirror: Mirror) -> None:
         """The protocol, on whose newest the connection agrees, and whether two may be Primary."""
-        await self._command(mirror)
+        await self._adm(mirror)
         text, replica = self.written.get(mirror.drbd_name, ""), self.machine.replica_of(mirror)
         replica.use(asynchronous="protocol A;" in text)
         drbd_two_primaries.adjust(replica, allowed=TWO in text)
 
+    async def check_files(self, mirror: Mirror) -> None:
+        await self._adm(mirror)
+
     async def forbid_two_primaries(self, mirror: Mirror) -> None:
-        await self._command(mirror)
+        await self._adm(mirror)
         drbd_two_primaries.allow(self.machine.replica_of(mirror), allowed=False)
 
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
-        await self._command(mirror)
+        await self._adm(mirror)
         backings = self.machine.replica_of(mirror).backings
         return {name: backing.metadata for name, backing in backings.items()}
 
     async def generations(self, mirror: Mirror) -> Mapping[str, Generation]:
-        await self._command(mirror)
+        await self._adm(mirror)
         backings = self.machine.replica_of(mirror).backings
         return {name: backing.generation for name, backing in backings.items()}
 
     async def create_metadata(self, mirror: Mirror, volumes: Collection[str]) -> None:
-        await self._command(mirror)
+        await self._adm(mirror)
         backings = self.machine.replica_of(mirror).backings
         for name in volumes:
             backings[name].create()
 
     async def attach(self, mirror: Mirror) -> None:
         """May be repeated."""
-        await self._command(mirror)
+        await self._adm(mirror)
         numbers = mirror.status.device_numbers
         for minor in numbers.minors.values() if numbers else ():
             self.machine.minors[minor] = mirror.drbd_name
@@ -132,13 +135,14 @@ class Drbd:
             replica.attach()
 
     async def connect(self, mirror: Mirror, *, discard_my_data: bool) -> None:
-        await self._command(mirror)
+        await self._adm(mirror)
         replica = self.machine.replica_of(mirror)
         allowed = TWO in self.written.get(mirror.drbd_name, "")
         drbd_two_primaries.as_it_connects(replica, allowed=allowed)
         replica.connect(discard=discard_my_data)
 
     async def disconnect(self, mirror: Mirror) -> None:
+        self._require_files()
         await self._change(mirror)
         self.machine.replica_of(mirror).disconnect()
 
@@ -183,6 +187,15 @@ class Drbd:
                 await ended(self.machine.kernel, self.machine.group, call)
         except TimeoutError:
             raise CommandTimeout(f"it did not end within {timeout_s:g} s") from None
+
+    async def _adm(self, mirror: Mirror) -> None:
+        """A command for which drbdadm reads its files: all of them."""
+        await self._command(mirror)
+        self._require_files()
+
+    def _require_files(self) -> None:
+        if self.machine.host.drbd_misconfigured:
+            raise CommandFailed("drbdadm: drbd.d/stray.res:1: Parse error: '{' expected")
 
     async def _command(self, mirror: Mirror) -> None:
         await asyncio.sleep(self._takes(COMMAND_S))

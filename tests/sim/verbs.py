@@ -67,6 +67,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "actuator pause": acts.actuator_pause,
     "actuator resume": acts.actuator_resume,
     "handler kill": acts.handler_kill,
+    "drbd spoil": ailing.misconfigure,
+    "drbd correct": ailing.correct_drbd,
     "starve": ailing.starve,
     "libvirt down": lambda world, host: acts.libvirt(world, host, up=False),
     "libvirt up": lambda world, host: acts.libvirt(world, host, up=True),

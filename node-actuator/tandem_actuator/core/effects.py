@@ -94,10 +94,13 @@ class Adjust:
 
 
 @dataclass(frozen=True)
+class CheckFiles:
+    """Whether drbdadm, which DRBD's own questions need, can read its files. → Done | Failed"""
+
+
+@dataclass(frozen=True)
 class ForbidTwo:
-    """Not both ends may be Primary from now on, says the kernel, for both while they are connected.
-    The file follows by itself. → Done | Failed
-    """
+    """Not both may be Primary any more, says the kernel of each end. → Done | Failed"""
 
 
 @dataclass(frozen=True)
@@ -247,6 +250,7 @@ Effect = (
     | UpdateRecord
     | Configure
     | Adjust
+    | CheckFiles
     | ForbidTwo
     | InspectMetadata
     | ReadGenerations

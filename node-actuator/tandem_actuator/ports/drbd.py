@@ -47,6 +47,13 @@ class Drbd(Protocol):
         """Apply a changed file to a configured resource: options only, no connect or attach."""
         ...
 
+    async def check_files(self, mirror: Mirror) -> None:
+        """Whether drbdadm can read what is configured: the kernel has it start each question.
+
+        Raises: CommandFailed: with the file and the place.
+        """
+        ...
+
     async def forbid_two_primaries(self, mirror: Mirror) -> None:
         """At once, whatever the file says: in the kernel, and in the peer's while it is connected.
 

@@ -237,6 +237,9 @@ class Driver:
 
     async def _act(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:
         try:
+            if isinstance(effect, fx.CheckFiles):
+                await self.ports.drbd.check_files(unit.mirror)
+                return fx.Done()
             if await self._act_on_drbd(unit, effect):
                 return fx.Done()
             if await self.moving.act(unit, effect) or await self._act_on_guest(unit, effect):

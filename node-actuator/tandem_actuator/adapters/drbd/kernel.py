@@ -204,6 +204,9 @@ class DrbdHost:
             await self._setup(*words[1:])
         await self._check_options(mirror)
 
+    async def check_files(self, mirror: Mirror) -> None:
+        (await self._adm("sh-nop")).check()
+
     async def forbid_two_primaries(self, mirror: Mirror) -> None:
         forbid = ("net-options", "--allow-two-primaries=no", mirror.drbd_name)
         (await self._adm(*forbid)).check()

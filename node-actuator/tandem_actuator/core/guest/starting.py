@@ -10,6 +10,7 @@ from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Refusal, Verdict
 from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.effects import (
+    CheckFiles,
     Disconnect,
     DrbdRead,
     Effect,
@@ -25,7 +26,7 @@ from tandem_actuator.core.effects import (
     UpdateRecord,
     Wait,
 )
-from tandem_actuator.core.mirror.procedures import read_generations
+from tandem_actuator.core.mirror.procedures import read_generations, unread
 from tandem_actuator.core.mirror.transaction import Won, failed, refused, transact, words
 from tandem_actuator.core.model import View
 from tandem_api.authority import Mode
@@ -46,6 +47,10 @@ def claim_and_start(view: View) -> Procedure:
     One claim is good for several tries: whether it still is, the driver asks before each. What was
     sent here before is gone, and the guest is not to be taken for that as soon as it stands still.
     """
+    return (yield from _unfit_alone(view)) or (yield from _claimed_and_started(view))
+
+
+def _claimed_and_started(view: View) -> Procedure:
     assignment = view.guest.status.assignment if view.guest else None
     heartbeat: Heartbeat | None = None
     if assignment and assignment.proof and assignment.proof.kind in _NEEDS_HEARTBEAT:
@@ -77,6 +82,19 @@ def claim_and_start(view: View) -> Procedure:
     if isinstance(started, Failed):
         return _not_started(started)
     return Finished(Reason.STARTING, "guest started", progress=True)
+
+
+def _unfit_alone(view: View) -> Generator[Effect, Outcome, Finished | None]:
+    """Why no claim is to be made without the peer: the promotion would ask, and drbdadm starts what
+    answers. A claim that leads to nothing would keep the other host from going on.
+    """
+    if isinstance(view.drbd, DrbdState) and (view.drbd.connected or view.drbd.role is Role.PRIMARY):
+        return None
+    checked = yield CheckFiles()
+    if not isinstance(checked, Failed):
+        return None
+    why = f"{view.host} cannot start it: {unread(view.host, checked.message)}"
+    return Finished(Reason.START_REFUSED, why, progress=True, failed=True)
 
 
 def _promoted(view: View, won: Won) -> Generator[Effect, Outcome, Outcome]:

@@ -14,6 +14,7 @@ from tandem_actuator.core.authority import Refusal
 from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.effects import (
     Adjust,
+    CheckFiles,
     Connect,
     CopyToPeer,
     CutNetwork,
@@ -214,6 +215,14 @@ def thaw_to_discard(view: View) -> Procedure:
     )
 
 
+def unread(host: str, why: str) -> str:
+    """What to tell where drbdadm cannot read its files, and what helps."""
+    return (
+        f"DRBD's files cannot be read on {host}, so that DRBD could not ask whether it may go on"
+        f" alone: {why}. Correct or remove what is named, until drbdadm sh-nop says nothing there"
+    )
+
+
 def ask_again(view: View) -> Procedure:
     """Make DRBD ask its fence-peer handler again: it does so once per loss, and never by itself.
 
@@ -226,6 +235,10 @@ def ask_again(view: View) -> Procedure:
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
     if not fresh.drbd.frozen:
         return Finished(Reason.LINK_IS_BACK, "not frozen any more", progress=False)
+    checked = yield CheckFiles()
+    if isinstance(checked, Failed):  # leave would lead to nothing, and keep the other host out
+        why = unread(view.host, checked.message)
+        return Finished(Reason.EFFECT_FAILED, why, progress=False, failed=True)
     won = yield from transact(view, rules.grant_link_loss)
     if not isinstance(won, Won):
         return refused(won)
