@@ -26,5 +26,5 @@ def register(app: typer.Typer) -> None:
 
 
 def actuator(host: str, action: Action) -> None:
-    """Control the node actuator of HOST. After `kill` its unit starts it again, after `crash` not."""
+    """Control the node actuator of HOST. `kill`: its unit starts it again; `crash`: not."""
     print(Lab().host(host).actuator(action), end="")

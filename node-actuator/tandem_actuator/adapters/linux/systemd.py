@@ -21,7 +21,7 @@ MICROSECONDS = 1e6
 
 
 class Systemd:
-    """The Supervisor port on systemd's socket. Nothing here waits: what it does not take is dropped.
+    """The Supervisor port on systemd's socket. Nothing here waits.
 
     ``interval_s``: between two signs of life; infinite where nobody counts them.
     """
@@ -57,7 +57,7 @@ class Systemd:
 
 
 def supervisor(environment: MutableMapping[str, str], clock: Clock) -> Supervisor:
-    """Who the environment says is to be told; ``WATCHDOG_USEC`` counts for ``WATCHDOG_PID`` alone."""
+    """Who is to be told. ``WATCHDOG_USEC`` counts for the process of ``WATCHDOG_PID`` alone."""
     address = environment.pop("NOTIFY_SOCKET", "")
     limit_us, of = (environment.pop(name, "") for name in ("WATCHDOG_USEC", "WATCHDOG_PID"))
     if not address.startswith(("/", "@")):
