@@ -30,10 +30,11 @@ class Hardware:
     """What may be wrong with it is an attribute each.
 
     ``present``: it can be opened. ``options``: as GETSUPPORT tells them. ``smallest_s``,
-    ``longest_s``: the timeouts that it can do; another one is refused, or, if it ``clamps``, the
-    smallest is set instead of a shorter one and nothing said. ``settable``: its timeout can be set at all. ``works``: a keepalive reaches
-    it. ``nowayout``: what was opened once is never disarmed. ``hangs``: whoever sends a keepalive
-    stands still from then on. ``holder``: who has it open. ``feeds``: how many reached it.
+    ``longest_s``: the timeouts that it can do; others are refused, or, if it ``clamps``, the
+    smallest is set instead of a shorter one, and nothing said. ``settable``: its timeout can be set
+    at all. ``works``: a keepalive reaches it. ``nowayout``: what was opened once is never disarmed.
+    ``hangs``: whoever sends a keepalive stands still from then on. ``holder``: who has it open.
+    ``feeds``: how many reached it.
     """
 
     def __init__(

@@ -3,9 +3,9 @@
 It serves one actuator after another and outlives them: a connection that ends leaves the deadline
 as it was told last. It feeds up to that deadline and not a moment longer: an actuator that does
 not come back in time, or hangs, leaves the machine to the watchdog exactly as the run predicate
-allows. With no guest here the deadline is infinite. A keeper that ends leaves the device armed: the machine
-is reset unless another opens it in time. One that is asked to end (SIGTERM, as the machine is shut
-down) leaves more time to a machine that was fed for ever and has no actuator any more.
+allows. With no guest here the deadline is infinite. A keeper that ends leaves the device armed: the
+machine is reset unless another opens it in time. One that is asked to end (SIGTERM, as the machine
+is shut down) leaves more time to a machine that was fed for ever and has no actuator any more.
 
 A timeout that the device refuses changes nothing: what was in force stays in force and is told, so
 that the actuator publishes it. A device that is refused is closed again, but for one that would
