@@ -63,7 +63,7 @@ ACTUATOR_ACTIONS = {
     "restart": "systemctl restart {unit}",
     "kill": KILL_ACTUATOR,
     # Between the two its unit may begin another run, which gets no further than its imports.
-    "crash": f"{KILL_ACTUATOR}; systemctl stop {{unit}}",
+    "crash": f"{KILL_ACTUATOR} || true; systemctl stop {{unit}}",
     # systemctl status tells by its exit code, too, how the unit is.
     "status": "systemctl --no-pager --full status {unit} || true",
 }
