@@ -6,6 +6,7 @@ resources exactly as they are.
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import signal
 import sys
@@ -50,6 +51,7 @@ def _act(asked: Asked[Settings]) -> int:
     try:
         if asked.command == "forget":
             return assembly.forget(asked.settings, asked.argument)
+        faulthandler.enable()  # the service manager ends one that hangs by SIGABRT: it says where
         with asyncio.Runner() as runner:
             runner.run(_run(asked.settings))
     except LockHeld:

@@ -23,6 +23,7 @@ from tandem_actuator.adapters.linux.clock import SystemClock
 from tandem_actuator.adapters.linux.identity import new_instance
 from tandem_actuator.adapters.linux.memory import lock_memory
 from tandem_actuator.adapters.linux.processes import LinuxProcesses
+from tandem_actuator.adapters.linux.systemd import supervisor
 from tandem_actuator.adapters.linux.taps import LinuxTaps
 from tandem_actuator.adapters.linux.threads import Stores
 from tandem_actuator.adapters.linux.watchdog_keeper import UnixKeeper
@@ -113,6 +114,7 @@ async def _outside(settings: Settings, api: KubeApi, migrations: Migrations) -> 
         clock=clock,
         premises=LocalPremises(RealLibvirtd(settings.libvirt_uri)),
         migrations=migrations,
+        supervisor=supervisor(os.environ, clock),
         off_loop=Stores(STORES_AT_A_TIME).run,
     )
     return Outside(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import partial
 
@@ -9,6 +10,8 @@ import pytest
 
 from tandem_actuator.core.host.starts import QUICK_EXITS
 from tandem_lab.deployment import NAMESPACE, Controller
+from tandem_lab.settings import SOURCE_DIR
+from tandem_lab.site_host import ACTUATOR_UNIT
 
 from .deployed import PATIENT, TAKEOVER_BOUND_S, Deployed, Raw
 
@@ -48,6 +51,43 @@ def test_an_actuator_is_restarted_and_killed_under_a_running_guest(tandem: Deplo
     tandem.wait_running_at(other, killed_s, TAKEOVER_BOUND_S)
     owner.start(wait=False)
     tandem.wait_redundant()
+
+
+def test_its_unit_is_in_force_as_it_is_shipped(tandem: Deployed) -> None:
+    owner, _ = tandem.ends()
+    assert owner.shell(f"systemd-analyze verify {ACTUATOR_UNIT}.service 2>&1") == ""
+    shipped = (SOURCE_DIR / "manifests/systemd/tandem-actuator.service").read_text()
+    assert owner.shell(f"cat /etc/systemd/system/{ACTUATOR_UNIT}.service") == shipped
+    process = f"/proc/$(systemctl show --value -p MainPID {ACTUATOR_UNIT})"
+    limits = owner.shell(f"cat {process}/limits")
+    assert re.search(r"^Max locked memory +unlimited", limits, re.MULTILINE)
+    assert owner.shell(f"cat {process}/oom_score_adj").strip() == "-1000"
+    status = owner.shell(f"cat {process}/status")
+    locked = re.search(r"^VmLck:\s+(\d+) kB", status, re.MULTILINE)
+    assert locked is not None
+    assert int(locked[1]) > 0
+    assert "NoNewPrivs:\t1" in status
+    assert "Seccomp:\t2" in status
+
+
+def test_an_actuator_that_hangs_is_ended_and_started_again(tandem: Deployed) -> None:
+    """By systemd; its guest does not notice, and the log says where it stood."""
+    tandem.be_patient()
+    owner, _ = tandem.ends()
+    log = owner.share / "log" / "actuator.log"
+    boot_id, since_s, before = owner.boot_id(), time.monotonic(), tandem.authority()
+    said = len(log.read_text())
+    owner.shell(f"systemctl kill --signal=STOP --kill-whom=main {ACTUATOR_UNIT}")
+    adopted = tandem.wait(
+        "authority is adopted", partial(_authority_beyond, tandem, int(before["epoch"])), 30.0
+    )
+    assert adopted["reason"] == "Adopted"
+    time.sleep(WATCHDOG_ACTS_S)
+    assert tandem.longest_gap_s(since_s) < GAP_BOUND_S
+    tandem.wait_redundant()
+    assert owner.boot_id() == boot_id
+    assert "Watchdog timeout" in owner.shell(f"journalctl --no-pager -u {ACTUATOR_UNIT}")
+    assert "Fatal Python error: Aborted" in log.read_text()[said:]
 
 
 def test_an_actuator_that_is_killed_again_and_again_only_guards(tandem: Deployed) -> None:

@@ -8,11 +8,16 @@ from datetime import datetime
 
 import pytest
 
-from .deployed import GUEST, TAKEOVER_BOUND_S, Deployed, guest_ended, repower
+from .deployed import GUEST, TAKEOVER_BOUND_S, Deployed, guest_ended, repower, was_reset
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
 
 PAUSE_S = 60.0
+# Several times W, counted from when the shutdown begins.
+LINGERS = (
+    "systemd-run --quiet -p KillMode=none -p SendSIGKILL=no"
+    """ sh -c 'trap "" TERM; exec sleep 15'"""
+)
 STEPS = ("lastHeartbeat", "leaseLost", "assigned", "authorityWon", "promoted", "domainStarted")
 
 
@@ -95,6 +100,48 @@ def test_maintenance_drains_a_site_and_failback_brings_the_guest_back(tandem: De
     tandem.wait_running_at(owner, back_s)
     tandem.wait_redundant()
     assert len(tandem.boots_since(back_s)) == 1
+
+
+def test_a_host_that_is_shut_down_with_its_guest_is_taken_over_from(tandem: Deployed) -> None:
+    """Nothing stops the guest in order: it is as if the host had lost its power."""
+    owner, other = tandem.ends()
+    boots, off_s = len(owner.boots()), time.monotonic()
+    owner.run(["systemctl", "poweroff"])
+    tandem.wait_running_at(other, off_s, TAKEOVER_BOUND_S)
+    tandem.wait("it is off, or was reset", lambda: was_reset(owner, boots), 30.0)
+    owner.restart(wait=False)
+    tandem.wait_redundant()
+    assert tandem.ends()[0].name == other.name
+    assert len(tandem.boots_since(off_s)) == 1
+
+
+def test_a_host_that_was_emptied_is_shut_down_in_order(tandem: Deployed) -> None:
+    """Its guest goes on elsewhere, and no watchdog bites, although something takes long to end."""
+    owner, other = tandem.ends()
+    tandem.patch("guest", GUEST.name, {"shutdownTimeoutSeconds": 1})
+    moved_s = time.monotonic()
+    tandem.patch("host", owner.name, {"maintenance": True})
+    tandem.wait_running_at(other, moved_s)
+    tandem.wait("it is empty", lambda: _drained(tandem, owner.name), 60.0)
+    boots, off_s = len(owner.boots()), time.monotonic()
+    said = owner.console_log.stat().st_size
+    owner.shell(LINGERS)
+    owner.run(["systemctl", "poweroff"])
+    tandem.wait("it is off", lambda: not owner.is_up, 60.0)
+    assert len(owner.boots()) == boots
+    with owner.console_log.open("rb") as console:
+        console.seek(said)
+        assert b"softdog: Initiating" not in console.read()
+    tandem.wait_counting()
+    assert not tandem.boots_since(off_s)
+    owner.start(wait=False)
+    tandem.patch("host", owner.name, {"maintenance": False})
+    tandem.wait_redundant()
+
+
+def _drained(tandem: Deployed, host: str) -> bool:
+    conditions = tandem.raw("host", host)["status"]["conditions"]
+    return any(one["type"] == "Drained" and one["status"] == "True" for one in conditions)
 
 
 def _check_steps(tandem: Deployed) -> None:

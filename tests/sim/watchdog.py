@@ -29,11 +29,12 @@ BACKLOG = 128
 class Hardware:
     """What may be wrong with it is an attribute each.
 
-    ``present``: it can be opened. ``options``: as GETSUPPORT tells them. ``smallest_s``: the
-    shortest timeout that it can do; a shorter one is refused, or, if it ``clamps``, this one is set
-    and nothing said. ``settable``: its timeout can be set at all. ``works``: a keepalive reaches
-    it. ``nowayout``: what was opened once is never disarmed. ``hangs``: whoever sends a keepalive
-    stands still from then on. ``holder``: who has it open. ``feeds``: how many reached it.
+    ``present``: it can be opened. ``options``: as GETSUPPORT tells them. ``smallest_s``,
+    ``longest_s``: the timeouts that it can do; others are refused, or, if it ``clamps``, the
+    smallest is set instead of a shorter one, and nothing said. ``settable``: its timeout can be set
+    at all. ``works``: a keepalive reaches it. ``nowayout``: what was opened once is never disarmed.
+    ``hangs``: whoever sends a keepalive stands still from then on. ``holder``: who has it open.
+    ``feeds``: how many reached it.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Hardware:
         self.present = self.settable = self.works = True
         self.hangs = self.clamps = self.nowayout = False
         self.options, self.smallest_s = WDIOF_SETTIMEOUT | WDIOF_MAGICCLOSE, 1
+        self.longest_s = 65535
         self.timeout_s, self.feeds = DRIVERS_TIMEOUT_S, 0
         self.counting = False
         self.holder: object | None = None
@@ -127,7 +129,8 @@ class File:
         hardware = self._mine()
         if not hardware.settable:
             raise _error(errno.EOPNOTSUPP)
-        if timeout_s < hardware.smallest_s and not hardware.clamps:
+        too_short = timeout_s < hardware.smallest_s and not hardware.clamps
+        if too_short or timeout_s > hardware.longest_s:
             raise _error(errno.EINVAL)
         hardware.set(max(timeout_s, hardware.smallest_s))
 
@@ -190,6 +193,7 @@ class Keepers:
         self.accepts_fail, self.backlog = 0, BACKLOG
         self._late_s = 0.0
         self._loop: Loop | None = None
+        self._keeper: Keeper | None = None
         self.process: Group | None = None
         self.ended_with: list[BaseException | None] = []
         self.started = 0
@@ -232,7 +236,8 @@ class Keepers:
         if self._listener is not None:
             return
         self._listener = _Listener(self, process)
-        keeper = Keeper(File(self._hardware, process), self._listener, self._clock)
+        device = File(self._hardware, process)
+        keeper = self._keeper = Keeper(device, self._listener, self._clock)
         loop = Loop(self._kernel, process, self._clock.boottime_s, self.ended_with.append)
         loop.late_s, self._loop = self._late_s, loop
         loop.begin(keeper.run())
@@ -248,6 +253,12 @@ class Keepers:
         keepers.torn = mine.torn = self.torn
         keepers.room_bytes = self.room_bytes
         return mine, keepers
+
+    def ask_to_end(self) -> None:
+        """SIGTERM, as every process gets it when the machine is shut down."""
+        assert self._keeper is not None
+        self._keeper.leave()
+        self.kill()
 
     def kill(self) -> None:
         if self.process is not None:

@@ -1,4 +1,4 @@
-"""`tandem-lab actuator HOST start|stop|restart|kill|status`."""
+"""`tandem-lab actuator HOST start|stop|restart|kill|crash|status`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Action(StrEnum):
     STOP = "stop"
     RESTART = "restart"
     KILL = "kill"
+    CRASH = "crash"
     STATUS = "status"
 
 
@@ -25,5 +26,5 @@ def register(app: typer.Typer) -> None:
 
 
 def actuator(host: str, action: Action) -> None:
-    """Control the node actuator of HOST. `kill` is a crash: it is started again after 1 s."""
+    """Control the node actuator of HOST. `kill`: its unit starts it again; `crash`: not."""
     print(Lab().host(host).actuator(action), end="")

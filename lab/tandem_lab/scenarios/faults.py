@@ -132,7 +132,7 @@ def _delayed(steps: tuple[Step, ...], host: str) -> bool:
 
 def mend_programs(machine: SiteHost) -> None:
     """Whatever was stopped or slowed down in a host that runs; one that boots has none of it."""
-    script = "pkill -CONT -x libvirtd || true; sv up actuator || true"
-    machine.run(["sh", "-c", script], timeout_s=IN_HOST_TIMEOUT_S)
+    machine.run(["pkill", "-CONT", "-x", "libvirtd"], timeout_s=IN_HOST_TIMEOUT_S)
+    machine.actuator("start")
     for interface in ("mgmt", "repl"):
         machine.delay(interface, 0)

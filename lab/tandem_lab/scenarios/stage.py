@@ -48,8 +48,6 @@ WELL_FOR_S = 5.0
 # Hosts tell once a second what runs on them; statuses are read three times as often.
 FRESH_S = 3.0
 NOTICED_S = 4.0
-# `once`: what ends is not started again.
-STOP_ACTUATOR = "sv once actuator; sv kill actuator"
 
 
 class Stage:
@@ -302,7 +300,7 @@ class Stage:
         self._in_host(host, lambda machine: machine.actuator("kill"))
 
     def actuator_stop(self, host: str) -> None:
-        self._in_host(host, lambda machine: machine.shell(STOP_ACTUATOR))
+        self._in_host(host, lambda machine: machine.actuator("crash"))
 
     def actuator_start(self, host: str) -> None:
         self._in_host(host, lambda machine: machine.actuator("start"))

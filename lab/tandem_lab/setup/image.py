@@ -52,6 +52,8 @@ def build_tree(tree: Path) -> None:
     keyring = [f"--keyring={mirror.keyring}"] if mirror.keyring else []
     run(
         [
+            # What it mounts in the tree (/proc) ends with it, whether it unmounts it or not.
+            *("unshare", "--mount", "--propagation=private"),
             *("debootstrap", "--variant=minbase", "--components=main", *keyring),
             f"--include={','.join(ROOT_PACKAGES)}",
             *(RELEASE, tree, mirror.address),
@@ -73,7 +75,7 @@ def build_image(image: Path, tree: Path, wheels: Path, settings: Settings) -> No
     """An ext4 image of `tree` plus modules, Python packages and the first program."""
     work = image.with_name("root.work")
     stamps.remove(work)
-    run(["cp", "-a", "--reflink=auto", tree, work], timeout_s=STEP_TIMEOUT_S)
+    run(["cp", "-a", "-x", "--reflink=auto", tree, work], timeout_s=STEP_TIMEOUT_S)
     try:
         _add_users(work)
         _add_modules(work, settings.kernel_dir)

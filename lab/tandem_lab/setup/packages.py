@@ -46,8 +46,7 @@ ROOT_PACKAGES = (
     "python3",
     "python3-venv",
     "qemu-system-x86",
-    "runit",
-    "tini",
+    "systemd",
 )
 
 # Weight that nothing in a site host uses. QEMU's optional modules are also slow to probe.
@@ -64,6 +63,11 @@ ROOT_STRIP = (
     "var/lib/apt/lists",
 )
 ROOT_STRIP_PATTERNS = (
+    # Whatever Debian enables, and what makes up units from what it finds: lab/rootfs/boot.sh says
+    # what a site host runs.
+    "etc/systemd/system/*.wants/*",
+    "usr/lib/systemd/system/*.wants/*",
+    "usr/lib/systemd/system-generators/*",
     "usr/lib/x86_64-linux-gnu/libLLVM*",
     "usr/lib/x86_64-linux-gnu/qemu/audio-*.so",
     "usr/lib/x86_64-linux-gnu/qemu/chardev-*.so",

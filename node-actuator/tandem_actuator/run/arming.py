@@ -27,6 +27,11 @@ class Arming:
         self.has_one = not isinstance(watchdog, NoWatchdog)
         node.watchdog_refused = not self.has_one
 
+    @property
+    def decided(self) -> bool:
+        """Whether the host's watchdog is in this run's hands, or it is known why it is not."""
+        return self._watchdog.armed or self._node.watchdog_refused
+
     async def run(self) -> None:
         """Arm the watchdog, with the timeout in force, and say whether it is.
 

@@ -3,8 +3,9 @@
 It serves one actuator after another and outlives them: a connection that ends leaves the deadline
 as it was told last. It feeds up to that deadline and not a moment longer: an actuator that does
 not come back in time, or hangs, leaves the machine to the watchdog exactly as the run predicate
-allows. With no guest here the deadline is infinite. A keeper that ends in any way leaves the device
-armed: the machine is reset unless another opens it in time.
+allows. With no guest here the deadline is infinite. A keeper that ends leaves the device armed: the
+machine is reset unless another opens it in time. One that is asked to end (SIGTERM, as the machine
+is shut down) leaves more time to a machine that was fed for ever and has no actuator any more.
 
 A timeout that the device refuses changes nothing: what was in force stays in force and is told, so
 that the actuator publishes it. A device that is refused is closed again, but for one that would
@@ -41,6 +42,8 @@ WDIOF_MAGICCLOSE = 0x0100
 WDIOF_ALARMONLY = 0x0400
 
 FEEDS_PER_TIMEOUT = 5
+LEFT_ALONE_S = (600, 60)
+"""How long a shutdown may take, if the device can do the first of them, else the second."""
 ACCEPT_PAUSE_S = 0.5
 NEVER_S = -math.inf
 
@@ -90,6 +93,19 @@ class Feeder:
 
     def feed_until(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
+
+    def leave(self) -> None:
+        """Before this process ends: disarm it, or have it wait, if it may be fed for ever."""
+        if not self.armed or self._deadline_s < math.inf:
+            return
+        if self._can_be_disarmed and not self._device.no_way_out():
+            self._close()
+            self.timeout_s = None
+            return
+        for timeout_s in LEFT_ALONE_S:
+            with contextlib.suppress(OSError):
+                self._device.set_timeout(timeout_s)
+                break
 
     def _change_timeout(self, before_s: int, timeout_s: int) -> None:
         """The one before stays in force until another is, and again if that is refused."""
@@ -221,6 +237,12 @@ class Keeper:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._serve(), name="serve")
             tasks.create_task(self._feed(), name="feed")
+
+    def leave(self) -> None:
+        """This process is asked to end. While an actuator is there, it may still start a guest."""
+        self._hear()
+        if self._actuator is None or self._actuator.ended:
+            self._feeder.leave()
 
     async def _serve(self) -> None:
         """One actuator after another: the next is heard when the one before has ended."""

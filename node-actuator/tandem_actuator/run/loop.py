@@ -2,12 +2,13 @@
 
 The guard is apart from everything else: it looks at what is known ten times a second, feeds the
 watchdog up to the run predicate's deadline, and starts a self-fence without waiting for whatever
-procedure is under way. Called by ``__main__``.
+procedure is under way. Its turns are signs of life to the service manager. Called by ``__main__``.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from tandem_actuator.core.decision import LISTEN_AGAIN_S, SLOW_TO_SHOW
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown
@@ -45,7 +46,7 @@ from tandem_base.bugs import where
 
 log = logging.getLogger(__name__)
 
-Loop = Callable[[], Awaitable[None]]
+Loop = Callable[[], Coroutine[Any, Any, None]]
 
 GUARD_INTERVAL_S = 0.1
 APPLY_INTERVAL_S = 0.5
@@ -118,7 +119,7 @@ class Actuator:
             self.cluster.recall()
             async with asyncio.TaskGroup() as tasks:
                 for loop in self._guarding():
-                    tasks.create_task(_run(loop), name=loop.__qualname__)
+                    tasks.create_task(loop(), name=loop.__qualname__)
                 tasks.create_task(self._everything_else())
         except asyncio.CancelledError:
             if not any(unit.has_crashed for unit in self.units):
@@ -152,7 +153,7 @@ class Actuator:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for loop in (*loops, self._until_reduced):
-                    tasks.create_task(_run(loop), name=loop.__qualname__)
+                    tasks.create_task(loop(), name=loop.__qualname__)
         except* _Reduced:
             pass
         except* Exception as errors:
@@ -234,7 +235,7 @@ class Actuator:
 
         Once every device and domain was looked at, the watchdog is fed as far as these looks
         allow: an unanswered API must not let it run out. Fencing waits until a heartbeat was
-        tried too. Both are bounded.
+        tried too. Both are bounded. Then the run is ready, whether the API answers or not.
         """
         deadline_s = self.ports.clock.boottime_s() + FIRST_LOOK_S
         while True:
@@ -245,6 +246,9 @@ class Actuator:
                 self.guard_once()
             if any(unit.awaits_a_heartbeat(self.node) for unit in self.units):
                 self.heart.hurry()
+            if self.node.guarding and self.arming.decided:
+                self.ports.supervisor.ready()
+            self.ports.supervisor.alive()
             await asyncio.sleep(GUARD_INTERVAL_S)
 
     def _see_lapse(self) -> None:
@@ -394,7 +398,3 @@ class Actuator:
         pause_s = look_again_in_s(view, unit.reason, unit.failures, sent_s, now_s)
         if await self.pauses.rest(unit.wake, pause_s):
             await asyncio.sleep(MIN_TICK_S)
-
-
-async def _run(loop: Callable[[], Awaitable[None]]) -> None:
-    await loop()

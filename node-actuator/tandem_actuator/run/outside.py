@@ -11,6 +11,7 @@ from tandem_actuator.ports.drbd import Drbd
 from tandem_actuator.ports.files import Records
 from tandem_actuator.ports.libvirt import Libvirt, Network, Premises, Unseen
 from tandem_actuator.ports.migration import Migrations, NoMigrations
+from tandem_actuator.ports.supervisor import Supervisor, Unsupervised
 
 
 async def _at_once(work: Callable[[], None]) -> None:
@@ -29,6 +30,7 @@ class Ports:
     clock: Clock
     premises: Premises = field(default_factory=Unseen)
     migrations: Migrations = field(default_factory=NoMigrations)
+    supervisor: Supervisor = field(default_factory=Unsupervised)
     chance: random.Random = field(default_factory=random.SystemRandom)
     """For request ids and jitter: whoever gives it a seed gets the same run again."""
     off_loop: Callable[[Callable[[], None]], Awaitable[None]] = _at_once

@@ -27,7 +27,7 @@ from tandem_api.vocabulary import DomainState
 
 class Noted:
     """Every port in one. ``during``: what happens while a call of this name is under way, which may
-    fail it; ``at`` and ``drbd``: what the API and the kernel say.
+    fail it; ``at`` and ``drbd``: what the API and the kernel say; ``told``: the service manager.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -41,10 +41,11 @@ class Noted:
         self.dead_domains, self.gone_domains = set[str](), set[str]()
         self.changed = True
         self.uids: list[str] = []
+        self.told: list[str] = []
         self.node = NodeFacts(HERE.node, HERE, DEFAULT)
         self.node.renewal_sent_at_s = self.clock.boottime_s()
         whole = cast(Any, self)
-        self.ports = Ports(whole, whole, whole, whole, whole, self.clock)
+        self.ports = Ports(whole, whole, whole, whole, whole, self.clock, supervisor=whole)
         settings = DomainSettings(kvm=True, serial_dir="/tmp")
         self.driver = Driver(self.ports, self.node, settings, lambda unit: "text")
         self.unit = Unit(mirror=self.at, record=record(owned_epoch=5))
@@ -128,6 +129,14 @@ class Noted:
 
     async def cut(self, name: str) -> None:
         await self._call("cut")
+
+    # who started this run
+
+    def ready(self) -> None:
+        self.told.append("ready")
+
+    def alive(self) -> None:
+        self.told.append("alive")
 
     # the record
 

@@ -174,6 +174,25 @@ class TestANewRun:
         new.play(new.actuator._guard, FIRST_LOOK_S - 0.2)
         assert not new.node.guarding
 
+    @pytest.mark.parametrize("armed", [True, False])
+    def test_it_is_ready_once_it_guards_and_has_the_watchdog(
+        self, new: Turning, armed: bool
+    ) -> None:
+        """Or knows why it has not; the API need not have answered."""
+        new.armed = armed
+        new.play(new.actuator._guard, FIRST_LOOK_S - 0.2)
+        assert set(new.told) == {"alive"}
+        new.run(0.4)
+        assert ("ready" in new.told) is armed
+        new.node.watchdog_refused = True
+        new.run(0.2)
+        assert "ready" in new.told
+
+
+def test_every_turn_of_the_guard_is_a_sign_of_life(host: Turning) -> None:
+    host.play(host.actuator._guard, 1.05)
+    assert host.told.count("alive") == 11
+
 
 class TestAHeartbeatThatComes:
     def test_a_lapse_that_nobody_has_looked_at_is_noted_before_it(self, host: Turning) -> None:

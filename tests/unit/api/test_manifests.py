@@ -14,6 +14,7 @@ from tandem_api.crd.crdgen import node_at, schema_of
 from tandem_api.meta import GROUP
 from tandem_api.reasons import Reason
 from tandem_api.registry import KINDS, Component
+from tandem_api.timing import DEFAULT
 from tandem_examples import ROOT
 
 MANIFESTS = ROOT / "manifests"
@@ -130,6 +131,15 @@ class TestUnit:
         settings = self.settings()
         assert settings["Restart"] == ["always"]
         assert settings["StartLimitIntervalSec"] == ["0"]
+
+    def test_one_that_hangs_is_ended_while_another_run_can_still_save_the_host(self) -> None:
+        """That comes before the machine's watchdog; docs/timing.md has the sum."""
+        settings = self.settings()
+        assert (settings["Type"], settings["NotifyAccess"]) == (["notify"], ["main"])
+        limit_s = float(settings["WatchdogSec"][0].removesuffix("s"))
+        reset_s = DEFAULT.self_fence_seconds + DEFAULT.watchdog_seconds
+        assert reset_s - DEFAULT.renew_interval_seconds - limit_s == 2.0
+        assert settings["LimitCORE"] == ["0"]
 
     def test_it_keeps_the_devices_that_it_needs(self) -> None:
         taken_away = {"PrivateDevices", "PrivateNetwork", "ProtectKernelModules", "ProtectClock"}

@@ -7,6 +7,7 @@ does is in ``tandem_actuator.run.keeper``, what the actuator says to it in
 
 import asyncio
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -117,8 +118,21 @@ def main() -> int:
     logs.begin(Level(level), Format(form))
     lock_memory()
     device, listener = Device(Path(path)), UnixListener(Path(socket_path))
-    asyncio.run(Keeper(device, listener, SystemClock()).run())
+    asyncio.run(_until_asked(Keeper(device, listener, SystemClock())))
     return 0
+
+
+async def _until_asked(keeper: Keeper) -> None:
+    """Until SIGTERM, as every process gets it when the machine is shut down."""
+    keeping = asyncio.create_task(keeper.run())
+
+    def end() -> None:
+        keeper.leave()
+        keeping.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+    with contextlib.suppress(asyncio.CancelledError):
+        await keeping
 
 
 if __name__ == "__main__":

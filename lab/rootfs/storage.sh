@@ -1,5 +1,5 @@
 #!/bin/sh
-# Storage and modules, then the services that need them. Runs once.
+# Storage and modules, before the services that need them. Runs once, as storage.service.
 #
 # It never starts a guest, never brings up a DRBD resource, never promotes one: that is the
 # actuator's to decide. Settings come from /site/host.env, written by the lab before each boot.
@@ -10,7 +10,8 @@ here=/opt/tandem/src/lab/rootfs
 say() { read -r up _ </proc/uptime; echo "$up $*"; }
 
 say storage
-mkdir -p /var/lib/tandem /etc/tandem
+mkdir -p /var/lib/tandem
+install -d -m 700 /etc/tandem
 mount -o noatime /dev/ubdb /var/lib/tandem || say "NO STATE DISK"
 cp $here/lvmlocal.conf /etc/lvm/lvmlocal.conf
 if ! vgchange -q -ay vg0; then
@@ -40,14 +41,9 @@ fi
 modprobe tun
 [ -z "$SOFTDOG_MARGIN_S" ] || modprobe softdog soft_margin="$SOFTDOG_MARGIN_S"
 
-say services
 cp -r /site/libvirt-cache/. /var/cache/libvirt/ 2>/dev/null
 cp $here/qemu.conf $here/libvirtd.conf /etc/libvirt/
 echo "host_uuid = \"$HOST_UUID\"" >>/etc/libvirt/libvirtd.conf
-install -m 755 $here/tandem-fence-peer /usr/local/bin/tandem-fence-peer
 ln -sfn /site/actuator.yaml /etc/tandem/actuator.yaml
-sv up libvirtd
-[ ! -e /site/actuator.enabled ] || sv up actuator
 touch /run/booted
 say done
-exec sv down boot
