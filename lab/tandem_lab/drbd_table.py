@@ -5,7 +5,8 @@ named sequences, the contract tests that concern DRBD, a verification under a gu
 each site in turn with a takeover and the way back to a guest that is protected. What fails is said,
 and the rest goes on.
 
-Prints a table in Markdown. Exit code 0 only if everything was as it must be.
+Prints a table in Markdown, of what was played if it is stopped (Ctrl-C). Exit code 0 only if
+everything was as it must be.
 """
 
 from __future__ import annotations
@@ -97,7 +98,13 @@ def main() -> int:
     prepare(say)
     folders = [*([] if options.without_own else [None]), *options.modules]
     loads = [os.getloadavg()[0]]
-    columns = [_column(replace(settings, drbd_modules=f), chosen, loads) for f in folders]
+    columns: list[Column] = []
+    try:
+        for folder in folders:
+            columns.append(Column("the lab's own" if folder is None else folder.name))
+            _fill(columns[-1], replace(settings, drbd_modules=folder), chosen, loads)
+    except KeyboardInterrupt:
+        columns[-1].problems.append("stopped before its end")
     print("\n".join(table(columns, chosen, datetime.now(tz=UTC).date().isoformat(), loads)))
     return 1 if any(column.all_problems for column in columns) else 0
 
@@ -123,16 +130,14 @@ def say(message: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 
-def _column(settings: Settings, chosen: Sequence[str], loads: list[float]) -> Column:
+def _fill(column: Column, settings: Settings, chosen: Sequence[str], loads: list[float]) -> None:
     """Everything that was chosen, on one DRBD. The wall around each part is here."""
-    folder = settings.drbd_modules
-    column = Column("the lab's own" if folder is None else folder.name)
     try:
         column.versions = ask(settings)
     except Exception as error:
         column.problems.append(f"its hosts do not boot: {error}")
         say(column.all_problems[-1])
-        return column
+        return
     for name in chosen:
         say(f"DRBD {column.heading}: {name}")
         part = PARTS[name]
@@ -144,7 +149,6 @@ def _column(settings: Settings, chosen: Sequence[str], loads: list[float]) -> Co
         column.outcomes[name] = outcome
         loads.append(os.getloadavg()[0])
         say(f"DRBD {column.heading}: {name}: {'; '.join((*outcome.cells, *outcome.problems))}")
-    return column
 
 
 def ask(settings: Settings) -> Versions:
@@ -206,12 +210,12 @@ def of_verdicts(verdicts: Mapping[str, str]) -> Outcome:
 
 
 def _tests(*arguments: str) -> Callable[[Settings], Outcome]:
-    """Tests of these arguments; what fails is played once more."""
+    """Tests of these arguments; what fails is played once more, in a lab that is booted anew."""
 
     def run(settings: Settings) -> Outcome:
         environment = environment_of(settings)
         with tempfile.TemporaryDirectory() as cache:
-            every = ["-m", "lab", "-o", f"cache_dir={cache}", *arguments]
+            every = ["--once", "-m", "lab", "-o", f"cache_dir={cache}", *arguments]
             first = run_pytest(every, environment, TESTS_TIMEOUT_S)
             second = None
             if first.failed and first.passed:

@@ -157,14 +157,19 @@ def _record(both: Both, files: Sequence[Path], jobs: int) -> int:
 def compare(both: Both, files: Sequence[Path], jobs: int) -> dict[str, str]:
     """A verdict for each file, by its stem. What differs is played again, one at a time."""
     verdicts: dict[str, str] = {}
+    told: dict[Path, str] = {}
     with ThreadPoolExecutor(jobs) as pool:
-        told = dict(zip(files, pool.map(both.differ, map(recorded.steps_of, files)), strict=True))
-    for file, words in told.items():
-        again = words and both.differ(recorded.steps_of(file))
-        verdicts[file.stem] = DIFFERS if again else UNSTEADY if words else AGREES
-        print(f"{file.stem}: {verdicts[file.stem]}", flush=True)
-        if words:
-            print("\n".join(filter(None, ("first:", words, again and f"again:\n{again}"))))
+        for file, words in zip(
+            files, pool.map(both.differ, map(recorded.steps_of, files)), strict=True
+        ):
+            verdicts[file.stem] = AGREES
+            if words:
+                told[file] = words
+            print(f"{file.stem}: {words or AGREES}", flush=True)
+    for file in told:
+        again = both.differ(recorded.steps_of(file))
+        verdicts[file.stem] = DIFFERS if again else UNSTEADY
+        print(f"{file.stem}, again, alone: {again or AGREES}", flush=True)
     differ = list(verdicts.values()).count(DIFFERS)
     print(f"{len(verdicts)} sequences, {differ} differ", flush=True)
     return verdicts
