@@ -49,15 +49,14 @@ def run_pytest(
 
 
 def read_report(text: str) -> Results:
-    """Sums of a JUnit report; a test that could not be run has failed, too."""
-    root = ElementTree.fromstring(text)
-    total, failed, skipped = (
-        sum(int(suite.get(key, 0)) for suite in root.iter("testsuite") for key in keys)
-        for keys in (("tests",), ("failures", "errors"), ("skipped",))
-    )
-    failures = (
-        case.get("name", "")
-        for case in root.iter("testcase")
-        if case.find("failure") is not None or case.find("error") is not None
-    )
-    return Results(total - failed - skipped, failed, tuple(dict.fromkeys(failures)))
+    """Counts a JUnit report's tests. One that could not be run, or not be ended, has failed, too:
+    it stands there once for each of these.
+    """
+    failed: dict[str, bool] = {}
+    for case in ElementTree.fromstring(text).iter("testcase"):
+        if case.find("skipped") is None:
+            name = f"{case.get('classname', '')}::{case.get('name', '')}"
+            wrong = case.find("failure") is not None or case.find("error") is not None
+            failed[name] = failed.get(name, False) or wrong
+    failures = tuple(name.rpartition("::")[2] for name, wrong in failed.items() if wrong)
+    return Results(len(failed) - len(failures), len(failures), failures)
