@@ -227,12 +227,14 @@ def _tests(*arguments: str) -> Callable[[Settings], Outcome]:
 
 def of_tests(first: Results, second: Results | None = None) -> Outcome:
     """`second`: what failed at first, once more; None: nothing was played again."""
-    total, last = first.passed + first.failed, second or first
+    total = first.passed + first.failed
     at_second = second.passed if second else 0
-    cell = _of(total - last.failed, total, at_second)
+    failed = first.failed - at_second
+    cell = _of(total - failed, total, at_second)
     if not total:
         return Outcome((cell,), ("no test was played",))
-    return Outcome((cell,), (f"failed: {', '.join(last.failures)}",) if last.failed else ())
+    names = (second.failures if second else ()) or first.failures
+    return Outcome((cell,), (f"failed: {', '.join(names)}",) if failed else ())
 
 
 def _of(good: int, total: int, at_second: int) -> str:

@@ -57,6 +57,8 @@ def test_sequences(verdicts: dict[str, str], cell: str, problems: tuple[str, ...
             "35 of 36, 1 of them at the second try",
             ("failed: b",),
         ),
+        # The second run was ended before it had played anything.
+        (Results(34, 2, ("a", "b")), Results(0, 0), "34 of 36", ("failed: a, b",)),
     ],
 )
 def test_tests(
