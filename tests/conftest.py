@@ -34,6 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the transcripts of scenarios again, as they are now",
     )
+    parser.addoption(
+        "--once", action="store_true", help="no second try on real programs: who calls has its own"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if getattr(config.option, "loadgroup", False):  # set in the processes that share the tests
         items.sort(key=lambda item: [*LABS, ""].index(_lab(item.nodeid)))
     for item in items:
-        if _cost(item):
+        if _cost(item) and not config.option.once:
             item.add_marker(pytest.mark.flaky(reruns=1))
         if _lab(item.nodeid) == "deployed":
             item.add_marker(pytest.mark.deployed)

@@ -14,16 +14,11 @@ import argparse
 import itertools
 import json
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-
-from defusedxml import ElementTree
 
 from tandem_lab.controlplane import Binaries, find_binaries
 from tandem_lab.controlplane.programs import ASSETS_VARIABLE
@@ -33,6 +28,7 @@ from tandem_lab.deployment import Deployment
 from tandem_lab.history import history_problem, lines_of
 from tandem_lab.lab import Lab
 from tandem_lab.prepare import prepare
+from tandem_lab.pytest_report import Results, run_pytest
 from tandem_lab.settings import SOURCE_DIR
 from tandem_lab.takeover import (
     Takeover,
@@ -47,14 +43,6 @@ TESTS_TIMEOUT_S = 1800
 SETTLE_S = 5.0
 COUNT_FOR_S = 10.0
 """How long a guest is watched after an upgrade: longer than any wait that it could have begun."""
-
-
-@dataclass(frozen=True)
-class Results:
-    """What the integration tests gave."""
-
-    passed: int
-    failed: int
 
 
 @dataclass(frozen=True)
@@ -118,29 +106,8 @@ def run_tests(minor: str) -> Results:
     """The integration tests on the servers of a minor version, in a program of their own."""
     environment = {**os.environ, MINOR_VARIABLE: minor}
     environment.pop(ASSETS_VARIABLE, None)
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "integration", "-n", "2"]
-        subprocess.run(
-            [*command, f"--junitxml={report}", "tests/integration"],
-            cwd=SOURCE_DIR,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-            timeout=TESTS_TIMEOUT_S,
-            check=False,  # the report says it
-        )
-        return read_report(report.read_text())
-
-
-def read_report(text: str) -> Results:
-    """Sums of a JUnit report; a test that could not be run has failed, too."""
-    suites = list(ElementTree.fromstring(text).iter("testsuite"))
-    total, failed, skipped = (
-        sum(int(suite.get(key, 0)) for suite in suites for key in keys)
-        for keys in (("tests",), ("failures", "errors"), ("skipped",))
-    )
-    return Results(total - failed - skipped, failed)
+    arguments = ["-m", "integration", "-n", "2", "tests/integration"]
+    return run_pytest(arguments, environment, TESTS_TIMEOUT_S)
 
 
 def _takeovers(binaries: dict[str, Binaries], rows: dict[str, Row]) -> None:

@@ -2,16 +2,18 @@
 
     run "a primary; a write" "cut" …   one sequence on both, everything that is seen
     record FILE…                       play files on the kernels and write down what they do
-    compare FILE…                      play files on the kernels, against what was recorded
+    compare [FILE…]                    play files on both; without any, all named ones
     random --seeds 1..100 --slots 8    random sequences on both; the first difference, shrunk
     check FILE…                        the simulator alone, against what was recorded
 
 Everything but ``check`` needs a lab of its own (TANDEM_LAB_DIR, TANDEM_LAB_NAMESPACE) and root. The
 simulator plays the DRBD that its hosts run; TANDEM_DRBD_MODULES gives them another one than 8.4.
-``--keep`` leaves the lab up, and uses it if it is. Exit 0: no difference; 1: some.
+``--keep`` leaves the lab up, and uses it if it is. Exit 0: no difference; 1: some. ``compare``
+plays what differs again alone: on a busy machine something may be looked at too early.
 """
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +32,7 @@ from sim.drbd_version import VERSIONS, Version
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
 
+AGREES, UNSTEADY, DIFFERS = "agrees", "agrees at the second try", "differs"
 Play = Callable[[Sequence[str]], Played]
 
 
@@ -49,7 +52,12 @@ def main() -> int:
         if arguments.what == "record":
             return _record(both, [Path(f) for f in arguments.words], arguments.slots)
         if arguments.what == "compare":
-            return _compare(both, [Path(f) for f in arguments.words], arguments.slots)
+            named = recorded.files("named", both.version.major)
+            files = [Path(f) for f in arguments.words] or named
+            verdicts = compare(both, files, arguments.slots)
+            if arguments.verdicts:
+                Path(arguments.verdicts).write_text(json.dumps(verdicts))
+            return 1 if DIFFERS in verdicts.values() else 0
         first, _, last = arguments.seeds.partition("..")
         seeds = range(int(first), int(last or first) + 1)
         return _random(both, seeds, arguments)
@@ -88,6 +96,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--two-primaries", action="store_true", help="random sequences that begin with two"
     )
+    parser.add_argument("--verdicts", metavar="FILE", help="what compare found, as JSON")
     parser.add_argument("--record", metavar="FOLDER", help="write down each random sequence")
     return parser.parse_intermixed_args()
 
@@ -145,12 +154,25 @@ def _record(both: Both, files: Sequence[Path], jobs: int) -> int:
         return _check(list(pool.map(record, files)))
 
 
-def _compare(both: Both, files: Sequence[Path], jobs: int) -> int:
+def compare(both: Both, files: Sequence[Path], jobs: int) -> dict[str, str]:
+    """A verdict for each file, by its stem. What differs is played again, one at a time."""
+    verdicts: dict[str, str] = {}
+    told: dict[Path, str] = {}
     with ThreadPoolExecutor(jobs) as pool:
-        told = list(pool.map(both.differ, map(recorded.steps_of, files)))
-    for file, words in zip(files, told, strict=True):
-        print(f"{file.stem}: {words or 'as recorded'}", flush=True)
-    return 1 if any(told) else 0
+        for file, words in zip(
+            files, pool.map(both.differ, map(recorded.steps_of, files)), strict=True
+        ):
+            verdicts[file.stem] = AGREES
+            if words:
+                told[file] = words
+            print(f"{file.stem}: {words or AGREES}", flush=True)
+    for file in told:
+        again = both.differ(recorded.steps_of(file))
+        verdicts[file.stem] = DIFFERS if again else UNSTEADY
+        print(f"{file.stem}, again, alone: {again or AGREES}", flush=True)
+    differ = list(verdicts.values()).count(DIFFERS)
+    print(f"{len(verdicts)} sequences, {differ} differ", flush=True)
+    return verdicts
 
 
 def _random(both: Both, seeds: range, arguments: argparse.Namespace) -> int:

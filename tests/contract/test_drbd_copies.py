@@ -10,7 +10,7 @@ import pytest
 
 from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.ports import CommandFailed
-from tandem_api.vocabulary import Connection
+from tandem_api.vocabulary import Connection, Role
 
 from .drbd_pairs import WITHIN_S, Pair
 
@@ -50,6 +50,15 @@ async def part_and_meet(pair: Pair) -> None:
     await pair.until(pair.b, equal)
 
 
+async def test_both_ends_note_what_a_verification_found(pair: Pair) -> None:
+    """Also the one that did not begin it, a Secondary; connected, and both UpToDate."""
+    await differ(pair)
+    found = await pair.until(pair.a, bits_left)
+    told = await pair.until(pair.b, bits_left)
+    assert told.role is Role.SECONDARY
+    assert told.out_of_sync_bytes == found.out_of_sync_bytes
+
+
 async def test_what_the_bits_say_is_copied_as_each_version_wants_it(pair: Pair) -> None:
     """8.4 by parting; 9 as it is told to, while they stay connected."""
     await differ(pair)
@@ -73,13 +82,17 @@ async def test_a_primary_that_parts_has_the_bits_copied_on_8_only(pair: Pair) ->
 
 
 async def test_bits_outlive_a_short_loss_of_the_link_on_8_only(pair: Pair) -> None:
-    """The Primary is frozen meanwhile, and nothing is written: 9 takes both for the same."""
+    """At both ends. The Primary is frozen meanwhile, and nothing is written: 9 takes both for the
+    same.
+    """
     await differ(pair)
     await pair.cut()
     await pair.until(pair.a, lambda s: bool(s.suspended))
+    await pair.until(pair.b, lambda s: not s.connected)
     await pair.heal()
-    state = await pair.until(pair.a, lambda s: s.in_sync)
-    assert bool(state.out_of_sync_bytes) is (pair.major == 8)
+    for site in (pair.a, pair.b):
+        state = await pair.until(site, lambda s: s.in_sync)
+        assert bool(state.out_of_sync_bytes) is (pair.major == 8)
     assert not await same_data(pair)
 
 

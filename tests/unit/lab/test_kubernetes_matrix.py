@@ -2,17 +2,9 @@
 
 import pytest
 
-from tandem_lab.kubernetes_matrix import Results, Row, Upgrade, read_report, table
+from tandem_lab.kubernetes_matrix import Row, Upgrade, table
+from tandem_lab.pytest_report import Results
 from tandem_lab.takeover import Takeover
-
-REPORT = """<?xml version="1.0"?><testsuites>
-<testsuite tests="10" failures="1" errors="2" skipped="3"/>
-<testsuite tests="5" failures="0" errors="0" skipped="0"/>
-</testsuites>"""
-
-
-def test_a_report_is_summed_and_errors_are_failures() -> None:
-    assert read_report(REPORT) == Results(passed=9, failed=3)
 
 
 def takeover(first_number: int) -> Takeover:
