@@ -119,7 +119,8 @@ class Assignment(Model):
     """Where the controller wants the guest to be, on which mirror. No ``host``: nowhere.
 
     ``move``: the GuestMove that is carried out by this, or was under way when this came. ``live``:
-    the owner is to send it there as it runs, and not to stop it for this.
+    the owner is to send it there as it runs, and not to stop it for this. ``turn_seconds``: the
+    last host could not start it; if this one cannot either, that one tries again after so long.
     """
 
     host: str = ""
@@ -131,6 +132,7 @@ class Assignment(Model):
     proof: FencingProof | None = None
     move: MoveReference | None = None
     live: bool = False
+    turn_seconds: int = 0
     since: str = ""
 
 

@@ -252,7 +252,7 @@ class Refusal:
 @dataclass(frozen=True)
 class Assign:
     """The guest shall be on this host (nowhere if empty). ``move``: as a GuestMove orders.
-    ``live``: as it runs.
+    ``live``: as it runs. ``turn_seconds``: as in ``Assignment``.
     """
 
     host: str
@@ -261,6 +261,7 @@ class Assign:
     proof: FencingProof | None = None
     move: MoveReference | None = None
     live: bool = False
+    turn_seconds: int = 0
 
 
 @dataclass(frozen=True)
