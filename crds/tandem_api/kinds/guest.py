@@ -10,6 +10,7 @@ from tandem_api.meta import (
     Condition,
     Model,
     Name,
+    ObjectKey,
     Resource,
     condition,
 )
@@ -239,6 +240,11 @@ class Guest(Resource):
         this = judged is not None and judged.observed_generation == self.metadata.generation
         valid = this and judged is not None and judged.status == "True"
         return self.spec if accepted is None or valid else accepted
+
+    @property
+    def mirror_key(self) -> ObjectKey:
+        """Of the mirror that it is on: names are of a namespace."""
+        return ObjectKey(namespace=self.metadata.namespace, name=self.mirror_in_use)
 
     @property
     def mirror_in_use(self) -> str:

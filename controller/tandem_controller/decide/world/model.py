@@ -234,8 +234,7 @@ def case_of(guest: Guest, world: World) -> Case | None:
 
 
 def mirror_of(guest: Guest, world: World) -> Mirror | None:
-    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
-    return world.catalogue.mirrors.get(key)
+    return world.catalogue.mirrors.get(guest.mirror_key)
 
 
 @dataclass(frozen=True)
