@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sim.processes import Idle
-from tandem_actuator.adapters.libvirt.dead_processes import executes_nothing, thread_in
+from tandem_actuator.adapters.libvirt.dead_processes import execute_nothing, thread_in
 from tandem_actuator.adapters.libvirt.ports import Processes
 from tandem_actuator.adapters.libvirt.qemu_processes import QemuProcesses
 from tandem_actuator.adapters.linux.processes import LinuxProcesses
@@ -41,13 +41,13 @@ class Held:
         return asyncio.create_task(handle.ended())
 
     async def is_dead(self) -> bool:
-        return await executes_nothing(self.processes, self.pid)
+        return self.pid in await execute_nothing(self.processes, [self.pid])
 
     async def dies(self) -> None:
         await until(self.is_dead)
 
     async def is_gone(self) -> bool:
-        return not await self.processes.threads(self.pid)
+        return not await self.processes.threads([self.pid])
 
 
 @pytest.fixture(params=["simulated", "linux"])
@@ -92,7 +92,7 @@ async def until(happened: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def test_before_it_is_killed_it_executes(held: Held) -> None:
-    stats = await held.processes.threads(held.pid)
+    stats = (await held.processes.threads([held.pid]))[held.pid]
     threads = [thread for stat in stats if (thread := thread_in(stat)) is not None]
     assert len(threads) == len(stats) == threads[0].threads > 1
     assert "R" in {thread.state for thread in threads}
@@ -106,7 +106,7 @@ async def test_killed_it_executes_nothing_and_does_not_end(held: Held) -> None:
     await asyncio.sleep(0.5)
     assert await held.is_dead()
     assert not ended.done()
-    stats = await held.processes.threads(held.pid)
+    stats = (await held.processes.threads([held.pid]))[held.pid]
     assert "D" in {thread.state for stat in stats if (thread := thread_in(stat)) is not None}
     ended.cancel()
 
@@ -116,8 +116,11 @@ async def test_its_domain_is_found_by_its_pid_file(held: Held, tmp_path: Path) -
     qemus = QemuProcesses(held.processes)
     assert await qemus.dead(["ns.g", "ns.other"]) == {"ns.g": False}
     ended = await held.kill()
-    await held.dies()
-    assert await qemus.dead(["ns.g", "ns.other"]) == {"ns.g": True}
+
+    async def is_dead() -> bool:
+        return await qemus.dead(["ns.g", "ns.other"]) == {"ns.g": True}
+
+    await until(is_dead)
     ended.cancel()
 
 

@@ -172,7 +172,7 @@ async def test_it_asks_the_next_run_when_the_actuator_is_killed(tmp_path: Path) 
         asking = line.ask()
         await asked.wait()
         assert isinstance(line.sockets, SimSockets)
-        line.sockets.program_ends()
+        line.sockets.program_ends(asyncio.get_running_loop())
         async with line.server(says(4)):
             assert await asking == (4, "because")
         await killed.stop()

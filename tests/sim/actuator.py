@@ -169,7 +169,7 @@ class Actuator:
         """A program that has ended holds no connection any more."""
         if not self.group.alive:
             self.machine.libvirt.hang_up_on(self.loop.asyncio)
-            self.machine.handlers.sockets.program_ends()
+            self.machine.handlers.sockets.program_ends(self.loop.asyncio)
 
     def _outside(self, api: KubeApi, chance: random.Random) -> Outside:
         machine = self.machine

@@ -58,15 +58,15 @@ class _Listener:
 
     def __init__(self, sockets: "SimSockets", path: Path, serve: Serve) -> None:
         self._sockets, self._path, self._serve = sockets, path, serve
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._ends: list[_End] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     def accept(self, client: _End) -> None:
-        end = _End(self._loop)
+        end = _End(self.loop)
         end.other, client.other = client, end
         self._ends = [each for each in self._ends if not each.closed] + [end]
-        task = self._loop.create_task(self._served(end))
+        task = self.loop.create_task(self._served(end))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -107,11 +107,14 @@ class SimSockets:
         if self._listeners.get(path) is listener:
             del self._listeners[path]
 
-    def program_ends(self) -> None:
-        """The one that listens is killed, in whatever it was doing."""
-        listeners, self._listeners = self._listeners, {}
-        for listener in listeners.values():
-            listener.killed()
+    def program_ends(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The one that listens on this loop is killed, in whatever it was doing. Its successor may
+        listen on the same path by the time that this is told, or told again.
+        """
+        for path, listener in list(self._listeners.items()):
+            if listener.loop is loop:
+                del self._listeners[path]
+                listener.killed()
 
 
 class _Channel:

@@ -9,7 +9,7 @@ thread, which nothing ends. Processes have few numbers, so that they are soon us
 import asyncio
 import random
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -247,9 +247,13 @@ class ProcessTable:
             return None
         return Handle(self, process)
 
-    async def threads(self, pid: int) -> list[bytes]:
-        process = self.by_pid.get(pid)
-        return await self._answered(lambda: process.threads if process else [])
+    async def first_threads(self, pids: Collection[int]) -> Mapping[int, bytes]:
+        processes = self._of(pids)
+        return await self._answered(lambda: {each.pid: each.threads[0] for each in processes})
+
+    async def threads(self, pids: Collection[int]) -> Mapping[int, list[bytes]]:
+        processes = self._of(pids)
+        return await self._answered(lambda: {each.pid: each.threads for each in processes})
 
     async def taps(self, pid: int) -> set[str]:
         def look() -> set[str]:
@@ -296,6 +300,9 @@ class ProcessTable:
 
         self._after(self._chance.uniform(*self.look_s) / 2, now)
         return await reply
+
+    def _of(self, pids: Collection[int]) -> list[Process]:
+        return [self.by_pid[pid] for pid in pids if pid in self.by_pid]
 
     def _text(self, pid: int) -> ProcessText | None:
         if pid in self.by_pid:

@@ -91,6 +91,5 @@ def _taken_back(writer: Writer, mirror: Mirror, guests: Iterable[Guest]) -> bool
     was = mirror.status.authority
     if writer.party is not Party.HOST or was is None or was.owner == writer.host:
         return False
-    mine = [guest for guest in guests if guest.metadata.namespace == mirror.metadata.namespace]
-    order = order_for(mirror, writer.host, mine)
+    order = order_for(mirror, writer.host, guests)
     return order is None or bool(was.owner and not proves(order.proof, was))

@@ -68,23 +68,23 @@ def remember(
 
 
 class _Users:
-    """Guests by the name of their mirror, found once somebody asks."""
+    """Guests by their mirror, found once somebody asks."""
 
     def __init__(self, guests: Sequence[Guest]) -> None:
         self._guests = guests
 
     @cached_property
-    def _by_mirror(self) -> Mapping[str, Sequence[Guest]]:
-        found: dict[str, list[Guest]] = {}
+    def _by_mirror(self) -> Mapping[ObjectKey, Sequence[Guest]]:
+        found: dict[ObjectKey, list[Guest]] = {}
         for guest in self._guests:
-            found.setdefault(guest.mirror_in_use, []).append(guest)
+            found.setdefault(guest.mirror_key, []).append(guest)
         return found
 
     def of(self, mirror: Mirror) -> Iterable[Guest]:
         return _Lazily(self, mirror)
 
-    def named(self, mirror: Mirror) -> Sequence[Guest]:
-        return self._by_mirror.get(mirror.metadata.name, ())
+    def found(self, mirror: Mirror) -> Sequence[Guest]:
+        return self._by_mirror.get(mirror.key, ())
 
 
 class _Lazily(Iterable[Guest]):
@@ -92,4 +92,4 @@ class _Lazily(Iterable[Guest]):
         self._users, self._mirror = users, mirror
 
     def __iter__(self) -> Iterator[Guest]:
-        return iter(self._users.named(self._mirror))
+        return iter(self._users.found(self._mirror))

@@ -150,12 +150,8 @@ class Catalogue:
         return name in self.hosts or ("Host", ObjectKey(namespace="", name=name)) in self.unreadable
 
 
-def mirror_key(guest: Guest) -> ObjectKey:
-    return ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
-
-
 def _mirrors(guest: Guest) -> list[ObjectKey]:
-    return [mirror_key(guest)]
+    return [guest.mirror_key]
 
 
 def _addresses(host: Host) -> list[str]:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator
 
-from tandem_api.check.catalogue import Catalogue, earlier, macs, meant, mirror_key
+from tandem_api.check.catalogue import Catalogue, earlier, macs, meant
 from tandem_api.check.template import template_problems
 from tandem_api.kinds.domain import NETWORK_MODELS
 from tandem_api.kinds.guest import Guest
@@ -19,7 +19,7 @@ def guest_problems(guest: Guest, catalogue: Catalogue) -> list[Problem]:
         *_claimed_macs(guest, catalogue),
         *hardware_problems(guest),
     ]
-    key = mirror_key(guest)
+    key = guest.mirror_key
     mirror = catalogue.mirrors.get(key)
     if mirror is None:
         absent = [] if ("Mirror", key) in catalogue.unreadable else [_no_mirror(guest, catalogue)]
@@ -59,7 +59,7 @@ def mirror_change(guest: Guest) -> Iterator[Problem]:
 
 
 def _claimed_mirror(guest: Guest, catalogue: Catalogue) -> Iterator[Problem]:
-    rival = earlier(guest, catalogue.guests_by_mirror.get(mirror_key(guest), ()))
+    rival = earlier(guest, catalogue.guests_by_mirror.get(guest.mirror_key, ()))
     if rival:
         yield Problem(
             "spec.mirror",

@@ -267,7 +267,7 @@ def order_for(mirror: Mirror, host: str, guests: Iterable[Guest]) -> Assignment 
     """The assignment of a guest of this mirror to that host, if there is one."""
     for guest in guests:
         assignment = guest.status.assignment
-        if guest.mirror_in_use == mirror.metadata.name and assignment and assignment.host == host:
+        if guest.mirror_key == mirror.key and assignment and assignment.host == host:
             return assignment
     return None
 

@@ -10,6 +10,7 @@ from tandem_api.meta import (
     Condition,
     Model,
     Name,
+    ObjectKey,
     Resource,
     condition,
 )
@@ -119,7 +120,8 @@ class Assignment(Model):
     """Where the controller wants the guest to be, on which mirror. No ``host``: nowhere.
 
     ``move``: the GuestMove that is carried out by this, or was under way when this came. ``live``:
-    the owner is to send it there as it runs, and not to stop it for this.
+    the owner is to send it there as it runs, and not to stop it for this. ``turn_seconds``: the
+    last host could not start it; if this one cannot either, that one tries again after so long.
     """
 
     host: str = ""
@@ -131,6 +133,7 @@ class Assignment(Model):
     proof: FencingProof | None = None
     move: MoveReference | None = None
     live: bool = False
+    turn_seconds: int = 0
     since: str = ""
 
 
@@ -237,6 +240,11 @@ class Guest(Resource):
         this = judged is not None and judged.observed_generation == self.metadata.generation
         valid = this and judged is not None and judged.status == "True"
         return self.spec if accepted is None or valid else accepted
+
+    @property
+    def mirror_key(self) -> ObjectKey:
+        """Of the mirror that it is on: names are of a namespace."""
+        return ObjectKey(namespace=self.metadata.namespace, name=self.mirror_in_use)
 
     @property
     def mirror_in_use(self) -> str:

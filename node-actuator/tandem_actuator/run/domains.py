@@ -7,6 +7,7 @@ killed them. Called by ``loop``.
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.host.permission import IDLE_INTERVAL_S
@@ -19,7 +20,8 @@ from tandem_api.vocabulary import DomainState
 log = logging.getLogger(__name__)
 
 
-DYING_INTERVAL_S = 0.1
+DYING_INTERVAL_S, DEAD_INTERVAL_S = 0.1, 1.5
+"""Between looks at a guest that is being stopped, and at least between those at a dead one."""
 
 
 class Domains:
@@ -44,8 +46,9 @@ class Domains:
         while True:
             await self.being_stopped.wait()
             self.being_stopped.clear()
-            await self._see_who_is_dead()
+            since_s = self._clock.boottime_s() - DEAD_INTERVAL_S
             stopped = [unit for unit in self._units if unit.is_being_stopped]
+            await self._see_who_is_dead(u for u in stopped if not _is_dead_since(u, since_s))
             all_dead = stopped and all(unit.dead_at_s is not None for unit in stopped)
             await asyncio.sleep(IDLE_INTERVAL_S if all_dead else DYING_INTERVAL_S)
 
@@ -53,14 +56,12 @@ class Domains:
     def _units(self) -> list[Unit]:
         return list(self._cluster.units.values())
 
-    async def _see_who_is_dead(self) -> None:
+    async def _see_who_is_dead(self, units: Iterable[Unit]) -> None:
         node = self._cluster.node
         asked = {
             domain_name(unit.guest): unit
-            for unit in self._units
-            if unit.guest
-            and (unit.is_being_stopped or not self.known)
-            and unit.view(node).guest_may_run
+            for unit in units
+            if unit.guest and unit.view(node).guest_may_run
         }
         if not asked:
             return
@@ -74,7 +75,8 @@ class Domains:
             asked[name].observe_death(dead=is_dead, began_s=began_s)
 
     async def _look(self) -> None:
-        await self._see_who_is_dead()
+        if not self.known:
+            await self._see_who_is_dead(self._units)
         try:
             states = await self._libvirt.states()
             if not self.known:
@@ -98,3 +100,8 @@ class Domains:
                 changed = True
         if changed:
             self._cluster.match_guests()
+
+
+def _is_dead_since(unit: Unit, since_s: float) -> bool:
+    """By a look that is no older. What is dead stays so, and may have another beside it."""
+    return unit.dead_at_s is not None and unit.dead_at_s > since_s

@@ -20,7 +20,7 @@ def match_guests(units: Iterable[Unit], guests: Iterable[Guest]) -> None:
     units = list(units)
     claims: dict[ObjectKey, list[Guest]] = defaultdict(list)
     for guest in guests:
-        claims[_claimed(guest)].append(guest)
+        claims[guest.mirror_key].append(guest)
     busy = _busy(units)
     for unit in units:
         _match(unit, claims[unit.mirror.key], busy)
@@ -74,13 +74,9 @@ class Matching:
             self._claims[before].pop(key, None)
         if guest is None:
             return None
-        mirror = self._claimed[key] = _claimed(guest)
+        mirror = self._claimed[key] = guest.mirror_key
         self._claims[mirror][key] = guest
         return mirror
-
-
-def _claimed(guest: Guest) -> ObjectKey:
-    return ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
 
 
 def _busy(units: Iterable[Unit]) -> frozenset[ObjectKey]:

@@ -104,7 +104,9 @@ class Unit(Counted):
     hardware: HardwareReport = field(default_factory=HardwareReport)
     device_bytes: Mapping[str, int] = field(default_factory=dict)
     calm: Calm = field(default_factory=Calm)
-    remembered: Remembered[..., View] = field(default_factory=lambda: Remembered(View), repr=False)
+
+    def __post_init__(self) -> None:
+        self.remembered = Remembered(View)
 
     def view(self, node: NodeFacts) -> View:
         """Everything known now, frozen."""

@@ -38,6 +38,7 @@ class Noted:
         self.at, self.drbd = mirror(authority()), drbd()
         self.found: DrbdView = self.drbd
         self.domains: dict[str, DomainState] = {}
+        self.asked_dead: list[list[str]] = []
         self.dead_domains, self.gone_domains = set[str](), set[str]()
         self.changed = True
         self.uids: list[str] = []
@@ -112,6 +113,7 @@ class Noted:
         return self.domains
 
     async def dead(self, names: Collection[str]) -> Mapping[str, bool]:
+        self.asked_dead.append(sorted(names))
         await self._call("dead")
         return {name: name in self.dead_domains for name in names if name not in self.gone_domains}
 

@@ -12,6 +12,7 @@ from tandem_actuator.ports import CommandFailed
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState
 
+from .test_loop_work import other_unit
 from .turning import BOOTED_S, Turning
 
 R_S, F_S = DEFAULT.self_fence_seconds, DEFAULT.fencing_seconds
@@ -80,6 +81,30 @@ def test_a_dead_one_is_looked_at_now_and_then(host: Turning) -> None:
     host.dead_domains.clear()
     host.run(2.5)
     assert host.fed[-1] < host.now_s
+
+
+def test_it_is_not_looked_at_as_often_as_one_beside_it_that_still_dies(host: Turning) -> None:
+    other = other_unit()
+    assert host.unit.guest is not None
+    renamed = host.unit.guest.metadata.model_copy(update={"name": "g2"})
+    other.observe_guest(host.unit.guest.model_copy(update={"metadata": renamed}))
+    other.observe_domain(DomainState.RUNNING)
+    host.domains["ns.g2"] = DomainState.RUNNING
+    host.add(other)
+    host.dead_domains.add(NAME)
+    for unit in (host.unit, other):
+        unit.fence = FenceProgress(host.now_s)
+    guards(host, 20.0)
+    assert 8 <= sum(NAME in names for names in host.asked_dead) <= 14
+    assert sum("ns.g2" in names for names in host.asked_dead) > 100
+
+
+def test_with_libvirts_news_nobody_is_looked_at(host: Turning) -> None:
+    """Hundreds come when hundreds of guests are stopped."""
+    host.unit.fence = FenceProgress(host.now_s)
+    host.play(host.actuator.domains.watch, 10.0)
+    assert host.calls.count("states") > 3
+    assert "dead" not in host.calls
 
 
 def test_one_that_is_gone_stays_dead_until_libvirt_has_noticed(host: Turning) -> None:

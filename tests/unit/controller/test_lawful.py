@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tandem_api.check.writers import order_for
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import condition
 from tandem_api.reasons import Reason
@@ -26,6 +27,13 @@ def changed(**authority: Any) -> Scene:
 def lease_lost(at_epoch: int = 7) -> dict[str, Any]:
     proof = {"kind": "LeaseLost", "atEpoch": at_epoch, "instance": instance(A), "host": A}
     return assigned(B, "LeaseLost", mirror="g", proof=proof)
+
+
+def test_an_assignment_of_another_namespace_is_none_for_a_mirror_of_the_same_name() -> None:
+    mirror, mine = Scene().parsed_mirror(), Scene(assignment=lease_lost()).parsed_guest()
+    elsewhere = mine.metadata.model_copy(update={"namespace": "elsewhere"})
+    assert order_for(mirror, B, [mine.model_copy(update={"metadata": elsewhere})]) is None
+    assert order_for(mirror, B, [mine]) == mine.status.assignment
 
 
 class TestOneObject:

@@ -151,15 +151,6 @@ class TestRefusedWhereItIs:
         scene.assignment = assigned(A, serial=4)
         assert scene.decide() == Keep(Reason.RUNNING, f"It belongs on {A}")
 
-    def test_if_both_refuse_they_take_turns_rarely(self) -> None:
-        scene = resting()
-        scene.reports[B] = refuses(B)
-        assert isinstance(scene.decide(), Assign)  # assigned an hour ago
-        scene.assignment = assigned(A, since="2024-05-01T09:58:00Z")
-        decision = scene.decide()
-        assert isinstance(decision, Keep)
-        assert B in decision.message
-
     def test_people_see_it_failed_and_why(self) -> None:
         scene = resting().silent(B)
         (write,) = (w for w in plan(scene.snapshot()).statuses if w.kind == "Guest")

@@ -44,6 +44,19 @@ def test_who_took_a_mirror_is_asked_again_until_an_assignment_shows_that_it_migh
     assert not remember(doubted, mirrors, (scene.parsed_guest(),), 3.0, Walls()).suspicions
 
 
+def test_a_guest_of_another_namespace_says_nothing_of_a_mirror_of_the_same_name() -> None:
+    scene = Scene()
+    first = remember(Remembered(), (scene.parsed_mirror(),), (), 1.0, Walls())
+    mirrors = (Scene(authority={**owned_by(B), "epoch": 8}).parsed_mirror(),)
+    proof = {"kind": "LeaseLost", "host": A, "instance": f"{A}/boot/run", "atEpoch": 7}
+    scene.assignment = {"host": B, "serial": 4, "reason": "LeaseLost", "proof": proof}
+    mine = scene.parsed_guest()
+    elsewhere = mine.metadata.model_copy(update={"namespace": "elsewhere"})
+    other = mine.model_copy(update={"metadata": elsewhere})
+    assert remember(first, mirrors, (other,), 2.0, Walls()).suspicions
+    assert not remember(first, mirrors, (other, mine), 2.0, Walls()).suspicions
+
+
 def test_what_is_gone_is_forgotten() -> None:
     first = remember(Remembered(), (mirror("a"), mirror("b")), (), 1.0, Walls())
     assert set(remember(first, first.mirrors[:1], (), 2.0, Walls()).sightings) == {

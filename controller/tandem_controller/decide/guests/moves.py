@@ -20,19 +20,20 @@ from tandem_controller.decide.guests import live
 from tandem_controller.decide.guests.failback import failback
 from tandem_controller.decide.guests.obstacles import (
     assigned_for_s,
+    had_its_turn,
     invalid,
     keeps_it_without_a_disk,
     lack,
     lacks_by,
     manual,
     may_lack,
+    next_turn_s,
     not_ready,
 )
 from tandem_controller.decide.guests.placement import (
     cannot_run,
     libvirt_silent,
     no_room,
-    refused_before,
     untried_hardware,
     unusable_replica,
 )
@@ -51,8 +52,6 @@ from tandem_controller.decide.world.replicas import failed_volumes, incomplete, 
 from tandem_controller.decide.world.standstill import held_up
 from tandem_controller.decide.world.turns import LIMITED, no_turn
 
-TURN_S = 300.0
-"""So long a guest that neither host could start stays at one before the other tries again."""
 LIBVIRT_COMES_S = 15.0
 """So long a host to which a guest was just assigned may be without its libvirt."""
 FROZEN_S = 30.0
@@ -244,7 +243,7 @@ def ordered(case: Case, target: str) -> bool:
 def _refused(case: Case, owner: str, target: str) -> Assign | Keep | None:
     """The owner's host says that it cannot start it: to the other one, if that may be able to.
 
-    If both cannot, they take turns, rarely: either may have been mended.
+    If both cannot, they take turns, ever more rarely: either may have been mended.
     """
     assignment, report = case.guest.status.assignment, case.guest.status.hosts.get(owner)
     if assignment is None or report is None or report.reason is not Reason.START_REFUSED:
@@ -252,18 +251,17 @@ def _refused(case: Case, owner: str, target: str) -> Assign | Keep | None:
     if report.assignment_serial != assignment.serial or not report.has_stopped(assignment):
         return None
     obstacle = (
-        unable(case.view(target), target)
+        had_its_turn(case, owner, target)
+        or unable(case.view(target), target)
         or no_room(case, target)
         or unusable_replica(case, target)
         or libvirt_silent(case, target)
         or may_lack(case, target)
     )
-    both = refused_before(case, target)
-    if both is not None and assigned_for_s(case) < TURN_S:
-        obstacle = both
     if obstacle is None:
         message = f"It moves from {owner} to {target}: {report.refused_start}"
-        return Assign(target, Reason.START_REFUSED, message)
+        turn_s = next_turn_s(case)
+        return Assign(target, Reason.START_REFUSED, message, turn_seconds=turn_s)
     message = f"{report.message or report.refused_start}. It does not go to {target}"
     in_doubt = obstacle.reason in (*IN_DOUBT, Reason.NOT_YET_IN_SYNC)
     hint = beside(case.mirror, owner, case.world) if in_doubt else ""

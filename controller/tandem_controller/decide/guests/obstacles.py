@@ -6,7 +6,12 @@ from tandem_api.kinds.guest import Policy
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.meta import condition, elapsed_s
 from tandem_api.reasons import Reason
-from tandem_controller.decide.guests.placement import cannot_run, no_room, unusable_replica
+from tandem_controller.decide.guests.placement import (
+    cannot_run,
+    no_room,
+    refused_before,
+    unusable_replica,
+)
 from tandem_controller.decide.mirrors.copies import override_hint
 from tandem_controller.decide.world.hosts import unfit
 from tandem_controller.decide.world.model import Case, Refusal
@@ -15,6 +20,11 @@ from tandem_controller.decide.world.replicas import (
     missing_volumes,
     reports,
 )
+
+TURN_S, TURN_MAX_S = 60, 300
+"""So long a guest that neither host could start stays at one before the other tries again: each
+time twice as long as before.
+"""
 
 
 def manual(case: Case) -> Refusal | None:
@@ -96,3 +106,23 @@ def assigned_for_s(case: Case) -> float:
     """How long ago its last assignment was made."""
     assignment = case.guest.status.assignment
     return elapsed_s(assignment.since, case.world.wall) if assignment else 0.0
+
+
+def had_its_turn(case: Case, owner: str, target: str) -> Refusal | None:
+    """Why the target, which could not start it either, does not try again yet, or None."""
+    refused, turn_s = refused_before(case, target), _turn_seconds(case) or TURN_S
+    if refused is None or assigned_for_s(case) >= turn_s:
+        return None
+    itself = f"It goes there again by itself {turn_s} s after it came to {owner}"
+    return replace(refused, message=f"{refused.message}. {itself}")
+
+
+def next_turn_s(case: Case) -> int:
+    """For the host that is to try it next. One that has had it for long begins anew."""
+    turn_s = _turn_seconds(case) if assigned_for_s(case) < 2 * TURN_MAX_S else 0
+    return min(2 * turn_s, TURN_MAX_S) or TURN_S
+
+
+def _turn_seconds(case: Case) -> int:
+    assignment = case.guest.status.assignment
+    return assignment.turn_seconds if assignment is not None else 0

@@ -25,8 +25,7 @@ Assignments = Mapping[ObjectKey, Assignment]
 
 def to_add(guest: Guest, assignment: Assignment, world: World) -> WriteClaimant | None:
     """The entry that the mirror lacks for this assignment, if it is set up and lacks it."""
-    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
-    mirror = world.catalogue.mirrors.get(key)
+    mirror = world.catalogue.mirrors.get(guest.mirror_key)
     if mirror is None or mirror.status.authority is None or not assignment.host:
         return None
     wanted = _claimant(guest, assignment)

@@ -123,6 +123,7 @@ def _assignment_after(guest: Guest, world: World, decision: Decision) -> Assignm
         proof=decision.proof,
         move=decision.move or _carried_on(guest, world),
         live=decision.live,
+        turn_seconds=decision.turn_seconds,
         since=world.wall,
     )
 

@@ -234,8 +234,7 @@ def case_of(guest: Guest, world: World) -> Case | None:
 
 
 def mirror_of(guest: Guest, world: World) -> Mirror | None:
-    key = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use)
-    return world.catalogue.mirrors.get(key)
+    return world.catalogue.mirrors.get(guest.mirror_key)
 
 
 @dataclass(frozen=True)
@@ -252,7 +251,7 @@ class Refusal:
 @dataclass(frozen=True)
 class Assign:
     """The guest shall be on this host (nowhere if empty). ``move``: as a GuestMove orders.
-    ``live``: as it runs.
+    ``live``: as it runs. ``turn_seconds``: as in ``Assignment``.
     """
 
     host: str
@@ -261,6 +260,7 @@ class Assign:
     proof: FencingProof | None = None
     move: MoveReference | None = None
     live: bool = False
+    turn_seconds: int = 0
 
 
 @dataclass(frozen=True)

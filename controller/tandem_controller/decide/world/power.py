@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
-from tandem_api.meta import ObjectKey
 from tandem_api.vocabulary import DomainState, Role
 from tandem_controller.decide.world.hosts import rebooted
 from tandem_controller.decide.world.model import World, mirror_of
@@ -29,8 +28,7 @@ def off(host: str, mirror: Mirror, world: World) -> str:
 
 def _others(host: str, mirror: Mirror, world: World) -> Iterator[Guest]:
     for guest in world.users.get(host, ()):
-        mine = ObjectKey(namespace=guest.metadata.namespace, name=guest.mirror_in_use) == mirror.key
-        if not mine and _may_run(guest, host, world):
+        if guest.mirror_key != mirror.key and _may_run(guest, host, world):
             yield guest
 
 

@@ -8,12 +8,13 @@ interrupted. So a thread is *out* once it is seen on its way to its end, or wait
 pending. Sources, and what was tried, are in docs/design/2026-11-30-killed-and-held.md.
 
 Two looks, since a list of threads lacks some if others end while it is made. The first finds that
-the process dies of SIGKILL, and of how many threads it still is; the list of the second must be as
-long. Called by ``qemu_processes``.
+the process dies of SIGKILL, and of how many threads it still is, which its first thread tells: that
+stays until all others are gone. The list of the second must be as long. So one that was not killed
+costs one file, and hundreds are looked at together. Called by ``qemu_processes``.
 """
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from tandem_actuator.adapters.libvirt.ports import Processes
@@ -51,20 +52,25 @@ class Thread:
         return self.exits or (self.state == "D" and bool(self.pending & KILLED))
 
 
-async def executes_nothing(processes: Processes, pid: int) -> bool:
-    """Whether it was killed, is still there, and will never execute anything again.
+async def execute_nothing(processes: Processes, pids: Collection[int]) -> set[int]:
+    """Which of them were killed, are still there, and will never execute anything again.
 
-    Raises: PortError, it cannot be looked up.
+    Raises: PortError, they cannot be looked up.
     """
-    left = _left(await processes.threads(pid))
-    stats = await processes.threads(pid) if left else ()
-    return 0 < len(stats) == left and all(not stat or _is_out(stat) for stat in stats)
+    first = await processes.first_threads(pids)
+    left = {pid: count for pid, stat in first.items() if (count := _left(stat))}
+    found = await processes.threads(left) if left else {}
+    return {pid for pid, stats in found.items() if _are_out(stats, left[pid])}
 
 
-def _left(stats: Sequence[bytes]) -> int:
-    """Of how many threads it was as one was seen to die of SIGKILL; 0 if none was."""
-    dying = (each for each in map(thread_in, stats) if each is not None and each.dies_of_sigkill)
-    return min((each.threads for each in dying), default=0)
+def _left(stat: bytes) -> int:
+    """Of how many threads it was as this one was seen to die of SIGKILL; 0 if it does not."""
+    thread = thread_in(stat)
+    return thread.threads if thread is not None and thread.dies_of_sigkill else 0
+
+
+def _are_out(stats: Sequence[bytes], count: int) -> bool:
+    return 0 < len(stats) == count and all(not stat or _is_out(stat) for stat in stats)
 
 
 def _is_out(stat: bytes) -> bool:

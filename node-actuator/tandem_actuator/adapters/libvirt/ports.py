@@ -5,7 +5,7 @@ answer late, or take effect although nobody waits any more. The real ones are in
 ``libvirt_connection``, ``linux_processes`` and ``linux_taps``; the simulator's pass the same tests.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -129,9 +129,13 @@ class Processes(Protocol):
 
     async def look(self, pid: int) -> ProcessText | None: ...
 
-    async def threads(self, pid: int) -> Sequence[bytes]:
-        """The ``stat`` of each of its threads that a list has; empty for one that ended since. A
-        list that is made while threads end may lack others. A process that is gone has none.
+    async def first_threads(self, pids: Collection[int]) -> Mapping[int, bytes]:
+        """The ``stat`` of the first thread of each."""
+        ...
+
+    async def threads(self, pids: Collection[int]) -> Mapping[int, Sequence[bytes]]:
+        """The ``stat`` of each of their threads that a list has; empty for one that ended since. A
+        list that is made while threads end may lack others.
         """
         ...
 

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tandem_actuator.adapters.libvirt.dead_processes import executes_nothing
+from tandem_actuator.adapters.libvirt.dead_processes import execute_nothing
 from tandem_actuator.adapters.libvirt.joined import Joined
 from tandem_actuator.adapters.libvirt.ports import Processes, ProcessText
 
@@ -62,14 +62,11 @@ class QemuProcesses:
 
     async def dead(self, names: Collection[str]) -> dict[str, bool]:
         """Of those that have a QEMU: whether none executes anything any more, nor ever will."""
-        found = await self.by_domain()
-        return {name: await self._are_dead(found[name]) for name in names if name in found}
-
-    async def _are_dead(self, pids: Sequence[int]) -> bool:
-        for pid in pids:
-            if not await executes_nothing(self.processes, pid):
-                return False
-        return True
+        every = await self.by_domain()
+        found = {name: every[name] for name in names if name in every}
+        pids = [pid for of_one in found.values() for pid in of_one]
+        dead = await execute_nothing(self.processes, pids)
+        return {name: dead.issuperset(of_one) for name, of_one in found.items()}
 
     async def domain_of(self, pid: int) -> str | None:
         """The domain that a process runs; None for anything that is no QEMU, or gone."""

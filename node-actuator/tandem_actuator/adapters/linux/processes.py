@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -40,8 +40,19 @@ class LinuxProcesses:
     async def look(self, pid: int) -> ProcessText | None:
         return await in_thread(lambda: self._text(pid), "proc-look")
 
-    async def threads(self, pid: int) -> list[bytes]:
-        return await in_thread(lambda: self._threads(pid), "proc-threads")
+    async def first_threads(self, pids: Collection[int]) -> Mapping[int, bytes]:
+        def look() -> dict[int, bytes]:
+            found = {pid: self._first_thread(pid) for pid in pids}
+            return {pid: stat for pid, stat in found.items() if stat}
+
+        return await in_thread(look, "proc-threads")
+
+    async def threads(self, pids: Collection[int]) -> Mapping[int, list[bytes]]:
+        def look() -> dict[int, list[bytes]]:
+            found = {pid: self._threads(pid) for pid in pids}
+            return {pid: stats for pid, stats in found.items() if stats}
+
+        return await in_thread(look, "proc-threads")
 
     async def open(self, pid: int) -> "PidHandle | None":
         try:
@@ -75,6 +86,12 @@ class LinuxProcesses:
             return None
         except OSError as error:
             raise PortError(f"cannot read process {pid}: {error}") from error
+
+    def _first_thread(self, pid: int) -> bytes:
+        try:
+            return _stat(self.proc / str(pid) / "task" / str(pid))
+        except OSError as error:
+            raise PortError(f"cannot read the first thread of {pid}: {error}") from error
 
     def _threads(self, pid: int) -> list[bytes]:
         try:

@@ -1,12 +1,13 @@
 """What is seen of the threads of a killed process, and what that proves."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
-from tandem_actuator.adapters.libvirt.dead_processes import executes_nothing, thread_in
+from tandem_actuator.adapters.libvirt.dead_processes import execute_nothing, thread_in
 from tandem_actuator.adapters.libvirt.ports import ProcessText
 from tandem_actuator.adapters.libvirt.qemu_processes import Qemu, QemuProcesses
 
@@ -24,18 +25,29 @@ LEADER = stat("Z", flags=FLAGS | EXITS | SIGNALED)
 HELD_ONE = stat("D", pending=KILL)
 
 
-class Threads:
-    """Each look sees the next of these."""
+@dataclass
+class Processes:
+    """By number: what the first look finds of the first thread, and the second of all. ``calls``:
+    of which processes each.
+    """
 
-    def __init__(self, *looks: list[bytes]) -> None:
-        self.looks = list(looks)
+    first: dict[int, bytes]
+    second: dict[int, list[bytes]]
+    calls: list[list[int]] = field(default_factory=list)
 
-    async def threads(self, pid: int) -> list[bytes]:
-        return self.looks.pop(0)
+    async def first_threads(self, pids: Collection[int]) -> dict[int, bytes]:
+        self.calls.append(sorted(pids))
+        return {pid: stat for pid, stat in self.first.items() if pid in pids}
+
+    async def threads(self, pids: Collection[int]) -> dict[int, list[bytes]]:
+        self.calls.append(sorted(pids))
+        return {pid: stats for pid, stats in self.second.items() if pid in pids}
 
 
-def seen(*looks: list[bytes]) -> bool:
-    return asyncio.run(executes_nothing(cast(Any, Threads(*looks)), 300))
+def seen(first: list[bytes], second: list[bytes]) -> bool:
+    """A process that the first look finds with these threads, and the second with those."""
+    processes = Processes({300: first[0]} if first else {}, {300: second})
+    return asyncio.run(execute_nothing(cast(Any, processes), [300])) == {300}
 
 
 def both(*stats: bytes) -> bool:
@@ -86,7 +98,6 @@ def test_all_are_counted_as_one_is_seen_to_die() -> None:
     three = stat("D", pending=KILL, threads=3)
     assert not seen([three], [LEADER, HELD_ONE])
     assert seen([three], [LEADER, HELD_ONE, HELD_ONE])
-    assert seen([three, HELD_ONE], [LEADER, HELD_ONE])  # one has ended since
 
 
 @pytest.mark.parametrize(
@@ -101,6 +112,16 @@ def test_all_are_counted_as_one_is_seen_to_die() -> None:
 )
 def test_what_does_not_die_of_a_signal_may_make_more_threads(alive: list[bytes]) -> None:
     assert not both(*alive)
+
+
+def test_hundreds_are_looked_at_together_and_only_who_was_killed_twice() -> None:
+    killed, alive = range(300, 500), range(500, 600)
+    first = dict.fromkeys(killed, LEADER) | {pid: stat("S") for pid in alive}
+    second = {pid: [LEADER, HELD_ONE] for pid in (*killed, *alive)}
+    processes = Processes(first, second)
+    found = asyncio.run(execute_nothing(cast(Any, processes), [*killed, *alive]))
+    assert found == set(killed)
+    assert processes.calls == [[*killed, *alive], [*killed]]
 
 
 def test_one_that_dumps_its_core_has_not_told_the_others_yet() -> None:
@@ -120,8 +141,11 @@ class Qemus:
         found = (wanted(ProcessText(pid, line)) for pid in self.by_pid)
         return [each for each in found if each is not None]
 
-    async def threads(self, pid: int) -> list[bytes]:
-        return self.by_pid[pid]
+    async def first_threads(self, pids: Collection[int]) -> dict[int, bytes]:
+        return {pid: stats[0] for pid, stats in self.by_pid.items() if pid in pids and stats}
+
+    async def threads(self, pids: Collection[int]) -> dict[int, list[bytes]]:
+        return {pid: stats for pid, stats in self.by_pid.items() if pid in pids and stats}
 
 
 @pytest.mark.parametrize("alive", [[], [stat("S"), stat("R")]])

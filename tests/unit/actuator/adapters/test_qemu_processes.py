@@ -150,15 +150,29 @@ async def test_a_thread_that_ended_since_it_was_listed_is_listed(machine: Machin
     """It is counted: the list must be whole."""
     stuck = machine.stuck(300)
     (stuck / "task" / "301" / "stat").write_bytes(b"301 (x) D")
-    assert sorted(await machine.processes.threads(300)) == [b"", b"301 (x) D"]
-    assert await machine.processes.threads(999) == []
+    (stats,) = (await machine.processes.threads([300, 999])).values()
+    assert sorted(stats) == [b"", b"301 (x) D"]
+
+
+async def test_the_first_threads_of_those_that_are_there(machine: Machine) -> None:
+    stuck = machine.stuck(300)
+    (stuck / "task" / "300").mkdir(exist_ok=True)
+    (stuck / "task" / "300" / "stat").write_bytes(b"300 (x) Z")
+    assert await machine.processes.first_threads([300, 999]) == {300: b"300 (x) Z"}
 
 
 async def test_threads_that_cannot_be_read_are_not_gone(machine: Machine) -> None:
     stuck = machine.stuck(300)
     (stuck / "task" / "301" / "stat").mkdir()
     with pytest.raises(PortError, match="cannot read the threads of 300"):
-        await machine.processes.threads(300)
+        await machine.processes.threads([300])
+
+
+async def test_nor_is_a_first_one(machine: Machine) -> None:
+    stuck = machine.stuck(300)
+    (stuck / "task" / "300" / "stat").mkdir(parents=True)
+    with pytest.raises(PortError, match="cannot read the first thread of 300"):
+        await machine.processes.first_threads([300])
 
 
 async def test_a_handle_that_cannot_be_had_is_no_end() -> None:
