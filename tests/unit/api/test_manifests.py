@@ -25,6 +25,7 @@ ALERT_NAMES = {
     "TandemLeaseLost",
     "TandemMirrorNotRedundant",
     "TandemAuthorityUnlawful",
+    "TandemClockRateWrong",
     "TandemGuestDown",
     "TandemGuestPaused",
     "TandemTakeoverBlocked",
