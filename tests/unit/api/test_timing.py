@@ -120,6 +120,18 @@ def test_other_refusals(field: str, value: float) -> None:
     assert accepted({**DEFAULT.model_dump(), field: value}) is None
 
 
+def test_no_clocks_that_linux_slews_differ_by_more_than_the_least_ratio() -> None:
+    """adjtimex(2): a tick of 9000 to 11000 us, 500 ppm, and 500 ppm of adjtime(3)."""
+    fastest, slowest = 1.1 + 2 * 500e-6, 0.9 - 2 * 500e-6
+    assert fastest / slowest * 1.0002 < LEAST_CLOCK_RATE_RATIO == DEFAULT.clock_rate_ratio
+
+
+def test_less_than_a_kernel_may_slew_is_refused() -> None:
+    long = {**DEFAULT.model_dump(), "lease_duration_seconds": 60.0}
+    assert accepted({**long, "clock_rate_ratio": LEAST_CLOCK_RATE_RATIO}) is not None
+    assert accepted({**long, "clock_rate_ratio": 1.24}) is None
+
+
 @pytest.mark.parametrize("link_detection_s", [1.5, 2.0, 2.5, 3.0, 5.0, 10.0, 30.0])
 def test_drbd_notices_a_dead_link_in_time(link_detection_s: float) -> None:
     timing = DEFAULT.model_copy(update={"link_detection_seconds": link_detection_s})

@@ -3,8 +3,8 @@
 A host tells with each heartbeat what its CLOCK_BOOTTIME was just before it sent it. Two of them,
 seen here WINDOW_S or more apart, give a rate; that each may have been under way for up to DELAY_S
 makes it a range. Only a rate that is surely out of bound counts. The waits allow for all that a
-kernel slews (``tandem_api.timing``): what is found here is a clock that is broken, or a machine that
-gets so little time that its clock loses some.
+kernel slews (``tandem_api.timing``): what is found here is a clock that is broken, or a machine
+that gets so little time that its clock loses some.
 
 No rate is a jump between two heartbeats (a machine that stood still, a renewal that was carried out
 long after its host gave it up), another run, and whatever lies across a gap in this controller's
