@@ -35,7 +35,7 @@
 #endif
 #define MARGIN 1
 
-/* the inequalities of docs/timing.md, with the ratio 3/2 that is promised, rounded up */
+/* the inequalities of docs/timing.md, for the ratio 3/2 of these clocks, rounded up */
 #define RATIO(x) ((3 * (x) + 1) / 2)
 #ifndef L
 #ifdef WEAK_LEASE_OF_THE_TAKERS_SPEC

@@ -22,6 +22,8 @@ TIMING_ANNOTATION = f"{GROUP}/timing"
 WATCHDOG_ANNOTATION = f"{GROUP}/watchdog"
 WATCHDOG_LEAST_ANNOTATION = f"{GROUP}/watchdog-least-seconds"
 """Its smallest timeout, on a host that asked for less and was refused."""
+CLOCK_ANNOTATION = f"{GROUP}/clock-seconds"
+"""The holder's CLOCK_BOOTTIME before it sent the renewal: for its rate, never for its age."""
 
 
 def lease_name(host: str) -> str:
@@ -34,7 +36,7 @@ class Heartbeat(Model):
 
     ``version`` is the Lease's resourceVersion: it changes with every renewal, and whether it
     changed is the only thing that counts as a sign of life. ``renewed_at`` is what the host's own
-    clock said, for people.
+    clock said, for people. ``clock_s``: its CLOCK_BOOTTIME before it sent this, if it tells.
     """
 
     host: str
@@ -44,6 +46,7 @@ class Heartbeat(Model):
     watchdog_least_s: int | None = None
     timing: Timing | None
     renewed_at: str = ""
+    clock_s: float | None = None
 
 
 class HeartbeatContent(Model):
@@ -55,6 +58,7 @@ class HeartbeatContent(Model):
     watchdog_armed: bool
     watchdog_least_s: int | None = None
     timing: Timing
+    clock_s: float | None = None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -66,7 +70,11 @@ class HeartbeatContent(Model):
             TIMING_ANNOTATION: self.timing.model_dump_json(by_alias=True),
             WATCHDOG_ANNOTATION: "armed" if self.watchdog_armed else "none",
             **self._least(),
+            **self._clock(),
         }
+
+    def _clock(self) -> dict[str, str]:
+        return {} if self.clock_s is None else {CLOCK_ANNOTATION: f"{self.clock_s:.3f}"}
 
     def _least(self) -> dict[str, str]:
         least_s = self.watchdog_least_s
@@ -91,6 +99,7 @@ def heartbeat_of(lease: Mapping[str, Any]) -> Heartbeat | None:
     except ValidationError:
         timing = None
     least = str(annotations.get(WATCHDOG_LEAST_ANNOTATION, ""))
+    clock = str(annotations.get(CLOCK_ANNOTATION, ""))
     return Heartbeat(
         host=host,
         instance=str((lease.get("spec") or {}).get("holderIdentity") or ""),
@@ -99,6 +108,7 @@ def heartbeat_of(lease: Mapping[str, Any]) -> Heartbeat | None:
         watchdog_least_s=int(least) if re.fullmatch(r"[1-9][0-9]{0,4}", least) else None,
         timing=timing,
         renewed_at=str((lease.get("spec") or {}).get("renewTime") or ""),
+        clock_s=float(clock) if re.fullmatch(r"[0-9]{1,10}\.[0-9]{3}", clock) else None,
     )
 
 

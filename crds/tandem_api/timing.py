@@ -12,7 +12,8 @@ F  fencing: from the moment the run predicate turns false to the moment the host
    its watchdog if it could not confirm that the guest is gone.
 W  watchdog timeout: from the last feed to the reset.
 D  detection: the longest DRBD needs to notice a dead link, on either end.
-rho  ratio of clock rates that is tolerated between any two machines.
+rho  ratio of clock rates that is tolerated between any two machines: how much faster any clock or
+   timer of one may run than any of the other. No less than LEAST_CLOCK_RATE_RATIO.
 
 **Lease.** A host sent its last confirmed renewal at s. Its predicate's lease arm is false from
 s + R, the last feed is no later than s + R + F, the reset no later than s + R + F + W, on its own
@@ -46,6 +47,11 @@ MAX_WATCHDOG_S = 300
 """Longer, and a takeover would take longer than a person."""
 MARGIN_S = 0.25
 """Added to every wait: scheduling and rounding on the waiting side."""
+LEAST_CLOCK_RATE_RATIO = 1.25
+"""Linux takes a tick of 9000 to 11000 us and a frequency of +-500 ppm (adjtimex(2)), so what it
+slews runs at 0.8995 to 1.1005 of its crystal, and two hosts differ by at most 1.2235. The rest is
+for crystals, 0.01 %, and for watchdogs' own. A slew may begin at any moment, so that no measurement
+makes less of it safe (docs/timing.md)."""
 
 
 class Profile(StrEnum):
@@ -69,7 +75,9 @@ class Timing(Model):
     watchdog_seconds: Annotated[int, Field(ge=1, le=MAX_WATCHDOG_S)]
     link_detection_seconds: Seconds
     lease_duration_seconds: Seconds
-    clock_rate_ratio: Annotated[float, Field(ge=1.0, le=4.0)] = 1.5
+    clock_rate_ratio: Annotated[float, Field(ge=LEAST_CLOCK_RATE_RATIO, le=4.0)] = (
+        LEAST_CLOCK_RATE_RATIO
+    )
 
     @model_validator(mode="after")
     def _holds(self) -> Self:
@@ -158,7 +166,7 @@ DEFAULT = Timing(
     fencing_seconds=1.5,
     watchdog_seconds=2,
     link_detection_seconds=2.0,
-    lease_duration_seconds=10.0,
+    lease_duration_seconds=8.5,
 )
 FAST = Timing(
     renew_interval_seconds=0.5,
@@ -167,7 +175,7 @@ FAST = Timing(
     fencing_seconds=0.6,
     watchdog_seconds=1,
     link_detection_seconds=1.5,
-    lease_duration_seconds=5.5,
+    lease_duration_seconds=4.75,
 )
 
 PROFILES = {Profile.DEFAULT: DEFAULT, Profile.FAST: FAST}

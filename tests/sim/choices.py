@@ -53,7 +53,7 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (6, lambda d: f"start {d.host()}"),
         (3, lambda d: f"pause {d.host()}"),
         (5, lambda d: f"resume {d.host()}"),
-        (1, lambda d: f"clock {d.host()} {d.pick('0.85', '1', '1.2')}"),
+        (1, lambda d: f"clock {d.host()} {d.pick('0.9', '1', '1.01')}"),
         (1, lambda d: f"crash-after-grant {d.host()}"),
     ),
     "links": (

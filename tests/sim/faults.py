@@ -24,7 +24,8 @@ GUESTS = ("counter", "ledger", "mail", "print", "proxy", "wiki")
 MOST_GUESTS = 3
 """Where a site has one host; twice as many, and no fewer than these, where it has several."""
 SHAPES = 60
-CLOCKS = ((1.0, 1.0), (1.0, 1.0), (1.2, 0.85), (0.85, 1.2), (1.0, 1.45))
+CLOCKS = ((1.0, 1.0), (1.0, 1.0), (1.1, 0.9), (0.9, 1.1), (0.81, 1.0))
+"""At the two sites; the controller has 1. What a kernel may slew, and what the waits allow for."""
 FAULTS_S = 60.0
 """After this nothing more is begun."""
 MEND = "mend all"

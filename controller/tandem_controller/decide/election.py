@@ -13,12 +13,12 @@ Pure; called by ``lead``, which does the reading and writing.
 
 from dataclasses import dataclass, replace
 
-from tandem_api.timing import MARGIN_S
+from tandem_api.timing import LEAST_CLOCK_RATE_RATIO, MARGIN_S
 
 LEASE_NAME = "tandem-controller"
 LEASE_S = 4.0
 RENEW_INTERVAL_S = 1.0
-CLOCK_RATE_RATIO = 1.5
+CLOCK_RATE_RATIO = LEAST_CLOCK_RATE_RATIO
 WAIT_S = CLOCK_RATE_RATIO * LEASE_S + MARGIN_S
 
 assert RENEW_INTERVAL_S * 2 < LEASE_S

@@ -30,7 +30,7 @@ from tandem_api.vocabulary import DomainState
 from tandem_controller.decide.memory import Memory, Recall
 from tandem_controller.decide.walls import Walls
 from tandem_controller.decide.world import turns
-from tandem_controller.decide.world.hosts import host_view
+from tandem_controller.decide.world.hosts import host_view, outrun
 from tandem_controller.decide.world.model import (
     Freshness,
     HostView,
@@ -64,8 +64,9 @@ def world_of(snapshot: Snapshot, walls: Walls, recall: Recall | None = None) -> 
     recall.differ(changed("unknown_fields", fields_before, snapshot.unknown_fields))
     found = _problems(snapshot, catalogue, walls, recall)
     problems = {(type(obj).__name__, obj.key): each for obj, each in found}
+    by_whom = outrun(snapshot.leases)
     views = {
-        host.metadata.name: _host_view(host, snapshot, catalogue, problems, walls)
+        host.metadata.name: _host_view(host, snapshot, catalogue, problems, walls, by_whom)
         for host in snapshot.hosts
     }
     accepted = dict(_accepted(found, catalogue, walls, recall))
@@ -111,13 +112,18 @@ def _catalogue(snapshot: Snapshot, walls: Walls, recall: Recall) -> Catalogue:
 
 
 def _host_view(
-    host: Host, snapshot: Snapshot, catalogue: Catalogue, problems: Problems, walls: Walls
+    host: Host,
+    snapshot: Snapshot,
+    catalogue: Catalogue,
+    problems: Problems,
+    walls: Walls,
+    by_whom: Mapping[str, frozenset[str]],
 ) -> HostView:
     """Behind a wall it is not absent: nobody knows how it is, so nothing comes to it or from it."""
     found = problems.get(("Host", host.key), ())
     with walls.around(host):
         site = catalogue.sites.get(host.spec.site)
-        return host_view(host, site, snapshot.leases, snapshot.now_s, found)
+        return host_view(host, site, snapshot.leases, snapshot.now_s, found, by_whom)
     return HostView(host, None, Freshness.UNKNOWN, problems=found)
 
 

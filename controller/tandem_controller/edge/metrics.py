@@ -18,6 +18,7 @@ from tandem_api.kinds.mirror import Mirror
 from tandem_api.vocabulary import GuestPhase
 from tandem_base.bugs import Bug, wall
 from tandem_controller.decide.world import replicas
+from tandem_controller.decide.world.clocks import ClockState
 from tandem_controller.decide.world.hosts import unfit
 from tandem_controller.decide.world.lawful import doubt
 from tandem_controller.decide.world.leases import LeaseTracker
@@ -173,6 +174,14 @@ class _Family:
         return iter(self._gauges.values())
 
 
+_IN_BOUND = {
+    ClockState.UNMEASURED: None,
+    ClockState.IN_BOUND: True,
+    ClockState.TOO_SLOW: False,
+    ClockState.TOO_FAST: False,
+}
+
+
 def _hosts(world: World, leases: LeaseTracker, met: Met) -> Iterator[Metric]:
     hosts = _Family(
         ["host", "site"],
@@ -180,6 +189,8 @@ def _hosts(world: World, leases: LeaseTracker, met: Met) -> Iterator[Metric]:
             "host_lease_age_seconds": "How long the host has been silent.",
             "host_lease_duration_seconds": "How long it may be before it counts as lost.",
             "host_up": "Whether it sends its heartbeat and may run guests.",
+            "host_clock_rate": "Seconds of its clock in one of the controller's, over two minutes.",
+            "host_clock_rate_in_bound": "Whether clockRateRatio allows for that.",
         },
     )
     up: dict[str, bool] = dict.fromkeys(world.sites, False)
@@ -187,12 +198,15 @@ def _hosts(world: World, leases: LeaseTracker, met: Met) -> Iterator[Metric]:
         with wall("Host", view.host.key, met):
             timing = view.heartbeat.timing if view.heartbeat else None
             ready = unfit(view, view.name) is None
+            count = leases.counts.get(view.name)
             up[view.site_name] = up.get(view.site_name, False) or view.fresh
             hosts.add(
                 [view.name, view.site_name],
                 host_lease_age_seconds=leases.silent_s(view.name),
                 host_lease_duration_seconds=timing.lost_after_s if timing else None,
                 host_up=ready or view.freshness is Freshness.FRESH,
+                host_clock_rate=count.clock.about if count else None,
+                host_clock_rate_in_bound=_IN_BOUND[view.clock.state],
             )
     yield from hosts
     sites = _Family(["site"], {"site_up": "Whether any host of the site sends its heartbeat."})

@@ -140,6 +140,7 @@ class Heart:
         # DRBD may notice a dead link sooner than published at any time, later only from then on.
         self.node.detection_s = min(self.node.detection_s, wanted.link_detection_seconds)
         self.node.timing = reduce(strictest, self._counted_on(), timing)
+        sent_at_s = self.clock.boottime_s()
         content = HeartbeatContent(
             host=self.node.host,
             site=self.site(),
@@ -147,10 +148,10 @@ class Heart:
             watchdog_armed=self.node.watchdog_armed,
             watchdog_least_s=self.node.watchdog_least_s,
             timing=timing,
+            clock_s=sent_at_s,
         )
         if timing not in self._unanswered:
             self._unanswered.append(timing)
-        sent_at_s = self.clock.boottime_s()
         try:
             async with asyncio.timeout(RENEW_TIMEOUT_S):
                 await self.api.renew(content)

@@ -26,6 +26,7 @@ ALERT_NAMES = {
     "TandemLeaseLost",
     "TandemMirrorNotRedundant",
     "TandemAuthorityUnlawful",
+    "TandemClockRateWrong",
     "TandemGuestDown",
     "TandemGuestPaused",
     "TandemTakeoverBlocked",

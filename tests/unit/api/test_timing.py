@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from tandem_api.timing import (
     DEFAULT,
     FAST,
+    LEAST_CLOCK_RATE_RATIO,
     MARGIN_S,
     MIN_LINK_DETECTION_S,
     PROFILES,
@@ -27,7 +28,7 @@ fields = st.fixed_dictionaries(
         "watchdog_seconds": st.integers(1, 30),
         "link_detection_seconds": seconds,
         "lease_duration_seconds": st.floats(0.1, 300.0),
-        "clock_rate_ratio": st.floats(1.0, 4.0),
+        "clock_rate_ratio": st.floats(LEAST_CLOCK_RATE_RATIO, 4.0),
     }
 )
 
@@ -86,7 +87,7 @@ def test_the_lease_wait_outlasts_a_host_that_woke_up_and_believes_in_the_link() 
     assert DEFAULT.lease_duration_seconds >= DEFAULT.link_wait_s
     assert FAST.lease_duration_seconds >= FAST.lease_wait_s == FAST.link_wait_s
     assert DEFAULT.lost_after_s == DEFAULT.lease_duration_seconds
-    shorter = accepted({**FAST.model_dump(), "lease_duration_seconds": 5.0})
+    shorter = accepted({**FAST.model_dump(), "lease_duration_seconds": 4.5})
     assert shorter is not None
     assert shorter.lost_after_s == FAST.link_wait_s > shorter.lease_duration_seconds
 
@@ -106,7 +107,7 @@ def test_the_smallest_lease_duration_is_exactly_the_wait() -> None:
 
 def test_a_refusal_names_the_field_and_the_value_that_would_do() -> None:
     with pytest.raises(
-        ValidationError, match=r"leaseDurationSeconds is too short; raise it .* that is 10, "
+        ValidationError, match=r"leaseDurationSeconds is too short; raise it .* that is 8\.375, "
     ):
         Timing.model_validate({**DEFAULT.model_dump(), "lease_duration_seconds": 5.0})
 
@@ -117,6 +118,18 @@ def test_a_refusal_names_the_field_and_the_value_that_would_do() -> None:
 )
 def test_other_refusals(field: str, value: float) -> None:
     assert accepted({**DEFAULT.model_dump(), field: value}) is None
+
+
+def test_no_clocks_that_linux_slews_differ_by_more_than_the_least_ratio() -> None:
+    """adjtimex(2): a tick of 9000 to 11000 us, 500 ppm, and 500 ppm of adjtime(3)."""
+    fastest, slowest = 1.1 + 2 * 500e-6, 0.9 - 2 * 500e-6
+    assert fastest / slowest * 1.0002 < LEAST_CLOCK_RATE_RATIO == DEFAULT.clock_rate_ratio
+
+
+def test_less_than_a_kernel_may_slew_is_refused() -> None:
+    long = {**DEFAULT.model_dump(), "lease_duration_seconds": 60.0}
+    assert accepted({**long, "clock_rate_ratio": LEAST_CLOCK_RATE_RATIO}) is not None
+    assert accepted({**long, "clock_rate_ratio": 1.24}) is None
 
 
 @pytest.mark.parametrize("link_detection_s", [1.5, 2.0, 2.5, 3.0, 5.0, 10.0, 30.0])

@@ -22,6 +22,7 @@ from tandem_controller.decide.known import world_of
 from tandem_controller.decide.plan import plan
 from tandem_controller.decide.status.guest import guest_status
 from tandem_controller.decide.walls import Walls
+from tandem_controller.decide.world.clocks import Watch
 from tandem_controller.decide.world.leases import Count, LeaseTracker
 from tandem_controller.decide.world.model import Decision, Plan, Snapshot, World, case_of
 from tandem_controller.decide.world.phases import TAKEOVER_PROOFS
@@ -45,6 +46,7 @@ class Beat:
     renewed: bool = True
     timing: Timing | None = DEFAULT
     version: str = "77"
+    clock: Watch = field(default_factory=Watch)
 
 
 def instance(host: str, boot: str = "boot", run: str = "run") -> str:
@@ -123,6 +125,7 @@ class Scene:
                     seen_at=BEFORE,
                     renewed=beat.renewed,
                     run_since_s=NOW_S - self.runs_s.get(host, float("inf")),
+                    clock=beat.clock,
                 )
                 for host, beat in self.beats.items()
             },

@@ -1,9 +1,16 @@
 """Counting silence: what is a sign of life, what is a gap, and what a gap costs."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem_api.lease import Heartbeat
+from tandem_api.lease import (
+    TIMING_ANNOTATION,
+    Heartbeat,
+    HeartbeatContent,
+    heartbeat_of,
+    lease_name,
+)
 from tandem_api.timing import DEFAULT
 from tandem_controller.decide.world.hosts import ARMED_WITHIN_S, freshness, host_view, unarmed
 from tandem_controller.decide.world.leases import GAP_S, LeaseTracker, interrupted, observe
@@ -213,3 +220,59 @@ def test_a_host_counts_as_fresh_only_if_it_renewed_lately(steps: object) -> None
             tracker = interrupted(tracker)
         if freshness(tracker, "a", now_s) is Freshness.FRESH:
             assert now_s - sent_s <= DEFAULT.self_fence_seconds + 3 * GAP_S
+
+
+BEFORE = {
+    "Default": (
+        '{"renewIntervalSeconds":1.0,"selfFenceSeconds":3.0,"queryFreshnessSeconds":0.75,'
+        '"fencingSeconds":1.5,"watchdogSeconds":2,"linkDetectionSeconds":2.0,'
+        '"leaseDurationSeconds":10.0,"clockRateRatio":1.5}',
+        10.0,
+        9.625,
+    ),
+    "Fast": (
+        '{"renewIntervalSeconds":0.5,"selfFenceSeconds":1.5,"queryFreshnessSeconds":0.4,'
+        '"fencingSeconds":0.6,"watchdogSeconds":1,"linkDetectionSeconds":1.5,'
+        '"leaseDurationSeconds":5.5,"clockRateRatio":1.5}',
+        5.5,
+        5.5,
+    ),
+}
+"""What versions published whose ratio was 1.5, and how long they are to be waited for."""
+
+
+def published(text: str) -> Heartbeat:
+    said = HeartbeatContent(
+        host="a", site="s", instance="a/b/r", watchdog_armed=True, timing=DEFAULT
+    )
+    metadata = {
+        "name": lease_name("a"),
+        "labels": said.labels,
+        "annotations": {**said.annotations, TIMING_ANNOTATION: text},
+        "resourceVersion": "2",
+    }
+    found = heartbeat_of({"metadata": metadata, "spec": {"holderIdentity": "a/b/r"}})
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("profile", BEFORE)
+def test_a_host_of_an_older_version_is_waited_for_as_it_published(profile: str) -> None:
+    text, lost_after_s, link_wait_s = BEFORE[profile]
+    beat = published(text)
+    assert beat.timing is not None
+    assert beat.timing.link_wait_s == link_wait_s
+    tracker = read(read(LeaseTracker(), 0.0, beat.model_copy(update={"version": "1"})), 0.5, beat)
+    tracker = watched(0.5 + lost_after_s, beat, tracker=tracker)
+    silent_s = tracker.silent_s("a")
+    assert silent_s is not None
+    assert lost_after_s - 0.5 < silent_s < lost_after_s
+    assert freshness(tracker, "a", 0.5 + lost_after_s) is Freshness.LATE
+    tracker = watched(1.0 + lost_after_s, beat, tracker=tracker)
+    assert freshness(tracker, "a", 1.0 + lost_after_s) is Freshness.LOST
+
+
+def test_a_ratio_that_no_clock_keeps_is_believed_of_nobody() -> None:
+    """Nothing is concluded from such a host's silence, as from one that says nothing."""
+    text = BEFORE["Default"][0].replace('"clockRateRatio":1.5', '"clockRateRatio":1.2')
+    assert published(text).timing is None

@@ -93,7 +93,7 @@ def test_it_is_carried_out_once() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda s: s.silent(A, 4), "taken over 10 s after its last"),
+        (lambda s: s.silent(A, 4), f"taken over {DEFAULT.lost_after_s:g} s after its last"),
         (lambda s: setattr(s.beats[A], "armed", False), "does not prove that it stopped"),
         (lambda s: s.link_down_since_s.update({B: NOW_S - 0.1}), "lived on the replication link"),
         (lambda s: s.link_down_since_s.clear(), "lived on the replication link"),

@@ -260,7 +260,7 @@ def test_while_the_lease_only_is_late_nothing_happens() -> None:
     decision = scene.decide()
     assert isinstance(decision, Keep)
     assert decision.reason is Reason.WAITING_FOR_LEASE
-    assert "taken over 10 s after its last" in decision.message
+    assert f"taken over {DEFAULT.lost_after_s:g} s after its last" in decision.message
 
 
 def test_the_duration_that_counts_is_the_one_the_host_published() -> None:

@@ -12,7 +12,7 @@ first hand (``core/authority/claim`` there).
 from collections.abc import Callable
 
 from tandem_api.authority import Mode
-from tandem_api.kinds.guest import FencingProof, Policy
+from tandem_api.kinds.guest import FencingProof, Policy, ProofKind
 from tandem_api.kinds.mirror import Protocol, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
@@ -21,7 +21,7 @@ from tandem_controller.decide.mirrors.copies import advice
 from tandem_controller.decide.world.hosts import rebooted, silence, unfit
 from tandem_controller.decide.world.model import Case, Refusal
 from tandem_controller.decide.world.power import off
-from tandem_controller.decide.world.proofs import fenced, fencing_proof
+from tandem_controller.decide.world.proofs import fenced, fencing_proof, outrun
 
 
 def takeover(case: Case, target: str) -> FencingProof | Refusal:
@@ -153,8 +153,11 @@ def _no_marker(case: Case, target: str) -> Refusal | None:
 
 def _stopped(case: Case, target: str) -> Refusal | None:
     owner = case.authority.owner
-    proof = fencing_proof(case.authority, owner, case.view(owner))
-    return proof if isinstance(proof, Refusal) else None
+    view = case.view(owner)
+    proof = fencing_proof(case.authority, owner, view)
+    if isinstance(proof, Refusal) or view is None or proof.kind is not ProofKind.LEASE_LOST:
+        return proof if isinstance(proof, Refusal) else None
+    return outrun(case.authority, view, target)
 
 
 Rule = Callable[[Case, str], Refusal | None]

@@ -40,7 +40,11 @@ from tandem_controller.decide.world.model import (
 )
 from tandem_controller.decide.world.pausing import paused_by
 from tandem_controller.decide.world.phases import MOVES, is_takeover
-from tandem_controller.decide.world.proofs import proven_to_have_stopped, stop_unproven
+from tandem_controller.decide.world.proofs import (
+    no_time_would_tell,
+    proven_to_have_stopped,
+    stop_unproven,
+)
 from tandem_controller.decide.world.standstill import held_up, silent_disk
 
 FAILURES = (
@@ -324,7 +328,7 @@ def _protection(case: Case, where: str) -> Refusal | None:
             Reason.WATCHDOG_NOT_ARMED,
             f"{here} has no watchdog armed, so its silence would not prove that it stopped",
         )
-    return None
+    return no_time_would_tell(view, target)
 
 
 def _asynchronous(case: Case, target: str) -> Refusal | None:

@@ -10,7 +10,8 @@ from tandem_api.reasons import Reason
 from tandem_api.vocabulary import HostPhase, SitePhase
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped
 from tandem_controller.decide.status.draining import drained
-from tandem_controller.decide.world.hosts import silence, unarmed, unfit
+from tandem_controller.decide.world.clocks import ClockState
+from tandem_controller.decide.world.hosts import CLOCK_RATE, clock_told, silence, unarmed, unfit
 from tandem_controller.decide.world.model import Freshness, HostView, Refusal, World
 
 _HEARTBEAT_REASONS = {
@@ -29,6 +30,7 @@ def host_status(view: HostView, world: World) -> HostStatus:
         judged("Ready", refusal, Reason.READY),
         _heartbeat(view.freshness, silence(view)),
         _watchdog(view),
+        *_clock(view, world),
         spec_valid(world, view.host),
         *([drained([view], world)] if view.maintenance else ()),
     )
@@ -75,6 +77,31 @@ def _watchdog(view: HostView) -> Condition:
         "WatchdogArmed",
         Refusal(Reason.WATCHDOG_NOT_ARMED, f"{message}: a takeover from it needs other proof"),
     )
+
+
+def _clock(view: HostView, world: World) -> tuple[Condition, ...]:
+    """Of its clock's rate; as it was told while there is nothing newer."""
+    state, about = view.clock.state, view.clock.about
+    if state is ClockState.IN_BOUND:
+        return (good(CLOCK_RATE, Reason.CLOCK_RATE_IN_BOUND),)
+    if not about:
+        told = clock_told(view.host)
+        return (told,) if told is not None else ()
+    measured = [
+        each.clock.state
+        for each in world.hosts.values()
+        if each.clock.state is not ClockState.UNMEASURED
+    ]
+    all_are = len(measured) > 1 and set(measured) == {state}
+    what = f"the clock of {view.name} runs at {about} of this controller's"
+    if all_are:
+        what += ", and all others are so, too: see to that of the controller's node"
+    if state is ClockState.TOO_FAST:
+        message = f"{what}. Takeovers from it are safe; none that it counts by its clock is made"
+        return (bad(CLOCK_RATE, Refusal(Reason.CLOCK_TOO_FAST, message)),)
+    helps = f"to have its guests safe meanwhile, drain it (spec.maintenance on host {view.name})"
+    message = f"{what}, so its silence will not prove that it stopped. See to its clock; {helps}"
+    return (bad(CLOCK_RATE, Refusal(Reason.CLOCK_TOO_SLOW, message)),)
 
 
 # -- site

@@ -3,19 +3,31 @@
 Turns the lease counts into ``HostView``. Called by ``plan``; ``unfit`` by every placement rule.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import GuestReport
 from tandem_api.kinds.host import Host, WatchdogPolicy
 from tandem_api.kinds.site import Site
 from tandem_api.lease import unarmed_host
-from tandem_api.meta import Problem
+from tandem_api.meta import Condition, Problem, condition
 from tandem_api.reasons import Reason
+from tandem_api.timing import LEAST_CLOCK_RATE_RATIO
 from tandem_api.vocabulary import DomainState
-from tandem_controller.decide.world.leases import LeaseTracker
+from tandem_controller.decide.world import clocks
+from tandem_controller.decide.world.clocks import ClockState, ClockView
+from tandem_controller.decide.world.leases import Count, LeaseTracker
 from tandem_controller.decide.world.model import Freshness, HostView, Refusal
 
 ARMED_WITHIN_S = 5.0
 """An actuator that has just started arms its watchdog within this time, or cannot."""
+CLOCK_RATE = "ClockRateInBound"
+"""The condition of a host that tells of its clock's rate."""
+_STATE_OF: Mapping[str, ClockState] = {
+    Reason.CLOCK_TOO_SLOW: ClockState.TOO_SLOW,
+    Reason.CLOCK_TOO_FAST: ClockState.TOO_FAST,
+}
 
 
 def host_view(
@@ -24,8 +36,9 @@ def host_view(
     leases: LeaseTracker,
     now_s: float,
     problems: tuple[Problem, ...] = (),
+    outrun: Mapping[str, frozenset[str]] = MappingProxyType({}),
 ) -> HostView:
-    """One host with its heartbeat judged at ``now_s``."""
+    """One host with its heartbeat judged at ``now_s``. ``outrun``: see ``clocks``."""
     name = host.metadata.name
     count = leases.counts.get(name)
     return HostView(
@@ -37,7 +50,38 @@ def host_view(
         heartbeat=count.heartbeat if count else None,
         run_s=now_s - count.run_since_s if count else 0.0,
         problems=problems,
+        clock=_clock_view(host, count, outrun.get(name, frozenset())),
     )
+
+
+def clock_rate_ratio(count: Count | None) -> float:
+    """The one that the host itself published."""
+    timing = count.heartbeat.timing if count is not None else None
+    return timing.clock_rate_ratio if timing is not None else LEAST_CLOCK_RATE_RATIO
+
+
+def outrun(leases: LeaseTracker) -> Mapping[str, frozenset[str]]:
+    """Of all hosts, whose clock was outrun by which others'."""
+    watches = {host: count.clock for host, count in leases.counts.items()}
+    ratios = {host: clock_rate_ratio(count) for host, count in leases.counts.items()}
+    return clocks.outrun(watches, ratios)
+
+
+def clock_told(host: Host) -> Condition | None:
+    """What the host's status says of its clock."""
+    return condition(host.status.conditions, CLOCK_RATE)
+
+
+def _clock_view(host: Host, count: Count | None, outrun_by: frozenset[str]) -> ClockView:
+    """What was found before this controller began to measure stands until it has."""
+    watch = count.clock if count is not None else clocks.Watch()
+    state = clocks.state(watch, clock_rate_ratio(count))
+    if state is ClockState.UNMEASURED:
+        told = clock_told(host)
+        known = _STATE_OF.get(told.reason) if told is not None else None
+        return ClockView(known or state, "", outrun_by)
+    about = "" if state is ClockState.IN_BOUND else f"{watch.about:.2f}"
+    return ClockView(state, about, outrun_by)
 
 
 def freshness(leases: LeaseTracker, host: str, now_s: float) -> Freshness:

@@ -13,6 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tandem_api.lease import Heartbeat
+from tandem_api.timing import LEAST_CLOCK_RATE_RATIO, RENEW_TIMEOUT_S
+from tandem_controller.decide.world import clocks
+from tandem_controller.decide.world.clocks import Reading, Watch
 
 POLL_INTERVAL_S = 0.5
 READ_TIMEOUT_S = 1.4
@@ -23,6 +26,10 @@ for one read that takes as long as it may.
 This is about needless takeovers, not about safety: two reads that show the same version prove that
 no renewal came between them, however far apart they are."""
 
+# A host has its renewal confirmed within RENEW_TIMEOUT_S of its own clock, and it is seen by the
+# end of the next read that starts.
+assert clocks.DELAY_S > LEAST_CLOCK_RATE_RATIO * RENEW_TIMEOUT_S + GAP_S + READ_TIMEOUT_S
+
 
 @dataclass(frozen=True)
 class Count:
@@ -30,7 +37,7 @@ class Count:
 
     ``renewed``: a renewal was seen since counting began. Before that, that a Lease is there says
     nothing about its host. ``seen_at`` is RFC 3339, for people. ``run_since_s``: when the run of
-    the actuator that sends it was first seen.
+    the actuator that sends it was first seen. ``clock``: of its host's.
     """
 
     heartbeat: Heartbeat
@@ -38,6 +45,7 @@ class Count:
     seen_at: str
     renewed: bool
     run_since_s: float = float("-inf")
+    clock: Watch = field(default_factory=Watch)
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,19 @@ def observe(
             at = wall if known is not None else heartbeat.renewed_at
             same = known is not None and known.heartbeat.instance == heartbeat.instance
             run_s = known.run_since_s if known is not None and same else finished_s
-            counts[heartbeat.host] = Count(heartbeat, finished_s, at, seen, run_s)
+            clock = _clock(known, heartbeat, finished_s)
+            counts[heartbeat.host] = Count(heartbeat, finished_s, at, seen, run_s, clock)
     return LeaseTracker(counts, read_s=started_s)
+
+
+def _clock(known: Count | None, heartbeat: Heartbeat, now_s: float) -> Watch:
+    """With what this heartbeat says of its host's clock, which begins anew with each boot."""
+    watch = known.clock if known is not None else Watch()
+    if known is not None and known.heartbeat.instance != heartbeat.instance:
+        watch = clocks.interrupted(watch)
+    if heartbeat.clock_s is None:
+        return watch
+    return clocks.observe(watch, Reading(now_s, heartbeat.clock_s))
 
 
 def interrupted(tracker: LeaseTracker) -> LeaseTracker:
@@ -96,6 +115,7 @@ def interrupted(tracker: LeaseTracker) -> LeaseTracker:
 def _restarted(tracker: LeaseTracker, now_s: float) -> LeaseTracker:
     """Every count from zero."""
     fresh = {
-        host: replace(count, since_s=now_s, renewed=False) for host, count in tracker.counts.items()
+        host: replace(count, since_s=now_s, renewed=False, clock=clocks.interrupted(count.clock))
+        for host, count in tracker.counts.items()
     }
     return LeaseTracker(fresh, read_s=None)

@@ -22,6 +22,7 @@ from tandem_api.lease import Heartbeat
 from tandem_api.meta import Condition, ObjectKey, Problem, Resource
 from tandem_api.reasons import Reason
 from tandem_base.bugs import Bug
+from tandem_controller.decide.world.clocks import NEVER_MEASURED, ClockView
 from tandem_controller.decide.world.leases import LeaseTracker
 
 
@@ -106,6 +107,7 @@ class HostView:
     heartbeat: Heartbeat | None = None
     run_s: float = float("inf")
     problems: tuple[Problem, ...] = ()
+    clock: ClockView = NEVER_MEASURED
 
     @property
     def name(self) -> str:

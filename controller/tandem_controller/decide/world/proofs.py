@@ -3,6 +3,7 @@
 from tandem_api.authority import Authority, Instance
 from tandem_api.kinds.guest import FencingProof, ProofKind
 from tandem_api.reasons import Reason
+from tandem_controller.decide.world.clocks import ClockState
 from tandem_controller.decide.world.hosts import rebooted, silence
 from tandem_controller.decide.world.model import Case, Freshness, HostView, Refusal
 
@@ -60,7 +61,39 @@ def _by_lease(authority: Authority, view: HostView) -> FencingProof | Refusal:
         )
     if not heartbeat.watchdog_armed:
         return _needs_proof(authority, view, f"{silence(view)} and has no watchdog armed")
+    if view.clock.state is ClockState.TOO_SLOW:
+        return _needs_proof(authority, view, f"{silence(view)}, and {_slow(name)}")
     return _proof(ProofKind.LEASE_LOST, authority, name, view)
+
+
+def outrun(authority: Authority, view: HostView, target: str) -> Refusal | None:
+    """Why the wait that ``target`` counts on its own clock does not prove that a silent host has
+    stopped, or None.
+    """
+    if target not in view.clock.outrun_by:
+        return None
+    return _needs_proof(authority, view, f"{silence(view)}, and {_fast(view.name, target)}")
+
+
+def no_time_would_tell(view: HostView, target: str) -> Refusal | None:
+    """Of a host that is heard: why no wait, once it is silent, would let ``target`` take over."""
+    so = "so its silence would not prove that it stopped"
+    if view.clock.state is ClockState.TOO_SLOW:
+        return Refusal(Reason.CLOCK_TOO_SLOW, f"{_slow(view.name)}, {so}")
+    if target in view.clock.outrun_by:
+        return Refusal(Reason.CLOCK_TOO_FAST, f"{_fast(view.name, target)}, {so}")
+    return None
+
+
+def _slow(host: str) -> str:
+    return f"the clock of {host} was seen to run more slowly than clockRateRatio allows"
+
+
+def _fast(host: str, target: str) -> str:
+    return (
+        f"the clock of {target} was seen to run more than clockRateRatio times as fast as that of"
+        f" {host}"
+    )
 
 
 def _needs_proof(authority: Authority, view: HostView, what: str) -> Refusal:

@@ -87,9 +87,9 @@ class WatchedHeartbeat:
 
 
 STEADY_IN_HEARTBEAT = ("host", "instance", "watchdog_armed", "watchdog_least_s", "timing")
-STEADY_IN_VIEW = ("host", "site", "freshness", "problems")
+STEADY_IN_VIEW = ("host", "site", "freshness", "problems", "clock")
 MOVING_IN_VIEW = ("silent_s", "last_seen", "run_s")
-MOVING_IN_HEARTBEAT = ("version", "renewed_at")
+MOVING_IN_HEARTBEAT = ("version", "renewed_at", "clock_s")
 assert {*STEADY_IN_VIEW, *MOVING_IN_VIEW, "heartbeat"} == {f.name for f in fields(HostView)}
 assert {*STEADY_IN_HEARTBEAT, *MOVING_IN_HEARTBEAT} == set(Heartbeat.model_fields)
 

@@ -245,6 +245,15 @@ class TestTakeover:
         )
         assert reason(verdict) is Reason.WAITING_FOR_LINK
 
+    def test_a_peer_of_an_older_version_is_waited_for_by_its_own_ratio(self) -> None:
+        before = DEFAULT.model_copy(update={"clock_rate_ratio": 1.5, "lease_duration_seconds": 10})
+        verdict = self.claim(
+            lease_lost(authority(B)),
+            beat=heartbeat(timing=before),
+            link_lost_at_s=1000.0 - 1.5 * 6.25,
+        )
+        assert reason(verdict) is Reason.WAITING_FOR_LINK
+
     def test_not_from_a_peer_whose_timing_is_not_known(self) -> None:
         verdict = self.claim(lease_lost(authority(B)), beat=heartbeat(timing=None))
         assert reason(verdict) is Reason.UNKNOWN_STATE
