@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tandem_actuator.adapters.drbd.readable import KNOWN_FOR_S
 from tandem_actuator.core.drbd import Metadata, NotConfigured
 from tandem_actuator.ports import CommandFailed
 from tandem_api.vocabulary import Connection, DiskState, Role
@@ -35,10 +36,12 @@ async def test_a_file_that_drbdadm_cannot_read_is_named(pair: Pair) -> None:
     await pair.a.drbd.check_files(pair.mirror)
     await pair.a.stray_file(True)
     try:
+        await asyncio.sleep(KNOWN_FOR_S)
         with pytest.raises(CommandFailed, match=r"drbd\.d/stray\.res"):
             await pair.a.drbd.check_files(pair.mirror)
     finally:
         await pair.a.stray_file(False)
+    await asyncio.sleep(KNOWN_FOR_S)
     await pair.a.drbd.check_files(pair.mirror)
 
 

@@ -152,6 +152,9 @@ class Drbd(DrbdHost):
     async def adjust(self, mirror: Mirror) -> None:
         pass
 
+    async def check_files(self, mirror: Mirror) -> None:
+        pass
+
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
         return dict.fromkeys(mirror.volume_names, Metadata.PRESENT)
 

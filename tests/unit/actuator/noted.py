@@ -91,6 +91,9 @@ class Noted:
     async def adjust(self, at: Mirror) -> None:
         await self._call("adjust")
 
+    async def check_files(self, at: Mirror) -> None:
+        await self._call("check files")
+
     async def forbid_two_primaries(self, at: Mirror) -> None:
         await self._call("forbid two")
 

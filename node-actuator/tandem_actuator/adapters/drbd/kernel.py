@@ -32,6 +32,7 @@ from tandem_actuator.adapters.drbd.drafts import (
     refuse_foreign_data,
 )
 from tandem_actuator.adapters.drbd.events import EventStream
+from tandem_actuator.adapters.drbd.readable import Readable
 from tandem_actuator.adapters.drbd.shared_look import SharedLook
 from tandem_actuator.adapters.drbd.tools import (
     COMMAND_TIMEOUT_S,
@@ -79,8 +80,8 @@ class DrbdHost:
     ) -> None:
         self.tools = tools
         self._proc_drbd, self._sys_block = proc_drbd, sys_block
-        self._clock = clock
-        self._drbd_dir = drbd_dir
+        self._clock, self._drbd_dir = clock, drbd_dir
+        self._readable = Readable(tools.adm, clock)
         self._stream = EventStream(tools.setup)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="proc-drbd")
         self._dumps = SharedLook(self._dump, clock)
@@ -205,7 +206,7 @@ class DrbdHost:
         await self._check_options(mirror)
 
     async def check_files(self, mirror: Mirror) -> None:
-        (await self._adm("sh-nop")).check()
+        await self._readable.check()
 
     async def forbid_two_primaries(self, mirror: Mirror) -> None:
         forbid = ("net-options", "--allow-two-primaries=no", mirror.drbd_name)

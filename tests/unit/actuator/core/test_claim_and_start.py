@@ -21,7 +21,7 @@ from tandem_actuator.core.guest import starting
 from tandem_api.authority import Override
 from tandem_api.lease import Heartbeat
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DiskState, Role
+from tandem_api.vocabulary import Connection, DiskState, Role
 
 from .outside import Outside, play
 from .test_procedures import FAILED, IN_STEP, NEW
@@ -113,7 +113,22 @@ class TestClaimAndStart:
         outside = Outside(mirror(held_by), lost(), beat=heartbeat())
         finished = play(starting.claim_and_start(known), outside)
         assert finished.reason is Reason.STARTING
-        assert outside.names[:2] == ["ReadHeartbeat", "ReadMirror"]
+        assert outside.names[:3] == ["CheckFiles", "ReadHeartbeat", "ReadMirror"]
+
+    def test_alone_nothing_is_claimed_where_drbd_could_not_ask(self) -> None:
+        """Connected, or Primary already, it need not."""
+        held_by = authority("", owner_instance="")
+        script: dict[type, list[fx.Outcome]] = {fx.CheckFiles: [fx.Failed("x.res:1: Parse error")]}
+        outside = Outside(mirror(held_by), lost(), script=script)
+        finished = play(starting.claim_and_start(view(held_by, lost())), outside)
+        assert (finished.reason, finished.failed) == (Reason.START_REFUSED, True)
+        assert "DRBD's files cannot be read on a-1" in finished.message
+        assert "x.res:1: Parse error. Correct or remove what is named" in finished.message
+        assert outside.names == ["CheckFiles"]
+        for state in (drbd(), drbd(Role.PRIMARY, Connection.CONNECTING)):
+            outside = Outside(mirror(held_by), state)
+            play(starting.claim_and_start(view(held_by, state)), outside)
+            assert "CheckFiles" not in outside.names
 
     @pytest.mark.parametrize("beat", [None, heartbeat(version="71")])
     def test_a_takeover_stops_at_another_heartbeat(self, beat: Heartbeat | None) -> None:
