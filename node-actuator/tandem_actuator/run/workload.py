@@ -23,6 +23,7 @@ from tandem_actuator.run.counted import Counted
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.refused import Refused
 from tandem_actuator.run.remembered import Remembered
+from tandem_actuator.run.repeats import Repeats
 from tandem_actuator.run.transit import Transit
 from tandem_api.authority import Authority
 from tandem_api.kinds.guest import Guest, GuestReport, HardwareReport
@@ -104,6 +105,7 @@ class Unit(Counted):
     hardware: HardwareReport = field(default_factory=HardwareReport)
     device_bytes: Mapping[str, int] = field(default_factory=dict)
     calm: Calm = field(default_factory=Calm)
+    repeats: Repeats = field(default_factory=Repeats)
 
     def __post_init__(self) -> None:
         self.remembered = Remembered(View)

@@ -10,7 +10,9 @@ from sim.builders import B, drbd, frozen, mirror, standalone
 from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.ports import CommandFailed
+from tandem_actuator.ports.libvirt import KilledNotGone
 from tandem_actuator.run.loop import FIRST_LOOK_S
+from tandem_actuator.run.repeats import AGAIN_AFTER_S
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState, Role
 
@@ -37,6 +39,31 @@ def linked(host: Turning) -> None:
 
 async def hangs() -> None:
     await asyncio.Event().wait()
+
+
+def says(host: Turning, what: str, caplog: pytest.LogCaptureFixture, seconds: float) -> int:
+    """How many lines of these words there are in this time."""
+    caplog.clear()
+    host.run(seconds)
+    return sum(what in record.getMessage() for record in caplog.records)
+
+
+def test_a_guest_that_does_not_end_is_said_once_and_now_and_then(
+    host: Turning, caplog: pytest.LogCaptureFixture
+) -> None:
+    def held() -> None:
+        raise KilledNotGone(why)
+
+    why = "QEMU is killed but does not end"
+    host.during["destroy"] = held
+    host.begin(host.actuator._guard)
+    assert says(host, why, caplog, 100.0) == 2, "what failed, and what came of the fence"
+    tries = host.calls.count("destroy")
+    assert tries > 20
+    assert says(host, why, caplog, AGAIN_AFTER_S) == 2
+    why = "QEMU is killed and its last thread waits"
+    assert says(host, why, caplog, 10.0) == 2
+    assert host.calls.count("destroy") > tries
 
 
 class TestFence:
