@@ -37,6 +37,15 @@ def linked(host: Turning) -> None:
     host.found = drbd(Role.PRIMARY, at_s=host.now_s)
 
 
+async def looks(host: Turning) -> None:
+    """At the kernel, which says what is found, as of now."""
+    while True:
+        if host.found.connected:
+            linked(host)
+        await host.actuator.driver.query_drbd(host.unit)
+        await asyncio.sleep(0.05)
+
+
 async def hangs() -> None:
     await asyncio.Event().wait()
 
@@ -75,6 +84,22 @@ class TestFence:
         assert host.unit.fence is not None
         assert host.unit.fence.since_s <= BOOTED_S - 0.4
         assert max(host.fed) <= BOOTED_S - 0.4 + F_S
+
+    def test_f_counts_from_the_look_that_shows_a_link_lost(self, host: Turning) -> None:
+        """Until then the one before was good: a guest that had long lived on the link has F, too."""
+        linked(host)
+        host.unit.observe_drbd(host.found, host.now_s, "")
+        host.node.renewal_sent_at_s = host.now_s - 60.0
+        host.waiting["cut"] = hangs
+        host.begin(host.actuator._guard, lambda: looks(host))
+        host.run(1.0)
+        assert host.unit.fence is None
+        lost_s = host.now_s
+        host.found = frozen()
+        host.run(3.0)
+        assert host.unit.fence is not None
+        assert lost_s - 0.1 < host.unit.fence.since_s < lost_s + 0.1
+        assert lost_s + F_S - 0.1 < host.fed[-1] < lost_s + F_S + 0.1
 
     def test_a_fence_has_f(self, host: Turning) -> None:
         host.node.renewal_sent_at_s = host.now_s - R_S - 0.4
