@@ -86,7 +86,7 @@ class TestFence:
         assert max(host.fed) <= BOOTED_S - 0.4 + F_S
 
     def test_f_counts_from_the_look_that_shows_a_link_lost(self, host: Turning) -> None:
-        """Until then the one before was good: a guest that had long lived on the link has F, too."""
+        """Until then the one before was good: who had long lived on the link has F, too."""
         linked(host)
         host.unit.observe_drbd(host.found, host.now_s, "")
         host.node.renewal_sent_at_s = host.now_s - 60.0
