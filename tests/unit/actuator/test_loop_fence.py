@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from sim.builders import B, drbd, frozen, mirror, standalone
-from tandem_actuator.core.drbd import DrbdUnknown
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown
 from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.ports import CommandFailed
 from tandem_actuator.ports.libvirt import KilledNotGone
@@ -40,7 +40,7 @@ def linked(host: Turning) -> None:
 async def looks(host: Turning) -> None:
     """At the kernel, which says what is found, as of now."""
     while True:
-        if host.found.connected:
+        if isinstance(host.found, DrbdState) and host.found.connected:
             linked(host)
         await host.actuator.driver.query_drbd(host.unit)
         await asyncio.sleep(0.05)
