@@ -71,7 +71,7 @@ class Driver:
             while True:
                 outcome = await self.perform(unit, effect)
                 if isinstance(outcome, fx.Failed | fx.SwapUnclear | fx.Unreachable):
-                    log.warning("%s: %s: %s", unit.mirror.key, effect, outcome.message)
+                    self._warn(unit, str(effect), outcome.message)
                 effect = procedure.send(outcome)
         except StopIteration as end:
             finished = end.value
@@ -86,13 +86,21 @@ class Driver:
         What could not be done is tried again by the guard, until the watchdog ends it all.
         """
         try:
-            return await self.run(unit, procedure)
+            finished = await self.run(unit, procedure)
+            self._warn(unit, finished.reason, finished.message)
+            return finished
         except Exception as error:
             self.walls.met(unit, Place.TURN, error)
         for effect in (fx.CutNetwork(), fx.DestroyGuest(), fx.Demote()):
             with self.walls.around(unit, Place.FENCE):
                 await self.perform(unit, effect)
         return fx.Finished(Reason.SELF_FENCING, unit.message, progress=True, failed=True)
+
+    def _warn(self, unit: Unit, subject: str, words: str) -> None:
+        """A fence is tried again for as long as it fails, and says so when that is news."""
+        now_s = self.ports.clock.boottime_s()
+        if unit.fence is None or unit.repeats.is_news(subject, words, now_s):
+            log.warning("%s: %s: %s", unit.mirror.key, subject, words)
 
     async def perform(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:  # noqa: PLR0911
         """One effect on the real parts."""

@@ -37,6 +37,7 @@ from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.outside import Ports
 from tandem_actuator.run.pauses import Pauses
+from tandem_actuator.run.repeats import Repeats
 from tandem_actuator.run.reports import Reports
 from tandem_actuator.run.walls import crash_on_bug
 from tandem_actuator.run.workload import Unit
@@ -314,9 +315,8 @@ class Actuator:
             log.error("%s: fencing: %s", unit.mirror.key, permission.message)
             self.metrics.self_fenced(permission.reason)
             until_s = max(permission.until_s, unit.permitted_until_s)
-            unit.fence = FenceProgress(since_s=min(until_s, now_s))
+            unit.fence, unit.repeats = FenceProgress(since_s=min(until_s, now_s)), Repeats()
         finished = await self.driver.fence(unit, procedures.fence(unit.view(self.node)))
-        log.warning("%s: %s: %s", unit.mirror.key, finished.reason, finished.message)
         unit.fence_ended()
         unit.wake.set()
         if finished.failed:

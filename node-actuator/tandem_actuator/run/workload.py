@@ -23,6 +23,7 @@ from tandem_actuator.run.counted import Counted
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.refused import Refused
 from tandem_actuator.run.remembered import Remembered
+from tandem_actuator.run.repeats import Repeats
 from tandem_actuator.run.transit import Transit
 from tandem_api.authority import Authority
 from tandem_api.kinds.guest import Guest, GuestReport, HardwareReport
@@ -42,7 +43,7 @@ class Unit(Counted):
 
     ``record_unsure``: a store of the record failed, so the disk may have the one or the other.
     ``stores_failed``: how often in a row; ``store_error``: the last one's words.
-    ``permitted_until_s``: up to when the last lapse's guest was permitted to run.
+    ``permitted_until_s``: up to when the guest was surely permitted to run.
     ``applied``: the resource file that the kernel was last brought in line with by this run;
     ``applied_detection_s``: how soon it then notices a dead link, None if that is not known.
     ``dead_at_s``: see View; ``began_at_s``: when the last start here began.
@@ -104,6 +105,7 @@ class Unit(Counted):
     hardware: HardwareReport = field(default_factory=HardwareReport)
     device_bytes: Mapping[str, int] = field(default_factory=dict)
     calm: Calm = field(default_factory=Calm)
+    repeats: Repeats = field(default_factory=Repeats)
 
     def __post_init__(self) -> None:
         self.remembered = Remembered(View)
@@ -172,8 +174,9 @@ class Unit(Counted):
         if not judged or not self.may_run:
             return
         view = self.view(node)
+        until_s = min(run_permission(view, sent_at_s, now_s).until_s, now_s)
+        self.permitted_until_s = max(until_s, self.permitted_until_s)
         if has_lapsed(view, sent_at_s, now_s):
-            self.permitted_until_s = run_permission(view, sent_at_s, now_s).until_s
             self.lapse(now_s)
 
     def lapse(self, now_s: float) -> None:

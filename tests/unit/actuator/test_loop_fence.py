@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from sim.builders import B, drbd, frozen, mirror, standalone
-from tandem_actuator.core.drbd import DrbdUnknown
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown
 from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.ports import CommandFailed
+from tandem_actuator.ports.libvirt import KilledNotGone
 from tandem_actuator.run.loop import FIRST_LOOK_S
+from tandem_actuator.run.repeats import AGAIN_AFTER_S
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState, Role
 
@@ -35,8 +37,42 @@ def linked(host: Turning) -> None:
     host.found = drbd(Role.PRIMARY, at_s=host.now_s)
 
 
+async def looks(host: Turning) -> None:
+    """At the kernel, which says what is found, as of now."""
+    while True:
+        if isinstance(host.found, DrbdState) and host.found.connected:
+            linked(host)
+        await host.actuator.driver.query_drbd(host.unit)
+        await asyncio.sleep(0.05)
+
+
 async def hangs() -> None:
     await asyncio.Event().wait()
+
+
+def says(host: Turning, what: str, caplog: pytest.LogCaptureFixture, seconds: float) -> int:
+    """How many lines of these words there are in this time."""
+    caplog.clear()
+    host.run(seconds)
+    return sum(what in record.getMessage() for record in caplog.records)
+
+
+def test_a_guest_that_does_not_end_is_said_once_and_now_and_then(
+    host: Turning, caplog: pytest.LogCaptureFixture
+) -> None:
+    def held() -> None:
+        raise KilledNotGone(why)
+
+    why = "QEMU is killed but does not end"
+    host.during["destroy"] = held
+    host.begin(host.actuator._guard)
+    assert says(host, why, caplog, 100.0) == 2, "what failed, and what came of the fence"
+    tries = host.calls.count("destroy")
+    assert tries > 20
+    assert says(host, why, caplog, AGAIN_AFTER_S) == 2
+    why = "QEMU is killed and its last thread waits"
+    assert says(host, why, caplog, 10.0) == 2
+    assert host.calls.count("destroy") > tries
 
 
 class TestFence:
@@ -48,6 +84,22 @@ class TestFence:
         assert host.unit.fence is not None
         assert host.unit.fence.since_s <= BOOTED_S - 0.4
         assert max(host.fed) <= BOOTED_S - 0.4 + F_S
+
+    def test_f_counts_from_the_look_that_shows_a_link_lost(self, host: Turning) -> None:
+        """Until then the one before was good: who had long lived on the link has F, too."""
+        linked(host)
+        host.unit.observe_drbd(host.found, host.now_s, "")
+        host.node.renewal_sent_at_s = host.now_s - 60.0
+        host.waiting["cut"] = hangs
+        host.begin(host.actuator._guard, lambda: looks(host))
+        host.run(1.0)
+        assert host.unit.fence is None
+        lost_s = host.now_s
+        host.found = frozen()
+        host.run(3.0)
+        assert host.unit.fence is not None
+        assert lost_s - 0.1 < host.unit.fence.since_s < lost_s + 0.1
+        assert lost_s + F_S - 0.1 < host.fed[-1] < lost_s + F_S + 0.1
 
     def test_a_fence_has_f(self, host: Turning) -> None:
         host.node.renewal_sent_at_s = host.now_s - R_S - 0.4
