@@ -248,10 +248,9 @@ class Driver:
             if isinstance(effect, fx.CheckFiles):
                 await self.ports.drbd.check_files(unit.mirror)
                 return fx.Done()
-            if await self._act_on_drbd(unit, effect):
-                return fx.Done()
-            if await self.moving.act(unit, effect) or await self._act_on_guest(unit, effect):
-                return fx.Done()
+            for act in (self._act_on_drbd, self.moving.act, self._act_on_guest):
+                if await act(unit, effect):
+                    return fx.Done()
         except StartRefused as error:
             return fx.Failed(str(error), refused=True)
         except KilledNotGone as error:
