@@ -47,6 +47,12 @@ class DiskState(StrEnum):
     UP_TO_DATE = "UpToDate"
 
 
+GONE_DISKS = frozenset({DiskState.DISKLESS, DiskState.DETACHING, DiskState.FAILED})
+"""To these nothing goes any more. One that DRBD was made to give up is Failed on 8.4, Detaching on
+9, until it has answered what it owes.
+"""
+
+
 class DomainState(StrEnum):
     """A guest's domain in libvirt."""
 

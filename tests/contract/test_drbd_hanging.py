@@ -78,13 +78,18 @@ async def test_it_answers_with_an_error_and_the_peer_is_asked(used: Pair) -> Non
     assert done.volumes["root"].disk is DiskState.DISKLESS and done.only_there
 
 
-async def test_given_up_by_force_a_write_ends_and_the_disk_stays_failed(used: Pair) -> None:
+def given_up(pair: Pair) -> DiskState:
+    """What such a disk is until it has answered."""
+    return DiskState.FAILED if pair.major == 8 else DiskState.DETACHING
+
+
+async def test_given_up_by_force_a_write_ends_and_the_disk_stays_so(used: Pair) -> None:
     await hung(used, reads=False)
     await used.a.detach()
     state = await used.until(used.a, lambda s: not traffic(s).asked)
-    assert state.volumes["root"].disk is DiskState.FAILED
+    assert state.volumes["root"].disk is given_up(used)
     assert state.only_there and traffic(state).at_disk >= 1
-    await used.until(used.b, lambda s: s.volumes["root"].peer_disk is DiskState.FAILED)
+    await used.until(used.b, lambda s: s.volumes["root"].peer_disk is given_up(used))
     await used.a.write()
     await used.a.disk_fails()
     await used.until(used.a, lambda s: s.volumes["root"].disk is DiskState.DISKLESS)
@@ -106,16 +111,16 @@ async def test_a_peer_whose_disk_hangs_is_given_up(used: Pair) -> None:
 
 
 async def test_given_up_by_force_a_read_waits_on(used: Pair) -> None:
-    """Until the disk answers, if only with an error: then the peer is asked.
+    """Until the disk answers, if only with an error. Whether the peer is asked then was seen both
+    ways on 8.4.11: within moments, and not within 15 s.
 
     The last one: after it `drbdadm down` of that mirror hangs on 8.4.11, and DRBD's other commands.
     """
     await hung(used, reads=True)
     await used.a.detach()
-    await used.until(used.a, lambda s: s.volumes["root"].disk is DiskState.FAILED)
+    await used.until(used.a, lambda s: s.volumes["root"].disk is given_up(used))
     await asyncio.sleep(HANGS_FOR_S)
     found = traffic(await used.until(used.a, lambda s: True))
     assert found.asked and (found.reads, found.writes) == (0, 0)
     await used.a.disk_fails()
-    done = await used.until(used.a, lambda s: not traffic(s).asked)
-    assert done.volumes["root"].disk is DiskState.DISKLESS
+    await used.until(used.a, lambda s: s.volumes["root"].disk is DiskState.DISKLESS)

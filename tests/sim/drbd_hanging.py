@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sim.drbd_state import Write, attached
 from tandem_actuator.core.drbd import Traffic
-from tandem_api.vocabulary import DiskState
+from tandem_api.vocabulary import GONE_DISKS, DiskState
 
 if TYPE_CHECKING:
     from sim.drbd import Replica
@@ -37,7 +37,7 @@ def hang(replica: Replica, names: Collection[str], *, reads: bool = False) -> No
 def answers(replica: Replica) -> None:
     """All that was written gets onto the disk, and whoever waits hears of it."""
     names = [name for name, backing in replica.backings.items() if backing.hangs]
-    failed = [name for name, one in replica.volumes.items() if one.disk is DiskState.FAILED]
+    failed = [name for name, one in replica.volumes.items() if one.disk in GONE_DISKS]
     if set(failed) & set(names):
         replica.say("hears from a disk that it had given up")
         replica.panic()
@@ -93,7 +93,7 @@ def detach(replica: Replica) -> None:
     with replica.change():
         for name in names:
             volume, owed = replica.volumes[name], len(_owed(replica, name))
-            volume.disk = DiskState.FAILED if owed else DiskState.DISKLESS
+            volume.disk = replica.version.given_up if owed else DiskState.DISKLESS
             volume.resyncing = False
             replica.backings[name].forget(hangs=True)
             replica.backings[name].owes = owed

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sim.disk import better
 from tandem_actuator.core.drbd import Traffic, VolumeState
-from tandem_api.vocabulary import DiskState, Role
+from tandem_api.vocabulary import GONE_DISKS, DiskState, Role
 
 # What the handler's exit code says of the peer's disk. 5 counts only if the own disk is current.
 PEER_DISK_BY_CODE = {
@@ -16,7 +16,7 @@ PEER_DISK_BY_CODE = {
 }
 PEER_IS_PRIMARY = 6
 BLOCK_BYTES = 4096
-KNOWN_TO_BE_OUT = (DiskState.DISKLESS, DiskState.FAILED, DiskState.OUTDATED)
+KNOWN_TO_BE_OUT = (*GONE_DISKS, DiskState.OUTDATED)
 
 
 def attached(disk: DiskState) -> bool:

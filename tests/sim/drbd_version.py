@@ -6,6 +6,8 @@ and by whoever makes a replica.
 
 from dataclasses import dataclass
 
+from tandem_api.vocabulary import DiskState
+
 
 @dataclass(frozen=True)
 class Version:
@@ -65,6 +67,8 @@ class Version:
     """Whether ``disconnect`` may be repeated."""
     keeps_connection_options: bool
     """Whether who stands alone has a connection with options, or is given them as it connects."""
+    given_up: DiskState
+    """What a disk is that was detached by force and owes an answer."""
 
     @property
     def major(self) -> int:
@@ -99,6 +103,7 @@ EIGHT = Version(
     frozen_writes_part=False,
     parts_twice=False,
     keeps_connection_options=False,
+    given_up=DiskState.FAILED,
 )
 NINE = Version(
     name="9.2.19",
@@ -128,5 +133,6 @@ NINE = Version(
     frozen_writes_part=True,
     parts_twice=True,
     keeps_connection_options=True,
+    given_up=DiskState.DETACHING,
 )
 VERSIONS = {version.major: version for version in (EIGHT, NINE)}

@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from tandem_api.kinds.mirror import Protocol
-from tandem_api.vocabulary import Connection, DiskState, Role
+from tandem_api.vocabulary import GONE_DISKS, Connection, DiskState, Role
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,9 @@ class DrbdState:
 
 
 def _lacks_a_disk(disks: Collection[DiskState]) -> bool:
-    """And is current where it has one. Nothing goes to one that has Failed, though it may last."""
-    gone = {DiskState.DISKLESS, DiskState.FAILED}
-    return not gone.isdisjoint(disks) and set(disks) <= gone | {DiskState.UP_TO_DATE}
+    """And is current where it has one. Nothing goes to one that is given up, though it may last."""
+    current_or_gone = GONE_DISKS | {DiskState.UP_TO_DATE}
+    return not GONE_DISKS.isdisjoint(disks) and set(disks) <= current_or_gone
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ the statuses of mirrors and guests.
 from tandem_api.authority import Mode
 from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DiskState, Role
+from tandem_api.vocabulary import GONE_DISKS, DiskState, Role
 from tandem_controller.decide.world.hosts import rebooted
 from tandem_controller.decide.world.model import Freshness, Refusal, World
 
@@ -102,8 +102,7 @@ def missing_volumes(report: ReplicaReport | None) -> tuple[str, ...]:
     """The volumes of which this host has no disk."""
     if report is None:
         return ()
-    gone = (DiskState.DISKLESS, DiskState.FAILED, DiskState.DETACHING)
-    return tuple(name for name, v in sorted(report.volumes.items()) if v.disk in gone)
+    return tuple(name for name, v in sorted(report.volumes.items()) if v.disk in GONE_DISKS)
 
 
 def data_is_away(mirror: Mirror, host: str, world: World) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from tandem_api.kinds.mirror import Mirror, ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DiskState, Role
+from tandem_api.vocabulary import GONE_DISKS, DiskState, Role
 from tandem_controller.decide.world import replicas
 from tandem_controller.decide.world.hosts import unfit
 from tandem_controller.decide.world.model import Refusal, World
@@ -75,7 +75,7 @@ def _what_helps(
     never asked of the peer. What no host but this one may have is not to be given up lightly.
     """
     peer = mirror.peer_of(host)
-    given_up = all(v.disk in (DiskState.FAILED, DiskState.DISKLESS) for v in silent.values())
+    given_up = all(v.disk in GONE_DISKS for v in silent.values())
     if given_up and stalled_since(report) is None:
         return f"DRBD uses it no more. Reboot {host} before it is used again"
     if report.role != Role.PRIMARY:

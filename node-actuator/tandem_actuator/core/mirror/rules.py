@@ -12,7 +12,7 @@ from tandem_actuator.core.mirror.diverged import has_diverged, may_discard
 from tandem_actuator.core.model import View
 from tandem_api.authority import Mode
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from tandem_api.vocabulary import GONE_DISKS, Connection, DiskState, DomainState, Role
 
 REFUSALS = 2
 """So often a replica that stands alone is connected before it counts as diverged."""
@@ -118,13 +118,7 @@ def marker_needed(view: View, now_s: float, wall: str) -> Decision | None:
     if view.record.marker:
         return None
     drbd = drbd_of(view)
-    bad = {
-        DiskState.FAILED,
-        DiskState.DISKLESS,
-        DiskState.DETACHING,
-        DiskState.INCONSISTENT,
-        DiskState.OUTDATED,
-    }
+    bad = GONE_DISKS | {DiskState.INCONSISTENT, DiskState.OUTDATED}
     found = {v.disk for v in drbd.volumes.values()} & bad
     if view.was_behind and drbd.role is Role.SECONDARY:
         found.add(DiskState.INCONSISTENT)
@@ -132,7 +126,7 @@ def marker_needed(view: View, now_s: float, wall: str) -> Decision | None:
     unsure = alone and any(v.disk is DiskState.CONSISTENT for v in drbd.volumes.values())
     if not found and not unsure:
         return None
-    failed = found & {DiskState.FAILED, DiskState.DISKLESS, DiskState.DETACHING}
+    failed = found & GONE_DISKS
     reason = Reason.LOCAL_DISK_FAILED if failed else Reason.ATTACHED_NOT_UP_TO_DATE
     return Start(
         Task.SET_MARKER,

@@ -141,14 +141,14 @@ class TestBegin:
             drbd(Role.SECONDARY),
             frozen(),
             drbd(Role.PRIMARY, resyncing=True),
-            drbd(Role.PRIMARY, disk=DiskState.DETACHING),
+            drbd(Role.PRIMARY, disk=DiskState.ATTACHING),
             drbd(Role.PRIMARY, disk=DiskState.DISKLESS, peer_disk=DiskState.OUTDATED),
             drbd(Role.PRIMARY, peer_disk=DiskState.DISKLESS),
             drbd(Role.PRIMARY, peer_disk=DiskState.INCONSISTENT),
             drbd(Role.PRIMARY, out_of_sync_bytes=4096),
         ],
         ids=[
-            *("unknown", "not-configured", "secondary", "frozen", "resyncing", "own-disk-fails"),
+            *("unknown", "not-configured", "secondary", "frozen", "resyncing", "own-disk-comes"),
             *("both-worthless", "peers-disk-failed", "peer-inconsistent", "bits"),
         ],
     )

@@ -281,6 +281,7 @@ def test_no_note_of_this_part_touches_the_other() -> None:
     [
         (DiskState.DISKLESS, DiskState.UP_TO_DATE, True),
         (DiskState.FAILED, DiskState.UP_TO_DATE, True),
+        (DiskState.DETACHING, DiskState.UP_TO_DATE, True),
         (DiskState.DISKLESS, DiskState.CONSISTENT, False),
         (DiskState.UP_TO_DATE, DiskState.DISKLESS, False),
     ],
