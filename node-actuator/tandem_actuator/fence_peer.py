@@ -28,6 +28,7 @@ they ask an ``Outside``, which holds no decision. The real one blocks; the simul
 time on a simulated loop.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -35,8 +36,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Coroutine, Iterable
+from typing import NoReturn
 
 DEFAULT_SOCKET = "/run/tandem/actuator.sock"
+STDERR = 2
 STAY_FROZEN = 1
 MEANT = (STAY_FROZEN, 4, 6)
 GIVE_UP_S = 6.0
@@ -100,12 +103,17 @@ class BadAnswer(Exception):
     """What the actuator said is no answer."""
 
 
-def main() -> int:
-    """Entry point: the socket is the first argument, or TANDEM_SOCKET, or the default."""
+def main() -> NoReturn:
+    """Entry point: the socket is the first argument, or TANDEM_SOCKET, or the default.
+
+    Nothing that cannot be said may change the answer. What the kernel has drbdadm start may have a
+    console that was hung up; Python ends with 1 or 120 then, whatever it was told to end with.
+    """
     path = (sys.argv[1:] or [os.environ.get("TANDEM_SOCKET") or DEFAULT_SOCKET])[0]
     code, message = run(answer(Host(path), question()))
-    print(f"tandem-fence-peer: {message} (exit {code})", file=sys.stderr)
-    return code
+    with contextlib.suppress(OSError):
+        os.write(STDERR, f"tandem-fence-peer: {message} (exit {code})\n".encode(errors="replace"))
+    os._exit(code)
 
 
 def question() -> dict[str, str]:
@@ -264,4 +272,4 @@ def run(coroutine: Coroutine[None, None, tuple[int, str]]) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,6 +64,28 @@ async def test_a_bad_answer_leaves_drbd_frozen(tmp_path: Path, line: bytes) -> N
 
     async with await asyncio.start_unix_server(serve, tmp_path / "s"):
         assert (await call(tmp_path / "s"))[0] == 1
+
+
+@pytest.mark.parametrize("stderr", ["/dev/full", "closed", "hung-up"])
+@pytest.mark.parametrize("code", [1, 4, 6])
+async def test_what_it_cannot_say_does_not_change_its_answer(
+    tmp_path: Path, stderr: str, code: int
+) -> None:
+    """What the kernel has had started has no terminal, or one that was hung up."""
+    read, write = os.pipe()
+    os.close(read)
+    to = {"/dev/full": "2>/dev/full", "closed": "2>&-", "hung-up": ""}[stderr]
+    async with FenceServer(tmp_path / "s", says(code)):
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", f'exec "$@" {to}', "sh"),
+            *(sys.executable, "-I", "-S", PROGRAM, str(tmp_path / "s")),
+            env={"PATH": "/bin", **ENVIRONMENT},
+            stderr=write,
+        )
+        async with asyncio.timeout(30):
+            await process.wait()
+    os.close(write)
+    assert process.returncode == code
 
 
 async def test_only_root_may_ask(tmp_path: Path) -> None:
