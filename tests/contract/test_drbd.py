@@ -279,12 +279,25 @@ async def test_replicas_that_both_wrote_alone_do_not_connect(pair: Pair) -> None
         await site.write()
         await site.drbd.demote(pair.mirror)
     await pair.heal()
-    for site in (pair.a, pair.b):
-        await pair.until(site, lambda s: s.connection is Connection.STANDALONE)
+    alone = [
+        asyncio.create_task(pair.until(site, lambda s: s.connection is Connection.STANDALONE))
+        for site in (pair.a, pair.b)
+    ]
+    done, waiting = await asyncio.wait(alone, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    assert next(iter(done)).result()
+    assert Connection.CONNECTED not in await connections(pair), "one of them may go on trying"
+
+
+async def connections(pair: Pair) -> list[Connection]:
+    return [(await pair.until(site, lambda _: True)).connection for site in (pair.a, pair.b)]
 
 
 async def test_the_loser_of_a_split_brain_rejoins_by_discarding_its_data(pair: Pair) -> None:
     await test_replicas_that_both_wrote_alone_do_not_connect(pair)
+    for site in (pair.a, pair.b):
+        await site.drbd.disconnect(pair.mirror)
     await pair.b.drbd.connect(pair.mirror, discard_my_data=True)
     await pair.a.drbd.connect(pair.mirror, discard_my_data=False)
     await pair.until(pair.a, lambda s: s.in_sync)
