@@ -127,7 +127,7 @@ def _differing(
 
 
 def _number(value: Any) -> Any:
-    """Whole seconds without a fraction, others to a hundredth."""
+    """Whole seconds without a fraction, others to a thousandth."""
     if not isinstance(value, float):
         return value
-    return int(value) if value.is_integer() else round(value, 2)
+    return int(value) if value.is_integer() else round(value, 3)
