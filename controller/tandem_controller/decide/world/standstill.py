@@ -71,8 +71,9 @@ def _what_helps(
     silent: Mapping[str, VolumeReport],
     world: World,
 ) -> str:
-    """Given up by force, a disk that owes only writes lets the guest go on; a read that it owes is
-    never asked of the peer. What no host but this one may have is not to be given up lightly.
+    """Given up by force, a disk that owes only writes lets the guest go on with DRBD 8.4; a read
+    that it owes is never asked of the peer, and on 9 later writes wait for the disk all the same.
+    What no host but this one may have is not to be given up lightly.
     """
     peer = mirror.peer_of(host)
     given_up = all(v.disk in GONE_DISKS for v in silent.values())
@@ -91,13 +92,19 @@ def _what_helps(
             f"See to that disk: {peer} may lack what {host} wrote alone; if that does not come,"
             f" {to_do} to be told how to go on with what {peer} has"
         )
-    if given_up or not has_all or _reads_stalled(report):
+    if given_up or not has_all or _reads_stalled(report) or _runs_nine(host, world):
         return f"If it does not come back by itself, {to_do} to have its guest started on {peer}"
     return (
         f"If it does not come back by itself, run on {host}: {_detach(mirror, silent)}. Then the"
         f" guest goes on with the disk of {peer}, and moves there; reboot {host} before its disk"
         " is used again"
     )
+
+
+def _runs_nine(host: str, world: World) -> bool:
+    view = world.hosts.get(host)
+    version = view.host.status.versions.get("drbd", "") if view is not None else ""
+    return version.startswith("9.")
 
 
 def _detach(mirror: Mirror, volumes: Collection[str]) -> str:
