@@ -109,8 +109,10 @@ def has_to_read(replica: Replica, write: Write) -> bool:
 
 
 def owes(replica: Replica, write: Write) -> bool:
-    """Whether its end waits for this side's own disk."""
-    return replica.backings[write.volume].hangs and attached(replica.volumes[write.volume].disk)
+    """Whether its end waits for this side's own disk; on 9 also once that was given up by force."""
+    disk = replica.volumes[write.volume].disk
+    waits = attached(disk) or disk is DiskState.DETACHING
+    return replica.backings[write.volume].hangs and waits
 
 
 def arrived(replica: Replica, write: Write) -> None:

@@ -5,6 +5,10 @@ KNOWN_TO_FAIL: dict[str, str] = {}
 
 OTHERWISE_ON_NINE: dict[str, str] = {
     "copy-is-forgotten": "9 does not forget a copy that is interrupted as it begins",
+    "owners-disk-hangs": (
+        "given up by force, a disk holds up later writes on 9 until it answers, so the guest does"
+        " not leave"
+    ),
     "owners-disk-dies-as-the-standby-reboots": (
         "beside a Primary without a disk 9 does not take a rebooted disk for current, so the guest"
         " cannot be stopped in an orderly way; a person has to give the order a second time"

@@ -50,6 +50,17 @@ class TestOwner:
         assert f"run on {A}: drbdadm detach --force ns.g/0." in told.message
         assert f"reboot {A} before" in told.message
 
+    @pytest.mark.parametrize(("version", "helps"), [("8.4.11", True), ("9.2.19", False)])
+    def test_on_nine_to_give_it_up_lets_no_later_write_end(
+        self, version: str, *, helps: bool
+    ) -> None:
+        made = scene(**HANGS)
+        made.hosts[A]["status"] = {"versions": {"drbd": version}}
+        told = found(made)
+        assert told is not None
+        assert ("detach --force" in told.message) is helps
+        assert ("to have its guest started on" in told.message) is not helps
+
     @pytest.mark.parametrize("changes", [{"connection": "Connecting"}, {"peerDisk": "Outdated"}])
     def test_what_it_wrote_alone_is_not_given_up_lightly(self, changes: dict[str, Any]) -> None:
         made = changed(scene(**HANGS), changes)
