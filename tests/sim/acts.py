@@ -11,6 +11,7 @@ from sim import drbd_hanging, resync
 from sim.actuator import Crash
 from sim.api_faults import CONTROLLER
 from sim.drbd import Replica
+from sim.drbd_state import attached
 from sim.files import SimFiles
 from sim.pair import Pair
 from sim.resync import CopyEnds
@@ -205,6 +206,8 @@ def verify(world: World, guest: str) -> None:
     if primary is None or peer is None:
         return
     name = next(iter(primary.volumes))
+    if not all(attached(each.volumes[name].disk) for each in (primary, peer)):
+        return  # there is nothing to compare
     lost = set(sorted(peer.holds(name))[:1])
     peer.holds(name).difference_update(lost)
     world.referee.custody.rots(peer.host, str(world.key(guest)), name, lost)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from tandem_actuator.core.authority import Refusal, grant_link_loss
 from tandem_actuator.core.mirror import transaction
 from tandem_actuator.core.model import View
+from tandem_api.kinds.guest import Guest, Policy
 
 GRANT_PATIENCE_S = 15.0
 """Beyond the hold-off. An API server that restarts, or elects a leader, is back by then."""
@@ -24,12 +25,21 @@ def why_withheld(views: Iterable[View], now_s: float) -> str:
     return f"leave to go on alone was not to be had in time for {', '.join(sorted(stuck))}"
 
 
+def _may_be_taken_over(guest: Guest | None) -> bool:
+    """Whether the controller would. Else it would only be stopped for it."""
+    if guest is None or guest.status.paused_since:
+        return False
+    return guest.in_force.failover.policy is Policy.AUTOMATIC
+
+
 def _asks_in_vain(view: View, now_s: float) -> bool:
     """Frozen for long although nothing that is known speaks against leave; and the other host may
     take over, which is what this is for.
     """
     authority, since_s = view.mirror.status.authority, view.frozen_since_s
     if since_s is None or authority is None or not authority.both_count:
+        return False
+    if not _may_be_taken_over(view.guest):
         return False
     patience_s = view.mirror.spec.link_loss_holdoff_seconds + GRANT_PATIENCE_S
     if now_s - since_s < patience_s:

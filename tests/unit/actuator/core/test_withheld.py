@@ -1,11 +1,13 @@
 """A host that cannot be given what it asks for does not claim to be well."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sim.builders import A, B, authority, drbd, frozen, standalone, view
 from tandem_actuator.core.mirror.withheld import GRANT_PATIENCE_S, why_withheld
+from tandem_api.kinds.guest import Failover, Policy
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 from .authority.verdicts import EARLIER_BOOT
@@ -46,6 +48,23 @@ def test_an_owner_that_has_asked_for_long() -> None:
 def test_nobody_else(changes: dict[str, Any]) -> None:
     """Nothing is gained where the other host may not take over, or another rule has its turn."""
     assert why(**changes) == ""
+
+
+@pytest.mark.parametrize("why_not", ["paused", "by-hand", "no-guest"])
+def test_not_where_nobody_would_take_it_over(why_not: str) -> None:
+    """It would be stopped for nothing."""
+    known = view(authority(), frozen(), frozen_since_s=SINCE_S, domain=DomainState.RUNNING)
+    guest = known.guest
+    assert guest is not None
+    assert why_withheld([known], NOW_S)
+    by_hand = guest.spec.model_copy(update={"failover": Failover(policy=Policy.MANUAL)})
+    paused = guest.status.model_copy(update={"paused_since": "2026-01-01T00:00:00Z"})
+    others = {
+        "paused": guest.model_copy(update={"status": paused}),
+        "by-hand": guest.model_copy(update={"spec": by_hand}),
+        "no-guest": None,
+    }
+    assert why_withheld([replace(known, guest=others[why_not])], NOW_S) == ""
 
 
 def test_each_of_them_is_named_and_one_is_enough() -> None:
