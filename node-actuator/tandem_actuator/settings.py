@@ -34,7 +34,7 @@ class Settings(BaseSettings):
         "/usr/local/bin/tandem-fence-peer"
     )
     unproven_drbd: Annotated[
-        bool, Field(description="Run on DRBD 9 too, which is not proven yet: for tests.")
+        bool, Field(description="Run on a DRBD that was never tried, too: for tests.")
     ] = False
     libvirt_uri: Annotated[str, Field(description="Where libvirt is.")] = "qemu:///system"
     watchdog_device: Annotated[

