@@ -262,7 +262,7 @@ def test_that_a_host_has_fallen_silent_is_planned_for_at_once(host: Host) -> Non
     async def steady() -> None:
         await asyncio.gather(host.controller._turn(), host.controller._read_leases())
 
-    host.play(steady(), 1.0)
+    host.play(steady(), 3.0)  # so that the plan that is due anyway does not come just then
     host.beat("2")
     host.run(1.0)
     since_s = host.controller._leases.counts["a"].since_s
