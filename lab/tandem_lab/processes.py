@@ -23,6 +23,7 @@ from tandem_lab.settings import LabError
 
 KILL_TIMEOUT_S = 10.0
 POLL_S = 0.01
+STOPS_WITHIN_S = 5.0
 SESSION_NICE = -10
 
 
@@ -121,9 +122,15 @@ def session_members(daemon: Daemon) -> list[psutil.Process]:
 
 
 def stop_session(daemon: Daemon) -> None:
-    """Stop the session's processes where they are (SIGSTOP), as a host that stalls."""
+    """Stop the session's processes where they are (SIGSTOP), as a host that stalls.
+
+    On a busy machine one that waits for a disk stops a moment later: until then it is waited for.
+    """
     for process in _untraced(daemon):
         _signal(process.pid, signal.SIGSTOP)
+    end_s = time.monotonic() + STOPS_WITHIN_S
+    while daemon.process() and not is_stopped(daemon) and time.monotonic() < end_s:
+        time.sleep(POLL_S)
 
 
 def continue_session(daemon: Daemon) -> None:
