@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import random
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -62,6 +63,7 @@ class Host:
             network=unused,
             records=unused,
             clock=machine,
+            chance=random.Random(1),
         )
         self.wanted = DEFAULT
         driver = type("NoDriver", (), {"walls": Walls(machine)})()
