@@ -24,6 +24,6 @@ class Readable:
         async with self._lock:
             now_s = self._clock.boottime_s()
             if self._answer is None or now_s - self._asked_at_s > KNOWN_FOR_S:
-                self._asked_at_s = now_s
+                self._asked_at_s, self._answer = now_s, None  # one that does not end is no answer
                 self._answer = await run([self._adm, "sh-nop"], timeout_s=COMMAND_TIMEOUT_S)
         self._answer.check()

@@ -3,7 +3,7 @@
 Leases may pass where nothing else does: a path that drops large packets, a webhook that hangs for
 Tandem's objects alone, rights that were taken away. An owner whose writes are frozen then waits for
 leave that it cannot be given, and its heartbeat keeps the other host from taking over. Not to send
-one is always safe: that is an API that is away. Called by ``run.heartbeat``.
+one is always safe: that is an API that is away. ``run.heartbeat`` asks it, through ``run.loop``.
 """
 
 from collections.abc import Iterable

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tandem_actuator.adapters.drbd.readable import KNOWN_FOR_S, Readable
-from tandem_actuator.ports import CommandFailed
+from tandem_actuator.ports import CommandFailed, PortError
 
 SCRIPT = """#!/bin/sh
 echo "$@" >> {folder}/runs
@@ -58,3 +58,14 @@ async def test_soon_it_is_asked_anew(readable: Readable, clock: Clock, tmp_path:
     clock.now_s += 0.1
     with pytest.raises(CommandFailed):
         await readable.check()
+
+
+async def test_one_that_is_not_there_leaves_no_earlier_answer(
+    readable: Readable, clock: Clock, tmp_path: Path
+) -> None:
+    await readable.check()
+    (tmp_path / "drbdadm").unlink()
+    clock.now_s += KNOWN_FOR_S + 0.1
+    for _ in range(2):
+        with pytest.raises(PortError):
+            await readable.check()
