@@ -24,6 +24,10 @@ WATCHDOG_LEAST_ANNOTATION = f"{GROUP}/watchdog-least-seconds"
 """Its smallest timeout, on a host that asked for less and was refused."""
 CLOCK_ANNOTATION = f"{GROUP}/clock-seconds"
 """The holder's CLOCK_BOOTTIME before it sent the renewal: for its rate, never for its age."""
+LINK_ANNOTATION = f"{GROUP}/link-acknowledged-by"
+"""The holder, if it lives on a replication link by what has arrived at the peer. A holder of a
+version that does not leaves the annotation as it is: another's name there says nothing of it.
+"""
 
 
 def lease_name(host: str) -> str:
@@ -37,6 +41,7 @@ class Heartbeat(Model):
     ``version`` is the Lease's resourceVersion: it changes with every renewal, and whether it
     changed is the only thing that counts as a sign of life. ``renewed_at`` is what the host's own
     clock said, for people. ``clock_s``: its CLOCK_BOOTTIME before it sent this, if it tells.
+    ``link_acknowledged``: it lives on a replication link by what has arrived at the peer.
     """
 
     host: str
@@ -47,6 +52,7 @@ class Heartbeat(Model):
     timing: Timing | None
     renewed_at: str = ""
     clock_s: float | None = None
+    link_acknowledged: bool = False
 
 
 class HeartbeatContent(Model):
@@ -59,6 +65,7 @@ class HeartbeatContent(Model):
     watchdog_least_s: int | None = None
     timing: Timing
     clock_s: float | None = None
+    link_acknowledged: bool = False
 
     @property
     def labels(self) -> dict[str, str]:
@@ -69,6 +76,7 @@ class HeartbeatContent(Model):
         return {
             TIMING_ANNOTATION: self.timing.model_dump_json(by_alias=True),
             WATCHDOG_ANNOTATION: "armed" if self.watchdog_armed else "none",
+            LINK_ANNOTATION: self.instance if self.link_acknowledged else "none",
             **self._least(),
             **self._clock(),
         }
@@ -100,14 +108,16 @@ def heartbeat_of(lease: Mapping[str, Any]) -> Heartbeat | None:
         timing = None
     least = str(annotations.get(WATCHDOG_LEAST_ANNOTATION, ""))
     clock = str(annotations.get(CLOCK_ANNOTATION, ""))
+    instance = str((lease.get("spec") or {}).get("holderIdentity") or "")
     return Heartbeat(
         host=host,
-        instance=str((lease.get("spec") or {}).get("holderIdentity") or ""),
+        instance=instance,
         version=metadata["resourceVersion"],
         watchdog_armed=annotations.get(WATCHDOG_ANNOTATION) == "armed",
         watchdog_least_s=int(least) if re.fullmatch(r"[1-9][0-9]{0,4}", least) else None,
         timing=timing,
         renewed_at=str((lease.get("spec") or {}).get("renewTime") or ""),
+        link_acknowledged=bool(instance) and annotations.get(LINK_ANNOTATION) == instance,
         clock_s=float(clock) if re.fullmatch(r"[0-9]{1,10}\.[0-9]{3}", clock) else None,
     )
 

@@ -87,11 +87,14 @@ class Timing(Model):
         return self
 
     @property
+    def link_lasts_s(self) -> float:
+        """How long a host may live on the link after what it counts from."""
+        return self.link_detection_seconds + self.query_freshness_seconds
+
+    @property
     def lease_wait_s(self) -> float:
         """Shortest safe wait from a lease's last change to believing that its host has stopped."""
-        believes_s = max(
-            self.self_fence_seconds, self.link_detection_seconds + self.query_freshness_seconds
-        )
+        believes_s = max(self.self_fence_seconds, self.link_lasts_s)
         residue_s = believes_s + self.fencing_seconds + self.watchdog_seconds
         return self.clock_rate_ratio * residue_s + MARGIN_S
 
@@ -102,13 +105,10 @@ class Timing(Model):
 
     @property
     def link_wait_s(self) -> float:
-        """Shortest safe wait from the own loss of the link to believing that the peer stopped."""
-        residue_s = (
-            self.link_detection_seconds
-            + self.query_freshness_seconds
-            + self.fencing_seconds
-            + self.watchdog_seconds
-        )
+        """Shortest safe wait to believing that the peer has stopped: from its last packet, or, of
+        a peer that lives by its looks alone, from the own loss of the link.
+        """
+        residue_s = self.link_lasts_s + self.fencing_seconds + self.watchdog_seconds
         return self.clock_rate_ratio * residue_s + MARGIN_S
 
     def problem(self) -> str | None:

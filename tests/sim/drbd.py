@@ -28,6 +28,7 @@ from sim.drbd_state import (
 from sim.drbd_version import EIGHT, Version
 from sim.kernel import Command, Sleep
 from tandem_actuator.core.drbd import DrbdState, DrbdView, NotConfigured
+from tandem_actuator.core.sockets import Socket
 from tandem_actuator.ports import CommandFailed
 from tandem_api.kinds.mirror import Protocol as Replication
 from tandem_api.vocabulary import Connection, DiskState, Role
@@ -43,6 +44,8 @@ class Wire(Protocol):
     def peer_now(self, replica: "Replica") -> "Replica | None": ...
     def hang_up(self, replica: "Replica") -> None: ...
     def committing(self, replica: "Replica") -> bool: ...
+    def parted(self, replica: "Replica") -> None: ...
+    def sockets(self, replica: "Replica", boottime_s: float) -> tuple[Socket, ...] | None: ...
     def later(self, replica: "Replica", delay_s: float, action: Callable[[], None]) -> None: ...
     def between(self, soonest_s: float, latest_s: float) -> float: ...
 
@@ -116,6 +119,7 @@ class Replica:
             queried_at_s=now_s,
             suspended=self.reasons,
             protocol=self._protocol,
+            sockets=self.wire.sockets(self, now_s),
         )
 
     @property
@@ -319,6 +323,7 @@ class Replica:
     def lost(self) -> None:
         """The connection is gone or did not come about, and this side knows it now."""
         survives = self.role is Role.SECONDARY and self.peer_role is Role.PRIMARY
+        self.wire.parted(self)
         with self.change():
             self.session = 0
             if self.connection is not Connection.STANDALONE:

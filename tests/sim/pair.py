@@ -15,6 +15,8 @@ from sim.drbd import Replica
 from sim.drbd_state import attached
 from sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
 from sim.network import REPLICATION, Network
+from sim.tcp import Tcp
+from tandem_actuator.core.sockets import Socket
 from tandem_actuator.ports import CommandFailed
 from tandem_api.vocabulary import Connection, DiskState, Role
 
@@ -58,12 +60,15 @@ class Pair:
     stalled: list[Callable[[], None]] = field(default_factory=list)
     stirred: Signal = field(default_factory=Signal)
     commits_until_s: float = 0.0
+    addresses: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.tcp = Tcp(self.kernel, self._passes)
         self.network.changed.append(self.stir)
 
     def stir(self) -> None:
         """Something has changed that both ends may have to notice."""
+        self.tcp.settle()
         self.stirred.give()
 
     def add(self, host: str) -> None:
@@ -73,6 +78,7 @@ class Pair:
     def powered(self, host: str, group: Group) -> None:
         """The host was switched on: its end lives and dies with this group."""
         self.sides[host].group = group
+        self.tcp.rebooted(host)
         group.told.append(self.stir)
         self.stir()
 
@@ -80,6 +86,16 @@ class Pair:
         """The host's kernel has, or no longer has, the resource."""
         self.sides[host].replica = replica
         self.stir()
+
+    def sockets(self, replica: Replica, boottime_s: float) -> tuple[Socket, ...] | None:
+        """Those of this end, as its kernel tells."""
+        peer = next(host for host in self.sides if host != replica.host)
+        rate = self.sides[replica.host].group.rate
+        return self.tcp.sockets(replica.host, self.addresses.get(peer, peer), boottime_s, rate)
+
+    def parted(self, replica: Replica) -> None:
+        """This end has closed its sockets."""
+        self.tcp.closed(replica.host)
 
     def new_generation(self) -> int:
         return self.kernel.number("generation")
@@ -369,6 +385,7 @@ class Pair:
             name: self._disks(one, two, name, direction) for name, direction in directions.items()
         }
         session = next(self.sessions)
+        self.tcp.opened((one.host, two.host))
         self.say(f"connected{self._words(one, two, directions)}")
         roles = (one.role, two.role)
         one.joined(session, roles[1], disks)

@@ -28,6 +28,7 @@ from sim.referee import Counted, Referee
 from sim.truth import Truth
 from tandem_actuator.core.host.starts import AGAIN_EXIT
 from tandem_actuator.ports import PortError
+from tandem_api.kinds import host as hosts
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
@@ -144,6 +145,10 @@ class World:
         pair = Pair(
             self.kernel, self.network, site.spec.timing.link_detection_seconds, plan.resync_s
         )
+        pair.addresses = {
+            host.metadata.name: host.spec.replication_address
+            for host in self.api.server.every(hosts.Host)
+        }
         pair.happened = self._drbd_moment
         pair.say = lambda what: self.log.say("link", f"{name}: {what}")
         for host in map(self.hosts.__getitem__, self.plan.replicas_of(plan)):

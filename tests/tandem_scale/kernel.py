@@ -7,6 +7,7 @@ they are read in turn. What is not text (promotions, metadata) is answered at on
 """
 
 import asyncio
+import math
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from pathlib import Path
 from typing import cast
 
 from tandem_actuator.adapters.drbd.kernel import DrbdHost
-from tandem_actuator.adapters.drbd.proc import ProcDevice
-from tandem_actuator.adapters.drbd.text import ResourceFields
+from tandem_actuator.adapters.drbd.looks import SocketsByPort
 from tandem_actuator.adapters.drbd.tools import Tools
 from tandem_actuator.core.drbd import Generation, Metadata
+from tandem_actuator.core.sockets import Socket
 from tandem_actuator.ports import Clock, CommandFailed
 from tandem_api.kinds.mirror import Mirror
 
+FIRST_PORT = 7000
 VERSIONS = {8: "8.4.11", 9: "9.2.19"}
 COPIES = 4
 GATHER_S = 0.005
@@ -124,26 +126,33 @@ class Kernel:
             told = told[os.write(self._events, told) :]
 
 
+class Sockets:
+    """Two for each device, over which a packet goes each second and is acknowledged at once."""
+
+    def __init__(self, kernel: Kernel, clock: Clock, peer: str) -> None:
+        self._kernel, self._clock, self._peer = kernel, clock, peer
+
+    def by_port(self) -> SocketsByPort:
+        now_s = self._clock.boottime_s()
+        packets = 8 * int(now_s)
+        return {
+            FIRST_PORT + device.minor: tuple(
+                Socket(cookie, self._peer, device.connected, packets, packets, math.floor(now_s))
+                for cookie in (2 * device.minor, 2 * device.minor + 1)
+            )
+            for device in self._kernel.devices.values()
+        }
+
+
 class Drbd(DrbdHost):
-    """The real adapter as it looks; what it would do through ``drbdadm`` is done to the text.
+    """The real adapter as it looks; what it would do through ``drbdadm`` is done to the text."""
 
-    ``looks``: how often it has looked, at everything.
-    """
-
-    def __init__(self, kernel: Kernel, clock: Clock) -> None:
+    def __init__(self, kernel: Kernel, clock: Clock, peer: str) -> None:
         tools = Tools(VERSIONS[kernel.major], "9.22.0", setup=str(kernel.setup))
-        super().__init__(tools, clock, kernel.folder, cast(Path, kernel))
+        sockets = Sockets(kernel, clock, peer)
+        super().__init__(tools, clock, kernel.folder, cast(Path, kernel), sockets=sockets)
         self.kernel, self._texts = kernel, dict[str, str]()
         self.asks: Callable[[str], Awaitable[int]]
-        self.looks = 0
-
-    async def _proc(self) -> Mapping[int, ProcDevice]:
-        self.looks += 1
-        return await super()._proc()
-
-    async def _dump(self) -> Mapping[str, ResourceFields]:
-        self.looks += 1
-        return await super()._dump()
 
     async def configure(self, mirror: Mirror, text: str) -> bool:
         was, self._texts[mirror.drbd_name] = self._texts.get(mirror.drbd_name), text

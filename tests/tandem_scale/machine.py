@@ -44,10 +44,11 @@ from tandem_api.lease import HeartbeatContent
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_kube import KubeClient
-from tandem_scale.kernel import Drbd, Kernel
+from tandem_scale.kernel import FIRST_PORT, Drbd, Kernel
 from tandem_scenario.plan import GuestPlan, WorldPlan
 
 HERE, THERE = "burjassot-1", "tarongers-1"
+PEER = "198.51.100.12"
 LOST = Instance(node=THERE, boot_id="boot1", run_id="run1")
 EPOCH = 5
 STORES_AT_A_TIME = 16
@@ -108,6 +109,10 @@ class Premises(LocalPremises):
         return dict.fromkeys(paths, 2**30)
 
 
+def numbers_of(minor: int) -> DeviceNumbers:
+    return DeviceNumbers(port=FIRST_PORT + minor, minors={"root": minor})
+
+
 class Host:
     """The host that is measured, and the world around it. The other host is lost, and was the owner
     of everything.
@@ -131,7 +136,7 @@ class Host:
         self.ended: dict[str, float] = {}
         names = [mirror_of(plan, (HERE, THERE), plan.name).drbd_name for plan in self.plans]
         self.kernel = Kernel(names, major, folder)
-        self.drbd = Drbd(self.kernel, self.clock)
+        self.drbd = Drbd(self.kernel, self.clock, PEER)
         self.watchdog, self.metrics = Watchdog(Keeper()), Metrics()
         self.actuator = program(self._outside(major), self.metrics)
         self.actuator.heart.after_each = Collecting(self.clock).heartbeat
@@ -198,7 +203,7 @@ class Host:
             status = mirror.status.model_copy(
                 update={
                     "authority": self._authority(mirror),
-                    "device_numbers": DeviceNumbers(port=7000 + minor, minors={"root": minor}),
+                    "device_numbers": numbers_of(minor),
                 }
             )
             self.server.put(mirror.model_copy(update={"status": status}), judged=False)

@@ -171,14 +171,14 @@ async def measured(guests: int, major: int, folder: Path, seconds: float) -> dic
         takeover_s = await taken_over(host)
         await protected(host)
         await quiet(host)
-        looks = host.drbd.looks
+        looks = host.drbd.looks.taken
         idle, seen_idle = await watching.during(seconds)
-        looks_idle = (host.drbd.looks - looks) / seconds
+        looks_idle = (host.drbd.looks.taken - looks) / seconds
         host.lose_api()
         await asyncio.sleep(DEFAULT.self_fence_seconds + CALM_S)
-        looks = host.drbd.looks
+        looks = host.drbd.looks.taken
         away, seen_away = await watching.during(seconds)
-        looks_away = (host.drbd.looks - looks) / seconds
+        looks_away = (host.drbd.looks.taken - looks) / seconds
         fenced = guests - len(host.executing)
         return {
             "guests": guests,

@@ -99,6 +99,7 @@ class FencingProof(Model):
 
     It is worth nothing once the authority's epoch, the owner's instance or the lease's version
     is another: the host that uses it compares all three with what it reads itself.
+    ``linkAcknowledged``: that instance lives on a replication link by what has arrived at its peer.
     """
 
     kind: ProofKind
@@ -107,6 +108,7 @@ class FencingProof(Model):
     at_epoch: int
     lease_version: str = ""
     watchdog: bool = False
+    link_acknowledged: bool = False
 
 
 class MoveReference(Model):

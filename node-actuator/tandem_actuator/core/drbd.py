@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from tandem_actuator.core.sockets import Socket
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.vocabulary import GONE_DISKS, Connection, DiskState, Role
 
@@ -54,7 +55,8 @@ class DrbdState:
     """A resource as the kernel has it.
 
     ``volumes`` is keyed by the volume's name in the Mirror. ``queried_at_s`` is the host's
-    CLOCK_BOOTTIME from *before* the query was sent, in seconds.
+    CLOCK_BOOTTIME from *before* the query was sent, in seconds. ``sockets``: those of its
+    connection, from a look begun after the query was answered; None if the kernel did not tell.
     """
 
     role: Role
@@ -64,6 +66,7 @@ class DrbdState:
     queried_at_s: float
     protocol: Protocol | None = None
     suspended: frozenset[str] = frozenset()
+    sockets: tuple[Socket, ...] | None = field(default=None, compare=False)
 
     @property
     def connected(self) -> bool:

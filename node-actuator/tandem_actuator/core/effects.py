@@ -304,11 +304,12 @@ class Unreachable:
 
 @dataclass(frozen=True)
 class DrbdRead:
-    """What the kernel said, and the time on the host's CLOCK_BOOTTIME, in seconds, afterwards."""
+    """What the kernel said, and the host's CLOCK_BOOTTIME afterwards. See ``Packets.last_at_s``."""
 
     drbd: DrbdView
     now_s: float
     link_lost_at_s: float | None
+    last_packet_at_s: float | None = None
 
 
 @dataclass(frozen=True)

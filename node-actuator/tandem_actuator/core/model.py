@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from tandem_actuator.core.drbd import DrbdView, Standstill
+from tandem_actuator.core.packets import Packets
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Marker, Mirror
@@ -175,6 +176,8 @@ class View:
     ``watchdog_refused``: there is none, or it could not be armed when that was last tried.
     ``unrecorded``: why this host can keep no record of the mirror, tried several times.
     ``drbd_major``: the kernel's DRBD, 8 for 8.4.
+    ``acknowledged``: this host lives on the link by what has arrived at the peer (``packets``), for
+    ``link_lasts_s`` since then; else by its looks alone.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
     ``job``: this run has libvirt send the guest away. ``receiving``: this run takes it in.
     ``refused_move``: why it could not be sent by the order that stands.
@@ -197,6 +200,9 @@ class View:
     watchdog_required: bool
     addresses: Mapping[str, str]
     link_lost_at_s: float | None = None
+    packets: Packets = field(default_factory=Packets)
+    acknowledged: bool = False
+    link_lasts_s: float = 0.0
     in_sync_since_s: float | None = None
     was_behind: bool = False
     resync: Resync | None = None

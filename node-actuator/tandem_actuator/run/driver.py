@@ -114,17 +114,16 @@ class Driver:
                     return fx.Unreachable(str(error))
             case fx.QueryDrbd():
                 await self.query_drbd(unit)
-                return fx.DrbdRead(unit.drbd, self.ports.clock.boottime_s(), unit.link_lost_at_s)
+                now_s, last_s = self.ports.clock.boottime_s(), unit.packets.last_at_s
+                return fx.DrbdRead(unit.drbd, now_s, unit.link_lost_at_s, last_s)
             case fx.QueryDomain():
                 return await self._query_domain(unit)
             case fx.Swap():
                 return await self._swap(unit, effect)
             case fx.UpdateRecord():
                 return await self.recording.update(unit, effect)
-            case fx.InspectMetadata():
-                return await self._inspect_metadata(unit)
-            case fx.ReadGenerations():
-                return await self._read_generations(unit)
+            case fx.InspectMetadata() | fx.ReadGenerations():
+                return await self._read_disks(unit, effect)
             case fx.Wait(seconds):
                 await asyncio.sleep(seconds)
                 return fx.Done()
@@ -141,7 +140,9 @@ class Driver:
         clock = self.ports.clock
         unit.see_lapse(self.node, clock.boottime_s())
         with self.walls.around(unit, Place.TAKING_IN):
-            return unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
+            news = unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
+            unit.observe_packets(self.node, clock.boottime_s())
+            return news
         unit.drbd = DrbdUnknown("what was seen of it could not be taken in, by a bug in Tandem")
         return True
 
@@ -184,15 +185,14 @@ class Driver:
         unit.applied, unit.applied_detection_s = text, detection_s
         unit.wake.set()
 
-    async def _inspect_metadata(self, unit: Unit) -> fx.Outcome:
+    async def _read_disks(
+        self, unit: Unit, effect: fx.InspectMetadata | fx.ReadGenerations
+    ) -> fx.Outcome:
+        drbd = self.ports.drbd
         try:
-            return fx.MetadataRead(await self.ports.drbd.metadata(unit.mirror))
-        except PortError as error:
-            return fx.Failed(str(error))
-
-    async def _read_generations(self, unit: Unit) -> fx.Outcome:
-        try:
-            return fx.GenerationsRead(await self.ports.drbd.generations(unit.mirror))
+            if isinstance(effect, fx.InspectMetadata):
+                return fx.MetadataRead(await drbd.metadata(unit.mirror))
+            return fx.GenerationsRead(await drbd.generations(unit.mirror))
         except PortError as error:
             return fx.Failed(str(error))
 

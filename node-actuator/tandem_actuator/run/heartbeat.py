@@ -10,7 +10,8 @@ force: a watchdog that has not the new timeout, or refuses it, is told with the 
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 from tandem_actuator.ports import Clock, PortError
@@ -57,6 +58,14 @@ def in_force(wanted: Timing, watchdog_s: int | None, detection_s: float = 0.0) -
     return longer.model_copy(update={"lease_duration_seconds": lease_s})
 
 
+@dataclass(frozen=True)
+class Promise:
+    """By what a host lives that others may count on. ``acknowledged``: see ``NodeFacts``."""
+
+    timing: Timing
+    acknowledged: bool
+
+
 class Heart:
     """The heartbeat loop."""
 
@@ -74,11 +83,13 @@ class Heart:
         self.api, self.clock, self.node = api, clock, node
         self.chance = chance or random.SystemRandom()
         self.site, self.wanted = site, wanted
-        self.published: Timing | None = None
-        self._unanswered: list[Timing] = []
+        # The last run's, as far as it is known: its Lease is what others read until the next one.
+        self.published = Promise(node.timing, acknowledged=True)
+        self._unanswered: list[Promise] = []
         self.tried = False
         self.watchdog_s: Callable[[], int | None] = lambda: None
         self.detection_s: Callable[[], float] = lambda: 0.0
+        self.acknowledged: Callable[[], bool] = lambda: True
         self.on_result, self.on_confirmed = on_result, on_confirmed
         self.before_confirm: Callable[[], None] = lambda: None
         self.after_each: Callable[[bool], None] = lambda confirmed: None
@@ -139,7 +150,8 @@ class Heart:
         timing = in_force(wanted, self.watchdog_s(), self.detection_s())
         # DRBD may notice a dead link sooner than published at any time, later only from then on.
         self.node.detection_s = min(self.node.detection_s, wanted.link_detection_seconds)
-        self.node.timing = reduce(strictest, self._counted_on(), timing)
+        promise = Promise(timing, self.acknowledged())
+        self._live_by([promise, *self._counted_on()])
         sent_at_s = self.clock.boottime_s()
         content = HeartbeatContent(
             host=self.node.host,
@@ -149,9 +161,10 @@ class Heart:
             watchdog_least_s=self.node.watchdog_least_s,
             timing=timing,
             clock_s=sent_at_s,
+            link_acknowledged=promise.acknowledged,
         )
-        if timing not in self._unanswered:
-            self._unanswered.append(timing)
+        if promise not in self._unanswered:
+            self._unanswered.append(promise)
         try:
             async with asyncio.timeout(RENEW_TIMEOUT_S):
                 await self.api.renew(content)
@@ -164,11 +177,19 @@ class Heart:
         self.before_confirm()  # a lapse must be seen before it is over
         self.node.renewed(sent_at_s, self.clock.boottime_s())
         self.on_confirmed(sent_at_s, timing)
-        self.published, self._unanswered = timing, []
-        self.node.timing = timing
+        self.published, self._unanswered = promise, []
+        self._live_by([promise])
         self.node.detection_s = wanted.link_detection_seconds
         return True
 
-    def _counted_on(self) -> list[Timing]:
-        """Every timing that somebody may have read in this host's Lease."""
-        return [*([self.published] if self.published else []), *self._unanswered]
+    def _live_by(self, promises: Sequence[Promise]) -> None:
+        """The strictest of all. Who lives by what has arrived keeps the other promise, too: no look
+        is proven that is later than the peer's loss of the link.
+        """
+        self.node.timing = reduce(strictest, (one.timing for one in promises))
+        self.node.acknowledged = any(one.acknowledged for one in promises)
+        self.node.link_lasts_s = min(one.timing.link_lasts_s for one in promises)
+
+    def _counted_on(self) -> list[Promise]:
+        """Every promise that somebody may have read in this host's Lease."""
+        return [self.published, *self._unanswered]

@@ -11,14 +11,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tandem_actuator.core.decision import LISTEN_AGAIN_S, SLOW_TO_SHOW
-from tandem_actuator.core.drbd import DrbdState, DrbdUnknown
+from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.host import starts
 from tandem_actuator.core.host.permission import (
     Judgement,
     judge,
     lapse_must_be_judged,
     look_again_in_s,
-    run_permission,
 )
 from tandem_actuator.core.mirror import procedures, withheld
 from tandem_actuator.core.model import FenceProgress
@@ -26,6 +25,8 @@ from tandem_actuator.core.order import Start, Task, affirmation, decide
 from tandem_actuator.core.wall import Place
 from tandem_actuator.ports.files import ObjectCache, Permits, Starts
 from tandem_actuator.ports.watchdog import Watchdog
+from tandem_actuator.run import promised
+from tandem_actuator.run.acquittal import last_look
 from tandem_actuator.run.answers import Answers
 from tandem_actuator.run.arming import Arming
 from tandem_actuator.run.cluster import Cluster
@@ -33,6 +34,7 @@ from tandem_actuator.run.domains import Domains
 from tandem_actuator.run.driver import Driver
 from tandem_actuator.run.heartbeat import Heart
 from tandem_actuator.run.inspection import Inspection
+from tandem_actuator.run.learning import learn
 from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.outside import Ports
@@ -104,7 +106,8 @@ class Actuator:
         driver.on_starting = self.guard_once
         self.heart.before_confirm = self._see_lapse
         self.heart.watchdog_s = lambda: watchdog.timeout_s
-        self.heart.detection_s = self._detection_s
+        self.heart.detection_s = lambda: promised.detection_s(self.units, node)
+        self.heart.acknowledged = lambda: promised.acknowledged(self.units)
         self.heart.withheld = lambda now_s: withheld.why_withheld(self.cluster.views(), now_s)
 
     @property
@@ -220,15 +223,6 @@ class Actuator:
                         await self.driver.apply(unit)
             await asyncio.sleep(APPLY_INTERVAL_S)
 
-    def _detection_s(self) -> float:
-        """How late a mirror here may notice a dead link. What an earlier run left is not known: it
-        was no later than what it published.
-        """
-        before_s = self.node.timing.link_detection_seconds
-        up = (unit for unit in self.units if isinstance(unit.drbd, DrbdState))
-        known = (unit.applied_detection_s for unit in up)
-        return max((before_s if one is None else one for one in known), default=0.0)
-
     # guard
 
     async def _guard(self) -> None:
@@ -303,12 +297,11 @@ class Actuator:
         Latched: once begun, a fence goes on until the guest is gone, whatever comes back.
         """
         if unit.fence is None:
-            await self.driver.query_drbd(unit)
-            now_s = self.ports.clock.boottime_s()
-            view = unit.view(self.node)
-            permission = run_permission(view, renewal_sent_at_s, now_s)
-            if permission.allowed or not view.guest_may_run:
-                if view.guest_may_run:
+            look, clock = self.driver.query_drbd, self.ports.clock
+            permission, now_s = await last_look(unit, self.node, clock, look, renewal_sent_at_s)
+            may_run = unit.view(self.node).guest_may_run
+            if permission.allowed or not may_run:
+                if may_run:
                     unit.lapse(now_s)
                 unit.wake.set()
                 return
@@ -375,7 +368,7 @@ class Actuator:
             "%s: %s → %s %s", unit.mirror.key, decision.task, finished.reason, finished.message
         )
         self._note(unit, finished.reason, finished.message)
-        unit.learn(decision.task, finished, clock.boottime_s())
+        learn(unit, decision.task, finished, clock.boottime_s())
         if decision.task is Task.LISTEN:
             unit.not_before_s = clock.boottime_s() + LISTEN_AGAIN_S
         elif finished.failed or not finished.progress or decision.task in SLOW_TO_SHOW:

@@ -15,7 +15,8 @@ DEAF_AFTER_S = 5.0
 class NodeFacts(Counted):
     """What is the same for all mirrors on this host. ``guarding``: this run stops what may not run,
     as it does once it has looked at everything, or for long enough. ``detection_s``: how soon DRBD
-    is to notice a dead link; no later than what was published last. ``guests_listed``: the API has
+    is to notice a dead link; no later than what was published last. ``acknowledged``: it lives on a
+    link by what has arrived at the peer, for ``link_lasts_s`` since. ``guests_listed``: the API has
     told this run of all guests. ``migration_ends``: by host, where it takes guests in as they run.
     """
 
@@ -38,10 +39,13 @@ class NodeFacts(Counted):
     guarding: bool = False
     drbd_major: int = 8
     guests_listed: bool = False
+    acknowledged: bool = True
     detection_s: float = field(init=False)
+    link_lasts_s: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.detection_s = self.timing.link_detection_seconds
+        self.link_lasts_s = self.timing.link_lasts_s
 
     def renewed(self, sent_at_s: float, now_s: float) -> None:
         """The renewal that was sent then is confirmed. Has the one before it lapsed?"""

@@ -7,16 +7,21 @@ is needed after a restart: it is all observed again.
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from tandem_actuator.core import packets
 from tandem_actuator.core.authority import held
-from tandem_actuator.core.decision import Task
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Standstill
-from tandem_actuator.core.effects import Finished
-from tandem_actuator.core.host.permission import has_lapsed, lapse_must_be_judged, run_permission
+from tandem_actuator.core.host.permission import (
+    acquits,
+    has_lapsed,
+    lapse_must_be_judged,
+    run_permission,
+)
 from tandem_actuator.core.mirror import resync, standstill
 from tandem_actuator.core.mirror.readings import is_unclear, says_the_same
 from tandem_actuator.core.model import FenceProgress, Record, Refusals, Resync, View
+from tandem_actuator.core.packets import Packets
 from tandem_actuator.core.wall import Wall
 from tandem_actuator.run.calm import Calm
 from tandem_actuator.run.counted import Counted
@@ -58,6 +63,7 @@ class Unit(Counted):
     domain: DomainState = DomainState.UNKNOWN
     link_lost_at_s: float | None = None
     link_lost_wall: str | None = None
+    packets: Packets = field(default_factory=Packets)
     in_sync_since_s: float | None = None
     was_behind: bool = False
     resync: Resync | None = None
@@ -139,6 +145,9 @@ class Unit(Counted):
             watchdog_required=node.watchdog_required,
             addresses=node.addresses,
             link_lost_at_s=self.link_lost_at_s,
+            packets=self.packets,
+            acknowledged=node.acknowledged,
+            link_lasts_s=node.link_lasts_s,
             in_sync_since_s=self.in_sync_since_s,
             was_behind=self.was_behind,
             resync=self.resync,
@@ -162,7 +171,7 @@ class Unit(Counted):
             listed=node.guests_listed,
             job=self.transit.job,
             receiving=self.transit.receiving,
-            refused_move=self.transit.why_refused(_serial(self.guest)),
+            refused_move=self.transit.why_refused(serial_of(self.guest)),
         )
 
     def see_lapse(self, node: NodeFacts, now_s: float) -> None:
@@ -244,6 +253,12 @@ class Unit(Counted):
             self.link_lost_at_s, self.link_lost_wall = now_s, wall
         return changed
 
+    def observe_packets(self, node: NodeFacts, now_s: float) -> None:
+        """What the look that was just taken in tells of packets. Called after ``observe_drbd``."""
+        drbd, address = self.drbd, node.addresses.get(self.mirror.peer_of(node.host))
+        well = isinstance(drbd, DrbdState) and drbd.connected and acquits(self.view(node), drbd)
+        self.packets = packets.followed(self.packets, drbd, address, acquits=well, now_s=now_s)
+
     def observe_domain(self, domain: DomainState) -> bool:
         """Take in the domain's state; True if it is another."""
         changed = domain is not self.domain
@@ -298,7 +313,7 @@ class Unit(Counted):
         self.guest_gone = guest is None
         if guest is not None and guest.metadata.uid != (self.guest and self.guest.metadata.uid):
             self.sent_guest = None  # this object was told nothing yet
-        if _serial(guest) != _serial(self.guest) and not self.domain.may_run:
+        if serial_of(guest) != serial_of(self.guest) and not self.domain.may_run:
             self.steps = {}  # those were an earlier start's
         if _edited(guest, self.guest):
             self.refusals = None
@@ -312,6 +327,7 @@ class Unit(Counted):
         """Take in what an event told about a moment that the next look may not see."""
         if was_connected:
             self.link_lost_at_s = self.link_lost_wall = None
+            self.packets = self.packets.interrupted()
         if was_behind:
             self.was_behind = True
             self.behinds += 1
@@ -363,26 +379,6 @@ class Unit(Counted):
         lasts = self.stores_failed >= STORES_TRIED
         return f"it can keep no durable record of the mirror: {self.store_error}" if lasts else ""
 
-    def renewed_resync(self) -> None:
-        """This host has connected anew because the resync stood still."""
-        if self.resync is not None:
-            self.resync = replace(self.resync, renewals=self.resync.renewals + 1)
-
-    def start_refused(self, why: str, now_s: float) -> None:
-        """A round of tries to start the guest here has failed."""
-        serial, known = _serial(self.guest), self.refusals
-        rounds = known.rounds if known and known.serial == serial else 0
-        self.refusals = Refusals(rounds + 1, serial, now_s, why)
-
-    def learn(self, task: Task, finished: Finished, now_s: float) -> None:
-        """What a procedure has come to, where a later decision needs to know."""
-        if task is Task.RESYNC_AGAIN and finished.reason is Reason.CONNECTING:
-            self.renewed_resync()
-        elif task is Task.START and finished.reason is Reason.START_REFUSED:
-            self.start_refused(finished.message, now_s)
-        elif task is Task.GIVE_UP and finished.reason is Reason.MIGRATION_FAILED:
-            self.transit.refused = (_serial(self.guest), finished.message)
-
     def back_off(self, now_s: float) -> None:
         """After a failure: wait longer each time before the next try."""
         self.failures += 1
@@ -395,6 +391,6 @@ def _edited(new: Guest | None, old: Guest | None) -> bool:
     return new.metadata.generation != old.metadata.generation or new.in_force != old.in_force
 
 
-def _serial(guest: Guest | None) -> int:
+def serial_of(guest: Guest | None) -> int:
     assignment = guest.status.assignment if guest else None
     return assignment.serial if assignment else 0

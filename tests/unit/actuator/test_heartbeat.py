@@ -1,6 +1,7 @@
 """A heartbeat counts only if its answer was read in time."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -110,3 +111,75 @@ def test_drbd_notices_no_later_than_was_published() -> None:
     assert node.detection_s == FAST.link_detection_seconds, "nobody has confirmed it"
     beat(DEFAULT, answered=True)
     assert node.detection_s == DEFAULT.link_detection_seconds
+
+
+class TestByWhatItLivesOnALink:
+    """A promise holds from before it is told until another is confirmed: either may have landed."""
+
+    @pytest.fixture
+    def deaf(self) -> Deaf:
+        return Deaf()
+
+    @pytest.fixture
+    def node(self) -> NodeFacts:
+        return NodeFacts("a", Instance(node="a", boot_id="b", run_id="r"), DEFAULT)
+
+    @pytest.fixture
+    def beats(self, deaf: Deaf, node: NodeFacts) -> Callable[..., bool]:
+        """A heartbeat that promises this, and whether it is answered → what this host lives by."""
+        outside: Any = cast(Any, deaf)
+        heart = Heart(outside, outside, node, lambda: "site", lambda: DEFAULT)
+
+        def beat(*, acknowledged: bool, answered: bool) -> bool:
+            heart.acknowledged = lambda: acknowledged
+            deaf.answers = answered
+            assert asyncio.run(heart.beat()) is answered
+            assert deaf.said[-1].link_acknowledged is acknowledged
+            return node.acknowledged
+
+        return beat
+
+    def test_a_run_begins_with_what_has_arrived(self, node: NodeFacts) -> None:
+        """Whatever the one before had promised: nobody counts on more."""
+        assert node.acknowledged
+
+    def test_it_lives_by_looks_once_that_is_confirmed(self, beats: Callable[..., bool]) -> None:
+        assert beats(acknowledged=False, answered=False)
+        assert not beats(acknowledged=False, answered=True)
+
+    def test_it_lives_by_what_has_arrived_as_soon_as_it_says_so(
+        self, beats: Callable[..., bool]
+    ) -> None:
+        assert not beats(acknowledged=False, answered=True)
+        assert beats(acknowledged=True, answered=False)
+        assert beats(acknowledged=False, answered=False)
+        assert not beats(acknowledged=False, answered=True)
+
+    def test_a_run_keeps_what_the_one_before_promised(self, deaf: Deaf, node: NodeFacts) -> None:
+        """Until a heartbeat of its own is confirmed, others read that one's Lease."""
+        node.timing = FAST
+        outside: Any = cast(Any, deaf)
+        heart = Heart(outside, outside, node, lambda: "site", lambda: DEFAULT)
+        for answered, timing in ((False, FAST), (True, DEFAULT)):
+            deaf.answers = answered
+            asyncio.run(heart.beat())
+            assert node.timing.self_fence_seconds == timing.self_fence_seconds
+            assert node.link_lasts_s == timing.link_lasts_s
+
+    def test_the_shortest_time_that_somebody_may_have_read(
+        self, deaf: Deaf, node: NodeFacts
+    ) -> None:
+        outside: Any = cast(Any, deaf)
+        longer = DEFAULT.model_copy(update={"link_detection_seconds": 5.0})
+        wanted = [DEFAULT]
+        heart = Heart(outside, outside, node, lambda: "site", lambda: wanted[-1])
+        for timing, answered, lasts_s in (
+            (DEFAULT, True, DEFAULT.link_lasts_s),
+            (longer, False, DEFAULT.link_lasts_s),
+            (longer, True, longer.link_lasts_s),
+            (DEFAULT, False, DEFAULT.link_lasts_s),
+        ):
+            wanted.append(timing)
+            deaf.answers = answered
+            asyncio.run(heart.beat())
+            assert node.link_lasts_s == lasts_s

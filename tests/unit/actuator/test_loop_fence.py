@@ -23,8 +23,11 @@ R_S, F_S = DEFAULT.self_fence_seconds, DEFAULT.fencing_seconds
 
 @pytest.fixture
 def host() -> Iterator[Turning]:
-    """A guest runs here and the link is lost; the heartbeat is not renewed any more."""
+    """A guest runs here and the link is lost; the heartbeat is not renewed any more. TCP tells
+    nothing.
+    """
     made = Turning()
+    made.node.acknowledged = False
     made.unit.domain = DomainState.RUNNING
     made.unit.drbd = made.found = frozen()
     made.node.guarding = True

@@ -8,6 +8,7 @@ from sim.builders import HERE, record
 from tandem_actuator.core.decision import Task
 from tandem_actuator.core.effects import Finished
 from tandem_actuator.core.model import Job, JobState, MigrationNote, Receiving
+from tandem_actuator.run.learning import learn
 from tandem_actuator.run.transit import Transit
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState
@@ -108,14 +109,14 @@ class TestRefused:
     def test_it_is_learnt_from_a_migration_that_was_given_up(self, task: Task, known: str) -> None:
         unit = Noted().unit
         ended = Finished(Reason.MIGRATION_FAILED, "not sent", progress=True)
-        unit.learn(task, ended, 1000.0)
+        learn(unit, task, ended, 1000.0)
         assert unit.transit.why_refused(1) == known
         assert unit.transit.why_refused(2) == ""
 
     @pytest.mark.parametrize("reason", [Reason.API_UNREACHABLE, Reason.EFFECT_FAILED])
     def test_and_from_none_that_is_tried_again(self, reason: Reason) -> None:
         unit = Noted().unit
-        unit.learn(Task.GIVE_UP, Finished(reason, "not sent", progress=True), 1000.0)
+        learn(unit, Task.GIVE_UP, Finished(reason, "not sent", progress=True), 1000.0)
         assert unit.transit.why_refused(1) == ""
 
 

@@ -1,6 +1,7 @@
 """What a host remembers of starts that were refused, and until when."""
 
 from tandem_actuator.core.model import Record
+from tandem_actuator.run.learning import start_refused
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
@@ -12,7 +13,7 @@ def refused(times: int = 1) -> Unit:
     unit = Unit(mirror=Mirror.parse(mirror("g")), record=Record(uid="uid-g"))
     unit.observe_guest(Guest.parse(guest("g")))
     for at_s in range(times):
-        unit.start_refused("no bridge", float(at_s))
+        start_refused(unit, "no bridge", float(at_s))
     return unit
 
 
@@ -53,7 +54,7 @@ def test_so_is_one_whose_edit_was_found_valid() -> None:
     raw["metadata"]["generation"] = 7
     raw["status"] = {**raw.get("status", {}), "accepted": {**raw["spec"], "priority": 1}}
     unit.observe_guest(Guest.parse(raw))
-    unit.start_refused("no bridge", 9.0)
+    start_refused(unit, "no bridge", 9.0)
     valid = {"type": "SpecValid", "status": "True", "reason": "x", "observedGeneration": 7}
     raw["status"] = {**raw["status"], "accepted": raw["spec"], "conditions": [valid]}
     unit.observe_guest(Guest.parse(raw))
@@ -66,5 +67,5 @@ def test_another_order_counts_anew() -> None:
     raw["status"] = {"assignment": {"host": "x", "serial": 99, "reason": "Failback"}}
     unit.observe_guest(Guest.parse(raw))
     assert rounds(unit) == 2
-    unit.start_refused("no bridge", 9.0)
+    start_refused(unit, "no bridge", 9.0)
     assert rounds(unit) == 1

@@ -115,6 +115,7 @@ def _proof(kind: ProofKind, authority: Authority, host: str, view: HostView | No
         at_epoch=authority.epoch,
         lease_version=heartbeat.version if heartbeat else "",
         watchdog=heartbeat.watchdog_armed if heartbeat else False,
+        link_acknowledged=heartbeat.link_acknowledged if heartbeat else False,
     )
 
 

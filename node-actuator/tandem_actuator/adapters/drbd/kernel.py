@@ -5,12 +5,6 @@ so that drbd-utils alone translates a resource file into kernel requests. What d
 demote, resume-io, queries) goes to drbdsetup itself: drbdadm has timers of its own, which would
 leave a promotion behind that nobody waits for any more.
 
-A query must be cheap enough to be always fresh. On 8.4 it reads ``/proc/drbd``, which takes no
-lock, starts no program, and answers also while a promotion waits for its fence-peer handler; one
-look is shared by all mirrors that ask meanwhile. It
-knows devices by number only, so it is used only while the event stream says that these numbers
-belong to this resource; everything else asks ``drbdsetup events2 --now``.
-
 Never connects by attaching, never passes ``--force`` unless asked to, never sets up or takes down
 anything by itself. Called by ``driver`` and ``loop`` through ``ports.Drbd``.
 """
@@ -19,12 +13,10 @@ import asyncio
 import contextlib
 import shlex
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tandem_actuator.adapters.drbd import proc
 from tandem_actuator.adapters.drbd import text as drbd_text
-from tandem_actuator.adapters.drbd.block import SYS_BLOCK, with_requests
+from tandem_actuator.adapters.drbd.block import SYS_BLOCK
 from tandem_actuator.adapters.drbd.drafts import (
     METADATA_TIMEOUT_S,
     kept_path,
@@ -32,8 +24,8 @@ from tandem_actuator.adapters.drbd.drafts import (
     refuse_foreign_data,
 )
 from tandem_actuator.adapters.drbd.events import EventStream
+from tandem_actuator.adapters.drbd.looks import Looks, Sockets
 from tandem_actuator.adapters.drbd.readable import Readable
-from tandem_actuator.adapters.drbd.shared_look import SharedLook
 from tandem_actuator.adapters.drbd.tools import (
     COMMAND_TIMEOUT_S,
     DRBD_DIR,
@@ -42,6 +34,7 @@ from tandem_actuator.adapters.drbd.tools import (
 )
 from tandem_actuator.adapters.files.files import replace_file
 from tandem_actuator.adapters.linux.process import Finished, run
+from tandem_actuator.adapters.linux.sockets import LinuxSockets
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Generation, Metadata
 from tandem_actuator.ports import Clock, CommandFailed, PortError
 from tandem_actuator.ports.drbd import DrbdEvent
@@ -77,15 +70,14 @@ class DrbdHost:
         drbd_dir: Path = DRBD_DIR,
         proc_drbd: Path = PROC_DRBD,
         sys_block: Path = SYS_BLOCK,
+        sockets: Sockets | None = None,
     ) -> None:
         self.tools = tools
-        self._proc_drbd, self._sys_block = proc_drbd, sys_block
-        self._clock, self._drbd_dir = clock, drbd_dir
+        self._drbd_dir = drbd_dir
         self._readable = Readable(tools.adm, clock)
         self._stream = EventStream(tools.setup)
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="proc-drbd")
-        self._dumps = SharedLook(self._dump, clock)
-        self._procs = SharedLook(self._proc, clock)
+        tcp = sockets or LinuxSockets(clock)
+        self.looks = Looks(tools, self._stream, clock, proc_drbd, sys_block, tcp)
         self._config_lock = asyncio.Lock()
 
     # --- looking
@@ -93,50 +85,11 @@ class DrbdHost:
     async def query(self, mirror: Mirror) -> DrbdView:
         try:
             async with asyncio.timeout(QUERY_TIMEOUT_S):
-                return await self._query(mirror)
+                return await self.looks.at(mirror)
         except TimeoutError:
             return DrbdUnknown(f"DRBD did not answer within {QUERY_TIMEOUT_S:g} s")
         except (PortError, OSError, ValueError) as error:
             return DrbdUnknown(f"{mirror.drbd_name}: {error}")
-
-    async def _query(self, mirror: Mirror) -> DrbdView:
-        view, numbers = await self._states(mirror), mirror.status.device_numbers
-        if not isinstance(view, DrbdState) or numbers is None:
-            return view
-        return with_requests(view, numbers.minors, self._sys_block)
-
-    async def _states(self, mirror: Mirror) -> DrbdView:
-        numbers = mirror.status.device_numbers
-        names = list(mirror.volume_names)
-        if numbers is not None and self._proc_is_enough(mirror, numbers.minors):
-            devices, queried_at_s = await self._procs.newer_than_now()
-            minors = {name: numbers.minors[name] for name in names}
-            return proc.state_from_proc(devices, minors, queried_at_s)
-        resources, queried_at_s = await self._dumps.newer_than_now()
-        fields = resources.get(mirror.drbd_name)
-        if fields is not None and numbers is not None:
-            names = drbd_text.volumes_in_use(fields, numbers.minors) or names
-        return drbd_text.state_from_dump(fields, names, queried_at_s)
-
-    async def _proc(self) -> Mapping[int, proc.ProcDevice]:
-        """Read and parsed off the loop: with many mirrors it is long."""
-
-        def look() -> Mapping[int, proc.ProcDevice]:
-            return proc.parse_proc(self._proc_drbd.read_text())
-
-        return await asyncio.get_running_loop().run_in_executor(self._reader, look)
-
-    async def _dump(self) -> Mapping[str, drbd_text.ResourceFields]:
-        command = [self.tools.setup, "events2", "--now", "--statistics"]
-        answer = (await run(command, timeout_s=COMMAND_TIMEOUT_S)).check()
-        return drbd_text.parse_dump(answer.stdout)
-
-    def _proc_is_enough(self, mirror: Mirror, minors: Mapping[str, int]) -> bool:
-        """8.4, and the kernel is known to use exactly these device numbers for this mirror."""
-        if self.tools.major != 8 or not self._stream.live:
-            return False
-        wanted = {minors.get(name) for name in mirror.volume_names}
-        return wanted == self._stream.minors_of(mirror.drbd_name)
 
     async def events(self) -> AsyncIterator[DrbdEvent]:
         async for event in self._stream.follow():
@@ -298,7 +251,7 @@ class DrbdHost:
             return
         (await self._adm("new-resource", name)).check()
         (await self._adm("new-minor", name)).check()
-        resources, _ = await self._dumps.newer_than_now()
+        resources = await self.looks.resources()
         devices = resources[name].devices if name in resources else {}
         done: list[int] = []
         for number in range(len(mirror.volume_names)):
@@ -330,7 +283,7 @@ class DrbdHost:
         if self.tools.major == 8:
             raise CommandFailed("DRBD 8.4 copies whole disks only when told to; connect it anew")
         name = mirror.drbd_name
-        resources, _ = await self._dumps.newer_than_now()
+        resources = await self.looks.resources()
         peers = resources[name].peer_devices if name in resources else {}
         lacking = {
             number: peer for number, peer in peers.items() if whole or drbd_text.lacks_data(peer)

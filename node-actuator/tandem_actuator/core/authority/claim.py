@@ -162,7 +162,7 @@ def _check_lease_lost(
             Reason.WAITING_FOR_FENCING_PROOF,
             f"{facts.peer} has no watchdog: its silence does not prove that it stopped",
         )
-    wait_s = facts.link_wait_s
+    wait_s, acknowledged = facts.link_wait_s, proof.link_acknowledged
     if heartbeat is not None:
         if heartbeat.version != proof.lease_version:
             return Refusal(Reason.LEASE_CHANGED, f"{facts.peer} has sent a heartbeat again")
@@ -171,7 +171,8 @@ def _check_lease_lost(
                 Reason.UNKNOWN_STATE, f"{facts.peer}'s lease does not tell by which timing it lives"
             )
         wait_s = max(wait_s, heartbeat.timing.link_wait_s)
-    return link_long_lost(facts, wait_s)
+        acknowledged = heartbeat.link_acknowledged
+    return link_long_lost(facts, wait_s, acknowledged=acknowledged)
 
 
 def _check_fenced(

@@ -26,19 +26,28 @@ def may_lack_the_last(mirror: Mirror, facts: Facts) -> bool:
     return Protocol.A in (mirror.spec.protocol, used) or changed
 
 
-def link_long_lost(facts: Facts, wait_s: float) -> Refusal | None:
+def link_long_lost(facts: Facts, wait_s: float, *, acknowledged: bool = False) -> Refusal | None:
+    """Why the peer may still live on the link, if it may.
+
+    ``acknowledged``: it counts from a look after which a packet of its own has arrived here, so no
+    look of it counts that is later than the last packet. Else it may have lived on a link that was
+    dead already, until both had noticed.
+    """
     assert isinstance(facts.drbd, DrbdState)
     if facts.drbd.connected or facts.link_lost_at_s is None:
         return Refusal(
             Reason.PEER_STILL_CONNECTED,
             f"{facts.host} is still connected to {facts.peer} over the replication link",
         )
-    left_s = facts.link_lost_at_s + wait_s - facts.now_s
+    since_s, since = facts.link_lost_at_s, f"{facts.host} lost it"
+    if acknowledged and facts.last_packet_at_s is not None:
+        since_s, since = facts.last_packet_at_s, "its last packet came"
+    left_s = since_s + wait_s - facts.now_s
     if left_s > 0:
         return Refusal(
             Reason.WAITING_FOR_LINK,
             f"waiting {left_s:.1f} s more until {facts.peer} must have stopped (it may have lived"
-            f" on the replication link until {facts.host} lost it)",
+            f" on the replication link until {since})",
         )
     return None
 

@@ -39,7 +39,8 @@ Verdict = Proposal | Settled | Refusal
 class Facts:
     """What a host knows first-hand, gathered after the quorum read.
 
-    ``now_s`` and ``link_lost_at_s`` are on the host's CLOCK_BOOTTIME. ``heartbeat`` is the old
+    ``now_s``, ``link_lost_at_s`` and ``last_packet_at_s`` (the peer's last came no later, None if
+    that is not known) are on the host's CLOCK_BOOTTIME. ``heartbeat`` is the old
     owner's lease from a quorum read, where the transition needs it.
     """
 
@@ -50,4 +51,5 @@ class Facts:
     drbd: DrbdView
     now_s: float
     link_lost_at_s: float | None = None
+    last_packet_at_s: float | None = None
     link_wait_s: float = 0.0

@@ -10,16 +10,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tandem_actuator.core.authority import held
-from tandem_actuator.core.drbd import DrbdState
+from tandem_actuator.core.drbd import DrbdState, DrbdView
 from tandem_actuator.core.model import View
 from tandem_api.authority import Authority, Mode
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
-from tandem_api.timing import Timing
+from tandem_api.timing import Timing, drbd_timers
 from tandem_api.vocabulary import Role
 
 IDLE_INTERVAL_S = 2.0
 SETTLING_INTERVAL_S = 0.5
+ANSWER_S = 0.2
+"""What a packet, its acknowledgement and the look at it may take."""
 EAGER_INTERVAL_S = 0.1
 """Where a wait of known length or a guest's stop holds something up."""
 
@@ -63,9 +65,15 @@ def run_permission(view: View, renewal_sent_at_s: float | None, now_s: float) ->
         False,
         max(lease_until_s, link_until_s),
         Reason.SELF_FENCING,
-        f"no heartbeat confirmed for {view.timing.self_fence_seconds:g} s, and {view.peer} is not"
-        " seen as Secondary over the replication link: it may have taken over",
+        f"no heartbeat confirmed for {view.timing.self_fence_seconds:g} s, and {_no_link(view)}: it"
+        " may have taken over",
     )
+
+
+def _no_link(view: View) -> str:
+    if may_yet_be_acquitted(view):
+        return f"nothing of this host has arrived at {view.peer} for {view.link_lasts_s:g} s"
+    return f"{view.peer} is not seen as Secondary over the replication link"
 
 
 def has_lapsed(view: View, renewal_sent_at_s: float | None, now_s: float) -> bool:
@@ -140,17 +148,34 @@ def _heartbeat_counts_until_s(view: View, renewal_sent_at_s: float | None) -> fl
     return float("-inf") if view.lapsed else _lease_until_s(renewal_sent_at_s, view.timing)
 
 
-def _link_until_s(view: View) -> float:
-    """Beside a target that is Primary for it, a source may go on: that host lets nothing execute
+def acquits(view: View, drbd: DrbdView) -> bool:
+    """Whether a look shows a link that a guest may live on: the peer is connected, and Secondary.
+
+    Beside a target that is Primary for it, a source may go on: that host lets nothing execute
     unless it was handed the mirror.
     """
-    drbd, note = view.drbd, view.runs_note(view.record.outgoing)
+    note = view.runs_note(view.record.outgoing)
     sends = note is not None and not note.gone
     if not isinstance(drbd, DrbdState) or not drbd.connected:
+        return False
+    return drbd.peer_role is Role.SECONDARY or (sends and drbd.peer_role is Role.PRIMARY)
+
+
+def _link_until_s(view: View) -> float:
+    """A host that others take to live by what has arrived counts from a look after which something
+    has; else from the look, which may be at a link that is dead already.
+    """
+    drbd = view.drbd
+    if not isinstance(drbd, DrbdState) or not acquits(view, drbd):
         return float("-inf")
-    if not (drbd.peer_role is Role.SECONDARY or (sends and drbd.peer_role is Role.PRIMARY)):
-        return float("-inf")
+    if view.acknowledged:
+        return view.packets.arrived_after_s + view.link_lasts_s
     return drbd.queried_at_s + view.timing.query_freshness_seconds
+
+
+def may_yet_be_acquitted(view: View) -> bool:
+    """Whether the link looks well, and nothing has arrived yet since it did."""
+    return view.acknowledged and acquits(view, view.drbd)
 
 
 @dataclass(frozen=True)
@@ -197,6 +222,17 @@ def lapse_must_be_judged(
     return guarding or renewal_sent_at_s is None or now_s - renewal_sent_at_s > allowed_s
 
 
+def _before_it_must_have_arrived_s(view: View) -> float:
+    """So soon another look must follow for its packet to arrive before the last one's date is over.
+
+    An idle link carries one each ping-int, which an answer and the look at it follow.
+    """
+    if not view.acknowledged:
+        return IDLE_INTERVAL_S
+    arrives_s = drbd_timers(view.timing).ping_int_s + ANSWER_S
+    return max(view.link_lasts_s - arrives_s, view.timing.query_freshness_seconds / 3)
+
+
 def look_again_in_s(
     view: View, reason: Reason, failures: int, renewal_sent_at_s: float | None, now_s: float
 ) -> float:
@@ -209,7 +245,7 @@ def look_again_in_s(
         quick_s = view.timing.query_freshness_seconds / 3
         lease_until_s = _heartbeat_counts_until_s(view, renewal_sent_at_s)
         calm_s = lease_until_s - now_s - view.timing.renew_interval_seconds
-        return min(max(quick_s, calm_s), IDLE_INTERVAL_S)
+        return min(max(quick_s, calm_s), IDLE_INTERVAL_S, _before_it_must_have_arrived_s(view))
     if reason in (Reason.WAITING_FOR_LINK, Reason.STOPPING) or failures:
         return EAGER_INTERVAL_S
     settling = isinstance(view.drbd, DrbdState) and not view.drbd.in_sync

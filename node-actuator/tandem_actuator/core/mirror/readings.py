@@ -25,7 +25,8 @@ def says_the_same(new: DrbdView, old: DrbdView) -> bool:
 
 
 def tells_the_same(new: View, old: View) -> bool:
-    """Whether they differ in nothing, or only in when DRBD was looked at and a heartbeat sent.
+    """Whether they differ in nothing, or only in when DRBD was looked at and a heartbeat sent,
+    and in what has arrived by then.
 
     By identity but for the look, so two that are equal may count as different. While a resync is
     followed it counts as different, as what that means depends on the time. What the guest reads
@@ -38,7 +39,7 @@ def tells_the_same(new: View, old: View) -> bool:
     return all(map(is_, _LASTING(new), _LASTING(old))) and _same_look(new.drbd, old.drbd)
 
 
-_PASSING = ("drbd", "standstill", "renewal_sent_at_s")
+_PASSING = ("drbd", "packets", "standstill", "renewal_sent_at_s")
 _LASTING = attrgetter(*(field.name for field in fields(View) if field.name not in _PASSING))
 
 

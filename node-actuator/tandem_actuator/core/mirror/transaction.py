@@ -54,6 +54,7 @@ def facts_of(view: View, read: DrbdRead | None = None) -> Facts:
         drbd=drbd,
         now_s=read.now_s if read else 0.0,
         link_lost_at_s=read.link_lost_at_s if read else view.link_lost_at_s,
+        last_packet_at_s=read.last_packet_at_s if read else view.packets.last_at_s,
         link_wait_s=max(view.timing.link_wait_s, (view.peer_timing or view.timing).link_wait_s),
     )
 

@@ -11,6 +11,7 @@ import pytest
 from sim.builders import A, B, authority, drbd, lost, record, standalone, view
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, NotConfigured
 from tandem_actuator.core.host.permission import (
+    ANSWER_S,
     EAGER_INTERVAL_S,
     IDLE_INTERVAL_S,
     SETTLING_INTERVAL_S,
@@ -18,13 +19,15 @@ from tandem_actuator.core.host.permission import (
     judge,
     lapse_must_be_judged,
     look_again_in_s,
+    may_yet_be_acquitted,
     run_permission,
     start_permission,
 )
-from tandem_actuator.core.model import FenceProgress, Record
+from tandem_actuator.core.model import FenceProgress, Record, View
+from tandem_actuator.core.packets import Packets
 from tandem_api.authority import PROTOCOL, Authority, Mode
 from tandem_api.reasons import Reason
-from tandem_api.timing import DEFAULT
+from tandem_api.timing import DEFAULT, drbd_timers
 from tandem_api.vocabulary import Connection, DomainState, Role
 
 R, Q = DEFAULT.self_fence_seconds, DEFAULT.query_freshness_seconds
@@ -294,3 +297,64 @@ class TestPace:
         self, state: DrbdView, reason: Reason, failures: int, expected: float
     ) -> None:
         assert look_again_in_s(view(authority(), state), reason, failures, None, NOW) == expected
+
+
+class TestByWhatHasArrived:
+    """This host lives on the link by a look after which a packet of its own has arrived."""
+
+    LASTS_S = DEFAULT.link_lasts_s
+
+    def arrived(self, ago_s: float, state: DrbdView | None = None) -> View:
+        return view(
+            authority(),
+            state or connected(),
+            domain=RUNS,
+            acknowledged=True,
+            link_lasts_s=self.LASTS_S,
+            packets=Packets(arrived_after_s=NOW - ago_s),
+        )
+
+    @pytest.mark.parametrize(
+        ("ago_s", "expected"),
+        [
+            (0.0, Reason.RUN_CONFIRMED_BY_PEER),
+            (LASTS_S - 0.01, Reason.RUN_CONFIRMED_BY_PEER),
+            (LASTS_S, Reason.SELF_FENCING),
+            (math.inf, Reason.SELF_FENCING),
+        ],
+    )
+    def test_for_as_long_as_it_promised_however_fresh_its_look(
+        self, ago_s: float, expected: Reason
+    ) -> None:
+        permission = run_permission(self.arrived(ago_s), None, NOW)
+        assert permission.reason is expected
+        assert permission.until_s == NOW - ago_s + self.LASTS_S
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            lost(),
+            drbd(Role.PRIMARY, peer_role=Role.PRIMARY, at_s=NOW),
+            DrbdUnknown("timeout"),
+            NotConfigured(NOW),
+        ],
+    )
+    def test_not_once_a_look_shows_the_link_lost(self, state: DrbdView) -> None:
+        assert not run_permission(self.arrived(0.1, state), None, NOW).allowed
+
+    def test_it_says_what_is_missing(self) -> None:
+        permission = run_permission(self.arrived(self.LASTS_S), None, NOW)
+        assert f"nothing of this host has arrived at {B} for 2.75 s" in permission.message
+
+    def test_one_that_looks_well_may_yet_be_acquitted(self) -> None:
+        assert may_yet_be_acquitted(self.arrived(math.inf))
+        assert not may_yet_be_acquitted(self.arrived(math.inf, lost()))
+        by_looks = view(authority(), connected(), domain=RUNS, acknowledged=False)
+        assert not may_yet_be_acquitted(by_looks)
+
+    def test_it_looks_soon_enough_for_the_next_packet_to_prove_a_look(self) -> None:
+        """The heartbeat counts for long enough, and is no reason to look sooner."""
+        pause_s = look_again_in_s(self.arrived(0.0), Reason.STEADY, 0, NOW, NOW)
+        slowest_s = drbd_timers(DEFAULT).ping_int_s + ANSWER_S
+        assert pause_s == pytest.approx(self.LASTS_S - slowest_s)
+        assert pause_s < IDLE_INTERVAL_S

@@ -36,6 +36,10 @@ from tandem_api.vocabulary import DiskState, Role
 from .verdicts import EARLIER_BOOT, MARKER, OVERRIDE, proposed, reason
 
 
+def _about(proof: FencingProof, acknowledged: bool) -> FencingProof:
+    return proof.model_copy(update={"link_acknowledged": acknowledged})
+
+
 class TestClaimUnowned:
     def test_in_sync_it_is_mirrored(self) -> None:
         new = proposed(rules.claim(mirror(authority("")), facts(drbd()), assignment(A), None, "r1"))
@@ -234,6 +238,26 @@ class TestTakeover:
     ) -> None:
         verdict = self.claim(lease_lost(authority(B)), link_lost_at_s=1000.0 - age_s)
         assert (reason(verdict) if isinstance(verdict, Refusal) else None) is expected
+
+    @pytest.mark.parametrize(
+        ("acknowledged", "last_packet_at_s", "expected"),
+        [
+            (True, 1000.0 - DEFAULT.link_wait_s, None),
+            (True, 1000.0 - DEFAULT.link_wait_s + 0.01, Reason.WAITING_FOR_LINK),
+            (True, None, Reason.WAITING_FOR_LINK),
+            (False, 1000.0 - DEFAULT.link_wait_s, Reason.WAITING_FOR_LINK),
+        ],
+    )
+    def test_a_peer_that_lives_by_what_has_arrived_is_waited_for_since_its_last_packet(
+        self, acknowledged: bool, last_packet_at_s: float | None, expected: Reason | None
+    ) -> None:
+        """If that is known; else, as one that lives by its looks, since the link was lost."""
+        known = replace(facts(lost()), link_lost_at_s=998.0, last_packet_at_s=last_packet_at_s)
+        beat = heartbeat().model_copy(update={"link_acknowledged": acknowledged})
+        proof = lease_lost(authority(B)).model_copy(update={"link_acknowledged": not acknowledged})
+        for read, told in ((beat, proof), (None, _about(proof, acknowledged))):
+            verdict = rules.claim(mirror(authority(B)), known, assignment(A, told), read, "r")
+            assert (reason(verdict) if isinstance(verdict, Refusal) else None) is expected
 
     def test_the_timing_that_the_peer_published_counts(self) -> None:
         beat = heartbeat(timing=DEFAULT)
