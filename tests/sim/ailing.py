@@ -294,6 +294,20 @@ def correct_drbd(world: World, host: str) -> None:
     world.hosts[host].drbd_misconfigured = False
 
 
+# -- TCP
+
+
+def hide_tcp(world: World, host: str) -> None:
+    """From its next boot its kernel tells nothing of DRBD's sockets."""
+    world.log.say("scenario", f"tcp hide {host}")
+    world.hosts[host].hides_sockets = True
+
+
+def show_tcp(world: World, host: str) -> None:
+    world.log.say("scenario", f"tcp show {host}")
+    world.hosts[host].hides_sockets = False
+
+
 # -- all of it
 
 

@@ -299,6 +299,7 @@ MENDS: tuple[tuple[str, str], ...] = (
     (r"api (?:refuse|mute|narrow) (\S+).*", r"api accept \1"),
     (r"controller kill", "controller start"),
     (r"drbd spoil (\S+)", r"drbd correct \1"),
+    (r"tcp hide (\S+)", r"tcp show \1"),
     (r"actuator stop (\S+)", r"actuator start \1"),
     (r"watchdog (?:away|refuse) (\S+).*", r"watchdog back \1"),
     (r"files (?!heal)\S+ (\S+).*", r"files heal \1"),

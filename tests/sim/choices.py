@@ -114,6 +114,8 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (1, lambda d: f"watchdog away {d.host()}"),
         (1, lambda d: f"watchdog refuse {d.host()} {d.pick('2', '3')}"),
         (2, lambda d: f"watchdog back {d.host()}"),
+        (1, lambda d: f"tcp hide {d.host()}"),
+        (1, lambda d: f"tcp show {d.host()}"),
     ),
     "files": (
         (1, lambda d: f"files full {d.host()}"),

@@ -167,6 +167,7 @@ class Host:
 
     ``ails``: what is broken for good (``lasting``). ``late_s``, ``keeper_late_s``: how starved its
     actuator is, and the watchdog's keeper. ``drbd_misconfigured``: drbdadm cannot read its files.
+    ``hides_sockets``: its next kernel tells nothing of DRBD's.
     """
 
     name: str
@@ -186,6 +187,7 @@ class Host:
     write_period_s: float = 0.1
     drbd: Version = EIGHT
     drbd_misconfigured: bool = False
+    hides_sockets: bool = False
     backings: dict[str, dict[str, Backing]] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)
     on_reset: Callable[["Host"], None] = lambda host: None
@@ -223,7 +225,7 @@ class Host:
         boot_id = f"{self.name}-boot{self.boots}"
         self.machine = Machine(self, self.kernel, group, boot_id, self.kernel.now_s)
         for pair in self.pairs.values():
-            pair.powered(self.name, group)
+            pair.powered(self.name, group, hides_sockets=self.hides_sockets)
         self.log.say(self.name, "boots")
         self.machine.begin()
         self.on_boot(self)

@@ -75,10 +75,10 @@ class Pair:
         """One end, switched off."""
         self.sides[host] = Side(Group(f"{host} off", alive=False))
 
-    def powered(self, host: str, group: Group) -> None:
+    def powered(self, host: str, group: Group, *, hides_sockets: bool = False) -> None:
         """The host was switched on: its end lives and dies with this group."""
         self.sides[host].group = group
-        self.tcp.rebooted(host)
+        self.tcp.rebooted(host, hidden=hides_sockets)
         group.told.append(self.stir)
         self.stir()
 
@@ -229,12 +229,13 @@ class Pair:
             arrive()
 
     def _notice(self) -> None:
-        up = self.path_up()
+        """Whatever comes is a sign of life, also while nothing that this side sends arrives."""
         for host, side in self.sides.items():
             replica = side.replica
             if replica is None or not replica.connected or not side.awake:
                 continue
             peer = self.other(replica).replica
+            up = self._passes(next(name for name in self.sides if name != host))
             closed = peer is None or peer.session != replica.session
             if up and not closed:
                 side.notices_in_s = None

@@ -33,7 +33,7 @@ class End:
 
 @dataclass
 class Tcp:
-    """Both ends of a mirror's connections. ``told``: whether a host's kernel tells of sockets."""
+    """Both ends of a mirror's connections. ``hidden``: the hosts whose kernels tell of none."""
 
     kernel: Kernel
     passes: Callable[[str], bool]
@@ -62,9 +62,10 @@ class Tcp:
             end.gone_s = self.kernel.now_s + ORPHANED_S
             self.orphans.setdefault(host, []).append(end)
 
-    def rebooted(self, host: str) -> None:
+    def rebooted(self, host: str, *, hidden: bool) -> None:
         """Nothing of it is left there."""
         self.settle()
+        self.hidden = self.hidden | {host} if hidden else self.hidden - {host}
         self.ends.pop(host, None)
         self.orphans.pop(host, None)
 

@@ -82,6 +82,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "libvirt late": ailing.libvirt_late,
     "libvirt events": ailing.libvirt_events,
     "clock": acts.clock,
+    "tcp hide": ailing.hide_tcp,
+    "tcp show": ailing.show_tcp,
     "watchdog away": acts.watchdog_away,
     "watchdog back": ailing.watchdog_back,
     "watchdog refuse": ailing.watchdog_refuse,

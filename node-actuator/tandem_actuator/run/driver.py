@@ -140,9 +140,8 @@ class Driver:
         clock = self.ports.clock
         unit.see_lapse(self.node, clock.boottime_s())
         with self.walls.around(unit, Place.TAKING_IN):
-            news = unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
-            unit.observe_packets(self.node, clock.boottime_s())
-            return news
+            unit.observe_packets(drbd, self.node, clock.boottime_s())
+            return unit.observe_drbd(drbd, clock.boottime_s(), clock.wall())
         unit.drbd = DrbdUnknown("what was seen of it could not be taken in, by a bug in Tandem")
         return True
 

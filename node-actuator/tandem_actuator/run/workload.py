@@ -253,10 +253,10 @@ class Unit(Counted):
             self.link_lost_at_s, self.link_lost_wall = now_s, wall
         return changed
 
-    def observe_packets(self, node: NodeFacts, now_s: float) -> None:
-        """What the look that was just taken in tells of packets. Called after ``observe_drbd``."""
-        drbd, address = self.drbd, node.addresses.get(self.mirror.peer_of(node.host))
-        well = isinstance(drbd, DrbdState) and drbd.connected and acquits(self.view(node), drbd)
+    def observe_packets(self, drbd: DrbdView, node: NodeFacts, now_s: float) -> None:
+        """Take in what a DRBD reading tells of the link's packets."""
+        address = node.addresses.get(self.mirror.peer_of(node.host))
+        well = acquits(self.view(node), drbd)
         self.packets = packets.followed(self.packets, drbd, address, acquits=well, now_s=now_s)
 
     def observe_domain(self, domain: DomainState) -> bool:

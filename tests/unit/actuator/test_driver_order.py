@@ -90,6 +90,7 @@ class TestLook:
         self, host: Noted
     ) -> None:
         """Nor does what it shows: until now the guest ran on nothing."""
+        host.node.acknowledged = False
         host.unit.domain = DomainState.RUNNING
         host.node.guarding = True
         host.found = drbd(Role.PRIMARY, at_s=1010.0)

@@ -5,6 +5,7 @@ import pytest
 from sim.builders import HERE, assignment, authority, drbd, guest, lost, mirror, record
 from tandem_actuator.core.drbd import DrbdUnknown, NotConfigured
 from tandem_actuator.core.model import FenceProgress
+from tandem_actuator.core.packets import Packets
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest, GuestReport
@@ -50,6 +51,19 @@ class TestTheLink:
     def test_a_connection_that_nobody_knows_is_not_lost(self, unit: Unit) -> None:
         unit.observe_drbd(drbd(connection=Connection.UNKNOWN), 2.0, "")
         assert unit.link_lost_at_s is None
+
+
+class TestPackets:
+    """What TCP tells of the link; ``packets`` itself has its own tests."""
+
+    @pytest.mark.parametrize(("was_connected", "known"), [(True, None), (False, frozenset({1}))])
+    def test_what_an_event_tells_of_the_link_interrupts_them(
+        self, unit: Unit, was_connected: bool, known: frozenset[int] | None
+    ) -> None:
+        """It may have been up meanwhile, by other sockets."""
+        unit.packets = Packets(receiving=frozenset({1}))
+        unit.observe_event(was_connected=was_connected, was_behind=False)
+        assert unit.packets.receiving == known
 
 
 class TestInSync:
