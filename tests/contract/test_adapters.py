@@ -17,7 +17,7 @@ from tandem_actuator.ports import api
 from tandem_api.authority import Authority, Instance
 from tandem_api.kinds.guest import FencingProof, ProofKind
 from tandem_api.kinds.mirror import Claimant, Mirror, ReplicaReport, VolumeReport
-from tandem_api.lease import HeartbeatContent
+from tandem_api.lease import HeartbeatContent, lease_name
 from tandem_api.meta import ObjectKey
 from tandem_api.timing import DEFAULT
 from tandem_controller import ports as controller_ports
@@ -217,6 +217,18 @@ class TestHeartbeats:
         assert found.instance == content.instance
         heard = await controller.heartbeats(PATIENCE_S)
         assert [each for each in heard if each.host == content.host] == [found]
+
+    async def test_one_that_landed_unheard_does_not_stop_the_next(
+        self, actuator: ActuatorApi, client: KubeClient, content: HeartbeatContent
+    ) -> None:
+        """Its answer was lost, or somebody else wrote there, or the Lease is gone."""
+        await actuator.renew(content)
+        name = lease_name(content.host)
+        await client.renew_lease(name, holder=content.instance, duration_s=10)
+        renewed = await actuator.renew(content)
+        found = await actuator.read_heartbeat(content.host)
+        assert found is not None
+        assert found.version == renewed
 
     async def test_what_is_no_hosts_is_not_heard(
         self, client: KubeClient, controller: ControllerApi, content: HeartbeatContent

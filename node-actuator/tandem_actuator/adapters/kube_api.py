@@ -44,6 +44,7 @@ class KubeApi:
         heart: KubeClient | None = None,
     ) -> None:
         self._client, self._heart, self._restarted = client, heart or client, restarted
+        self._renewed: str | None = None
 
     async def read_mirror(self, key: ObjectKey) -> Mirror:
         return await _answered(self._client.fetch(MIRRORS, key))
@@ -64,6 +65,27 @@ class KubeApi:
         )
 
     async def renew(self, heartbeat: HeartbeatContent) -> str:
+        """Of one version after another: one that was given up, and lands after a later one was
+        confirmed, would promise what this host does not keep any more.
+        """
+        if self._renewed is None:
+            self._renewed = await self._lease_version(heartbeat.host)
+        try:
+            version = await self._renew(heartbeat, self._renewed)
+        except ApiConflict:
+            version = await self._renew(heartbeat, await self._lease_version(heartbeat.host))
+        self._renewed = version
+        return version
+
+    async def _lease_version(self, host: str) -> str:
+        """Empty: there is none."""
+        try:
+            lease = await _answered(self._heart.get_lease(lease_name(host)))
+        except ApiGone:
+            return ""
+        return str(lease["metadata"]["resourceVersion"])
+
+    async def _renew(self, heartbeat: HeartbeatContent, version: str) -> str:
         return await _answered(
             self._heart.renew_lease(
                 lease_name(heartbeat.host),
@@ -71,6 +93,7 @@ class KubeApi:
                 duration_s=heartbeat.timing.lease_duration_seconds,
                 labels=heartbeat.labels,
                 annotations=heartbeat.annotations,
+                resource_version=version,
             )
         )
 

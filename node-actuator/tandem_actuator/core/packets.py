@@ -63,8 +63,8 @@ def followed(
 ) -> Packets:
     """What is known after this look.
 
-    ``address``: the peer's. ``acquits``: the look shows a link that this host may live on.
-    ``now_s``: after the look.
+    ``address``: the peer's, if it is known. ``acquits``: the look shows a link that this host may
+    live on. ``now_s``: after the look.
     """
     if isinstance(drbd, DrbdUnknown):
         return before
@@ -79,10 +79,15 @@ def followed(
 def _of_peer(
     sockets: tuple[Socket, ...] | None, address: str | None
 ) -> Mapping[int, Socket] | None:
-    if sockets is None or address is None:
+    """A run that has just begun without the API knows no address. DRBD's sockets are there while it
+    is connected, so if all lead to one peer they are DRBD's.
+    """
+    if sockets is None:
         return None
-    peer = _written_alike(address)
-    return {one.cookie: one for one in sockets if one.peer == peer}
+    peers = {_written_alike(address)} if address else {one.peer for one in sockets}
+    if len(peers) > 1:
+        return None
+    return {one.cookie: one for one in sockets if one.peer in peers}
 
 
 @lru_cache(maxsize=1024)

@@ -18,6 +18,7 @@ from tandem_actuator.core.host.permission import (
     judge,
     lapse_must_be_judged,
     look_again_in_s,
+    may_be_proven_first,
 )
 from tandem_actuator.core.mirror import procedures, withheld
 from tandem_actuator.core.model import FenceProgress
@@ -267,6 +268,7 @@ class Actuator:
             self.domains.known
             and bool(self.units)
             and not any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units)
+            and not any(may_be_proven_first(view) for view in self.cluster.views())
         )
 
     def guard_once(self) -> None:

@@ -18,5 +18,8 @@ def detection_s(units: Iterable[Unit], node: NodeFacts) -> float:
 
 
 def acknowledged(units: Iterable[Unit]) -> bool:
-    """Whether it lives by what has arrived at its peers: TCP tells that of every connection."""
-    return not any(unit.packets.unseen for unit in units)
+    """Whether it lives by what has arrived at its peers: TCP tells that of every connection. It
+    goes back to its looks only once it has affirmed that it owns all that it has lapsed for.
+    """
+    known = list(units)
+    return any(unit.lapsed for unit in known) or not any(unit.packets.unseen for unit in known)

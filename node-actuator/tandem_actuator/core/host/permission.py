@@ -162,15 +162,23 @@ def acquits(view: View, drbd: DrbdView) -> bool:
 
 
 def _link_until_s(view: View) -> float:
-    """A host that others take to live by what has arrived counts from a look after which something
-    has; else from the look, which may be at a link that is dead already.
+    """A look counts for Q: it may be at a link that is dead already. A host that others take to
+    live by what has arrived also counts from a look after which something has. Both, since its
+    peer may have noticed the loss, and have a socket open still.
     """
     drbd = view.drbd
     if not isinstance(drbd, DrbdState) or not acquits(view, drbd):
         return float("-inf")
+    until_s = drbd.queried_at_s + view.timing.query_freshness_seconds
     if view.acknowledged:
-        return view.packets.arrived_after_s + view.link_lasts_s
-    return drbd.queried_at_s + view.timing.query_freshness_seconds
+        return min(until_s, view.packets.arrived_after_s + view.link_lasts_s)
+    return until_s
+
+
+def may_be_proven_first(view: View) -> bool:
+    """Whether this run has seen nothing arrive yet. Until then the last one's deadline stands."""
+    seen = view.packets.arrived_after_s > float("-inf")
+    return view.guest_may_run and may_yet_be_acquitted(view) and not seen
 
 
 def may_yet_be_acquitted(view: View) -> bool:

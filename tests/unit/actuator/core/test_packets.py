@@ -97,6 +97,19 @@ class TestWhatArrives:
         again = [tcp(sent=108, arrived=108, peer="2001:db8::12")]
         assert link.look(2.0, again, address=long).arrived_after_s == 1.0
 
+    def test_without_an_address_they_are_drbds_if_all_lead_to_one_peer(self, link: Link) -> None:
+        """As for a run that begins without the API."""
+        link.look(1.0, [tcp(1), tcp(2)], address=None)
+        after = [tcp(1, sent=108, arrived=108), tcp(2)]
+        assert link.look(2.0, after, address=None).arrived_after_s == 1.0
+
+    def test_without_an_address_nothing_is_known_where_they_do_not(self, link: Link) -> None:
+        for at_s, sent in ((1.0, 100), (2.0, 108), (3.0, 116)):
+            both = [tcp(1, sent=sent, arrived=sent), tcp(2, peer="198.51.100.99")]
+            seen = link.look(at_s, both, address=None)
+            assert seen.arrived_after_s == NEVER
+        assert seen.unseen
+
     def test_looks_at_a_link_that_nobody_may_live_on_count_for_nothing(self, link: Link) -> None:
         """Its peer was Primary; nor does what was known before."""
         link.look(1.0, [tcp(sent=100)])
@@ -204,7 +217,6 @@ class TestTheLastPacket:
     def test_it_is_not_known_without_tcp(self, link: Link) -> None:
         link.look(8.0, [tcp(1)])
         assert link.look(10.0, None, connected=False).last_at_s is None
-        assert link.look(10.0, [tcp(1)], connected=False, address=None).last_at_s is None
 
     def test_nor_while_connected(self, link: Link) -> None:
         link.look(8.0, [tcp(1)])

@@ -328,7 +328,12 @@ class TestByWhatHasArrived:
     ) -> None:
         permission = run_permission(self.arrived(ago_s), None, NOW)
         assert permission.reason is expected
-        assert permission.until_s == NOW - ago_s + self.LASTS_S
+        assert permission.until_s == min(NOW + Q, NOW - ago_s + self.LASTS_S)
+
+    def test_and_for_as_long_as_its_look_is_fresh(self) -> None:
+        """Its peer may have noticed that the link is lost, and have a socket open still."""
+        assert run_permission(self.arrived(0.0, connected(Q - 0.01)), None, NOW).allowed
+        assert not run_permission(self.arrived(0.0, connected(Q)), None, NOW).allowed
 
     @pytest.mark.parametrize(
         "state",
