@@ -16,7 +16,7 @@ BEAT = HeartbeatContent(
 
 
 class Lease:
-    """One, as an API server keeps it. ``version`` 0: there is none. ``over``: what each came for."""
+    """As an API server keeps it. ``version`` 0: there is none. ``over``: what each came over."""
 
     def __init__(self, version: int = 0) -> None:
         self.version, self.over = version, list[str | None]()
