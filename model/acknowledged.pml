@@ -40,6 +40,9 @@ bit  unseen;            /* something was received since B looked at the socket *
 #ifdef WEAK_OPEN_AS_OF_ITS_LAST_RECEIPT
 bit  noted;             /* B has looked at the open socket, and counts from what it saw */
 #endif
+#ifdef WEAK_SOCKET_NOT_COMPARED
+bit  earlier;           /* of an earlier connection more was acknowledged than was sent over this one */
+#endif
 #ifdef AGAIN_BEFORE_PROMOTION
 bit  by_word;           /* B took over by A's own word, and waits for nothing */
 #endif
@@ -57,7 +60,11 @@ inline looks() {
 #ifdef WEAK_PROVEN_BY_ANY_PACKET
     if :: flight == NONE -> flight = SENT :: else fi
 #else
+#ifdef WEAK_SOCKET_NOT_COMPARED
+    flight = (earlier -> RECEIVED : SENT)
+#else
     flight = SENT
+#endif
 #endif
 }
 
@@ -129,14 +136,13 @@ inline connects() {
 #ifdef WEAK_VANISHED_AS_OF_ITS_LAST_RECEIPT
     unseen = 0;
 #endif
-#if defined(WEAK_BYTES_OF_AN_EARLIER_CONNECTION)
-    skip
-#else
-#ifdef LATER_CONNECTION_PROVES
+#ifdef WEAK_SOCKET_NOT_COMPARED
+    earlier = 1;
+#endif
+#ifdef WEAK_LATER_BYTES_PROVE
     if :: flight -> flight = SENT :: else fi
 #else
     no_look()
-#endif
 #endif
 }
 

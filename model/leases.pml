@@ -142,7 +142,11 @@ byte awake = RESIDUE;   /* by A's clock: since it woke up, or the link that it l
 #endif
 
 #ifdef EACH_WAY
+#if defined(ACKNOWLEDGED) && !defined(MIXED) && !defined(ALSO_FRESH)
+#define HEARS true                              /* its kernel may show a dead link for ever */
+#else
 #define HEARS b_linked                          /* what B sends may arrive, a sign of life */
+#endif
 #define IS_WHOLE (a_linked && b_linked)
 #ifdef ACKNOWLEDGED
 #define CAN_CONNECT (socket != OPEN)
@@ -174,6 +178,12 @@ byte awake = RESIDUE;   /* by A's clock: since it woke up, or the link that it l
 #define A_ACKNOWLEDGES (a_runs && !STANDS && \
                         ((linked && a_linked && b_linked) || (a_alone && !a_linked)))
 
+#ifdef PAUSE
+inline lived_on_it() { if :: lapsed -> awake = 0 :: else fi }
+#else
+#define lived_on_it() skip
+#endif
+
 #ifdef ACKNOWLEDGED
 #include "acknowledged.pml"
 #else
@@ -195,12 +205,6 @@ byte awake = RESIDUE;   /* by A's clock: since it woke up, or the link that it l
 #else
 #define is_seen_to_stand() skip
 #endif
-#ifdef PAUSE
-inline lived_on_it() { if :: lapsed -> awake = 0 :: else fi }
-#else
-#define lived_on_it() skip
-#endif
-
 inline check() {
     assert(!(a_runs && b_runs && !STANDS) || IN_RESIDUE);
     assert(!(A_ACKNOWLEDGES && b_runs))
@@ -428,6 +432,12 @@ inline link() {
         if :: a_alone -> a_alone = 0; b_checked = 0 :: else fi }
 #ifdef ACKNOWLEDGED
     :: sockets()
+#else
+#ifdef HALF_CONNECTED
+    /* B has said what it is, and gives the connection up before it hears what A is */
+    :: d_step { !a_linked && !b_linked && !b_runs && !STANDS -> step("A is connected, and B is not");
+        a_linked = 1; dead = 0 }
+#endif
 #endif
     fi
 }
