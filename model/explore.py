@@ -196,6 +196,7 @@ LAST_PACKET = (
         "last packet",
         *("ACKNOWLEDGED", "HALF_CONNECTED", "R=3", "Q=2", "F=1", "W=1", "D=4"),
     ),
+    holds("leases", "last packet, any number of looks", "MANY_LOOKS", *ACKNOWLEDGED),
     holds("leases", "last packet, pauses of any length", "PAUSE", "SHORT_PAUSES", *ACKNOWLEDGED),
     holds(
         "leases",
@@ -206,7 +207,7 @@ LAST_PACKET = (
     holds("leases", "last packet and look, an old taker", "OLD_TAKER", "ALSO_FRESH", *ACKNOWLEDGED),
     holds("leases", "last packet, by heartbeats", *AT_ONCE),
     holds("leases", "last packet and look, by heartbeats", *MIXED, "ALSO_FRESH"),
-    holds("leases", "last packet, by heartbeats, pauses", *MIXED_PAUSES),
+    holds("leases", "last packet, by heartbeats, pauses", *MIXED_PAUSES, long=True),
     weak("leases", "counted_from_the_acknowledgement", *ACKNOWLEDGED),
     weak("leases", "proven_by_any_packet", *ACKNOWLEDGED),
     weak("leases", "socket_not_compared", *ACKNOWLEDGED),

@@ -18,6 +18,9 @@
  * With -DHELD a guest of A may be killed, and its process stays: a frozen device holds it. The
  * watchdog is fed on once A has seen that nothing of it executes any more (killed.pml).
  *
+ * With -DEACH_WAY each way of the link dies and is back by itself, as often as it likes. With -DACKNOWLEDGED a
+ * look counts only once it is proven, and B counts from the last packet (acknowledged.pml).
+ *
  * The values are small and not the profiles': the inequalities are what is explored. D and Q are
  * several ticks long, so that leaving either out of the link wait shows.
  */
@@ -45,7 +48,7 @@
 #endif
 #endif
 #ifndef LINK_FRESH
-#define LINK_FRESH (D + Q)      /* until then after B lost the link A may run by it */
+#define LINK_FRESH (D + Q)      /* since B saw the link alive: so long A may run by it */
 #endif
 #ifndef LINK_WAIT
 #ifdef WEAK_NO_LINK_WAIT
@@ -63,12 +66,12 @@
 #endif
 #endif
 
-#if defined(MIXED)
+#ifdef MIXED
 #define ACKNOWLEDGED
 #endif
 #ifdef ACKNOWLEDGED
 #define EACH_WAY
-#define LOOK_COUNTS LINK_FRESH
+#define LOOK_COUNTS LINK_FRESH  /* a proven one */
 #else
 #define LOOK_COUNTS Q
 #endif
