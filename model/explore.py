@@ -218,7 +218,6 @@ LAST_PACKET = (
     weak("leases", "back_before_it_is_confirmed", *AT_ONCE),
     weak("leases", "a_late_renewal_lands", *AT_ONCE),
     outside("leases", "an old taker, and a socket that stays", "OLD_TAKER", *ACKNOWLEDGED),
-    outside("leases", "by heartbeats, and a socket that stays", *MIXED),
     outside(
         "leases",
         "last packet, residue of F + W",
