@@ -180,6 +180,61 @@ UNIQUENESS = (
     outside("leases", "short pauses", "SHORT_PAUSES", *SMALL),
     outside("leases", "clock ratio 2", "SLOW=1", "FAST=2", "R=6", "Q=1", "F=1", "W=1", "D=1"),
 )
+# Waits that are exact for equal clocks: those of the ratio 3/2 would hide what these must show.
+ACKNOWLEDGED = ("ACKNOWLEDGED", *SHORTEST, "L=4", "LINK_WAIT=5")
+MIXED = ("MIXED", "R=1", "Q=1", "F=1", "W=0", "D=1", *EQUAL_CLOCKS, "L=3", "LINK_WAIT=4")
+AT_ONCE = (*MIXED, "CLOSES_AT_ONCE")
+MIXED_PAUSES = (
+    *("MIXED", "CLOSES_AT_ONCE", "PAUSE", "R=2", "Q=1", "F=1", "W=0", "D=1"),
+    *(*EQUAL_CLOCKS, "L=4", "LINK_WAIT=4"),
+)
+LAST_PACKET = (
+    holds("leases", "either way dies alone", "EACH_WAY"),
+    holds("leases", "either way dies alone, pauses", "EACH_WAY", *PAUSES),
+    holds(
+        "leases",
+        "last packet",
+        *("ACKNOWLEDGED", "HALF_CONNECTED", "R=3", "Q=2", "F=1", "W=1", "D=4"),
+    ),
+    holds("leases", "last packet, any number of looks", "MANY_LOOKS", *ACKNOWLEDGED),
+    holds("leases", "last packet, pauses of any length", "PAUSE", "SHORT_PAUSES", *ACKNOWLEDGED),
+    holds(
+        "leases",
+        "last packet, asked again before promotion",
+        *("PAUSE", "SHORT_PAUSES", "AGAIN_BEFORE_PROMOTION", "RESIDUE=2", *ACKNOWLEDGED),
+    ),
+    holds("leases", "last packet, an old taker", "OLD_TAKER", "CLOSES_AT_ONCE", *ACKNOWLEDGED),
+    holds("leases", "last packet and look, an old taker", "OLD_TAKER", "ALSO_FRESH", *ACKNOWLEDGED),
+    holds("leases", "last packet, by heartbeats", *AT_ONCE),
+    holds("leases", "last packet and look, by heartbeats", *MIXED, "ALSO_FRESH"),
+    holds("leases", "last packet, by heartbeats, pauses", *MIXED_PAUSES, long=True),
+    weak("leases", "counted_from_the_acknowledgement", *ACKNOWLEDGED),
+    weak("leases", "proven_by_any_packet", *ACKNOWLEDGED),
+    weak("leases", "socket_not_compared", *ACKNOWLEDGED),
+    weak("leases", "vanished_as_of_its_last_receipt", *ACKNOWLEDGED),
+    weak("leases", "open_as_of_its_last_receipt", *ACKNOWLEDGED),
+    weak("leases", "from_the_packet_whatever_the_lease_says", *AT_ONCE),
+    weak("leases", "relied_on_before_it_is_confirmed", *AT_ONCE),
+    weak("leases", "back_before_it_is_confirmed", *AT_ONCE),
+    weak("leases", "a_late_renewal_lands", *AT_ONCE),
+    outside("leases", "an old taker, and a socket that stays", "OLD_TAKER", *ACKNOWLEDGED),
+    outside(
+        "leases",
+        "last packet, residue of F + W",
+        *("PAUSE", "SHORT_PAUSES", "RESIDUE=2", *ACKNOWLEDGED),
+    ),
+    outside(
+        "leases",
+        "asked again, residue of less",
+        *("PAUSE", "AGAIN_BEFORE_PROMOTION", "RESIDUE=1", *ACKNOWLEDGED),
+    ),
+    outside(
+        "leases",
+        "one end is connected",
+        *("EACH_WAY", "HALF_CONNECTED", *SHORTEST, "L=4", "LINK_WAIT=5"),
+    ),
+    holds("leases", "later_bytes_prove", "WEAK_LATER_BYTES_PROVE", *ACKNOWLEDGED),
+)
 HELD = (
     holds("killed", "what is seen of a killed process"),
     weak("killed", "sent_is_enough", quick=True),
@@ -199,7 +254,7 @@ UNNEEDED = tuple(
     holds("authority", flag.lower(), *ONE_MIGRATION, f"WEAK_{flag}")
     for flag in ("TWO_OUTLIVE", "TWO_BEFORE_THE_SWAP", "PROMOTED_WITHOUT_MIGRATING")
 )
-CONFIGURATIONS = SAFETY + UNIQUENESS + HELD + UNNEEDED
+CONFIGURATIONS = SAFETY + UNIQUENESS + LAST_PACKET + HELD + UNNEEDED
 
 
 def run(command: list[str], folder: Path) -> str:

@@ -18,6 +18,9 @@
  * With -DHELD a guest of A may be killed, and its process stays: a frozen device holds it. The
  * watchdog is fed on once A has seen that nothing of it executes any more (killed.pml).
  *
+ * With -DEACH_WAY each way of the link dies and is back by itself, as often as it likes. With -DACKNOWLEDGED a
+ * look counts only once it is proven, and B counts from the last packet (acknowledged.pml).
+ *
  * The values are small and not the profiles': the inequalities are what is explored. D and Q are
  * several ticks long, so that leaving either out of the link wait shows.
  */
@@ -44,6 +47,9 @@
 #define L (RATIO(R + F + W) + MARGIN)
 #endif
 #endif
+#ifndef LINK_FRESH
+#define LINK_FRESH (D + Q)      /* since B saw the link alive: so long A may run by it */
+#endif
 #ifndef LINK_WAIT
 #ifdef WEAK_NO_LINK_WAIT
 #define LINK_WAIT 0
@@ -54,10 +60,20 @@
 #ifdef WEAK_LINK_WAIT_WITHOUT_FRESHNESS
 #define LINK_WAIT (RATIO(D + F + W))
 #else
-#define LINK_WAIT (RATIO(D + Q + F + W) + MARGIN)
+#define LINK_WAIT (RATIO(LINK_FRESH + F + W) + MARGIN)
 #endif
 #endif
 #endif
+#endif
+
+#ifdef MIXED
+#define ACKNOWLEDGED
+#endif
+#ifdef ACKNOWLEDGED
+#define EACH_WAY
+#define LOOK_COUNTS LINK_FRESH  /* a proven one */
+#else
+#define LOOK_COUNTS Q
 #endif
 
 #define step(text) printf("\n  "); printf(text)
@@ -77,13 +93,17 @@ bit  a_seen;            /* A has seen that */
 #define SEEN false
 #endif
 byte renewed;           /* the last confirmed renewal was sent */
-byte looked;            /* the last look at the link that showed it connected was asked for */
+byte looked;            /* the last look at the link that counts was asked for */
 byte asked;             /* the renewal that is under way was sent */
 bit  asking;
 bit  arrived;           /* it was carried out, and its answer is under way */
 
 /* the replication link, as it is and as each kernel sees it */
+#ifdef EACH_WAY
+#define linked true     /* either way dies and is back as it likes: a packet arrives, or does not */
+#else
 bit  linked = 1;
+#endif
 bit  a_linked = 1;
 bit  b_linked = 1;
 byte dead;              /* by A's clock: since it died, while A's kernel does not know */
@@ -124,19 +144,70 @@ byte awake = RESIDUE;   /* by A's clock: since it woke up, or the link that it l
 #define IN_RESIDUE false
 #endif
 
+#ifdef EACH_WAY
+#if defined(ACKNOWLEDGED) && !defined(MIXED) && !defined(ALSO_FRESH)
+#define HEARS true                              /* its kernel may show a dead link for ever */
+#else
+#define HEARS b_linked                          /* what B sends may arrive, a sign of life */
+#endif
+#define IS_WHOLE (a_linked && b_linked)
+#ifdef ACKNOWLEDGED
+#define CAN_CONNECT (socket != OPEN)
+#else
+#define CAN_CONNECT true
+#endif
+#else
+#define HEARS linked
+#define IS_WHOLE linked
+#define CAN_CONNECT (!linked)
+#endif
+
 #define LEAST(x, y) ((x) < (y) -> (x) : (y))
 #define LEASE_LIMIT (R + F + W)
-#define LINK_LIMIT (Q + F + W)
+#define LINK_LIMIT (LOOK_COUNTS + F + W)
 #define MAY_RUN_BY_LEASE (!LAPSED && renewed <= R)
-#define MAY_RUN_BY_LINK  (looked <= Q)
+#ifdef ALSO_FRESH
+#define MAY_RUN_BY_LINK  (looked <= LOOK_COUNTS && shown <= Q)
+#define LINK_IS_OVER     (looked >= LINK_LIMIT || shown >= Q + F + W)
+#else
+#define MAY_RUN_BY_LINK  (looked <= LOOK_COUNTS)
+#define LINK_IS_OVER     (looked >= LINK_LIMIT)
+#endif
 /* the watchdog: the last moment at which either was true is F + W ago */
-#define RESET_IS_DUE ((LAPSED || renewed >= LEASE_LIMIT) && looked >= LINK_LIMIT)
+#define RESET_IS_DUE ((LAPSED || renewed >= LEASE_LIMIT) && LINK_IS_OVER)
 
 /* A write is acknowledged once both have it, or if A may go on alone. A frozen device acknowledges
  * nothing, and neither does one that still waits for a peer that has hung up. */
 #define A_ACKNOWLEDGES (a_runs && !STANDS && \
                         ((linked && a_linked && b_linked) || (a_alone && !a_linked)))
 
+#ifdef PAUSE
+inline lived_on_it() { if :: lapsed -> awake = 0 :: else fi }
+#else
+#define lived_on_it() skip
+#endif
+
+#ifdef ACKNOWLEDGED
+#include "acknowledged.pml"
+#else
+#define looks() looked = 0
+#define no_look() skip
+#define b_counts() gone = 0
+#define connects() skip
+#define LONG_GONE (gone >= LINK_WAIT)
+#define COUNTS (!b_linked && a_owns)
+#endif
+#ifndef MIXED
+#define says() skip
+#define is_told() skip
+#define given_up() skip
+#define lands() skip
+#endif
+#ifdef ALSO_FRESH
+#define is_seen_to_stand() shown = Q
+#else
+#define is_seen_to_stand() skip
+#endif
 inline check() {
     assert(!(a_runs && b_runs && !STANDS) || IN_RESIDUE);
     assert(!(A_ACKNOWLEDGES && b_runs))
@@ -153,22 +224,27 @@ inline a_stops() {
     a_seen = 0;
 #endif
 #endif
+    given_up();
     a_runs = 0; a_claimed = 0; renewed = LEASE_LIMIT; looked = LINK_LIMIT;
     asking = 0; arrived = 0; asked = 0;
 #ifdef PAUSE
     lapsed = 0; awake = RESIDUE;
 #endif
+    no_look();
     a_alone = 0
 }
 
 inline a_is_reset() {
-    a_stops(); a_linked = 0; linked = 0; dead = 0
+    a_stops(); a_linked = 0; dead = 0;
+#ifndef EACH_WAY
+    linked = 0
+#endif
 }
 
 /* What A's time enforces, unless A stands still. */
 inline enforce() {
     if
-    :: a_linked && !linked && dead >= D -> a_linked = 0; dead = 0
+    :: a_linked && !HEARS && dead >= D -> a_linked = 0; dead = 0
     :: else
     fi;
 #ifndef WEAK_NO_WATCHDOG
@@ -194,12 +270,19 @@ inline tick() {
             if :: PRESENT || a_claimed -> advance(renewed, a_by, LEASE_LIMIT) :: else fi;
             if :: PRESENT -> advance(looked, a_by, LINK_LIMIT) :: else fi;
             if :: asking -> advance(asked, a_by, LEASE_LIMIT) :: else fi;
-            if :: !STANDS && a_linked && !linked -> advance(dead, a_by, D) :: else fi;
+            if :: !STANDS && a_linked && !HEARS -> advance(dead, a_by, D) :: else fi;
 #ifdef PAUSE
             if :: !paused -> advance(awake, a_by, RESIDUE); :: else fi;
 #endif
             if :: !STANDS -> enforce() :: else fi;
-            if :: !b_linked && a_owns -> advance(gone, b_by, LINK_WAIT) :: else fi;
+#ifdef ACKNOWLEDGED
+            if :: flight -> advance(pending, a_by, LINK_LIMIT) :: else fi;
+            if :: pending == LINK_LIMIT -> no_look() :: else fi;
+#ifdef ALSO_FRESH
+            if :: PRESENT -> advance(shown, a_by, Q + F + W) :: else fi;
+#endif
+#endif
+            if :: COUNTS -> advance(gone, b_by, LINK_WAIT) :: else fi;
             if :: a_owns && !newer -> advance(unchanged, c_by, L) :: else fi;
             a_by = 0; b_by = 0; c_by = 0;
             check()
@@ -234,7 +317,10 @@ inline tick() {
 inline host_a() {
     if
     :: d_step { !STANDS && (PRESENT || a_claimed) && !asking -> step("A sends a renewal");
-        asking = 1; arrived = 0; asked = 0 }
+        asking = 1; arrived = 0; asked = 0; says() }
+#ifdef MIXED
+    :: living()
+#endif
     :: d_step { !STANDS && arrived -> step("A hears that it is renewed");
         asking = 0; arrived = 0;
 #ifndef WEAK_OLD_CLAIM_STARTS
@@ -245,11 +331,11 @@ inline host_a() {
 #else
         renewed = LEAST(asked, renewed);
 #endif
-        asked = 0;
+        asked = 0; is_told();
         if :: !PRESENT && !a_claimed -> renewed = LEASE_LIMIT :: else fi }
     :: d_step { !STANDS && asking -> step("A gives the renewal up");
-        asking = 0; arrived = 0; asked = 0 }
-    :: d_step { !STANDS && a_runs && a_linked -> step("A asks its kernel: connected"); looked = 0 }
+        given_up(); asking = 0; arrived = 0; asked = 0 }
+    :: d_step { !STANDS && a_runs && a_linked -> step("A asks its kernel: connected"); looks() }
 #ifdef WEAK_QUERY_FROM_EVENTS
     /* what events said last, and they are late */
     :: d_step { !STANDS && a_runs && !a_linked && looked < LINK_LIMIT -> step("A looks at old events");
@@ -282,7 +368,7 @@ inline host_a() {
         b_checked = 0 }
     /* Rule 14: its heartbeat has not lapsed since then. A promotion asks the peer if it is connected, so
      * it comes to no end over a link that is dead and not yet lost. */
-    :: d_step { !STANDS && a_claimed && renewed <= R && (linked || !a_linked) ->
+    :: d_step { !STANDS && a_claimed && renewed <= R && (IS_WHOLE || !a_linked) ->
         step("A starts the guest"); a_claimed = 0; a_runs = 1; looked = LINK_LIMIT; check() }
     /* DRBD froze and asks: only the owner goes on alone (rule 4), and then nobody takes over (6) */
     :: d_step { !STANDS && a_runs && !a_linked && !a_alone && OWNS -> step("A may go on alone");
@@ -295,7 +381,7 @@ inline host_a() {
         if
         :: a_runs -> awake = 0;
             if
-            :: !MAY_RUN_BY_LEASE && !MAY_RUN_BY_LINK -> lapsed = 1; looked = Q;
+            :: !MAY_RUN_BY_LEASE && !MAY_RUN_BY_LINK -> lapsed = 1; looked = LOOK_COUNTS; is_seen_to_stand();
                 renewed = LEASE_LIMIT; asked = (asking -> LEASE_LIMIT : 0)
             :: else
             fi
@@ -315,24 +401,47 @@ inline host_a() {
 
 /* ---- API: what A sent arrives, also late ---- */
 inline api() {
-    d_step { asking && !arrived -> step("API renews A's Lease");
-        arrived = 1;
+    if
+    :: d_step { asking && !arrived -> step("API renews A's Lease");
+        arrived = 1; lands();
         if :: a_owns -> newer = 1; proof_old = assigned :: else fi }
+#ifdef MIXED
+    :: lands_late()
+#endif
+    fi
 }
 
 /* ---- link ---- */
 inline link() {
     if
+#ifdef EACH_WAY
+    :: d_step { !STANDS && a_linked -> step("A notices that the link is lost"); a_linked = 0; dead = 0 }
+    :: d_step { b_linked -> step("B notices that the link is lost"); b_linked = 0; dead = 0; lived_on_it();
+        b_counts() }
+#else
     :: d_step { linked -> step("the link dies"); linked = 0; dead = 0;
-#if defined(PAUSE) && !defined(RESIDUE_FROM_WAKING_UP_ALONE)
-        if :: lapsed -> awake = 0 :: else fi        /* it lived on the link until now */
+#ifndef RESIDUE_FROM_WAKING_UP_ALONE
+        lived_on_it()
 #endif
         }
     :: d_step { !STANDS && a_linked && !linked -> step("A notices"); a_linked = 0; dead = 0 }
-    :: d_step { b_linked && !linked -> step("B notices"); b_linked = 0; gone = 0 }
-    :: d_step { !linked && !a_linked && !b_linked && !b_runs && !STANDS -> step("the link is back");
-        linked = 1; a_linked = 1; b_linked = 1; gone = 0;
+    :: d_step { b_linked && !linked -> step("B notices"); b_linked = 0; b_counts() }
+#endif
+    :: d_step { CAN_CONNECT && !a_linked && !b_linked && !b_runs && !STANDS -> step("the link is back");
+#ifndef EACH_WAY
+        linked = 1;
+#endif
+        a_linked = 1; b_linked = 1; gone = 0; dead = 0; connects();
         if :: a_alone -> a_alone = 0; b_checked = 0 :: else fi }
+#ifdef ACKNOWLEDGED
+    :: sockets()
+#else
+#ifdef HALF_CONNECTED
+    /* B has said what it is, and gives the connection up before it hears what A is */
+    :: d_step { !a_linked && !b_linked && !b_runs && !STANDS -> step("A is connected, and B is not");
+        a_linked = 1; dead = 0 }
+#endif
+#endif
     fi
 }
 
@@ -357,16 +466,32 @@ inline controller() {
 #define PROOF (assigned && !proof_old)
 #endif
 
+#ifdef AGAIN_BEFORE_PROMOTION
+#define MAY_PROMOTE (by_word || LONG_GONE)      /* the link may have been back since the swap */
+#else
+#define MAY_PROMOTE true
+#endif
+
 inline host_b() {
     if
-    :: d_step { a_owns && !a_alone && !b_checked && !b_linked && ((PROOF && gone >= LINK_WAIT) || fenced) ->
-        step("B finds every condition true"); b_checked = 1 }
+    :: d_step { a_owns && !a_alone && !b_checked && !b_linked && ((PROOF && LONG_GONE) || fenced) ->
+        step("B finds every condition true"); b_checked = 1
+#ifdef AGAIN_BEFORE_PROMOTION
+        ; by_word = fenced
+#endif
+        }
     /* whatever A swapped meanwhile makes it fail */
     :: d_step { b_checked -> step("B swaps: it is the owner");
         a_owns = 0; b_checked = 0;
-        assigned = 0; proof_old = 0; newer = 0; unchanged = 0; fenced = 0; gone = 0 }
+        assigned = 0; proof_old = 0; newer = 0; unchanged = 0; fenced = 0;
+#ifdef AGAIN_BEFORE_PROMOTION
+        if :: by_word -> gone = 0 :: else fi
+#else
+        gone = 0
+#endif
+        }
     /* while it is connected its kernel refuses a second Primary */
-    :: d_step { !a_owns && !b_runs && (!b_linked || !a_runs) -> step("B promotes, and starts the guest");
+    :: d_step { !a_owns && !b_runs && MAY_PROMOTE && (!b_linked || !a_runs) -> step("B promotes, and starts the guest");
         b_runs = 1; gone = 0; check() }
     fi
 }
