@@ -82,6 +82,9 @@ FORMS = (
     "libvirt late HOST CALL SECONDS",
     "libvirt events HOST SECONDS",
     "clock HOST RATE",
+    "clock jump CLOCK SECONDS",
+    "clock jump CLOCK SECONDS back",
+    "clock right CLOCK",
     "watchdog away HOST",
     "watchdog back HOST",
     "watchdog refuse HOST SECONDS",
@@ -194,6 +197,7 @@ class Names:
             "PROFILE": ("Default", "Fast"),
             "PROTOCOL": ("A", "B", "C"),
             "PROGRAM": (*self.hosts, "controller"),
+            "CLOCK": (*self.hosts, "controller", "api"),
             "CODE": ("401", "403", "409", "422", "429", "500", "503"),
             "KIND": tuple(info.kind for info in KINDS),
             "WHAT": tuple(

@@ -305,6 +305,7 @@ MENDS: tuple[tuple[str, str], ...] = (
     (r"(set \S+) maintenance=true", r"\1 maintenance=false"),
     (r"(set \S+) running=false", r"\1 running=true"),
     (r"(set \S+) paused=true", r"\1 paused=false"),
+    (r"clock jump (\S+) .*", r"clock right \1"),
     (r"bug (\S+) .*", r"fix \1"),
 )
 """What a person, or a machine that starts anew, does about a command."""
