@@ -61,6 +61,8 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
     "links": (
         (12, _end),
         (10, _heal),
+        (2, lambda d: "link narrow"),
+        (2, lambda d: "link wide"),
         (2, lambda d: f"slow {d.program()} {d.pick('0.3', '1.5', '4')}"),
         (2, lambda d: f"slow {d.program()} 0"),
     ),

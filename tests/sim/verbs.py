@@ -25,6 +25,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "cut replication": acts.part,
     "heal replication": acts.join,
     "delay": acts.delay,
+    "link narrow": lambda world: ailing.squeeze(world, narrow=True),
+    "link wide": lambda world: ailing.squeeze(world, narrow=False),
     "slow": acts.slow,
     "slow in": lambda world, program, seconds: acts.slow_way(world, program, "in", seconds),
     "slow out": lambda world, program, seconds: acts.slow_way(world, program, "out", seconds),
