@@ -219,8 +219,9 @@ def moment(text: str | None) -> datetime | None:
     return found if found.tzinfo is not None else None
 
 
-def elapsed_s(since: str | None, until: str) -> float:
-    """Between two RFC 3339 moments. On wall clocks: nothing but patience may depend on it.
+def by_the_wall_s(since: str | None, until: str) -> float:
+    """Between two RFC 3339 moments, less than nothing if they are the other way round. Wall clocks
+    are set, and differ: nothing is to wait for this alone.
 
     Nothing if one cannot be read.
     """

@@ -79,6 +79,7 @@ class Reason(StrEnum):
     CONNECTING = "Connecting"
     REJOINING = "Rejoining"
     RESYNC_STALLED = "ResyncStalled"
+    LINK_UNUSABLE = "LinkUnusable"
     DRBD_STALLED = "DrbdStalled"
     DISK_STALLED = "DiskStalled"
     GRANT_NOT_USED = "GrantNotUsed"

@@ -25,7 +25,9 @@ import aiohttp
 import yaml
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import incluster_config
 
+from tandem_kube.accounts import AccountToken
 from tandem_kube.errors import NoAccess, Stalled, Unavailable, error_of
 
 kube_config: Any = kubernetes_config  # it has no annotations
@@ -255,9 +257,15 @@ def _require_readable(path: Path) -> None:
 async def _load_from_surroundings(configuration: Configuration) -> None:
     """In a pod its service account, else what kubectl would use."""
     try:
-        kube_config.load_incluster_config(client_configuration=configuration)
+        kube_config.load_incluster_config(
+            client_configuration=configuration, try_refresh_token=False
+        )
     except kube_config.ConfigException:
         await kube_config.load_kube_config(client_configuration=configuration, persist_config=False)
+    else:
+        token = AccountToken(Path(incluster_config.SERVICE_TOKEN_FILENAME))
+        hook: Any = token.refresh  # the library's annotation is None
+        configuration.refresh_api_key_hook = hook
 
 
 def proxy_of_environment(server: str) -> str | None:

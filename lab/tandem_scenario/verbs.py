@@ -25,6 +25,8 @@ FORMS = (
     "cut replication HOST HOST",
     "heal replication HOST HOST",
     "delay LINK HOST MS",
+    "link narrow",
+    "link wide",
     "slow PROGRAM SECONDS",
     "slow PROGRAM SECONDS in",
     "slow PROGRAM SECONDS out",
@@ -84,6 +86,9 @@ FORMS = (
     "libvirt late HOST CALL SECONDS",
     "libvirt events HOST SECONDS",
     "clock HOST RATE",
+    "clock jump CLOCK SECONDS",
+    "clock jump CLOCK SECONDS back",
+    "clock right CLOCK",
     "watchdog away HOST",
     "watchdog back HOST",
     "watchdog refuse HOST SECONDS",
@@ -150,7 +155,7 @@ BREAKABLE = (
     *("disk", "volume", "libvirt", "start", "watchdog", "power", "files"),
     *("config", "management", "refused", "narrow", "late", "hang", "unread"),
 )
-"""Of each host; what no host has are the replication link and the API."""
+"""Of each host; what no host has are the replication link, its path for large packets, the API."""
 PLACES = ("rule", "step", "call", "look", "report", "answer", "guard", "match")
 """Where a bug of an actuator is: the rules, a procedure's step, a call to DRBD, a look at it, the
 report, the answer to DRBD's question, the guard, and what tells which guest is which mirror's."""
@@ -196,10 +201,12 @@ class Names:
             "PROFILE": ("Default", "Fast"),
             "PROTOCOL": ("A", "B", "C"),
             "PROGRAM": (*self.hosts, "controller"),
+            "CLOCK": (*self.hosts, "controller", "api"),
             "CODE": ("401", "403", "409", "422", "429", "500", "503"),
             "KIND": tuple(info.kind for info in KINDS),
             "WHAT": tuple(
-                [f"{kind}@{host}" for kind in BREAKABLE for host in self.hosts] + ["link", "api"]
+                [f"{kind}@{host}" for kind in BREAKABLE for host in self.hosts]
+                + ["link", "path", "api"]
             ),
             "PLACE": PLACES,
             "PART": PARTS,

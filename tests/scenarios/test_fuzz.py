@@ -100,7 +100,7 @@ class TestWhatIsDrawn:
     def test_a_schedule_of_one_mix_has_no_other(self) -> None:
         steps = [s for seed in range(60) for s in faults.scenario(seed, LINKS_ONLY).steps]
         words = {step.act.command.split()[0] for step in steps}
-        assert words == {"cut", "heal", "slow", "mend"}
+        assert words == {"cut", "heal", "link", "slow", "mend"}
 
     def test_bursts_alone(self) -> None:
         steps = faults.scenario(3, choices.Choice((choices.BURSTS,))).steps
@@ -117,6 +117,9 @@ LINKS_ONLY = choices.Choice(("links",))
         ("kill burjassot-1", "start burjassot-1"),
         ("cut management burjassot-1 in", "heal management burjassot-1"),
         ("cut replication", "heal replication"),
+        ("link narrow", "link wide"),
+        ("link wide", ""),
+        ("clock jump controller 3600 back", "clock right controller"),
         ("slow burjassot-1 4", "slow burjassot-1 0"),
         ("slow controller 3 out", "slow controller 0 out"),
         ("slow controller 0 out", ""),

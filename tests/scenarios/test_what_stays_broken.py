@@ -26,6 +26,7 @@ BROKEN = (
     f"files@{HERE}",
     f"management@{HERE}",
     "link",
+    "path",
     "api",
 )
 
@@ -42,6 +43,7 @@ def works(world: World, what: str) -> bool:
         "files": host.files.well,
         "management": world.network.up("management", HERE),
         "link": world.network.up("replication", HERE, THERE),
+        "path": not world.network.narrow,
         "api": world.api.up,
     }[what.partition("@")[0]]
 

@@ -139,6 +139,25 @@ def clock(world: World, host: str, rate: str) -> None:
         machine.set_rate(float(rate))
 
 
+def clock_jump(world: World, whose: str, seconds: str) -> None:
+    """A wall clock is set, by so much from what it shows; it stays so over boots and restarts."""
+    world.log.say("scenario", f"clock jump {whose} {seconds}")
+    ahead_s = world.log.ahead_s
+    ahead_s[whose] = ahead_s.get(whose, 0.0) + float(seconds)
+
+
+def clock_right(world: World, whose: str) -> None:
+    """NTP sets a wall clock right, at once."""
+    world.log.say("scenario", f"clock right {whose}")
+    world.log.ahead_s.pop(whose, None)
+
+
+def clocks_right(world: World) -> None:
+    """All that are wrong."""
+    for whose in [*world.log.ahead_s]:
+        clock_right(world, whose)
+
+
 def watchdog_away(world: World, host: str) -> None:
     """It finds none when it boots; one that is armed stays armed until then."""
     world.log.say("scenario", f"watchdog away {host}")

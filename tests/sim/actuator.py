@@ -156,8 +156,9 @@ class Actuator:
         self.migrations = migrations(machine, self.group)
         self.group.told.append(self._told)
         chance = random.Random(machine.kernel.random.getrandbits(64))
+        wall = partial(machine.host.log.moment, self.name)
         client, heart = (
-            KubeClient(ways, "tandem-actuator", wall=machine.host.log.moment, chance=chance)
+            KubeClient(ways, "tandem-actuator", wall=wall, chance=chance)
             for ways in (transport(self.group), transport(self.group))
         )
         metrics = Metrics()

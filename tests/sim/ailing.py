@@ -22,6 +22,7 @@ from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.ports import PortError
 from tandem_api.meta import ObjectKey
 from tandem_api.registry import BY_NAME
+from tandem_api.vocabulary import Connection, Role
 
 LOSES_EVENTS = 0.3
 CALLS = {
@@ -350,3 +351,23 @@ def _heal_host(world: World, host: Host) -> None:
         keeper_resume(world, name)
     if not host.files.well or (machine is not None and not machine.run_files.well):
         files_heal(world, name)
+
+
+def squeeze(world: World, *, narrow: bool) -> None:
+    """Large packets get lost on the replication link, or pass again."""
+    world.log.say("scenario", f"link {'narrow' if narrow else 'wide'}")
+    world.network.squeeze(narrow=narrow)
+
+
+def widen(world: World) -> None:
+    """All passes, unless that is broken for good. A person connects at once what has given the link
+    up, as its status says.
+    """
+    if "path" in world.broken_for_good or not world.network.was_narrow:
+        return
+    squeeze(world, narrow=False)
+    world.network.was_narrow = False
+    for host in world.hosts.values():
+        for replica in host.machine.replicas.values() if host.machine else ():
+            if replica.connection is Connection.STANDALONE and replica.role is Role.PRIMARY:
+                replica.connect(discard=False)

@@ -288,6 +288,7 @@ MENDS: tuple[tuple[str, str], ...] = (
     (r"pause (\S+)", r"resume \1"),
     (r"cut (.+?)( in| out)?", r"heal \1"),
     (r"(slow \S+) \S+( in| out)?", r"\1 0\2"),
+    (r"link narrow", "link wide"),
     (r"((?:watch lag|watch lose|watch double|starve|keeper starve) \S+) \S+", r"\1 0"),
     (r"kopf lag \S+", "kopf lag 0"),
     (r"libvirt events (\S+) \S+", r"libvirt events \1 0"),
@@ -306,6 +307,7 @@ MENDS: tuple[tuple[str, str], ...] = (
     (r"(set \S+) maintenance=true", r"\1 maintenance=false"),
     (r"(set \S+) running=false", r"\1 running=true"),
     (r"(set \S+) paused=true", r"\1 paused=false"),
+    (r"clock jump (\S+) .*", r"clock right \1"),
     (r"bug (\S+) .*", r"fix \1"),
 )
 """What a person, or a machine that starts anew, does about a command."""

@@ -52,8 +52,12 @@ MANAGEMENT_PLANE = frozenset(
         "kopf kill",
         "kopf give-up",
         "kopf lag",
+        "clock jump",
+        "clock jump back",
+        "clock right",
     }
 )
+"""And what touches nothing that anything may be counted on: what time it is, for people."""
 LINK_VERBS = frozenset({"cut", "cut in", "cut out", "heal", "delay"})
 PEOPLE = frozenset(
     {

@@ -15,6 +15,8 @@ RECOVERY_S = 120.0
 """Within this time after everything was mended, every guest runs and is protected."""
 CODES = ("403", "409", "422", "429", "500", "503")
 CALLS = ("open", "look", "start", "shutdown", "destroy")
+JUMPS_S = ("1.5", "40", "3600", "90000", "300000000")
+"""Of wall clocks: from what NTP steps to a clock that has forgotten the year."""
 BETWEEN_TWO = 0.25
 """Where a site has several hosts: how many of the cuts are between two hosts alone."""
 Draw = Callable[["Drawing"], str]
@@ -59,6 +61,8 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
     "links": (
         (12, _end),
         (10, _heal),
+        (2, lambda d: "link narrow"),
+        (2, lambda d: "link wide"),
         (2, lambda d: f"slow {d.program()} {d.pick('0.3', '1.5', '4')}"),
         (2, lambda d: f"slow {d.program()} 0"),
     ),
@@ -182,6 +186,11 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (5, lambda d: f"bug {d.host()} {d.pick(*PLACES)} {d.guest()}"),
         (3, lambda d: f"bug controller {d.pick(*PARTS)} {_object(d)}"),
         (4, lambda d: f"fix {d.program()}"),
+    ),
+    "clocks": (
+        (3, lambda d: f"clock jump {d.clock()} {d.pick(*JUMPS_S)}"),
+        (3, lambda d: f"clock jump {d.clock()} {d.pick(*JUMPS_S)} back"),
+        (2, lambda d: f"clock right {d.clock()}"),
     ),
     "restores": (
         (1, lambda d: "api backup"),

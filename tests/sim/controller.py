@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sim.apiserver import SimTransport
 from sim.events import Log
@@ -25,20 +26,23 @@ from tandem_controller.run.program import program
 from tandem_kube import KubeClient
 
 Way = Callable[[Group], SimTransport]
+CLOCK = "controller"
+"""Whose wall clock it is, see ``Log``."""
 
 
 @dataclass
 class Clock:
-    """The controller's clocks run as true time does."""
+    """The controller's clocks run as true time does. ``whose``: its wall clock, see ``Log``."""
 
     kernel: Kernel
     log: Log
+    whose: str
 
     def monotonic_s(self) -> float:
         return self.kernel.now_s
 
     def wall(self) -> str:
-        return self.log.wall()
+        return self.log.wall(self.whose)
 
 
 @dataclass
@@ -75,7 +79,9 @@ class Stubborn(Leadership):
 
 
 class Controller:
-    """One run of one replica. ``stubborn``: the election binds it to nothing."""
+    """One run of one replica. ``stubborn``: the election binds it to nothing; it is on a node of
+    its own, whose wall clock is right.
+    """
 
     def __init__(
         self,
@@ -92,13 +98,15 @@ class Controller:
         self.group = Group(name)
         self.loop = Loop(kernel, self.group, lambda: kernel.now_s, ended)
         way, chance = transport(self.group), random.Random(kernel.random.getrandbits(64))
-        client = KubeClient(way, "tandem-controller", wall=log.moment, chance=chance)
+        whose = "" if stubborn else CLOCK
+        wall = partial(log.moment, whose)
+        client = KubeClient(way, "tandem-controller", wall=wall, chance=chance)
         self.watchers = Watchers(way, random.Random(f"kopf of {name}"))
         self._outside = Outside(
             identity=name,
             api=KubeApi(client),
             watchers=self.watchers,
-            clock=Clock(kernel, log),
+            clock=Clock(kernel, log, whose),
             chance=chance,
             planner=Planner(planning),
         )

@@ -78,6 +78,10 @@ class Drawing:
     def program(self) -> str:
         return self.chance.choice((self.host(), self.host(), "controller"))
 
+    def clock(self) -> str:
+        """Whose wall clock: what most is counted on is the controller's."""
+        return self.chance.choice((self.host(), "controller", "controller", "api"))
+
     def pick(self, *choices: str) -> str:
         return self.chance.choice(choices)
 

@@ -40,7 +40,14 @@ class Wire(Protocol):
     """What a replica needs of the pair that it belongs to."""
 
     def new_generation(self) -> int: ...
-    def send(self, sender: "Replica", action: Callable[["Replica"], None]) -> None: ...
+    def send(
+        self,
+        sender: "Replica",
+        action: Callable[["Replica"], None],
+        *,
+        large: bool = False,
+        answers: bool = False,
+    ) -> None: ...
     def peer_now(self, replica: "Replica") -> "Replica | None": ...
     def hang_up(self, replica: "Replica") -> None: ...
     def committing(self, replica: "Replica") -> bool: ...
@@ -480,7 +487,7 @@ class Replica:
         """To a peer that has a disk for it; else it ends with what this side did."""
         volume = self.volumes[write.volume]
         if self.connected and attached(volume.peer_disk):
-            self.wire.send(self, lambda peer: peer.receive(write))
+            self.wire.send(self, lambda peer: peer.receive(write), large=True)
             if self.asynchronous and attached(volume.disk):
                 write.answer_early()
         else:
@@ -498,7 +505,8 @@ class Replica:
         stored = attached(self.volumes[write.volume].disk)
         if stored:
             self.holds(write.volume).add(write.number)
-        self.wire.send(self, lambda peer: peer.heard_back(write, stored=stored))
+        heard = lambda peer: peer.heard_back(write, stored=stored)  # noqa: E731
+        self.wire.send(self, heard, answers=True)
 
     def heard_back(self, write: Write, *, stored: bool) -> None:
         here = attached(self.volumes[write.volume].disk)

@@ -21,19 +21,22 @@ class Line:
 
 @dataclass
 class Log:
-    """Collects lines; ``origin_s`` is the scenario's zero."""
+    """Collects lines; ``origin_s`` is the scenario's zero. ``ahead_s``: by how much the wall clock
+    of a host, of the ``controller`` or of the ``api`` is ahead of the true time of day.
+    """
 
     now_s: Callable[[], float]
     origin_s: float = 0.0
     lines: list[Line] = field(default_factory=list)
     echo: Callable[[str], None] | None = None
+    ahead_s: dict[str, float] = field(default_factory=dict)
 
-    def wall(self) -> str:
-        """The time of day, as if the world began at midnight. For people only."""
-        return self.moment().isoformat(timespec="milliseconds")
+    def wall(self, whose: str = "") -> str:
+        """The time of day by somebody's clock, as if the world began at midnight."""
+        return self.moment(whose).isoformat(timespec="milliseconds")
 
-    def moment(self) -> datetime:
-        return MIDNIGHT + timedelta(seconds=self.now_s())
+    def moment(self, whose: str = "") -> datetime:
+        return MIDNIGHT + timedelta(seconds=self.now_s() + self.ahead_s.get(whose, 0.0))
 
     def say(self, where: str, what: str) -> None:
         line = Line(self.now_s() - self.origin_s, where, what)

@@ -272,7 +272,7 @@ def _expected(steps: list[Step], guest: str) -> Expectation:
 
 LASTING = (
     *("disk", "volume", "hang", "unread", "libvirt", "start", "watchdog", "power", "files"),
-    *("config", "management", "refused", "narrow", "late", "link", "api"),
+    *("config", "management", "refused", "narrow", "late", "link", "path", "api"),
 )
 """What may be broken for good: each seed has the next kind, and perhaps another."""
 ANOTHER = 0.3
@@ -308,7 +308,7 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
         timed += _goes_over(drawing)
     last_s = max((one.after_s for one in timed), default=0.0)
     for kind in kinds:
-        what = kind if kind in ("link", "api") else f"{kind}@{drawing.host()}"
+        what = kind if kind in ("link", "path", "api") else f"{kind}@{drawing.host()}"
         if what != "link" or all(one.command != "break link" for one in timed):
             timed.append(Timed(round(chance.uniform(0.0, last_s), 2), f"break {what}"))
     mended_s = max([_end_of(chance, timed), *(one.after_s for one in timed if _breaks(one))])

@@ -47,7 +47,7 @@ class Clock:
         return self._machine.boottime_s()
 
     def wall(self) -> str:
-        return self._machine.host.log.wall()
+        return self._machine.host.log.wall(self._machine.host.name)
 
 
 def _libvirtd(machine: "Machine") -> SimulatedLibvirtd:

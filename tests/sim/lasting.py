@@ -136,6 +136,7 @@ BREAKING: Mapping[str, Callable[[World, str], None]] = {
     "late": lambda world, name: world.network.slow_way_s.update({(name, "in"): LATE_S}),
     "management": lambda world, name: world.network.cut(MANAGEMENT, name),
     "link": lambda world, _: world.network.cut(REPLICATION),
+    "path": lambda world, _: world.network.squeeze(narrow=True),
     "api": lambda world, _: world.api.set_up(False),
 }
 """By kind. Each may be done again, and then changes nothing."""

@@ -1,10 +1,10 @@
 """Everything is well again, or all but what is to stay broken."""
 
 from sim import lasting
-from sim.acts import api_pause, api_up, pair, slow, unhang_disk, watch_lag
+from sim.acts import api_pause, api_up, clocks_right, pair, slow, unhang_disk, watch_lag
 from sim.acts import heal as heal_link
 from sim.actuator import Crash
-from sim.ailing import heal, remove_damaged
+from sim.ailing import heal, remove_damaged, widen
 from sim.api_faults import CONTROLLER
 from sim.host import Host
 from sim.moves import moves_of, unmove
@@ -59,6 +59,8 @@ def mend_all_but_broken(world: World) -> None:
         api_up(world)
     heal(world)
     world.planning.takes_s = 0.0
+    clocks_right(world)
+    widen(world)
     world.ways.churning.clear()
     _one_controller(world)
     for host in world.hosts.values():

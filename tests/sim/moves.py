@@ -36,7 +36,7 @@ def move(
         "name": f"{guest}-{number}",
         "namespace": world.key(guest).namespace,
         "uid": f"uid-move-{number}",
-        "creationTimestamp": world.log.wall(),
+        "creationTimestamp": world.log.wall("api"),
     }
     spec = {"guest": guest, "to": to, "how": how, "timeoutSeconds": within_s}
     world.api.server.put(GuestMove.parse({"metadata": metadata, "spec": spec}))

@@ -17,7 +17,8 @@ class Network:
     """Which cables are cut: a link as a whole (host "") or one host's end of it, or one direction
     of that. ``slow_s``: how much longer a trip over a host's end of the management link may take;
     ``slow_way_s``: how much longer one way of it does take;
-    ``delay_s``: how much longer what comes from a host takes, per link.
+    ``delay_s``: how much longer what comes from a host takes, per link. ``narrow``: large packets
+    get lost on the replication link, as where a path takes less than its ends believe.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class Network:
         self.slow_s: dict[str, float] = {}
         self.slow_way_s: dict[tuple[str, str], float] = {}
         self.delay_s: dict[tuple[str, str], float] = {}
+        self.narrow = self.was_narrow = False
         self.changed: list[Callable[[], None]] = []
 
     def cut(self, link: str, host: str = "", direction: str = "") -> None:
@@ -48,6 +50,12 @@ class Network:
     def join(self, one: str, other: str) -> None:
         """As before they were parted."""
         self._apart.discard(frozenset((one, other)))
+        self._tell()
+
+    def squeeze(self, *, narrow: bool) -> None:
+        """From now on large packets get lost on the replication link, or pass again."""
+        self.narrow = narrow
+        self.was_narrow |= narrow
         self._tell()
 
     def _parted(self, link: str, *hosts: str) -> bool:

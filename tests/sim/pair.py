@@ -12,6 +12,7 @@ from itertools import count
 from sim import resync
 from sim.disk import JUST_CREATED, MIRRORED, Direction, better, compare
 from sim.drbd import Replica
+from sim.drbd_hanging import GIVEN_UP_S
 from sim.drbd_state import attached
 from sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
 from sim.network import REPLICATION, Network
@@ -44,6 +45,9 @@ class Pair:
 
     ``next_copy``: how the next one ends. ``stalled``: what would end those that did not.
     ``commits_until_s``: a handshake that neither side gives up keeps every change of state waiting.
+    ``stuck``: hosts whose connection has lost a large packet, and the session: it is sent again and
+    again, and what comes after it waits, but for answers and pings, which have a connection of
+    their own.
     """
 
     kernel: Kernel
@@ -61,6 +65,7 @@ class Pair:
     stirred: Signal = field(default_factory=Signal)
     commits_until_s: float = 0.0
     addresses: dict[str, str] = field(default_factory=dict)
+    stuck: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tcp = Tcp(self.kernel, self._passes)
@@ -115,7 +120,14 @@ class Pair:
 
     # -- packets
 
-    def send(self, sender: Replica, action: Callable[[Replica], None]) -> None:
+    def send(
+        self,
+        sender: Replica,
+        action: Callable[[Replica], None],
+        *,
+        large: bool = False,
+        answers: bool = False,
+    ) -> None:
         """To the peer, if connected. It arrives, or waits in the network, or is lost."""
         session, side = sender.session, self.other(sender)
         if not session:
@@ -127,7 +139,8 @@ class Pair:
             peer = side.replica
             if sender.session != session or peer is None or peer.session != session:
                 return
-            if self._passes(sender.host):
+            stuck = not answers and self._gets_stuck(sender, session, large=large)
+            if self._passes(sender.host) and not stuck:
                 action(peer)
             else:
                 self.backlog.append(arrive)
@@ -140,11 +153,27 @@ class Pair:
         self.arrivals[sender.host] = at_s
         self.kernel.at(at_s, side.group, arrive)
 
+    def _gets_stuck(self, sender: Replica, session: int, *, large: bool) -> bool:
+        """Whether it waits behind a large packet, or is one. A Primary gives its peer up then."""
+        behind = self.stuck.get(sender.host) == session
+        if behind or not (large and self.network.narrow):
+            return behind
+        self.stuck[sender.host] = session
+
+        def given_up() -> None:
+            if sender.session == session == self.stuck.get(sender.host):
+                self.say(f"{sender.host} gives up a peer that answers no write")
+                sender.lost()
+
+        self.later(sender, self.between(*GIVEN_UP_S), given_up)
+        return True
+
     def peer_now(self, replica: Replica) -> Replica | None:
         """The peer, if it can be asked and answers at this moment."""
         peer = self.other(replica).replica
         same = peer is not None and replica.connected and peer.session == replica.session
-        return peer if same and self.path_up() else None
+        stuck = replica.session in self.stuck.values()
+        return peer if same and self.path_up() and not stuck else None
 
     def committing(self, replica: Replica) -> bool:
         """Whether a change of state at this end has to wait for the other one."""
@@ -225,6 +254,8 @@ class Pair:
 
     def _flush(self) -> None:
         backlog, self.backlog = self.backlog, []
+        if not self.network.narrow:
+            self.stuck.clear()
         for arrive in backlog:
             arrive()
 

@@ -148,7 +148,7 @@ def delete(world: World, guest: str) -> None:
     world.log.say("scenario", f"delete {guest}")
     obj = world.find_guest(guest)
     if obj is not None:
-        metadata = obj.metadata.model_copy(update={"deletion_timestamp": world.log.wall()})
+        metadata = obj.metadata.model_copy(update={"deletion_timestamp": world.log.wall("api")})
         world.api.server.put(obj.model_copy(update={"metadata": metadata}))
 
 

@@ -109,7 +109,7 @@ def copy(pair: Pair, name: str, source: Replica, target: Replica, session: int) 
             # There is nothing to copy from any more: it stays as it is, half a copy.
             source.volumes[name].resyncing = target.volumes[name].resyncing = False
             return
-        if not pair.path_up() or source.sync_paused or target.sync_paused:
+        if not pair.path_up() or pair.network.narrow or source.sync_paused or target.sync_paused:
             pair.kernel.after(0.2, pair.sides[target.host].group, finish)
             return
         ends, pair.next_copy = pair.next_copy, CopyEnds.WELL

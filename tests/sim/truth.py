@@ -180,6 +180,7 @@ class Truth:
             and not run.asked_to_stop
             and run.group.awake
             and self.network.up(REPLICATION, run.host, peer.name)
+            and not self.network.narrow
             and (replica.role, other.role) == (Role.PRIMARY, Role.SECONDARY)
             and not (replica.suspended or replica.hangs or other.hangs)
             and all(in_sync(one) for one in (replica, other))

@@ -71,7 +71,7 @@ class World:
         self.network = Network()
         kernel, ways = self.kernel, Group("ways to the API")
         self.api = Api(
-            Server(lambda: kernel.now_s, self.log.wall),
+            Server(lambda: kernel.now_s, partial(self.log.wall, "api")),
             self.network,
             kernel.random,
             lambda delay_s, action: kernel.after(delay_s, ways, action),

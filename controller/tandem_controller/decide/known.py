@@ -81,7 +81,7 @@ def world_of(snapshot: Snapshot, walls: Walls, recall: Recall | None = None) -> 
         accepted=accepted,
         moves=_moves(snapshot, walls),
         users=_users(guests, facts),
-        moving=_moving(guests, facts, snapshot.wall, walls),
+        moving=_moving(guests, facts, snapshot, walls),
     )
     if before is not None:
         recall.differ(changed_world(before, world))
@@ -244,12 +244,12 @@ def _facts(guest: Guest, walls: Walls) -> _Facts:
     return _Facts(host, memory_bytes, tuple(uses), may_move)
 
 
-def _moving(guests: Sequence[Guest], facts: Sequence[_Facts], wall: str, walls: Walls) -> int:
+def _moving(guests: Sequence[Guest], facts: Sequence[_Facts], now: Snapshot, walls: Walls) -> int:
     count = 0
     for guest, fact in zip(guests, facts, strict=True):
         if fact.may_move:
             with walls.around(guest):
-                count += turns.counts(guest, wall)
+                count += turns.counts(guest, now)
     return count
 
 

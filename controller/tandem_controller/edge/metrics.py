@@ -26,6 +26,7 @@ from tandem_controller.decide.world.model import Blocked, Freshness, Plan, World
 from tandem_controller.decide.world.phases import is_takeover
 from tandem_controller.decide.world.standstill import stalled_since
 
+CLOCKS_DIFFER_S, LONGEST_TAKEOVER_S = 60, 86400
 STEP_BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 120, 300)
 Met = Callable[[Bug], None]
 
@@ -114,18 +115,21 @@ class Metrics:
         for step, at in added.items():
             took_s = _seconds(takeover.get("leaseLostAt"), at)
             if took_s is not None and step != "lastHeartbeat":
-                self._durations.labels(step).observe(max(0.0, took_s))
+                self._durations.labels(step).observe(took_s)
             if at is not None and step == "domainStarted":
                 self._takeovers.labels("Succeeded", takeover.get("reason", "")).inc()
 
 
 def _seconds(since: object, until: object) -> float | None:
-    """Between two RFC 3339 moments, perhaps of two machines' clocks: for people only."""
+    """Between two RFC 3339 moments, perhaps of two machines' clocks: for people only. None if no
+    takeover took so long: rather one of the clocks was set, and one such value spoils every mean.
+    """
     try:
         span = datetime.fromisoformat(str(until)) - datetime.fromisoformat(str(since))
-        return span.total_seconds()
+        took_s = span.total_seconds()
     except (TypeError, ValueError):
         return None
+    return max(0.0, took_s) if -CLOCKS_DIFFER_S < took_s < LONGEST_TAKEOVER_S else None
 
 
 class ObjectMetrics(Collector):

@@ -20,6 +20,7 @@ from tandem_controller.decide.world import leases
 from tandem_controller.decide.world.gist import gist, plan_is_due
 from tandem_controller.decide.world.leases import LeaseTracker
 from tandem_controller.decide.world.model import Blocked, Decision, Plan, Snapshot
+from tandem_controller.decide.world.moments import Noted, noted
 from tandem_controller.edge.metrics import Metrics
 from tandem_controller.ports import KINDS, ApiError, Outside, Watched
 from tandem_controller.run.execute import Executor
@@ -36,6 +37,7 @@ as long as the last plan took to make, so that planning never takes more than ha
 COALESCE_MAX_S = 0.25
 RESYNC_S = 30.0
 RETRY_S = 1.0
+NAMING_MOMENTS = ("Guest", "GuestMove", "Host", "Mirror", "Site")
 STUCK_S = 15.0
 """A planning loop that has not turned for this long is not healthy."""
 
@@ -58,7 +60,7 @@ class Controller:
         self._store, self._metrics, self._watched = store, metrics, watched
         self._leadership, self._executor, self._wake = leadership, executor, wake
         self._leases = LeaseTracker()
-        self._remembered = Remembered()
+        self._remembered, self._noted = Remembered(), Noted()
         self._decisions: dict[ObjectKey, Decision] = {}
         self._planned: Hashable = None
         self._planned_s = float("-inf")
@@ -152,6 +154,7 @@ class Controller:
         objects.reachable = self._leases.covers(self._now_s())
         if not objects.leads or not self._store.synced:
             self._planned = None
+            self._note_moments(Walls())
             return
         snapshot = self._snapshot()
         now = gist(snapshot, self._store.generation)
@@ -169,6 +172,7 @@ class Controller:
         guests = self._store.parsed("Guest")
         walls = Walls((*self._store.bugs(), *self._executor.bugs.standing()))
         self._observe(mirrors, guests, now_s, walls)
+        self._note_moments(walls)
         return Snapshot(
             now_s=now_s,
             wall=self._wall(),
@@ -183,6 +187,7 @@ class Controller:
             unknown_fields=self._store.unknown_fields(),
             link_down_since_s=self._remembered.links,
             suspicions=self._remembered.suspicions,
+            moments=self._noted.firsts,
             bugs=walls.bugs,
         )
 
@@ -194,6 +199,11 @@ class Controller:
         self._remembered = remember(
             self._remembered, mirrors, guests, now_s if covers else None, walls
         )
+
+    def _note_moments(self, walls: Walls) -> None:
+        """Those that the statuses name, by a replica that follows, too: it may lead next."""
+        found = {kind: self._store.parsed(kind) for kind in NAMING_MOMENTS}
+        self._noted = noted(self._noted, found, self._now_s(), self._wall(), walls.around)
 
     def _note(self, plan: Plan) -> None:
         """One line for each decision that is another one than last time; and every bug."""

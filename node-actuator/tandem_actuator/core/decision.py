@@ -26,6 +26,7 @@ class Task(StrEnum):
     ASK_AGAIN = "ask-again"
     NOTE_COPY = "note-copy"
     COPY_AGAIN = "copy-again"
+    PART = "part"
     RESYNC_AGAIN = "resync-again"
     SHUT_DOWN = "shut-down"
     PULL_PLUG = "pull-plug"
@@ -57,6 +58,7 @@ SLOW_TO_SHOW = frozenset(
         Task.REJOIN,
         Task.ASK_AGAIN,
         Task.COPY_AGAIN,
+        Task.PART,
         Task.RESYNC_AGAIN,
         Task.THAW,
         Task.STOP_SENDING,

@@ -190,12 +190,38 @@ class Still:
 
 
 @dataclass(frozen=True)
+class Fruitless:
+    """Connections that were lost without one write that has ended, in a row. Seconds are on
+    CLOCK_BOOTTIME.
+
+    ``since``: when the first of them was lost, RFC 3339. ``connected_at_s``: the first look at the
+    present one, None without one; ``written``: what had ended by then; ``asked``: writes were under
+    way at the last look; ``fruitful``: some have ended on it. ``parted_at_s``: since when this side
+    does not connect; ``rests``: how often it has parted; ``answered``: how many they were when it
+    did.
+    """
+
+    in_a_row: int = 0
+    since: str = ""
+    connected_at_s: float | None = None
+    written: int = 0
+    asked: bool = False
+    fruitful: bool = False
+    parted_at_s: float | None = None
+    rests: int = 0
+    answered: int = 0
+
+
+@dataclass(frozen=True)
 class Standstill:
-    """What does not get on, by volume: the guest's reads, its writes, and this host's own disk."""
+    """What does not get on, by volume: the guest's reads, its writes, and this host's own disk.
+    ``link``: connections on which nothing did.
+    """
 
     reads: Mapping[str, Still] = field(default_factory=lambda: MappingProxyType({}))
     writes: Mapping[str, Still] = field(default_factory=lambda: MappingProxyType({}))
     disks: Mapping[str, Still] = field(default_factory=lambda: MappingProxyType({}))
+    link: Fruitless = field(default_factory=Fruitless)
 
     @property
     def is_under_way(self) -> bool:

@@ -35,6 +35,7 @@ from tandem_actuator.core.mirror.copying import (
     owed,
     resync_again,
 )
+from tandem_actuator.core.mirror.fruitless import part, resting
 from tandem_actuator.core.mirror.rules import (
     adopt,
     ask_again,
@@ -129,9 +130,11 @@ RULES: tuple[Rule, ...] = (
     degrade,
     source,
     unwanted_guest,
+    part,
     ask_again,
     stopping_guest,
     unused_primary,
+    resting,
     rejoin,
     clear_marker,
     resync_again,

@@ -209,6 +209,13 @@ class TestTurns:
         self.begin(host, 10.0)
         assert host.written.plans == []
 
+    def test_who_follows_meets_the_moments_too(self, host: Host) -> None:
+        """By its own clock, before it leads."""
+        host.leadership.now = False
+        host.store.put("Site", raw("Site", "s", leaseSince="2024-05-01T09:00:00Z"))
+        host.result(host.controller.turn_once(), 0.1)
+        assert list(host.controller._noted.firsts) == ["2024-05-01T09:00:00Z"]
+
     def test_who_begins_to_lead_plans_at_once_although_nothing_changed(self, host: Host) -> None:
         self.begin(host, 1.0)
         host.leadership.now = False

@@ -6,11 +6,12 @@ Called by ``moves``, of a guest that could stay where it is.
 from datetime import timedelta
 
 from tandem_api.kinds.guest import Policy
-from tandem_api.meta import elapsed_s, moment
+from tandem_api.meta import moment
 from tandem_api.reasons import Reason
 from tandem_controller.decide.guests.obstacles import redundant_since
 from tandem_controller.decide.guests.placement import preferred_host
 from tandem_controller.decide.world.model import Assign, Case, Keep
+from tandem_controller.decide.world.moments import elapsed_s
 from tandem_controller.decide.world.replicas import redundancy
 
 DAY_S = 86400
@@ -46,7 +47,7 @@ def failback(case: Case, owner: str, target: str) -> Assign | Keep | None:
             f" {lacking.message if lacking else 'its mirror has only just become redundant'}",
         )
     wait_s, why = _wait(case, view.site_name, since)
-    if wait_s > elapsed_s(since, case.world.wall):
+    if wait_s > elapsed_s(since, case.world.snapshot):
         return Keep(
             Reason.FAILBACK,
             f"It moves to {target} once the mirror has been redundant for {wait_s} s (since"
@@ -61,7 +62,7 @@ def _wait(case: Case, site: str, since: str) -> tuple[int, str]:
     """
     after_s = case.guest.spec.failback.after_seconds
     taken = [each for each in case.guest.status.recent_takeovers if each.site == site]
-    times = sum(elapsed_s(each.at, case.world.wall) < DAY_S for each in taken)
+    times = sum(elapsed_s(each.at, case.world.snapshot) < DAY_S for each in taken)
     if times < 2:
         return after_s, ""
     longest_s = max(after_s, DAY_S)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from tandem_api.authority import Mode
 from tandem_api.kinds.guest import Policy
 from tandem_api.kinds.guest_move import How
-from tandem_api.meta import elapsed_s
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
 from tandem_controller.decide.guests import live
@@ -47,6 +46,7 @@ from tandem_controller.decide.mirrors.copies import (
 from tandem_controller.decide.world import guestmoves, replicas
 from tandem_controller.decide.world.hosts import rebooted, unable, unfit
 from tandem_controller.decide.world.model import Assign, Blocked, Case, Freshness, Keep, Refusal
+from tandem_controller.decide.world.moments import elapsed_s
 from tandem_controller.decide.world.power import off
 from tandem_controller.decide.world.replicas import failed_volumes, incomplete, redundancy
 from tandem_controller.decide.world.standstill import held_up
@@ -166,7 +166,7 @@ def _frozen(case: Case, owner: str) -> Blocked | None:
     report, told = case.report(owner), case.guest.status
     if report is None or not report.suspended:
         return None
-    if elapsed_s(report.not_connected_since or case.world.wall, case.world.wall) < FROZEN_S:
+    if elapsed_s(report.not_connected_since, case.world.snapshot) < FROZEN_S:
         return None
     if report.reason is Reason.CONNECTING and told.reason == Reason.EFFECT_FAILED:
         return Blocked(Reason.EFFECT_FAILED, told.message)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tandem_api.kinds.guest import Policy
 from tandem_api.kinds.mirror import Protocol
-from tandem_api.meta import condition, elapsed_s
+from tandem_api.meta import condition
 from tandem_api.reasons import Reason
 from tandem_controller.decide.guests.placement import (
     cannot_run,
@@ -15,6 +15,7 @@ from tandem_controller.decide.guests.placement import (
 from tandem_controller.decide.mirrors.copies import override_hint
 from tandem_controller.decide.world.hosts import unfit
 from tandem_controller.decide.world.model import Case, Refusal
+from tandem_controller.decide.world.moments import elapsed_s
 from tandem_controller.decide.world.replicas import (
     bytes_known_to_differ,
     missing_volumes,
@@ -105,7 +106,7 @@ def redundant_since(case: Case) -> str | None:
 def assigned_for_s(case: Case) -> float:
     """How long ago its last assignment was made."""
     assignment = case.guest.status.assignment
-    return elapsed_s(assignment.since, case.world.wall) if assignment else 0.0
+    return elapsed_s(assignment.since, case.world.snapshot) if assignment else 0.0
 
 
 def had_its_turn(case: Case, owner: str, target: str) -> Refusal | None:

@@ -16,6 +16,7 @@ from tandem_controller.decide.mirrors.claimants import Assignments, kept
 from tandem_controller.decide.world import replicas, sizes
 from tandem_controller.decide.world.lawful import doubt
 from tandem_controller.decide.world.model import Refusal, World
+from tandem_controller.decide.world.moments import ahead
 from tandem_controller.decide.world.standstill import standstill
 
 
@@ -49,9 +50,15 @@ def mirror_status(
             "reason": reason,
             "message": message,
             "observed_generation": generation,
-            "conditions": stamped(old.conditions, conditions, generation, world),
+            "conditions": stamped(_credible(old, world), conditions, generation, world),
         }
     )
+
+
+def _credible(old: MirrorStatus, world: World) -> Iterable[Condition]:
+    """Without those that began at a moment that is yet to come: they are told anew."""
+    known = old.conditions
+    return [each for each in known if not ahead(each.last_transition_time, world.snapshot)]
 
 
 def _phase(mirror: Mirror, world: World, obstacle: Refusal | None) -> MirrorPhase:

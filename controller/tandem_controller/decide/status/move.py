@@ -4,12 +4,12 @@ Nothing is decided here. What is begun, and taken back, is the guest's assignmen
 ``others`` and ``plan``.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tandem_api.kinds.guest import Assignment, Guest
 from tandem_api.kinds.guest_move import HISTORY, GuestMove, GuestMoveStatus, How
-from tandem_api.meta import Condition, ObjectKey, moment
+from tandem_api.meta import Condition, ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import MovePhase
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped
@@ -23,6 +23,7 @@ from tandem_controller.decide.world.guestmoves import (
 )
 from tandem_controller.decide.world.hosts import runs
 from tandem_controller.decide.world.model import Case, Decision, Refusal, World, case_of
+from tandem_controller.decide.world.moments import elapsed_s
 
 TARGETS_STEPS = ("promoted", "domainStarted")
 """Steps that the target reports; see ``GuestReport.steps``."""
@@ -79,7 +80,7 @@ def _absent(move: GuestMove, world: World) -> _Said:
 
 
 def _waits(move: GuestMove, world: World, reason: Reason, why: str) -> _Said:
-    if waited_in_vain(move, world.wall):
+    if waited_in_vain(move, world):
         allowed_s = move.spec.timeout_seconds
         message = f"It was not begun within {allowed_s} s: {why}"
         return _Said(MovePhase.FAILED, Reason.MOVE_TIMED_OUT, message)
@@ -119,12 +120,12 @@ def _begun(
     arrives = case is not None and assignment.host == destination(move, case)
     there = case is not None and _runs_on(assignment.host, guest, case)
     never_stopped = move.spec.how is How.LIVE
-    if there and (arrives or never_stopped or settled(guest, world.wall)):
+    if there and (arrives or never_stopped or settled(guest, world)):
         reason = Reason.MOVED if arrives else assignment.reason
         phase = MovePhase.SUCCEEDED if arrives else MovePhase.FAILED
         return _Said(phase, reason, assignment.message)
     told = guest.status.message or assignment.message
-    if begun_for_s(guest, world.wall) > allowed_s(move, guest) + SETTLES_S:
+    if begun_for_s(guest, world) > allowed_s(move, guest) + SETTLES_S:
         message = f"It does not run on {assignment.host} yet, long after its time: {told}"
         return _Said(MovePhase.FAILED, Reason.MOVE_TIMED_OUT, message)
     return _Said(MovePhase.MOVING, assignment.reason, told)
@@ -164,7 +165,7 @@ def _told(
             "reason": said.reason,
             "message": said.message,
             "steps": steps,
-            "away_seconds": _between(old.steps.get("stopped"), steps.get("running")),
+            "away_seconds": _away_s(old.steps.get("stopped"), steps, world),
             "observed_generation": generation,
             "conditions": stamped(old.conditions, conditions, generation, world),
         }
@@ -202,16 +203,20 @@ def _steps(move: GuestMove, said: _Said, guest: Guest | None, world: World) -> d
     return found
 
 
-def _between(since: str | None, until: str | None) -> float | None:
-    begun, ended = moment(since), moment(until)
-    return round((ended - begun).total_seconds(), 1) if begun and ended else None
+def _away_s(stopped: str | None, steps: Mapping[str, str], world: World) -> float | None:
+    """Once it runs again, which is first seen in this plan."""
+    if stopped is None or "running" not in steps:
+        return None
+    return round(elapsed_s(stopped, world.snapshot), 1)
 
 
 # -- history
 
 
 def outdated(moves: Sequence[GuestMove]) -> Iterator[GuestMove]:
-    """Those that have ended and are not among the newest of their guest."""
+    """Those that have ended and are not among the last of their guest to do so: as the server has
+    numbered the writes, since no clock says for sure what was first.
+    """
     by_guest: dict[ObjectKey, list[GuestMove]] = {}
     for move in moves:
         if move.ended and move.metadata.deletion_timestamp is None:
@@ -221,7 +226,5 @@ def outdated(moves: Sequence[GuestMove]) -> Iterator[GuestMove]:
 
 
 def _oldest(found: Iterable[GuestMove]) -> Iterable[GuestMove]:
-    newest_first = sorted(
-        found, key=lambda m: (m.metadata.creation_timestamp, m.metadata.name), reverse=True
-    )
-    return newest_first[HISTORY:]
+    last_first = sorted(found, key=lambda m: (m.metadata.revision, m.metadata.name), reverse=True)
+    return last_first[HISTORY:]

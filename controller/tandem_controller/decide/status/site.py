@@ -13,6 +13,7 @@ from tandem_controller.decide.status.draining import drained
 from tandem_controller.decide.world.clocks import ClockState
 from tandem_controller.decide.world.hosts import CLOCK_RATE, clock_told, silence, unarmed, unfit
 from tandem_controller.decide.world.model import Freshness, HostView, Refusal, World
+from tandem_controller.decide.world.moments import ahead
 
 _HEARTBEAT_REASONS = {
     Freshness.LATE: Reason.HEARTBEAT_LATE,
@@ -38,7 +39,7 @@ def host_status(view: HostView, world: World) -> HostStatus:
         update={
             "phase": _host_phase(view, refusal),
             "lease": str(view.freshness),
-            "lease_since": _since(old.lease, old.lease_since, view.freshness, world.wall),
+            "lease_since": _since(old.lease, old.lease_since, view.freshness, world),
             "guests": world.load(view.name).guests,
             "observed_generation": generation,
             "conditions": stamped(old.conditions, conditions, generation, world),
@@ -46,8 +47,8 @@ def host_status(view: HostView, world: World) -> HostStatus:
     )
 
 
-def _since(old: str, since: str | None, new: Freshness, wall: str) -> str | None:
-    return since if old == new else wall
+def _since(old: str, since: str | None, new: Freshness, world: World) -> str | None:
+    return since if old == new and not ahead(since, world.snapshot) else world.wall
 
 
 def _host_phase(view: HostView, refusal: Refusal | None) -> HostPhase:
@@ -125,7 +126,7 @@ def site_status(site: Site, world: World) -> SiteStatus:
         update={
             "phase": phase,
             "lease": str(newest),
-            "lease_since": _since(old.lease, old.lease_since, newest, world.wall),
+            "lease_since": _since(old.lease, old.lease_since, newest, world),
             "hosts": f"{len(ready)}/{len(views)}",
             "guests": sum(world.load(view.name).guests for view in views),
             "if_peer_fails": _if_peer_fails(world, ready),

@@ -3,14 +3,13 @@
 Called by ``guest``.
 """
 
-from datetime import datetime, timedelta
-
 from tandem_api.kinds.guest import Assignment, Guest, PastTakeover, Takeover
-from tandem_api.meta import moment
 from tandem_controller.decide.world.model import Assign, Decision, World
+from tandem_controller.decide.world.moments import elapsed_s
 from tandem_controller.decide.world.phases import is_takeover
 
 STEPS = ("authorityWon", "promoted", "domainStarted")
+DAY_S = 86400
 MOST_TAKEOVERS = 16
 """So many of the last day are kept: the wait for failback has reached its longest by then."""
 
@@ -55,8 +54,8 @@ def recent_takeovers(guest: Guest, decision: Decision, world: World) -> tuple[Pa
     assert decision.proof is not None
     if _the_same_loss(guest, decision):
         return known
-    view, now = world.hosts.get(decision.proof.host), moment(world.wall)
-    kept = [each for each in known if _within_a_day(each, now)]
+    view = world.hosts.get(decision.proof.host)
+    kept = [each for each in known if elapsed_s(each.at, world.snapshot) < DAY_S]
     site = view.site_name if view is not None else ""
     return (*kept, PastTakeover(site=site, at=world.wall))[-MOST_TAKEOVERS:]
 
@@ -69,8 +68,3 @@ def _the_same_loss(guest: Guest, decision: Assign) -> bool:
     assert assignment.proof is not None and decision.proof is not None
     same_epoch = assignment.proof.at_epoch == decision.proof.at_epoch
     return assignment.host == decision.host and same_epoch
-
-
-def _within_a_day(each: PastTakeover, now: datetime | None) -> bool:
-    at = moment(each.at)
-    return at is not None and now is not None and now - at < timedelta(days=1)

@@ -5,10 +5,11 @@ Called by the decision about a guest, by who has it paused, and by the statuses.
 
 from tandem_api.kinds.guest import Guest, GuestReport, MoveReference
 from tandem_api.kinds.guest_move import GuestMove
-from tandem_api.meta import elapsed_s, moment
+from tandem_api.meta import moment
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, MovePhase
 from tandem_controller.decide.world.model import Case, Refusal, World
+from tandem_controller.decide.world.moments import elapsed_s
 
 PLUG_S = 30.0
 """So long after a guest's shutdown timeout its plug may take to be pulled."""
@@ -23,7 +24,7 @@ def reference(move: GuestMove) -> MoveReference:
 def due(guest: Guest, world: World) -> GuestMove | None:
     """The move that is to be begun: the oldest, unless one is under way. One is begun once."""
     waiting = world.moves_of(guest)
-    if under_way(guest, world) is not None or not waiting or waited_in_vain(waiting[0], world.wall):
+    if under_way(guest, world) is not None or not waiting or waited_in_vain(waiting[0], world):
         return None
     return waiting[0] if waiting[0].metadata.deletion_timestamp is None else None
 
@@ -61,11 +62,12 @@ def destination(move: GuestMove, case: Case) -> str | Refusal:
 # -- its time
 
 
-def waited_in_vain(move: GuestMove, wall: str) -> bool:
+def waited_in_vain(move: GuestMove, world: World) -> bool:
     """Whether its time is over before it was begun. Counted since a controller has seen it: the API
     server's clock may be another.
     """
-    return elapsed_s(move.status.steps.get("seen"), wall) > move.spec.timeout_seconds
+    seen = move.status.steps.get("seen")
+    return elapsed_s(seen, world.snapshot) > move.spec.timeout_seconds
 
 
 def leaving_s(guest: Guest) -> float:
@@ -81,10 +83,10 @@ def allowed_s(move: GuestMove, guest: Guest) -> float:
     return max(move.spec.timeout_seconds, leaving_s(guest) + PLUG_S)
 
 
-def begun_for_s(guest: Guest, wall: str) -> float:
+def begun_for_s(guest: Guest, world: World) -> float:
     """Since when it is assigned as it is."""
     assignment = guest.status.assignment
-    return elapsed_s(assignment.since, wall) if assignment is not None else 0.0
+    return elapsed_s(assignment.since, world.snapshot) if assignment is not None else 0.0
 
 
 def taken_back(guest: Guest, world: World) -> Refusal | None:
@@ -100,7 +102,7 @@ def taken_back(guest: Guest, world: World) -> Refusal | None:
         return Refusal(Reason.MOVE_TAKEN_BACK, f"GuestMove {named.name} was deleted")
     if move.status.phase == MovePhase.FAILED:
         return Refusal(Reason.MOVE_TAKEN_BACK, f"GuestMove {named.name} has failed")
-    if begun_for_s(guest, world.wall) > allowed_s(move, guest) and not move.ended:
+    if begun_for_s(guest, world) > allowed_s(move, guest) and not move.ended:
         not_yet = "was not sent" if assignment.live else "has not stopped"
         within = f"within {allowed_s(move, guest):g} s"
         message = f"the guest {not_yet} for GuestMove {named.name} {within}"
@@ -118,11 +120,11 @@ def unsettled(guest: Guest, world: World) -> bool:
     assignment = guest.status.assignment
     if assignment is None or assignment.move is None or guest.status.paused_by:
         return False
-    begun_s = begun_for_s(guest, world.wall)
-    return begun_s < _settling_s(guest) and not settled(guest, world.wall)
+    begun_s = begun_for_s(guest, world)
+    return begun_s < _settling_s(guest) and not settled(guest, world)
 
 
-def settled(guest: Guest, wall: str) -> bool:
+def settled(guest: Guest, world: World) -> bool:
     """Whether it runs where it is assigned, and nothing that it was told before can end it."""
     assignment = guest.status.assignment
     if assignment is None or not assignment.host:
@@ -133,7 +135,7 @@ def settled(guest: Guest, wall: str) -> bool:
         return False
     if report.state != DomainState.RUNNING:
         return False
-    outlived = begun_for_s(guest, wall) > guest.spec.shutdown_timeout_seconds + PLUG_S
+    outlived = begun_for_s(guest, world) > guest.spec.shutdown_timeout_seconds + PLUG_S
     return outlived or _started_since(report, assignment.since)
 
 

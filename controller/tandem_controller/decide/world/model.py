@@ -24,6 +24,7 @@ from tandem_api.reasons import Reason
 from tandem_base.bugs import Bug
 from tandem_controller.decide.world.clocks import NEVER_MEASURED, ClockView
 from tandem_controller.decide.world.leases import LeaseTracker
+from tandem_controller.decide.world.moments import First
 
 
 class Freshness(StrEnum):
@@ -71,7 +72,7 @@ class Snapshot:
     ``link_down_since_s``: for mirrors with an order to override, since when this controller has
     seen a host report without interruption that it is not connected. ``unknown_fields``: what
     users wrote and no type knows, by kind and key. ``suspicions``: of mirrors whose authority came
-    about as no rule allows, what happened. ``bugs``: what was found before the plan.
+    about as no rule allows, what happened. ``moments``: see there. ``bugs``: found before the plan.
     """
 
     now_s: float
@@ -89,6 +90,7 @@ class Snapshot:
     )
     link_down_since_s: Mapping[tuple[ObjectKey, str], float] = field(default_factory=dict)
     suspicions: Mapping[ObjectKey, str] = field(default_factory=dict)
+    moments: Mapping[str, First] = field(default_factory=dict)
     bugs: tuple[Bug, ...] = ()
 
 
@@ -149,8 +151,7 @@ class World:
     in the same plan. ``accepted`` has the guests of which an edit does not pass, as they were
     before it, with what is wrong with that by now. ``moves``: the GuestMoves that have not ended,
     by guest, the oldest first. ``users``: the guests of which a host does not say that they are not
-    there, by host. ``kept``: the reports that count, by a mirror's identity, as far as a judgement
-    has asked for them.
+    there, by host. ``kept``: the reports that a judgement has asked for, by a mirror's identity.
     """
 
     snapshot: Snapshot

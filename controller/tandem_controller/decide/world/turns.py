@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.tandem import NAME, Moves, Tandem
-from tandem_api.meta import elapsed_s
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.world.guestmoves import leaving_s
 from tandem_controller.decide.world.model import Refusal, World
+from tandem_controller.decide.world.moments import Now, elapsed_s
 
 LIMITED = (Reason.MAINTENANCE, Reason.FAILBACK, Reason.MOVE_REQUESTED)
 """Moves of guests that run well where they are: so many at a time, and no more."""
@@ -32,12 +32,12 @@ def may_count(guest: Guest) -> bool:
     return guest.status.phase == GuestPhase.MOVING
 
 
-def counts(guest: Guest, wall: str) -> bool:
+def counts(guest: Guest, now: Now) -> bool:
     """Whether it is being moved just now, and gets on."""
     assignment = guest.status.assignment
     if assignment is None or not may_count(guest):
         return False
-    took_s = elapsed_s(assignment.since, wall)
+    took_s = elapsed_s(assignment.since, now)
     return took_s < leaving_s(guest) + STUCK_S
 
 

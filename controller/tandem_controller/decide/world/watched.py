@@ -180,7 +180,7 @@ class WatchedWorld(World):
 MAPPINGS = ("problems", "accepted", "moves", "users")
 """Parts of the world that are mappings, and nothing else."""
 CATALOGUE = tuple(each.name for each in fields(Catalogue) if each.name != "unreadable")
-SNAPSHOT = ("link_down_since_s", "suspicions")
+SNAPSHOT = ("link_down_since_s", "suspicions", "moments")
 """Parts of the snapshot that are asked by key."""
 
 

@@ -8,6 +8,7 @@ Called by ``workload`` with every look, and by ``report``.
 from collections.abc import Iterable, Mapping
 
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Standstill, Still, Traffic
+from tandem_actuator.core.mirror import fruitless
 
 STALLED_AFTER_S = 10.0
 """DRBD itself gives up a peer that takes a write and does not answer within some 5 s."""
@@ -22,18 +23,20 @@ def followed(before: Standstill, drbd: DrbdView, now_s: float, wall: str) -> Sta
     if isinstance(drbd, DrbdUnknown):
         return before
     if not isinstance(drbd, DrbdState):
-        return Standstill() if before.is_under_way else before
+        return Standstill() if before != Standstill() else before
+    link = fruitless.followed(before.link, drbd, now_s, wall)
     passing = [(name, volume.traffic) for name, volume in drbd.volumes.items()]
     asking = [] if drbd.suspended else passing
     reads = [(name, _reads_ended(one)) for name, one in asking if one.reads or _is_unseen(one)]
     writes = [(name, one.written) for name, one in asking if one.writes]
     disks = [(name, one.moved) for name, one in passing if one.at_disk]
     if not (reads or writes or disks or before.is_under_way):
-        return before
+        return before if link is before.link else Standstill(link=link)
     return Standstill(
         reads=_still(before.reads, reads, now_s, wall),
         writes=_still(before.writes, writes, now_s, wall),
         disks=_still(before.disks, disks, now_s, wall),
+        link=link,
     )
 
 
