@@ -220,14 +220,24 @@ def _if_it_stays_lost(mirror: Mirror) -> str:
 
 
 def _either_lacks(mirror: Mirror, best: str) -> str:
-    """The better one by the authority has lost its disk for a while, and the other is behind."""
-    other, authority = mirror.peer_of(best) if best else "", mirror.status.authority
+    """The better one by the authority has lost its disk for a while; or nobody knows of a better.
+
+    Whether the other one's disk failed too, or is only behind: what there is to go on with is said.
+    """
+    authority = mirror.status.authority
     assert authority is not None
-    if not other or _has_failed(mirror, other):
-        return ""
+    if not best:
+        hints = [override_hint(one.host, authority.epoch) for one in mirror.spec.replicas]
+        return (
+            ". If it stays lost: the disks of both have failed, and it is not known whose failed"
+            f" last, so either may lack what the other one has. To go on with one of them, set on"
+            f" the mirror {' or '.join(hints)}"
+        )
+    other = mirror.peer_of(best)
+    lost = "until that failed, too" if _has_failed(mirror, other) else "while its disk was lost"
     return (
         f". If it stays lost: {other} lacks what {best} wrote alone, and {best} what was written"
-        f" to {other} while its disk was lost, if any was. To go on with what {best} has, set on"
+        f" to {other} {lost}, if any was. To go on with what {best} has, set on"
         f" the mirror: {override_hint(best, authority.epoch)}"
     )
 
