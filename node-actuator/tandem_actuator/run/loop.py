@@ -105,6 +105,7 @@ class Actuator:
         self.heart.before_confirm = self._see_lapse
         self.heart.watchdog_s = lambda: watchdog.timeout_s
         self.heart.detection_s = self._detection_s
+        self.heart.delivery = self.reports.undelivered.told
         self.heart.withheld = lambda now_s: withheld.why_withheld(self.cluster.views(), now_s)
 
     @property
@@ -150,7 +151,7 @@ class Actuator:
         inspection = Inspection(
             self.node.host, self.ports.premises, self.driver.domain_settings, lambda: self.units
         )
-        loops = (self._keep_applied, self.reports.run, self.reports.run_host, inspection.run)
+        loops = (self._keep_applied, self.reports.run, self.reports.host.run, inspection.run)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for loop in (*loops, self._until_reduced):
@@ -225,8 +226,7 @@ class Actuator:
         was no later than what it published.
         """
         before_s = self.node.timing.link_detection_seconds
-        up = (unit for unit in self.units if isinstance(unit.drbd, DrbdState))
-        known = (unit.applied_detection_s for unit in up)
+        known = (u.applied_detection_s for u in self.units if isinstance(u.drbd, DrbdState))
         return max((before_s if one is None else one for one in known), default=0.0)
 
     # guard

@@ -85,6 +85,7 @@ class TestAdvice:
             (("LocalDiskFailed", "AttachedNotUpToDate"), [B]),
             (("AttachedNotUpToDate", "LocalDiskFailed"), [A]),
             (("LocalDiskFailed", "LocalDiskFailed"), [A, B]),
+            (("LocalDiskFailed", "TakenOver"), [A, B]),
         ],
     )
     def test_where_neither_is_known_to_be_better(
@@ -101,6 +102,8 @@ class TestAdvice:
         assert "Bring the replication link back" in decision.message
         told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
         assert told == proposed
+        if len(proposed) > 1:
+            assert f"({A}: {markers[0]}, {B}: {markers[1]})" in decision.message
 
     @pytest.mark.parametrize(
         ("a_failed", "b_failed", "proposed"),
@@ -133,7 +136,8 @@ class TestAdvice:
         assert (also in decision.message) is (proposed != [A])
 
     @pytest.mark.parametrize(
-        ("marker", "proposed"), [("AttachedNotUpToDate", [A]), ("LocalDiskFailed", [A]), ("", [A])]
+        ("marker", "proposed"),
+        [("AttachedNotUpToDate", [A]), ("LocalDiskFailed", [A]), ("TakenOver", [A]), ("", [A])],
     )
     def test_the_better_one_had_lost_its_disk_and_the_other_is_behind(
         self, marker: str, proposed: list[str]

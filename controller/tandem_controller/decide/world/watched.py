@@ -86,7 +86,9 @@ class WatchedHeartbeat:
         return getattr(self._real, name)
 
 
-STEADY_IN_HEARTBEAT = ("host", "instance", "watchdog_armed", "watchdog_least_s", "timing")
+STEADY_IN_HEARTBEAT = (
+    *("host", "instance", "watchdog_armed", "watchdog_least_s", "timing", "delivery"),
+)
 STEADY_IN_VIEW = ("host", "site", "freshness", "problems", "clock")
 MOVING_IN_VIEW = ("silent_s", "last_seen", "run_s")
 MOVING_IN_HEARTBEAT = ("version", "renewed_at", "clock_s")
