@@ -7,11 +7,12 @@ fresh as the heartbeat itself. ``renewTime`` is for people; nobody decides on it
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from tandem_api.meta import GROUP, Model
+from tandem_api.authority import Instance
+from tandem_api.meta import GROUP, Model, moment
 from tandem_api.timing import Timing, for_watchdog
 
 LEASE_NAMESPACE = "tandem-system"
@@ -29,10 +30,31 @@ LINK_ANNOTATION = f"{GROUP}/link-acknowledged-by"
 version that does not leaves the annotation as it is: another's name there says nothing of it.
 """
 
+DELIVERY_ANNOTATION = f"{GROUP}/reports"
+"""Whether what the holder reports arrives: Leases may pass where nothing else does."""
+WHY_LENGTH = 200
+
 
 def lease_name(host: str) -> str:
     """The name of the Lease of a host."""
     return f"host-{host}"
+
+
+class Delivery(Model):
+    """Whether a host's reports arrive, by its own word. ``run``: which run of it says so.
+
+    ``since``: since when reports are not delivered, by its clock; empty if all are. ``count``:
+    about how many objects; ``of``: their names, if they are few. ``deaf``: the host hears of
+    nothing either. ``refused``: the API server answers, and does not take them. ``why``: an error.
+    """
+
+    run: Annotated[str, Field(max_length=100)]
+    since: Annotated[str, Field(max_length=40)] = ""
+    count: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    of: Annotated[tuple[Annotated[str, Field(max_length=130)], ...], Field(max_length=8)] = ()
+    deaf: bool = False
+    refused: bool = False
+    why: Annotated[str, Field(max_length=WHY_LENGTH)] = ""
 
 
 class Heartbeat(Model):
@@ -42,6 +64,7 @@ class Heartbeat(Model):
     changed is the only thing that counts as a sign of life. ``renewed_at`` is what the host's own
     clock said, for people. ``clock_s``: its CLOCK_BOOTTIME before it sent this, if it tells.
     ``link_acknowledged``: it lives on a replication link by what has arrived at the peer.
+    ``delivery``: None of a host that does not tell, as an older one.
     """
 
     host: str
@@ -53,6 +76,7 @@ class Heartbeat(Model):
     renewed_at: str = ""
     clock_s: float | None = None
     link_acknowledged: bool = False
+    delivery: Delivery | None = None
 
 
 class HeartbeatContent(Model):
@@ -66,6 +90,7 @@ class HeartbeatContent(Model):
     timing: Timing
     clock_s: float | None = None
     link_acknowledged: bool = False
+    delivery: Delivery | None = None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -79,7 +104,14 @@ class HeartbeatContent(Model):
             LINK_ANNOTATION: self.instance if self.link_acknowledged else "none",
             **self._least(),
             **self._clock(),
+            **self._delivery(),
         }
+
+    def _delivery(self) -> dict[str, str]:
+        told = self.delivery
+        if told is None:
+            return {}
+        return {DELIVERY_ANNOTATION: told.model_dump_json(by_alias=True, exclude_defaults=True)}
 
     def _clock(self) -> dict[str, str]:
         return {} if self.clock_s is None else {CLOCK_ANNOTATION: f"{self.clock_s:.3f}"}
@@ -108,18 +140,33 @@ def heartbeat_of(lease: Mapping[str, Any]) -> Heartbeat | None:
         timing = None
     least = str(annotations.get(WATCHDOG_LEAST_ANNOTATION, ""))
     clock = str(annotations.get(CLOCK_ANNOTATION, ""))
-    instance = str((lease.get("spec") or {}).get("holderIdentity") or "")
+    holder = str((lease.get("spec") or {}).get("holderIdentity") or "")
     return Heartbeat(
         host=host,
-        instance=instance,
+        instance=holder,
         version=metadata["resourceVersion"],
         watchdog_armed=annotations.get(WATCHDOG_ANNOTATION) == "armed",
         watchdog_least_s=int(least) if re.fullmatch(r"[1-9][0-9]{0,4}", least) else None,
         timing=timing,
         renewed_at=str((lease.get("spec") or {}).get("renewTime") or ""),
-        link_acknowledged=bool(instance) and annotations.get(LINK_ANNOTATION) == instance,
+        link_acknowledged=bool(holder) and annotations.get(LINK_ANNOTATION) == holder,
         clock_s=float(clock) if re.fullmatch(r"[0-9]{1,10}\.[0-9]{3}", clock) else None,
+        delivery=_delivery_of(str(annotations.get(DELIVERY_ANNOTATION, "")), holder),
     )
+
+
+def _delivery_of(text: str, holder: str) -> Delivery | None:
+    """None if it cannot be read, and if another run has said it: a renewal leaves the annotations
+    that it does not know, so an older version's Lease may still have the word of the newer one.
+    """
+    try:
+        told = Delivery.model_validate_json(text)
+    except ValidationError:
+        return None
+    instance = Instance.parse(holder)
+    if instance is None or told.run != instance.run_id:
+        return None
+    return told if not told.since or moment(told.since) is not None else None
 
 
 def unarmed_host(host: str, least_s: int | None, timing: Timing | None) -> str:

@@ -100,7 +100,7 @@ HOST = KindInfo(
     list_keys={"status.conditions": "type"},
     rules=rules.HOST_RULES,
     needed_by="Mirror",
-    hosts_own=frozenset({"instance", "bootID", "versions", "migrationPort"}),
+    hosts_own=frozenset({"instance", "bootID", "versions", "migrationPort", "drbdFiles"}),
 )
 MIRROR = KindInfo(
     type=Mirror,

@@ -52,7 +52,7 @@ class SimulatedDrbd:
         self.pass_time()
         drbd_two_primaries.adjust(self._replica)
 
-    async def check_files(self, mirror: Mirror) -> None:
+    async def check_files(self) -> None:
         if self.stray_file:
             raise CommandFailed("drbdadm: /etc/drbd.d/stray.res:1: Parse error")
 

@@ -33,16 +33,16 @@ async def test_configure_refuses_what_is_not_this_mirror(pair: Pair, text: str) 
 async def test_a_file_that_drbdadm_cannot_read_is_named(pair: Pair) -> None:
     """The kernel starts drbdadm for each question: with any such file nobody is asked."""
     await pair.a.drbd.configure(pair.mirror, pair.text)
-    await pair.a.drbd.check_files(pair.mirror)
+    await pair.a.drbd.check_files()
     await pair.a.stray_file(True)
     try:
         await asyncio.sleep(KNOWN_FOR_S)
         with pytest.raises(CommandFailed, match=r"drbd\.d/stray\.res"):
-            await pair.a.drbd.check_files(pair.mirror)
+            await pair.a.drbd.check_files()
     finally:
         await pair.a.stray_file(False)
     await asyncio.sleep(KNOWN_FOR_S)
-    await pair.a.drbd.check_files(pair.mirror)
+    await pair.a.drbd.check_files()
 
 
 async def test_metadata_is_made_once(pair: Pair) -> None:

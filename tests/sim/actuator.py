@@ -29,7 +29,7 @@ from tandem_actuator.adapters.libvirt.host import LibvirtHost
 from tandem_actuator.adapters.libvirt.network import TapNetwork
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest.domain_xml import DomainSettings
-from tandem_actuator.ports.api import Changed, Removed, Synced
+from tandem_actuator.ports.api import Changed, Removed, Synced, Unheard
 from tandem_actuator.ports.migration import Migrations
 from tandem_actuator.ports.watchdog import Watchdog
 from tandem_actuator.run.driver import Driver
@@ -67,7 +67,9 @@ class SpoiltApi(KubeApi):
         mirror: Mirror = self.spoilt(swapped)
         return mirror
 
-    async def watch(self, kind: type[R]) -> AsyncIterator[Synced[R] | Changed[R] | Removed]:
+    async def watch(
+        self, kind: type[R]
+    ) -> AsyncIterator[Synced[R] | Changed[R] | Removed | Unheard]:
         async for change in super().watch(kind):
             match change:
                 case Synced(objects):

@@ -44,7 +44,7 @@ class Kind(StrEnum):
     WRONG = "wrong"
 
 
-WAITS_FOR_A_DISK = ("It stands still: ", " has not answered since ")
+SAID_BESIDES = ("It stands still: ", " has not answered since ", ", although its heartbeat arrives")
 """What is said besides, in whatever phase."""
 
 
@@ -96,7 +96,7 @@ def _idle(world: World, name: str, judge: "_Judge") -> Verdict:
 def _says(status: GuestStatus) -> bool:
     """Whether it says that the guest does not get on. One that waits for its disk still runs."""
     stands = status.reason in (Reason.DISK_STALLED, Reason.DRBD_STALLED)
-    besides = any(words in status.message for words in WAITS_FOR_A_DISK)
+    besides = any(words in status.message for words in SAID_BESIDES)
     return stands or besides or str(status.phase) not in SAYS_NOTHING
 
 

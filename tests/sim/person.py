@@ -25,7 +25,8 @@ UNARMED = re.compile(
     r"(\S+) requires a watchdog and has none armed; set spec\.watchdog to Optional"
 )
 POWER = re.compile(
-    r"(?:, or|; if that does not come,|If it does not come back by itself,) power (\S+) off"
+    r"(?:, or|; if that does not come,|If it does not come back by itself,"
+    r"|If the guest stands still there,) power (\S+) off"
 )
 PAUSED = re.compile(r"It is paused by (.+?): to have it done set spec\.paused to false there")
 CLOSED = re.compile(r"(\S+) is in maintenance\. To have it used all the same set spec\.maintenance")

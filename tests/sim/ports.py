@@ -101,8 +101,9 @@ class Drbd:
         replica.use(asynchronous="protocol A;" in text)
         drbd_two_primaries.adjust(replica, allowed=TWO in text)
 
-    async def check_files(self, mirror: Mirror) -> None:
-        await self._adm(mirror)
+    async def check_files(self) -> None:
+        await asyncio.sleep(self._takes(COMMAND_S))
+        self._require_files()
 
     async def forbid_two_primaries(self, mirror: Mirror) -> None:
         await self._adm(mirror)

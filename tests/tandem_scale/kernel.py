@@ -161,7 +161,7 @@ class Drbd(DrbdHost):
     async def adjust(self, mirror: Mirror) -> None:
         pass
 
-    async def check_files(self, mirror: Mirror) -> None:
+    async def check_files(self) -> None:
         pass
 
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:

@@ -19,10 +19,11 @@ from tandem_api.vocabulary import GuestPhase
 from tandem_base.bugs import Bug, wall
 from tandem_controller.decide.world import replicas
 from tandem_controller.decide.world.clocks import ClockState
+from tandem_controller.decide.world.delivery import HEARD, undelivered
 from tandem_controller.decide.world.hosts import unfit
 from tandem_controller.decide.world.lawful import doubt
 from tandem_controller.decide.world.leases import LeaseTracker
-from tandem_controller.decide.world.model import Blocked, Freshness, Plan, World
+from tandem_controller.decide.world.model import Blocked, Freshness, HostView, Plan, World
 from tandem_controller.decide.world.phases import is_takeover
 from tandem_controller.decide.world.standstill import stalled_since
 
@@ -195,6 +196,8 @@ def _hosts(world: World, leases: LeaseTracker, met: Met) -> Iterator[Metric]:
             "host_up": "Whether it sends its heartbeat and may run guests.",
             "host_clock_rate": "Seconds of its clock in one of the controller's, over two minutes.",
             "host_clock_rate_in_bound": "Whether clockRateRatio allows for that.",
+            "host_reports_delivered": "Whether what it reports arrives, if it tells.",
+            "host_drbd_files_readable": "Whether drbdadm reads its files there, if it tells.",
         },
     )
     up: dict[str, bool] = dict.fromkeys(world.sites, False)
@@ -211,12 +214,27 @@ def _hosts(world: World, leases: LeaseTracker, met: Met) -> Iterator[Metric]:
                 host_up=ready or view.freshness is Freshness.FRESH,
                 host_clock_rate=count.clock.about if count else None,
                 host_clock_rate_in_bound=_IN_BOUND[view.clock.state],
+                host_reports_delivered=_delivers(view),
+                host_drbd_files_readable=_reads_drbd_files(view),
             )
     yield from hosts
     sites = _Family(["site"], {"site_up": "Whether any host of the site sends its heartbeat."})
     for name, value in up.items():
         sites.add([name], site_up=value)
     yield from sites
+
+
+def _delivers(view: HostView) -> bool | None:
+    """None: it does not tell, or is lost, which is another matter."""
+    beat = view.heartbeat
+    if beat is None or beat.delivery is None or view.freshness not in HEARD:
+        return None
+    return undelivered(view) is None
+
+
+def _reads_drbd_files(view: HostView) -> bool | None:
+    files = view.host.status.drbd_files
+    return files.readable if files is not None else None
 
 
 def _mirrors(world: World, met: Met) -> Iterator[Metric]:

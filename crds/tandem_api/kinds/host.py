@@ -87,18 +87,26 @@ class HostSpec(Model):
         return self.migration_address or self.replication_address
 
 
+class DrbdFiles(Model):
+    """Whether drbdadm can read its files on a host; if not, what it says."""
+
+    readable: bool
+    message: str = ""
+
+
 class HostStatus(Model):
     """What the host and the controller say about a host.
 
-    The actuator writes ``instance``, ``bootID``, ``versions`` and ``migrationPort`` once a start;
-    the controller writes the rest. ``migrationPort``: where it takes in guests that run; absent:
-    it cannot.
+    The actuator writes ``instance``, ``bootID``, ``versions``, ``migrationPort`` and ``drbdFiles``,
+    the controller the rest. ``migrationPort``: where it takes in guests that run; absent: it
+    cannot. ``drbdFiles``: absent: that is not known.
     """
 
     instance: str = ""
     boot_id: Annotated[str, Field(alias="bootID")] = ""
     versions: dict[str, str] = {}
     migration_port: int | None = None
+    drbd_files: DrbdFiles | None = None
     phase: str = ""
     lease: str = ""
     lease_since: str | None = None

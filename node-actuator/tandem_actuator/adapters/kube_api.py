@@ -16,9 +16,11 @@ from tandem_actuator.ports.api import (
     Removed,
     Synced,
     T,
+    Unheard,
 )
 from tandem_api.authority import Authority, Instance
 from tandem_api.kinds.guest import GuestReport
+from tandem_api.kinds.host import DrbdFiles
 from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.lease import Heartbeat, HeartbeatContent, heartbeat_of, lease_name
 from tandem_api.meta import Model, ObjectKey
@@ -115,17 +117,21 @@ class KubeApi:
         instance: Instance,
         versions: Mapping[str, str],
         migration_port: int | None,
+        drbd_files: DrbdFiles,
     ) -> None:
         patch = {
             "instance": str(instance),
             "bootID": instance.boot_id,
             "versions": dict(versions),
             "migrationPort": migration_port,
+            "drbdFiles": drbd_files.model_dump(mode="json", by_alias=True),
         }
         key = ObjectKey(namespace="", name=name)
         await _answered(self._client.merge_patch_status(HOSTS, key, patch))
 
-    async def watch(self, kind: type[R]) -> AsyncIterator[Synced[R] | Changed[R] | Removed]:
+    async def watch(
+        self, kind: type[R]
+    ) -> AsyncIterator[Synced[R] | Changed[R] | Removed | Unheard]:
         """An object that this version cannot read is left out, loudly; the rest goes on."""
         async for event in self._client.watch(OWN[kind.__name__]):
             match event:
@@ -144,6 +150,7 @@ class KubeApi:
                 case watch.Interrupted(message, ending):
                     log.warning("watch of %s interrupted: %s", kind.__name__, message)
                     self._restarted(kind.__name__, ending)
+                    yield Unheard(f"watch of {kind.__name__}: {message}")
 
 
 def _whole(report: Model, shown: Model | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from tandem_actuator.ports import PortError
 from tandem_api.authority import Authority, Instance
 from tandem_api.kinds.guest import GuestReport
+from tandem_api.kinds.host import DrbdFiles
 from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.lease import Heartbeat, HeartbeatContent
 from tandem_api.meta import ObjectKey, Resource
@@ -54,6 +55,13 @@ class Removed:
     """One object is gone."""
 
     key: ObjectKey
+
+
+@dataclass(frozen=True)
+class Unheard:
+    """Nothing of a kind is heard of until all of it is told again. The reason is for people."""
+
+    why: str
 
 
 class Api(Protocol):
@@ -106,13 +114,14 @@ class Api(Protocol):
         instance: Instance,
         versions: Mapping[str, str],
         migration_port: int | None,
+        drbd_files: DrbdFiles,
     ) -> None:
-        """Write Host.status.instance, bootID, versions and migrationPort.
+        """Write Host.status.instance, bootID, versions, migrationPort and drbdFiles.
 
         Raises: ApiUnavailable, ApiGone.
         """
         ...
 
-    def watch(self, kind: type[R]) -> AsyncIterator[Synced[R] | Changed[R] | Removed]:
+    def watch(self, kind: type[R]) -> AsyncIterator[Synced[R] | Changed[R] | Removed | Unheard]:
         """Follow a kind for ever; begins with, and after every interruption repeats, Synced."""
         ...

@@ -47,7 +47,7 @@ class Drbd(Protocol):
         """Apply a changed file to a configured resource: options only, no connect or attach."""
         ...
 
-    async def check_files(self, mirror: Mirror) -> None:
+    async def check_files(self) -> None:
         """Whether drbdadm can read what is configured: the kernel has it start each question.
 
         Raises: CommandFailed: with the file and the place.

@@ -13,7 +13,7 @@ from typing import Any
 
 from tandem_actuator.core.model import Record, View
 from tandem_actuator.ports import PortError
-from tandem_actuator.ports.api import Api, Changed, Removed, Synced
+from tandem_actuator.ports.api import Api, Changed, Removed, Synced, Unheard
 from tandem_actuator.ports.files import ObjectCache, Records
 from tandem_actuator.run.matching import Matching
 from tandem_actuator.run.node import NodeFacts
@@ -67,6 +67,8 @@ class Cluster:
         self.units: dict[ObjectKey, Unit] = {}
         self.on_bug: Callable[[Exception], None] = lambda error: None
         """A bug in what is told costs sight of what it is about, and ends nothing."""
+        self.on_heard: Callable[[str, str], None] = lambda kind, why: None
+        """Why nothing is heard of a kind; or, empty, that all of it was."""
         self._site = ""
         self._bugs: set[str] = set()
         self._matching = Matching()
@@ -92,6 +94,11 @@ class Cluster:
 
     async def _follow(self, kind: type[Resource]) -> None:
         async for change in self.api.watch(kind):
+            if isinstance(change, Unheard):
+                self.on_heard(kind.__name__, change.why)
+                continue
+            if isinstance(change, Synced):
+                self.on_heard(kind.__name__, "")
             with self._walled():
                 self.take(kind, change)
 

@@ -245,7 +245,7 @@ class Driver:
     async def _act(self, unit: Unit, effect: fx.Effect) -> fx.Outcome:
         try:
             if isinstance(effect, fx.CheckFiles):
-                await self.ports.drbd.check_files(unit.mirror)
+                await self.ports.drbd.check_files()
                 return fx.Done()
             for act in (self._act_on_drbd, self.moving.act, self._act_on_guest):
                 if await act(unit, effect):

@@ -17,7 +17,7 @@ from functools import reduce
 from tandem_actuator.ports import Clock, PortError
 from tandem_actuator.ports.api import Api
 from tandem_actuator.run.node import NodeFacts
-from tandem_api.lease import HeartbeatContent
+from tandem_api.lease import Delivery, HeartbeatContent
 from tandem_api.timing import RENEW_TIMEOUT_S, Timing
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,7 @@ class Heart:
         self.before_confirm: Callable[[], None] = lambda: None
         self.after_each: Callable[[bool], None] = lambda confirmed: None
         self.withheld: Callable[[float], str] = lambda now_s: ""
+        self.delivery: Callable[[float], Delivery | None] = lambda now_s: None
         self._withheld = ""
         self._soon = asyncio.Event()
 
@@ -162,6 +163,7 @@ class Heart:
             timing=timing,
             clock_s=sent_at_s,
             link_acknowledged=promise.acknowledged,
+            delivery=self.delivery(sent_at_s),
         )
         if promise not in self._unanswered:
             self._unanswered.append(promise)

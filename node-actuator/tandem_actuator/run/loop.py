@@ -109,6 +109,7 @@ class Actuator:
         self.heart.watchdog_s = lambda: watchdog.timeout_s
         self.heart.detection_s = lambda: promised.detection_s(self.units, node)
         self.heart.acknowledged = lambda: promised.acknowledged(self.units)
+        self.heart.delivery = self.reports.undelivered.told
         self.heart.withheld = lambda now_s: withheld.why_withheld(self.cluster.views(), now_s)
 
     @property
@@ -154,7 +155,7 @@ class Actuator:
         inspection = Inspection(
             self.node.host, self.ports.premises, self.driver.domain_settings, lambda: self.units
         )
-        loops = (self._keep_applied, self.reports.run, self.reports.run_host, inspection.run)
+        loops = (self._keep_applied, self.reports.run, self.reports.host.run, inspection.run)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for loop in (*loops, self._until_reduced):

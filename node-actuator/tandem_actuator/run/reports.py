@@ -24,8 +24,10 @@ from tandem_actuator.core.wall import Place
 from tandem_actuator.ports import PortError
 from tandem_actuator.ports.api import ApiGone, ApiRefused
 from tandem_actuator.run.cluster import Cluster
+from tandem_actuator.run.host_report import HostReport
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.undelivered import Undelivered
 from tandem_actuator.run.walls import Walls
 from tandem_actuator.run.workload import Unit
 from tandem_api.meta import ObjectKey
@@ -56,6 +58,9 @@ class Reports:
     def __init__(self, ports: Ports, node: NodeFacts, cluster: Cluster, walls: Walls) -> None:
         self.ports, self.node, self.walls = ports, node, walls
         self.cluster = cluster
+        self.undelivered = Undelivered(node, ports.clock)
+        cluster.on_heard = self.undelivered.heard
+        self.host = HostReport(ports, node, cluster, self.undelivered)
         self._settled: dict[ObjectKey, _Settled] = {}
         self._unanswered = False
 
@@ -64,6 +69,7 @@ class Reports:
         while True:
             await asyncio.sleep(INTERVAL_S)
             known = self.cluster.units.items()
+            self.undelivered.keep({self.node.host, *map(str, self.cluster.units)})
             units = [unit for key, unit in known if not self._is_settled(key, unit)]
             before, self._unanswered = self._unanswered, False
             while units:
@@ -136,17 +142,22 @@ class Reports:
         refused = unit.replica_refused if place is Place.REPORT else unit.guest_refused
         if self.ports.clock.boottime_s() < refused.not_before_s:
             return False
+        name = str(unit.mirror.key)
         try:
             settled = await report(unit)
             refused.times = 0
             unit.wall.passes(place)
+            self.undelivered.delivered(name, place)
             return settled
         except ApiGone:
+            self.undelivered.delivered(name, place)
             return False
         except ApiRefused as error:
             refused.again(self.ports.clock.boottime_s())
+            self.undelivered.failed(name, place, error)
             log.error("%s: report refused: %s", unit.mirror.key, error)
         except PortError as error:
+            self.undelivered.failed(name, place, error)
             log.warning("reports not delivered: %s", error)
             self._unanswered = True
             await asyncio.sleep(1.0)
@@ -176,7 +187,13 @@ class Reports:
         """The least that there is to report. What raises again is in the log already."""
         with contextlib.suppress(Exception):
             least = least_replica_report(self.node.instance, unit.record, unit.message)
-            await self.ports.api.report_replica(unit.mirror.key, self.node.host, least, None)
+            name = str(unit.mirror.key)
+            try:
+                await self.ports.api.report_replica(unit.mirror.key, self.node.host, least, None)
+            except PortError as error:
+                self.undelivered.failed(name, Place.REPORT, error)
+                return False
+            self.undelivered.delivered(name, Place.REPORT)
             unit.sent_replica = None
             return True
         return False
@@ -203,17 +220,3 @@ class Reports:
             unit.sent_guest, unit.guest_sent_at_s = guest, now_s
             return False
         return is_settled(guest, unit.sent_guest, known)
-
-    async def run_host(self) -> None:
-        """Of the host: once, as soon as its object is there."""
-        versions = {**await self.ports.drbd.versions(), **await self.ports.libvirt.versions()}
-        while True:
-            if self.cluster.me is not None:
-                try:
-                    await self.ports.api.report_host(
-                        self.node.host, self.node.instance, versions, self.ports.migrations.port
-                    )
-                    return
-                except PortError as error:
-                    log.warning("host not reported: %s", error)
-            await asyncio.sleep(1.0)

@@ -91,7 +91,7 @@ class Noted:
     async def adjust(self, at: Mirror) -> None:
         await self._call("adjust")
 
-    async def check_files(self, at: Mirror) -> None:
+    async def check_files(self) -> None:
         await self._call("check files")
 
     async def forbid_two_primaries(self, at: Mirror) -> None:

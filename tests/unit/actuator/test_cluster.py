@@ -1,11 +1,13 @@
 """What the watches tell, and what the units and the host's facts become of it."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
 
 from sim.builders import HERE, A, B, assignment, authority, guest, mirror, record
-from tandem_actuator.ports.api import Changed, Removed, Synced
+from tandem_actuator.ports.api import Changed, Removed, Synced, Unheard
 from tandem_actuator.run.cluster import Cluster
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.workload import Unit
@@ -186,3 +188,27 @@ class TestTheHostsFacts:
         parts.unit.wake.clear()
         parts.cluster.take(kind, Synced(()))
         assert parts.unit.wake.is_set()
+
+
+class Interrupted:
+    """A watch that breaks, and then tells all again."""
+
+    async def watch(self, kind: Any) -> AsyncIterator[Any]:
+        yield Synced((mirror(authority()),))
+        yield Unheard("it broke")
+        yield Unheard("it cannot be begun")
+        yield Synced(())
+
+
+def test_that_nothing_is_heard_is_known_until_all_was_told_again(parts: Parts) -> None:
+    said: list[tuple[str, str]] = []
+    parts.cluster.api = cast(Any, Interrupted())
+    parts.cluster.on_heard = lambda kind, why: said.append((kind, why))
+    asyncio.run(parts.cluster._follow(Mirror))
+    assert said == [
+        ("Mirror", ""),
+        ("Mirror", "it broke"),
+        ("Mirror", "it cannot be begun"),
+        ("Mirror", ""),
+    ]
+    assert parts.unit.mirror == mirror(authority())

@@ -10,7 +10,7 @@ from tandem_actuator.ports.api import ApiUnavailable
 from tandem_actuator.run.heartbeat import Heart, in_force
 from tandem_actuator.run.node import NodeFacts
 from tandem_api.authority import Instance
-from tandem_api.lease import HeartbeatContent
+from tandem_api.lease import Delivery, HeartbeatContent
 from tandem_api.timing import DEFAULT, FAST, RENEW_TIMEOUT_S, Timing
 
 
@@ -183,3 +183,13 @@ class TestByWhatItLivesOnALink:
             deaf.answers = answered
             asyncio.run(heart.beat())
             assert node.link_lasts_s == lasts_s
+
+
+def test_it_tells_whether_reports_arrive() -> None:
+    node = NodeFacts("a", Instance(node="a", boot_id="b", run_id="r"), DEFAULT)
+    deaf = Deaf()
+    outside: Any = cast(Any, deaf)
+    heart = Heart(outside, outside, node, lambda: "site", lambda: DEFAULT)
+    heart.delivery = lambda now_s: Delivery(run="r", since=f"at {now_s:g}")
+    assert asyncio.run(heart.beat())
+    assert deaf.said[-1].delivery == Delivery(run="r", since="at 100")

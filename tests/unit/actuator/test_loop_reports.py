@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,13 @@ from tandem_actuator.core.mirror import standstill
 from tandem_actuator.core.mirror.resync import STALLED_AFTER_S
 from tandem_actuator.core.model import Resync
 from tandem_actuator.core.report import REPEAT_INTERVAL_S
-from tandem_actuator.ports.api import ApiGone, ApiUnavailable
+from tandem_actuator.ports import CommandFailed
+from tandem_actuator.ports.api import ApiGone, ApiRefused, ApiUnavailable
 from tandem_actuator.run.reports import AT_A_TIME
 from tandem_actuator.run.reports import INTERVAL_S as REPORT_INTERVAL_S
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import GuestReport, HardwareReport
-from tandem_api.kinds.host import Host
+from tandem_api.kinds.host import DrbdFiles, Host
 from tandem_api.kinds.mirror import ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
@@ -31,6 +33,10 @@ def host() -> Iterator[Turning]:
     made.unit.drbd = made.found = drbd(Role.PRIMARY)
     yield made
     made.loop.discard()
+
+
+WELL = DrbdFiles(readable=True)
+BAD = DrbdFiles(readable=False, message="stray.res:1: Parse error")
 
 
 def away() -> None:
@@ -164,30 +170,120 @@ class TestOfAMirror:
         assert host.calls == []
 
 
+class TestThatNoneArrives:
+    """It is told with the heartbeat, as that arrives."""
+
+    @pytest.mark.parametrize("report", ["report replica", "report guest"])
+    @pytest.mark.parametrize("error", [ApiUnavailable("no"), ApiRefused("no")])
+    def test_as_long_as_one_does_not(
+        self, host: Turning, report: str, error: ApiUnavailable
+    ) -> None:
+        def fails() -> None:
+            raise error
+
+        host.during[report] = fails
+        host.begin(host.actuator.reports.run)
+        host.run(5.0)
+        assert host.heard().since == ""
+        host.run(10.0)
+        told = host.heard()
+        assert (told.of, told.why) == ((str(host.unit.mirror.key),), "no")
+        assert told.refused is isinstance(error, ApiRefused)
+        host.during.clear()
+        host.run(20.0)
+        assert host.heard().since == ""
+
+    def test_of_a_reduced_run_too(self, host: Turning) -> None:
+        host.during["report replica"] = away
+        host.begin(host.actuator.reports.run_least)
+        host.run(15.0)
+        assert host.heard().of == (str(host.unit.mirror.key),)
+        host.during.clear()
+        host.run(3.0)
+        assert host.heard().of == ()
+
+    def test_one_that_is_gone_is_not_missed(self, host: Turning) -> None:
+        host.during["report replica"] = away
+        host.begin(host.actuator.reports.run)
+        host.run(15.0)
+        assert host.heard().count == 1
+        host.actuator.cluster.units.clear()
+        host.run(5.0)
+        assert host.heard().count == 0
+
+
 class TestOfTheHost:
-    def known(self, host: Turning) -> None:
+    def known(self, host: Turning, **status: Any) -> None:
         raw = {
             "metadata": {"name": A},
             "spec": {"site": "a", "replicationAddress": "198.51.100.11", "watchdog": "None"},
+            "status": status,
         }
         me = Host.parse(raw)
         host.actuator.cluster.hosts[me.key] = me
 
+    def spoil(self, host: Turning) -> None:
+        def refuses() -> None:
+            raise CommandFailed(BAD.message)
+
+        host.during["check files"] = refuses
+
     def test_it_is_told_once_when_the_object_is_there(self, host: Turning) -> None:
-        host.begin(host.actuator.reports.run_host)
+        host.begin(host.actuator.reports.host.run)
         host.run(3.0)
-        assert host.calls == []
-        self.known(host)
-        host.run(5.0)
-        assert host.calls == ["report host"]
+        assert "report host" not in host.calls
+        self.known(host, drbdFiles=WELL.wire())
+        host.run(100.0)
+        assert host.calls.count("report host") == 1
 
     def test_it_is_told_again_until_it_was_heard(self, host: Turning) -> None:
         self.known(host)
         host.during["report host"] = away
-        host.begin(host.actuator.reports.run_host)
+        host.begin(host.actuator.reports.host.run)
         host.run(5.0)
         failed = host.calls.count("report host")
         assert 3 <= failed <= 6
+        assert host.actuator.reports.undelivered.told(host.clock.boottime_s()).since == ""
         host.during.clear()
         host.run(5.0)
         assert host.calls.count("report host") == failed + 1
+
+    def test_that_it_is_not_heard_is_told_with_the_heartbeat(self, host: Turning) -> None:
+        self.known(host)
+        host.during["report host"] = away
+        host.begin(host.actuator.reports.host.run)
+        host.run(12.0)
+        told = host.heard()
+        assert told.of == (A,)
+        host.during.clear()
+        host.run(2.0)
+        assert host.heard().of == ()
+
+    def test_drbds_files_are_looked_at_now_and_then(self, host: Turning) -> None:
+        self.known(host, drbdFiles=WELL.wire())
+        host.begin(host.actuator.reports.host.run)
+        host.run(95.0)
+        assert host.calls.count("check files") == 4
+        assert host.told_of_files == [WELL]
+        self.spoil(host)
+        host.run(26.0)
+        assert host.told_of_files == [WELL, BAD]
+
+    def test_a_file_that_is_corrected_is_soon_known(self, host: Turning) -> None:
+        self.known(host, drbdFiles=BAD.wire())
+        self.spoil(host)
+        host.begin(host.actuator.reports.host.run)
+        host.run(31.0)
+        assert host.calls.count("check files") == 7
+        assert host.told_of_files == [BAD]
+        host.during.clear()
+        host.run(5.0)
+        assert host.told_of_files == [BAD, WELL]
+
+    def test_what_the_api_forgets_is_told_again(self, host: Turning) -> None:
+        self.known(host, drbdFiles=WELL.wire())
+        host.begin(host.actuator.reports.host.run)
+        host.run(5.0)
+        self.known(host)
+        host.run(30.0)
+        assert host.told_of_files == [WELL, WELL]

@@ -22,7 +22,7 @@ from tandem_actuator.run.watchdog import NoWatchdog
 from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest
-from tandem_api.kinds.host import Host
+from tandem_api.kinds.host import DrbdFiles, Host
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import HeartbeatContent
 from tandem_api.meta import ObjectKey
@@ -80,6 +80,9 @@ class Bench:
     def boottime_s(self) -> float:
         return self.kernel.now_s
 
+    def wall(self) -> str:
+        return f"wall {self.kernel.now_s:.0f}"
+
     def play(self) -> None:
         errors: list[BaseException | None] = []
         loop = Loop(self.kernel, Group("actuator"), self.boottime_s, errors.append)
@@ -135,7 +138,9 @@ class Client:
 async def test_a_refusal_is_told_from_no_answer(error: KubeError, told: type[PortError]) -> None:
     api = KubeApi(cast(Any, Client(error)))
     with pytest.raises(ApiUnavailable) as raised:
-        await api.report_host(A, Instance(node=A, boot_id="b", run_id="r"), {}, None)
+        await api.report_host(
+            A, Instance(node=A, boot_id="b", run_id="r"), {}, None, DrbdFiles(readable=True)
+        )
     assert type(raised.value) is told
 
 

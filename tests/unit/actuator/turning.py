@@ -16,6 +16,7 @@ from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest, GuestReport
 from tandem_api.kinds.mirror import Mirror, ReplicaReport
+from tandem_api.lease import Delivery
 from tandem_api.meta import ObjectKey
 from tandem_api.timing import Timing
 
@@ -55,6 +56,7 @@ class Turning(Noted):
         self.kept: list[str] = []
         self.events_: asyncio.Queue[DrbdEvent] | None = None
         self.reports: list[tuple[str, ReplicaReport | GuestReport]] = []
+        self.told_of_files: list[object] = []
         whole = cast(Any, self)
         permits, cache = _Permits(self), _Cache(self)
         self.actuator = Actuator(
@@ -131,9 +133,16 @@ class Turning(Noted):
 
     async def report_host(self, *what: object) -> None:
         await self._call("report host")
+        self.told_of_files.append(what[-1])
 
     async def versions(self) -> dict[str, str]:
         return {}
+
+    def heard(self) -> Delivery:
+        """What a heartbeat says now of the reports, its last one having been confirmed just now."""
+        now_s = self.clock.boottime_s()
+        self.node.renewal_sent_at_s = now_s
+        return self.actuator.reports.undelivered.told(now_s)
 
 
 @dataclass

@@ -27,6 +27,8 @@ ALERT_NAMES = {
     "TandemMirrorNotRedundant",
     "TandemAuthorityUnlawful",
     "TandemClockRateWrong",
+    "TandemReportsUndelivered",
+    "TandemDrbdFilesUnreadable",
     "TandemGuestDown",
     "TandemGuestPaused",
     "TandemTakeoverBlocked",

@@ -14,7 +14,7 @@ from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
 from tandem_api.kinds.tandem import Tandem
-from tandem_api.lease import Heartbeat
+from tandem_api.lease import Delivery, Heartbeat
 from tandem_api.meta import FINALIZER, ObjectKey
 from tandem_api.timing import DEFAULT, Timing
 from tandem_controller.decide.guests.situations import decide
@@ -47,6 +47,7 @@ class Beat:
     timing: Timing | None = DEFAULT
     version: str = "77"
     clock: Watch = field(default_factory=Watch)
+    delivery: Delivery | None = None
 
 
 def instance(host: str, boot: str = "boot", run: str = "run") -> str:
@@ -120,6 +121,7 @@ class Scene:
                         version=beat.version,
                         watchdog_armed=beat.armed,
                         timing=beat.timing,
+                        delivery=beat.delivery,
                     ),
                     since_s=NOW_S - 0.1 - beat.silent_s,
                     seen_at=BEFORE,

@@ -81,14 +81,15 @@ class TestAdvice:
     @pytest.mark.parametrize(
         ("markers", "proposed"),
         [
-            (("AttachedNotUpToDate", "AttachedNotUpToDate"), A),
-            (("LocalDiskFailed", "AttachedNotUpToDate"), B),
-            (("AttachedNotUpToDate", "LocalDiskFailed"), A),
-            (("LocalDiskFailed", "LocalDiskFailed"), ""),
+            (("AttachedNotUpToDate", "AttachedNotUpToDate"), [A]),
+            (("LocalDiskFailed", "AttachedNotUpToDate"), [B]),
+            (("AttachedNotUpToDate", "LocalDiskFailed"), [A]),
+            (("LocalDiskFailed", "LocalDiskFailed"), [A, B]),
+            (("LocalDiskFailed", "TakenOver"), [A, B]),
         ],
     )
     def test_where_neither_is_known_to_be_better(
-        self, markers: tuple[str, str], proposed: str
+        self, markers: tuple[str, str], proposed: list[str]
     ) -> None:
         """Both have rebooted without the link, and were Mirrored."""
         scene = Scene()
@@ -100,14 +101,20 @@ class TestAdvice:
         assert isinstance(decision, Blocked)
         assert "Bring the replication link back" in decision.message
         told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
-        assert told == ([proposed] if proposed else [])
+        assert told == proposed
+        if len(proposed) > 1:
+            assert f"({A}: {markers[0]}, {B}: {markers[1]})" in decision.message
 
     @pytest.mark.parametrize(
         ("a_failed", "b_failed", "proposed"),
-        [("10:00:07", "10:00:09", B), ("10:00:09", "10:00:07", A), ("10:00:07", "10:00:07", "")],
+        [
+            ("10:00:07", "10:00:09", [B]),
+            ("10:00:09", "10:00:07", [A]),
+            ("10:00:07", "10:00:07", [A, B]),
+        ],
     )
     def test_both_disks_have_failed_one_after_the_other(
-        self, a_failed: str, b_failed: str, proposed: str
+        self, a_failed: str, b_failed: str, proposed: list[str]
     ) -> None:
         scene = Scene()
         for host, at in ((A, a_failed), (B, b_failed)):
@@ -118,16 +125,19 @@ class TestAdvice:
         decision = scene.decide()
         assert isinstance(decision, Blocked)
         told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
-        assert told == ([proposed] if proposed else [])
-        assert (f"{A}'s did so at 2024-05-01T{a_failed}" in decision.message) is (proposed == B)
+        assert told == proposed
+        assert (f"{A}'s did so at 2024-05-01T{a_failed}" in decision.message) is (proposed == [B])
         scene.authority = owned_by(A, mode="Standalone", eligible=only(A))
         decision = scene.decide()
         assert isinstance(decision, Blocked)
         told = [host for host in (A, B) if f"spec.override: {{host: {host}," in decision.message]
-        assert told == ([A] if proposed == A else []), "only the owner may have more"
+        assert told == [A], "only the owner may have more"
+        also = f"{A} what was written to {B} until that failed, too"
+        assert (also in decision.message) is (proposed != [A])
 
     @pytest.mark.parametrize(
-        ("marker", "proposed"), [("AttachedNotUpToDate", [A]), ("LocalDiskFailed", [A]), ("", [A])]
+        ("marker", "proposed"),
+        [("AttachedNotUpToDate", [A]), ("LocalDiskFailed", [A]), ("TakenOver", [A]), ("", [A])],
     )
     def test_the_better_one_had_lost_its_disk_and_the_other_is_behind(
         self, marker: str, proposed: list[str]

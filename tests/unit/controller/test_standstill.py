@@ -178,3 +178,28 @@ def test_the_oldest_counts() -> None:
     world = scene(**HANGS).world()
     report = world.snapshot.mirrors[0].status.replicas[A]
     assert stalled_since(report) == SINCE
+
+
+class TestWhilePaused:
+    def paused(self, **told: Any) -> Scene:
+        made = scene(**told)
+        made.guest.update(paused=True)
+        return made
+
+    def test_what_helps_waits_for_the_pause(self) -> None:
+        message = self.paused(**HANGS).status_after().message
+        assert message.startswith("It stands still: ")
+        assert message.endswith(
+            "It is paused by Guest ns/g: to have it done set spec.paused to false there"
+        )
+
+    def test_what_was_ordered_meanwhile_is_said_too(self) -> None:
+        made = self.paused(**HANGS)
+        made.guest.update(running=False)
+        status = made.status_after()
+        assert (status.phase, status.reason) == ("Running", Reason.DISK_STALLED)
+        assert "Would stop it (NotRequested: " in status.message
+        assert status.message.count("It is paused by") == 1
+
+    def test_one_that_runs_well_says_nothing_of_it(self) -> None:
+        assert "paused" not in self.paused().status_after().message

@@ -36,8 +36,8 @@ def unless_paused(decision: Decision, guest: Guest, world: World, case: Case | N
 
 
 def _besides(decision: Blocked, by: str) -> Blocked:
-    """Who does what the message says must not wait in vain."""
-    if not by:
+    """Who does what the message says must not wait in vain. It may be what was told already."""
+    if not by or held_by(by) in decision.message:
         return decision
     return replace(decision, message=f"{decision.message}. {held_by(by)}")
 

@@ -3,11 +3,14 @@
 Called by ``situations``, ``moves`` and the statuses. Never looks at where the guest runs now.
 """
 
+from dataclasses import replace
+
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState, DomainState
+from tandem_controller.decide.world import delivery
 from tandem_controller.decide.world.hosts import rebooted, unable, unfit
 from tandem_controller.decide.world.model import Case, Freshness, HostView, Keep, Refusal
 from tandem_controller.decide.world.replicas import in_sync
@@ -127,6 +130,9 @@ def unusable_replica(case: Case, host: str) -> Refusal | None:
     """Why the host's own word rules its replica out, unless a person has overridden that."""
     report, view = case.report(host), case.view(host)
     overridden = _is_overridden(case, host, report)
+    unanswered = delivery.unanswered(case.mirror, host, case.world)
+    if unanswered is not None:
+        return replace(unanswered, message=f"{host} can claim nothing: {unanswered.message}")
     if report is None:
         return Refusal(Reason.MIRROR_NOT_READY, f"{host} has not reported on its replica yet")
     if report.marker and not overridden:

@@ -210,13 +210,23 @@ def _order_waits(case: Case) -> Blocked | None:
     return Blocked(refusal.reason, refusal.message) if refusal else None
 
 
+LETTING_GO = (Reason.DEMOTING, Reason.RELEASING)
+
+
 def _not_released(case: Case) -> Blocked | None:
-    """The owner has stopped it, and something that fails there keeps the mirror from the other."""
+    """The owner has stopped it, and something that fails there keeps the mirror from the other.
+
+    Another try of the same is no news, until it has come to something.
+    """
     owner, report = case.authority.owner, case.report(case.authority.owner)
-    if report is None or report.reason is not Reason.EFFECT_FAILED:
+    if report is None or report.reason not in (Reason.EFFECT_FAILED, *LETTING_GO):
         return None
     if not _has_stopped(case, owner) or obstacles.assigned_for_s(case) < moves.LIBVIRT_COMES_S:
         return None
+    told = case.guest.status
+    if report.reason in LETTING_GO:
+        known = (told.phase, told.reason) == (GuestPhase.BLOCKED, Reason.EFFECT_FAILED)
+        return Blocked(Reason.EFFECT_FAILED, told.message) if known else None
     message = f"{owner} has stopped it, and does not release the mirror: {report.message}"
     to_do = off(owner, case.mirror, case.world)
     return Blocked(report.reason, f"{message}. Mend that, or {to_do}")

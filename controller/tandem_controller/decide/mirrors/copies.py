@@ -220,16 +220,31 @@ def _if_it_stays_lost(mirror: Mirror) -> str:
 
 
 def _either_lacks(mirror: Mirror, best: str) -> str:
-    """The better one by the authority has lost its disk for a while, and the other is behind."""
-    other, authority = mirror.peer_of(best) if best else "", mirror.status.authority
+    """Of two copies that are both marked, for more than being behind: what is known of them.
+
+    The better one by the authority has lost its disk for a while; or nobody knows of a better.
+    """
+    authority = mirror.status.authority
     assert authority is not None
-    if not other or _has_failed(mirror, other):
-        return ""
+    if not best:
+        hints = [override_hint(one.host, authority.epoch) for one in mirror.spec.replicas]
+        return (
+            f". If it stays lost: both copies are in doubt of themselves ({_markers(mirror)}), and"
+            " it is not known which of them has more. To go on with one, set on the mirror"
+            f" {' or '.join(hints)}"
+        )
+    other = mirror.peer_of(best)
+    lost = "until that failed, too" if _disk_failed(mirror, other) else "while its disk was lost"
     return (
         f". If it stays lost: {other} lacks what {best} wrote alone, and {best} what was written"
-        f" to {other} while its disk was lost, if any was. To go on with what {best} has, set on"
+        f" to {other} {lost}, if any was. To go on with what {best} has, set on"
         f" the mirror: {override_hint(best, authority.epoch)}"
     )
+
+
+def _markers(mirror: Mirror) -> str:
+    said = sorted(mirror.status.replicas.items())
+    return ", ".join(f"{host}: {report.marker.reason}" for host, report in said if report.marker)
 
 
 def _failed_last(mirror: Mirror, best: str) -> str:
@@ -242,7 +257,7 @@ def _failed_last(mirror: Mirror, best: str) -> str:
     markers = {
         host: report.marker
         for host, report in mirror.status.replicas.items()
-        if _has_failed(mirror, host)
+        if _disk_failed(mirror, host)
     }
     times = {host: moment(marker.since) for host, marker in markers.items() if marker}
     known = {host: at for host, at in times.items() if at is not None}
@@ -259,8 +274,17 @@ def _failed_last(mirror: Mirror, best: str) -> str:
     )
 
 
+def _disk_failed(mirror: Mirror, host: str) -> bool:
+    """Whether its host has seen its disk fail. Other markers have other causes, and other times."""
+    report = mirror.status.replicas.get(host)
+    marker = report.marker if report else None
+    return marker is not None and marker.reason is Reason.LOCAL_DISK_FAILED
+
+
 def _has_failed(mirror: Mirror, host: str) -> bool:
-    """Whether its host knows that its disk failed while the other may have written on."""
+    """Whether its host has another reason to doubt its copy than that it was behind as it came up:
+    most often its disk failed, while the other may have written on.
+    """
     report = mirror.status.replicas.get(host)
     marker = report.marker if report else None
     return marker is not None and marker.reason is not Reason.ATTACHED_NOT_UP_TO_DATE

@@ -24,10 +24,11 @@ from tandem_controller.decide.guests.placement import (
     untried_hardware,
     unusable_replica,
 )
+from tandem_controller.decide.status.besides import besides
 from tandem_controller.decide.status.takeovers import last_takeover, recent_takeovers
 from tandem_controller.decide.world import replicas
 from tandem_controller.decide.world.guestmoves import reference, under_way
-from tandem_controller.decide.world.hosts import runs, unfit
+from tandem_controller.decide.world.hosts import drbd_files_unreadable, runs, unfit
 from tandem_controller.decide.world.model import (
     Assign,
     Blocked,
@@ -45,7 +46,6 @@ from tandem_controller.decide.world.proofs import (
     proven_to_have_stopped,
     stop_unproven,
 )
-from tandem_controller.decide.world.standstill import held_up, silent_disk
 
 FAILURES = (
     Reason.START_FAILED,
@@ -75,9 +75,10 @@ def guest_status(guest: Guest, world: World, case: Case | None, decision: Decisi
     """
     old, assignment = guest.status, _assignment_after(guest, world, decision)
     phase = guest_phase(guest, assignment, case, decision, world)
-    why = _standing(_why(guest, assignment, case, phase, decision), case, phase)
-    reason, message = _beside_an_edit(why, guest, phase, world)
     where = assignment.host if assignment else ""
+    reason, message = besides(
+        _why(guest, assignment, case, phase, decision), guest, case, phase, where, world
+    )
     view = world.hosts.get(where)
     by = "" if _is_by_hand(decision) else paused_by(guest, world, case)
     since = (old.paused_since or world.wall) if by else ""
@@ -247,37 +248,6 @@ def _why(
     return report.reason, f"{assignment.message}. {assignment.host}: {report.message}"
 
 
-def _standing(why: tuple[str, str], case: Case | None, phase: GuestPhase) -> tuple[str, str]:
-    """What there is to say first, or besides, of a guest that waits for the disk of its owner."""
-    if case is None or phase in (GuestPhase.PENDING, GuestPhase.STOPPED):
-        return why
-    owner = case.authority.owner
-    held = held_up(case.mirror, owner, case.world)
-    if phase is GuestPhase.RUNNING:
-        return (held.reason, held.message) if held is not None else why
-    held = held or silent_disk(case.mirror, owner, case.world)
-    if held is None:
-        return why
-    return why[0], f"{why[1]}. {held.message[:1].upper()}{held.message[1:]}"
-
-
-def _beside_an_edit(
-    why: tuple[str, str], guest: Guest, phase: GuestPhase, world: World
-) -> tuple[str, str]:
-    """What there is to say besides, while the newest edit of the spec does not pass."""
-    if guest.key not in world.accepted:
-        return why
-    reason, message = why
-    problems = "; ".join(map(str, world.problems_of(guest)))
-    edit = (
-        f"the last edit (generation {guest.metadata.generation}) is not in force, no field of it:"
-        f" {problems}. The guest is run as it was accepted before; correct it, or take it back"
-    )
-    if phase in (GuestPhase.RUNNING, GuestPhase.STOPPED):
-        return Reason.SPEC_INVALID, f"{message}, but {edit}"
-    return reason, f"{message}. Besides, {edit}"
-
-
 # -- conditions
 
 
@@ -316,6 +286,7 @@ def _protection(case: Case, where: str) -> Refusal | None:
         or no_room(case, target)
         or unusable_replica(case, target)
         or _behind_a_wall(case, target)
+        or (drbd_files_unreadable(other) if other is not None else None)
         or untried_hardware(case.guest, (target, here))
     )
     if refusal is not None:

@@ -5,13 +5,21 @@ Called by ``plan``. Of a host it leaves what the host itself wrote as it is.
 
 from tandem_api.kinds.host import HostStatus, WatchdogPolicy
 from tandem_api.kinds.site import Site, SiteStatus
-from tandem_api.meta import Condition
+from tandem_api.meta import Condition, condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import HostPhase, SitePhase
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped
 from tandem_controller.decide.status.draining import drained
+from tandem_controller.decide.world import delivery
 from tandem_controller.decide.world.clocks import ClockState
-from tandem_controller.decide.world.hosts import CLOCK_RATE, clock_told, silence, unarmed, unfit
+from tandem_controller.decide.world.hosts import (
+    CLOCK_RATE,
+    clock_told,
+    drbd_files_unreadable,
+    silence,
+    unarmed,
+    unfit,
+)
 from tandem_controller.decide.world.model import Freshness, HostView, Refusal, World
 from tandem_controller.decide.world.moments import ahead
 
@@ -20,6 +28,7 @@ _HEARTBEAT_REASONS = {
     Freshness.LOST: Reason.HEARTBEAT_LOST,
     Freshness.NEVER: Reason.HEARTBEAT_NEVER_SEEN,
 }
+REPORTS, DRBD_FILES = "ReportsDelivered", "DrbdFilesReadable"
 GIBIBYTE = 2**30
 
 
@@ -32,6 +41,8 @@ def host_status(view: HostView, world: World) -> HostStatus:
         _heartbeat(view.freshness, silence(view)),
         _watchdog(view),
         *_clock(view, world),
+        *_reports(view),
+        *_drbd_files(view),
         spec_valid(world, view.host),
         *([drained([view], world)] if view.maintenance else ()),
     )
@@ -103,6 +114,23 @@ def _clock(view: HostView, world: World) -> tuple[Condition, ...]:
     helps = f"to have its guests safe meanwhile, drain it (spec.maintenance on host {view.name})"
     message = f"{what}, so its silence will not prove that it stopped. See to its clock; {helps}"
     return (bad(CLOCK_RATE, Refusal(Reason.CLOCK_TOO_SLOW, message)),)
+
+
+def _reports(view: HostView) -> tuple[Condition, ...]:
+    """Whether its reports arrive, if it tells. What it has said last stands while it is lost."""
+    if view.heartbeat is None or view.heartbeat.delivery is None:
+        return ()
+    if view.freshness not in delivery.HEARD:
+        told = condition(view.host.status.conditions, REPORTS)
+        return (told,) if told is not None else ()
+    return (judged(REPORTS, delivery.of_host(view), Reason.REPORTS_DELIVERED),)
+
+
+def _drbd_files(view: HostView) -> tuple[Condition, ...]:
+    """Whether drbdadm reads its files there, if it tells."""
+    if view.host.status.drbd_files is None:
+        return ()
+    return (judged(DRBD_FILES, drbd_files_unreadable(view), Reason.DRBD_FILES_READABLE),)
 
 
 # -- site

@@ -151,6 +151,22 @@ def _lacks_watchdog(view: HostView) -> bool:
     return not armed and view.host.spec.watchdog is WatchdogPolicy.REQUIRED
 
 
+def drbd_files_unreadable(view: HostView) -> Refusal | None:
+    """Why DRBD could ask nothing on this host, by its own word, or None; None if it does not tell.
+
+    Nothing comes of it before the link is lost, or a guest is to be started there without the peer.
+    """
+    files = view.host.status.drbd_files
+    if files is None or files.readable:
+        return None
+    return Refusal(
+        Reason.DRBD_FILES_UNREADABLE,
+        f"drbdadm cannot read its files on {view.name}, so nothing could be started there without"
+        f" the other host, and what runs there could not go on alone: {files.message}. Correct or"
+        " remove what is named, until drbdadm sh-nop says nothing there",
+    )
+
+
 def silence(view: HostView) -> str:
     """A host's heartbeat in words. They change only when what it says changes."""
     match view.freshness:

@@ -9,6 +9,7 @@ from tandem_api.authority import Mode
 from tandem_api.kinds.mirror import Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GONE_DISKS, DiskState, Role
+from tandem_controller.decide.world import delivery
 from tandem_controller.decide.world.hosts import rebooted
 from tandem_controller.decide.world.model import Freshness, Refusal, World
 
@@ -90,7 +91,8 @@ def redundancy(mirror: Mirror, world: World) -> Refusal | None:
             f"authority is {authority.mode} at epoch {authority.epoch}"
             + (f" without {' and '.join(behind)}" if behind else ""),
         )
-    return None
+    known = (delivery.refusal(mirror, each.host, world) for each in mirror.spec.replicas)
+    return next((why for why in known if why is not None), None)
 
 
 def failed_volumes(report: ReplicaReport | None) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ class WatchedHeartbeat:
 
 
 STEADY_IN_HEARTBEAT = (
-    *("host", "instance", "watchdog_armed", "watchdog_least_s", "timing"),
+    *("host", "instance", "watchdog_armed", "watchdog_least_s", "timing", "delivery"),
     "link_acknowledged",
 )
 STEADY_IN_VIEW = ("host", "site", "freshness", "problems", "clock")

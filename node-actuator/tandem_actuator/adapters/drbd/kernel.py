@@ -158,7 +158,7 @@ class DrbdHost:
             await self._setup(*words[1:])
         await self._check_options(mirror)
 
-    async def check_files(self, mirror: Mirror) -> None:
+    async def check_files(self) -> None:
         await self._readable.check()
 
     async def forbid_two_primaries(self, mirror: Mirror) -> None:
