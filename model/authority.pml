@@ -165,13 +165,27 @@ bit  succeeded;         /* and what it reported; durable */
 #define MAY_STOP (!still[me] && (me == 1 || !migrates || !connected[me]))
 #endif
 #define EXECUTES_UNOWNED (unowned && owner == 0 && mode == MIGRATING_MODE && eligible[1])
-/* The source hands over what is gone, before anything else. */
+#ifdef WEAK_END_NOT_NOTED_FIRST
+#define NOT_NOTED false
+#else
+#define NOT_NOTED (!migrates && owner_boot)
+#endif
+/* The source hands over what is gone, before anything else; and what it begins it notes before it ends it. */
 #ifdef WEAK_CLAIMS_WHAT_IT_HAS_SENT
 #define KEPT_BY_OWNER true
 #else
-#define KEPT_BY_OWNER !(me == 0 && succeeded && owner == 0 && mode == MIGRATING_MODE)
+#define KEPT_BY_OWNER !(me == 0 && owner == 0 && mode == MIGRATING_MODE && (succeeded || NOT_NOTED))
 #endif
+/* What would end a migration may be carried out late. So that it does not go on is noted first. */
+inline ends_migration() {
+#ifndef WEAK_END_NOT_NOTED_FIRST
+    if :: me == 0 && migrates && owner == 0 && mode == MIGRATING_MODE -> migrates = IS_OVER :: else fi
 #else
+    skip
+#endif
+}
+#else
+#define ends_migration() skip
 #define EXECUTES(h) primary[h]
 #define KERNELS_LET_JOIN !(primary[0] && primary[1])
 #define SECOND_PRIMARY false
@@ -609,13 +623,13 @@ inline crashes() {
 /* Rule 4. DRBD froze and asks. */
 inline link_loss_handler() {
     if
-    :: d_step { frozen[me] && !connected[me] && handler[me] == NONE && !HELD && FORBIDDEN_HERE &&
+    :: d_step { frozen[me] && !connected[me] && handler[me] == NONE && !HELD && FORBIDDEN_HERE && KEPT_BY_OWNER &&
 #ifdef WEAK_GRANT_NOT_OWNER
         true ->
 #else
         MINE ->
 #endif
-        step("handler: asks to write alone"); note_base(HANDLER);
+        step("handler: asks to write alone"); note_base(HANDLER); ends_migration();
 #ifdef WEAK_OLD_GRANT_SUFFICES
         handler[me] = (mode == STANDALONE -> GRANT + WON : GRANT)
 #else
@@ -636,8 +650,8 @@ inline link_loss_handler() {
 
 /* The owner says Standalone when DRBD writes alone without having asked. */
 inline degrade() {
-    d_step { primary[me] && !frozen[me] && !IN_SYNC && worker[me] == NONE && !HELD && MINE && FORBIDDEN_HERE &&
-        (mode == MIRRORED || eligible[peer]) -> step("sees that it writes alone: asks for Standalone"); note_base(WORKER); worker[me] = GRANT }
+    d_step { primary[me] && !frozen[me] && !IN_SYNC && worker[me] == NONE && !HELD && MINE && FORBIDDEN_HERE && KEPT_BY_OWNER &&
+        (mode == MIRRORED || eligible[peer]) -> step("sees that it writes alone: asks for Standalone"); note_base(WORKER); ends_migration(); worker[me] = GRANT }
 }
 
 /* Rule 7. */
@@ -720,11 +734,11 @@ inline claim() {
     if
     :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && PEER_NOT_ALONE && FORBIDDEN_HERE && KEPT_BY_OWNER &&
         ELIGIBLE && UNMARKED && !failed[me] && disk[me] >= CONSISTENT -> step("asks to own the mirror");
-        note_base(WORKER);
+        note_base(WORKER); ends_migration();
         worker[me] = (IN_SYNC && eligible[peer] -> CLAIM_BOTH : CLAIM_ALONE) }
     /* Rule 9: after a planned stop */
-    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && MINE && MAY_RELEASE -> step("asks to release the mirror");
-        note_base(WORKER); worker[me] = RELEASE }
+    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && MINE && MAY_RELEASE && KEPT_BY_OWNER -> step("asks to release the mirror");
+        note_base(WORKER); ends_migration(); worker[me] = RELEASE }
     :: d_step { worker[me] != NONE -> step("gives up waiting for its swap"); give_up(me, worker[me], WORKER, 1) }
     fi
 }

@@ -145,6 +145,7 @@ SAFETY = (
     weak("authority", "success_is_forgotten", "MIGRATING", "FAULTS=2"),
     weak("authority", "claims_what_it_has_sent", *ONE_MIGRATION),
     weak("authority", "sent_though_it_is_over", *ONE_MIGRATION),
+    weak("authority", "end_not_noted_first", "MIGRATING", "FAULTS=2"),
     weak("authority", "takeover_resumes", *ONE_MIGRATION),
     weak("authority", "owns_it_by_whatever", *ONE_MIGRATION),
     weak("authority", "over_by_the_authority", *ONE_MIGRATION),

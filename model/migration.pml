@@ -44,7 +44,9 @@ inline forgets_at_crash() {
 }
 
 inline stops_here() {
-    if :: me == 1 -> session = 0; unowned = 0 :: else fi
+    if :: me == 1 -> session = 0; unowned = 0 :: else fi;
+    /* a claim of what it executed is none for another start */
+    if :: worker[me] == CLAIM_ALONE + WON || worker[me] == CLAIM_BOTH + WON -> worker[me] = NONE :: else fi
 }
 
 /* Whoever owns the mirror by now: as long as the target may hold a half in that session, "the source is
@@ -58,7 +60,7 @@ inline stops_here() {
 /* Its own disk has failed: whatever it acknowledges, the peer has. */
 #define ONLY_THERE(h) (failed[h] && connected[h] && LINKED && CURRENT(1 - h) && !syncing)
 
-/* What this host acknowledged, the target has. */
+/* What this host acknowledged, the target has. Without a guest it acknowledges nothing more. */
 #ifdef WEAK_LEFT_THOUGH_IT_WENT_ON_ALONE
 #define BOTH_HAVE_ALL true
 #else
@@ -92,7 +94,7 @@ inline migrates_source() {
     /* nothing may be in flight */
     :: d_step { me == 0 && job && EXECUTES(0) && half == COPYING && primary[1] -> step("all of it is at the target, paused");
         half = WHOLE; still[0] = 1; stale[1] = 0 }
-    :: d_step { me == 0 && job && still[0] && half == WHOLE -> step("its domain is gone: libvirt reports success, which is noted");
+    :: d_step { me == 0 && job && MAY_SEND && still[0] && half == WHOLE && BOTH_HAVE_ALL -> step("its domain is gone: libvirt reports success, which is noted");
         job = 0; succeeded = 1 }
     :: d_step { me == 0 && job && still[0] && half == WHOLE -> step("its domain is gone, and nobody hears of it"); job = 0 }
     /* cancelled, failed, or libvirt's last answer is lost: it goes on here */
@@ -100,7 +102,7 @@ inline migrates_source() {
         if :: still[0] && half == WHOLE -> stale[1] = 1 :: else fi;
         still[0] = 0; check() }
 #ifndef WEAK_DEMOTED_FOR_ANOTHER_REASON
-    :: d_step { me == 0 && migrates && succeeded && primary[0] && BOTH_HAVE_ALL -> step("demotes: its guest is at the target");
+    :: d_step { me == 0 && migrates && succeeded && primary[0] -> step("demotes: its guest is at the target");
         primary[0] = 0; frozen[0] = 0; still[0] = 0; check() }
 #else
     :: d_step { me == 0 && migrates && primary[0] -> step("demotes"); primary[0] = 0; frozen[0] = 0; still[0] = 0; job = 0; check() }

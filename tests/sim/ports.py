@@ -53,6 +53,8 @@ class Drbd:
     machine: Machine
     bugs: Bugs = field(default_factory=Bugs)
     told: "asyncio.Queue[DrbdEvent]" = field(default_factory=asyncio.Queue)
+    told_at_s: float = 0.0
+    shown: dict[str, tuple[Role, Role, bool]] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
 
     def _takes(self, bounds_s: tuple[float, float]) -> float:
@@ -64,9 +66,27 @@ class Drbd:
         if not names:
             return  # it was taken down, and what it had begun has ended since
         (name,) = names
-        event = DrbdEvent(name, replica.connected, replica.behind and replica.configured)
         kernel, group = self.machine.kernel, self.machine.group
-        kernel.after(self._takes(EVENT_S), group, lambda: self.told.put_nowait(event))
+        event = self._changed(name, replica)
+        self.told_at_s = max(self.told_at_s, kernel.now_s + self._takes(EVENT_S))
+        kernel.after(self.told_at_s - kernel.now_s, group, lambda: self.told.put_nowait(event))
+
+    def _changed(self, name: str, replica: Replica) -> DrbdEvent:
+        """Told is what is another than before."""
+        role, peer_role, connected = self.shown.get(name, (None, None, None))
+        self.shown[name] = (replica.role, replica.peer_role, replica.connected)
+        return DrbdEvent(
+            name,
+            was_connected=replica.connected,
+            was_behind=replica.behind and replica.configured,
+            role=replica.role if replica.role is not role else None,
+            peer_role=replica.peer_role if replica.peer_role is not peer_role else None,
+            lost=connected is not False and not replica.connected,
+        )
+
+    def misses(self) -> None:
+        """Events are skipped: the program is started again, and shows everything as it is."""
+        self.told.put_nowait(DrbdEvent(""))
 
     async def events(self) -> AsyncIterator[DrbdEvent]:
         while True:
