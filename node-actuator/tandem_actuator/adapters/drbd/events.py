@@ -2,7 +2,8 @@
 
 The stream is restarted by itself for ever. Nobody takes a resource's state from it: it wakes, and
 it tells the order of what happened. While it is ``live``, its knowledge of device numbers is
-complete; a reader of ``/proc/drbd`` needs it to know whose device it looks at. Called by ``adapters.drbd``.
+complete; a reader of ``/proc/drbd`` needs it to know whose device it looks at. Called by
+``adapters.drbd``.
 """
 
 import asyncio
