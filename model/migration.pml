@@ -46,7 +46,10 @@ inline forgets_at_crash() {
 inline stops_here() {
     if :: me == 1 -> session = 0; unowned = 0 :: else fi;
     /* a claim of what it executed is none for another start */
-    if :: worker[me] == CLAIM_ALONE + WON || worker[me] == CLAIM_BOTH + WON -> worker[me] = NONE :: else fi
+    if
+    :: worker[me] % WON == CLAIM_ALONE || worker[me] % WON == CLAIM_BOTH -> give_up(me, worker[me], WORKER, 1)
+    :: else
+    fi
 }
 
 /* Whoever owns the mirror by now: as long as the target may hold a half in that session, "the source is

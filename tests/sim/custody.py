@@ -158,6 +158,11 @@ class Custody:
     def _was_sent(self, run: Run, authority: Authority) -> bool:
         """All of it was sent here, and the owner, which says so, has let go of its device."""
         migration, before = authority.migration, run.memory_of
-        if migration is None or before is None or before.executing or before.host != authority.owner:
+        if (
+            migration is None
+            or before is None
+            or before.executing
+            or before.host != authority.owner
+        ):
             return False
         return migration.target == run.host and before.replica.role is not Role.PRIMARY

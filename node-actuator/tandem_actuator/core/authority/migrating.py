@@ -96,7 +96,8 @@ def hand_over(mirror: Mirror, facts: Facts, migration: str, request_id: str) -> 
     instance = Instance.parse(report.instance) if report is not None else None
     if instance is None or instance.node != facts.peer:
         return Refusal(Reason.UNKNOWN_STATE, f"{facts.peer} does not tell which run it is")
-    complete = facts.drbd.in_sync and not facts.record.owes_copy
+    complete = facts.drbd.in_sync or facts.drbd.only_here
+    complete = complete and not facts.record.owes_copy
     eligible = dict(authority.eligible)
     if not complete:
         eligible[facts.host] = Eligibility(eligible=False, reason=Reason.HANDED_OVER)
@@ -121,6 +122,16 @@ def is_sent(facts: Facts) -> bool:
     return facts.record.outgoing is not None and facts.record.outgoing.gone
 
 
+def handed_over_first(authority: Authority, facts: Facts) -> Refusal | None:
+    """Once all is sent the target may execute the guest: nothing else is said of the mirror."""
+    sent = is_sent(facts) and authority.owner == facts.host
+    note = facts.record.outgoing
+    if not sent or note is None or not authority.migrates_as(note.id):
+        return None
+    why = f"all of the guest was sent to {facts.peer}: the mirror is handed over first"
+    return Refusal(Reason.MIGRATING, why)
+
+
 def ended_by(
     authority: Authority, after: Authority, facts: Facts
 ) -> MigrationNote | Refusal | None:
@@ -142,8 +153,7 @@ def ended_by(
             return None
         return Refusal(Reason.OUTCOME_UNKNOWN, "that it is migrating is not noted yet")
     if note.gone:
-        why = f"all of the guest was sent to {facts.peer}: the mirror is handed over first"
-        return Refusal(Reason.MIGRATING, why)
+        return handed_over_first(authority, facts)
     return None if note.over else replace(note, over=True)
 
 

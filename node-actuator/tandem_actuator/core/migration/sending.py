@@ -35,7 +35,7 @@ from tandem_actuator.core.mirror.transaction import (
     refused,
     transact,
 )
-from tandem_actuator.core.model import MigrationNote, View
+from tandem_actuator.core.model import MigrationNote, Record, View
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
@@ -83,7 +83,7 @@ def leave(view: View, note: MigrationNote) -> Procedure:
     boots too. From when it is Secondary on the target may let the guest go on.
     """
     obstacle = None if note.gone else (yield from _is_gone())
-    obstacle = obstacle or (yield from _secondary(note))
+    obstacle = obstacle or (yield from _secondary(view, note))
     if obstacle is not None:
         return obstacle
 
@@ -105,14 +105,15 @@ def _is_gone() -> Generator[Effect, Outcome, Finished | None]:
     return Finished(Reason.UNKNOWN_STATE, why, progress=False, failed=True)
 
 
-def has_all(drbd: DrbdState) -> bool:
+def has_all(drbd: DrbdState, record: Record) -> bool:
     """Whether the target has what this host, Primary, has acknowledged. Without a guest nothing is
     added to that.
     """
-    return drbd.in_sync or drbd.only_there or drbd.frozen
+    same = drbd.in_sync and not drbd.out_of_sync_bytes
+    return (same or drbd.only_there or drbd.frozen) and not record.owes_copy
 
 
-def _secondary(note: MigrationNote) -> Generator[Effect, Outcome, Finished | None]:
+def _secondary(view: View, note: MigrationNote) -> Generator[Effect, Outcome, Finished | None]:
     """Only if the target has all. Without a link it is that one that forbids two, for itself.
 
     The guest stands still meanwhile, so the kernels alone are told; the file follows by itself.
@@ -121,7 +122,7 @@ def _secondary(note: MigrationNote) -> Generator[Effect, Outcome, Finished | Non
     drbd = fresh.drbd if isinstance(fresh, DrbdRead) else None
     if not isinstance(drbd, DrbdState):
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
-    if not note.gone and drbd.role is Role.PRIMARY and not has_all(drbd):
+    if not note.gone and drbd.role is Role.PRIMARY and not has_all(drbd, view.record):
         return Finished(Reason.NOT_YET_IN_SYNC, "it has gone on alone", progress=False)
     steps: list[tuple[str, Effect]] = []
     if not note.gone:

@@ -181,7 +181,7 @@ def _sent(view: View, note: MigrationNote, since_s: float) -> Decision:
 
 def _leave(view: View, note: MigrationNote) -> Decision:
     drbd = drbd_of(view)
-    if not note.gone and drbd.role is Role.PRIMARY and not sending.has_all(drbd):
+    if not note.gone and drbd.role is Role.PRIMARY and not sending.has_all(drbd, view.record):
         why = f"{view.host} went on alone, so {view.peer} may lack what it wrote last"
         return _give_up(view, note, why)
     return Start(

@@ -51,7 +51,7 @@ def target(view: View, now_s: float, wall: str) -> Decision | None:
         )
     if view.guest_may_run:
         # what executes here is judged like any guest
-        return _own(view, authority) if view.was_sent is not None else None
+        return _own(view, authority, now_s) if view.was_sent is not None else None
     if view.runs_note(note) is not None and not note.over and under_way:
         return _wait(view, note, now_s)
     return _let_go(view, authority, note)
@@ -66,14 +66,15 @@ def _is_handed(view: View, note: MigrationNote) -> bool:
     return waits and heard and receiving.is_let_go(view.drbd)
 
 
-def _own(view: View, authority: Authority) -> Decision | None:
+def _own(view: View, authority: Authority, now_s: float) -> Decision | None:
     """It executes here. The mirror is handed over a moment later, or claimed as in a takeover."""
     if authority.owner == view.host:
         return _forget(view)
     assignment = view.guest.status.assignment if view.guest else None
     if assignment is None or assignment.proof is None:
         return None
-    verdict = rules.claim(view.mirror, transaction.facts_of(view), assignment, None, "")
+    glance = replace(transaction.facts_of(view), now_s=now_s)
+    verdict = rules.claim(view.mirror, glance, assignment, None, "")
     if not isinstance(verdict, rules.Proposal):
         return None
     return Start(

@@ -1,6 +1,7 @@
 """The rules of the host that sends its guest: what comes next, and what puts an end to it."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from sim.builders import (
     frozen,
     guest,
     lease_lost,
+    lost,
     record,
     standalone,
 )
@@ -57,6 +59,11 @@ NO_DATA = replace(
     suspended=frozenset({"no-data"}),
 )
 NO_DISK = drbd(Role.PRIMARY, Connection.CONNECTING, disk=DiskState.DISKLESS)
+
+
+def task_or_none(known: View) -> Task | None:
+    decision = decided(known)
+    return decision.task if isinstance(decision, Start) else None
 
 
 def to_be_sent(**changes: object) -> View:
@@ -299,7 +306,7 @@ class TestSent:
 
     def test_who_went_on_alone_does_not_leave(self) -> None:
         """Rules before this one say more of it; none of them leads to the handover."""
-        known = source(GONE, domain=DomainState.ABSENT, drbd=NO_DISK)
+        known = source(job=SENT, domain=DomainState.ABSENT, drbd=NO_DISK)
         assert task(known) is Task.SET_MARKER
         decision = rule(known, NOW, "")
         assert isinstance(decision, Start)
@@ -313,9 +320,24 @@ class TestSent:
         [ALONE, drbd(Role.PRIMARY, peer_role=Role.PRIMARY, peer_disk=DiskState.FAILED)],
         ids=["alone", "peer-failed"],
     )
-    def test_a_target_that_fell_behind_is_said_first(self, state: DrbdState) -> None:
+    def test_whatever_became_of_the_target_since(self, state: DrbdState) -> None:
         known = source(GONE, domain=DomainState.ABSENT, drbd=state)
-        assert task(known) is Task.DEGRADE
+        assert task(known) is Task.HAND_OVER
+
+    @pytest.mark.parametrize("state", [drbd(Role.SECONDARY, peer_role=Role.PRIMARY), lost()])
+    def test_a_later_boot_does_so_too(self, state: DrbdState) -> None:
+        booted = UNDER_WAY.model_copy(update={"owner_instance": EARLIER_BOOT})
+        note = replace(GONE, run=EARLIER_BOOT)
+        known = source(note, booted, domain=DomainState.ABSENT, drbd=state, guest=guest(BACK))
+        assert task(known) is Task.HAND_OVER
+
+    @pytest.mark.parametrize("owes", [True, False])
+    def test_who_owes_a_copy_does_not_leave(self, owes: bool) -> None:
+        known = source(job=SENT, domain=DomainState.ABSENT)
+        known = replace(known, record=replace(known.record, owes_copy=owes))
+        decision = rule(known, NOW, "")
+        assert isinstance(decision, Start)
+        assert decision.task is (Task.GIVE_UP if owes else Task.HAND_OVER)
 
 
 class TestTakenBack:
@@ -343,6 +365,27 @@ class TestTakenBack:
         assert stays(known) is Reason.MIGRATION_OVER
         assert said(known) == f"waiting until {B} has let the guest's half go"
 
+    def test_a_job_that_is_under_way_is_given_up_first(self) -> None:
+        assert task(source(OVER, job=SENDING)) is Task.STOP_SENDING
+        assert rule(source(OVER, job=SENDING, drbd=frozen()), NOW, "") is None
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"job": SENT}, {"job": replace(SENT, state=JobState.FAILED)}, {"note": EARLIER_RUN}],
+        ids=["sent", "not-sent", "restarted"],
+    )
+    def test_the_target_is_told_as_it_may_hold_all_of_it(self, changes: dict[str, Any]) -> None:
+        note = replace(OVER, run=changes.pop("note", OVER.run))
+        known = source(note, domain=DomainState.ABSENT, **changes)
+        assert task(known) is Task.GIVE_UP
+        assert task_or_none(replace(known, refused_move="told")) is not Task.GIVE_UP
+        elsewhere = replace(known, guest=guest(BACK))
+        assert task_or_none(elsewhere) is not Task.GIVE_UP
+
+    def test_what_is_only_put_off_is_not_told_as_failed(self) -> None:
+        job = replace(SENT, state=JobState.FAILED, given_up=CUT_OFF)
+        assert stays(source(OVER, job=job, domain=DomainState.ABSENT)) is Reason.MIGRATION_OVER
+
     def test_nothing_is_sent_again_for_it(self) -> None:
         known = source(OVER, mirror=telling(receives=M))
         assert stays(known) is not Reason.MIGRATING
@@ -363,6 +406,16 @@ class TestForget:
         if held_by.owner == B:
             known = replace(known, domain=DomainState.ABSENT)
         assert task(known) is Task.END_MIGRATION
+
+    @pytest.mark.parametrize("domain", [DomainState.RUNNING, DomainState.ABSENT])
+    def test_not_while_the_target_would_take_its_demotion_for_the_handover(
+        self, domain: DomainState
+    ) -> None:
+        """Whoever owns the mirror by now."""
+        known = source(OUT, authority(B), domain=domain)
+        assert task_or_none(known) not in (Task.END_MIGRATION, Task.DEMOTE)
+        for state in (frozen(), drbd(Role.PRIMARY)):
+            assert task(replace(known, drbd=state)) is Task.END_MIGRATION
 
     def test_libvirt_is_told_first(self) -> None:
         known = source(OUT, standalone(), drbd=ALONE, job=SENDING)
