@@ -69,6 +69,8 @@ FORMS = (
     "handler kill HOST",
     "drbd spoil HOST",
     "drbd correct HOST",
+    "drbd events HOST SECONDS",
+    "drbd skip HOST",
     "starve PROGRAM SECONDS",
     "libvirt down HOST",
     "libvirt up HOST",

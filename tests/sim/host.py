@@ -166,7 +166,8 @@ class Host:
     """What stays: name, disks, durable records. ``rate``: of its clock against true time.
 
     ``ails``: what is broken for good (``lasting``). ``late_s``, ``keeper_late_s``: how starved its
-    actuator is, and the watchdog's keeper. ``drbd_misconfigured``: drbdadm cannot read its files.
+    actuator is, and the watchdog's keeper. ``drbd_misconfigured``: drbdadm cannot read its files. ``drbd_events_s``: so much later its events
+    may come, and then some are skipped.
     """
 
     name: str
@@ -186,6 +187,7 @@ class Host:
     write_period_s: float = 0.1
     drbd: Version = EIGHT
     drbd_misconfigured: bool = False
+    drbd_events_s: float = 0.0
     backings: dict[str, dict[str, Backing]] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)
     on_reset: Callable[["Host"], None] = lambda host: None

@@ -25,6 +25,9 @@ from tandem_api.vocabulary import Role
 COMMAND_S = (0.03, 0.15)
 QUERY_S = (0.002, 0.02)
 EVENT_S = (0.005, 0.05)
+SKIPPED = 0.2
+"""Of the events that come late."""
+MISSED = DrbdEvent("")
 DEVICE_BYTES = 2**50
 TWO = "allow-two-primaries yes;"
 
@@ -67,8 +70,12 @@ class Drbd:
             return  # it was taken down, and what it had begun has ended since
         (name,) = names
         kernel, group = self.machine.kernel, self.machine.group
-        event = self._changed(name, replica)
-        self.told_at_s = max(self.told_at_s, kernel.now_s + self._takes(EVENT_S))
+        event, late_s = self._changed(name, replica), self.machine.host.drbd_events_s
+        if late_s and kernel.random.random() < SKIPPED:
+            event = MISSED
+        soonest_s, latest_s = EVENT_S
+        takes_s = self._takes((soonest_s, latest_s + late_s))
+        self.told_at_s = max(self.told_at_s, kernel.now_s + takes_s)
         kernel.after(self.told_at_s - kernel.now_s, group, lambda: self.told.put_nowait(event))
 
     def _changed(self, name: str, replica: Replica) -> DrbdEvent:
@@ -86,7 +93,7 @@ class Drbd:
 
     def misses(self) -> None:
         """Events are skipped: the program is started again, and shows everything as it is."""
-        self.told.put_nowait(DrbdEvent(""))
+        self.told.put_nowait(MISSED)
 
     async def events(self) -> AsyncIterator[DrbdEvent]:
         while True:

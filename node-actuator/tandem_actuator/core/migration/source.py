@@ -26,7 +26,7 @@ NOT_NOTED = "the API's answer was lost, or tandem-actuator ended, before it was 
 ANOTHER = "the mirror's authority is another by now"
 ASKED = "it was asked for another end of it"
 NOT_WANTED = "it is not wanted any more"
-CUT_OFF = "its heartbeat is not confirmed, and there it goes on by the API's word alone"
+CUT_OFF = "its heartbeat is not confirmed, and there it might wait for the API's word"
 TIME_LIMIT = "spec.migration.timeoutSeconds of the Guest"
 
 
@@ -165,7 +165,7 @@ def _still_ordered(view: View) -> bool:
 
 
 def _is_cut_off(view: View, now_s: float) -> bool:
-    """Then the guest would stand still at the target until the API is back, however long."""
+    """Then the guest might stand still at the target until the API is back, however long."""
     sent_s = view.renewal_sent_at_s
     return sent_s is None or now_s - sent_s > view.timing.self_fence_seconds
 

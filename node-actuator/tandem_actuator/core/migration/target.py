@@ -71,7 +71,7 @@ def _own(view: View, authority: Authority, now_s: float) -> Decision | None:
     if authority.owner == view.host:
         return _forget(view)
     assignment = view.guest.status.assignment if view.guest else None
-    if assignment is None or assignment.proof is None:
+    if assignment is None or assignment.proof is None or view.fence is not None:
         return None
     glance = replace(transaction.facts_of(view), now_s=now_s)
     verdict = rules.claim(view.mirror, glance, assignment, None, "")
