@@ -166,8 +166,8 @@ class Host:
     """What stays: name, disks, durable records. ``rate``: of its clock against true time.
 
     ``ails``: what is broken for good (``lasting``). ``late_s``, ``keeper_late_s``: how starved its
-    actuator is, and the watchdog's keeper. ``drbd_misconfigured``: drbdadm cannot read its files. ``drbd_events_s``: so much later its events
-    may come, and then some are skipped.
+    actuator is, and the watchdog's keeper. ``drbd_misconfigured``: drbdadm cannot read its files.
+    ``drbd_events_s``: so much later its events may come, and then some are skipped.
     """
 
     name: str
