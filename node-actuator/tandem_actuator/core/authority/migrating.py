@@ -56,7 +56,8 @@ def begin(mirror: Mirror, facts: Facts, assignment: Assignment | None, request_i
         return Refusal(Reason.NOT_YET_IN_SYNC, "the replicas are not in sync")
     if drbd.out_of_sync_bytes or facts.record.owes_copy:
         return Refusal(Reason.NOT_YET_IN_SYNC, f"{facts.peer} lacks what was not copied to it")
-    migration = Migration(id=request_id, source=facts.host, target=facts.peer)
+    ends = {"source": facts.host, "target": facts.peer}
+    migration = Migration(id=request_id, **ends, by_events=True)
     return Proposal(
         next_epoch(
             authority,

@@ -42,7 +42,8 @@ def target(view: View, now_s: float, wall: str) -> Decision | None:
     if authority.owner == view.host and authority.handed_over == note.id:
         return _mine(view, note)
     under_way = authority.migrates_as(note.id)
-    if under_way and _is_handed(view, note):
+    by_events = authority.migration is not None and authority.migration.by_events
+    if under_way and by_events and _is_handed(view, note):
         return Start(
             Task.RESUME,
             Reason.RESUMING,

@@ -86,7 +86,7 @@ class TestBegin:
             reason=Reason.MIGRATING,
             request_id="r1",
             min_protocol=PROTOCOL,
-            migration=Migration(id="r1", source=A, target=B),
+            migration=Migration(id="r1", source=A, target=B, by_events=True),
         )
 
     def test_a_run_that_was_restarted_begins_in_its_own_name(self) -> None:

@@ -54,7 +54,7 @@ class TestBegin:
         assert (finished.reason, finished.failed) == (Reason.MIGRATING, False)
         assert world.names == [*SWAPPED, "UpdateRecord", "Configure", "Adjust"]
         assert noted(world.done[4]) == MigrationNote("r1", str(HERE), 1000.0)
-        assert now(world.at).migration == Migration(id="r1", source=A, target=B)
+        assert now(world.at).migration == Migration(id="r1", source=A, target=B, by_events=True)
         assert world.effects(fx.Configure) == [fx.Configure(apply=True)]
 
     @pytest.mark.parametrize(

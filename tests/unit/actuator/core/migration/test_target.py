@@ -264,6 +264,12 @@ class TestResumeAsTold:
         decision = rule(target(note, **self.TOLD), NOW, "")
         assert not isinstance(decision, Start) or decision.task is not Task.RESUME
 
+    def test_nor_by_a_source_of_an_earlier_release(self) -> None:
+        """It may become Secondary for another reason."""
+        earlier = Migration(id=M, source=A, target=B)
+        held_by = UNDER_WAY.model_copy(update={"migration": earlier})
+        assert stays(target(IN, held_by, **self.TOLD)) is Reason.RECEIVING
+
     @pytest.mark.parametrize("held_by", [authority(), standalone(), authority(B)])
     def test_nor_once_the_authority_has_gone_on_without_it(self, held_by: Authority) -> None:
         assert task(target(IN, held_by, **self.TOLD)) is Task.DROP
