@@ -270,7 +270,18 @@ class TestResumeAsTold:
         held_by = UNDER_WAY.model_copy(update={"migration": earlier})
         assert stays(target(IN, held_by, **self.TOLD)) is Reason.RECEIVING
 
-    @pytest.mark.parametrize("held_by", [authority(), standalone(), authority(B)])
+    @pytest.mark.parametrize(
+        "held_by",
+        [
+            authority(),
+            standalone(),
+            authority(B),
+            UNDER_WAY.model_copy(
+                update={"migration": Migration(id="m0", source=A, target=B, by_events=True)}
+            ),
+        ],
+        ids=["back", "alone", "claimed", "another"],
+    )
     def test_nor_once_the_authority_has_gone_on_without_it(self, held_by: Authority) -> None:
         assert task(target(IN, held_by, **self.TOLD)) is Task.DROP
 
