@@ -125,17 +125,20 @@ bit  restored;
 #define COPYING 1
 #define WHOLE   2
 
+#define IS_OVER 2       /* and it was asked to be taken back */
+
 bit  two[2];            /* by this end's file and kernel, both may be Primary */
 bit  still[2];          /* Primary, and no guest of its own executes */
 bit  stale[2];
 byte half;              /* at the target */
 bit  handed;            /* the authority says: owned by the present migration, and nothing else */
 bit  told_to;           /* the target has read Migrating, and will act on it, whenever */
-bit  session;           /* the target's connection is the one in which it was promoted */
-bit  sees;              /* the target has seen that its peer is Secondary, and will resume */
-bit  migrates;          /* durable, at the source: Migrating, from itself */
+bit  session;           /* by its events, the target's connection is the one in which it was promoted */
+bit  sees;              /* an event in it told that the peer is Secondary; it may be read late */
+bit  unowned;           /* the target executes by that, and the authority does not say so yet */
+byte migrates;          /* durable, at the source: 1: Migrating, from itself */
 bit  job;               /* libvirt's, at the source */
-bit  succeeded;         /* and what it reported, in the source's memory */
+bit  succeeded;         /* and what it reported; durable */
 
 #define EXECUTES(h) (primary[h] && !still[h])
 #define LINKED (connected[0] && connected[1] && live)
@@ -161,7 +164,28 @@ bit  succeeded;         /* and what it reported, in the source's memory */
 #else
 #define MAY_STOP (!still[me] && (me == 1 || !migrates || !connected[me]))
 #endif
+#define EXECUTES_UNOWNED (unowned && owner == 0 && mode == MIGRATING_MODE && eligible[1])
+#ifdef WEAK_END_NOT_NOTED_FIRST
+#define NOT_NOTED false
 #else
+#define NOT_NOTED (!migrates && owner_boot)
+#endif
+/* The source hands over what is gone, before anything else; and what it begins it notes before it ends it. */
+#ifdef WEAK_CLAIMS_WHAT_IT_HAS_SENT
+#define KEPT_BY_OWNER true
+#else
+#define KEPT_BY_OWNER !(me == 0 && owner == 0 && mode == MIGRATING_MODE && (succeeded || NOT_NOTED))
+#endif
+/* What would end a migration may be carried out late. So that it does not go on is noted first. */
+inline ends_migration() {
+#ifndef WEAK_END_NOT_NOTED_FIRST
+    if :: me == 0 && migrates && owner == 0 && mode == MIGRATING_MODE -> migrates = IS_OVER :: else fi
+#else
+    skip
+#endif
+}
+#else
+#define ends_migration() skip
 #define EXECUTES(h) primary[h]
 #define KERNELS_LET_JOIN !(primary[0] && primary[1])
 #define SECOND_PRIMARY false
@@ -169,6 +193,8 @@ bit  succeeded;         /* and what it reported, in the source's memory */
 #define FORBIDDEN_AT_BOTH true
 #define MAY_RELEASE true
 #define MAY_STOP true
+#define KEPT_BY_OWNER true
+#define stops_here() skip
 #define executes_here() skip
 #define forgets_at_crash() skip
 #define check_migration() skip
@@ -303,6 +329,9 @@ inline swap(who, request, this_boot) {
     :: what == LEAVE ->
         eligible[who] = 0; if :: owner == 1 - who -> mode = STANDALONE :: else fi
     fi;
+#ifdef MIGRATING
+    if :: owner == 1 -> unowned = 0 :: else fi;
+#endif
     conflict(0, handler[0], HANDLER); conflict(0, worker[0], WORKER); conflict(0, late[0], LATE);
     conflict(1, handler[1], HANDLER); conflict(1, worker[1], WORKER); conflict(1, late[1], LATE)
 }
@@ -412,7 +441,7 @@ inline notices_loss() {
         :: else
         fi;
         peer_good[me] = 0;
-#ifdef MIGRATING
+#if defined(MIGRATING) && !defined(WEAK_SESSION_BY_LOOKS)
         if :: me == 1 -> session = 0 :: else fi;
 #endif
         check() }
@@ -594,13 +623,13 @@ inline crashes() {
 /* Rule 4. DRBD froze and asks. */
 inline link_loss_handler() {
     if
-    :: d_step { frozen[me] && !connected[me] && handler[me] == NONE && !HELD && FORBIDDEN_HERE &&
+    :: d_step { frozen[me] && !connected[me] && handler[me] == NONE && !HELD && FORBIDDEN_HERE && KEPT_BY_OWNER &&
 #ifdef WEAK_GRANT_NOT_OWNER
         true ->
 #else
         MINE ->
 #endif
-        step("handler: asks to write alone"); note_base(HANDLER);
+        step("handler: asks to write alone"); note_base(HANDLER); ends_migration();
 #ifdef WEAK_OLD_GRANT_SUFFICES
         handler[me] = (mode == STANDALONE -> GRANT + WON : GRANT)
 #else
@@ -621,8 +650,8 @@ inline link_loss_handler() {
 
 /* The owner says Standalone when DRBD writes alone without having asked. */
 inline degrade() {
-    d_step { primary[me] && !frozen[me] && !IN_SYNC && worker[me] == NONE && !HELD && MINE && FORBIDDEN_HERE &&
-        (mode == MIRRORED || eligible[peer]) -> step("sees that it writes alone: asks for Standalone"); note_base(WORKER); worker[me] = GRANT }
+    d_step { primary[me] && !frozen[me] && !IN_SYNC && worker[me] == NONE && !HELD && MINE && FORBIDDEN_HERE && KEPT_BY_OWNER &&
+        (mode == MIRRORED || eligible[peer]) -> step("sees that it writes alone: asks for Standalone"); note_base(WORKER); ends_migration(); worker[me] = GRANT }
 }
 
 /* Rule 7. */
@@ -703,13 +732,13 @@ inline mark() {
 
 inline claim() {
     if
-    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && PEER_NOT_ALONE && FORBIDDEN_HERE &&
+    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && PEER_NOT_ALONE && FORBIDDEN_HERE && KEPT_BY_OWNER &&
         ELIGIBLE && UNMARKED && !failed[me] && disk[me] >= CONSISTENT -> step("asks to own the mirror");
-        note_base(WORKER);
+        note_base(WORKER); ends_migration();
         worker[me] = (IN_SYNC && eligible[peer] -> CLAIM_BOTH : CLAIM_ALONE) }
     /* Rule 9: after a planned stop */
-    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && MINE && MAY_RELEASE -> step("asks to release the mirror");
-        note_base(WORKER); worker[me] = RELEASE }
+    :: d_step { up[me] && !primary[me] && worker[me] == NONE && !HELD && MINE && MAY_RELEASE && KEPT_BY_OWNER -> step("asks to release the mirror");
+        note_base(WORKER); ends_migration(); worker[me] = RELEASE }
     :: d_step { worker[me] != NONE -> step("gives up waiting for its swap"); give_up(me, worker[me], WORKER, 1) }
     fi
 }
@@ -764,9 +793,9 @@ inline promote() {
  * begun a new generation. */
 inline stop() {
     if
-    :: d_step { MAY_STOP && primary[me] && !frozen[me] -> step("stops"); primary[me] = 0 }
-    :: d_step { MAY_STOP && primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0 }
-    :: d_step { MAY_STOP && primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0;
+    :: d_step { MAY_STOP && primary[me] && !frozen[me] -> step("stops"); primary[me] = 0; stops_here() }
+    :: d_step { MAY_STOP && primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0; stops_here() }
+    :: d_step { MAY_STOP && primary[me] && frozen[me] -> step("stops, frozen"); primary[me] = 0; frozen[me] = 0; stops_here();
         if :: failed[me] :: else -> begins_generation(me) fi }
     fi
 }

@@ -36,6 +36,7 @@ class Configuration:
     quick: bool = False
     long: bool = False
     compact: bool = False  # of each state a hash of 4 bytes is kept: two may be taken for one
+    deep: bool = False  # what breaks is looked for depth first: the shortest path is too far
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,11 @@ def holds(
     return Configuration(name, model, flags, long=long, compact=compact)
 
 
-def weak(model: str, name: str, *flags: str, quick: bool = False) -> Configuration:
+def weak(
+    model: str, name: str, *flags: str, quick: bool = False, deep: bool = False
+) -> Configuration:
     """A rule left out, by the flag of that name."""
-    return Configuration(name, model, (f"WEAK_{name.upper()}", *flags), True, quick)
+    return Configuration(name, model, (f"WEAK_{name.upper()}", *flags), True, quick, deep=deep)
 
 
 def outside(model: str, name: str, *flags: str) -> Configuration:
@@ -139,6 +142,13 @@ SAFETY = (
     weak("authority", "demoted_for_another_reason", *ONE_MIGRATION),
     weak("authority", "handed_over_while_it_executes", *ONE_MIGRATION),
     weak("authority", "secondary_in_any_session", *ONE_MIGRATION),
+    weak("authority", "session_by_looks", *ONE_MIGRATION),
+    weak("authority", "what_is_shown_first_counts", *ONE_MIGRATION),
+    weak("authority", "told_before_it_promoted", *ONE_MIGRATION),
+    weak("authority", "success_is_forgotten", "MIGRATING", "FAULTS=2"),
+    weak("authority", "claims_what_it_has_sent", *ONE_MIGRATION),
+    weak("authority", "sent_though_it_is_over", *ONE_MIGRATION),
+    weak("authority", "end_not_noted_first", "MIGRATING", "FAULTS=2", deep=True),
     weak("authority", "takeover_resumes", *ONE_MIGRATION),
     weak("authority", "owns_it_by_whatever", *ONE_MIGRATION),
     weak("authority", "over_by_the_authority", *ONE_MIGRATION),
@@ -301,7 +311,7 @@ def build(configuration: Configuration, folder: Path) -> None:
     for model in MODELS.glob("*.pml"):  # one may include another
         (folder / model.name).write_text(model.read_text())
     run(["spin", *defines(configuration), "-a", source], folder)
-    breadth_first = ["-DBFS"] if configuration.breaks else []
+    breadth_first = ["-DBFS"] if configuration.breaks and not configuration.deep else []
     memory = (
         ["-DHC4", f"-DMEMLIM={COMPACT_MEMORY_MIB}"]
         if configuration.compact

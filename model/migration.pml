@@ -5,10 +5,16 @@
  * A Primary's guest executes, unless `still`. The target holds a `half`: no domain, one that is
  * being copied, or one that is whole and paused. `stale`: whoever executes elsewhere has gone on
  * since this memory was taken; it must never acknowledge a write.
+ *
+ * The target's events are told in their order, and read as late as it likes: `session`, as of the
+ * last event; `sees`, an event told in it that the peer is Secondary. `unowned`: the target
+ * executes by that, and nobody has swapped since. Here no wait for a lease is known, so checked is
+ * what those waits rest on: while it executes and does not own the mirror, the source does not.
  */
 
 inline check_migration() {
     assert(!(EXECUTES(0) && EXECUTES(1) && !frozen[0] && !frozen[1] && LINKED));
+    assert(!(unowned && EXECUTES(1) && EXECUTES(0)));
     assert(!(ACKNOWLEDGES(0) && stale[0]) && !(ACKNOWLEDGES(1) && stale[1]));
 #ifdef ARRIVES
     assert(!(handed && mode == MIRRORED && ACKNOWLEDGES(1) && !two[0] && !two[1]))
@@ -22,11 +28,27 @@ inline executes_here() {
     if :: me == 1 -> told_to = 0 :: else -> migrates = 0; succeeded = 0 fi
 }
 
+/* What libvirt has reported is noted durably before anything is done about it. */
+#ifdef WEAK_SUCCESS_IS_FORGOTTEN
+#define SUCCESS_AT_CRASH succeeded = 0
+#else
+#define SUCCESS_AT_CRASH skip
+#endif
+
 inline forgets_at_crash() {
     still[me] = 0; stale[me] = 0;
     if
-    :: me == 0 -> job = 0; succeeded = 0
-    :: else -> half = NO_HALF; told_to = 0; session = 0; sees = 0
+    :: me == 0 -> job = 0; SUCCESS_AT_CRASH
+    :: else -> half = NO_HALF; told_to = 0; session = 0; sees = 0; unowned = 0
+    fi
+}
+
+inline stops_here() {
+    if :: me == 1 -> session = 0; unowned = 0 :: else fi;
+    /* a claim of what it executed is none for another start */
+    if
+    :: worker[me] % WON == CLAIM_ALONE || worker[me] % WON == CLAIM_BOTH -> give_up(me, worker[me], WORKER, 1)
+    :: else
     fi
 }
 
@@ -41,11 +63,18 @@ inline forgets_at_crash() {
 /* Its own disk has failed: whatever it acknowledges, the peer has. */
 #define ONLY_THERE(h) (failed[h] && connected[h] && LINKED && CURRENT(1 - h) && !syncing)
 
-/* What this host acknowledged, the target has. */
+/* What this host acknowledged, the target has. Without a guest it acknowledges nothing more. */
 #ifdef WEAK_LEFT_THOUGH_IT_WENT_ON_ALONE
 #define BOTH_HAVE_ALL true
 #else
 #define BOTH_HAVE_ALL (IN_SYNC || frozen[0] || ONLY_THERE(0))
+#endif
+
+/* What was asked to be taken back may be so at any time: that migration never goes on. */
+#ifdef WEAK_SENT_THOUGH_IT_IS_OVER
+#define MAY_SEND migrates
+#else
+#define MAY_SEND (migrates == 1)
 #endif
 
 inline migrates_source() {
@@ -63,21 +92,20 @@ inline migrates_source() {
         if :: LINKED -> two[1] = 1 :: else fi }
 #endif
     /* the target's QEMU opens the device: it must be Primary */
-    :: d_step { me == 0 && migrates && EXECUTES(0) && worker[0] == NONE && !job && primary[1] && still[1] && half == NO_HALF &&
+    :: d_step { me == 0 && MAY_SEND && EXECUTES(0) && worker[0] == NONE && !job && primary[1] && still[1] && half == NO_HALF &&
         up[1] -> step("libvirt copies its memory"); job = 1; half = COPYING }
     /* nothing may be in flight */
     :: d_step { me == 0 && job && EXECUTES(0) && half == COPYING && primary[1] -> step("all of it is at the target, paused");
         half = WHOLE; still[0] = 1; stale[1] = 0 }
-    :: d_step { me == 0 && job && still[0] && half == WHOLE -> step("its domain is gone: libvirt reports success");
+    :: d_step { me == 0 && job && MAY_SEND && still[0] && half == WHOLE && BOTH_HAVE_ALL -> step("its domain is gone: libvirt reports success, which is noted");
         job = 0; succeeded = 1 }
     :: d_step { me == 0 && job && still[0] && half == WHOLE -> step("its domain is gone, and nobody hears of it"); job = 0 }
     /* cancelled, failed, or libvirt's last answer is lost: it goes on here */
     :: d_step { me == 0 && job -> step("the job ends badly: the guest goes on here"); job = 0;
         if :: still[0] && half == WHOLE -> stale[1] = 1 :: else fi;
         still[0] = 0; check() }
-    :: d_step { me == 0 && succeeded -> step("its actuator starts again, and does not know"); succeeded = 0 }
 #ifndef WEAK_DEMOTED_FOR_ANOTHER_REASON
-    :: d_step { me == 0 && migrates && succeeded && primary[0] && BOTH_HAVE_ALL -> step("demotes: its guest is at the target");
+    :: d_step { me == 0 && migrates && succeeded && primary[0] -> step("demotes: its guest is at the target");
         primary[0] = 0; frozen[0] = 0; still[0] = 0; check() }
 #else
     :: d_step { me == 0 && migrates && primary[0] -> step("demotes"); primary[0] = 0; frozen[0] = 0; still[0] = 0; job = 0; check() }
@@ -86,15 +114,16 @@ inline migrates_source() {
     :: d_step { me == 0 && migrates && worker[0] == NONE && MINE && mode == MIGRATING_MODE && half == WHOLE ->
         step("asks to hand over"); note_base(WORKER); worker[0] = HANDOVER }
 #else
-    :: d_step { me == 0 && migrates && succeeded && !primary[0] && worker[0] == NONE && MINE && mode == MIGRATING_MODE && !HELD &&
+    /* on a later boot, too: it is the one thing that comes after a success */
+    :: d_step { me == 0 && up[0] && migrates && succeeded && !primary[0] && worker[0] == NONE && owner == 0 && mode == MIGRATING_MODE && !HELD &&
         FORBIDDEN_HERE -> step("asks to hand over"); note_base(WORKER);
         worker[0] = (FORBIDDEN_AT_BOTH -> HANDOVER : HANDOVER_ALONE) }
 #endif
     :: d_step { me == 0 && migrates && !succeeded && !job && worker[0] == NONE && MINE && mode == MIGRATING_MODE && !HELD &&
         LINKED && !primary[1] && half == NO_HALF && FORBIDDEN_AT_BOTH -> step("asks to take it back");
-        note_base(WORKER); worker[0] = BACK }
+        note_base(WORKER); worker[0] = BACK; migrates = IS_OVER }
     /* its own swap, or somebody else's, as it reads it */
-    :: d_step { me == 0 && migrates && (owner != 0 || mode != MIGRATING_MODE || !owner_boot) && !job && OVER ->
+    :: d_step { me == 0 && migrates && (owner != 0 || mode != MIGRATING_MODE || (!owner_boot && !succeeded)) && !job && OVER ->
         step("notes that it migrates no more");
         migrates = 0; succeeded = 0;
         if :: worker[0] == HANDOVER + WON || worker[0] == HANDOVER_ALONE + WON || worker[0] == BACK + WON || worker[0] == MIGRATE + WON -> worker[0] = NONE :: else fi }
@@ -142,22 +171,37 @@ inline migrates_target() {
         primary[1] = 1; still[1] = 1; stale[1] = 0; session = 1; was_primary[1] = 0;
         if :: !peer_good[1] -> begins_generation(1) :: else fi; check() }
     :: d_step { me == 1 && told_to -> step("lets it be"); told_to = 0 }
-    /* arm one: the kernel shows it. Whatever comes in between, it will resume */
-    :: d_step { me == 1 && still[1] && half == WHOLE && !sees && LINKED && PEER_IS_SECONDARY && SAME_SESSION ->
-        step("sees that its peer is Secondary"); sees = 1 }
+    /* arm one: its kernel tells it. Whatever comes in between, it may act on it */
+    :: d_step { me == 1 && primary[1] && still[1] && !sees && LINKED && PEER_IS_SECONDARY && SAME_SESSION ->
+        step("its kernel tells that its peer is Secondary"); sees = 1 }
     :: d_step { me == 1 && still[1] && half == WHOLE && sees -> step("resumes the guest");
-        half = NO_HALF; sees = 0; still[1] = 0; if :: EXECUTES(0) && !stale[1] -> stale[0] = 1 :: else fi; check() }
+        half = NO_HALF; sees = 0; still[1] = 0; unowned = (owner == 0 && mode == MIGRATING_MODE);
+        if :: EXECUTES(0) && !stale[1] -> stale[0] = 1 :: else fi; check() }
+    /* its actuator starts again, or its events began anew: then it knows nothing of its session */
+    :: d_step { me == 1 && (session || sees) -> step("begins to read events anew"); session = 0; sees = 0 }
+#ifdef WEAK_WHAT_IS_SHOWN_FIRST_COUNTS
+    :: d_step { me == 1 && primary[1] && still[1] && !session && !sees && LINKED && !primary[0] ->
+        step("begins to read events anew: is shown that its peer is Secondary"); sees = 1 }
+#endif
+#ifdef WEAK_SESSION_BY_LOOKS
+    :: d_step { me == 1 && session && !connected[1] -> step("looks: not connected"); session = 0 }
+#endif
     /* arm two: it owns the mirror by this migration */
     :: d_step { me == 1 && still[1] && half == WHOLE && owner == 1 && owner_boot && HANDED ->
         step("owns it by this migration: resumes the guest");
         half = NO_HALF; sees = 0; still[1] = 0; if :: EXECUTES(0) && !stale[1] -> stale[0] = 1 :: else fi; check() }
     /* its half: its libvirt removes it, a timeout, or it sees that the job is over */
-    :: d_step { me == 1 && half != NO_HALF && !sees -> step("destroys its half"); half = NO_HALF; stale[1] = 0 }
+    :: d_step { me == 1 && half != NO_HALF -> step("destroys its half"); half = NO_HALF; stale[1] = 0 }
     :: d_step { me == 1 && primary[1] && still[1] && half == NO_HALF -> step("demotes: no domain of its own");
-        primary[1] = 0; frozen[1] = 0; still[1] = 0; stale[1] = 0; session = 0; check() }
-    /* what it executes by arm one is not its own yet, and the source has died */
-    :: d_step { me == 1 && EXECUTES(1) && owner == 0 && mode == MIGRATING_MODE && worker[1] == NONE && !HELD && eligible[1] &&
-        FORBIDDEN_HERE && CURRENT(1) -> step("asks to own what it executes"); note_base(WORKER); worker[1] = CLAIM_ALONE }
+        primary[1] = 0; frozen[1] = 0; still[1] = 0; stale[1] = 0; session = 0;
+#ifndef WEAK_TOLD_BEFORE_IT_PROMOTED
+        sees = 0;
+#endif
+        check() }
+    /* what it executes by arm one is not its own yet, and the source does not hand over */
+    :: d_step { me == 1 && EXECUTES(1) && EXECUTES_UNOWNED && worker[1] == NONE && !HELD &&
+        FORBIDDEN_HERE && CURRENT(1) -> step("asks to own what it executes"); note_base(WORKER);
+        worker[1] = (IN_SYNC && FORBIDDEN_AT_BOTH && eligible[0] -> CLAIM_BOTH : CLAIM_ALONE) }
     :: d_step { me == 1 && EXECUTES(1) && (worker[1] == CLAIM_ALONE + WON || worker[1] == CLAIM_BOTH + WON) -> step("owns what it executes");
         note_won(WORKER); worker[1] = NONE }
 #ifdef WEAK_TAKEOVER_RESUMES

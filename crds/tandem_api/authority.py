@@ -52,12 +52,14 @@ class Fenced(Model):
 
 class Migration(Model):
     """A live migration under way: ``source`` owns the mirror and runs the guest until it has handed
-    both over.
+    both over. ``by_events``: the source keeps to what a target needs that goes on by DRBD's events,
+    before it owns the mirror; one of an earlier release does not.
     """
 
     id: str
     source: str
     target: str
+    by_events: bool = False
 
 
 class Override(Model):

@@ -71,6 +71,8 @@ FORMS = (
     "handler kill HOST",
     "drbd spoil HOST",
     "drbd correct HOST",
+    "drbd events HOST SECONDS",
+    "drbd skip HOST",
     "tcp hide HOST",
     "tcp show HOST",
     "starve PROGRAM SECONDS",

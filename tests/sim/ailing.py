@@ -295,6 +295,22 @@ def correct_drbd(world: World, host: str) -> None:
     world.hosts[host].drbd_misconfigured = False
 
 
+def drbd_events(world: World, host: str, seconds: str) -> None:
+    """Its events come up to so much later, in their order, and some are skipped, which is told. 0
+    ends it.
+    """
+    world.log.say("scenario", f"drbd events {host} {seconds}")
+    world.hosts[host].drbd_events_s = float(seconds)
+
+
+def drbd_skip(world: World, host: str) -> None:
+    """Its events begin anew, now."""
+    world.log.say("scenario", f"drbd skip {host}")
+    actuator = world.actuator_of(host)
+    if actuator is not None:
+        actuator.drbd.misses()
+
+
 # -- TCP
 
 
@@ -343,6 +359,8 @@ def _heal_host(world: World, host: Host) -> None:
         starve(world, name, "0")
     if host.drbd_misconfigured:
         correct_drbd(world, name)
+    if host.drbd_events_s:
+        drbd_events(world, name, "0")
     if host.keeper_late_s:
         keeper_starve(world, name, "0")
     if not host.has_watchdog or host.watchdog_smallest_s > 1:

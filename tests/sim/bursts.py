@@ -291,7 +291,7 @@ MENDS: tuple[tuple[str, str], ...] = (
     (r"link narrow", "link wide"),
     (r"((?:watch lag|watch lose|watch double|starve|keeper starve) \S+) \S+", r"\1 0"),
     (r"kopf lag \S+", "kopf lag 0"),
-    (r"libvirt events (\S+) \S+", r"libvirt events \1 0"),
+    (r"(libvirt|drbd) events (\S+) \S+", r"\1 events \2 0"),
     (r"libvirt (?:down|refuse|slow|hang|linger|hold|late) (\S+).*", r"libvirt up \1"),
     (r"(libvirt|actuator|keeper) pause (\S+)", r"\1 resume \2"),
     (r"(api|controller) pause", r"\1 resume"),

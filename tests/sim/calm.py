@@ -68,7 +68,7 @@ PEOPLE = frozenset(
 OF_HOSTS = frozenset(
     {
         *("kill", "start", "pause", "resume", "clock", "handler kill", "starve"),
-        *("drbd spoil", "drbd correct", "tcp hide", "tcp show"),
+        *("drbd spoil", "drbd correct", "drbd events", "drbd skip", "tcp hide", "tcp show"),
         *("fail-disk", "hang-disk", "hang-disk reads", "unhang-disk", "detach"),
         *("cut", "cut in", "cut out", "heal", "delay", "cut replication", "heal replication"),
         *("actuator kill", "actuator stop", "actuator start", "actuator pause", "actuator resume"),

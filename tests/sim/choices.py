@@ -165,6 +165,8 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (2, lambda d: f"libvirt hold {d.host()} {d.pick(*CALLS)}"),
         (1, lambda d: f"libvirt late {d.host()} {d.pick(*CALLS)} {d.pick('1', '6')}"),
         (1, lambda d: f"libvirt events {d.host()} {d.pick('0', '3')}"),
+        (1, lambda d: f"drbd events {d.host()} {d.pick('0', '3')}"),
+        (1, lambda d: f"drbd skip {d.host()}"),
     ),
     "people": (
         (1, lambda d: f"set {d.guest()} running=false"),

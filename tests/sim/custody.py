@@ -2,6 +2,7 @@
 
 * A write that a replica lacks is acknowledged only while the other host is Standalone, or while
   that replica is locally and durably unpromotable; and never may such a replica be promoted later.
+* A guest starts where its mirror is owned; or goes on where the owner has sent it and let go of it.
 * Authority leaves a host only when its guest has ended in truth, or its machine stands still; and
   its device must not be able to acknowledge a write that the new owner lacks.
 * Who writes alone has the other host made ineligible. Epochs rise by one, for every uid.
@@ -17,6 +18,7 @@ from sim.guest import Run
 from sim.truth import Truth, writes_alone
 from tandem_api.authority import Authority, Mode
 from tandem_api.kinds.mirror import Mirror
+from tandem_api.vocabulary import Role
 
 Missing = dict[tuple[str, str], set[int]]
 """(host, volume) → acknowledged writes that its replica had not when they were acknowledged."""
@@ -143,7 +145,7 @@ class Custody:
         host = self.truth.hosts[run.host]
         if authority is None or self.truth.held(host, run.guest):
             return
-        if authority.owner != run.host:
+        if authority.owner != run.host and not self._was_sent(run, authority):
             owner = authority.owner or "nobody"
             self.broken(f"{run.guest} starts on {run.host}, which {owner} owns")
         for other in runs:
@@ -152,3 +154,15 @@ class Custody:
                 self.broken(
                     f"{run.guest} starts on {run.host} while {other.host} may write it alone"
                 )
+
+    def _was_sent(self, run: Run, authority: Authority) -> bool:
+        """All of it was sent here, and the owner, which says so, has let go of its device."""
+        migration, before = authority.migration, run.memory_of
+        if (
+            migration is None
+            or before is None
+            or before.executing
+            or before.host != authority.owner
+        ):
+            return False
+        return migration.target == run.host and before.replica.role is not Role.PRIMARY

@@ -168,6 +168,7 @@ class Host:
     ``ails``: what is broken for good (``lasting``). ``late_s``, ``keeper_late_s``: how starved its
     actuator is, and the watchdog's keeper. ``drbd_misconfigured``: drbdadm cannot read its files.
     ``hides_sockets``: its next kernel tells nothing of DRBD's.
+    ``drbd_events_s``: so much later its events may come, and then some are skipped.
     """
 
     name: str
@@ -188,6 +189,7 @@ class Host:
     drbd: Version = EIGHT
     drbd_misconfigured: bool = False
     hides_sockets: bool = False
+    drbd_events_s: float = 0.0
     backings: dict[str, dict[str, Backing]] = field(default_factory=dict)
     pairs: dict[str, Pair] = field(default_factory=dict)
     on_reset: Callable[["Host"], None] = lambda host: None

@@ -25,6 +25,9 @@ from tandem_api.vocabulary import Role
 COMMAND_S = (0.03, 0.15)
 QUERY_S = (0.002, 0.02)
 EVENT_S = (0.005, 0.05)
+SKIPPED = 0.2
+"""Of the events that come late."""
+MISSED = DrbdEvent("")
 DEVICE_BYTES = 2**50
 TWO = "allow-two-primaries yes;"
 
@@ -53,6 +56,8 @@ class Drbd:
     machine: Machine
     bugs: Bugs = field(default_factory=Bugs)
     told: "asyncio.Queue[DrbdEvent]" = field(default_factory=asyncio.Queue)
+    told_at_s: float = 0.0
+    shown: dict[str, tuple[Role, Role, bool]] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
 
     def _takes(self, bounds_s: tuple[float, float]) -> float:
@@ -64,9 +69,31 @@ class Drbd:
         if not names:
             return  # it was taken down, and what it had begun has ended since
         (name,) = names
-        event = DrbdEvent(name, replica.connected, replica.behind and replica.configured)
         kernel, group = self.machine.kernel, self.machine.group
-        kernel.after(self._takes(EVENT_S), group, lambda: self.told.put_nowait(event))
+        event, late_s = self._changed(name, replica), self.machine.host.drbd_events_s
+        if late_s and kernel.random.random() < SKIPPED:
+            event = MISSED
+        soonest_s, latest_s = EVENT_S
+        takes_s = self._takes((soonest_s, latest_s + late_s))
+        self.told_at_s = max(self.told_at_s, kernel.now_s + takes_s)
+        kernel.after(self.told_at_s - kernel.now_s, group, lambda: self.told.put_nowait(event))
+
+    def _changed(self, name: str, replica: Replica) -> DrbdEvent:
+        """Told is what is another than before."""
+        role, peer_role, connected = self.shown.get(name, (None, None, None))
+        self.shown[name] = (replica.role, replica.peer_role, replica.connected)
+        return DrbdEvent(
+            name,
+            was_connected=replica.connected,
+            was_behind=replica.behind and replica.configured,
+            role=replica.role if replica.role is not role else None,
+            peer_role=replica.peer_role if replica.peer_role is not peer_role else None,
+            lost=connected is not False and not replica.connected,
+        )
+
+    def misses(self) -> None:
+        """Events are skipped: the program is started again, and shows everything as it is."""
+        self.told.put_nowait(MISSED)
 
     async def events(self) -> AsyncIterator[DrbdEvent]:
         while True:

@@ -71,6 +71,8 @@ DOING: Mapping[str, Callable[..., None]] = {
     "handler kill": acts.handler_kill,
     "drbd spoil": ailing.misconfigure,
     "drbd correct": ailing.correct_drbd,
+    "drbd events": ailing.drbd_events,
+    "drbd skip": ailing.drbd_skip,
     "starve": ailing.starve,
     "libvirt down": lambda world, host: acts.libvirt(world, host, up=False),
     "libvirt up": lambda world, host: acts.libvirt(world, host, up=True),

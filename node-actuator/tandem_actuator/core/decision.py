@@ -39,6 +39,7 @@ class Task(StrEnum):
     WITHDRAW = "withdraw"
     LISTEN = "listen"
     START = "claim-and-start"
+    CLAIM = "claim-what-runs"
     MIGRATE = "migrate"
     SEND = "send"
     STOP_SENDING = "stop-sending"

@@ -165,7 +165,7 @@ class Promote:
 
 @dataclass(frozen=True)
 class Demote:
-    """→ Done | Failed"""
+    """→ Done | Failed. Refused where the peer would take it for the handover of a guest."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from tandem_actuator.core.drbd import DrbdView, Standstill
 from tandem_actuator.core.packets import Packets
+from tandem_actuator.core.session import Session
 from tandem_api.authority import Instance
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Marker, Mirror
@@ -180,6 +181,7 @@ class View:
     ``link_lasts_s`` since then; else by its looks alone.
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
     ``job``: this run has libvirt send the guest away. ``receiving``: this run takes it in.
+    ``session``: what DRBD's events have told since this run has promoted the device.
     ``refused_move``: why it could not be sent by the order that stands.
     ``listed``: this run has been told of all guests, so that ``guest`` is more than what an earlier
     run knew.
@@ -228,6 +230,7 @@ class View:
     listed: bool = True
     job: Job | None = None
     receiving: Receiving | None = None
+    session: Session = field(default_factory=Session)
     refused_move: str = ""
 
     @property
@@ -242,6 +245,12 @@ class View:
     def runs_note(self, note: MigrationNote | None) -> MigrationNote | None:
         """The note, if it is of this boot: a reboot ends whatever was sent."""
         return note if note is not None and self.instance.same_boot(note.run) else None
+
+    @property
+    def was_sent(self) -> MigrationNote | None:
+        """By which migration libvirt was told to let go on what was sent here, on this boot."""
+        note = self.runs_note(self.record.incoming)
+        return note if note is not None and note.resumed and not note.over else None
 
     @property
     def holds_half(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from tandem_actuator.core.drbd import DrbdView, Generation, Metadata
 from tandem_api.kinds.mirror import Mirror
+from tandem_api.vocabulary import Role
 
 
 @dataclass(frozen=True)
@@ -14,12 +15,17 @@ class DrbdEvent:
 
     ``was_connected``: the event says that the link to the peer was up at that moment. A link that
     came and went between two queries would otherwise be counted as lost since the first loss.
-    ``was_behind``: it says that the local disk was not current.
+    ``was_behind``: it says that the local disk was not current. ``role``, ``peer_role``: what this
+    host's and the peer's are from then on, if it is about that. ``lost``: it says that the link was
+    not up.
     """
 
     name: str
     was_connected: bool = False
     was_behind: bool = False
+    role: Role | None = None
+    peer_role: Role | None = None
+    lost: bool = False
 
 
 class Drbd(Protocol):
@@ -35,7 +41,8 @@ class Drbd(Protocol):
     def events(self) -> AsyncIterator[DrbdEvent]:
         """Changes of resources, from ``drbdsetup events2``. Restarts by itself.
 
-        An empty name means "re-read everything" (events were skipped or the stream restarted).
+        In the order in which they happened. An empty name means "re-read everything" (events were
+        skipped or the stream restarted): what was told before that may lack something.
         """
         ...
 

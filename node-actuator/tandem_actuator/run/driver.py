@@ -285,7 +285,7 @@ class Driver:
             case fx.Promote(force):
                 await self._promote(unit, force=force)
             case fx.Demote():
-                await drbd.demote(mirror)
+                await self.moving.demote(unit)
             case fx.ResumeIo():
                 await drbd.resume_io(mirror)
             case _:
@@ -305,7 +305,8 @@ class Driver:
         self._require_no_wall(unit)
         unit.promoting = True
         try:
-            await self.ports.drbd.promote(unit.mirror, force=force)
+            with unit.transit.promotion():
+                await self.ports.drbd.promote(unit.mirror, force=force)
         finally:
             unit.promoting = False
         unit.steps["promoted"] = self.ports.clock.wall()
@@ -382,8 +383,7 @@ class Driver:
 
     def _require_no_wall(self, unit: Unit) -> None:
         """A bug may have been met beside the procedure that is under way."""
-        why = self.walls.why(unit)
-        if why:
+        if why := self.walls.why(unit):
             raise PortError(why)
 
     async def _query_domain(self, unit: Unit) -> fx.Outcome:

@@ -211,10 +211,7 @@ class Actuator:
             # An empty name: events were missed. The link may have been up meanwhile.
             for unit in self.units if not event.name else [named] if named else ():
                 with self.walls.around(unit, Place.WATCH):
-                    unit.observe_event(
-                        was_connected=event.was_connected or not event.name,
-                        was_behind=event.was_behind,
-                    )
+                    unit.observe_event(event)
 
     async def _keep_applied(self) -> None:
         """What was written since a mirror was brought up reaches DRBD too, one after another."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest.domain_xml import domain_name
+from tandem_actuator.core.migration import keeps_primary
 from tandem_actuator.core.model import Receiving
 from tandem_actuator.ports import PortError
 from tandem_actuator.ports.migration import Arrival, Destination
@@ -44,6 +45,13 @@ class Moving:
             case _:
                 return False
         return True
+
+    async def demote(self, unit: Unit) -> None:
+        """Unless the peer would take it for the handover of a guest. Raises: PortError."""
+        if keeps_primary(unit.view(self.node)):
+            peer = unit.mirror.peer_of(self.node.host)
+            raise PortError(f"not before {peer} is Secondary: it would let the guest go on")
+        await self.ports.drbd.demote(unit.mirror)
 
     def _send(self, unit: Unit, name: str, migration: str) -> None:
         peer = unit.mirror.peer_of(self.node.host)

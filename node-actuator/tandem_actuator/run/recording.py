@@ -34,6 +34,9 @@ class Recording:
                 return fx.Failed(unit.record.unreadable)
             behinds = unit.behinds
             record = updated(unit.record, effect)
+            migration = effect.outgoing
+            if not isinstance(migration, fx.Keep | None) and record.outgoing != migration:
+                return fx.Failed("of its migration something else was noted meanwhile")
             if record != unit.record or unit.record_unsure:
                 try:
                     await self._store(unit.mirror.drbd_name, record)

@@ -1,11 +1,17 @@
 """A guest that is sent away as it runs, or comes: what this run of the actuator does about it.
 
-Nothing in here is needed after a restart: who was restarted gives the migration up.
+Nothing in here is needed after a restart: who was restarted gives the migration up, or goes by what
+the authority says.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from tandem_actuator.core.model import Job, JobState, Receiving, Record
+from tandem_actuator.core.session import Session
+from tandem_actuator.ports import CommandFailed
+from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.counted import Counted
 from tandem_api.vocabulary import DomainState
 
@@ -17,6 +23,23 @@ class Transit(Counted):
     job: Job | None = None
     receiving: Receiving | None = None
     refused: tuple[int, str] | None = None
+    session: Session = field(default_factory=Session)
+
+    def told(self, event: DrbdEvent) -> None:
+        """Events, each in its turn. One without a name: some were missed."""
+        known = self.session
+        told = known.heard(event.role, event.peer_role, lost=event.lost)
+        self.session = told if event.name else known.began_anew()
+
+    @contextmanager
+    def promotion(self) -> Iterator[None]:
+        """Around one, of which DRBD will tell. One that is not answered may yet take effect."""
+        self.session = self.session.promoting()
+        try:
+            yield
+        except CommandFailed:
+            self.session = self.session.refused()
+            raise
 
     def begun(self, migration: str, now_s: float) -> None:
         self.job = Job(migration, now_s)

@@ -23,6 +23,7 @@ from tandem_actuator.core.mirror.readings import is_unclear, says_the_same
 from tandem_actuator.core.model import FenceProgress, Record, Refusals, Resync, View
 from tandem_actuator.core.packets import Packets
 from tandem_actuator.core.wall import Wall
+from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.calm import Calm
 from tandem_actuator.run.counted import Counted
 from tandem_actuator.run.node import NodeFacts
@@ -38,8 +39,7 @@ from tandem_api.vocabulary import DomainState
 
 BACKOFF_MAX_S = 8.0
 STORES_TRIED = 4
-"""So often a store of the record fails in a row before the host counts as one that can keep none: a
-disk may only have hung."""
+"""So often in a row a store fails before the host counts as one that can keep no record."""
 
 
 @dataclass
@@ -171,6 +171,7 @@ class Unit(Counted):
             listed=node.guests_listed,
             job=self.transit.job,
             receiving=self.transit.receiving,
+            session=self.transit.session,
             refused_move=self.transit.why_refused(serial_of(self.guest)),
         )
 
@@ -317,18 +318,17 @@ class Unit(Counted):
             self.steps = {}  # those were an earlier start's
         if _edited(guest, self.guest):
             self.refusals = None
-        was = self.guest
-        if guest is not None or not self.may_run:
+        if (guest is not None or not self.may_run) and guest is not self.guest:
             self.guest = guest
-        if self.guest is not was:
             self.wake.set()
 
-    def observe_event(self, *, was_connected: bool, was_behind: bool) -> None:
+    def observe_event(self, event: DrbdEvent) -> None:
         """Take in what an event told about a moment that the next look may not see."""
-        if was_connected:
+        self.transit.told(event)
+        if event.was_connected or not event.name:
             self.link_lost_at_s = self.link_lost_wall = None
             self.packets = self.packets.interrupted()
-        if was_behind:
+        if event.was_behind:
             self.was_behind = True
             self.behinds += 1
             self.in_sync_since_s = None

@@ -23,6 +23,7 @@ from tandem_actuator.core.authority import held
 from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.model import Record
 from tandem_actuator.ports.api import Synced
+from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.cluster import Cluster
 from tandem_actuator.run.driver import Driver
 from tandem_actuator.run.node import NodeFacts
@@ -262,11 +263,11 @@ async def test_one_that_nobody_waits_for_is_not_overtaken() -> None:
 async def test_that_the_disk_was_behind_again_is_not_forgotten() -> None:
     host, disk = Host(), SlowDisk()
     host.use(disk)
-    host.unit.observe_event(was_connected=False, was_behind=True)
+    host.unit.observe_event(DrbdEvent("m", was_behind=True))
     storing = asyncio.create_task(host.update(fx.UpdateRecord(marker=None, epoch=5)))
     await asyncio.sleep(0.01)
     assert host.unit.was_behind, "until it is noted"
-    host.unit.observe_event(was_connected=False, was_behind=True)
+    host.unit.observe_event(DrbdEvent("m", was_behind=True))
     disk.goes_on.set()
     await storing
     assert host.unit.was_behind

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from sim.builders import HERE, THERE, authority, mirror, record
+from sim.builders import HERE, THERE, authority, drbd, mirror, record
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.migration import receiving
@@ -16,7 +16,7 @@ from tandem_actuator.core.model import Job, JobState, MigrationNote, Receiving
 from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
 from tandem_actuator.ports.migration import Arrival, Destination, Migrations, NoMigrations
 from tandem_actuator.run.driver import Driver
-from tandem_api.vocabulary import DomainState
+from tandem_api.vocabulary import DomainState, Role
 
 from .noted import Noted
 
@@ -211,3 +211,22 @@ class TestResume:
 async def test_what_is_none_of_a_migrations_is_left_to_others(host: Host) -> None:
     assert not await host.driver.moving.act(host.unit, fx.Demote())
     assert host.port.calls == []
+
+
+class TestDemote:
+    NOTE = MigrationNote("m1", str(HERE), 900.0)
+    BOTH = drbd(Role.PRIMARY, peer_role=Role.PRIMARY)
+
+    async def test_not_where_the_target_would_take_it_for_the_handover(self, host: Host) -> None:
+        """As of a guest that is fenced while it is being sent."""
+        host.unit.record, host.unit.drbd = record(outgoing=self.NOTE), self.BOTH
+        outcome = await host.does(fx.Demote())
+        assert isinstance(outcome, fx.Failed)
+        assert outcome.message == f"not before {B} is Secondary: it would let the guest go on"
+        assert "demote" not in host.calls
+
+    @pytest.mark.parametrize("note", [None, replace(NOTE, gone=True)], ids=["none", "sent"])
+    async def test_else_it_is_done(self, host: Host, note: MigrationNote | None) -> None:
+        host.unit.record, host.unit.drbd = record(outgoing=note), self.BOTH
+        assert await host.does(fx.Demote()) == fx.Done()
+        assert "demote" in host.calls

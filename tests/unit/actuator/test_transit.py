@@ -8,16 +8,48 @@ from sim.builders import HERE, record
 from tandem_actuator.core.decision import Task
 from tandem_actuator.core.effects import Finished
 from tandem_actuator.core.model import Job, JobState, MigrationNote, Receiving
+from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
+from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.learning import learn
 from tandem_actuator.run.transit import Transit
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DomainState
+from tandem_api.vocabulary import DomainState, Role
 
 from .noted import Noted
 
 NOTE = MigrationNote("m1", str(HERE), 900.0)
 OVER = replace(NOTE, over=True)
 READY = Receiving("m1", 900.0)
+
+
+class TestSession:
+    EVENT = DrbdEvent("m", role=Role.PRIMARY)
+    LEFT = DrbdEvent("m", peer_role=Role.SECONDARY)
+
+    def test_events_count_in_their_order(self) -> None:
+        transit = Transit()
+        with transit.promotion():
+            transit.told(self.EVENT)
+        assert transit.session.together
+        transit.told(self.LEFT)
+        assert transit.session.handed
+        transit.told(DrbdEvent("m", lost=True))
+        assert not transit.session.handed
+
+    def test_some_were_missed(self) -> None:
+        transit = Transit()
+        with transit.promotion():
+            transit.told(self.EVENT)
+        transit.told(DrbdEvent(""))
+        transit.told(self.LEFT)
+        assert not transit.session.handed
+
+    @pytest.mark.parametrize("error", [CommandFailed("no"), CommandTimeout("late")], ids=type)
+    def test_of_one_that_is_refused_nothing_will_be_told(self, error: PortError) -> None:
+        transit = Transit()
+        with pytest.raises(PortError), transit.promotion():
+            raise error
+        assert transit.session.due is isinstance(error, CommandTimeout)
 
 
 class TestJob:

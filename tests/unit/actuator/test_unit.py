@@ -6,6 +6,7 @@ from sim.builders import HERE, assignment, authority, drbd, guest, lost, mirror,
 from tandem_actuator.core.drbd import DrbdUnknown, NotConfigured
 from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.core.packets import Packets
+from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest, GuestReport
@@ -62,7 +63,7 @@ class TestPackets:
     ) -> None:
         """It may have been up meanwhile, by other sockets."""
         unit.packets = Packets(receiving=frozenset({1}))
-        unit.observe_event(was_connected=was_connected, was_behind=False)
+        unit.observe_event(DrbdEvent("m", was_connected=was_connected))
         assert unit.packets.receiving == known
 
 

@@ -334,3 +334,21 @@ def test_a_copy_that_cannot_be_read_is_nothing_to_go_on_with() -> None:
     assert isinstance(got, Refusal)
     assert got.reason is Reason.OVERRIDE_REFUSED
     assert "no copy that can be read" in got.message
+
+
+@pytest.mark.parametrize(
+    ("winner", "waits"), [(A, True), (B, False)], ids=["for-the-source", "for-the-target"]
+)
+def test_a_guest_on_its_way_may_run_at_the_target_before_that_owns_the_mirror(
+    winner: str, waits: bool
+) -> None:
+    scene = ordered(host=winner)
+    migration = {"id": "m1", "source": A, "target": B}
+    scene.authority = owned_by(A, mode="Migrating", migration=migration)
+    got = decide(scene)
+    said = got.message if isinstance(got, Refusal | Grant) else ""
+    assert said.startswith("the guest is on its way and may run on") is waits
+    scene.authority = owned_by(A, mode="Mirrored")
+    got = decide(scene)
+    said = got.message if isinstance(got, Refusal | Grant) else ""
+    assert "on its way" not in said

@@ -44,7 +44,8 @@ def override(mirror: Mirror, world: World) -> Grant | Refusal | None:
         return Refusal(Reason.OVERRIDE_WAITING, "spec.override.acceptDataLoss is false")
     if order.epoch != authority.epoch:
         return _stale(mirror, world, order, authority)
-    refused = _too_new_or_unused(authority) or worse(mirror, order, world) or _paused(mirror, world)
+    refused = _too_new_or_unused(authority) or _is_sent(authority, order)
+    refused = refused or worse(mirror, order, world) or _paused(mirror, world)
     if refused is not None:
         return refused
     ground = _owner_stopped(mirror, world, authority)
@@ -68,6 +69,18 @@ def _too_new_or_unused(authority: Authority) -> Refusal | None:
             " spec.override, and let both hosts bring it up",
         )
     return None
+
+
+def _is_sent(authority: Authority, order: OverrideRequest) -> Refusal | None:
+    """The guest may execute at the target of its migration before that owns the mirror."""
+    migration = authority.migration
+    if authority.mode is not Mode.MIGRATING or migration is None or order.host == migration.target:
+        return None
+    return Refusal(
+        Reason.OVERRIDE_WAITING,
+        f"the guest is on its way and may run on {migration.target} already: {order.host} hands the"
+        " mirror over or takes it back first, and then it is another epoch",
+    )
 
 
 def _paused(mirror: Mirror, world: World) -> Refusal | None:

@@ -1,8 +1,9 @@
 """Follows ``drbdsetup events2``: who changed, and which device numbers belong to whom.
 
-The stream is restarted by itself for ever. It only wakes: nobody takes a resource's state from
-it. While it is ``live``, its knowledge of device numbers is complete; a reader of ``/proc/drbd``
-needs it to know whose device it looks at. Called by ``adapters.drbd``.
+The stream is restarted by itself for ever. Nobody takes a resource's state from it: it wakes, and
+it tells the order of what happened. While it is ``live``, its knowledge of device numbers is
+complete; a reader of ``/proc/drbd`` needs it to know whose device it looks at. Called by
+``adapters.drbd``.
 """
 
 import asyncio
@@ -80,7 +81,12 @@ class EventStream:
         if event.kind == "device" and "minor" in event.fields:
             self._own(int(event.fields["minor"]), "" if event.action == "destroy" else event.name)
         return DrbdEvent(
-            event.name, was_connected=event.says_connected, was_behind=event.says_behind
+            event.name,
+            was_connected=event.says_connected,
+            was_behind=event.says_behind,
+            role=event.role_of("resource"),
+            peer_role=event.role_of("connection"),
+            lost=event.says_lost,
         )
 
     def _own(self, minor: int, name: str) -> None:

@@ -95,6 +95,20 @@ class Event:
         return self.kind == "peer-device" and self.fields.get("replication", OFF) != OFF
 
     @property
+    def says_lost(self) -> bool:
+        """Whether the link to the peer was not up at that moment, as far as this line tells."""
+        if self.action == "destroy":
+            return self.kind in ("resource", "connection", "peer-device")
+        if self.kind == "connection":
+            return self.fields.get("connection", Connection.CONNECTED) != Connection.CONNECTED
+        return self.kind == "peer-device" and self.fields.get("replication") == OFF
+
+    def role_of(self, kind: str) -> Role | None:
+        """This host's (``resource``) or the peer's (``connection``), if this line tells it."""
+        told = self.fields.get("role") if self.kind == kind else None
+        return role_of(told) if told is not None else None
+
+    @property
     def says_behind(self) -> bool:
         """Whether the local disk was not current at that moment, as far as this line tells."""
         behind = (DiskState.INCONSISTENT, DiskState.OUTDATED)

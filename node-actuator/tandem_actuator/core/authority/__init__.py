@@ -15,6 +15,7 @@ from tandem_actuator.core.authority.copying import copy_again, owed, resync_agai
 from tandem_actuator.core.authority.held import HELD, held, opened
 from tandem_actuator.core.authority.migrating import (
     begin,
+    ended_by,
     hand_over,
     handed_to,
     is_noted,
@@ -46,6 +47,7 @@ __all__ = [
     "confirm_promotion",
     "copy_again",
     "degrade",
+    "ended_by",
     "grant_link_loss",
     "hand_over",
     "handed_to",

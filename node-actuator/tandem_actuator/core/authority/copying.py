@@ -1,6 +1,7 @@
 """What the owner says of a peer that DRBD does not copy to: that it is out until that is done."""
 
 from tandem_actuator.core.authority.held import opened
+from tandem_actuator.core.authority.migrating import handed_over_first
 from tandem_actuator.core.authority.ownership import affirm
 from tandem_actuator.core.authority.seen import follows
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Settled, Verdict
@@ -39,6 +40,9 @@ def owed(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return Refusal(Reason.NOT_OWNER, f"owner is {authority.owner or 'nobody'}")
     if not authority.both_count:
         return Settled(authority)
+    first = handed_over_first(authority, facts)
+    if first is not None:
+        return first
     if not facts.record.owes_copy or not _may_have_all(facts):
         return Refusal(Reason.STEADY, "nothing to say")
     same_boot = facts.instance.same_boot(authority.owner_instance)

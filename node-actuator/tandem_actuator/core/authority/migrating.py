@@ -4,11 +4,21 @@
 it has handed over, the source is the owner, and nobody else may execute the guest.
 """
 
+from dataclasses import replace
+
 from tandem_actuator.core.authority.held import opened, owned
 from tandem_actuator.core.authority.seen import is_secondary, may_lack_the_last
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Settled, Verdict
 from tandem_actuator.core.drbd import DrbdState
-from tandem_api.authority import Eligibility, Instance, Migration, Mode, next_epoch
+from tandem_actuator.core.model import MigrationNote
+from tandem_api.authority import (
+    Authority,
+    Eligibility,
+    Instance,
+    Migration,
+    Mode,
+    next_epoch,
+)
 from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.mirror import Mirror, Protocol
 from tandem_api.reasons import Reason
@@ -46,7 +56,8 @@ def begin(mirror: Mirror, facts: Facts, assignment: Assignment | None, request_i
         return Refusal(Reason.NOT_YET_IN_SYNC, "the replicas are not in sync")
     if drbd.out_of_sync_bytes or facts.record.owes_copy:
         return Refusal(Reason.NOT_YET_IN_SYNC, f"{facts.peer} lacks what was not copied to it")
-    migration = Migration(id=request_id, source=facts.host, target=facts.peer)
+    ends = {"source": facts.host, "target": facts.peer}
+    migration = Migration(id=request_id, **ends, by_events=True)
     return Proposal(
         next_epoch(
             authority,
@@ -73,11 +84,12 @@ def hand_over(mirror: Mirror, facts: Facts, migration: str, request_id: str) -> 
     """All of the guest is at the target and nothing of it here: the target owns the mirror.
 
     Standalone, if this host does not see right now that its own replica has all: then it is out.
+    Of what is noted as sent a later boot says so, too: nothing of the guest can be here any more.
     """
-    authority = owned(mirror, facts)
+    authority = opened(mirror, facts.record) if is_sent(facts) else owned(mirror, facts)
     if isinstance(authority, Refusal):
         return authority
-    if not authority.migrates_as(migration):
+    if authority.owner != facts.host or not authority.migrates_as(migration):
         return Refusal(Reason.MIGRATION_OVER, f"that migration is over (epoch {authority.epoch})")
     if not is_secondary(facts.drbd):
         return Refusal(Reason.UNKNOWN_STATE, "the device is not known to be Secondary")
@@ -85,7 +97,8 @@ def hand_over(mirror: Mirror, facts: Facts, migration: str, request_id: str) -> 
     instance = Instance.parse(report.instance) if report is not None else None
     if instance is None or instance.node != facts.peer:
         return Refusal(Reason.UNKNOWN_STATE, f"{facts.peer} does not tell which run it is")
-    complete = facts.drbd.in_sync and not facts.record.owes_copy
+    complete = facts.drbd.in_sync or facts.drbd.only_here
+    complete = complete and not facts.record.owes_copy
     eligible = dict(authority.eligible)
     if not complete:
         eligible[facts.host] = Eligibility(eligible=False, reason=Reason.HANDED_OVER)
@@ -103,6 +116,46 @@ def hand_over(mirror: Mirror, facts: Facts, migration: str, request_id: str) -> 
             handed_over=migration,
         )
     )
+
+
+def is_sent(facts: Facts) -> bool:
+    """All of the guest is at the peer, by libvirt's word."""
+    return facts.record.outgoing is not None and facts.record.outgoing.gone
+
+
+def handed_over_first(authority: Authority, facts: Facts) -> Refusal | None:
+    """Once all is sent the target may execute the guest: nothing else is said of the mirror."""
+    sent = is_sent(facts) and authority.owner == facts.host
+    note = facts.record.outgoing
+    if not sent or note is None or not authority.migrates_as(note.id):
+        return None
+    why = f"all of the guest was sent to {facts.peer}: the mirror is handed over first"
+    return Refusal(Reason.MIGRATING, why)
+
+
+def ended_by(
+    authority: Authority, after: Authority, facts: Facts
+) -> MigrationNote | Refusal | None:
+    """What to note before a swap of this host is sent that ends its own migration in another way
+    than by handing over. It may be carried out late, so that migration must not go on meanwhile;
+    and once all is sent the target may execute the guest, so that there is no other way.
+    """
+    migration, note = authority.migration, facts.record.outgoing
+    if (
+        authority.owner != facts.host
+        or migration is None
+        or not authority.migrates_as(migration.id)
+    ):
+        return None
+    if after.migrates_as(migration.id) or after.handed_over == migration.id:
+        return None
+    if note is None or note.id != migration.id:
+        if not facts.instance.same_boot(authority.owner_instance):
+            return None
+        return Refusal(Reason.OUTCOME_UNKNOWN, "that it is migrating is not noted yet")
+    if note.gone:
+        return handed_over_first(authority, facts)
+    return None if note.over else replace(note, over=True)
 
 
 def take_back(mirror: Mirror, facts: Facts, migration: str, request_id: str) -> Verdict:

@@ -1,6 +1,7 @@
 """The owner says that it still is, or lets go (rules 9 and 10)."""
 
 from tandem_actuator.core.authority.held import opened, owned
+from tandem_actuator.core.authority.migrating import is_sent
 from tandem_actuator.core.authority.seen import is_secondary
 from tandem_actuator.core.authority.verdicts import Facts, Proposal, Refusal, Settled, Verdict
 from tandem_api.authority import Fenced, Mode, next_epoch
@@ -38,11 +39,6 @@ def affirm(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     )
 
 
-def _is_sent(facts: Facts) -> bool:
-    """All of the guest is at the peer, by libvirt's word."""
-    return facts.record.outgoing is not None and facts.record.outgoing.gone
-
-
 def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
     """Give it up after guest and device were stopped here, so that the peer may claim at once.
 
@@ -57,7 +53,7 @@ def release(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return Settled(authority)
     if not is_secondary(facts.drbd):
         return Refusal(Reason.UNKNOWN_STATE, "the device is not known to be Secondary")
-    if authority.mode is Mode.MIGRATING and (facts.drbd.connected or _is_sent(facts)):
+    if authority.mode is Mode.MIGRATING and (facts.drbd.connected or is_sent(facts)):
         why = f"{facts.host} hands it over to {facts.peer}, or takes it back"
         return Refusal(Reason.MIGRATING, why)
     if not authority.both_count:

@@ -1,6 +1,7 @@
 """Who may write alone, and when both replicas count again (rules 1, 4 to 8)."""
 
 from tandem_actuator.core.authority.held import opened, owned
+from tandem_actuator.core.authority.migrating import handed_over_first
 from tandem_actuator.core.authority.seen import (
     follows,
     is_secondary,
@@ -166,6 +167,9 @@ def degrade(mirror: Mirror, facts: Facts, request_id: str) -> Verdict:
         return authority
     if not authority.both_count:
         return Settled(authority)
+    first = handed_over_first(authority, facts)
+    if first is not None:
+        return first
     drbd = facts.drbd
     if not isinstance(drbd, DrbdState) or not drbd.own_up_to_date:
         return Refusal(Reason.STEADY, "nothing to say")

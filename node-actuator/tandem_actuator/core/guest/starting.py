@@ -26,7 +26,7 @@ from tandem_actuator.core.effects import (
     UpdateRecord,
     Wait,
 )
-from tandem_actuator.core.mirror.procedures import read_generations, unread
+from tandem_actuator.core.mirror.procedures import read_generations, sequence, unread
 from tandem_actuator.core.mirror.transaction import Won, failed, refused, transact, words
 from tandem_actuator.core.model import View
 from tandem_api.authority import Mode
@@ -50,7 +50,16 @@ def claim_and_start(view: View) -> Procedure:
     return (yield from _unfit_alone(view)) or (yield from _claimed_and_started(view))
 
 
-def _claimed_and_started(view: View) -> Procedure:
+def claim_what_runs(view: View) -> Procedure:
+    """It was sent here as it ran, and who has sent it is lost. DRBD asks for the rest."""
+    won = yield from _claimed(view)
+    if isinstance(won, Finished):
+        return won
+    cleared = ("the durable record", UpdateRecord(incoming=None))
+    return (yield from sequence(Reason.CLAIMED, "owns what runs here", cleared))
+
+
+def _claimed(view: View) -> Generator[Effect, Outcome, Won | Finished]:
     assignment = view.guest.status.assignment if view.guest else None
     heartbeat: Heartbeat | None = None
     if assignment and assignment.proof and assignment.proof.kind in _NEEDS_HEARTBEAT:
@@ -65,8 +74,13 @@ def _claimed_and_started(view: View) -> Procedure:
         return rules.claim(mirror, facts, assignment, heartbeat, request_id)
 
     won = yield from transact(view, propose)
-    if isinstance(won, Refusal):
-        return refused(won)
+    return refused(won) if isinstance(won, Refusal) else won
+
+
+def _claimed_and_started(view: View) -> Procedure:
+    won = yield from _claimed(view)
+    if isinstance(won, Finished):
+        return won
     noted = yield from _claimed_of(view, won)
     if not (isinstance(view.drbd, DrbdState) and view.drbd.role is Role.PRIMARY):
         outcome = yield from _promoted(view, won)

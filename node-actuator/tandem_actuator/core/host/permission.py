@@ -123,6 +123,8 @@ def _owned_by_another(view: View) -> str | None:
     authority = view.mirror.status.authority
     if authority is None or authority.mode is Mode.HOLD or authority.owner == view.host:
         return None
+    if view.was_sent is not None and authority.migrates_as(view.was_sent.id):
+        return None  # the owner has sent it, and runs nothing until this host has been the owner
     refusal = held(view.mirror, view.record)
     if refusal is not None and not (authority.owner and _held_for_its_protocol(view, authority)):
         return None

@@ -1,7 +1,9 @@
 """A guest moves as it runs: what either host does, in which order, and when two may be Primary."""
 
-from tandem_actuator.core.model import MigrationNote, Record
+from tandem_actuator.core.drbd import DrbdState
+from tandem_actuator.core.model import MigrationNote, Record, View
 from tandem_api.authority import Authority, Instance
+from tandem_api.vocabulary import Role
 
 
 def may_both_be_primary(authority: Authority | None, record: Record, me: Instance) -> bool:
@@ -16,4 +18,14 @@ def may_both_be_primary(authority: Authority | None, record: Record, me: Instanc
 
 def _counts(note: MigrationNote, authority: Authority, me: Instance) -> bool:
     under_way = authority.migrates_as(note.id) and me.same_boot(note.run)
-    return under_way and not (note.gone or note.over)
+    return under_way and not (note.gone or note.over or note.resumed)
+
+
+def keeps_primary(view: View) -> bool:
+    """Whether this host must not be Secondary: the target, which was promoted beside it, would take
+    that for the handover, whoever owns the mirror by now, and let old memory go on.
+    """
+    note, drbd = view.runs_note(view.record.outgoing), view.drbd
+    if note is None or note.gone or not isinstance(drbd, DrbdState):
+        return False
+    return drbd.connected and drbd.role is Role.PRIMARY and drbd.peer_role is not Role.SECONDARY

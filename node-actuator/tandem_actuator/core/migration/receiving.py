@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Refusal
-from tandem_actuator.core.drbd import DrbdState
+from tandem_actuator.core.drbd import DrbdState, DrbdView
 from tandem_actuator.core.effects import (
     Adjust,
     Configure,
@@ -107,6 +107,59 @@ def resume(view: View, note: MigrationNote) -> Procedure:
             ("stop receiving", StopReceiving()),
         )
     )
+
+
+def resume_as_told(view: View, note: MigrationNote) -> Procedure:
+    """The source is Secondary, in the connection that it promised that in; the authority follows.
+
+    Nobody can have taken over from here, if this host's heartbeat has never lapsed since it was
+    told to take the guest in.
+    """
+    fresh = yield QueryDrbd()
+    if not isinstance(fresh, DrbdRead):
+        raise UnexpectedOutcome(fresh)
+    if not is_let_go(fresh.drbd):
+        why = f"{view.peer} is not seen as Secondary any more"
+        return Finished(Reason.UNKNOWN_STATE, why, progress=False, failed=True)
+    noted = UpdateRecord(
+        started_boot_id=view.instance.boot_id, incoming=replace(note, resumed=True)
+    )
+    return (
+        yield from sequence(
+            Reason.RUNNING,
+            f"the guest goes on here; {view.peer} hands the mirror over",
+            ("the durable record", noted),
+            ("resume", ResumeGuest(note.since_s)),
+            ("stop receiving", StopReceiving()),
+        )
+    )
+
+
+def own(view: View, note: MigrationNote) -> Procedure:
+    """It goes on here already, and the mirror is this host's by now."""
+    read = yield ReadMirror()
+    if not isinstance(read, MirrorRead):
+        return Finished(Reason.API_UNREACHABLE, words(read), progress=False, failed=True)
+    verdict = rules.handed_to(read.mirror, facts_of(replace(view, record=read.record)), note.id)
+    if isinstance(verdict, Refusal):
+        return refused(verdict)
+    authority = verdict.authority
+    noted = UpdateRecord(
+        epoch=authority.epoch,
+        owned_epoch=authority.epoch,
+        incarnation=authority.incarnation,
+        incoming=None,
+    )
+    return (
+        yield from sequence(Reason.RUNNING, "the mirror is its own", ("the durable record", noted))
+    )
+
+
+def is_let_go(drbd: DrbdView) -> bool:
+    """Whether this host alone is Primary, connected, and has its data."""
+    if not isinstance(drbd, DrbdState) or not drbd.connected or drbd.without_data:
+        return False
+    return drbd.role is Role.PRIMARY and drbd.peer_role is Role.SECONDARY
 
 
 def drop(view: View, note: MigrationNote) -> Procedure:

@@ -35,7 +35,7 @@ from tandem_actuator.core.mirror.transaction import (
     refused,
     transact,
 )
-from tandem_actuator.core.model import MigrationNote, View
+from tandem_actuator.core.model import MigrationNote, Record, View
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
@@ -79,10 +79,11 @@ def stop(why: str) -> Procedure:
 def leave(view: View, note: MigrationNote) -> Procedure:
     """Nothing of the guest is here: Secondary, one Primary alone, and then the target owns it.
 
-    That libvirt has sent it is noted first. A run that ends in between would else not know.
+    That libvirt has sent it is noted before anything comes of it, and counts for good, on later
+    boots too. From when it is Secondary on the target may let the guest go on.
     """
-    obstacle = None if note.gone else (yield from _noted_as_gone(note))
-    obstacle = obstacle or (yield from _secondary())
+    obstacle = None if note.gone else (yield from _is_gone())
+    obstacle = obstacle or (yield from _secondary(view, note))
     if obstacle is not None:
         return obstacle
 
@@ -96,21 +97,23 @@ def leave(view: View, note: MigrationNote) -> Procedure:
     return (yield from sequence(Reason.HANDED_OVER, f"{view.peer} owns the mirror", cleared))
 
 
-def _noted_as_gone(note: MigrationNote) -> Generator[Effect, Outcome, Finished | None]:
+def _is_gone() -> Generator[Effect, Outcome, Finished | None]:
     read = yield QueryDomain()
-    if not isinstance(read, DomainRead) or read.domain is not DomainState.ABSENT:
-        why = "libvirt does not say that it is gone here"
-        return Finished(Reason.UNKNOWN_STATE, why, progress=False, failed=True)
-    stored = yield UpdateRecord(outgoing=replace(note, gone=True))
-    return failed("the durable record", stored) if isinstance(stored, Failed) else None
+    if isinstance(read, DomainRead) and read.domain is DomainState.ABSENT:
+        return None
+    why = "libvirt does not say that it is gone here"
+    return Finished(Reason.UNKNOWN_STATE, why, progress=False, failed=True)
 
 
-def has_all(drbd: DrbdState) -> bool:
-    """Whether the target has what this host, Primary, has acknowledged."""
-    return drbd.in_sync or drbd.only_there or drbd.frozen
+def has_all(drbd: DrbdState, record: Record) -> bool:
+    """Whether the target has what this host, Primary, has acknowledged. Without a guest nothing is
+    added to that.
+    """
+    same = drbd.in_sync and not drbd.out_of_sync_bytes
+    return (same or drbd.only_there or drbd.frozen) and not record.owes_copy
 
 
-def _secondary() -> Generator[Effect, Outcome, Finished | None]:
+def _secondary(view: View, note: MigrationNote) -> Generator[Effect, Outcome, Finished | None]:
     """Only if the target has all. Without a link it is that one that forbids two, for itself.
 
     The guest stands still meanwhile, so the kernels alone are told; the file follows by itself.
@@ -119,9 +122,12 @@ def _secondary() -> Generator[Effect, Outcome, Finished | None]:
     drbd = fresh.drbd if isinstance(fresh, DrbdRead) else None
     if not isinstance(drbd, DrbdState):
         return Finished(Reason.UNKNOWN_STATE, "DRBD does not tell its state", progress=False)
-    if drbd.role is Role.PRIMARY and not has_all(drbd):
+    if not note.gone and drbd.role is Role.PRIMARY and not has_all(drbd, view.record):
         return Finished(Reason.NOT_YET_IN_SYNC, "it has gone on alone", progress=False)
     steps: list[tuple[str, Effect]] = []
+    if not note.gone:
+        noted = replace(note, gone=True)
+        steps.append(("the durable record", UpdateRecord(outgoing=noted)))
     if drbd.role is Role.PRIMARY:
         steps.append(("demote", Demote()))
     if drbd.connected:

@@ -1,15 +1,17 @@
 """The rules of the host that sends its guest to the other one as it runs. Pure.
 
-Whatever happens, this host is the owner, and stays Primary, until it has handed over. It hands over
-for one reason alone: libvirt has said that all of the guest is at the target, and nothing of it is
-left here. In any other ending the guest goes on here, or starts here from its disk.
+Whatever happens, this host is the owner, and stays Primary, until it hands over. It hands over for
+one reason alone: libvirt has said that all of the guest is at the target, and nothing of it is left
+here. Once that is noted, nothing else comes of it, on whatever boot: the target may let the guest
+go on as soon as it is told that this host is Secondary. So in any other ending this host stays
+Primary until the target is not, and the guest goes on here, or starts here from its disk.
 """
 
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.decision import Decision, Start, Stay, Task, authority_of, drbd_of
 from tandem_actuator.core.guest.rules import stands_still
-from tandem_actuator.core.migration import sending
+from tandem_actuator.core.migration import keeps_primary, sending
 from tandem_actuator.core.mirror import transaction
 from tandem_actuator.core.model import Job, JobState, MigrationNote, View
 from tandem_api.authority import Authority
@@ -21,14 +23,18 @@ READY_WITHIN_S = 30.0
 GONE_WITHIN_S = 10.0
 """So long libvirt may go on showing what it has sent."""
 NOT_NOTED = "the API's answer was lost, or tandem-actuator ended, before it was noted"
+ANOTHER = "the mirror's authority is another by now"
+ASKED = "it was asked for another end of it"
 NOT_WANTED = "it is not wanted any more"
-CUT_OFF = "its heartbeat is not confirmed, and there it goes on by the API's word alone"
+CUT_OFF = "its heartbeat is not confirmed, and there it might wait for the API's word"
 TIME_LIMIT = "spec.migration.timeoutSeconds of the Guest"
 
 
 def source(view: View, now_s: float, wall: str) -> Decision | None:
     """What comes next of the migration that is under way from here; or that one is to begin."""
-    authority = authority_of(view)
+    authority, sent = authority_of(view), view.record.outgoing
+    if sent is not None and sent.gone and authority.migrates_as(sent.id):
+        return _leave(view, sent) if authority.owner == view.host else None
     under_way = authority.migration if _mine(authority, view) else None
     if under_way is None:
         return _forget(view) or _begin(view, now_s)
@@ -36,8 +42,6 @@ def source(view: View, now_s: float, wall: str) -> Decision | None:
     if note is None or note.id != under_way.id:
         lost = MigrationNote(under_way.id, str(view.instance), now_s)
         return _give_up(view, lost, NOT_NOTED)
-    if note.gone:
-        return _leave(view, note)
     return _taken_back(view, note, now_s) if note.over else _go_on(view, note, now_s)
 
 
@@ -66,7 +70,9 @@ def _forget(view: View) -> Decision | None:
     if view.job is not None and view.job.state is JobState.RUNNING:
         if view.job.given_up and drbd_of(view).frozen:
             return None  # it ends once the guest goes on, and that is asked for below
-        return _stop(view, "the mirror's authority is another by now")
+        return _stop(view, ANOTHER)
+    if keeps_primary(view):
+        return None if view.guest_may_run else _waits_for_the_target(view)
     return Start(
         Task.END_MIGRATION,
         Reason.MIGRATION_OVER,
@@ -159,7 +165,7 @@ def _still_ordered(view: View) -> bool:
 
 
 def _is_cut_off(view: View, now_s: float) -> bool:
-    """Then the guest would stand still at the target until the API is back, however long."""
+    """Then the guest might stand still at the target until the API is back, however long."""
     sent_s = view.renewal_sent_at_s
     return sent_s is None or now_s - sent_s > view.timing.self_fence_seconds
 
@@ -175,7 +181,7 @@ def _sent(view: View, note: MigrationNote, since_s: float) -> Decision:
 
 def _leave(view: View, note: MigrationNote) -> Decision:
     drbd = drbd_of(view)
-    if drbd.role is Role.PRIMARY and not sending.has_all(drbd):
+    if not note.gone and drbd.role is Role.PRIMARY and not sending.has_all(drbd, view.record):
         why = f"{view.host} went on alone, so {view.peer} may lack what it wrote last"
         return _give_up(view, note, why)
     return Start(
@@ -189,6 +195,10 @@ def _leave(view: View, note: MigrationNote) -> Decision:
 def _taken_back(view: View, note: MigrationNote, now_s: float) -> Decision | None:
     """The target has let its half go once it is Secondary. Without a link DRBD asks, as ever."""
     drbd = drbd_of(view)
+    if view.job is not None and view.job.state is JobState.RUNNING:
+        return stands_still(view, now_s) if drbd.frozen else _stop(view, ASKED)
+    if _is_untold(view, note):
+        return _give_up(view, note, ASKED)
     if view.domain is DomainState.PAUSED and view.fence is None:
         return Start(
             Task.RESUME,
@@ -205,8 +215,17 @@ def _taken_back(view: View, note: MigrationNote, now_s: float) -> Decision | Non
             "the migration came to nothing: both replicas are as before",
             lambda: sending.take_back(view, note),
         )
-    if view.guest_may_run:
-        return None
+    return None if view.guest_may_run else _waits_for_the_target(view)
+
+
+def _is_untold(view: View, note: MigrationNote) -> bool:
+    """The target may hold all of the guest, and waits for as long as it does not hear of this."""
+    job, restarted = view.job, note.run != str(view.instance)
+    ended = restarted if job is None else job.given_up != CUT_OFF
+    return ended and not view.refused_move and _still_ordered(view)
+
+
+def _waits_for_the_target(view: View) -> Stay:
     return Stay(Reason.MIGRATION_OVER, f"waiting until {view.peer} has let the guest's half go")
 
 

@@ -1,8 +1,11 @@
 """The rules of the host to which a guest is sent as it runs. Pure.
 
-It holds a half of the guest, paused, and is Primary for it. It lets the guest go on for one reason
-alone: it owns the mirror, handed over by this very migration. In any other ending it destroys its
-half and is Secondary again: a takeover never goes on with memory, but starts from the disk.
+It holds a half of the guest, paused, and is Primary for it. It lets the guest go on for two reasons
+alone: DRBD's events have told, in their order, that the source has become Secondary in the very
+connection in which this host was promoted; or it owns the mirror, handed over by this migration. In
+any other ending it destroys its half and is Secondary again: a takeover never goes on with memory,
+but starts from the disk. What goes on for the first reason becomes this host's own by the source's
+swap; if the source is lost before that, by a claim with the proofs of any takeover.
 """
 
 from dataclasses import replace
@@ -17,7 +20,9 @@ from tandem_actuator.core.decision import (
     authority_of,
     drbd_of,
 )
+from tandem_actuator.core.guest import starting
 from tandem_actuator.core.migration import receiving
+from tandem_actuator.core.mirror import transaction
 from tandem_actuator.core.model import MigrationNote, View
 from tandem_api.authority import Authority
 from tandem_api.reasons import Reason
@@ -36,11 +41,49 @@ def target(view: View, now_s: float, wall: str) -> Decision | None:
         return UNTOLD
     if authority.owner == view.host and authority.handed_over == note.id:
         return _mine(view, note)
+    under_way = authority.migrates_as(note.id)
+    by_events = authority.migration is not None and authority.migration.by_events
+    if under_way and by_events and _is_handed(view, note):
+        return Start(
+            Task.RESUME,
+            Reason.RESUMING,
+            f"{view.peer} has become Secondary: the guest goes on here",
+            lambda: receiving.resume_as_told(view, note),
+        )
     if view.guest_may_run:
-        return None  # what executes here is judged like any guest
-    if view.runs_note(note) is not None and not note.over and authority.migrates_as(note.id):
+        # what executes here is judged like any guest
+        return _own(view, authority, now_s) if view.was_sent is not None else None
+    if view.runs_note(note) is not None and not note.over and under_way:
         return _wait(view, note, now_s)
     return _let_go(view, authority, note)
+
+
+def _is_handed(view: View, note: MigrationNote) -> bool:
+    """The half waits, and this run has heard that the source has let go of it. Once more, if
+    libvirt was told and it stands still.
+    """
+    waits = view.domain is DomainState.PAUSED and view.fence is None and not note.over
+    heard = note.run == str(view.instance) and view.session.handed
+    return waits and heard and receiving.is_let_go(view.drbd)
+
+
+def _own(view: View, authority: Authority, now_s: float) -> Decision | None:
+    """It executes here. The mirror is handed over a moment later, or claimed as in a takeover."""
+    if authority.owner == view.host:
+        return _forget(view)
+    assignment = view.guest.status.assignment if view.guest else None
+    if assignment is None or assignment.proof is None or view.fence is not None:
+        return None
+    glance = replace(transaction.facts_of(view), now_s=now_s)
+    verdict = rules.claim(view.mirror, glance, assignment, None, "")
+    if not isinstance(verdict, rules.Proposal):
+        return None
+    return Start(
+        Task.CLAIM,
+        Reason.CLAIMED,
+        f"{view.peer} is lost, and the guest that it has sent runs here: claiming the mirror",
+        lambda: starting.claim_what_runs(view),
+    )
 
 
 def _receive(view: View, authority: Authority) -> Decision | None:
@@ -89,6 +132,13 @@ def _mine(view: View, note: MigrationNote) -> Decision | None:
             Reason.RESUMING,
             f"{view.peer} has handed the mirror over: the guest goes on here",
             lambda: receiving.resume(view, note),
+        )
+    if view.was_sent is not None and view.domain is DomainState.RUNNING:
+        return Start(
+            Task.END_MIGRATION,
+            Reason.RUNNING,
+            f"{view.peer} has handed the mirror over, and the guest goes on here",
+            lambda: receiving.own(view, note),
         )
     return _forget(view)
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from tandem_actuator.core.effects import Keep, UpdateRecord
 from tandem_actuator.core.mirror.diverged import has_diverged
-from tandem_actuator.core.model import Record
+from tandem_actuator.core.model import MigrationNote, Record
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 
@@ -34,9 +34,20 @@ def updated(record: Record, update: UpdateRecord) -> Record:
         owes_copy=_or(update.owes_copy, record.owes_copy),
         bits_gone=_or(update.bits_gone, record.bits_gone),
         copied_for=_or(update.copied_for, record.copied_for),
-        outgoing=record.outgoing if isinstance(update.outgoing, Keep) else update.outgoing,
+        outgoing=_sent(record.outgoing, update.outgoing),
         incoming=record.incoming if isinstance(update.incoming, Keep) else update.incoming,
     )
+
+
+def _sent(known: MigrationNote | None, new: MigrationNote | Keep | None) -> MigrationNote | None:
+    """Of one migration that it was sent and that it is over are noted by two procedures, maybe at
+    once. The first counts: by either the guest may go on, at one host.
+    """
+    if isinstance(new, Keep):
+        return known
+    if known is None or new is None or new.id != known.id:
+        return new
+    return known if known.gone or known.over else new
 
 
 def _outlasts(record: Record, marker: Marker) -> bool:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
-from tandem_actuator.core.authority import Facts, Refusal, Settled, Verdict
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Facts, Proposal, Refusal, Settled, Verdict
 from tandem_actuator.core.effects import (
     DrbdRead,
     Effect,
@@ -20,6 +21,7 @@ from tandem_actuator.core.effects import (
     UpdateRecord,
 )
 from tandem_actuator.core.model import View
+from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 
@@ -82,9 +84,11 @@ def transact(view: View, propose: Proposer) -> Transaction:
             return verdict
         if isinstance(verdict, Settled):
             return (yield from _settled(read.mirror, view, fresh.now_s, verdict.force))
-        if authority is None:
-            return Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+        obstacle = yield from _noted_first(authority, verdict, facts_of(view, fresh))
+        if obstacle is not None:
+            return obstacle
         mine[read.request_id] = fresh.now_s
+        assert authority is not None
         outcome = yield Swap(authority.epoch, verdict.authority)
         if isinstance(outcome, Swapped):
             return (yield from _record_won(outcome.mirror, view, fresh.now_s, verdict.force))
@@ -95,6 +99,21 @@ def transact(view: View, propose: Proposer) -> Transaction:
         last = outcome.message if isinstance(outcome, SwapUnclear) else "somebody else was quicker"
     why = f"the swap was lost or unanswered several times; the last time: {last}"
     return Refusal(Reason.OUTCOME_UNKNOWN, why)
+
+
+def _noted_first(
+    authority: Authority | None, proposal: Proposal, facts: Facts
+) -> Generator[Effect, Outcome, Refusal | None]:
+    """What must stand in the durable record before the swap is sent, or why it must not be."""
+    if authority is None:
+        return Refusal(Reason.NOT_INITIALISED, "the controller has not set it up yet")
+    ended = rules.ended_by(authority, proposal.authority, facts)
+    if ended is None or isinstance(ended, Refusal):
+        return ended
+    stored = yield UpdateRecord(outgoing=ended)
+    if isinstance(stored, Failed):
+        return Refusal(Reason.EFFECT_FAILED, f"the durable record: {stored.message}")
+    return None
 
 
 def _record_won(mirror: Mirror, view: View, since_s: float, force: bool = False) -> Transaction:

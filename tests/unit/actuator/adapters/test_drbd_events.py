@@ -12,6 +12,7 @@ import pytest
 
 from tandem_actuator.adapters.drbd.events import READ_EVERYTHING, RESTART_PAUSE_S, EventStream
 from tandem_actuator.ports.drbd import DrbdEvent
+from tandem_api.vocabulary import Role
 
 SCRIPT = """#!/bin/sh
 cd "{folder}"
@@ -26,7 +27,11 @@ exists connection name:sim.m peer-node-id:1 conn-name:b connection:Connected rol
 exists device name:sim.m volume:0 minor:7 disk:UpToDate
 exists -
 """
-LINES = [DrbdEvent("sim.m"), DrbdEvent("sim.m", was_connected=True), DrbdEvent("sim.m")]
+LINES = [
+    DrbdEvent("sim.m", role=Role.SECONDARY),
+    DrbdEvent("sim.m", was_connected=True, peer_role=Role.SECONDARY),
+    DrbdEvent("sim.m"),
+]
 SOON_S = 10.0
 
 
@@ -86,6 +91,38 @@ async def test_each_line_is_told_and_after_the_first_dump_everything_is_read(
     program.prints(DUMP)
     assert await program.told(4) == [*LINES, READ_EVERYTHING]
     assert program.runs[0][1:] == ["events2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("change resource name:sim.m role:Primary", DrbdEvent("sim.m", role=Role.PRIMARY)),
+        (
+            "change connection name:sim.m peer-node-id:1 conn-name:b role:Secondary",
+            DrbdEvent("sim.m", peer_role=Role.SECONDARY),
+        ),
+        (
+            "change connection name:sim.m conn-name:b connection:BrokenPipe role:Unknown",
+            DrbdEvent("sim.m", peer_role=Role.UNKNOWN, lost=True),
+        ),
+        (
+            "change connection name:sim.m conn-name:b connection:Connecting",
+            DrbdEvent("sim.m", lost=True),
+        ),
+        (
+            "change peer-device name:sim.m conn-name:b volume:0 replication:Off",
+            DrbdEvent("sim.m", lost=True),
+        ),
+        ("destroy connection name:sim.m conn-name:b", DrbdEvent("sim.m", lost=True)),
+        ("change resource name:sim.m suspended:fencing", DrbdEvent("sim.m")),
+    ],
+    ids=["promoted", "peer-demoted", "broken", "connecting", "off", "gone", "else"],
+)
+async def test_what_one_tells_of_roles_and_of_a_lost_link(
+    program: Program, line: str, told: DrbdEvent
+) -> None:
+    program.prints(f"{DUMP}{line}\n")
+    assert (await program.told(5))[-1] == told
 
 
 async def test_device_numbers_are_known_once_all_of_them_were_told(program: Program) -> None:

@@ -1,5 +1,8 @@
 """The durable record only ever learns."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,3 +94,18 @@ def test_each_part_in_a_migration_is_noted_and_cleared_by_itself() -> None:
     assert updated(noted, UpdateRecord(outgoing=None)).incoming == into
     assert updated(noted, UpdateRecord(outgoing=None)).outgoing is None
     assert updated(noted, UpdateRecord(incoming=None)).outgoing == out
+
+
+NOTE = MigrationNote("m1", "a-1/boot1/run1", 900.0)
+SENT, OVER = replace(NOTE, gone=True), replace(NOTE, over=True)
+
+
+@pytest.mark.parametrize(("first", "then"), [(SENT, OVER), (OVER, SENT)], ids=["sent", "over"])
+def test_how_a_migration_ends_is_noted_once(first: MigrationNote, then: MigrationNote) -> None:
+    """A question of DRBD's may be answered while the guest is being handed over."""
+    known = updated(record(outgoing=NOTE), UpdateRecord(outgoing=first))
+    assert known.outgoing == first
+    assert updated(known, UpdateRecord(outgoing=then)).outgoing == first
+    assert updated(known, UpdateRecord(outgoing=None)).outgoing is None
+    other = replace(NOTE, id="m2")
+    assert updated(known, UpdateRecord(outgoing=other)).outgoing == other

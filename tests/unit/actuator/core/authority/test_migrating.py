@@ -24,7 +24,7 @@ from sim.builders import (
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Refusal, Settled, Verdict
 from tandem_actuator.core.drbd import DrbdUnknown, DrbdView, NotConfigured, VolumeState
-from tandem_actuator.core.model import Record
+from tandem_actuator.core.model import MigrationNote, Record
 from tandem_api.authority import PROTOCOL, Authority, Fenced, Migration, Mode
 from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.mirror import Mirror, Protocol, ReplicaReport
@@ -86,7 +86,7 @@ class TestBegin:
             reason=Reason.MIGRATING,
             request_id="r1",
             min_protocol=PROTOCOL,
-            migration=Migration(id="r1", source=A, target=B),
+            migration=Migration(id="r1", source=A, target=B, by_events=True),
         )
 
     def test_a_run_that_was_restarted_begins_in_its_own_name(self) -> None:
@@ -195,6 +195,28 @@ class TestHandOver:
             migration=None,
             handed_over="m1",
         )
+
+    def test_also_if_the_targets_disk_has_failed_by_then(self) -> None:
+        """The guest goes on there over the link, and this replica has all."""
+        new = proposed(self.hand(state=drbd(Role.SECONDARY, peer_disk=DiskState.DISKLESS)))
+        assert (new.owner, new.mode) == (B, Mode.MIRRORED)
+        assert new.may_own(A)
+
+    @pytest.mark.parametrize("gone", [True, False])
+    def test_a_later_boot_hands_over_what_is_noted_as_sent_alone(self, gone: bool) -> None:
+        booted = UNDER_WAY.model_copy(update={"owner_instance": EARLIER_BOOT})
+        note = MigrationNote("m1", EARLIER_BOOT, 900.0, gone=gone)
+        verdict = self.hand(told(booted), noted=record(owned_epoch=5, outgoing=note))
+        if gone:
+            assert proposed(verdict).handed_over == "m1"
+        else:
+            assert reason(verdict) is Reason.NOT_OWNER
+
+    def test_nothing_is_handed_over_that_is_another_hosts(self) -> None:
+        note = MigrationNote("m1", str(HERE), 900.0, gone=True)
+        theirs = authority(B, mode=Mode.MIGRATING, migration=MIGRATION)
+        verdict = self.hand(told(theirs), noted=record(outgoing=note))
+        assert reason(verdict) is Reason.MIGRATION_OVER
 
     @pytest.mark.parametrize(
         ("state", "noted"),

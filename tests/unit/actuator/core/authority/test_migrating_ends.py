@@ -1,6 +1,7 @@
 """What else may become of a mirror whose guest migrates: a claim, a grant, a word of its owner."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -20,7 +21,7 @@ from sim.builders import (
     record,
 )
 from tandem_actuator.core import authority as rules
-from tandem_actuator.core.authority import Facts, Proposal, Verdict
+from tandem_actuator.core.authority import Facts, Proposal, Refusal, Verdict
 from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.model import MigrationNote, Record
 from tandem_api.authority import Authority, Migration, Mode
@@ -176,3 +177,69 @@ class TestWhatItKeeps:
         verdict = rules.hand_over(told(held_by), known, "m1", "r")
         assert isinstance(verdict, Proposal)
         assert not verdict.force
+
+
+class TestEndedBy:
+    """What is noted before the source's own swap is sent that is no handover."""
+
+    NOTE = MigrationNote("m1", str(HERE), 900.0)
+    BACK = authority(epoch=6)
+
+    def ended(
+        self,
+        note: MigrationNote | None,
+        held_by: Authority = UNDER_WAY,
+        after: Authority = BACK,
+    ) -> object:
+        known = facts(drbd(Role.PRIMARY), record=record(owned_epoch=5, outgoing=note))
+        return rules.ended_by(held_by, after, known)
+
+    def test_that_it_is_over(self) -> None:
+        assert self.ended(self.NOTE) == replace(self.NOTE, over=True)
+
+    def test_once(self) -> None:
+        assert self.ended(replace(self.NOTE, over=True)) is None
+
+    @pytest.mark.parametrize("note", [None, MigrationNote("m0", str(HERE), 900.0, gone=True)])
+    def test_not_before_it_is_noted_at_all(self, note: MigrationNote | None) -> None:
+        """The swap may be carried out late, and the migration go on by what is noted later."""
+        refused = self.ended(note)
+        assert isinstance(refused, Refusal)
+        assert refused.reason is Reason.OUTCOME_UNKNOWN
+
+    def test_a_later_boot_sends_nothing_more_of_what_is_not_noted(self) -> None:
+        booted = UNDER_WAY.model_copy(update={"owner_instance": EARLIER_BOOT})
+        assert self.ended(None, booted) is None
+
+    def test_what_is_sent_is_handed_over_and_nothing_else(self) -> None:
+        refused = self.ended(replace(self.NOTE, gone=True))
+        assert isinstance(refused, Refusal)
+        assert refused.reason is Reason.MIGRATING
+
+    @pytest.mark.parametrize(
+        "after",
+        [HANDED, UNDER_WAY.model_copy(update={"epoch": 6})],
+        ids=["handed-over", "affirmed"],
+    )
+    def test_a_handover_or_an_affirmation_is_no_other_end(self, after: Authority) -> None:
+        assert self.ended(replace(self.NOTE, gone=True), after=after) is None
+        assert self.ended(self.NOTE, after=after) is None
+
+    def test_nor_is_what_the_target_says(self) -> None:
+        theirs = authority(B, mode=Mode.MIGRATING, migration=Migration(id="m1", source=B, target=A))
+        assert self.ended(self.NOTE, theirs) is None
+
+    def test_nor_anything_about_a_mirror_whose_guest_stays(self) -> None:
+        assert self.ended(None, authority()) is None
+
+
+@pytest.mark.parametrize("rule", [rules.degrade, rules.owed])
+def test_what_is_sent_is_said_of_by_its_handover_alone(rule: Rule) -> None:
+    """Whatever is found of the target's replica by then: the guest may be there already."""
+    note = MigrationNote("m1", str(HERE), 900.0, gone=True)
+    known = facts(
+        drbd(Role.PRIMARY, peer_disk=DiskState.OUTDATED),
+        record=record(owned_epoch=5, owes_copy=True, outgoing=note),
+    )
+    assert reason(rule(mirror(UNDER_WAY), known, "r")) is Reason.MIGRATING
+    assert isinstance(rule(mirror(authority()), known, "r"), Proposal)

@@ -25,7 +25,7 @@ from tandem_api.vocabulary import DomainState, Role
 NOW = 1000.0
 M = "m1"
 LIVE = assignment(B).model_copy(update={"live": True})
-WAY = Migration(id=M, source=A, target=B)
+WAY = Migration(id=M, source=A, target=B, by_events=True)
 UNDER_WAY = authority(mode=Mode.MIGRATING, migration=WAY)
 HANDED = authority(B, handed_over=M)
 EARLIER_RUN, EARLIER_BOOT = f"{A}/boot1/run0", f"{A}/boot0/run0"

@@ -174,6 +174,68 @@ class TestResume:
             self.resume(outside(HANDED, QueryDrbd=fx.Done()))
 
 
+class TestResumeAsTold:
+    WHOLE = ("QueryDrbd", "UpdateRecord", "ResumeGuest", "StopReceiving")
+    LET_GO = drbd(Role.PRIMARY)
+    SENT = replace(IN, resumed=True)
+
+    def resume(self, world: Outside) -> fx.Finished:
+        return play(receiving.resume_as_told(target(IN, domain=DomainState.PAUSED), IN), world)
+
+    def test_looked_at_noted_and_resumed_without_the_api(self) -> None:
+        world = outside(UNDER_WAY, self.LET_GO)
+        finished = self.resume(world)
+        assert (finished.reason, finished.failed) == (Reason.RUNNING, False)
+        assert tuple(world.names) == self.WHOLE
+        noted = fx.UpdateRecord(started_boot_id=THERE.boot_id, incoming=self.SENT)
+        assert world.effects(fx.UpdateRecord) == [noted]
+
+    def test_nobody_may_have_taken_over_since_it_was_to_come(self) -> None:
+        world = outside(UNDER_WAY, self.LET_GO)
+        self.resume(world)
+        assert world.effects(fx.ResumeGuest) == [fx.ResumeGuest(IN.since_s)]
+
+    @pytest.mark.parametrize(("step", "done"), [("UpdateRecord", 2), ("ResumeGuest", 3)])
+    def test_the_first_failure_ends_it(self, step: str, done: int) -> None:
+        world = outside(UNDER_WAY, self.LET_GO, **{step: FAILED})
+        assert self.resume(world).failed
+        assert tuple(world.names) == self.WHOLE[:done]
+
+    @pytest.mark.parametrize(
+        "state", [BOTH, frozen(), lost(), NOT_YET, DrbdUnknown("busy")], ids=type
+    )
+    def test_not_unless_it_is_seen_still(self, state: DrbdView) -> None:
+        world = outside(UNDER_WAY, state)
+        assert self.resume(world).failed
+        assert world.names == ["QueryDrbd"]
+
+    def test_an_impossible_answer_is_a_bug(self) -> None:
+        with pytest.raises(UnexpectedOutcome):
+            self.resume(outside(QueryDrbd=fx.Done()))
+
+
+class TestOwn:
+    SENT = replace(IN, resumed=True)
+
+    def own(self, world: Outside) -> fx.Finished:
+        known = target(self.SENT, HANDED, domain=DomainState.RUNNING)
+        return play(receiving.own(known, self.SENT), world)
+
+    def test_that_it_owns_the_mirror_is_noted_with_the_end_of_it(self) -> None:
+        world = outside(HANDED, drbd(Role.PRIMARY))
+        assert self.own(world).reason is Reason.RUNNING
+        assert world.names == ["ReadMirror", "UpdateRecord"]
+        assert world.effects(fx.UpdateRecord) == [
+            fx.UpdateRecord(epoch=5, owned_epoch=5, incarnation="uid-m", incoming=None)
+        ]
+
+    def test_not_unread_and_not_unless_a_quorum_says_so(self) -> None:
+        for world in (outside(HANDED, ReadMirror=fx.Unreachable("away")), outside(UNDER_WAY)):
+            finished = self.own(world)
+            assert finished.reason in (Reason.API_UNREACHABLE, Reason.NOT_OWNER)
+            assert world.names == ["ReadMirror"]
+
+
 class TestDrop:
     WHOLE = ("StopReceiving", "DestroyGuest", "Demote", "UpdateRecord", "Configure")
 

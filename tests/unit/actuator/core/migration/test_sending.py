@@ -54,7 +54,7 @@ class TestBegin:
         assert (finished.reason, finished.failed) == (Reason.MIGRATING, False)
         assert world.names == [*SWAPPED, "UpdateRecord", "Configure", "Adjust"]
         assert noted(world.done[4]) == MigrationNote("r1", str(HERE), 1000.0)
-        assert now(world.at).migration == Migration(id="r1", source=A, target=B)
+        assert now(world.at).migration == Migration(id="r1", source=A, target=B, by_events=True)
         assert world.effects(fx.Configure) == [fx.Configure(apply=True)]
 
     @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ class TestSendAndStop:
 class TestLeave:
     WHOLE = (
         "QueryDomain",
-        "UpdateRecord",
         "QueryDrbd",
+        "UpdateRecord",
         "Demote",
         "ForbidTwo",
         *SWAPPED,
@@ -130,7 +130,7 @@ class TestLeave:
         finished = self.leave(world)
         assert (finished.reason, finished.failed) == (Reason.HANDED_OVER, False)
         assert tuple(world.names) == self.WHOLE
-        assert noted(world.done[1]) == GONE
+        assert noted(world.done[2]) == GONE
         assert noted(world.done[-1]) is None
         new = now(world.at)
         assert (new.owner, new.owner_instance, new.mode) == (B, str(THERE), Mode.MIRRORED)
@@ -139,7 +139,7 @@ class TestLeave:
     def test_what_was_noted_is_not_noted_again(self) -> None:
         world = self.world()
         self.leave(world, GONE)
-        assert tuple(world.names) == self.WHOLE[2:]
+        assert tuple(world.names) == (self.WHOLE[1], *self.WHOLE[3:])
 
     @pytest.mark.parametrize(
         "answer",
@@ -159,7 +159,7 @@ class TestLeave:
 
     @pytest.mark.parametrize(
         ("step", "done"),
-        [("UpdateRecord", 2), ("Demote", 4), ("ForbidTwo", 5), ("Swap", 8)],
+        [("UpdateRecord", 3), ("Demote", 4), ("ForbidTwo", 5), ("Swap", 8)],
     )
     def test_the_first_failure_ends_it(self, step: str, done: int) -> None:
         world = self.world(**{step: FAILED})
@@ -178,7 +178,14 @@ class TestLeave:
         world = self.world(ALONE)
         assert self.leave(world).reason is Reason.NOT_YET_IN_SYNC
         assert not world.effects(fx.Demote)
+        assert not world.effects(fx.UpdateRecord)
         assert now(world.at) == UNDER_WAY
+
+    def test_what_is_noted_as_gone_is_let_go_of_whatever_became_of_the_link(self) -> None:
+        """The demotion may be under way already. Without a guest it has written nothing since."""
+        world = self.world(ALONE)
+        assert self.leave(world, GONE).reason is Reason.HANDED_OVER
+        assert world.effects(fx.Demote)
 
     def test_so_does_who_does_not_know(self) -> None:
         for answer in (fx.DrbdRead(DrbdUnknown("busy"), 1000.0, None), FAILED):
@@ -232,7 +239,10 @@ class TestGiveUp:
 
 
 class TestTakeBack:
+    KNOWN = record(owned_epoch=5, outgoing=OVER)
+
     def back(self, world: Outside) -> fx.Finished:
+        world.record = self.KNOWN
         return play(sending.take_back(source(OVER), OVER), world)
 
     def test_the_kernels_forbid_it_before_the_authority_does(self) -> None:

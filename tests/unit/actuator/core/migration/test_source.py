@@ -13,15 +13,15 @@ from sim.builders import (
     frozen,
     guest,
     lease_lost,
+    lost,
     record,
     standalone,
 )
 from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.migration.source import CUT_OFF, GONE_WITHIN_S, NOT_NOTED, READY_WITHIN_S
 from tandem_actuator.core.migration.source import source as rule
-from tandem_actuator.core.model import FenceProgress, Job, JobState, MigrationNote, View
+from tandem_actuator.core.model import FenceProgress, Job, JobState, View
 from tandem_actuator.core.order import Start, Task
-from tandem_api.authority import Authority
 from tandem_api.kinds.guest import LiveMigration
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
@@ -31,7 +31,6 @@ from .scenes import (
     BOTH,
     EARLIER_BOOT,
     EARLIER_RUN,
-    HANDED,
     LIVE,
     NOW,
     OUT,
@@ -43,7 +42,6 @@ from .scenes import (
     said,
     source,
     stays,
-    target,
     task,
     telling,
 )
@@ -299,7 +297,7 @@ class TestSent:
 
     def test_who_went_on_alone_does_not_leave(self) -> None:
         """Rules before this one say more of it; none of them leads to the handover."""
-        known = source(GONE, domain=DomainState.ABSENT, drbd=NO_DISK)
+        known = source(job=SENT, domain=DomainState.ABSENT, drbd=NO_DISK)
         assert task(known) is Task.SET_MARKER
         decision = rule(known, NOW, "")
         assert isinstance(decision, Start)
@@ -313,66 +311,21 @@ class TestSent:
         [ALONE, drbd(Role.PRIMARY, peer_role=Role.PRIMARY, peer_disk=DiskState.FAILED)],
         ids=["alone", "peer-failed"],
     )
-    def test_a_target_that_fell_behind_is_said_first(self, state: DrbdState) -> None:
+    def test_whatever_became_of_the_target_since(self, state: DrbdState) -> None:
         known = source(GONE, domain=DomainState.ABSENT, drbd=state)
-        assert task(known) is Task.DEGRADE
+        assert task(known) is Task.HAND_OVER
 
-
-class TestTakenBack:
-    """It is over, and the target has not let go yet, or has."""
-
-    def test_it_goes_on_here_if_it_stands_still(self) -> None:
-        assert task(source(OVER, domain=DomainState.PAUSED)) is Task.RESUME
-        assert task(source(OVER, domain=DomainState.PAUSED, drbd=frozen())) is Task.RESUME
-
-    def test_not_while_it_is_being_fenced(self) -> None:
-        fenced = source(OVER, domain=DomainState.PAUSED, fence=FenceProgress(since_s=NOW))
-        assert stays(fenced) is not Reason.RESUMING
-
-    @pytest.mark.parametrize("domain", [DomainState.RUNNING, DomainState.ABSENT])
-    def test_it_is_taken_back_once_the_target_is_secondary(self, domain: DomainState) -> None:
-        known = source(OVER, domain=domain, drbd=drbd(Role.PRIMARY))
-        assert task(known) is Task.TAKE_BACK
-
-    def test_what_runs_is_left_alone_until_then(self) -> None:
-        assert rule(source(OVER), NOW, "") is None
-        assert rule(source(OVER, drbd=frozen()), NOW, "") is None
-
-    def test_what_does_not_run_waits_for_that(self) -> None:
-        known = source(OVER, domain=DomainState.ABSENT)
-        assert stays(known) is Reason.MIGRATION_OVER
-        assert said(known) == f"waiting until {B} has let the guest's half go"
-
-    def test_nothing_is_sent_again_for_it(self) -> None:
-        known = source(OVER, mirror=telling(receives=M))
-        assert stays(known) is not Reason.MIGRATING
-
-
-class TestForget:
-    """The authority is another by now."""
-
-    @pytest.mark.parametrize(
-        "held_by",
-        [authority(), standalone(), HANDED],
-        ids=["mirrored", "standalone", "handed-over"],
-    )
-    @pytest.mark.parametrize("note", [OUT, GONE, OVER], ids=["noted", "gone", "over"])
-    def test_what_is_over_is_forgotten(self, note: MigrationNote, held_by: Authority) -> None:
-        known = source(OUT, held_by, drbd=drbd(Role.PRIMARY) if held_by.owner == A else drbd())
-        known = replace(known, record=replace(known.record, outgoing=note))
-        if held_by.owner == B:
-            known = replace(known, domain=DomainState.ABSENT)
-        assert task(known) is Task.END_MIGRATION
-
-    def test_libvirt_is_told_first(self) -> None:
-        known = source(OUT, standalone(), drbd=ALONE, job=SENDING)
-        assert task(known) is Task.STOP_SENDING
-        assert said(known).endswith("the mirror's authority is another by now")
-
-    def test_an_owner_of_an_earlier_boot_sends_nothing(self) -> None:
+    @pytest.mark.parametrize("state", [drbd(Role.SECONDARY, peer_role=Role.PRIMARY), lost()])
+    def test_a_later_boot_does_so_too(self, state: DrbdState) -> None:
         booted = UNDER_WAY.model_copy(update={"owner_instance": EARLIER_BOOT})
-        known = source(OUT, booted, domain=DomainState.ABSENT, drbd=drbd())
-        assert task(known) is Task.END_MIGRATION
+        note = replace(GONE, run=EARLIER_BOOT)
+        known = source(note, booted, domain=DomainState.ABSENT, drbd=state, guest=guest(BACK))
+        assert task(known) is Task.HAND_OVER
 
-    def test_a_target_has_nothing_to_send(self) -> None:
-        assert rule(target(), NOW, "") is None
+    @pytest.mark.parametrize("owes", [True, False])
+    def test_who_owes_a_copy_does_not_leave(self, owes: bool) -> None:
+        known = source(job=SENT, domain=DomainState.ABSENT)
+        known = replace(known, record=replace(known.record, owes_copy=owes))
+        decision = rule(known, NOW, "")
+        assert isinstance(decision, Start)
+        assert decision.task is (Task.GIVE_UP if owes else Task.HAND_OVER)

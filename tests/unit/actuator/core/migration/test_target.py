@@ -1,6 +1,7 @@
 """The rules of the host to which a guest is sent: when it takes it in, and when it lets go."""
 
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,7 +22,8 @@ from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.migration.target import SENT_WITHIN_S
 from tandem_actuator.core.migration.target import target as rule
 from tandem_actuator.core.model import FenceProgress, MigrationNote, Receiving, View
-from tandem_actuator.core.order import Task
+from tandem_actuator.core.order import Start, Task
+from tandem_actuator.core.session import Session
 from tandem_api.authority import Authority, Migration
 from tandem_api.kinds.guest import Assignment
 from tandem_api.kinds.mirror import Marker
@@ -211,6 +213,116 @@ class TestResume:
     )
     def test_not_by_any_other_way_of_owning_it(self, held_by: Authority) -> None:
         assert task(target(IN, held_by, **HALF, drbd=SERVED)) is Task.DROP
+
+
+class TestResumeAsTold:
+    """The authority says Migrating still, and DRBD's events that the source has let go."""
+
+    TOLD: ClassVar[dict[str, Any]] = {
+        **HALF,
+        "drbd": SERVED,
+        "session": Session(together=True, handed=True),
+    }
+    SENT = replace(IN, resumed=True)
+
+    def test_it_goes_on(self) -> None:
+        assert task(target(**self.TOLD)) is Task.RESUME
+        assert said(target(**self.TOLD)) == f"{A} has become Secondary: the guest goes on here"
+
+    def test_once_more_if_libvirt_was_told_and_it_stands_still(self) -> None:
+        assert task(target(self.SENT, **self.TOLD)) is Task.RESUME
+
+    def test_also_if_it_is_not_wanted_any_more(self) -> None:
+        """The source has let go: nobody else has its memory."""
+        assert task(target(**self.TOLD, guest=guest(assignment(A)))) is Task.RESUME
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"session": Session(together=True)},
+            {"drbd": BOTH},
+            {"drbd": frozen()},
+            {"drbd": drbd(Role.SECONDARY)},
+            {"drbd": drbd(Role.PRIMARY, disk=DiskState.FAILED, peer_disk=DiskState.FAILED)},
+            {"fence": FenceProgress(since_s=NOW)},
+            {"domain": DomainState.ABSENT},
+            {"domain": DomainState.UNKNOWN},
+        ],
+        ids=[
+            *("not-told", "both-primary", "link-lost", "not-primary", "without-data", "fenced"),
+            *("no-half", "libvirt-silent"),
+        ],
+    )
+    def test_but_not(self, changes: dict[str, Any]) -> None:
+        decision = rule(target(**{**self.TOLD, **changes}), NOW, "")
+        assert not isinstance(decision, Start) or decision.task is not Task.RESUME
+
+    @pytest.mark.parametrize(
+        "note", [OVER, RESTARTED, REBOOTED], ids=["over", "restarted", "rebooted"]
+    )
+    def test_nor_by_what_was_told_of_another_promotion(self, note: MigrationNote) -> None:
+        decision = rule(target(note, **self.TOLD), NOW, "")
+        assert not isinstance(decision, Start) or decision.task is not Task.RESUME
+
+    def test_nor_by_a_source_of_an_earlier_release(self) -> None:
+        """It may become Secondary for another reason."""
+        earlier = Migration(id=M, source=A, target=B)
+        held_by = UNDER_WAY.model_copy(update={"migration": earlier})
+        assert stays(target(IN, held_by, **self.TOLD)) is Reason.RECEIVING
+
+    @pytest.mark.parametrize(
+        "held_by",
+        [
+            authority(),
+            standalone(),
+            authority(B),
+            UNDER_WAY.model_copy(
+                update={"migration": Migration(id="m0", source=A, target=B, by_events=True)}
+            ),
+        ],
+        ids=["back", "alone", "claimed", "another"],
+    )
+    def test_nor_once_the_authority_has_gone_on_without_it(self, held_by: Authority) -> None:
+        assert task(target(IN, held_by, **self.TOLD)) is Task.DROP
+
+    def test_what_goes_on_is_left_alone_until_it_is_handed_over(self) -> None:
+        runs = target(self.SENT, domain=DomainState.RUNNING, drbd=SERVED)
+        assert rule(runs, NOW, "") is None
+        assert stays(runs) is Reason.RUNNING
+
+    @pytest.mark.parametrize("held_by", [HANDED, authority(B)], ids=["handed", "later"])
+    def test_then_that_is_noted(self, held_by: Authority) -> None:
+        runs = target(self.SENT, held_by, domain=DomainState.RUNNING, drbd=SERVED)
+        assert task(runs) is Task.END_MIGRATION
+
+    def test_if_the_source_is_lost_it_claims_what_it_runs(self) -> None:
+        """With the proof of a takeover, and its waits."""
+        alone = replace(frozen(), queried_at_s=NOW)
+        lost_long = {"link_lost_at_s": NOW - 1000.0, "guest": guest(self.takeover())}
+        runs = target(self.SENT, domain=DomainState.RUNNING, drbd=alone, **lost_long)
+        assert task(runs) is Task.CLAIM
+        for changes in (
+            {"guest": guest(LIVE)},
+            {"guest": None},
+            {"record": replace(runs.record, incoming=IN)},
+        ):
+            decision = rule(replace(runs, **changes), NOW, "")
+            assert not isinstance(decision, Start) or decision.task is not Task.CLAIM
+
+    def test_not_while_it_is_connected(self) -> None:
+        runs = target(
+            self.SENT, domain=DomainState.RUNNING, drbd=SERVED, guest=guest(self.takeover())
+        )
+        assert stays(runs) is Reason.RUNNING
+
+    @staticmethod
+    def takeover() -> Assignment:
+        return assignment(B, lease_lost(UNDER_WAY))
+
+    def test_what_has_ended_is_let_go(self) -> None:
+        """It was shut down, or fenced: the source hands over what this host starts anew."""
+        ended = target(self.SENT, domain=DomainState.ABSENT, drbd=SERVED, receiving=None)
+        assert task(ended) is Task.DROP
 
 
 class TestOver:

@@ -7,7 +7,7 @@ import pytest
 from sim.builders import HERE, THERE, A, B, authority, drbd, frozen, guest, record, standalone
 from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.host.permission import judge, run_permission
-from tandem_actuator.core.migration import may_both_be_primary
+from tandem_actuator.core.migration import keeps_primary, may_both_be_primary
 from tandem_actuator.core.model import MigrationNote, View
 from tandem_actuator.core.report import guest_report, replica_report
 from tandem_api.authority import Authority, Migration, Mode
@@ -33,6 +33,71 @@ from .scenes import (
 GONE, OVER = replace(OUT, gone=True), replace(OUT, over=True)
 OTHER = UNDER_WAY.model_copy(update={"migration": Migration(id="m0", source=A, target=B)})
 LOOKED_UNTIL_S = 1000.0 + DEFAULT.query_freshness_seconds
+
+
+class TestKeepsPrimary:
+    """While the target would take the source's demotion for the handover."""
+
+    def test_the_source_stays_primary(self) -> None:
+        assert keeps_primary(source())
+        assert keeps_primary(source(OVER))
+        assert keeps_primary(source(OUT, authority(B)))
+
+    @pytest.mark.parametrize(
+        "known",
+        [
+            source(None),
+            source(GONE),
+            source(replace(OUT, run=EARLIER_BOOT)),
+            source(drbd=drbd(Role.PRIMARY)),
+            source(drbd=frozen()),
+            source(drbd=drbd(Role.SECONDARY, peer_role=Role.PRIMARY)),
+            source(drbd=DrbdUnknown("busy")),
+            target(),
+        ],
+        ids=[
+            *("nothing", "gone", "rebooted", "peer-secondary", "link-lost", "secondary"),
+            *("unknown", "target"),
+        ],
+    )
+    def test_else_it_need_not(self, known: View) -> None:
+        assert not keeps_primary(known)
+
+
+class TestMayExecuteUnowned:
+    """What was sent runs at the target before the source's swap."""
+
+    SENT = replace(IN, resumed=True)
+
+    def allowed(self, note: MigrationNote | None, held_by: Authority = UNDER_WAY) -> bool:
+        known = target(note, held_by, domain=DomainState.RUNNING, drbd=drbd(Role.PRIMARY))
+        return run_permission(known, NOW, NOW).allowed
+
+    def test_what_libvirt_was_told_to_let_go_on(self) -> None:
+        assert self.allowed(self.SENT)
+        assert self.allowed(self.SENT, HANDED)
+
+    @pytest.mark.parametrize(
+        "note",
+        [
+            None,
+            IN,
+            replace(SENT, over=True),
+            replace(SENT, run=f"{B}/boot0/run0"),
+            replace(SENT, id="m0"),
+        ],
+        ids=["none", "half", "over", "rebooted", "another"],
+    )
+    def test_nothing_else(self, note: MigrationNote | None) -> None:
+        assert not self.allowed(note)
+
+    @pytest.mark.parametrize("held_by", [authority(), standalone(), authority("")])
+    def test_nor_once_the_authority_has_gone_on_without_it(self, held_by: Authority) -> None:
+        assert not self.allowed(self.SENT, held_by)
+
+    def test_two_are_forbidden_as_soon_as_it_goes_on(self) -> None:
+        assert may_both_be_primary(UNDER_WAY, record(incoming=IN), THERE)
+        assert not may_both_be_primary(UNDER_WAY, record(incoming=self.SENT), THERE)
 
 
 class TestMayBothBePrimary:
