@@ -12,14 +12,20 @@ from tandem_scenario.plan import GuestPlan, WorldPlan
 NAMESPACE = "sim"
 
 
+def addresses(plan: WorldPlan) -> dict[str, str]:
+    """Of the hosts, on the replication link."""
+    return {host.name: f"198.51.100.{number}" for number, host in enumerate(plan.hosts, start=11)}
+
+
 def sites_and_hosts(plan: WorldPlan) -> Iterator[Site | Host]:
     for site in sorted({host.site for host in plan.hosts}):
         metadata = {"name": site, "uid": f"uid-{site}"}
         yield Site.parse({"metadata": metadata, "spec": {"profile": plan.profile}})
-    for number, host in enumerate(plan.hosts, start=11):
+    replication = addresses(plan)
+    for host in plan.hosts:
         spec = {
             "site": host.site,
-            "replicationAddress": f"198.51.100.{number}",
+            "replicationAddress": replication[host.name],
             "watchdog": host.watchdog,
             **({"capacity": {"cpus": 64, "memory": host.memory}} if host.memory else {}),
         }

@@ -22,13 +22,12 @@ from sim.host import Host, Machine
 from sim.kernel import Command, Group, Kernel, Sleep
 from sim.migration import Ways
 from sim.network import Network
-from sim.objects import NAMESPACE, guest_of, mirror_of, sites_and_hosts
+from sim.objects import NAMESPACE, addresses, guest_of, mirror_of, sites_and_hosts
 from sim.pair import Pair
 from sim.referee import Counted, Referee
 from sim.truth import Truth
 from tandem_actuator.core.host.starts import AGAIN_EXIT
 from tandem_actuator.ports import PortError
-from tandem_api.kinds import host as hosts
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
@@ -141,14 +140,9 @@ class World:
 
     def _wire(self, mirror: Mirror, plan: GuestPlan) -> None:
         name = mirror.drbd_name
-        site = self.api.server.every(Site)[0]
-        pair = Pair(
-            self.kernel, self.network, site.spec.timing.link_detection_seconds, plan.resync_s
-        )
-        pair.addresses = {
-            host.metadata.name: host.spec.replication_address
-            for host in self.api.server.every(hosts.Host)
-        }
+        detection_s = self.api.server.every(Site)[0].spec.timing.link_detection_seconds
+        pair = Pair(self.kernel, self.network, detection_s, plan.resync_s)
+        pair.addresses = addresses(self.plan)
         pair.happened = self._drbd_moment
         pair.say = lambda what: self.log.say("link", f"{name}: {what}")
         for host in map(self.hosts.__getitem__, self.plan.replicas_of(plan)):

@@ -122,9 +122,12 @@ class Client:
         if self.error:
             raise self.error
 
+    async def get_lease(self, name: str) -> dict[str, dict[str, str]]:
+        return {"metadata": {"resourceVersion": "1"}}
+
     async def renew_lease(self, *arguments: object, **more: object) -> str:
         self.beats += 1
-        return "1"
+        return "2"
 
 
 @pytest.mark.parametrize(
