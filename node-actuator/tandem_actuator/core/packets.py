@@ -102,6 +102,8 @@ def _connected(
     before: Packets, looked_at_s: float, sockets: Mapping[int, Socket] | None, *, acquits: bool
 ) -> Packets:
     receiving = {key: one for key, one in (sockets or {}).items() if one.receives}
+    if not acquits:
+        before = Packets(blind=before.blind)
     if not receiving:
         return Packets(arrived_after_s=before.arrived_after_s, blind=before.blind + 1)
     if not acquits:

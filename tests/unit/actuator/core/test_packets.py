@@ -118,6 +118,11 @@ class TestWhatArrives:
         assert link.look(4.0, [tcp(sent=124, arrived=124)]).arrived_after_s == NEVER
         assert link.look(5.0, [tcp(sent=132, arrived=132)]).arrived_after_s == 4.0
 
+    def test_nor_does_what_arrived_before_one_of_them_that_saw_no_socket(self, link: Link) -> None:
+        link.look(1.0, [tcp(sent=100)])
+        link.look(2.0, [tcp(sent=108, arrived=108)])
+        assert link.look(3.0, None, acquits=False).arrived_after_s == NEVER
+
     def test_a_link_that_was_lost_begins_anew(self, link: Link) -> None:
         link.look(1.0, [tcp(sent=100)])
         link.look(2.0, [tcp(sent=108, arrived=108)])
