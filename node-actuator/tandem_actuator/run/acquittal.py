@@ -29,8 +29,9 @@ async def last_look(
 ) -> tuple[RunPermission, float]:
     """Whether the guest may run, by fresh looks and this heartbeat, and when that was judged.
 
-    Where the link looks well, one that a host may live on by what has arrived is waited for: this
-    program may only have stood still.
+    Where the link looks well, what proves that is waited for: this program may only have stood
+    still. That is a packet that arrives, or a heartbeat of one that has affirmed meanwhile that it
+    is the owner.
     """
     until_s = clock.boottime_s() + SHARE_OF_FENCING * node.timing.fencing_seconds
     while True:
@@ -41,3 +42,5 @@ async def last_look(
         if not (lapsed and may_yet_be_acquitted(view) and now_s < until_s):
             return permission, now_s
         await asyncio.sleep(PAUSE_S)
+        if not unit.lapsed:
+            renewal_sent_at_s = node.renewal_sent_at_s

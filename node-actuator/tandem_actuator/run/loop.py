@@ -15,10 +15,10 @@ from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.host import starts
 from tandem_actuator.core.host.permission import (
     Judgement,
+    awaits_its_first_packet,
     judge,
     lapse_must_be_judged,
     look_again_in_s,
-    may_be_proven_first,
 )
 from tandem_actuator.core.mirror import procedures, withheld
 from tandem_actuator.core.model import FenceProgress
@@ -262,11 +262,13 @@ class Actuator:
         return any(unit.is_being_affirmed(self.node) for unit in self.units)
 
     def _looked(self) -> bool:
+        views, sent_s = self.cluster.views(), self.node.renewal_sent_at_s
+        now_s = self.ports.clock.boottime_s()
         return (
             self.domains.known
             and bool(self.units)
             and not any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units)
-            and not any(may_be_proven_first(view) for view in self.cluster.views())
+            and not any(awaits_its_first_packet(view, sent_s, now_s) for view in views)
         )
 
     def guard_once(self) -> None:
@@ -297,11 +299,11 @@ class Actuator:
         Latched: once begun, a fence goes on until the guest is gone, whatever comes back.
         """
         if unit.fence is None:
-            look, clock = self.driver.query_drbd, self.ports.clock
+            look, clock, lapses = self.driver.query_drbd, self.ports.clock, unit.lapses
             permission, now_s = await last_look(unit, self.node, clock, look, renewal_sent_at_s)
             may_run = unit.view(self.node).guest_may_run
             if permission.allowed or not may_run:
-                if may_run:
+                if may_run and unit.lapses == lapses:  # else a look has noted it
                     unit.lapse(now_s)
                 unit.wake.set()
                 return

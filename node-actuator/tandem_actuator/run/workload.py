@@ -186,7 +186,9 @@ class Unit(Counted):
         view = self.view(node)
         until_s = min(run_permission(view, sent_at_s, now_s).until_s, now_s)
         self.permitted_until_s = max(until_s, self.permitted_until_s)
-        if has_lapsed(view, sent_at_s, now_s):
+        # While a packet is waited for before a fence, it is the same lapse.
+        waits = self.lapsed and self.is_fencing and self.fence is None
+        if has_lapsed(view, sent_at_s, now_s) and not waits:
             self.lapse(now_s)
 
     def lapse(self, now_s: float) -> None:

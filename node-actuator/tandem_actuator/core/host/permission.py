@@ -177,10 +177,14 @@ def _link_until_s(view: View) -> float:
     return until_s
 
 
-def may_be_proven_first(view: View) -> bool:
-    """Whether this run has seen nothing arrive yet. Until then the last one's deadline stands."""
+def awaits_its_first_packet(view: View, renewal_sent_at_s: float | None, now_s: float) -> bool:
+    """Whether this run has nothing but the link, and has seen nothing arrive yet. Until then the
+    last one's deadline stands.
+    """
+    if not (view.guest_may_run and may_yet_be_acquitted(view)):
+        return False
     seen = view.packets.arrived_after_s > float("-inf")
-    return view.guest_may_run and may_yet_be_acquitted(view) and not seen
+    return not seen and not run_permission(view, renewal_sent_at_s, now_s).allowed
 
 
 def may_yet_be_acquitted(view: View) -> bool:
