@@ -107,6 +107,12 @@ class TestLook:
 
 
 class TestRead:
+    async def test_that_the_api_has_answered_is_noted(self, host: Noted) -> None:
+        """A host whose heartbeats come too late finds that out by it."""
+        host.node.renewal_sent_at_s = None
+        await host.driver.perform(host.unit, fx.ReadMirror())
+        assert host.node.answered_at_s == host.clock.boottime_s()
+
     async def test_what_a_quorum_says_is_what_the_guard_goes_by(self, host: Noted) -> None:
         host.at = mirror(standalone(B))
         await host.driver.perform(host.unit, fx.ReadMirror())
