@@ -84,7 +84,7 @@ class TestLooks:
         assert 5 <= host.calls.count("query") <= 41
 
     def test_one_that_lives_on_the_link_is_looked_at_within_q(self, host: Turning) -> None:
-        host.node.renewal_sent_at_s = None
+        host.node.renewal_sent_at_s, host.node.acknowledged = None, False
         moments: list[float] = []
 
         def looked() -> None:
