@@ -83,11 +83,13 @@ def test_a_program_notices(
 
 
 def heartbeats(world: World, seconds: float) -> int:
-    """How many this host sends meanwhile."""
+    """How many of this host land meanwhile. One that is written over a version that it has not heard
+    of yet is refused, and sent again.
+    """
     sent = list[str]()
     world.api.heard = lambda host, request, code: (
         sent.append(request.path)
-        if (host, request.method) == (HERE, "PATCH") and "/leases/" in request.path
+        if (host, request.method, code) == (HERE, "PATCH", 200) and "/leases/" in request.path
         else None
     )
     goes_on(world, seconds)
@@ -98,10 +100,10 @@ class TestStarved:
     def test_a_starved_host_beats_later(self, world: World) -> None:
         well = heartbeats(world, 20.0)
         act(world, f"starve {HERE} 0.5")
-        assert heartbeats(world, 20.0) < 0.9 * well
+        assert heartbeats(world, 20.0) < 0.8 * well
         act(world, f"actuator kill {HERE}")
         goes_on(world, 5.0)
-        assert heartbeats(world, 20.0) < 0.9 * well
+        assert heartbeats(world, 20.0) < 0.8 * well
         act(world, f"starve {HERE} 0")
         assert heartbeats(world, 20.0) > 0.9 * well
 

@@ -20,7 +20,7 @@ from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
 from tandem_api.authority import Authority, Migration, Mode
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DomainState, Role
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 NOW = 1000.0
 M = "m1"
@@ -35,6 +35,15 @@ BOTH = drbd(Role.PRIMARY, peer_role=Role.PRIMARY)
 SENT = Job(M, NOW - 5, NOW - 1, JobState.SUCCEEDED)
 """libvirt has said that all of it is at the target."""
 SENDING = Job(M, NOW - 5)
+GONE = replace(OUT, gone=True)
+OVER = replace(OUT, over=True)
+ALONE = drbd(Role.PRIMARY, Connection.CONNECTING)
+BACK = assignment(A)
+NO_DATA = replace(
+    drbd(Role.PRIMARY, Connection.CONNECTING, disk=DiskState.DISKLESS),
+    suspended=frozenset({"no-data"}),
+)
+NO_DISK = drbd(Role.PRIMARY, Connection.CONNECTING, disk=DiskState.DISKLESS)
 
 
 def decided(known: View) -> Decision:

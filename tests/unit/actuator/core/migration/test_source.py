@@ -25,15 +25,21 @@ from tandem_actuator.core.order import Start, Task
 from tandem_api.kinds.guest import LiveMigration
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
-from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from tandem_api.vocabulary import DiskState, DomainState, Role
 
 from .scenes import (
+    ALONE,
+    BACK,
     BOTH,
     EARLIER_BOOT,
     EARLIER_RUN,
+    GONE,
     LIVE,
+    NO_DATA,
+    NO_DISK,
     NOW,
     OUT,
+    OVER,
     SENDING,
     SENT,
     UNDER_WAY,
@@ -45,16 +51,6 @@ from .scenes import (
     task,
     telling,
 )
-
-GONE = replace(OUT, gone=True)
-OVER = replace(OUT, over=True)
-ALONE = drbd(Role.PRIMARY, Connection.CONNECTING)
-BACK = assignment(A)
-NO_DATA = replace(
-    drbd(Role.PRIMARY, Connection.CONNECTING, disk=DiskState.DISKLESS),
-    suspended=frozenset({"no-data"}),
-)
-NO_DISK = drbd(Role.PRIMARY, Connection.CONNECTING, disk=DiskState.DISKLESS)
 
 
 def to_be_sent(**changes: object) -> View:

@@ -8,7 +8,6 @@ import pytest
 from sim.builders import (
     A,
     B,
-    assignment,
     authority,
     drbd,
     frozen,
@@ -21,14 +20,18 @@ from tandem_actuator.core.model import FenceProgress, JobState, MigrationNote, V
 from tandem_actuator.core.order import Start, Task
 from tandem_api.authority import Authority
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from tandem_api.vocabulary import DomainState, Role
 
 from .scenes import (
+    ALONE,
+    BACK,
     EARLIER_BOOT,
     EARLIER_RUN,
+    GONE,
     HANDED,
     NOW,
     OUT,
+    OVER,
     SENDING,
     SENT,
     UNDER_WAY,
@@ -41,16 +44,6 @@ from .scenes import (
     task,
     telling,
 )
-
-GONE = replace(OUT, gone=True)
-OVER = replace(OUT, over=True)
-ALONE = drbd(Role.PRIMARY, Connection.CONNECTING)
-BACK = assignment(A)
-NO_DATA = replace(
-    drbd(Role.PRIMARY, Connection.CONNECTING, disk=DiskState.DISKLESS),
-    suspended=frozenset({"no-data"}),
-)
-NO_DISK = drbd(Role.PRIMARY, Connection.CONNECTING, disk=DiskState.DISKLESS)
 
 
 def task_or_none(known: View) -> Task | None:
