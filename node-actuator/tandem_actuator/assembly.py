@@ -10,6 +10,7 @@ from tandem_actuator.adapters.drbd.kernel import DrbdHost
 from tandem_actuator.adapters.drbd.tools import find_tools, require_proven
 from tandem_actuator.adapters.fence_server import FenceServer
 from tandem_actuator.adapters.files.lockfile import HostLock
+from tandem_actuator.adapters.files.looks import LooksFile
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.permit import PermitFile
 from tandem_actuator.adapters.files.records import FileRecords
@@ -36,7 +37,7 @@ from tandem_actuator.ports.migration import Migrations, NoMigrations
 from tandem_actuator.ports.watchdog import Watchdog
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
-from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.outside import Kept, Ports
 from tandem_actuator.run.program import Outside, program
 from tandem_actuator.run.watchdog import KeptWatchdog, NoWatchdog
 from tandem_actuator.settings import Settings
@@ -121,9 +122,12 @@ async def _outside(settings: Settings, api: KubeApi, migrations: Migrations) -> 
         instance=instance,
         ports=ports,
         watchdog=_watchdog(settings),
-        permits=PermitFile(settings.run_dir, instance.boot_id),
-        starts=StartsFile(settings.run_dir, instance.boot_id, program_version()),
-        cache=ObjectCache(settings.run_dir / "objects"),
+        kept=Kept(
+            permits=PermitFile(settings.run_dir, instance.boot_id),
+            starts=StartsFile(settings.run_dir, instance.boot_id, program_version()),
+            looks=LooksFile(settings.run_dir, instance.boot_id),
+            cache=ObjectCache(settings.run_dir / "objects"),
+        ),
         domains=DomainSettings(kvm=os.access(KVM, os.W_OK), serial_dir=str(settings.serial_dir)),
         drbd_major=tools.major,
         fence_peer=f"{settings.fence_peer} {settings.run_dir / SOCKET}",

@@ -6,11 +6,13 @@ import uuid
 import pytest
 
 from tandem_actuator.adapters.files.lockfile import HostLock, LockHeld
+from tandem_actuator.adapters.files.looks import LooksFile
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.permit import PermitFile
 from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.adapters.linux.identity import new_instance
 from tandem_actuator.core.model import Record
+from tandem_actuator.core.packets import Mark, Packets
 from tandem_actuator.ports import PortError
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Marker, Mirror
@@ -175,6 +177,45 @@ class TestPermit:
 
     def test_a_first_run_has_none(self, place: Place) -> None:
         assert PermitFile(place.root, "boot-1", place.files).load() is None
+
+
+LOOKS = {
+    "sim.counter": Packets(marks=(Mark(12.25, {2**63 + 7: 4096, 9: 0}),), arrived_after_s=11.5),
+    "sim.web": Packets(marks=(Mark(12.5, {}),)),
+}
+
+
+class TestLooks:
+    def test_the_next_run_of_this_boot_goes_on(self, place: Place) -> None:
+        LooksFile(place.root, "boot-1", place.files).store(LOOKS)
+        assert LooksFile(place.root, "boot-1", place.files).load() == LOOKS
+        assert place.files.list_names(place.root) == ["looks.json"]
+
+    def test_of_several_looks_that_wait_the_last_is_left(self, place: Place) -> None:
+        looks = LooksFile(place.root, "boot-1", place.files)
+        looks.store({"sim.counter": Packets(marks=(Mark(1.0, {7: 1}), Mark(2.0, {7: 2})))})
+        assert looks.load() == {"sim.counter": Packets(marks=(Mark(2.0, {7: 2}),))}
+
+    def test_the_newest_count_and_none_else(self, place: Place) -> None:
+        looks = LooksFile(place.root, "boot-1", place.files)
+        looks.store(LOOKS)
+        looks.store({})
+        assert looks.load() == {}
+
+    def test_another_boots_are_none(self, place: Place) -> None:
+        """Its clock began anew, and its sockets' numbers."""
+        LooksFile(place.root, "boot-1", place.files).store(LOOKS)
+        assert LooksFile(place.root, "boot-2", place.files).load() == {}
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"{", b"[]", b'{"boot_id": "boot-1", "looks": {"a": {}}}', b"\xff\xfe"]
+    )
+    def test_what_cannot_be_read_is_none(self, place: Place, content: bytes) -> None:
+        place.put(place.root / "looks.json", content)
+        assert LooksFile(place.root, "boot-1", place.files).load() == {}
+
+    def test_a_first_run_has_none(self, place: Place) -> None:
+        assert LooksFile(place.root, "boot-1", place.files).load() == {}
 
 
 class TestLock:

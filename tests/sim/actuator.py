@@ -20,6 +20,7 @@ from sim.kernel import Group
 from sim.loop import Loop
 from sim.ports import Drbd, Premises
 from tandem_actuator.adapters.fence_server import FenceServer
+from tandem_actuator.adapters.files.looks import LooksFile
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.permit import PermitFile
 from tandem_actuator.adapters.files.records import FileRecords
@@ -34,7 +35,7 @@ from tandem_actuator.ports.migration import Migrations
 from tandem_actuator.ports.watchdog import Watchdog
 from tandem_actuator.run.driver import Driver
 from tandem_actuator.run.metrics import Metrics
-from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.outside import Kept, Ports
 from tandem_actuator.run.program import Outside, program
 from tandem_actuator.run.watchdog import KeptWatchdog, NoWatchdog
 from tandem_actuator.run.workload import Unit
@@ -198,9 +199,12 @@ class Actuator:
             instance=instance,
             ports=ports,
             watchdog=watchdog,
-            permits=PermitFile(RUN, machine.boot_id, machine.run_files),
-            starts=StartsFile(RUN, machine.boot_id, "1", machine.run_files),
-            cache=ObjectCache(RUN / "objects", machine.run_files),
+            kept=Kept(
+                permits=PermitFile(RUN, machine.boot_id, machine.run_files),
+                starts=StartsFile(RUN, machine.boot_id, "1", machine.run_files),
+                looks=LooksFile(RUN, machine.boot_id, machine.run_files),
+                cache=ObjectCache(RUN / "objects", machine.run_files),
+            ),
             domains=DomainSettings(kvm=True, serial_dir="/run/tandem/serial"),
             drbd_major=machine.host.drbd.major,
             fence_peer="/usr/lib/tandem/fence-peer",

@@ -38,7 +38,7 @@ from tandem_scenario.scenario import Upon
 from tandem_scenario.verbs import Names
 
 ACTUATOR_START_S = (0.8, 1.5)
-ACTUATOR_RESTART_S = (1.0, 2.4)
+ACTUATOR_RESTART_S = (1.5, 3.0)
 BOOT_S = (3.0, 8.0)
 SETTLE_LIMIT_S = 120.0
 LOOK_S = 0.25

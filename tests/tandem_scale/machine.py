@@ -20,6 +20,7 @@ from sim.libvirt import SimulatedLibvirtd
 from sim.network import MANAGEMENT, Network
 from sim.objects import guest_of, mirror_of, sites_and_hosts
 from sim.processes import Idle
+from tandem_actuator.adapters.files.looks import LooksFile
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.permit import PermitFile
 from tandem_actuator.adapters.files.records import FileRecords
@@ -34,7 +35,7 @@ from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.model import Record
 from tandem_actuator.run.collecting import Collecting
 from tandem_actuator.run.metrics import Metrics
-from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.outside import Kept, Ports
 from tandem_actuator.run.program import Outside, program
 from tandem_actuator.run.watchdog import KeptWatchdog
 from tandem_api.authority import Authority, Instance, Mode
@@ -183,9 +184,12 @@ class Host:
             instance=instance,
             ports=ports,
             watchdog=self.watchdog,
-            permits=PermitFile(run, instance.boot_id),
-            starts=StartsFile(run, instance.boot_id, "1"),
-            cache=ObjectCache(run / "objects"),
+            kept=Kept(
+                permits=PermitFile(run, instance.boot_id),
+                starts=StartsFile(run, instance.boot_id, "1"),
+                looks=LooksFile(run, instance.boot_id),
+                cache=ObjectCache(run / "objects"),
+            ),
             domains=DomainSettings(kvm=True, serial_dir=str(run)),
             drbd_major=major,
             fence_peer="/usr/lib/tandem/fence-peer",

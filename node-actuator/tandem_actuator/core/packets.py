@@ -76,6 +76,13 @@ def followed(
     return _parted(before, sockets, now_s)
 
 
+def to_go_on_from(known: Packets) -> Packets:
+    """What the next run of this program on this boot needs of it: the last look, which a packet
+    proves that was sent after it, and the last one that is proven.
+    """
+    return Packets(marks=known.marks[-1:], arrived_after_s=known.arrived_after_s)
+
+
 def _of_peer(
     sockets: tuple[Socket, ...] | None, address: str | None
 ) -> Mapping[int, Socket] | None:

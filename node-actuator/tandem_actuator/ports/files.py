@@ -1,9 +1,10 @@
 """What a host keeps in files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from tandem_actuator.core.model import Record
+from tandem_actuator.core.packets import Packets
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.timing import Timing
@@ -56,6 +57,18 @@ class Permits(Protocol):
 
     def store(self, renewal_sent_at_s: float, timing: Timing) -> None:
         """Replace it. One that cannot be kept costs only time after a restart."""
+        ...
+
+
+class Looks(Protocol):
+    """The last looks at links that guests live on, kept across restarts but not across boots."""
+
+    def load(self) -> Mapping[str, Packets]:
+        """What the last run of this boot left, by the names of DRBD's resources."""
+        ...
+
+    def store(self, packets: Mapping[str, Packets]) -> None:
+        """Replace all of it. What cannot be kept costs only time after a restart."""
         ...
 
 

@@ -11,11 +11,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tandem_actuator.core.decision import LISTEN_AGAIN_S, SLOW_TO_SHOW
-from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.host import starts
 from tandem_actuator.core.host.permission import (
     Judgement,
-    awaits_its_first_packet,
     judge,
     lapse_must_be_judged,
     look_again_in_s,
@@ -24,12 +22,13 @@ from tandem_actuator.core.mirror import procedures, withheld
 from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.core.order import Start, Task, affirmation, decide
 from tandem_actuator.core.wall import Place
-from tandem_actuator.ports.files import ObjectCache, Permits, Starts
 from tandem_actuator.ports.watchdog import Watchdog
 from tandem_actuator.run import promised
 from tandem_actuator.run.acquittal import last_look
 from tandem_actuator.run.answers import Answers
 from tandem_actuator.run.arming import Arming
+from tandem_actuator.run.beginning import Beginning
+from tandem_actuator.run.between_runs import BetweenRuns
 from tandem_actuator.run.cluster import Cluster
 from tandem_actuator.run.domains import Domains
 from tandem_actuator.run.driver import Driver
@@ -38,7 +37,7 @@ from tandem_actuator.run.inspection import Inspection
 from tandem_actuator.run.learning import learn
 from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.node import NodeFacts
-from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.outside import Kept, Ports
 from tandem_actuator.run.pauses import Pauses
 from tandem_actuator.run.repeats import Repeats
 from tandem_actuator.run.reports import Reports
@@ -55,7 +54,6 @@ Loop = Callable[[], Coroutine[Any, Any, None]]
 GUARD_INTERVAL_S = 0.1
 APPLY_INTERVAL_S = 0.5
 MIN_TICK_S = 0.02
-FIRST_LOOK_S = 1.5
 
 
 class _Reduced(Exception):
@@ -72,13 +70,11 @@ class Actuator:
         driver: Driver,
         watchdog: Watchdog,
         metrics: Metrics,
-        permits: Permits,
-        exits: Starts,
-        cache: ObjectCache,
+        kept: Kept,
     ) -> None:
         self.node, self.ports, self.driver = node, ports, driver
         self.watchdog, self.metrics = watchdog, metrics
-        self.cluster = Cluster(ports.api, ports.records, cache, node, self._on_unit)
+        self.cluster = Cluster(ports.api, ports.records, kept.cache, node, self._on_unit)
         self.heart = Heart(
             ports.api,
             ports.clock,
@@ -86,16 +82,17 @@ class Actuator:
             lambda: self.cluster.site,
             self.cluster.wanted_timing,
             metrics.renewed,
-            self._keep_permit,
+            self._keep_heartbeat,
             ports.chance,
         )
-        self._permits, self._exits = permits, exits
-        self.quick_exits = exits.load()
+        self._between, self._exits = BetweenRuns(node, kept), kept.starts
+        self.quick_exits = self._exits.load()
         self.reduced = starts.is_reduced(self.quick_exits)
         self.cluster.on_bug = self._reduce
         self._failed, self.pauses = asyncio.Event(), Pauses()
         self.walls, self.walls.counted = driver.walls, metrics.internal_error
         self.domains = Domains(ports.libvirt, self.cluster, ports.clock)
+        self.beginning = Beginning(node, self.cluster, self.domains, ports.clock)
         self.arming = Arming(
             node,
             watchdog,
@@ -123,6 +120,7 @@ class Actuator:
             self._reduce(None)
         try:
             self.cluster.recall()
+            self._between.take_looks(self.units)
             async with asyncio.TaskGroup() as tasks:
                 for loop in self._guarding():
                     tasks.create_task(loop(), name=loop.__qualname__)
@@ -227,17 +225,23 @@ class Actuator:
     async def _guard(self) -> None:
         """A fresh start must not judge what it has not seen, so a new run begins in two steps.
 
-        Once every device and domain was looked at, the watchdog is fed as far as these looks
-        allow: an unanswered API must not let it run out. Fencing waits until a heartbeat was
-        tried too. Both are bounded. Then the run is ready, whether the API answers or not.
+        Once every device and domain was looked at, the watchdog is fed as far as these looks, and
+        the last run's, allow: an unanswered API must not let it run out. Fencing waits until a
+        heartbeat was tried too, and a packet had time to arrive. Both are bounded. Then the run is
+        ready, whether the API answers or not.
         """
-        deadline_s = self.ports.clock.boottime_s() + FIRST_LOOK_S
         while True:
-            late = self.ports.clock.boottime_s() > deadline_s
-            ready = self._looked() and self.heart.tried and not self._is_being_affirmed()
+            now_s = self.ports.clock.boottime_s()
+            looked = self.beginning.looked()
+            proven = looked and not self.beginning.awaits_a_packet(now_s)
+            ready = proven and self.heart.tried and not self._is_being_affirmed()
+            late = not self.beginning.lasts(now_s)
             self.node.guarding = self.node.guarding or late or ready
-            if self.node.guarding or self._looked():
+            if self.node.guarding:
                 self.guard_once()
+            elif looked:
+                self._feed_on(now_s)
+            self._between.leave_looks(self.units, now_s)
             if any(unit.awaits_a_heartbeat(self.node) for unit in self.units):
                 self.heart.hurry()
             if self.node.guarding and self.arming.decided:
@@ -253,23 +257,18 @@ class Actuator:
         if lapse_must_be_judged(self.node.guarding, sent_s, self.node.timing, now_s):
             self.guard_once()
 
-    def _keep_permit(self, sent_at_s: float, timing: Timing) -> None:
-        """For the next run, which would not know of a lapse."""
-        if not any(unit.may_be_affirmed(self.node) for unit in self.units):
-            self._permits.store(sent_at_s, timing)
+    def _keep_heartbeat(self, sent_at_s: float, timing: Timing) -> None:
+        self._between.leave_heartbeat(self.units, sent_at_s, timing)
 
     def _is_being_affirmed(self) -> bool:
         return any(unit.is_being_affirmed(self.node) for unit in self.units)
 
-    def _looked(self) -> bool:
-        views, sent_s = self.cluster.views(), self.node.renewal_sent_at_s
-        now_s = self.ports.clock.boottime_s()
-        return (
-            self.domains.known
-            and bool(self.units)
-            and not any(isinstance(unit.drbd, DrbdUnknown) for unit in self.units)
-            and not any(awaits_its_first_packet(view, sent_s, now_s) for view in views)
-        )
+    def _feed_on(self, now_s: float) -> None:
+        """As far as is known. A deadline that is over would only take back the last run's."""
+        feed_until_s = self._judge().feed_until_s
+        if self.watchdog.armed and feed_until_s > now_s:
+            self.watchdog.feed_until(feed_until_s)
+            self.metrics.watchdog_fed(now_s)
 
     def guard_once(self) -> None:
         """Judge every guest that may run here; feed the watchdog as far as all of them allow."""

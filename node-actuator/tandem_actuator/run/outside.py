@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tandem_actuator.ports import Clock
 from tandem_actuator.ports.api import Api
 from tandem_actuator.ports.drbd import Drbd
-from tandem_actuator.ports.files import Records
+from tandem_actuator.ports.files import Looks, ObjectCache, Permits, Records, Starts
 from tandem_actuator.ports.libvirt import Libvirt, Network, Premises, Unseen
 from tandem_actuator.ports.migration import Migrations, NoMigrations
 from tandem_actuator.ports.supervisor import Supervisor, Unsupervised
@@ -39,3 +39,13 @@ class Ports:
     def request_id(self) -> str:
         """One that nobody else has."""
         return uuid.UUID(int=self.chance.getrandbits(128), version=4).hex
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept on a tmpfs for the next run on this boot."""
+
+    permits: Permits
+    starts: Starts
+    looks: Looks
+    cache: ObjectCache

@@ -10,13 +10,12 @@ from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.migration import may_both_be_primary
 from tandem_actuator.core.mirror import resource_file
 from tandem_actuator.ports import PortError
-from tandem_actuator.ports.files import ObjectCache, Permits, Starts
 from tandem_actuator.ports.watchdog import Watchdog
 from tandem_actuator.run.driver import Driver
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.node import NodeFacts
-from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.outside import Kept, Ports
 from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
 from tandem_api.kinds.mirror import Mirror
@@ -31,9 +30,7 @@ class Outside:
     instance: Instance
     ports: Ports
     watchdog: Watchdog
-    permits: Permits
-    starts: Starts
-    cache: ObjectCache
+    kept: Kept
     domains: DomainSettings
     drbd_major: int
     fence_peer: str
@@ -41,7 +38,7 @@ class Outside:
 
 def program(outside: Outside, metrics: Metrics, driver: type[Driver] = Driver) -> Actuator:
     """One run, not yet begun: it goes on from the permit that the last run on this boot left."""
-    permit = outside.permits.load()
+    permit = outside.kept.permits.load()
     node = NodeFacts(
         host=outside.instance.node,
         instance=outside.instance,
@@ -56,9 +53,7 @@ def program(outside: Outside, metrics: Metrics, driver: type[Driver] = Driver) -
         driver(outside.ports, node, outside.domains, text),
         outside.watchdog,
         metrics,
-        outside.permits,
-        outside.starts,
-        outside.cache,
+        outside.kept,
     )
 
 

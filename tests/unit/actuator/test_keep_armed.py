@@ -15,7 +15,7 @@ from tandem_actuator.core.model import Record
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.node import NodeFacts
-from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.outside import Kept, Ports
 from tandem_actuator.run.walls import Walls
 from tandem_actuator.run.watchdog import KeptWatchdog, NoWatchdog
 from tandem_actuator.run.workload import Unit
@@ -27,7 +27,7 @@ from tandem_api.timing import DEFAULT, FAST, Timing
 from tandem_api.vocabulary import Connection, DomainState, Role
 from tandem_hostile import A, mirror
 
-from .turning import Exits
+from .turning import Exits, NoLooks
 from .watchdog_bench import BOOTED_S, W_S, Machine
 
 
@@ -73,9 +73,7 @@ class Host:
             cast(Any, driver),
             watchdog,
             Metrics(),
-            cast(Any, NoPermits()),
-            Exits(),
-            unused,
+            Kept(permits=cast(Any, NoPermits()), starts=Exits(), looks=NoLooks(), cache=unused),
         )
         self.actuator.heart.site = lambda: "a"
         self.actuator.heart.wanted = lambda: self.wanted

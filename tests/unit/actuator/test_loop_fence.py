@@ -11,7 +11,7 @@ from tandem_actuator.core.drbd import DrbdState, DrbdUnknown
 from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.ports import CommandFailed
 from tandem_actuator.ports.libvirt import KilledNotGone
-from tandem_actuator.run.loop import FIRST_LOOK_S
+from tandem_actuator.run.beginning import FIRST_LOOK_S
 from tandem_actuator.run.repeats import AGAIN_AFTER_S
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState, Role

@@ -10,6 +10,7 @@ from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.ports import PortError
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.outside import Kept
 from tandem_actuator.run.program import Outside, program
 from tandem_actuator.run.watchdog import NoWatchdog
 from tandem_actuator.run.workload import Unit
@@ -17,7 +18,7 @@ from tandem_api.kinds.mirror import MirrorStatus
 from tandem_api.timing import DEFAULT, FAST, Timing, drbd_timers
 
 from .noted import Noted
-from .turning import Exits
+from .turning import Exits, NoLooks
 
 
 @dataclass
@@ -44,9 +45,7 @@ def new_run(left: Permit | None = None, drbd_major: int = 8) -> Actuator:
         instance=HERE,
         ports=Noted().ports,
         watchdog=NoWatchdog(),
-        permits=Permits(left),
-        starts=Exits(),
-        cache=cast(Any, None),
+        kept=Kept(permits=Permits(left), starts=Exits(), looks=NoLooks(), cache=cast(Any, None)),
         domains=DomainSettings(kvm=True, serial_dir="/tmp"),
         drbd_major=drbd_major,
         fence_peer="/usr/lib/tandem/fence-peer",

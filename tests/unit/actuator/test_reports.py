@@ -15,7 +15,7 @@ from tandem_actuator.ports.api import ApiGone, ApiRefused, ApiUnavailable, Chang
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
 from tandem_actuator.run.node import NodeFacts
-from tandem_actuator.run.outside import Ports
+from tandem_actuator.run.outside import Kept, Ports
 from tandem_actuator.run.refused import REFUSED_PAUSE_MAX_S
 from tandem_actuator.run.walls import Walls
 from tandem_actuator.run.watchdog import NoWatchdog
@@ -68,9 +68,8 @@ class Bench:
         ports = Ports(api=cast(Any, self.api), clock=cast(Any, self), **ports)
         driver = cast(Any, type("NoDriver", (), {"walls": Walls(ports.clock)})())
         unused = cast(Any, None)
-        self.actuator = Actuator(
-            node, ports, driver, NoWatchdog(), Metrics(), unused, Exits(), unused
-        )
+        kept = Kept(permits=unused, starts=Exits(), looks=unused, cache=unused)
+        self.actuator = Actuator(node, ports, driver, NoWatchdog(), Metrics(), kept)
         for name in "abc":
             parsed = Mirror.parse(mirror(name))
             unit = Unit(mirror=parsed, record=Record(uid=parsed.metadata.uid))

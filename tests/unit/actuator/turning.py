@@ -4,15 +4,17 @@ simulator's (``sim``).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from sim.kernel import Group, Kernel
 from sim.loop import Loop
+from tandem_actuator.core.packets import Packets
 from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.loop import Actuator
 from tandem_actuator.run.metrics import Metrics
+from tandem_actuator.run.outside import Kept
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest, GuestReport
 from tandem_api.kinds.mirror import Mirror, ReplicaReport
@@ -58,16 +60,20 @@ class Turning(Noted):
         self.reports: list[tuple[str, ReplicaReport | GuestReport]] = []
         self.told_of_files: list[object] = []
         whole = cast(Any, self)
-        permits, cache = _Permits(self), _Cache(self)
+        self.looks: list[Mapping[str, Packets]] = []
+        kept = Kept(
+            permits=_Permits(self),
+            starts=self.exits,
+            looks=_Looks(self),
+            cache=cast(Any, _Cache(self)),
+        )
         self.actuator = Actuator(
             self.node,
             self.ports,
             self.driver,
             whole,
             Metrics(),
-            permits,
-            self.exits,
-            cast(Any, cache),
+            kept,
         )
         self.actuator.cluster.units[self.unit.mirror.key] = self.unit
         self.errors: list[BaseException | None] = []
@@ -156,6 +162,23 @@ class Exits:
 
     def store(self, quick_exits: int) -> None:
         self.quick = quick_exits
+
+
+class NoLooks:
+    """The last run left none, and nothing is kept of this one's."""
+
+    def load(self) -> Mapping[str, Packets]:
+        return {}
+
+    def store(self, packets: Mapping[str, Packets]) -> None: ...
+
+
+class _Looks(NoLooks):
+    def __init__(self, host: Turning) -> None:
+        self._host = host
+
+    def store(self, packets: Mapping[str, Packets]) -> None:
+        self._host.looks.append(packets)
 
 
 class _Permits:

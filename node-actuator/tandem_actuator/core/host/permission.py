@@ -177,14 +177,18 @@ def _link_until_s(view: View) -> float:
     return until_s
 
 
-def awaits_its_first_packet(view: View, renewal_sent_at_s: float | None, now_s: float) -> bool:
-    """Whether this run has nothing but the link, and has seen nothing arrive yet. Until then the
-    last one's deadline stands.
+def awaits_its_first_packet(
+    view: View, renewal_sent_at_s: float | None, began_s: float, now_s: float
+) -> bool:
+    """Whether this run, which began then, has nothing but the link, and nothing that it has sent
+    has arrived. Until then the guest lives by the last run's looks.
     """
     if not (view.guest_may_run and may_yet_be_acquitted(view)):
         return False
-    seen = view.packets.arrived_after_s > float("-inf")
-    return not seen and not run_permission(view, renewal_sent_at_s, now_s).allowed
+    if view.packets.arrived_after_s >= began_s:
+        return False
+    permission = run_permission(view, renewal_sent_at_s, now_s)
+    return permission.reason is not Reason.RUN_CONFIRMED_BY_LEASE
 
 
 def may_yet_be_acquitted(view: View) -> bool:
