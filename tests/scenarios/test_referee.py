@@ -100,6 +100,19 @@ class TestCustody:
         world.referee.look()
         assert f"{THERE} may be promoted but lacks" in told(world)
 
+    def test_what_the_other_disk_lacks_is_read_when_the_own_one_fails(self, world: World) -> None:
+        replica(world, THERE).holds("root").pop()
+        act(world, f"fail-disk {HERE}")
+        goes_on(world, 2.0)
+        assert f"{GUEST} on {HERE}: root lacks 1 writes" in told(world)
+
+    def test_a_block_that_only_the_disk_had_that_fails(self, world: World) -> None:
+        act(world, "verify counter")
+        goes_on(world, 0.06)
+        act(world, f"fail-disk {HERE}")
+        goes_on(world, 20.0)
+        assert told(world) == ""
+
     def test_a_peer_that_stays_eligible(self, world: World) -> None:
         rewrite(world, mode=Mode.STANDALONE)
         assert "alone while the other is eligible" in told(world)

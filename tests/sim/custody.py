@@ -39,6 +39,7 @@ class Custody:
     lives: Callable[[Run], bool]
     missing: dict[str, Missing] = field(default_factory=lambda: defaultdict(dict))
     rotten: dict[str, Missing] = field(default_factory=lambda: defaultdict(dict))
+    noted: dict[str, Missing] = field(default_factory=lambda: defaultdict(dict))
     epochs: dict[str, int] = field(default_factory=dict)
 
     # -- acknowledged writes
@@ -75,12 +76,22 @@ class Custody:
         """What a disk has lost and nobody could know."""
         return self.rotten[guest].get((host, volume), set())
 
+    def died_with_the_other_disk(self, host: str, guest: str, volume: str) -> set[int]:
+        """What this disk has lost, when it is the only one that is left: nobody has it any more,
+        whether that was noted or not. It is missed no longer.
+        """
+        place = (host, volume)
+        gone = self.rotten[guest].pop(place, set()) | self.noted[guest].pop(place, set())
+        self.missing[guest].get(place, set()).difference_update(gone)
+        return gone
+
     def _note_rot(self, guest: str) -> None:
         for (name, volume), lost in self.rotten[guest].items():
             host = self.truth.hosts[name]
             lost.difference_update(self.truth.backings(host, guest)[volume].data)
             if lost and self.truth.knows_of_a_difference(host, guest):
-                self.missing[guest].setdefault((name, volume), set()).update(lost)
+                for known in (self.missing[guest], self.noted[guest]):
+                    known.setdefault((name, volume), set()).update(lost)
                 lost.clear()
 
     def look(self, guest: str) -> None:
@@ -102,6 +113,7 @@ class Custody:
         """A person gave up what only one side has; or nothing is promised any more."""
         self.missing[guest].clear()
         self.rotten[guest].clear()
+        self.noted[guest].clear()
 
     # -- authority
 

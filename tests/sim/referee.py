@@ -234,13 +234,19 @@ class Referee:
             readable = self._readable(run, volume)
             if readable is None:
                 continue
-            acknowledged.difference_update(
-                self.custody.excuses(run.host, run.guest, volume) - readable
-            )
+            acknowledged.difference_update(self._excused(run, volume) - readable)
             if not acknowledged <= readable:
                 missing = acknowledged - readable
                 self._broken(f"{run.guest} on {run.host}: {volume} lacks {len(missing)} writes")
                 acknowledged.difference_update(missing)
+
+    def _excused(self, run: Run, volume: str) -> set[int]:
+        """What nobody could have kept: a disk has lost it, and the other one it, or has failed."""
+        replica = run.replica
+        if attached(replica.volumes[volume].disk):
+            return self.custody.excuses(run.host, run.guest, volume)
+        peer = self.truth.peer_of(run.host, run.guest)
+        return self.custody.died_with_the_other_disk(peer.name, run.guest, volume)
 
     def _readable(self, run: Run, volume: str) -> set[int] | None:
         """The local copy; without one the peer's, over the link; None if reading fails."""
