@@ -1,6 +1,7 @@
 """Two hosts with one mirror each end of which is a Drbd port: simulated, or in the lab."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -71,6 +72,10 @@ class Site(Protocol):
 
     async def verify(self) -> None:
         """Have DRBD compare the first volume with the peer's, and note what differs."""
+        ...
+
+    async def bits_on_disk(self) -> int:
+        """How many bits of the first volume a power cut would leave."""
         ...
 
     async def hang_disk(self) -> None:
@@ -225,6 +230,9 @@ class SimulatedSite:
         assert self.node.replica is not None
         resync.verify(self.both.pair, self.node.replica, VOLUMES[0])
 
+    async def bits_on_disk(self) -> int:
+        return self.node.backings[VOLUMES[0]].bits
+
     async def hang_disk(self) -> None:
         assert self.node.replica is not None
         drbd_hanging.hang(self.node.replica, VOLUMES[:1])
@@ -307,6 +315,11 @@ class LabSite:
         runs = f"drbdsetup events2 --now {self._name} | grep -q Verify"
         await self.shell(f"drbdadm verify {self._name}/0")
         await self.shell(f"while {runs}; do sleep 0.1; done")
+
+    async def bits_on_disk(self) -> int:
+        layout = "$(grep -q 'version: 8' /proc/drbd && echo v08 || echo v09)"
+        dump = f"drbdmeta --force {self._device} {layout} {self._below} internal dump-md"
+        return sum(map(int, re.findall(r"# bits-set (\d+);", await self.shell(dump))))
 
     async def hang_disk(self) -> None:
         await self.shell(f"dmsetup suspend --nolockfs --noflush {self._below}")

@@ -50,6 +50,12 @@ async def part_and_meet(pair: Pair) -> None:
     await pair.until(pair.b, equal)
 
 
+async def test_what_a_verification_found_outlasts_a_power_cut_at_both_ends(pair: Pair) -> None:
+    """It is on their disks once it has ended."""
+    await differ(pair)
+    assert [await end.bits_on_disk() for end in (pair.a, pair.b)] == [1, 1]
+
+
 async def test_both_ends_note_what_a_verification_found(pair: Pair) -> None:
     """Also the one that did not begin it, a Secondary; connected, and both UpToDate."""
     await differ(pair)

@@ -40,6 +40,7 @@ class Backing:
     """One device. ``broken``: it does not take I/O just now, so its metadata grows stale too.
 
     ``on_disk``: what is really there of one that does not answer; the rest is the kernel's alone.
+    ``bits``: so many blocks differ from the peer's by the bitmap on the disk, since a verification.
     ``to_read``: its guest has to read from it before it can write. ``owes``: so many answers, also
     once it was given up.
     """
@@ -56,6 +57,7 @@ class Backing:
     crashed_primary: bool = False
     broken: bool = False
     on_disk: "Backing | None" = None
+    bits: int = 0
     to_read: bool = False
     owes: int = 0
 
@@ -86,7 +88,7 @@ class Backing:
 
     def create(self) -> None:
         """``create-md``: a replica without a past."""
-        self.has_metadata, self.current, self.bitmap = True, JUST_CREATED, 0
+        self.has_metadata, self.current, self.bitmap, self.bits = True, JUST_CREATED, 0, 0
         self.history.clear()
         self.consistent = self.was_up_to_date = self.primary = self.peer_outdated = False
 

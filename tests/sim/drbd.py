@@ -237,7 +237,7 @@ class Replica:
                     continue  # it stays as it is, and so does what is known of the peer
                 peer = DiskState.OUTDATED if backing.peer_outdated else DiskState.UNKNOWN
                 crashed = backing.primary or backing.crashed_primary
-                self.volumes[name] = Volume(disk, peer, crashed=crashed)
+                self.volumes[name] = Volume(disk, peer, crashed=crashed, ahead=backing.bits)
         if any(not attached(v.disk) for v in self.volumes.values()):
             raise CommandFailed("cannot read the metadata")
 

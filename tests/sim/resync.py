@@ -33,7 +33,8 @@ def forget_bits(name: str, one: Replica, two: Replica) -> None:
     disks = (one.volumes[name].disk, two.volumes[name].disk)
     if one.version.meeting_clears_bits and all(map(attached, disks)):
         for replica in (one, two):
-            replica.volumes[name].ahead = replica.backings[name].bitmap = 0
+            backing = replica.backings[name]
+            replica.volumes[name].ahead = backing.bitmap = backing.bits = 0
 
 
 def verify(pair: Pair, replica: Replica, name: str) -> None:
@@ -42,7 +43,9 @@ def verify(pair: Pair, replica: Replica, name: str) -> None:
     if peer is None:
         raise CommandFailed("not connected")
     for one in (replica, peer):
-        one.volumes[name].ahead += len(replica.holds(name) ^ peer.holds(name))
+        differ = len(replica.holds(name) ^ peer.holds(name))
+        one.volumes[name].ahead += differ
+        one.backings[name].bits += differ
         one.changed(one)
 
 
@@ -140,13 +143,13 @@ def _copied(pair: Pair, name: str, source: Replica, target: Replica, *, heard: b
     mine.data.intersection_update(under_way)
     mine.data.update(theirs.data)
     mine.history |= theirs.history | {mine.current}
-    mine.current, mine.bitmap = theirs.current, 0
+    mine.current, mine.bitmap, mine.bits = theirs.current, 0, 0
     volume = target.volumes[name]
     volume.disk, volume.resyncing, volume.ahead = DiskState.UP_TO_DATE, False, 0
 
     def source_done(peer: Replica) -> None:
         peer.volumes[name].resyncing, peer.volumes[name].ahead = False, 0
-        peer.backings[name].bitmap = 0
+        peer.backings[name].bitmap = peer.backings[name].bits = 0
         peer.volumes[name].cold = True
         peer.hear(target)
         peer.volumes[name].crashed = False
