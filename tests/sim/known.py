@@ -4,6 +4,10 @@ KNOWN_TO_FAIL: dict[str, str] = {}
 """Scenario → why it fails."""
 
 OTHERWISE_ON_NINE: dict[str, str] = {
+    "both-marked-and-only-bits-tell": (
+        "9 forgets the bits as the two meet, and the owner, which has noted that a copy is owed, has"
+        " whole disks copied by itself"
+    ),
     "copy-is-forgotten": "9 does not forget a copy that is interrupted as it begins",
     "owners-disk-hangs": (
         "given up by force, a disk holds up later writes on 9 until it answers, so the guest does"

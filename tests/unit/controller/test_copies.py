@@ -68,6 +68,22 @@ class TestAdvice:
         assert told == [A]
         assert (f"{A} what was written to {B} while its disk was lost" in decision.message) is lacks
 
+    def test_both_are_connected_and_marked_and_differ(self) -> None:
+        """There is no link to bring back: neither would ever find out by itself."""
+        scene = ordered()
+        scene.mirror.pop("override")
+        scene.beats[A].silent_s, scene.beats[A].boot = 0.5, "newer"
+        for host, marker in ((A, "AttachedNotUpToDate"), (B, "DifferenceFound")):
+            scene.replicas[host] = replica(host, marker={"reason": marker})
+            for volume in scene.replicas[host]["volumes"].values():
+                volume["outOfSyncBytes"] = 4096
+        scene.replicas[A]["instance"] = instance(A, boot="newer")
+        decision = scene.decide()
+        assert isinstance(decision, Blocked)
+        assert "They are connected, and 4096 bytes differ" in decision.message
+        assert "link" not in decision.message
+        assert f"spec.override: {{host: {A}," in decision.message
+
     def test_the_other_copy_may_be_chosen_where_the_owners_disk_had_failed(self) -> None:
         """All that was written since then may be there alone."""
         scene = living_owner()

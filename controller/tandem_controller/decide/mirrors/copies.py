@@ -12,7 +12,7 @@ from tandem_api.vocabulary import Connection, DiskState
 from tandem_controller.decide.world.hosts import rebooted
 from tandem_controller.decide.world.model import Refusal, World
 from tandem_controller.decide.world.power import off
-from tandem_controller.decide.world.replicas import in_sync
+from tandem_controller.decide.world.replicas import differing_though_current, in_sync
 
 IN_DOUBT = (Reason.MARKED_STALE, Reason.NOT_ELIGIBLE)
 """Why a copy is not gone on with that can be, if a person says so."""
@@ -85,8 +85,7 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
         why = mirror.status.replicas[stuck].message
         return f"{stuck} does not connect: {why}{beside(mirror, stuck, world)}"
     if here and there:
-        back = "Bring the replication link back: then they find out by themselves who is current"
-        return f"{back}{_if_it_stays_lost(mirror)}"
+        return _neither_is_known_to_be_better(mirror, world)
     for host in (owner, target):
         if coming(mirror, host, world):
             return _until_it_came(mirror, host, world)
@@ -103,6 +102,15 @@ def advice(mirror: Mirror, target: str, world: World) -> str:
     if view is not None and view.fresh and report is not None and report.not_up and report.message:
         return f"{owner}'s replica does not come up: {report.message}. Mend that"
     return f"Bring {owner} back"
+
+
+def _neither_is_known_to_be_better(mirror: Mirror, world: World) -> str:
+    differ = differing_though_current(mirror, world)
+    if differ:
+        told = f"They are connected, and {differ} bytes differ: DRBD copies nothing by itself"
+        return f"{told}{_whose_copy(mirror, 'You')}"
+    back = "Bring the replication link back: then they find out by themselves who is current"
+    return f"{back}{_whose_copy(mirror, 'If it stays lost, you')}"
 
 
 def _the_same(mirror: Mirror, target: str, owner: str) -> str:
@@ -197,7 +205,7 @@ def lacking(mirror: Mirror, world: World) -> str:
     return advice(mirror, mirror.peer_of(there[0]), world)
 
 
-def _if_it_stays_lost(mirror: Mirror) -> str:
+def _whose_copy(mirror: Mirror, you: str) -> str:
     """Whose copy a person can go on with where neither is known to be the better one.
 
     The owner's, for that was written to: unless its disk has failed, and the other's has not. The
@@ -214,7 +222,7 @@ def _if_it_stays_lost(mirror: Mirror) -> str:
     if not whole:
         return _failed_last(mirror, best) or _either_lacks(mirror, best)
     return (
-        f". If it stays lost, you can go on with what {whole[0]} has, whatever the other one wrote"
+        f". {you} can go on with what {whole[0]} has, whatever the other one wrote"
         f" last: set on the mirror {override_hint(whole[0], authority.epoch)}"
     )
 

@@ -48,13 +48,24 @@ def in_sync(mirror: Mirror, world: World) -> bool | None:
     return all(_both_up_to_date(mirror, report) for report in counted.values())
 
 
+def differing_though_current(mirror: Mirror, world: World) -> int:
+    """How many bytes differ, as DRBD knows it, although it calls both replicas current."""
+    counted = reports(mirror, world).values()
+    if not all(_called_current(mirror, report) for report in counted):
+        return 0
+    return max(map(bytes_known_to_differ, counted), default=0)
+
+
 def _both_up_to_date(mirror: Mirror, report: ReplicaReport) -> bool:
+    return _called_current(mirror, report) and not bytes_known_to_differ(report)
+
+
+def _called_current(mirror: Mirror, report: ReplicaReport) -> bool:
     names = set(mirror.volume_names)
     if not report.connected or not names <= set(report.volumes):
         return False
     return all(
         (volume.disk, volume.peer_disk) == (DiskState.UP_TO_DATE, DiskState.UP_TO_DATE)
-        and not volume.out_of_sync_bytes  # DRBD calls them current, and knows that they differ
         for volume in report.volumes.values()
     )
 

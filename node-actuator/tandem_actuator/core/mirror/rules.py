@@ -301,9 +301,10 @@ def clear_marker(view: View, now_s: float, wall: str) -> Decision | None:
     the source goes on alone without asking anybody; by the time this is cleared, either both
     know, or this side knows that the link is gone.
     """
-    if not view.record.marker or not drbd_of(view).in_sync or view.in_sync_since_s is None:
+    drbd = drbd_of(view)
+    if not view.record.marker or not drbd.in_sync or view.in_sync_since_s is None:
         return None
-    if keeps_marker(view):
+    if drbd.out_of_sync_bytes or keeps_marker(view):
         return None
     if now_s - view.in_sync_since_s < view.timing.link_detection_seconds:
         return Stay(Reason.NOT_YET_IN_SYNC, "in sync; making sure that both sides know")
