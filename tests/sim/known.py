@@ -5,7 +5,7 @@ KNOWN_TO_FAIL: dict[str, str] = {}
 
 OTHERWISE_ON_NINE: dict[str, str] = {
     "both-marked-and-only-bits-tell": (
-        "9 forgets the bits as the two meet, and the owner, which has noted that a copy is owed, has"
+        "9 forgets the bits as the two meet, and the owner has noted that a copy is owed, so it has"
         " whole disks copied by itself"
     ),
     "copy-is-forgotten": "9 does not forget a copy that is interrupted as it begins",
