@@ -142,6 +142,7 @@ FORMS = (
     "lose-records HOST",
     "damage-records HOST",
     "promote-by-hand HOST GUEST",
+    "start-by-hand HOST GUEST",
     "allow-two-primaries GUEST",
     "bug HOST PLACE GUEST",
     "bug controller PART OBJECT",

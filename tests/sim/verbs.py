@@ -6,7 +6,7 @@ refuses a file that wants it. Called by ``player`` and ``fuzz``.
 
 from collections.abc import Callable, Mapping
 
-from sim import acts, ailing, api_faults, lasting, mending, moves, orders, people, person
+from sim import acts, ailing, api_faults, by_hand, lasting, mending, moves, orders, people, person
 from sim.resync import CopyEnds
 from sim.world import World
 from tandem_api.kinds.guest_move import How
@@ -141,8 +141,9 @@ DOING: Mapping[str, Callable[..., None]] = {
     "newer-protocol": people.newer_protocol,
     "lose-records": acts.lose_records,
     "damage-records": ailing.damage_records,
-    "promote-by-hand": acts.promote_by_hand,
-    "allow-two-primaries": acts.allow_two_primaries,
+    "promote-by-hand": by_hand.promote_by_hand,
+    "start-by-hand": by_hand.start_by_hand,
+    "allow-two-primaries": by_hand.allow_two_primaries,
     "bug": ailing.bug,
     "bug controller": ailing.bug_of_controller,
     "fix": ailing.fix,
