@@ -16,6 +16,7 @@ from tandem_api.vocabulary import MovePhase
 from tandem_controller.decide.conditions import bad, patch, stamped, transitions
 from tandem_controller.decide.memory import Recall, Told
 from tandem_controller.decide.mirrors.claimants import Assignments
+from tandem_controller.decide.status.draining import Kept, stuck
 from tandem_controller.decide.status.mirror import mirror_status
 from tandem_controller.decide.status.move import guest_of, move_status
 from tandem_controller.decide.status.site import host_status, site_status
@@ -40,20 +41,23 @@ def other_statuses(
     told: Told,
     walls: Walls,
     recall: Recall,
+    decisions: Mapping[ObjectKey, Decision],
 ) -> Iterator[WriteStatus]:
     """``watched``: the same world, for what is said of each mirror by itself. ``told``: what this
     plan has come to, ``refusals`` by the mirror and ``new`` assignments by the guest.
+    ``decisions``: about each guest, in their turns.
     """
     refusals = WatchedMapping("refusals", told["refusals"], recall.note)
     new = WatchedMapping("new", told["new"], recall.note)
     for mirror in world.snapshot.mirrors:
         yield from recall.again("mirror", mirror, _mirror, watched, refusals, new, walls)
+    kept = stuck(world, decisions)
     for view in world.hosts.values():
         with walls.around(view.host):
-            yield from _of_host(view, world)
+            yield from _of_host(view, world, kept)
     for site in world.snapshot.sites:
         with walls.around(site):
-            yield from _of_site(site, world)
+            yield from _of_site(site, world, kept)
     for tandem in world.snapshot.tandems:
         with walls.around(tandem):
             status = tandem_status(tandem, world)
@@ -120,17 +124,17 @@ def _of_mirror(
         yield replace(write, version=version)
 
 
-def _of_host(view: HostView, world: World) -> Iterator[WriteStatus]:
+def _of_host(view: HostView, world: World, kept: Kept) -> Iterator[WriteStatus]:
     if view.freshness is not Freshness.UNKNOWN:
-        status = host_status(view, world)
+        status = host_status(view, world, kept)
         notices = transitions(view.host.status.conditions, status.conditions)
         yield from status_write(view.host, view.host.status, status, notices)
 
 
-def _of_site(site: Site, world: World) -> Iterator[WriteStatus]:
+def _of_site(site: Site, world: World, kept: Kept) -> Iterator[WriteStatus]:
     views = [view for view in world.hosts.values() if view.site_name == site.metadata.name]
     if judged((view.name for view in views), world):
-        status = site_status(site, world)
+        status = site_status(site, world, kept)
         notices = transitions(site.status.conditions, status.conditions)
         yield from status_write(site, site.status, status, notices)
 
