@@ -174,6 +174,7 @@ def guest_report(
         state=STARTING if starting else _told_state(view),
         assignment_serial=assignment.serial if assignment else 0,
         started_at=steps.get("domainStarted") if view.domain.may_run else None,
+        started_by=view.started_by if view.domain.may_run else 0,
         reason=reason,
         message=message,
         steps=dict(steps),

@@ -170,13 +170,13 @@ class TestUnderWay:
     @pytest.mark.parametrize(
         ("report_of_b", "by"),
         [
-            ({"startedAt": AFTER}, "Guest ns/g"),
-            ({"startedAt": LONG_AGO}, ""),
-            ({}, ""),
-            ({"state": "Absent", "startedAt": AFTER}, ""),
-            ({"serial": 2, "startedAt": AFTER}, ""),
+            ({"startedBy": 3}, "Guest ns/g"),
+            ({"startedBy": 2}, ""),
+            ({"startedAt": AFTER}, ""),
+            ({"state": "Absent", "startedBy": 3}, ""),
+            ({"serial": 2, "startedBy": 3}, ""),
         ],
-        ids=["started since", "before", "not told", "it does not run", "of an earlier order"],
+        ids=["started since", "before", "by its clock", "it does not run", "of an earlier order"],
     )
     def test_it_is_paused_once_it_has_arrived(self, report_of_b: dict[str, Any], by: str) -> None:
         scene = arrived(begun())

@@ -12,7 +12,7 @@ from tandem_api.vocabulary import MovePhase
 from tandem_controller.decide.plan import plan
 from tandem_controller.decide.world.model import Unreadable
 
-from .moves_scenes import AFTER, CREATED, LONG_AGO, arrived, begun, move, ordered, told, under_way
+from .moves_scenes import CREATED, LONG_AGO, arrived, begun, move, ordered, told, under_way
 from .scenes import A, B, assigned, report
 
 
@@ -79,17 +79,27 @@ class TestTold:
         reference = {"name": "g-1", "uid": "uid-g-1"}
         about = {"move": reference, "message": "It stays: why", "since": CREATED}
         scene.assignment = assigned(A, "HeartbeatFresh", **about)
-        scene.reports[A]["startedAt"] = AFTER
+        scene.reports[A]["startedBy"] = 3
         said = told(scene.plan())
         assert (said["phase"], said["reason"]) == (MovePhase.FAILED, Reason.HEARTBEAT_FRESH)
         assert said["message"] == "It stays: why"
 
     def test_as_soon_as_that_if_nothing_could_have_stopped_it(self) -> None:
-        """``Live``: as it runs, or not at all."""
-        scene = begun(ordered(move(spec={"how": "Live"}, status={"phase": "Moving", "source": A})))
+        """It was to be sent as it ran, and nobody has asked it to stop."""
+        scene = begun()
         reference = {"name": "g-1", "uid": "uid-g-1"}
-        scene.assignment = assigned(A, "MigrationFailed", move=reference, since=CREATED)
+        about = {"move": reference, "since": CREATED, "undisturbed": True}
+        scene.assignment = assigned(A, "HeartbeatFresh", **about)
         assert told(scene.plan())["phase"] == MovePhase.FAILED
+
+    def test_not_while_it_may_yet_arrive(self) -> None:
+        """Its host knows that the move is taken back, and is not through with it."""
+        scene = begun()
+        reference = {"name": "g-1", "uid": "uid-g-1"}
+        about = {"move": reference, "since": CREATED, "undisturbed": True}
+        scene.assignment = assigned(A, "HeartbeatFresh", **about)
+        scene.reports = {A: report(A, reason="Migrating")}
+        assert told(scene.plan()).get("phase") in (None, MovePhase.MOVING)
 
     @pytest.mark.parametrize(
         "said", [report(A, "Absent"), report(A)], ids=["down", "asked to stop"]

@@ -228,7 +228,14 @@ class TestUnderWay:
         assert (decision.host, decision.reason) == (A, Reason.HEARTBEAT_FRESH)
         assert decision.message == f"It stays on {A}: the move to {B} is taken back: {WHY}"
         assert decision.move is not None
-        assert not decision.live
+        assert (decision.live, decision.undisturbed) == (False, True)
+        assert written(sent("Live")).assignment.undisturbed
+
+    def test_one_that_was_asked_to_stop_may_do_so_yet(self) -> None:
+        scene = sent("Live")
+        scene.assignment, scene.beats[B].silent_s = under_way(), 60.0
+        decision = assigns(scene)
+        assert (decision.host, decision.undisturbed) == (A, False)
 
     def test_also_out_of_maintenance(self) -> None:
         scene = able(moving())

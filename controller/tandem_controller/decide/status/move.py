@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tandem_api.kinds.guest import Assignment, Guest
-from tandem_api.kinds.guest_move import HISTORY, GuestMove, GuestMoveStatus, How
+from tandem_api.kinds.guest_move import HISTORY, GuestMove, GuestMoveStatus
 from tandem_api.meta import Condition, ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import MovePhase
@@ -119,8 +119,7 @@ def _begun(
         return _Said(MovePhase.FAILED, assignment.reason, assignment.message)
     arrives = case is not None and assignment.host == destination(move, case)
     there = case is not None and _runs_on(assignment.host, guest, case)
-    never_stopped = move.spec.how is How.LIVE
-    if there and (arrives or never_stopped or settled(guest, world)):
+    if there and (arrives or settled(guest, world)):
         reason = Reason.MOVED if arrives else assignment.reason
         phase = MovePhase.SUCCEEDED if arrives else MovePhase.FAILED
         return _Said(phase, reason, assignment.message)

@@ -3,9 +3,8 @@
 Called by the decision about a guest, by who has it paused, and by the statuses.
 """
 
-from tandem_api.kinds.guest import Guest, GuestReport, MoveReference
+from tandem_api.kinds.guest import Guest, MoveReference
 from tandem_api.kinds.guest_move import GuestMove
-from tandem_api.meta import moment
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, MovePhase
 from tandem_controller.decide.world.model import Case, Refusal, World
@@ -125,7 +124,11 @@ def unsettled(guest: Guest, world: World) -> bool:
 
 
 def settled(guest: Guest, world: World) -> bool:
-    """Whether it runs where it is assigned, and nothing that it was told before can end it."""
+    """Whether it runs where it is assigned, and nothing that it was told before can end it.
+
+    What was to be sent as it ran and was taken back stays once its host, knowing that, says that it
+    runs and that nothing else is under way.
+    """
     assignment = guest.status.assignment
     if assignment is None or not assignment.host:
         reports = guest.status.hosts.values()
@@ -136,12 +139,8 @@ def settled(guest: Guest, world: World) -> bool:
     if report.state != DomainState.RUNNING:
         return False
     outlived = begun_for_s(guest, world) > guest.spec.shutdown_timeout_seconds + PLUG_S
-    return outlived or _started_since(report, assignment.since)
-
-
-def _started_since(report: GuestReport, since: str) -> bool:
-    started, assigned = moment(report.started_at), moment(since)
-    return started is not None and assigned is not None and started >= assigned
+    stays = assignment.undisturbed and report.reason is Reason.RUNNING
+    return outlived or stays or report.started_by >= assignment.serial
 
 
 def _settling_s(guest: Guest) -> float:

@@ -253,9 +253,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Assign:
-    """The guest shall be on this host (nowhere if empty). ``move``: as a GuestMove orders.
-    ``live``: as it runs. ``turn_seconds``: as in ``Assignment``.
-    """
+    """The guest shall be on this host, nowhere if empty; the rest is as in ``Assignment``."""
 
     host: str
     reason: Reason
@@ -264,6 +262,7 @@ class Assign:
     move: MoveReference | None = None
     live: bool = False
     turn_seconds: int = 0
+    undisturbed: bool = False
 
 
 @dataclass(frozen=True)
