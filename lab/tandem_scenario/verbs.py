@@ -130,6 +130,7 @@ FORMS = (
     "move GUEST PREMISES",
     "move GUEST PREMISES live",
     "move GUEST PREMISES within SECONDS",
+    "move GUEST PREMISES newer",
     "unmove GUEST",
     "override GUEST HOST",
     "override-stale GUEST HOST",

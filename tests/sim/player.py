@@ -11,7 +11,7 @@ from sim import orders
 from sim.events import Line
 from sim.liveness import verdict
 from sim.logs import logged_into
-from sim.moves import moves_of
+from sim.moves import phases
 from sim.referee import History
 from sim.review import Reviewed
 from sim.verbs import DOING, take
@@ -164,7 +164,7 @@ class Seen:
         return verdict(self._world, guest).wrong or orders.wrong(self._world, guest)
 
     def moves(self, guest: str) -> list[str]:
-        return [str(move.status.phase) or "Pending" for move in moves_of(self._world, guest)]
+        return phases(self._world, guest)
 
     def starts(self, guest: str) -> list[float]:
         return sorted(at - self._origin_s for at, _, _ in self._history(guest).runs)

@@ -130,6 +130,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "move": moves.move,
     "move live": lambda world, *what: moves.move(world, *what, how=How.LIVE),
     "move within": moves.move,
+    "move newer": moves.move_of_a_newer_version,
     "unmove": moves.unmove,
     "override": people.override,
     "override-stale": people.override_stale,

@@ -10,6 +10,7 @@ from tandem_api.meta import (
     Model,
     ObjectKey,
     Resource,
+    is_true,
 )
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import MovePhase
@@ -18,7 +19,7 @@ from tandem_controller.decide.memory import Recall, Told
 from tandem_controller.decide.mirrors.claimants import Assignments
 from tandem_controller.decide.status.draining import Kept, stuck
 from tandem_controller.decide.status.mirror import mirror_status
-from tandem_controller.decide.status.move import guest_of, move_status
+from tandem_controller.decide.status.move import guest_of, move_status, unread
 from tandem_controller.decide.status.site import host_status, site_status
 from tandem_controller.decide.status.tandem import tandem_status
 from tandem_controller.decide.walls import JUDGED, Walls, message
@@ -159,19 +160,26 @@ def status_write(
 
 
 def _unreadable(each: Unreadable, world: World) -> Iterator[WriteStatus]:
-    """Say on the object itself why it cannot be read; nothing else about it is touched."""
-    kind, reason, words = "SpecValid", Reason.SPEC_INVALID, "; ".join(map(str, each.problems))
+    """Say on the object itself why it cannot be read; nothing else about it is touched, but for
+    what people wait for on a GuestMove.
+    """
+    kind, why = "SpecValid", Refusal(Reason.SPEC_INVALID, "; ".join(map(str, each.problems)))
     if each.bug is not None:
-        kind, reason, words = JUDGED, Reason.INTERNAL_ERROR, message(each.bug)
-    old = each.conditions
-    wanted = bad(kind, Refusal(reason, words))
-    others = tuple(condition for condition in old if condition.type != kind)
-    (new,) = stamped(old, (wanted,), each.generation, world)
-    if new in old:
+        kind, why = JUDGED, Refusal(Reason.INTERNAL_ERROR, message(each.bug))
+    wanted, said = [bad(kind, why)], dict[str, str]()
+    if each.kind == GuestMove.__name__ and not is_true(each.conditions, "Ended"):
+        said = unread(each, why, world)
+        told = Refusal(why.reason, said["message"])
+        wanted += [bad("Complete", told), bad("Ended", told)]
+    old, types = each.conditions, {condition.type for condition in wanted}
+    others = tuple(condition for condition in old if condition.type not in types)
+    new = stamped(old, tuple(wanted), each.generation, world)
+    if all(condition in old for condition in new):
         return
-    conditions = [condition.wire() for condition in (*others, new)]
-    notice = Notice(True, reason, words)
-    yield WriteStatus(each.kind, each.key, each.uid, {"conditions": conditions}, (notice,))
+    conditions = [condition.wire() for condition in (*others, *new)]
+    changes = {**said, "conditions": conditions}
+    notice = Notice(True, why.reason, why.message)
+    yield WriteStatus(each.kind, each.key, each.uid, changes, (notice,))
 
 
 def judged(hosts: Iterable[str], world: World) -> bool:

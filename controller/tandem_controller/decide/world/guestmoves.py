@@ -22,10 +22,18 @@ def reference(move: GuestMove) -> MoveReference:
 
 def due(guest: Guest, world: World) -> GuestMove | None:
     """The move that is to be begun: the oldest, unless one is under way. One is begun once."""
-    waiting = world.moves_of(guest)
-    if under_way(guest, world) is not None or not waiting or waited_in_vain(waiting[0], world):
+    first = first_in_turn(guest, world)
+    if under_way(guest, world) is not None or first is None or waited_in_vain(first, world):
         return None
-    return waiting[0] if waiting[0].metadata.deletion_timestamp is None else None
+    return first
+
+
+def first_in_turn(guest: Guest, world: World) -> GuestMove | None:
+    """The oldest that has not ended. One that is being deleted, and stays for somebody's finalizer,
+    holds up no other.
+    """
+    waiting = (m for m in world.moves_of(guest) if m.metadata.deletion_timestamp is None)
+    return next(waiting, None)
 
 
 def due_to(target: str, case: Case) -> MoveReference | None:
@@ -94,8 +102,12 @@ def taken_back(guest: Guest, world: World) -> Refusal | None:
     if assignment is None or assignment.reason is not Reason.MOVE_REQUESTED:
         return None
     named = assignment.move
-    if named is None or any(each.uid == named.uid for each in world.snapshot.unreadable):
+    if named is None:
         return None
+    unread = next((each for each in world.snapshot.unreadable if each.uid == named.uid), None)
+    if unread is not None:
+        deleted = Refusal(Reason.MOVE_TAKEN_BACK, f"GuestMove {named.name} was deleted")
+        return deleted if unread.deleting else None
     move = next((m for m in world.snapshot.guestmoves if m.metadata.uid == named.uid), None)
     if move is None or move.metadata.deletion_timestamp is not None:
         return Refusal(Reason.MOVE_TAKEN_BACK, f"GuestMove {named.name} was deleted")

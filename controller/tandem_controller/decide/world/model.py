@@ -50,7 +50,7 @@ class Unreadable:
 
     ``ports``, ``minors``: what a mirror has of DRBD's numbers, as far as that can be read. Its
     devices may be up on hosts, so nobody else is given them. ``numbers_known``: whether that is all
-    of them. ``bug``: why, if it is no mistake of whoever wrote the object.
+    of them. ``bug``: why, if it is no mistake of whoever wrote the object. ``deleting``: asked for.
     """
 
     kind: str
@@ -63,6 +63,7 @@ class Unreadable:
     minors: frozenset[int] = frozenset()
     numbers_known: bool = True
     bug: Bug | None = None
+    deleting: bool = False
 
 
 @dataclass(frozen=True)
