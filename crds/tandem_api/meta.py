@@ -210,6 +210,12 @@ def condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
     return next((c for c in conditions if c.type == kind), None)
 
 
+def is_true(conditions: Iterable[Condition], kind: str) -> bool:
+    """Whether the condition of that type is there, and True."""
+    found = condition(conditions, kind)
+    return found is not None and found.status == "True"
+
+
 def moment(text: str | None) -> datetime | None:
     """A moment with its time zone, or None for anything else: anybody may have written it."""
     try:

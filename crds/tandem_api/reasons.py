@@ -136,6 +136,7 @@ class Reason(StrEnum):
     MOVE_IMPOSSIBLE = "MoveImpossible"
     MOVED = "Moved"
     DRAINING = "Draining"
+    DRAIN_BLOCKED = "DrainBlocked"
     DRAINED = "Drained"
     PAUSED = "Paused"
     PAUSE_UNHEARD = "PauseUnheard"

@@ -40,7 +40,9 @@ class Observed(Protocol):
         """The hosts on which its processors run at this moment."""
 
     def reasons(self, guest: str) -> set[Reason]:
-        """Everything that is told about a guest and its mirror, as a person would find it."""
+        """Everything that is told about a guest and its mirror, as a person would find it; and of
+        whether the host that it is assigned to is empty, where that is to be emptied.
+        """
 
     def mode(self, guest: str) -> str:
         """Of the authority of its mirror; "" if there is none yet."""

@@ -5,7 +5,6 @@ of them. Called by ``verbs``.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from sim import drbd_hanging, resync
 from sim.actuator import Crash
@@ -16,7 +15,6 @@ from sim.files import SimFiles
 from sim.pair import Pair
 from sim.resync import CopyEnds
 from sim.world import World
-from tandem_actuator.ports import CommandFailed
 from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
@@ -304,25 +302,6 @@ def lose_records(world: World, host: str) -> None:
     world.log.say("scenario", f"lose-records {host}")
     if world.hosts[host].machine is None:
         world.hosts[host].files = SimFiles(world.kernel.random)
-
-
-def promote_by_hand(world: World, host: str, guest: str) -> None:
-    """Somebody runs ``drbdadm primary --force``. What becomes of the data is not Tandem's doing."""
-    world.log.say("scenario", f"promote-by-hand {host} {guest}")
-    machine = world.hosts[host].machine
-    replica = machine.replicas.get(world.mirror(guest).drbd_name) if machine else None
-    if machine is not None and replica is not None and replica.role is Role.SECONDARY:
-        world.kernel.spawn(machine.group, replica.promote(force=True))
-
-
-def allow_two_primaries(world: World, guest: str) -> None:
-    """Somebody runs ``drbdadm net-options --allow-two-primaries=yes`` at each host that is on."""
-    world.log.say("scenario", f"allow-two-primaries {guest}")
-    name = world.mirror(guest).drbd_name
-    for host in world.hosts.values():
-        if host.machine is not None and name in host.machine.replicas:
-            with suppress(CommandFailed):
-                host.machine.replicas[name].allow_two_primaries(allowed=True)
 
 
 def crash(world: World, guest: str) -> None:

@@ -157,7 +157,8 @@ class Custody:
         host = self.truth.hosts[run.host]
         if authority is None or self.truth.held(host, run.guest):
             return
-        if authority.owner != run.host and not self._was_sent(run, authority):
+        allowed = run.by_hand or self._was_sent(run, authority)
+        if authority.owner != run.host and not allowed:
             owner = authority.owner or "nobody"
             self.broken(f"{run.guest} starts on {run.host}, which {owner} owns")
         for other in runs:

@@ -58,6 +58,8 @@ class Run:
     memory_of: "Run | None" = None
     """The run that it goes on with."""
     moved: Signal = field(default_factory=Signal)
+    by_hand: bool = False
+    """A person has started it, past Tandem."""
 
     @property
     def stood_still(self) -> bool:

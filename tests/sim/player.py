@@ -11,11 +11,14 @@ from sim import orders
 from sim.events import Line
 from sim.liveness import verdict
 from sim.logs import logged_into
-from sim.moves import moves_of
+from sim.moves import phases
 from sim.referee import History
 from sim.review import Reviewed
 from sim.verbs import DOING, take
 from sim.world import World
+from tandem_api.kinds.guest import Guest
+from tandem_api.kinds.host import Host
+from tandem_api.meta import Condition, condition
 from tandem_api.reasons import Reason
 from tandem_scenario.judge import LOOK_S, End, Judge
 from tandem_scenario.plan import WorldPlan
@@ -136,7 +139,18 @@ class Seen:
         told = {str(obj.status.reason), str(mirror.status.reason)}
         told |= {str(report.reason) for report in mirror.status.replicas.values() if report.reason}
         told |= {str(c.reason) for c in (*obj.status.conditions, *mirror.status.conditions)}
+        told |= {str(c.reason) for c in self._drained(obj)}
         return {Reason(reason) for reason in told if reason in tuple(Reason)}
+
+    def _drained(self, guest: Guest) -> list[Condition]:
+        """What is told of whether the host that it is assigned to is empty."""
+        assignment, hosts = guest.status.assignment, self._world.api.server.every(Host)
+        known = [
+            condition(host.status.conditions, "Drained")
+            for host in hosts
+            if assignment is not None and host.metadata.name == assignment.host
+        ]
+        return [found for found in known if found is not None]
 
     def mode(self, guest: str) -> str:
         authority = self._world.mirror(guest).status.authority
@@ -150,7 +164,7 @@ class Seen:
         return verdict(self._world, guest).wrong or orders.wrong(self._world, guest)
 
     def moves(self, guest: str) -> list[str]:
-        return [str(move.status.phase) or "Pending" for move in moves_of(self._world, guest)]
+        return phases(self._world, guest)
 
     def starts(self, guest: str) -> list[float]:
         return sorted(at - self._origin_s for at, _, _ in self._history(guest).runs)

@@ -8,6 +8,7 @@
 * Where acknowledged writes are and who is the owner: ``custody``.
 * The management plane alone stops no healthy guest: ``calm``.
 * What people are told is paused is neither started nor asked to stop.
+* What a person starts past Tandem, where its mirror is not owned, is stopped within ``residue_s``.
 * Nobody acts on an authority that it knows to be of the past: ``hold``.
 
 A person's override may give up writes; those are written off by name. A restore of the API gives up
@@ -128,6 +129,7 @@ class Referee:
                 history.woken.remove(run)
                 self.custody.started(run, history.alive)
             for run in runs:
+                self._stopped_soon(run)
                 if run is newest:
                     self.check_data(run)
                     if history.answered_s:
@@ -140,6 +142,16 @@ class Referee:
                     history.late.append(run)
                     self._broken(f"{guest} goes on at {run.host} after it was started elsewhere")
         self.calm.look(self.kernel.now_s, executing)
+
+    def _stopped_soon(self, run: Run) -> None:
+        """What a person has started here, past Tandem."""
+        authority = self.truth.authority(run.guest)
+        if not run.by_hand or run in self.histories[run.guest].late or authority is None:
+            return
+        went_on_s = self.kernel.now_s - max(run.ordered_s, run.group.last_resumed_s)
+        if authority.owner != run.host and went_on_s > self.residue_s:
+            self.histories[run.guest].late.append(run)
+            self._broken(f"{run.guest} goes on at {run.host}, where a person has started it")
 
     def _void(self, guest: str) -> bool:
         """Whether a restore of the API gave up what is promised for this one."""
@@ -197,7 +209,7 @@ class Referee:
         self._leaves(run, "is asked to stop")
 
     def _leaves(self, run: Run, what: str) -> None:
-        if self.truth.promised_to_leave(run.guest):
+        if not run.by_hand and self.truth.promised_to_leave(run.guest):
             self._broken(f"{run.guest} {what} on {run.host} and is said to be paused")
 
     def ended(self, run: Run, why: str) -> None:

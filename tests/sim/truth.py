@@ -72,11 +72,8 @@ class Truth:
         preferred = guest.spec.placement.preferred_site
         back = guest.spec.failback.policy is Policy.AUTOMATIC and preferred not in (None, "", here)
         by_hand = any(
-            isinstance(found, GuestMove)
-            and not found.ended
-            and (found.metadata.namespace, found.spec.guest) == guest.key
-            for (kind, _), found in self.server.objects.items()
-            if kind == GuestMove.__name__
+            not found.ended and (found.metadata.namespace, found.spec.guest) == guest.key
+            for found in self.server.every(GuestMove)
         )
         return self.closed(run.host) or back or by_hand or not guest.spec.running
 

@@ -6,7 +6,7 @@ refuses a file that wants it. Called by ``player`` and ``fuzz``.
 
 from collections.abc import Callable, Mapping
 
-from sim import acts, ailing, api_faults, lasting, mending, moves, orders, people, person
+from sim import acts, ailing, api_faults, by_hand, lasting, mending, moves, orders, people, person
 from sim.resync import CopyEnds
 from sim.world import World
 from tandem_api.kinds.guest_move import How
@@ -130,6 +130,7 @@ DOING: Mapping[str, Callable[..., None]] = {
     "move": moves.move,
     "move live": lambda world, *what: moves.move(world, *what, how=How.LIVE),
     "move within": moves.move,
+    "move newer": moves.move_of_a_newer_version,
     "unmove": moves.unmove,
     "override": people.override,
     "override-stale": people.override_stale,
@@ -141,8 +142,9 @@ DOING: Mapping[str, Callable[..., None]] = {
     "newer-protocol": people.newer_protocol,
     "lose-records": acts.lose_records,
     "damage-records": ailing.damage_records,
-    "promote-by-hand": acts.promote_by_hand,
-    "allow-two-primaries": acts.allow_two_primaries,
+    "promote-by-hand": by_hand.promote_by_hand,
+    "start-by-hand": by_hand.start_by_hand,
+    "allow-two-primaries": by_hand.allow_two_primaries,
     "bug": ailing.bug,
     "bug controller": ailing.bug_of_controller,
     "fix": ailing.fix,

@@ -10,14 +10,16 @@ from tandem_api.meta import (
     Model,
     ObjectKey,
     Resource,
+    is_true,
 )
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import MovePhase
 from tandem_controller.decide.conditions import bad, patch, stamped, transitions
 from tandem_controller.decide.memory import Recall, Told
 from tandem_controller.decide.mirrors.claimants import Assignments
+from tandem_controller.decide.status.draining import Kept, stuck
 from tandem_controller.decide.status.mirror import mirror_status
-from tandem_controller.decide.status.move import guest_of, move_status
+from tandem_controller.decide.status.move import guest_of, move_status, unread
 from tandem_controller.decide.status.site import host_status, site_status
 from tandem_controller.decide.status.tandem import tandem_status
 from tandem_controller.decide.walls import JUDGED, Walls, message
@@ -40,20 +42,23 @@ def other_statuses(
     told: Told,
     walls: Walls,
     recall: Recall,
+    decisions: Mapping[ObjectKey, Decision],
 ) -> Iterator[WriteStatus]:
     """``watched``: the same world, for what is said of each mirror by itself. ``told``: what this
     plan has come to, ``refusals`` by the mirror and ``new`` assignments by the guest.
+    ``decisions``: about each guest, in their turns.
     """
     refusals = WatchedMapping("refusals", told["refusals"], recall.note)
     new = WatchedMapping("new", told["new"], recall.note)
     for mirror in world.snapshot.mirrors:
         yield from recall.again("mirror", mirror, _mirror, watched, refusals, new, walls)
+    kept = stuck(world, decisions)
     for view in world.hosts.values():
         with walls.around(view.host):
-            yield from _of_host(view, world)
+            yield from _of_host(view, world, kept)
     for site in world.snapshot.sites:
         with walls.around(site):
-            yield from _of_site(site, world)
+            yield from _of_site(site, world, kept)
     for tandem in world.snapshot.tandems:
         with walls.around(tandem):
             status = tandem_status(tandem, world)
@@ -120,17 +125,17 @@ def _of_mirror(
         yield replace(write, version=version)
 
 
-def _of_host(view: HostView, world: World) -> Iterator[WriteStatus]:
+def _of_host(view: HostView, world: World, kept: Kept) -> Iterator[WriteStatus]:
     if view.freshness is not Freshness.UNKNOWN:
-        status = host_status(view, world)
+        status = host_status(view, world, kept)
         notices = transitions(view.host.status.conditions, status.conditions)
         yield from status_write(view.host, view.host.status, status, notices)
 
 
-def _of_site(site: Site, world: World) -> Iterator[WriteStatus]:
+def _of_site(site: Site, world: World, kept: Kept) -> Iterator[WriteStatus]:
     views = [view for view in world.hosts.values() if view.site_name == site.metadata.name]
     if judged((view.name for view in views), world):
-        status = site_status(site, world)
+        status = site_status(site, world, kept)
         notices = transitions(site.status.conditions, status.conditions)
         yield from status_write(site, site.status, status, notices)
 
@@ -155,19 +160,26 @@ def status_write(
 
 
 def _unreadable(each: Unreadable, world: World) -> Iterator[WriteStatus]:
-    """Say on the object itself why it cannot be read; nothing else about it is touched."""
-    kind, reason, words = "SpecValid", Reason.SPEC_INVALID, "; ".join(map(str, each.problems))
+    """Say on the object itself why it cannot be read; nothing else about it is touched, but for
+    what people wait for on a GuestMove.
+    """
+    kind, why = "SpecValid", Refusal(Reason.SPEC_INVALID, "; ".join(map(str, each.problems)))
     if each.bug is not None:
-        kind, reason, words = JUDGED, Reason.INTERNAL_ERROR, message(each.bug)
-    old = each.conditions
-    wanted = bad(kind, Refusal(reason, words))
-    others = tuple(condition for condition in old if condition.type != kind)
-    (new,) = stamped(old, (wanted,), each.generation, world)
-    if new in old:
+        kind, why = JUDGED, Refusal(Reason.INTERNAL_ERROR, message(each.bug))
+    wanted, said = [bad(kind, why)], dict[str, str]()
+    if each.kind == GuestMove.__name__ and not is_true(each.conditions, "Ended"):
+        said = unread(each, why, world)
+        told = Refusal(why.reason, said["message"])
+        wanted += [bad("Complete", told), bad("Ended", told)]
+    old, types = each.conditions, {condition.type for condition in wanted}
+    others = tuple(condition for condition in old if condition.type not in types)
+    new = stamped(old, tuple(wanted), each.generation, world)
+    if all(condition in old for condition in new):
         return
-    conditions = [condition.wire() for condition in (*others, new)]
-    notice = Notice(True, reason, words)
-    yield WriteStatus(each.kind, each.key, each.uid, {"conditions": conditions}, (notice,))
+    conditions = [condition.wire() for condition in (*others, *new)]
+    changes = {**said, "conditions": conditions}
+    notice = Notice(True, why.reason, why.message)
+    yield WriteStatus(each.kind, each.key, each.uid, changes, (notice,))
 
 
 def judged(hosts: Iterable[str], world: World) -> bool:

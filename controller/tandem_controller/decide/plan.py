@@ -84,7 +84,7 @@ def plan_again(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     for part, each in told.items():
         recall.differ(changed(part, memory.told.get(part, {}), each))
     urgent += to_mend(watched, WatchedMapping("new", new, recall.note), walls, recall)
-    statuses += other_statuses(world, watched, told, walls, recall)
+    statuses += other_statuses(world, watched, told, walls, recall, decisions)
     statuses += move_statuses(world, decisions, walls)
     urgent += map(DeleteMove, outdated(snapshot.guestmoves))
     unread = (each.bug for each in snapshot.unreadable if each.bug is not None)

@@ -236,6 +236,7 @@ def _unreadable(kind: str, key: ObjectKey, raw: Raw, problems: tuple[Problem, ..
         conditions=_conditions(raw),
         ports=_numbers([_in(raw, "spec", "port"), _in(raw, "status", "deviceNumbers", "port")]),
         minors=_numbers(minors.values() if isinstance(minors, Mapping) else ()),
+        deleting=bool(metadata.get("deletionTimestamp")),
     )
 
 

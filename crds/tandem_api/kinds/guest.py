@@ -124,6 +124,8 @@ class Assignment(Model):
     ``move``: the GuestMove that is carried out by this, or was under way when this came. ``live``:
     the owner is to send it there as it runs, and not to stop it for this. ``turn_seconds``: the
     last host could not start it; if this one cannot either, that one tries again after so long.
+    ``undisturbed``: it takes back a move of a guest as it runs, for which nobody has asked it to
+    stop.
     """
 
     host: str = ""
@@ -136,6 +138,7 @@ class Assignment(Model):
     move: MoveReference | None = None
     live: bool = False
     turn_seconds: int = 0
+    undisturbed: bool = False
     since: str = ""
 
 
@@ -158,6 +161,9 @@ class GuestReport(Model):
 
     ``refused_move``: why it could not be sent to the other host as it runs, by this assignment.
 
+    ``started_by``: the serial of the assignment by which it was started, or taken in, there; 0 if
+    that is not known, as after a restart of the actuator.
+
     No ``hardware``: an actuator that does not know of it. ``paused_since``: of the pause that the
     host knows of, and by which it neither starts nor stops it.
     """
@@ -166,6 +172,7 @@ class GuestReport(Model):
     state: str = ""
     assignment_serial: int = 0
     started_at: str | None = None
+    started_by: int = 0
     reason: Reason | None = None
     message: str = ""
     steps: dict[str, str] = {}

@@ -5,7 +5,15 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from tandem_api.meta import Condition, InvalidFields, Model, Name, Problem, Resource
+from tandem_api.meta import (
+    Condition,
+    InvalidFields,
+    Model,
+    Name,
+    Problem,
+    Resource,
+    is_true,
+)
 from tandem_api.vocabulary import MovePhase
 
 ONE_OF_THEM = "names one of both: a site, or a host"
@@ -94,5 +102,8 @@ class GuestMove(Resource):
 
     @property
     def ended(self) -> bool:
+        """Also by a phase that only a newer version knows: an end is never taken back."""
         phase = self.status.phase
-        return phase in tuple(MovePhase) and MovePhase(phase).ended
+        if phase in tuple(MovePhase):
+            return MovePhase(phase).ended
+        return is_true(self.status.conditions, "Ended")

@@ -88,6 +88,7 @@ class Statuses:
         self._reader, self._log = reader, log
         self.guests: dict[str, Raw] = {}
         self.mirrors: dict[str, Raw] = {}
+        self.hosts: dict[str, Raw] = {}
         self.moves: dict[str, Raw] = {}
         self.read_s = 0.0
         self.takeovers: dict[tuple[str, str], str] = {}
@@ -125,11 +126,19 @@ class Statuses:
         return found
 
     def reasons(self, name: str) -> set[Reason]:
-        """Everything that is told about a guest and its mirror."""
+        """Everything that is told about a guest and its mirror, and of whether the host that it is
+        assigned to is empty.
+        """
         guest, mirror = self.guest(name), self.mirror(name)
+        host = self.hosts.get((guest.get("assignment") or {}).get("host", ""), {})
+        drained = [
+            condition
+            for condition in (host.get("status") or {}).get("conditions", [])
+            if condition.get("type") == "Drained"
+        ]
         told = [guest.get("reason"), mirror.get("reason")]
         told += [replica.get("reason") for replica in (mirror.get("replicas") or {}).values()]
-        conditions = [*guest.get("conditions", []), *mirror.get("conditions", [])]
+        conditions = [*guest.get("conditions", []), *mirror.get("conditions", []), *drained]
         told += [condition.get("reason") for condition in conditions]
         return {Reason(reason) for reason in told if reason in tuple(Reason)}
 
@@ -145,7 +154,8 @@ class Statuses:
             self._stopped.wait(PERIOD_S)
 
     def _read(self) -> None:
-        for kind, known in (("guests", self.guests), ("mirrors", self.mirrors)):
+        every = (("guests", self.guests), ("mirrors", self.mirrors), ("hosts", self.hosts))
+        for kind, known in every:
             items = self._reader.get(f"{ROOT}/{kind}")["items"]
             known.update({item["metadata"]["name"]: item for item in items})
         moves = self._reader.get(f"{ROOT}/guestmoves")["items"]

@@ -182,7 +182,8 @@ class View:
     ``peer_timing``: the timing with which the peer last published its heartbeat, if it is known.
     ``job``: this run has libvirt send the guest away. ``receiving``: this run takes it in.
     ``session``: what DRBD's events have told since this run has promoted the device.
-    ``refused_move``: why it could not be sent by the order that stands.
+    ``refused_move``: why it could not be sent by the order that stands. ``started_by``: the serial
+    of the assignment by which this run has started the guest, or taken it in; 0 if it has not.
     ``listed``: this run has been told of all guests, so that ``guest`` is more than what an earlier
     run knew.
     ``mirror`` and ``guest`` come from a watch and may be stale; whatever is irreversible starts
@@ -232,6 +233,7 @@ class View:
     receiving: Receiving | None = None
     session: Session = field(default_factory=Session)
     refused_move: str = ""
+    started_by: int = 0
 
     @property
     def paused_by(self) -> str:
@@ -277,3 +279,9 @@ class View:
     def guest_is_dead(self) -> bool:
         """It was killed and executes nothing any more, and the kernel holds its process."""
         return self.guest_may_run and not self.starting and self.dead_at_s is not None
+
+
+def serial_of(guest: Guest | None) -> int:
+    """Of its assignment; 0 if it has none."""
+    assignment = guest.status.assignment if guest else None
+    return assignment.serial if assignment else 0

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from tandem_actuator.core.decision import told_too_late
 from tandem_actuator.core.drbd import DrbdState, NotConfigured
+from tandem_actuator.core.migration.source import cannot_send
 from tandem_actuator.core.mirror import resync
 from tandem_actuator.core.mirror.standstill import reads_stalled_since, stalled_since
 from tandem_actuator.core.model import Record, View
@@ -174,6 +175,7 @@ def guest_report(
         state=STARTING if starting else _told_state(view),
         assignment_serial=assignment.serial if assignment else 0,
         started_at=steps.get("domainStarted") if view.domain.may_run else None,
+        started_by=view.started_by if view.domain.may_run else 0,
         reason=reason,
         message=message,
         steps=dict(steps),
@@ -196,7 +198,8 @@ def _refused_move(view: View) -> str:
     """A run that has just begun knows only that it came to nothing."""
     note = view.record.outgoing
     over = note is not None and note.over and note.run != str(view.instance)
-    return view.refused_move or (f"not sent to {view.peer}: it came to nothing" if over else "")
+    nothing = f"not sent to {view.peer}: it came to nothing" if over else ""
+    return view.refused_move or nothing or cannot_send(view)
 
 
 def _refused_start(view: View) -> str:

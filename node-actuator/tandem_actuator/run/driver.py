@@ -363,7 +363,7 @@ class Driver:
             unit.observe_domain(DomainState.RUNNING)
         finally:
             unit.starting = False
-        unit.steps["domainStarted"] = self.ports.clock.wall()
+        unit.steps["domainStarted"], unit.started_by = self.ports.clock.wall(), unit.began_by
 
     def _described(self, unit: Unit) -> str:
         assert unit.guest is not None

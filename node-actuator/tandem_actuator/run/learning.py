@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from tandem_actuator.core.decision import Task
 from tandem_actuator.core.effects import Finished
-from tandem_actuator.core.model import Refusals
-from tandem_actuator.run.workload import Unit, serial_of
+from tandem_actuator.core.model import Refusals, serial_of
+from tandem_actuator.run.workload import Unit
 from tandem_api.reasons import Reason
 
 

@@ -20,7 +20,7 @@ from tandem_actuator.core.host.permission import (
 )
 from tandem_actuator.core.mirror import resync, standstill
 from tandem_actuator.core.mirror.readings import is_unclear, says_the_same
-from tandem_actuator.core.model import FenceProgress, Record, Refusals, Resync, View
+from tandem_actuator.core.model import FenceProgress, Record, Refusals, Resync, View, serial_of
 from tandem_actuator.core.packets import Packets
 from tandem_actuator.core.wall import Wall
 from tandem_actuator.ports.drbd import DrbdEvent
@@ -51,7 +51,8 @@ class Unit(Counted):
     ``permitted_until_s``: up to when the guest was surely permitted to run.
     ``applied``: the resource file that the kernel was last brought in line with by this run;
     ``applied_detection_s``: how soon it then notices a dead link, None if that is not known.
-    ``dead_at_s``: see View; ``began_at_s``: when the last start here began.
+    ``dead_at_s``: see View; ``began_at_s``, ``began_by``: when the last start
+    here began, and by which assignment; ``started_by``: see View.
     ``behinds``: how many events told that the local disk was behind.
     """
 
@@ -96,6 +97,8 @@ class Unit(Counted):
     reason: Reason = Reason.STEADY
     message: str = ""
     steps: dict[str, str] = field(default_factory=dict)
+    started_by: int = 0
+    began_by: int = 0
     sent_replica: ReplicaReport | None = None
     sent_guest: GuestReport | None = None
     replica_sent_at_s: float = 0.0
@@ -173,6 +176,7 @@ class Unit(Counted):
             receiving=self.transit.receiving,
             session=self.transit.session,
             refused_move=self.transit.why_refused(serial_of(self.guest)),
+            started_by=self.started_by,
         )
 
     def see_lapse(self, node: NodeFacts, now_s: float) -> None:
@@ -281,6 +285,7 @@ class Unit(Counted):
     def begins(self, now_s: float) -> None:
         """From here on the guest may run: what was seen of an earlier one says nothing of it."""
         self.starting, self.began_at_s, self.dead_at_s = True, now_s, None
+        self.began_by = serial_of(self.guest)
 
     def observe_death(self, *, dead: bool, began_s: float) -> None:
         """Take in a look that found processes of the guest, and began then."""
@@ -316,6 +321,7 @@ class Unit(Counted):
         self.guest_gone = guest is None
         if guest is not None and guest.metadata.uid != (self.guest and self.guest.metadata.uid):
             self.sent_guest = None  # this object was told nothing yet
+            self.started_by = 0
         if serial_of(guest) != serial_of(self.guest) and not self.domain.may_run:
             self.steps = {}  # those were an earlier start's
         if _edited(guest, self.guest):
@@ -391,8 +397,3 @@ def _edited(new: Guest | None, old: Guest | None) -> bool:
     if new is None or old is None or new.metadata.uid != old.metadata.uid:
         return True
     return new.metadata.generation != old.metadata.generation or new.in_force != old.in_force
-
-
-def serial_of(guest: Guest | None) -> int:
-    assignment = guest.status.assignment if guest else None
-    return assignment.serial if assignment else 0

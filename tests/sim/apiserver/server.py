@@ -6,8 +6,11 @@ Called by ``api``, the world, the referee and its truth.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from sim.apiserver.failures import forbidden
 from sim.apiserver.handler import Handler, Request
@@ -106,9 +109,22 @@ class Server:
         return found
 
     def every(self, kind: type[R]) -> list[R]:
+        """All that can be read."""
         raws = self.handler.shelf(served_name(kind.__name__)).objects.values()
-        found = [self.typed(kind.__name__, raw) for raw in raws]
-        return [obj for obj in found if isinstance(obj, kind)]
+        found: list[R] = []
+        for raw in raws:
+            with suppress(ValidationError):
+                obj = self.typed(kind.__name__, raw)
+                found += [obj] if isinstance(obj, kind) else []
+        return found
+
+    def put_unread(self, kind: str, raw: Raw) -> None:
+        """Something that was stored by a newer version, whose words no type of today knows."""
+        served, metadata = served_name(kind), raw["metadata"]
+        key = ObjectKey(metadata.get("namespace", ""), metadata["name"])
+        about = {"apiVersion": served.kind.api_version, "kind": kind}
+        born = {**self.handler.birth(served), **metadata}
+        self.handler.put(served, key, {**about, **raw, "metadata": born})
 
     def put(self, obj: R, *, judged: bool = True) -> R:
         """A person puts it there, its status too. Raises: Failure, if the server would not.

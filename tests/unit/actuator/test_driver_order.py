@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import A, B, authority, drbd, mirror, standalone
+from sim.builders import HERE, A, B, assignment, authority, drbd, guest, mirror, standalone
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.model import FenceProgress
+from tandem_actuator.core.report import guest_report
 from tandem_actuator.ports import CommandFailed
 from tandem_actuator.ports.api import ApiConflict, ApiUnavailable
 from tandem_actuator.ports.libvirt import KilledNotGone
+from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import Connection, DomainState, Role
 
@@ -54,6 +56,21 @@ class TestStart:
         outcome = await host.driver.perform(host.unit, fx.StartGuest(1000.0))
         assert outcome == fx.Failed("no memory", refused=True)
         assert (host.unit.domain, host.unit.starting) == (DomainState.ABSENT, False)
+        assert host.unit.started_by == 0
+
+    async def test_by_which_order_it_was_started_is_known(self, host: Noted) -> None:
+        """As that stood when it began: a later one may have been to stop it."""
+
+        def another() -> None:
+            later = assignment(HERE.node).model_copy(update={"serial": 9})
+            host.unit.guest = guest(later)
+
+        host.during["start"] = another
+        await host.driver.perform(host.unit, fx.StartGuest(1000.0))
+        assert host.unit.started_by == assignment(HERE.node).serial
+        said = guest_report(host.unit.view(host.node), Reason.RUNNING, "", {})
+        assert said is not None
+        assert said.started_by == assignment(HERE.node).serial
 
     @pytest.mark.parametrize(
         "sent_ago_s", [None, DEFAULT.self_fence_seconds + 0.1], ids=["never", "lapsed"]

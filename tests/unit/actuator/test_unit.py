@@ -171,6 +171,14 @@ class TestAnotherObject:
         unit.observe_guest(self.again("uid-again"))
         assert unit.sent_guest is None
 
+    def test_by_what_it_was_started_is_of_one_object(self, unit: Unit) -> None:
+        """Another's orders are counted anew."""
+        unit.started_by = 7
+        unit.observe_guest(self.again("uid-g"))
+        assert unit.started_by == 7
+        unit.observe_guest(self.again("uid-again"))
+        assert unit.started_by == 0
+
     def test_so_is_a_mirror_also_if_its_version_is_older(self, unit: Unit) -> None:
         unit.sent_replica = ReplicaReport(connection="Connected", role="Primary")
         unit.observe_mirror(unit.mirror)

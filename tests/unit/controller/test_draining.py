@@ -4,15 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from tandem_api.meta import Condition, condition
+from tandem_api.kinds.tandem import Tandem
+from tandem_api.meta import FINALIZER, Condition, ObjectKey, condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import HostPhase, SitePhase
 from tandem_controller.decide.known import world_of
+from tandem_controller.decide.status.draining import stuck
 from tandem_controller.decide.status.site import host_status, site_status
 from tandem_controller.decide.walls import Walls
 from tandem_controller.decide.world.model import Assign, Unreadable
 
-from .scenes import KEY, A, B, Scene, assigned, guest, report
+from .scenes import KEY, A, B, Scene, assigned, guest, mirror, moving, report
 
 AWAY = {A: report(A, "Absent"), B: report(B)}
 
@@ -125,3 +127,87 @@ class TestDrained:
         found = of_host(scene)
         assert found is not None
         assert found.status == "True"
+
+
+def crowd(number: int, room: str) -> Scene:
+    """So many more guests than ``g`` that are to leave A, one at a time, for B, which has room."""
+    scene = moving()
+    scene.hosts[B] = {"capacity": {"memory": room, "cpus": 8}}
+    one = {"metadata": {"name": "default"}, "spec": {"moves": {"maxConcurrent": 1}}}
+    scene.tandems = (Tandem.parse(one),)
+    scene.guest["priority"] = 900
+    known = {"assignment": assigned(A), "hosts": {A: report(A)}, "phase": "Running"}
+    finalizers = {"finalizers": [FINALIZER]}
+    for name in (f"g{one}" for one in range(number)):
+        about = {"metadata": mirror(name).metadata, "spec": mirror(name).spec}
+        scene.more_mirrors.append(scene.parsed_mirror().model_copy(update=about))
+        scene.more.append(guest(name, status=known, metadata=finalizers))
+    return scene
+
+
+def foreseen(scene: Scene) -> Condition:
+    """Of the site, with what is decided in the same plan."""
+    made = scene.plan()
+    kept = stuck(made.world, made.decisions)
+    found = condition(site_status(made.world.sites["burjassot"], made.world, kept).conditions, KIND)
+    assert found is not None
+    return found
+
+
+KIND = "Drained"
+
+
+class TestForeseen:
+    def test_none_can_leave_where_the_other_site_is_in_maintenance_too(self) -> None:
+        scene = moving()
+        scene.sites["tarongers"]["maintenance"] = True
+        found = foreseen(scene)
+        assert (found.status, found.reason) == ("False", Reason.DRAIN_BLOCKED)
+        assert found.message.startswith(
+            "1 guest is still here, and it cannot leave as things are (ns/g: It stays on"
+        )
+        assert f"{B} is not used: site tarongers is in maintenance" in found.message
+
+    def test_who_only_waits_for_a_turn_can_leave(self) -> None:
+        found = foreseen(crowd(2, "3Gi"))
+        assert (found.status, found.reason) == ("False", Reason.DRAINING)
+
+    def test_the_room_is_gone_by_the_time_that_its_turn_comes(self) -> None:
+        """One is begun, one will be, and then there is none left."""
+        scene = crowd(2, "2Gi")
+        assert scene.plan().decisions[ObjectKey("ns", "g1")].reason is Reason.MOVE_WAITING
+        found = foreseen(scene)
+        assert found.reason == Reason.DRAIN_BLOCKED
+        assert found.message.startswith("3 guests are still here, and 1 of them cannot leave")
+        assert f"ns/g1: {B} has no room for another 1Gi" in found.message
+        assert "ns/g0" not in found.message
+
+    def test_where_there_is_room_for_none(self) -> None:
+        message = foreseen(crowd(2, "1Mi")).message
+        assert message.startswith("3 guests are still here, and none of them can leave")
+
+    def test_a_smaller_one_goes_all_the_same(self) -> None:
+        scene = crowd(2, "2Gi")
+        large = {"memory": "1500Mi", "disks": [{"volume": "root"}]}
+        spec = guest("g0", domain=large).spec
+        scene.more[0] = scene.more[0].model_copy(update={"spec": spec})
+        message = foreseen(scene).message
+        assert "ns/g0" in message and "ns/g1" not in message
+
+    def test_a_move_that_cannot_be_ended_is_told(self) -> None:
+        """Its host was told to stop it, and nobody there can be asked."""
+        scene = moving()
+        scene.assignment = assigned(B, "Maintenance")
+        scene.reports = {A: report(A, "Unknown")}
+        assert foreseen(scene).reason == Reason.DRAIN_BLOCKED
+
+    def test_what_is_on_its_way_is_not_stuck(self) -> None:
+        scene = moving()
+        scene.assignment = assigned(B, "Maintenance")
+        assert foreseen(scene).reason == Reason.DRAINING
+
+    def test_nothing_is_told_where_nothing_is_in_maintenance(self) -> None:
+        scene = Scene()
+        scene.hosts[B] = {"capacity": {"memory": "1Mi", "cpus": 8}}
+        made = scene.plan()
+        assert stuck(made.world, made.decisions) == {}

@@ -31,7 +31,7 @@ from .moves_scenes import (
     told,
     under_way,
 )
-from .scenes import A, B, Scene, assigned, replica, report
+from .scenes import KEY, A, B, Scene, assigned, replica, report
 
 
 class TestBegin:
@@ -70,6 +70,22 @@ class TestBegin:
 
     def test_not_after_its_time(self) -> None:
         assert isinstance(ordered(move(seen=LONG_AGO)).decide(), Keep)
+
+    def test_not_one_that_has_ended_in_words_of_a_newer_version(self) -> None:
+        """What has ended is never begun, whatever its phase is called."""
+        ended = {"type": "Ended", "status": "True", "reason": "Moved"}
+        newer = {"phase": "Forwarded", "conditions": [ended]}
+        assert isinstance(ordered(move(status=newer)).decide(), Keep)
+        assert isinstance(ordered(move(status={"phase": "Forwarded"})).decide(), Assign)
+
+    def test_one_that_is_deleted_and_stays_holds_up_no_other(self) -> None:
+        """Somebody's finalizer is on it."""
+        gone = move(metadata={"deletionTimestamp": CREATED}, created=LONG_AGO)
+        scene = ordered(gone, move("g-2"))
+        decision = scene.decide()
+        assert isinstance(decision, Assign)
+        assert decision.move is not None
+        assert decision.move.name == "g-2"
 
     def test_not_one_that_is_being_deleted(self) -> None:
         gone = move(metadata={"deletionTimestamp": CREATED})
@@ -170,13 +186,13 @@ class TestUnderWay:
     @pytest.mark.parametrize(
         ("report_of_b", "by"),
         [
-            ({"startedAt": AFTER}, "Guest ns/g"),
-            ({"startedAt": LONG_AGO}, ""),
-            ({}, ""),
-            ({"state": "Absent", "startedAt": AFTER}, ""),
-            ({"serial": 2, "startedAt": AFTER}, ""),
+            ({"startedBy": 3}, "Guest ns/g"),
+            ({"startedBy": 2}, ""),
+            ({"startedAt": AFTER}, ""),
+            ({"state": "Absent", "startedBy": 3}, ""),
+            ({"serial": 2, "startedBy": 3}, ""),
         ],
-        ids=["started since", "before", "not told", "it does not run", "of an earlier order"],
+        ids=["started since", "before", "by its clock", "it does not run", "of an earlier order"],
     )
     def test_it_is_paused_once_it_has_arrived(self, report_of_b: dict[str, Any], by: str) -> None:
         scene = arrived(begun())
@@ -250,6 +266,15 @@ class TestUnderWay:
         unread = Unreadable("GuestMove", ObjectKey("ns", "g-1"), "uid-g-1", 1, ())
         made = plan(replace(scene.snapshot(), unreadable=(unread,)))
         assert isinstance(made.decisions[ObjectKey("ns", "g")], Keep)
+
+    def test_unless_it_is_being_deleted(self) -> None:
+        scene = begun()
+        scene.guestmoves = ()
+        gone = Unreadable("GuestMove", ObjectKey("ns", "g-1"), "uid-g-1", 1, (), deleting=True)
+        decision = plan(replace(scene.snapshot(), unreadable=(gone,))).decisions[KEY]
+        assert isinstance(decision, Assign)
+        assert decision.host == A
+        assert decision.message.endswith("GuestMove g-1 was deleted")
 
     def test_its_time_being_over_takes_it_back(self) -> None:
         scene = begun()

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from tandem_api.kinds.guest_move import GuestMoveStatus
-from tandem_api.meta import ObjectKey
+from tandem_api.meta import Condition, ObjectKey, Problem
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import MovePhase
 from tandem_controller.decide.plan import plan
 from tandem_controller.decide.world.model import Unreadable
 
-from .moves_scenes import AFTER, CREATED, LONG_AGO, arrived, begun, move, ordered, told, under_way
-from .scenes import A, B, assigned, report
+from .moves_scenes import CREATED, LONG_AGO, arrived, begun, move, ordered, told, under_way
+from .scenes import A, B, Scene, assigned, report
 
 
 class TestTold:
@@ -79,17 +79,27 @@ class TestTold:
         reference = {"name": "g-1", "uid": "uid-g-1"}
         about = {"move": reference, "message": "It stays: why", "since": CREATED}
         scene.assignment = assigned(A, "HeartbeatFresh", **about)
-        scene.reports[A]["startedAt"] = AFTER
+        scene.reports[A]["startedBy"] = 3
         said = told(scene.plan())
         assert (said["phase"], said["reason"]) == (MovePhase.FAILED, Reason.HEARTBEAT_FRESH)
         assert said["message"] == "It stays: why"
 
     def test_as_soon_as_that_if_nothing_could_have_stopped_it(self) -> None:
-        """``Live``: as it runs, or not at all."""
-        scene = begun(ordered(move(spec={"how": "Live"}, status={"phase": "Moving", "source": A})))
+        """It was to be sent as it ran, and nobody has asked it to stop."""
+        scene = begun()
         reference = {"name": "g-1", "uid": "uid-g-1"}
-        scene.assignment = assigned(A, "MigrationFailed", move=reference, since=CREATED)
+        about = {"move": reference, "since": CREATED, "undisturbed": True}
+        scene.assignment = assigned(A, "HeartbeatFresh", **about)
         assert told(scene.plan())["phase"] == MovePhase.FAILED
+
+    def test_not_while_it_may_yet_arrive(self) -> None:
+        """Its host knows that the move is taken back, and is not through with it."""
+        scene = begun()
+        reference = {"name": "g-1", "uid": "uid-g-1"}
+        about = {"move": reference, "since": CREATED, "undisturbed": True}
+        scene.assignment = assigned(A, "HeartbeatFresh", **about)
+        scene.reports = {A: report(A, reason="Migrating")}
+        assert told(scene.plan()).get("phase") in (None, MovePhase.MOVING)
 
     @pytest.mark.parametrize(
         "said", [report(A, "Absent"), report(A)], ids=["down", "asked to stop"]
@@ -211,3 +221,62 @@ class TestTold:
         wire = {k: v for k, v in first.items() if v is not None}
         scene.guestmoves = (move(status=wire),)
         assert told(scene.plan()) == {}
+
+
+def unread(**more: Any) -> Unreadable:
+    problem = Problem("spec.how", "is none of Cold, Live, LiveIfPossible")
+    return Unreadable("GuestMove", ObjectKey("ns", "g-1"), "uid-g-1", 1, (problem,), **more)
+
+
+class TestThatCannotBeRead:
+    """As where a newer version had it stored, and the present one runs again."""
+
+    def said(self, found: Unreadable, scene: Scene | None = None) -> tuple[dict[str, Any], Any]:
+        scene = scene or Scene()
+        changes = told(plan(replace(scene.snapshot(), unreadable=(found,))))
+        conditions = {each["type"]: each for each in changes.get("conditions", [])}
+        return changes, conditions
+
+    def test_it_says_so_where_people_wait(self) -> None:
+        changes, conditions = self.said(unread())
+        assert (changes["phase"], changes["reason"]) == (MovePhase.PENDING, Reason.SPEC_INVALID)
+        assert changes["message"] == (
+            "This controller cannot read it: spec.how: is none of Cold, Live, LiveIfPossible. It is"
+            " not begun. Delete it and create another, or run a controller that can read it"
+        )
+        for kind in ("SpecValid", "Complete", "Ended"):
+            assert conditions[kind]["status"] == "False"
+        assert conditions["Ended"]["message"] == changes["message"]
+
+    def test_one_that_was_begun_is_gone_on_with(self) -> None:
+        scene = begun()
+        scene.guestmoves = ()
+        changes, _ = self.said(unread(), scene)
+        assert changes["phase"] == MovePhase.MOVING
+        assert "To take it back, delete it" in changes["message"]
+
+    def test_the_same_is_not_said_again(self) -> None:
+        _, conditions = self.said(unread())
+        known = tuple(Condition.model_validate(each) for each in conditions.values())
+        changes, _ = self.said(unread(conditions=known))
+        assert changes == {}
+
+    def test_of_one_that_has_ended_its_end_stays(self) -> None:
+        ended = Condition(type="Ended", status="True", reason="Moved")
+        changes, conditions = self.said(unread(conditions=(ended,)))
+        assert set(changes) == {"conditions"}
+        assert conditions["Ended"]["status"] == "True"
+        assert conditions["SpecValid"]["status"] == "False"
+
+
+def test_one_that_was_deleted_before_it_was_begun_has_failed() -> None:
+    """Somebody's finalizer keeps it."""
+    said = told(ordered(move(metadata={"deletionTimestamp": CREATED})).plan())
+    assert (said["phase"], said["reason"]) == (MovePhase.FAILED, Reason.MOVE_TAKEN_BACK)
+    assert said["message"] == "It was deleted before it was begun"
+
+
+def test_nor_does_it_come_first() -> None:
+    gone = move(metadata={"deletionTimestamp": CREATED}, created=LONG_AGO)
+    scene = ordered(gone, move("g-2"), move("g-3"))
+    assert told(scene.plan(), "g-3")["message"] == "GuestMove g-2 comes first"

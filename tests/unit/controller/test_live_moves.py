@@ -179,7 +179,16 @@ class TestImpossible:
     def test_two_hosts_write_with_protocol_c_alone(self, protocol: str) -> None:
         scene = able(Scene())
         scene.mirror["protocol"] = protocol
-        assert self.why(scene) == f"protocol {protocol} lets no two hosts write"
+        assert self.why(scene) == (
+            f"protocol {protocol} lets no two hosts write. It can go by a stop and a start"
+        )
+
+    def test_where_that_alone_is_in_the_way_it_is_told_as_it_stops(self) -> None:
+        scene = able(ordered())
+        scene.mirror["protocol"] = "B"
+        decision = assigns(scene)
+        assert not decision.live
+        assert "It cannot go as it runs: protocol B lets no two hosts write" in decision.message
 
     def test_the_mirror_must_be_redundant(self) -> None:
         scene = able(Scene())
@@ -228,7 +237,14 @@ class TestUnderWay:
         assert (decision.host, decision.reason) == (A, Reason.HEARTBEAT_FRESH)
         assert decision.message == f"It stays on {A}: the move to {B} is taken back: {WHY}"
         assert decision.move is not None
-        assert not decision.live
+        assert (decision.live, decision.undisturbed) == (False, True)
+        assert written(sent("Live")).assignment.undisturbed
+
+    def test_one_that_was_asked_to_stop_may_do_so_yet(self) -> None:
+        scene = sent("Live")
+        scene.assignment, scene.beats[B].silent_s = under_way(), 60.0
+        decision = assigns(scene)
+        assert (decision.host, decision.undisturbed) == (A, False)
 
     def test_also_out_of_maintenance(self) -> None:
         scene = able(moving())

@@ -105,3 +105,13 @@ def test_what_nobody_can_read_is_told_once_it_is_there() -> None:
     assert store.unreadable() == ()
     store.put("Site", site(5, heartbeat="often"))
     assert [each.key for each in store.unreadable()] == [KEY]
+
+
+def test_of_what_nobody_can_read_it_is_known_whether_it_is_being_deleted() -> None:
+    store = Store()
+    store.put("Site", site(5, heartbeat="often"))
+    assert [each.deleting for each in store.unreadable()] == [False]
+    gone = site(6, heartbeat="often")
+    gone["metadata"]["deletionTimestamp"] = "2024-05-01T09:59:00Z"
+    store.put("Site", gone)
+    assert [each.deleting for each in store.unreadable()] == [True]

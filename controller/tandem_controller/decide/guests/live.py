@@ -40,11 +40,10 @@ def how_due(case: Case) -> How:
 
 def impossible(case: Case, owner: str, target: str) -> Refusal | None:
     """Why the guest cannot be sent there as it runs, or None."""
-    for name in (owner, target):
-        view = case.view(name)
-        if view is None or view.host.status.migration_port is None:
-            why = f"{name} does not tell a migrationPort: live migration is not set up there"
-            return Refusal(Reason.MOVE_IMPOSSIBLE, why)
+    not_set_up = where_not_set_up(case, owner, target)
+    if not_set_up:
+        why = f"{not_set_up} does not tell a migrationPort: live migration is not set up there"
+        return Refusal(Reason.MOVE_IMPOSSIBLE, why)
     if case.guest.spec.domain.firmware is Firmware.UEFI:
         why = "a guest with UEFI firmware is not sent as it runs: its variables stay behind"
         return Refusal(Reason.MOVE_IMPOSSIBLE, why)
@@ -52,9 +51,18 @@ def impossible(case: Case, owner: str, target: str) -> Refusal | None:
     if report is None or report.state != DomainState.RUNNING:
         return Refusal(Reason.MOVE_IMPOSSIBLE, f"{owner} does not say that it runs there")
     if case.mirror.spec.protocol is not Protocol.C:
-        why = f"protocol {case.mirror.spec.protocol} lets no two hosts write"
+        why = (
+            f"protocol {case.mirror.spec.protocol} lets no two hosts write. It can go by a stop and"
+            " a start"
+        )
         return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, why)
     return _lacks_data(case, owner, target)
+
+
+def where_not_set_up(case: Case, *hosts: str) -> str:
+    """The first of these hosts that neither sends nor takes in a guest as it runs."""
+    ports = {name: view.host.status.migration_port for name in hosts if (view := case.view(name))}
+    return next((name for name in hosts if ports.get(name) is None), "")
 
 
 def _lacks_data(case: Case, owner: str, target: str) -> Refusal | None:

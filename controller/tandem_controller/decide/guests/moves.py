@@ -114,6 +114,8 @@ def _begun(case: Case, wanted: Assign, owner: str) -> Assign | Keep:
     if how is How.LIVE:
         why = f"It stays on {owner} although {wanted.message}. It cannot go as it runs"
         return Keep(Reason.MOVE_WAITING, f"{why}: {obstacle.message}")
+    if not live.where_not_set_up(case, owner, target):
+        message = f"{message}. It cannot go as it runs: {obstacle.message}"
     return replace(wanted, message=message)
 
 

@@ -259,8 +259,9 @@ def _not_stopped(case: Case) -> Blocked | None:
 def _back_to(case: Case, why: str) -> Assign:
     owner = case.authority.owner
     message, assignment = f"It stays on {owner}: {why}", case.guest.status.assignment
-    by = assignment.move if assignment is not None else None
-    return Assign(owner, Reason.HEARTBEAT_FRESH, message, _same_host_proof(case), by)
+    by, sent = (assignment.move, assignment.live) if assignment is not None else (None, False)
+    proof = _same_host_proof(case)
+    return Assign(owner, Reason.HEARTBEAT_FRESH, message, proof, by, undisturbed=sent)
 
 
 def _same_host_proof(case: Case) -> FencingProof:

@@ -129,6 +129,7 @@ def _assignment_after(guest: Guest, world: World, decision: Decision) -> Assignm
         move=decision.move or _carried_on(guest, world),
         live=decision.live,
         turn_seconds=decision.turn_seconds,
+        undisturbed=decision.undisturbed,
         since=world.wall,
     )
 

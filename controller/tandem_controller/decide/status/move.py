@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tandem_api.kinds.guest import Assignment, Guest
-from tandem_api.kinds.guest_move import HISTORY, GuestMove, GuestMoveStatus, How
+from tandem_api.kinds.guest_move import HISTORY, GuestMove, GuestMoveStatus
 from tandem_api.meta import Condition, ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import MovePhase
@@ -18,11 +18,19 @@ from tandem_controller.decide.world.guestmoves import (
     allowed_s,
     begun_for_s,
     destination,
+    first_in_turn,
     settled,
     waited_in_vain,
 )
 from tandem_controller.decide.world.hosts import runs
-from tandem_controller.decide.world.model import Case, Decision, Refusal, World, case_of
+from tandem_controller.decide.world.model import (
+    Case,
+    Decision,
+    Refusal,
+    Unreadable,
+    World,
+    case_of,
+)
 from tandem_controller.decide.world.moments import elapsed_s
 
 TARGETS_STEPS = ("promoted", "domainStarted")
@@ -90,6 +98,8 @@ def _waits(move: GuestMove, world: World, reason: Reason, why: str) -> _Said:
 def _not_begun(
     move: GuestMove, guest: Guest, case: Case | None, world: World, decision: Decision | None
 ) -> _Said:
+    if move.metadata.deletion_timestamp is not None:
+        return _Said(MovePhase.FAILED, Reason.MOVE_TAKEN_BACK, "It was deleted before it was begun")
     if guest.metadata.deletion_timestamp is not None:
         return _Said(MovePhase.FAILED, Reason.MOVE_IMPOSSIBLE, "the guest is being deleted")
     if not guest.spec.running:
@@ -101,9 +111,9 @@ def _not_begun(
     target = destination(move, case)
     if isinstance(target, Refusal):
         return _Said(MovePhase.FAILED, target.reason, target.message)
-    first = world.moves_of(guest)[:1]
-    if first and first[0].metadata.uid != move.metadata.uid:
-        why = f"GuestMove {first[0].metadata.name} comes first"
+    first = first_in_turn(guest, world)
+    if first is not None and first.metadata.uid != move.metadata.uid:
+        why = f"GuestMove {first.metadata.name} comes first"
         return _waits(move, world, Reason.MOVE_WAITING, why)
     if _runs_on(target, guest, case):
         return _Said(MovePhase.SUCCEEDED, Reason.MOVED, f"It runs on {target} already")
@@ -119,8 +129,7 @@ def _begun(
         return _Said(MovePhase.FAILED, assignment.reason, assignment.message)
     arrives = case is not None and assignment.host == destination(move, case)
     there = case is not None and _runs_on(assignment.host, guest, case)
-    never_stopped = move.spec.how is How.LIVE
-    if there and (arrives or never_stopped or settled(guest, world)):
+    if there and (arrives or settled(guest, world)):
         reason = Reason.MOVED if arrives else assignment.reason
         phase = MovePhase.SUCCEEDED if arrives else MovePhase.FAILED
         return _Said(phase, reason, assignment.message)
@@ -208,6 +217,29 @@ def _away_s(stopped: str | None, steps: Mapping[str, str], world: World) -> floa
     if stopped is None or "running" not in steps:
         return None
     return round(elapsed_s(stopped, world.snapshot), 1)
+
+
+# -- what cannot be read
+
+
+def unread(each: Unreadable, why: Refusal, world: World) -> dict[str, str]:
+    """What is told of one that has not ended, beside its conditions: its order is not known, and so
+    it is neither begun nor given up. ``why``: as SpecValid says.
+    """
+    begun = any(_is_named(guest, each.uid) for guest in world.snapshot.guests)
+    what = (
+        "It was begun, and what becomes of it tells the guest's status. To take it back, delete it"
+        if begun
+        else "It is not begun. Delete it and create another, or run a controller that can read it"
+    )
+    phase = MovePhase.MOVING if begun else MovePhase.PENDING
+    message = f"This controller cannot read it: {why.message}. {what}"
+    return {"phase": phase, "reason": why.reason, "message": message}
+
+
+def _is_named(guest: Guest, uid: str) -> bool:
+    assignment = guest.status.assignment
+    return assignment is not None and assignment.move is not None and assignment.move.uid == uid
 
 
 # -- history

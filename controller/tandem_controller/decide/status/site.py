@@ -9,7 +9,7 @@ from tandem_api.meta import Condition, condition
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import HostPhase, SitePhase
 from tandem_controller.decide.conditions import bad, good, judged, spec_valid, stamped
-from tandem_controller.decide.status.draining import drained
+from tandem_controller.decide.status.draining import NOBODY, Kept, drained
 from tandem_controller.decide.world import delivery
 from tandem_controller.decide.world.clocks import ClockState
 from tandem_controller.decide.world.hosts import (
@@ -32,8 +32,10 @@ REPORTS, DRBD_FILES = "ReportsDelivered", "DrbdFilesReadable"
 GIBIBYTE = 2**30
 
 
-def host_status(view: HostView, world: World) -> HostStatus:
-    """A host's whole status. Only for a host whose heartbeat has been judged."""
+def host_status(view: HostView, world: World, kept: Kept = NOBODY) -> HostStatus:
+    """A host's whole status. Only for a host whose heartbeat has been judged. ``kept``: which
+    guests cannot leave, see ``stuck``.
+    """
     old, generation = view.host.status, view.host.metadata.generation
     refusal = unfit(view, view.name)
     conditions = (
@@ -44,7 +46,7 @@ def host_status(view: HostView, world: World) -> HostStatus:
         *_reports(view),
         *_drbd_files(view),
         spec_valid(world, view.host),
-        *([drained([view], world)] if view.maintenance else ()),
+        *([drained([view], world, kept)] if view.maintenance else ()),
     )
     return old.model_copy(
         update={
@@ -136,8 +138,10 @@ def _drbd_files(view: HostView) -> tuple[Condition, ...]:
 # -- site
 
 
-def site_status(site: Site, world: World) -> SiteStatus:
-    """A site's whole status. Only once the heartbeats of all its hosts have been judged."""
+def site_status(site: Site, world: World, kept: Kept = NOBODY) -> SiteStatus:
+    """A site's whole status. Only once the heartbeats of all its hosts have been judged. ``kept``:
+    as of ``host_status``.
+    """
     old, name, generation = site.status, site.metadata.name, site.metadata.generation
     views = [view for view in world.hosts.values() if view.site_name == name]
     ready = [view for view in views if unfit(view, view.name) is None]
@@ -148,7 +152,7 @@ def site_status(site: Site, world: World) -> SiteStatus:
         judged("Ready", refusal, Reason.READY),
         _heartbeat(newest, "; ".join(silence(view) for view in views) or "it has no host"),
         spec_valid(world, site),
-        *([drained(views, world)] if site.spec.maintenance else ()),
+        *([drained(views, world, kept)] if site.spec.maintenance else ()),
     )
     return old.model_copy(
         update={

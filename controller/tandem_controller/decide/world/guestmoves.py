@@ -3,9 +3,8 @@
 Called by the decision about a guest, by who has it paused, and by the statuses.
 """
 
-from tandem_api.kinds.guest import Guest, GuestReport, MoveReference
+from tandem_api.kinds.guest import Guest, MoveReference
 from tandem_api.kinds.guest_move import GuestMove
-from tandem_api.meta import moment
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, MovePhase
 from tandem_controller.decide.world.model import Case, Refusal, World
@@ -23,10 +22,18 @@ def reference(move: GuestMove) -> MoveReference:
 
 def due(guest: Guest, world: World) -> GuestMove | None:
     """The move that is to be begun: the oldest, unless one is under way. One is begun once."""
-    waiting = world.moves_of(guest)
-    if under_way(guest, world) is not None or not waiting or waited_in_vain(waiting[0], world):
+    first = first_in_turn(guest, world)
+    if under_way(guest, world) is not None or first is None or waited_in_vain(first, world):
         return None
-    return waiting[0] if waiting[0].metadata.deletion_timestamp is None else None
+    return first
+
+
+def first_in_turn(guest: Guest, world: World) -> GuestMove | None:
+    """The oldest that has not ended. One that is being deleted, and stays for somebody's finalizer,
+    holds up no other.
+    """
+    waiting = (m for m in world.moves_of(guest) if m.metadata.deletion_timestamp is None)
+    return next(waiting, None)
 
 
 def due_to(target: str, case: Case) -> MoveReference | None:
@@ -95,8 +102,12 @@ def taken_back(guest: Guest, world: World) -> Refusal | None:
     if assignment is None or assignment.reason is not Reason.MOVE_REQUESTED:
         return None
     named = assignment.move
-    if named is None or any(each.uid == named.uid for each in world.snapshot.unreadable):
+    if named is None:
         return None
+    unread = next((each for each in world.snapshot.unreadable if each.uid == named.uid), None)
+    if unread is not None:
+        deleted = Refusal(Reason.MOVE_TAKEN_BACK, f"GuestMove {named.name} was deleted")
+        return deleted if unread.deleting else None
     move = next((m for m in world.snapshot.guestmoves if m.metadata.uid == named.uid), None)
     if move is None or move.metadata.deletion_timestamp is not None:
         return Refusal(Reason.MOVE_TAKEN_BACK, f"GuestMove {named.name} was deleted")
@@ -125,7 +136,11 @@ def unsettled(guest: Guest, world: World) -> bool:
 
 
 def settled(guest: Guest, world: World) -> bool:
-    """Whether it runs where it is assigned, and nothing that it was told before can end it."""
+    """Whether it runs where it is assigned, and nothing that it was told before can end it.
+
+    What was to be sent as it ran and was taken back stays once its host, knowing that, says that it
+    runs and that nothing else is under way.
+    """
     assignment = guest.status.assignment
     if assignment is None or not assignment.host:
         reports = guest.status.hosts.values()
@@ -136,12 +151,8 @@ def settled(guest: Guest, world: World) -> bool:
     if report.state != DomainState.RUNNING:
         return False
     outlived = begun_for_s(guest, world) > guest.spec.shutdown_timeout_seconds + PLUG_S
-    return outlived or _started_since(report, assignment.since)
-
-
-def _started_since(report: GuestReport, since: str) -> bool:
-    started, assigned = moment(report.started_at), moment(since)
-    return started is not None and assigned is not None and started >= assigned
+    stays = assignment.undisturbed and report.reason is Reason.RUNNING
+    return outlived or stays or report.started_by >= assignment.serial
 
 
 def _settling_s(guest: Guest) -> float:

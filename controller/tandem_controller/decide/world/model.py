@@ -50,7 +50,7 @@ class Unreadable:
 
     ``ports``, ``minors``: what a mirror has of DRBD's numbers, as far as that can be read. Its
     devices may be up on hosts, so nobody else is given them. ``numbers_known``: whether that is all
-    of them. ``bug``: why, if it is no mistake of whoever wrote the object.
+    of them. ``bug``: why, if it is no mistake of whoever wrote the object. ``deleting``: asked for.
     """
 
     kind: str
@@ -63,6 +63,7 @@ class Unreadable:
     minors: frozenset[int] = frozenset()
     numbers_known: bool = True
     bug: Bug | None = None
+    deleting: bool = False
 
 
 @dataclass(frozen=True)
@@ -253,9 +254,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Assign:
-    """The guest shall be on this host (nowhere if empty). ``move``: as a GuestMove orders.
-    ``live``: as it runs. ``turn_seconds``: as in ``Assignment``.
-    """
+    """The guest shall be on this host, nowhere if empty; the rest is as in ``Assignment``."""
 
     host: str
     reason: Reason
@@ -264,6 +263,7 @@ class Assign:
     move: MoveReference | None = None
     live: bool = False
     turn_seconds: int = 0
+    undisturbed: bool = False
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,10 @@ def begin(mirror: Mirror, facts: Facts, assignment: Assignment | None, request_i
         why = f"the authority is {authority.mode} at epoch {authority.epoch}"
         return Refusal(Reason.RESYNCING, f"{facts.peer} may lack acknowledged writes: {why}")
     if mirror.spec.protocol is not Protocol.C or may_lack_the_last(mirror, facts):
-        why = "DRBD takes two Primaries with protocol C alone; set it while the guest is stopped"
+        why = (
+            "DRBD takes two Primaries with protocol C alone, and this mirror has another, or had"
+            " one and DRBD does not tell that it uses C by now"
+        )
         return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, why)
     drbd = facts.drbd
     alike = isinstance(drbd, DrbdState) and (drbd.in_sync or drbd.only_there)

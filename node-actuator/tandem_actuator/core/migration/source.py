@@ -57,6 +57,18 @@ def waits(view: View, now_s: float, wall: str) -> Decision | None:
     return Stay(verdict.reason, f"not sent to {view.peer} yet: {verdict.message}")
 
 
+def cannot_send(view: View) -> str:
+    """Why the guest is not sent by this order, however long it is waited for; empty if it may be.
+
+    The controller goes by what a mirror's spec says; what its kernel used, and may use yet, only
+    this host knows.
+    """
+    verdict = _verdict(view) if _is_to_go(view) else None
+    if not isinstance(verdict, Refusal) or verdict.reason is not Reason.PROTOCOL_NOT_SYNCHRONOUS:
+        return ""
+    return f"not sent to {view.peer}: {verdict.message}"
+
+
 def _mine(authority: Authority, view: View) -> bool:
     mine = authority.owner == view.host and view.instance.same_boot(authority.owner_instance)
     migration = authority.migration

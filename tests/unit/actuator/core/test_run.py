@@ -247,6 +247,12 @@ class TestJudge:
         starts = view(authority(), lost(), starting=True, dead_at_s=NOW)
         assert judge([starts], NOW - R - 1, NOW).feed_until_s == NOW - 1 + F
 
+    @pytest.mark.parametrize("domain", [RUNS, DomainState.PAUSED])
+    def test_what_a_person_has_begun_here_is_fenced(self, domain: DomainState) -> None:
+        """Also the half that ``virsh migrate`` makes: nothing says that this host was sent it."""
+        known = view(authority(B), connected(), domain=domain)
+        assert judge([known], NOW, NOW).fence == (known.mirror.key,)
+
     def test_the_shortest_of_all_counts(self) -> None:
         well = view(authority(), connected(), domain=RUNS)
         lapsed = view(authority(), lost(), domain=RUNS)

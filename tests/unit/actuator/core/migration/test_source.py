@@ -18,10 +18,17 @@ from sim.builders import (
     standalone,
 )
 from tandem_actuator.core.drbd import DrbdState
-from tandem_actuator.core.migration.source import CUT_OFF, GONE_WITHIN_S, NOT_NOTED, READY_WITHIN_S
+from tandem_actuator.core.migration.source import (
+    CUT_OFF,
+    GONE_WITHIN_S,
+    NOT_NOTED,
+    READY_WITHIN_S,
+    cannot_send,
+)
 from tandem_actuator.core.migration.source import source as rule
 from tandem_actuator.core.model import FenceProgress, Job, JobState, View
 from tandem_actuator.core.order import Start, Task
+from tandem_actuator.core.report import guest_report
 from tandem_api.kinds.guest import LiveMigration
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
@@ -85,6 +92,21 @@ class TestBegin:
         syncing = to_be_sent(drbd=drbd(Role.PRIMARY, out_of_sync_bytes=0, resyncing=True))
         known = replace(syncing, mirror=telling(standalone()))
         assert said(known).startswith(f"not sent to {B} yet: ")
+        assert cannot_send(known) == ""
+
+    def test_what_no_waiting_helps_is_refused(self) -> None:
+        """The kernel may use another protocol yet, as this host's record says."""
+        known = to_be_sent(record=record(owned_epoch=5, asynchronous=True))
+        assert said(known).startswith(f"not sent to {B} yet: ")
+        assert cannot_send(known).startswith(f"not sent to {B}: DRBD takes two Primaries with")
+        told = guest_report(known, Reason.STEADY, "", {})
+        assert told is not None
+        assert told.refused_move == cannot_send(known)
+
+    def test_of_another_order_nothing_is_refused(self) -> None:
+        """A guest that is to stop, or to stay, is not to be sent."""
+        noted = record(owned_epoch=5, asynchronous=True)
+        assert cannot_send(to_be_sent(guest=guest(assignment(B)), record=noted)) == ""
 
 
 class TestNotBegun:
