@@ -46,7 +46,8 @@ class HostPlan:
 @dataclass(frozen=True)
 class WorldPlan:
     """Everything there is at the beginning. ``drbd``: the major version that the hosts run.
-    ``migration``: they can send each other guests as these run.
+    ``migration``: they can send each other guests as these run. ``policies``: the API server's are
+    in force.
     """
 
     hosts: tuple[HostPlan, ...] = (
@@ -59,6 +60,7 @@ class WorldPlan:
     reset_boots_again: bool = True
     drbd: int = 8
     migration: bool = False
+    policies: bool = True
 
     @property
     def sites(self) -> tuple[str, ...]:

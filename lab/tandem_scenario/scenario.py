@@ -122,6 +122,7 @@ TOP = (
     "profile",
     "drbd",
     "migration",
+    "policies",
     "start",
     "hosts",
     "guests",
@@ -189,6 +190,7 @@ def _world(top: dict[str, Located]) -> WorldPlan:
         seed=top["seed"].whole() if "seed" in top else default.seed,
         drbd=_drbd(top["drbd"]) if "drbd" in top else default.drbd,
         migration=top["migration"].truth() if "migration" in top else default.migration,
+        policies=top["policies"].truth() if "policies" in top else default.policies,
     )
 
 

@@ -65,6 +65,8 @@ def write(scenario: Scenario) -> str:
         top["drbd"] = world.drbd
     if world.migration:
         top["migration"] = True
+    if not world.policies:
+        top["policies"] = False
     if not scenario.settled:
         top["start"] = "blank"
     if world.hosts != default.hosts:

@@ -29,6 +29,8 @@ CLOCKS = ((1.0, 1.0), (1.0, 1.0), (1.1, 0.9), (0.9, 1.1), (0.81, 1.0))
 FAULTS_S = 60.0
 """After this nothing more is begun."""
 MEND = "mend all"
+POLICED = 0.75
+"""How often the API server's policies are in force. Without them hosts are as safe."""
 VICTIMS = 0.5
 CHURNS = 0.15
 """How likely a guest that is to be moved changes its memory faster than it can be sent."""
@@ -218,6 +220,11 @@ def _names(plan: WorldPlan) -> Names:
     )
 
 
+def _world(plan: WorldPlan, seed: int, choice: Choice) -> WorldPlan:
+    policies = random.Random(f"policies {seed}").random() < POLICED
+    return replace(plan, seed=seed, drbd=choice.drbd, migration=choice.migration, policies=policies)
+
+
 def _healing(seed: int, choice: Choice) -> Scenario:
     """At the end everything is mended."""
     chance = random.Random(f"faults {seed}")
@@ -233,7 +240,7 @@ def _healing(seed: int, choice: Choice) -> Scenario:
     return Scenario(
         title=f"Random faults, seed {seed}",
         description="",
-        world=replace(plan, seed=seed, drbd=choice.drbd, migration=choice.migration),
+        world=_world(plan, seed, choice),
         settled=chance.random() >= 0.05,
         lasts_s=round(mended_s + choice.within_s, 2),
         steps=tuple(steps),
@@ -324,7 +331,7 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     return Scenario(
         title=f"Faults that last, seed {seed}",
         description="",
-        world=replace(plan, seed=seed, drbd=choice.drbd, migration=choice.migration),
+        world=_world(plan, seed, choice),
         settled=True,
         lasts_s=round(judged_s + within_s, 2),
         steps=tuple(steps),

@@ -69,8 +69,9 @@ class World:
         self.log = Log(lambda: self.kernel.now_s)
         self.network = Network()
         kernel, ways = self.kernel, Group("ways to the API")
+        wall = partial(self.log.wall, "api")
         self.api = Api(
-            Server(lambda: kernel.now_s, partial(self.log.wall, "api")),
+            Server(lambda: kernel.now_s, wall, policed=self.plan.policies),
             self.network,
             kernel.random,
             lambda delay_s, action: kernel.after(delay_s, ways, action),
