@@ -61,6 +61,8 @@ def write(scenario: Scenario) -> str:
         top["seed"] = world.seed
     if world.profile != default.profile:
         top["profile"] = world.profile
+    if world.detection_s is not None:
+        top["linkDetection"] = _number(world.detection_s)
     if world.drbd != default.drbd:
         top["drbd"] = world.drbd
     if world.migration:

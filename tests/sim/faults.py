@@ -14,7 +14,7 @@ from dataclasses import replace
 from sim.bursts import burst_of, cut_for_good, mending
 from sim.choices import BURSTS, KINDS, Choice, Draw
 from sim.drawing import Drawing, Timed
-from tandem_api.timing import PROFILES, Profile
+from tandem_api.timing import DEFAULT
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Expectation, Scenario, Step, Upon
 from tandem_scenario.verbs import Names, parse_act
@@ -324,7 +324,7 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     orders = _orders(drawing, mended_s)
     steps += _steps(orders, names, math.inf)
     slow = any(step.act.verb == "set profile" for step in steps)
-    timing = PROFILES[Profile.DEFAULT if slow else Profile(plan.profile)]
+    timing = DEFAULT if slow else plan.timing
     within_s = timing.lost_after_s + timing.link_wait_s + SHUTDOWN_S + GRACE_S
     judged_s = round(max([mended_s, *(one.after_s for one in orders)]) + within_s, 2)
     steps += [Step(judged_s, parse_act(f"obey {guest}", names)) for guest in names.guests]
