@@ -190,16 +190,26 @@ class DrbdTimers(Model):
     connect_int_s: int
     ko_count: int
 
+    @property
+    def gives_up_s(self) -> float:
+        """After this a Primary gives up a peer that is connected and answers no write."""
+        return self.ko_count * self.timeout_ds / 10
+
 
 def drbd_timers(timing: Timing) -> DrbdTimers:
-    """Timers with which DRBD notices a dead link within ``link_detection_seconds``.
+    """Timers with which DRBD notices a dead link within ``link_detection_seconds``."""
+    return timers_within(timing.link_detection_seconds)
+
+
+def timers_within(detection_s: float) -> DrbdTimers:
+    """Timers with which DRBD notices a dead link within so many seconds.
 
     An idle link is noticed after ping-int + ping-timeout; a request without an answer triggers a
     ping after ``timeout``. ``timeout`` must be below ping-int and connect-int (drbd.conf(5)).
     A quarter of a second is left for the kernel and for the event to be read.
     """
-    ping_int_s = max(1, int(timing.link_detection_seconds) - 1)
-    ping_timeout_ds = max(1, int((timing.link_detection_seconds - ping_int_s - 0.2) * 10))
+    ping_int_s = max(1, int(detection_s) - 1)
+    ping_timeout_ds = max(1, int((detection_s - ping_int_s - 0.2) * 10))
     return DrbdTimers(
         ping_int_s=ping_int_s,
         ping_timeout_ds=min(ping_timeout_ds, 5),

@@ -4,6 +4,9 @@ Called by ``scenario``, and by whoever makes such a world: the simulator, the la
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+from tandem_api.timing import PROFILES, Profile, Timing
 
 LINKS = ("management", "replication")
 
@@ -46,7 +49,9 @@ class HostPlan:
 @dataclass(frozen=True)
 class WorldPlan:
     """Everything there is at the beginning. ``drbd``: the major version that the hosts run.
-    ``migration``: they can send each other guests as these run.
+    ``migration``: they can send each other guests as these run. ``policies``: the API server's are
+    in force. ``detection_s``: where given, the timing is the profile's with this time for DRBD to
+    notice a dead link, and a lease as long as that needs.
     """
 
     hosts: tuple[HostPlan, ...] = (
@@ -59,6 +64,23 @@ class WorldPlan:
     reset_boots_again: bool = True
     drbd: int = 8
     migration: bool = False
+    policies: bool = True
+    detection_s: float | None = None
+
+    @property
+    def timing(self) -> Timing:
+        """Of both sites."""
+        timing = PROFILES[Profile(self.profile)]
+        if self.detection_s is None:
+            return timing
+        slower: Timing = timing.model_copy(update={"link_detection_seconds": self.detection_s})
+        return slower.model_copy(update={"lease_duration_seconds": slower.lost_after_s})
+
+    @property
+    def site_spec(self) -> dict[str, Any]:
+        if self.detection_s is None:
+            return {"profile": self.profile}
+        return {"profile": "Custom", "heartbeat": self.timing.wire()}
 
     @property
     def sites(self) -> tuple[str, ...]:

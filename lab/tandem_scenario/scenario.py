@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tandem_api.reasons import Reason
+from tandem_api.timing import MIN_LINK_DETECTION_S
 from tandem_api.vocabulary import MovePhase
 from tandem_scenario.located import BadScenario, Located, load
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
@@ -120,8 +121,10 @@ TOP = (
     "description",
     "seed",
     "profile",
+    "linkDetection",
     "drbd",
     "migration",
+    "policies",
     "start",
     "hosts",
     "guests",
@@ -186,10 +189,19 @@ def _world(top: dict[str, Located]) -> WorldPlan:
         hosts=hosts,
         guests=guests,
         profile=_one_of(top.get("profile"), ("Default", "Fast"), "Default"),
+        detection_s=_detection_s(top["linkDetection"]) if "linkDetection" in top else None,
         seed=top["seed"].whole() if "seed" in top else default.seed,
         drbd=_drbd(top["drbd"]) if "drbd" in top else default.drbd,
         migration=top["migration"].truth() if "migration" in top else default.migration,
+        policies=top["policies"].truth() if "policies" in top else default.policies,
     )
+
+
+def _detection_s(where: Located) -> float:
+    found_s = where.seconds()
+    if found_s < MIN_LINK_DETECTION_S:
+        raise where.fail(f"no link is noticed within less than {MIN_LINK_DETECTION_S:g} s")
+    return found_s
 
 
 def _check_hosts(where: Located, hosts: tuple[HostPlan, ...]) -> None:

@@ -61,10 +61,14 @@ def write(scenario: Scenario) -> str:
         top["seed"] = world.seed
     if world.profile != default.profile:
         top["profile"] = world.profile
+    if world.detection_s is not None:
+        top["linkDetection"] = _number(world.detection_s)
     if world.drbd != default.drbd:
         top["drbd"] = world.drbd
     if world.migration:
         top["migration"] = True
+    if not world.policies:
+        top["policies"] = False
     if not scenario.settled:
         top["start"] = "blank"
     if world.hosts != default.hosts:

@@ -21,6 +21,8 @@ from tandem_lab.setup.steps import set_up
 from .apiservers import ApiServer, RealServer, SimulatedServer, fresh_name
 from .drbd_pairs import Pair, lab_pair, simulated_pair
 from .file_systems import Place, real_place, simulated_place
+from .policed import policed as policed
+from .policed import scene as scene
 from .remote_ports import start_port_server
 
 LOCK_TIMEOUT_S = 900.0

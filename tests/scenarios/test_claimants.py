@@ -55,7 +55,7 @@ class Watcher:
 
 def played(name: str, watcher: Watcher) -> tuple[Scenario, Result]:
     scenario = read(HERE / name / "scenario.yaml")
-    world = begin(scenario.world, settled=scenario.settled, seen=watcher.look, enforced=True)
+    world = begin(scenario.world, settled=scenario.settled, seen=watcher.look)
     watcher.world = world
     return scenario, go_on(world, scenario)
 
@@ -126,7 +126,7 @@ def test_entries_are_level_with_the_assignments_in_the_end() -> None:
 def test_a_status_from_before_the_field_is_brought_up_to_date() -> None:
     """An upgrade: the first plan of the new controller writes what lacks, and a site dies then."""
     scenario = read(HERE / "site-dies" / "scenario.yaml")
-    world = begin(scenario.world, settled=scenario.settled, enforced=True)
+    world = begin(scenario.world, settled=scenario.settled)
     world.controller_kill()
     for guest in world.plan.guests:
         mirror = world.mirror(guest.name)

@@ -19,9 +19,6 @@ from tandem_api.vocabulary import GONE_DISKS, DiskState
 if TYPE_CHECKING:
     from sim.drbd import Replica
 
-GIVEN_UP_S = (4.5, 6.5)
-"""How long a Primary waits for a peer that has a write and does not answer: ko-count × timeout."""
-
 
 def hang(replica: Replica, names: Collection[str], *, reads: bool = False) -> None:
     """What is written from now on is in the kernel alone, and so is DRBD's own metadata. ``reads``:
@@ -125,7 +122,7 @@ def arrived(replica: Replica, write: Write) -> None:
             replica.say("answers no write: its peer gives it up")
             replica.wire.hang_up(replica)
 
-    replica.wire.later(replica, replica.wire.between(*GIVEN_UP_S), given_up)
+    replica.wire.later(replica, replica.wire.given_up_s(), given_up)
 
 
 def _owed(replica: Replica, name: str) -> list[Write]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from sim.bursts import burst_of, cut_for_good, mending
 from sim.choices import BURSTS, KINDS, Choice, Draw
 from sim.drawing import Drawing, Timed
-from tandem_api.timing import PROFILES, Profile
+from tandem_api.timing import DEFAULT
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Expectation, Scenario, Step, Upon
 from tandem_scenario.verbs import Names, parse_act
@@ -29,6 +29,8 @@ CLOCKS = ((1.0, 1.0), (1.0, 1.0), (1.1, 0.9), (0.9, 1.1), (0.81, 1.0))
 FAULTS_S = 60.0
 """After this nothing more is begun."""
 MEND = "mend all"
+POLICED = 0.75
+"""How often the API server's policies are in force. Without them hosts are as safe."""
 VICTIMS = 0.5
 CHURNS = 0.15
 """How likely a guest that is to be moved changes its memory faster than it can be sent."""
@@ -218,6 +220,11 @@ def _names(plan: WorldPlan) -> Names:
     )
 
 
+def _world(plan: WorldPlan, seed: int, choice: Choice) -> WorldPlan:
+    policies = random.Random(f"policies {seed}").random() < POLICED
+    return replace(plan, seed=seed, drbd=choice.drbd, migration=choice.migration, policies=policies)
+
+
 def _healing(seed: int, choice: Choice) -> Scenario:
     """At the end everything is mended."""
     chance = random.Random(f"faults {seed}")
@@ -233,7 +240,7 @@ def _healing(seed: int, choice: Choice) -> Scenario:
     return Scenario(
         title=f"Random faults, seed {seed}",
         description="",
-        world=replace(plan, seed=seed, drbd=choice.drbd, migration=choice.migration),
+        world=_world(plan, seed, choice),
         settled=chance.random() >= 0.05,
         lasts_s=round(mended_s + choice.within_s, 2),
         steps=tuple(steps),
@@ -317,14 +324,14 @@ def _lasting(seed: int, choice: Choice) -> Scenario:
     orders = _orders(drawing, mended_s)
     steps += _steps(orders, names, math.inf)
     slow = any(step.act.verb == "set profile" for step in steps)
-    timing = PROFILES[Profile.DEFAULT if slow else Profile(plan.profile)]
+    timing = DEFAULT if slow else plan.timing
     within_s = timing.lost_after_s + timing.link_wait_s + SHUTDOWN_S + GRACE_S
     judged_s = round(max([mended_s, *(one.after_s for one in orders)]) + within_s, 2)
     steps += [Step(judged_s, parse_act(f"obey {guest}", names)) for guest in names.guests]
     return Scenario(
         title=f"Faults that last, seed {seed}",
         description="",
-        world=replace(plan, seed=seed, drbd=choice.drbd, migration=choice.migration),
+        world=_world(plan, seed, choice),
         settled=True,
         lasts_s=round(judged_s + within_s, 2),
         steps=tuple(steps),

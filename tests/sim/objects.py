@@ -20,7 +20,7 @@ def addresses(plan: WorldPlan) -> dict[str, str]:
 def sites_and_hosts(plan: WorldPlan) -> Iterator[Site | Host]:
     for site in sorted({host.site for host in plan.hosts}):
         metadata = {"name": site, "uid": f"uid-{site}"}
-        yield Site.parse({"metadata": metadata, "spec": {"profile": plan.profile}})
+        yield Site.parse({"metadata": metadata, "spec": plan.site_spec})
     replication = addresses(plan)
     for host in plan.hosts:
         spec = {

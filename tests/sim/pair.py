@@ -12,17 +12,19 @@ from itertools import count
 from sim import resync
 from sim.disk import JUST_CREATED, MIRRORED, Direction, better, compare
 from sim.drbd import Replica
-from sim.drbd_hanging import GIVEN_UP_S
 from sim.drbd_state import attached
 from sim.kernel import Command, Group, Kernel, Signal, Sleep, WaitFor
 from sim.network import REPLICATION, Network
 from sim.tcp import Tcp
 from tandem_actuator.core.sockets import Socket
 from tandem_actuator.ports import CommandFailed
+from tandem_api.timing import timers_within
 from tandem_api.vocabulary import Connection, DiskState, Role
 
 TICK_S = 0.05
 LATENCY_S = (0.0005, 0.003)
+GIVES_UP_WITHIN_S = 2.0
+"""So much later than its timers say a Primary may give a peer up."""
 AGES_S = 3600.0
 
 
@@ -153,6 +155,11 @@ class Pair:
         self.arrivals[sender.host] = at_s
         self.kernel.at(at_s, side.group, arrive)
 
+    def given_up_s(self) -> float:
+        """How long a Primary waits for a peer that has a write and does not answer."""
+        least_s = timers_within(self.detection_s).gives_up_s
+        return self.between(least_s, least_s + GIVES_UP_WITHIN_S)
+
     def _gets_stuck(self, sender: Replica, session: int, *, large: bool) -> bool:
         """Whether it waits behind a large packet, or is one. A Primary gives its peer up then."""
         behind = self.stuck.get(sender.host) == session
@@ -165,7 +172,7 @@ class Pair:
                 self.say(f"{sender.host} gives up a peer that answers no write")
                 sender.lost()
 
-        self.later(sender, self.between(*GIVEN_UP_S), given_up)
+        self.later(sender, self.given_up_s(), given_up)
         return True
 
     def peer_now(self, replica: Replica) -> Replica | None:

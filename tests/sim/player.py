@@ -38,17 +38,15 @@ def play(
     seed: int | None = None,
     echo: Callable[[str], None] | None = None,
     seen: Callable[[Reviewed], None] | None = None,
-    *,
-    enforced: bool = False,
 ) -> Result:
-    """From beginning to end; ``seen`` and ``enforced`` as in ``begin``.
+    """From beginning to end; ``seen`` as in ``begin``.
 
     Raises: BadScenario: it wants what the simulator cannot do.
     """
     require_verbs(scenario, {*DOING, Upon.verb}, "the simulator")
     if seed is not None:
         scenario = replace(scenario, world=replace(scenario.world, seed=seed))
-    world = begin(scenario.world, settled=scenario.settled, seen=seen, enforced=enforced)
+    world = begin(scenario.world, settled=scenario.settled, seen=seen)
     try:
         return go_on(world, scenario, echo)
     finally:
@@ -60,15 +58,10 @@ def begin(
     *,
     settled: bool,
     seen: Callable[[Reviewed], None] | None = None,
-    enforced: bool = False,
 ) -> World:
-    """A world at its time 0. ``seen`` is told of every write to a status, from the first on.
-
-    ``enforced``: the API server refuses what the policies do.
-    """
+    """A world at its time 0. ``seen`` is told of every write to a status, from the first on."""
     world = World(plan)
-    review = world.api.server.review
-    review.seen, review.enforces = seen, enforced
+    world.api.server.review.seen = seen
     with logged_into(world.log):
         world.begin(settled=settled)
         if settled:
@@ -77,10 +70,15 @@ def begin(
     return world
 
 
+def set_out(world: World, plan: WorldPlan) -> None:
+    """From here on the plan's seed decides, and its policies are in force. The rest is as it is."""
+    world.plan, world.api.server.policed = plan, plan.policies
+    world.kernel.random.seed(plan.seed)
+
+
 def go_on(world: World, scenario: Scenario, echo: Callable[[str], None] | None = None) -> Result:
     """From time 0 to the end, as the scenario's seed decides."""
-    world.plan = scenario.world
-    world.kernel.random.seed(scenario.world.seed)
+    set_out(world, scenario.world)
     world.log.echo = echo
     judge = Judge(scenario.expectations, Seen(world))
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from sim import orders
 from sim.liveness import Kind, Verdict, runs, verdict, wanted
 from sim.logs import logged_into
-from sim.player import Seen, begin, unheard
+from sim.player import Seen, begin, set_out, unheard
 from sim.verbs import take
 from sim.world import World
 from tandem_scenario.judge import unmet
@@ -59,8 +59,7 @@ def trial(scenario: Scenario, world: World | None = None) -> Outcome:
 
 
 def _tried(scenario: Scenario, world: World) -> Outcome:
-    world.plan = scenario.world
-    world.kernel.random.seed(scenario.world.seed)
+    set_out(world, scenario.world)
     began_s, outcome = world.kernel.now_s, Outcome(scenario.world.seed)
     try:
         with logged_into(world.log):

@@ -32,7 +32,6 @@ from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
 from tandem_api.meta import ObjectKey
-from tandem_api.timing import PROFILES, Profile
 from tandem_scenario.plan import LINKS, GuestPlan, HostPlan, WorldPlan
 from tandem_scenario.scenario import Upon
 from tandem_scenario.verbs import Names
@@ -69,14 +68,15 @@ class World:
         self.log = Log(lambda: self.kernel.now_s)
         self.network = Network()
         kernel, ways = self.kernel, Group("ways to the API")
+        wall = partial(self.log.wall, "api")
         self.api = Api(
-            Server(lambda: kernel.now_s, partial(self.log.wall, "api")),
+            Server(lambda: kernel.now_s, wall, policed=self.plan.policies),
             self.network,
             kernel.random,
             lambda delay_s, action: kernel.after(delay_s, ways, action),
             lambda: kernel.now_s,
         )
-        timing = PROFILES[Profile(self.plan.profile)]
+        timing = self.plan.timing
         residue_s = (
             timing.link_detection_seconds
             + timing.query_freshness_seconds

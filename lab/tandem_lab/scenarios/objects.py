@@ -44,7 +44,7 @@ def volume_names(guest: GuestPlan) -> dict[str, str]:
 def objects_of(plan: WorldPlan, topology: Topology) -> list[Raw]:
     """Everything to apply, in this order."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    sites = [_object("Site", site, {"profile": plan.profile}) for site in plan.sites]
+    sites = [_object("Site", site, plan.site_spec) for site in plan.sites]
     hosts = [_host(host, topology) for host in plan.hosts]
     mirrors = [_mirror(guest, plan.replicas_of(guest)) for guest in plan.guests]
     return [namespace, *sites, *hosts, *mirrors, *(_guest(guest) for guest in plan.guests)]

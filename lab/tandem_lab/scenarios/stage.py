@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from tandem_api.timing import PROFILES, Profile
 from tandem_lab.agent_client import CommandError, HostUnreachableError
 from tandem_lab.controlplane import ControlPlaneError, ProcessError
 from tandem_lab.deployment import Deployment
@@ -232,7 +231,7 @@ class Stage:
     @property
     def _residue_s(self) -> float:
         """How long one that woke up too late may execute, and until its end is seen here."""
-        timing = PROFILES[Profile(self.plan.profile)]
+        timing = self.plan.timing
         return (
             timing.link_detection_seconds
             + timing.query_freshness_seconds

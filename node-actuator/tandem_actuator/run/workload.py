@@ -247,7 +247,8 @@ class Unit(Counted):
         if isinstance(drbd, DrbdUnknown):
             return changed
         self.resync = resync.followed(self.resync, drbd, now_s, wall)
-        self.standstill = standstill.followed(self.standstill, drbd, now_s, wall)
+        detection_s = self.applied_detection_s
+        self.standstill = standstill.followed(self.standstill, drbd, now_s, wall, detection_s)
         in_sync = isinstance(drbd, DrbdState) and drbd.in_sync
         self.in_sync_since_s = (self.in_sync_since_s or now_s) if in_sync else None
         away = isinstance(drbd, DrbdState) and drbd.without_data

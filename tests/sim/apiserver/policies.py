@@ -1,14 +1,15 @@
 """The ValidatingAdmissionPolicies, judged as the server judges them: a CEL library evaluates them.
 
 The first validation that is not true refuses, with the sentence that its message expression gives,
-and an expression that ends in an error refuses as well. Here a request is held against those that
-are about an object and not its status, in a server's words. What of a status may be written by
-whom is ``review``'s to judge, and tests hold it and the policies together over all of those writes.
-What this cannot tell: whether a real server compiles the expressions.
+and an expression that ends in an error refuses as well. A request is held against each policy that
+is about it, a status's too, in a server's words. What one has said of the same words, and of a
+status of the same ``essence``, is remembered. What this cannot tell: whether a real server compiles
+the expressions.
 
 Called by ``server``, and by tests that hold the policies against ``writers``.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -16,6 +17,7 @@ from typing import Any
 
 import cel
 
+from sim.apiserver.essence import essence
 from sim.apiserver.kinds import Served
 from sim.apiserver.rules import REMEMBERED, Words, words_at
 from tandem_api.check.writers import CONTROLLER_USER, HOSTS_GROUP, Party, Writer
@@ -52,8 +54,9 @@ def denied(
     None: there was nothing, or there shall be nothing.
     """
     operation = "CREATE" if old is None else "DELETE" if new is None else "UPDATE"
-    policies = _about(served.kind.group, served.kind.plural, operation)
-    if subresource or not policies:
+    where = f"{served.kind.plural}/{subresource}" if subresource else served.kind.plural
+    policies = _about(served.kind.group, where, operation)
+    if not policies:
         return ""
     namespace = ((new or old or {}).get("metadata") or {}).get("namespace", "")
     for policy in policies:
@@ -68,12 +71,12 @@ def denied(
 
 
 @cache
-def _about(group: str, plural: str, operation: str) -> tuple[Policy, ...]:
-    """Those that match. A policy about a status names it as ``mirrors/status``."""
+def _about(group: str, where: str, operation: str) -> tuple[Policy, ...]:
+    """Those that match. ``where``: the plural of the kind, or ``mirrors/status``."""
     return tuple(
         policy
         for policy in POLICIES
-        if (policy.group, policy.resource) == (group, plural) and operation in policy.operations
+        if (policy.group, policy.resource) == (group, where) and operation in policy.operations
     )
 
 
@@ -82,7 +85,13 @@ _SAID: dict[tuple[str, str, tuple[str, ...], bool, bool, Words], str] = {}
 
 
 def _remembered(policy: Policy, user: Mapping[str, Any], old: Raw | None, new: Raw | None) -> str:
-    words = words_at(_text(policy.name), {"object": new, "oldObject": old})
+    text = _text(policy.name)
+    words: Words
+    if "/" in policy.resource and old is not None and new is not None:
+        old, new = essence(policy, text, old, new)
+        words = (json.dumps((old, new), sort_keys=True),)
+    else:
+        words = words_at(text, {"object": new, "oldObject": old})
     asked = user["username"], tuple(user["groups"])
     place = (policy.name, *asked, old is None, new is None, words)
     said = _SAID.get(place)

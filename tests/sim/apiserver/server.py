@@ -37,8 +37,8 @@ class Missing(Exception):
 class Server:
     """Every method happens at one moment.
 
-    ``policed``: the policies are in force, as where Tandem is installed. ``people``: whose ways are
-    those of people, and of no program.
+    ``policed``: the policies are in force, as where Tandem is installed; if not, ``review`` still
+    hears what they would refuse. ``people``: whose ways are those of people, and of no program.
     """
 
     def __init__(
@@ -216,17 +216,26 @@ class Server:
     # -- what the handler asks and tells
 
     def _admission(self, served: Served, old: Raw | None, new: Raw | None, subresource: str) -> str:
-        kind = served.kind.name
-        if self.policed:
-            why = denied(served, subresource, self._user, old, new)
-            if why:
-                self.review.refused(f"{kind} {_key(new or old or {})}", why)
-                return why
-        if subresource != "status" or old is None or new is None:
+        if not self.policed and not self.review.broken:
             return ""
-        return self.review.raw_problems(
-            kind, old, new, lambda raw: self._parsed(kind, raw), lambda: self.every(Guest)
-        )
+        why = denied(served, subresource, self._user, old, new)
+        if subresource == "status" and old is not None and new is not None:
+            self._look(served.kind.name, old, new)
+        if why:
+            what = f"{served.kind.name} {_key(new or old or {})}"
+            self.review.refused(what, why, self._claimed(old, new), lambda: self.every(Guest))
+        return why if self.policed else ""
+
+    def _look(self, kind: str, old: Raw, new: Raw) -> None:
+        if self.review.seen is not None:
+            self.review.look(self._parsed(kind, old), self._parsed(kind, new))
+
+    def _claimed(self, old: Raw | None, new: Raw | None) -> Mirror | None:
+        """The mirror as it was, of which who asks would be the owner."""
+        asks, owner = self.review.writer, (_authority(new) or {}).get("owner")
+        if old is None or asks is None or not owner or owner != asks.host:
+            return None
+        return self._mirror(old)
 
     def _parsed(self, kind: str, raw: Raw) -> Resource:
         known = self._read.get((kind, _key(raw)))

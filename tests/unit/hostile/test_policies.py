@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.apiserver.policies import PERSON, refusal, status_refusal, user_of
+from sim.apiserver.kinds import served_name
+from sim.apiserver.policies import PERSON, denied, refusal, status_refusal, user_of
 from tandem_api.authority import Authority
 from tandem_api.check.deletion import DELETE_ANYWAY, deletion_problems
 from tandem_api.check.writers import (
@@ -52,6 +53,8 @@ def agreed(kind: str, writer: Writer, old: Raw, new: Raw) -> str:
     problems = [str(problem) for problem in status_problems(kind, writer, old, new)]
     said = status_refusal(kind, writer, old, new)
     assert said in problems or (said == "" and problems == []), (said, problems)
+    of_essence = denied(served_name(kind), "status", user_of(writer), old, new)
+    assert of_essence.endswith(said) and bool(of_essence) is bool(said), (said, of_essence)
     return said
 
 
@@ -118,6 +121,14 @@ def test_any_two_authorities_are_judged_alike(
         new = new.model_copy(update={"epoch": old.epoch + 1, "incarnation": old.incarnation})
     after = at.model_copy(update={"status": at.status.model_copy(update={"authority": new})})
     agreed("Mirror", writer, at.wire(), after.wire())
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(spoiled(mirror("g"), times=3), spoiled(mirror("g"), times=3), writers)
+def test_any_two_statuses_are_judged_alike(one: Raw, other: Raw, writer: Writer) -> None:
+    """By the policy on all of them, and by the simulated server, which looks at their essence."""
+    if _taken(one) and _taken(other):
+        agreed("Mirror", writer, {**mirror("g"), "status": one["status"]}, other)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)

@@ -27,6 +27,7 @@ from tandem_kube import LEASES, MIRRORS
 from tandem_scenario.plan import WorldPlan
 from unit.sim.api_bench import Bench
 
+Raw = dict[str, Any]
 USERS = (
     user_of(Writer(Party.HOST, A)),
     user_of(Writer(Party.HOST, B)),
@@ -70,6 +71,38 @@ class TestPrograms:
         server = begin(WorldPlan(), settled=True).api.server
         assert server.policed
         assert set(server.leases) == {"burjassot-1", "tarongers-1"}
+
+
+class TestStatuses:
+    def attempt(self, *, policed: bool) -> tuple[str, list[str], Raw]:
+        """A host says that another's replica is gone: what it hears, the judge, and what is."""
+        bench, told = Bench(), list[str]()
+        bench.server.policed = policed
+        bench.server.review.broken.append(told.append)
+        key = bench.server.put(Mirror.parse(mirror("g")), judged=False).key
+        patch = {"replicas": {THERE: {"role": "Unknown"}}}
+        said = bench.ask(
+            A, lambda client: client.merge_patch_status(MIRRORS, key, patch, timeout_s=1), 5
+        )
+        raw = bench.server.raw("Mirror", key)
+        assert raw is not None
+        return str(said), told, raw["status"]["replicas"][THERE]
+
+    def test_a_write_that_a_policy_refuses_is_not_made(self) -> None:
+        said, (problem,), replica = self.attempt(policed=True)
+        words = f"status.replicas.{THERE}: belongs to host {THERE}, not to host {A}"
+        assert "'tandem-mirror-status' with binding" in said and said.endswith(words)
+        assert problem.startswith(f"the API server refuses host {A} a write to Mirror")
+        assert replica["role"] == mirror("g")["status"]["replicas"][THERE]["role"] != "Unknown"
+
+    def test_without_the_policies_it_is_made_and_told_all_the_same(self) -> None:
+        _, (problem,), replica = self.attempt(policed=False)
+        assert f"belongs to host {THERE}" in problem
+        assert replica["role"] == "Unknown"
+
+    def test_a_scenario_says_whether_there_are_any(self) -> None:
+        assert begin(WorldPlan(), settled=False).api.server.policed
+        assert not begin(WorldPlan(policies=False), settled=False).api.server.policed
 
 
 class TestPeople:

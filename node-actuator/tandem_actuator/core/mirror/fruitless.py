@@ -19,10 +19,11 @@ from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Fruitles
 from tandem_actuator.core.mirror import procedures, transaction
 from tandem_actuator.core.model import View
 from tandem_api.reasons import Reason
+from tandem_api.timing import timers_within
 from tandem_api.vocabulary import Connection, Role
 
-LASTED_S = 4.0
-"""DRBD gives a peer up after 4.5 s. One that was lost sooner was lost for another cause."""
+NOTICED_S = 0.5
+"""So much later than it was may a connection be seen first, or its end."""
 LIMIT = 2
 """The first may be a link that was cut as it was written to."""
 REST_S = 60.0
@@ -30,7 +31,18 @@ DOUBLINGS = 5
 """The path is tried more and more rarely, in the end every 32 minutes."""
 
 
-def followed(before: Fruitless, drbd: DrbdView, now_s: float, wall: str) -> Fruitless:
+def lasted_s(detection_s: float | None) -> float:
+    """A connection that was lost sooner was not one that DRBD gave up, but lost for another cause.
+
+    ``detection_s``: how soon DRBD notices a dead link, as its timers in force say. None: that is
+    not known, so as with the shortest timers that there are.
+    """
+    return timers_within(detection_s or 0.0).gives_up_s - NOTICED_S
+
+
+def followed(
+    before: Fruitless, drbd: DrbdView, now_s: float, wall: str, detection_s: float | None = None
+) -> Fruitless:
     """What is known after this look. One write that ends on a connection, and all is forgotten."""
     if isinstance(drbd, DrbdUnknown):
         return before
@@ -39,7 +51,7 @@ def followed(before: Fruitless, drbd: DrbdView, now_s: float, wall: str) -> Frui
     if drbd.connected:
         return _connected(before, drbd, now_s)
     if before.connected_at_s is not None:
-        lasted = now_s - before.connected_at_s >= LASTED_S
+        lasted = now_s - before.connected_at_s >= lasted_s(detection_s)
         more = before.asked and lasted
         before = replace(
             before,

@@ -14,8 +14,10 @@ STALLED_AFTER_S = 10.0
 """DRBD itself gives up a peer that takes a write and does not answer within some 5 s."""
 
 
-def followed(before: Standstill, drbd: DrbdView, now_s: float, wall: str) -> Standstill:
-    """What is known after this look.
+def followed(
+    before: Standstill, drbd: DrbdView, now_s: float, wall: str, detection_s: float | None = None
+) -> Standstill:
+    """What is known after this look. ``detection_s`` as in ``fruitless``.
 
     What is under way at two looks, while nothing has ended between them, was so all the time.
     Requests that DRBD holds back, as it tells by itself, count anew once it lets them go on.
@@ -24,7 +26,7 @@ def followed(before: Standstill, drbd: DrbdView, now_s: float, wall: str) -> Sta
         return before
     if not isinstance(drbd, DrbdState):
         return Standstill() if before != Standstill() else before
-    link = fruitless.followed(before.link, drbd, now_s, wall)
+    link = fruitless.followed(before.link, drbd, now_s, wall, detection_s)
     passing = [(name, volume.traffic) for name, volume in drbd.volumes.items()]
     asking = [] if drbd.suspended else passing
     reads = [(name, _reads_ended(one)) for name, one in asking if one.reads or _is_unseen(one)]

@@ -19,7 +19,6 @@ from tandem_actuator.core.drbd import (
 from tandem_actuator.core.mirror import procedures, standstill
 from tandem_actuator.core.mirror.fruitless import (
     DOUBLINGS,
-    LASTED_S,
     LIMIT,
     REST_S,
     followed,
@@ -28,6 +27,7 @@ from tandem_actuator.core.mirror.fruitless import (
 from tandem_actuator.core.model import View
 from tandem_actuator.core.order import Start, Stay, Task, decide
 from tandem_api.reasons import Reason
+from tandem_api.timing import timers_within
 from tandem_api.vocabulary import Connection, DiskState, Role
 
 from .outside import Outside, play
@@ -76,8 +76,17 @@ class TestFollowed:
         assert after((20.0, linked(99)), (24.5, frozen()), before=first).in_a_row == 2
 
     def test_not_one_that_was_lost_sooner_than_drbd_gives_up(self) -> None:
-        assert after((10.0, linked()), (10.0 + LASTED_S - 0.1, frozen())).in_a_row == 0
-        assert after((10.0, linked()), (10.0 + LASTED_S, frozen())).in_a_row == 1
+        assert after((10.0, linked()), (13.9, frozen())).in_a_row == 0
+        assert after((10.0, linked()), (14.0, frozen())).in_a_row == 1
+
+    def test_nor_sooner_than_it_does_with_the_timers_in_force(self) -> None:
+        """With a detection of 5 s it waits 3.9 s for an answer, five times."""
+        assert timers_within(5.0).gives_up_s == 19.5
+        for detection_s, least_s in ((None, 4.0), (1.5, 4.0), (2.0, 4.0), (5.0, 19.0)):
+            known = followed(Fruitless(), linked(), 10.0, "")
+            for lasts_s, counted in ((least_s - 0.1, 0), (least_s, 1)):
+                found = followed(known, frozen(), 10.0 + lasts_s, "", detection_s)
+                assert found.in_a_row == counted
 
     def test_not_one_on_which_nothing_was_asked(self) -> None:
         idle = linked(writes=0)
