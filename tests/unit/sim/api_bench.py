@@ -21,15 +21,16 @@ from tandem_kube import (
 
 @dataclass
 class Bench:
-    """One server, one mirror, and programs on hosts."""
+    """One server, one mirror, and programs on hosts. ``policed`` as of ``Server``."""
 
     seed: int = 1
+    policed: bool = False
     said: list[Any] = field(default_factory=list)
     loops: ClassVar[list[Loop]] = []
 
     def __post_init__(self) -> None:
         self.kernel, self.network, outside = Kernel(self.seed), Network(), Group("api")
-        self.server = Server(lambda: self.kernel.now_s)
+        self.server = Server(lambda: self.kernel.now_s, policed=self.policed)
         self.api = Api(
             self.server,
             self.network,

@@ -49,7 +49,7 @@ def ordered(by: str) -> Mirror:
 
 class TestPrograms:
     def test_one_that_is_refused_is_a_broken_promise(self) -> None:
-        bench, told = Bench(), list[str]()
+        bench, told = Bench(policed=True), list[str]()
         bench.server.review.broken.append(told.append)
         lease = {"metadata": {"name": lease_name(A), "namespace": LEASE_NAMESPACE}, "spec": {}}
         said = bench.ask(B, lambda client: client.create(LEASES, lease, timeout_s=1), 5)
@@ -76,8 +76,7 @@ class TestPrograms:
 class TestStatuses:
     def attempt(self, *, policed: bool) -> tuple[str, list[str], Raw]:
         """A host says that another's replica is gone: what it hears, the judge, and what is."""
-        bench, told = Bench(), list[str]()
-        bench.server.policed = policed
+        bench, told = Bench(policed=policed), list[str]()
         bench.server.review.broken.append(told.append)
         key = bench.server.put(Mirror.parse(mirror("g")), judged=False).key
         patch = {"replicas": {THERE: {"role": "Unknown"}}}
