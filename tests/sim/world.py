@@ -18,6 +18,7 @@ from sim.disk import Backing
 from sim.drbd import Replica
 from sim.drbd_version import VERSIONS
 from sim.events import Log
+from sim.fence_agent import Agents, Outlet
 from sim.host import Host, Machine
 from sim.kernel import Command, Group, Kernel, Sleep
 from sim.migration import Ways
@@ -91,6 +92,10 @@ class World:
         self.actuators: dict[str, Actuator] = {}
         self.referee.see(Truth(self.api.server, self.network, self.hosts, self._programs_well))
         self.outside = Group("outside")
+        self.outlets = {
+            name: Outlet(host, self.referee.switched_off) for name, host in self.hosts.items()
+        }
+        self.agents = Agents(self.kernel, self.outside, self.outlets, self.boot_if_off)
         self.controllers: list[Controller] = []
         self.bugs = Bugs()
         self.planning = Planning(self.bugs.snapshot)
@@ -335,7 +340,8 @@ class World:
         name = f"controller-{self.controllers_started}"
         ended = partial(self._program_ended, name)
         way = self._way("controller", lambda: True)
-        one = Controller(self.kernel, way, self.log, name, ended, self.planning, stubborn=stubborn)
+        made = (self.kernel, way, self.log, name, ended, self.planning, self.agents)
+        one = Controller(*made, stubborn=stubborn)
         one.loop.late_s = self.controller_late_s
         one.watchers.lag_s = self.kopf_lag_s
         self.controllers.append(one)

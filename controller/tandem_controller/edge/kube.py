@@ -1,6 +1,7 @@
 """The Api port on a real Kubernetes API server, through ``tandem_kube``."""
 
 import logging
+from base64 import b64decode
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
@@ -119,6 +120,14 @@ class KubeApi:
             raise ApiRefused(str(error)) from error
         except KubeError as error:
             raise _unavailable(error) from error
+
+    async def read_secret(self, name: str) -> Mapping[str, str]:
+        raw = await _answered(self._client.get_secret(name))
+        try:
+            data = (raw.get("data") or {}).items()
+            return {key: b64decode(value, validate=True).decode() for key, value in data}
+        except ValueError:
+            raise ApiRefused(f"Secret {name} does not hold text alone") from None
 
     async def swap_authority(
         self, key: ObjectKey, uid: str, expected_epoch: int, authority: Authority

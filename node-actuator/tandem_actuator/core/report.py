@@ -1,5 +1,6 @@
 """What a host says about a replica and a guest, and when: the parts that it alone writes."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -65,11 +66,18 @@ def replica_report(
             "peer_role": drbd.peer_role,
             "suspended": bool(drbd.suspended),
             "not_connected_since": None if drbd.connected else not_connected_since,
+            "link_lost_at_seconds": _later(None if drbd.connected else view.link_lost_at_s),
+            "last_packet_at_seconds": _later(None if drbd.connected else view.packets.last_at_s),
             "resync_stalled_since": resync.stalled_since(view.resync, now_s),
             "receives": _receives(view),
             "volumes": volumes,
         }
     )
+
+
+def _later(at_s: float | None) -> float | None:
+    """In whole milliseconds, never earlier than it was."""
+    return math.ceil(at_s * 1000) / 1000 if at_s is not None else None
 
 
 def _sends(view: View) -> str:

@@ -72,7 +72,8 @@ class Snapshot:
     ``link_down_since_s``: for mirrors with an order to override, since when this controller has
     seen a host report without interruption that it is not connected. ``unknown_fields``: what
     users wrote and no type knows, by kind and key. ``suspicions``: of mirrors whose authority came
-    about as no rule allows, what happened. ``moments``: see there. ``bugs``: found before the plan.
+    about as no rule allows, what happened. ``moments``: see there. ``agents``: of hosts whose fence
+    agents this controller has tried, what is wrong with them. ``bugs``: found before the plan.
     """
 
     now_s: float
@@ -91,6 +92,7 @@ class Snapshot:
     link_down_since_s: Mapping[tuple[ObjectKey, str], float] = field(default_factory=dict)
     suspicions: Mapping[ObjectKey, str] = field(default_factory=dict)
     moments: Mapping[str, First] = field(default_factory=dict)
+    agents: Mapping[str, "Refusal | None"] = field(default_factory=dict)
     bugs: tuple[Bug, ...] = ()
 
 
@@ -389,7 +391,8 @@ Write = (
 class Plan:
     """What to write, most urgent first, and what was decided for each guest and mirror.
 
-    ``bugs``: which objects are behind a wall, and why.
+    ``bugs``: which objects are behind a wall, and why. ``to_power_off``: the silent hosts whose
+    fence agents are to be asked, with the guests that wait for that.
     """
 
     urgent: tuple[Write, ...]
@@ -398,3 +401,4 @@ class Plan:
     refusals: Mapping[ObjectKey, Refusal]
     world: World
     bugs: tuple[Bug, ...] = ()
+    to_power_off: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

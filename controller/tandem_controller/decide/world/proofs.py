@@ -24,6 +24,8 @@ def fencing_proof(authority: Authority, host: str, view: HostView | None) -> Fen
         return _proof(ProofKind.REBOOTED, authority, host, view)
     if _confirmed_down(view, instance) and view.freshness in SILENT:
         return _proof(ProofKind.PERSON, authority, host, view)
+    if _switched_off(view, instance) and view.freshness in SILENT:
+        return _proof(ProofKind.POWERED_OFF, authority, host, view)
     return _by_lease(authority, view)
 
 
@@ -117,6 +119,14 @@ def _proof(kind: ProofKind, authority: Authority, host: str, view: HostView | No
         watchdog=heartbeat.watchdog_armed if heartbeat else False,
         link_acknowledged=heartbeat.link_acknowledged if heartbeat else False,
     )
+
+
+def _switched_off(view: HostView, instance: str) -> bool:
+    """By its fence agent's word, which a heartbeat since then would have refuted."""
+    word, beat, owner = view.host.status.powered_off, view.heartbeat, Instance.parse(instance)
+    if word is None or beat is None or owner is None:
+        return False
+    return (word.boot_id, word.lease_version) == (owner.boot_id, beat.version)
 
 
 def _confirmed_down(view: HostView, instance: str) -> bool:
