@@ -70,7 +70,7 @@ class PowerState(StrEnum):
 
 @dataclass(frozen=True)
 class AgentCall:
-    """Which agent, and what it is given. ``secrets`` are parameters as well, and are never shown."""
+    """Which agent, and what it is given. ``secrets`` are parameters, too, and are never shown."""
 
     agent: str
     parameters: Mapping[str, str]

@@ -21,7 +21,7 @@ from tandem_api.meta import ObjectKey
 from tandem_api.timing import API_TIMEOUT_S
 from tandem_kube.errors import Conflict, NotFound
 from tandem_kube.events import EventSink
-from tandem_kube.kinds import LEASES, MIRRORS, SECRETS, Kind, Raw
+from tandem_kube.kinds import LEASES, MIRRORS, Kind, Raw
 from tandem_kube.transport import (
     JSON_PATCH,
     MERGE_PATCH,
@@ -307,11 +307,6 @@ class KubeClient:
         """A quorum read of a Lease in Tandem's namespace."""
         key = ObjectKey(namespace=LEASE_NAMESPACE, name=name)
         return await self.get(LEASES, key, timeout_s=timeout_s)
-
-    async def get_secret(self, name: str, *, timeout_s: float = API_TIMEOUT_S) -> Raw:
-        """A quorum read of a Secret in Tandem's namespace."""
-        key = ObjectKey(namespace=LEASE_NAMESPACE, name=name)
-        return await self.get(SECRETS, key, timeout_s=timeout_s)
 
     async def list_leases(
         self, label_selector: str = "", *, timeout_s: float = API_TIMEOUT_S

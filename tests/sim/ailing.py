@@ -318,7 +318,7 @@ def drbd_skip(world: World, host: str) -> None:
 def fence_agent(world: World, host: str, how: str) -> None:
     """What is wrong with the host's fence agent, or the device that it asks; empty: nothing."""
     world.log.say("scenario", f"fence-agent of {host}: {how or 'well'}")
-    ail(world.outlets[host], how)
+    ail(world.agents.outlets[host], how)
 
 
 def hide_tcp(world: World, host: str) -> None:

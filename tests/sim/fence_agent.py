@@ -5,7 +5,7 @@ every call takes its time. Called by ``world`` and ``controller``; what goes wro
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sim.host import Host
@@ -23,12 +23,10 @@ class Outlet:
     """
 
     host: Host
-    on_off: Callable[[Host], None]
     hangs: bool = False
     refuses: bool = False
     gone: bool = False
     bounces: bool = False
-    calls: int = 0
 
 
 class Agents:
@@ -38,16 +36,19 @@ class Agents:
         self,
         kernel: Kernel,
         group: Group,
-        outlets: Mapping[str, Outlet],
+        hosts: Iterable[Host],
         boots: Callable[[Host], None],
+        judge: Callable[[Host], None],
     ) -> None:
-        self._kernel, self._group, self._outlets, self._boots = kernel, group, outlets, boots
+        """``judge``: is told of a host that is about to be switched off. ``boots``: switches on."""
+        self._kernel, self._group, self._boots, self._judge = kernel, group, boots, judge
+        self.outlets = {host.name: Outlet(host) for host in hosts}
 
     async def off(self, call: AgentCall) -> None:
         outlet = await self._reached(call)
         if outlet.host.machine is None:
             return
-        outlet.on_off(outlet.host)
+        self._judge(outlet.host)
         outlet.host.power_off("its fence agent switches it off")
         if outlet.bounces:
             after_s = self._kernel.between(*BACK_S)
@@ -58,10 +59,9 @@ class Agents:
         return PowerState.OFF if outlet.host.machine is None else PowerState.ON
 
     async def _reached(self, call: AgentCall) -> Outlet:
-        outlet = self._outlets.get(call.parameters.get("plug", ""))
+        outlet = self.outlets.get(call.parameters.get("plug", ""))
         if outlet is None:
             raise AgentFailed("there is no such plug")
-        outlet.calls += 1
         took_s = self._kernel.between(*TAKES_S)
         if outlet.hangs or outlet.gone or took_s > call.timeout_s:
             await asyncio.sleep(call.timeout_s)

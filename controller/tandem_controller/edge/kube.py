@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Claimant, Mirror, MirrorStatus
-from tandem_api.lease import LEASE_LABELS, Heartbeat, heartbeat_of, lease_name
+from tandem_api.lease import LEASE_LABELS, LEASE_NAMESPACE, Heartbeat, heartbeat_of, lease_name
 from tandem_api.meta import API_VERSION, ObjectKey
 from tandem_base.bugs import where
 from tandem_controller.decide.election import LEASE_NAME, LEASE_S, Seen
@@ -17,6 +17,7 @@ from tandem_controller.ports import ApiConflict, ApiRefused, ApiUnavailable, Raw
 from tandem_kube import (
     MIRRORS,
     OWN,
+    SECRETS,
     Conflict,
     Forbidden,
     Invalid,
@@ -122,7 +123,8 @@ class KubeApi:
             raise _unavailable(error) from error
 
     async def read_secret(self, name: str) -> Mapping[str, str]:
-        raw = await _answered(self._client.get_secret(name))
+        key = ObjectKey(namespace=LEASE_NAMESPACE, name=name)
+        raw = await _answered(self._client.get(SECRETS, key))
         try:
             data = (raw.get("data") or {}).items()
             return {key: b64decode(value, validate=True).decode() for key, value in data}

@@ -183,7 +183,7 @@ class Power:
         state = await self._answered(name, "status", self._ask.status(call))
         if state is not PowerState.OFF:
             if state is PowerState.ON:
-                self._say(name, "it was switched off, and its power is on again: that proves nothing")
+                self._say(name, "it was switched off, and is on again, which proves nothing")
             return AGAIN_S
         if not self._leads():
             return LOOK_S
@@ -256,9 +256,7 @@ class Power:
             return False
         well = freshness(self.tracker(), name, self._now_s()) is Freshness.FRESH
         known = self._checked.get(name)
-        return well and (
-            known is None or known[0] != agent or self._now_s() - known[1] >= CHECK_S
-        )
+        return well and (known is None or known[0] != agent or self._now_s() - known[1] >= CHECK_S)
 
     async def _check(self, host: Host) -> None:
         name, agent = host.metadata.name, host.spec.fence_agent
@@ -285,8 +283,11 @@ class Power:
         before = self.tracker().counts.get(name)
         await asyncio.sleep(HEARD_S)
         after = self.tracker().counts.get(name)
-        return before is not None and after is not None and after.renewed and (
-            before.heartbeat.version != after.heartbeat.version
+        return (
+            before is not None
+            and after is not None
+            and after.renewed
+            and (before.heartbeat.version != after.heartbeat.version)
         )
 
     # -- both

@@ -62,7 +62,7 @@ NO_POWER = (
     *("fence_ack_manual", "fence_compute", "fence_dummy", "fence_evacuate"),
     *("fence_heuristics_ping", "fence_kdump", "fence_mpath", "fence_sbd", "fence_scsi"),
 )
-"""Agents that do not switch power off, or whose "off" does not mean that the machine has stopped."""
+"""Agents that do not switch power off, or whose "off" is not that of the machine."""
 NO_PROOF = (
     "does not switch a machine's power, so its word proves nothing; name one that does, such as"
     " fence_ipmilan or fence_redfish"

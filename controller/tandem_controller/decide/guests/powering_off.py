@@ -40,9 +40,7 @@ def wanted(
     return found
 
 
-def _waiting(
-    host: str, world: World, decisions: Mapping[ObjectKey, Decision]
-) -> Iterator[str]:
+def _waiting(host: str, world: World, decisions: Mapping[ObjectKey, Decision]) -> Iterator[str]:
     for mirror in world.catalogue.mirrors_by_host.get(host, ()):
         for guest in world.catalogue.guests_by_mirror.get(mirror.key, ()):
             decision, case = decisions.get(guest.key), case_of(world.in_force(guest), world)

@@ -28,7 +28,7 @@ WORKS = "FenceAgentWorks"
 
 @dataclass(frozen=True)
 class Order:
-    """Switch this host off: this boot of it, which was heard last with this version of its Lease."""
+    """Switch this host off: this boot of it, last heard of with this version of its Lease."""
 
     host: Host
     boot_id: str
@@ -50,6 +50,24 @@ def verdict(
     ``mirrors``: all that name it. ``views``: of their other hosts. ``since_read_s``: how long ago
     the read began that these views are from.
     """
+    why = _not_asked(view, mirrors) or _not_silent(view)
+    if why is not None:
+        return why
+    beat, instance = view.heartbeat, _instance(view)
+    assert beat is not None and beat.timing is not None
+    assert instance is not None and view.silent_s is not None
+    left_s = beat.timing.heartbeat_lasts_s - view.silent_s
+    for mirror in mirrors:
+        if _may_run_on(mirror, view.name):
+            left = _link_left_s(mirror, view, beat.timing, views, since_read_s)
+            if isinstance(left, Refusal):
+                return left
+            left_s = max(left_s, left)
+    return NotYet(left_s) if left_s > 0 else Order(view.host, instance.boot_id, beat.version)
+
+
+def _not_asked(view: HostView, mirrors: tuple[Mirror, ...]) -> Refusal | None:
+    """Why its agent is not asked, however long it is silent."""
     told = told_of_agent(view.host)
     if view.host.spec.fence_agent is None:
         return _unknown(f"{view.name} has no fence agent")
@@ -58,26 +76,20 @@ def verdict(
     if view.maintenance:
         return _unknown(f"{view.maintenance} is in maintenance: somebody may be working there")
     by = _paused_by(view, mirrors)
-    if by:
-        return _unknown(f"{by} is paused")
-    beat, instance = view.heartbeat, _instance(view)
-    if view.freshness not in (Freshness.LATE, Freshness.LOST) or beat is None or instance is None:
+    return _unknown(f"{by} is paused") if by else None
+
+
+def _not_silent(view: HostView) -> Refusal | None:
+    """Why nothing can be counted from its last heartbeat."""
+    beat = view.heartbeat
+    silent = view.freshness in (Freshness.LATE, Freshness.LOST) and view.silent_s is not None
+    if not silent or beat is None or _instance(view) is None:
         return _unknown(f"{view.name} is not known to be silent")
-    if beat.timing is None or view.silent_s is None:
+    if beat.timing is None:
         return _unknown(f"{view.name} does not tell by which timing it lives")
     if view.clock.state is ClockState.TOO_SLOW:
         return _unknown(f"the clock of {view.name} is too slow to be counted upon")
-    left_s = beat.timing.heartbeat_lasts_s - view.silent_s
-    for mirror in mirrors:
-        if not _may_run_on(mirror, view.name):
-            continue
-        left = _link_left_s(mirror, view, beat.timing, views, since_read_s)
-        if isinstance(left, Refusal):
-            return left
-        left_s = max(left_s, left)
-    if left_s > 0:
-        return NotYet(left_s)
-    return Order(view.host, instance.boot_id, beat.version)
+    return None
 
 
 def told_of_agent(host: Host) -> Condition | None:
@@ -106,9 +118,7 @@ def _may_run_on(mirror: Mirror, host: str) -> bool:
 
 def _migrates(authority: Authority, host: str) -> bool:
     ends = authority.migration
-    return authority.mode is Mode.MIGRATING and (
-        ends is None or host in (ends.source, ends.target)
-    )
+    return authority.mode is Mode.MIGRATING and (ends is None or host in (ends.source, ends.target))
 
 
 def _link_left_s(

@@ -51,6 +51,25 @@ def fenced(authority: Authority, host: str) -> bool:
     return record is not None and record.instance == authority.owner_instance
 
 
+def as_good(known: FencingProof, proof: FencingProof) -> bool:
+    """Whether nothing comes of giving a host this proof in place of what it has. What time has
+    proven is not proven anew because a fence agent's word comes after it: a claim is under way.
+    """
+    later = proof.kind is ProofKind.POWERED_OFF and known.kind is ProofKind.LEASE_LOST
+    by_time = {"kind": known.kind} if later else {}
+    return _proves_the_same(known, proof.model_copy(update=by_time))
+
+
+def _proves_the_same(known: FencingProof, proof: FencingProof) -> bool:
+    """Of a silence its heartbeat counts, since the next one ends it. What has stopped in another
+    way has stopped for good, however many heartbeats its host sends since then.
+    """
+    if proof.kind is not ProofKind.LEASE_LOST:
+        latest = {"lease_version": proof.lease_version, "watchdog": proof.watchdog}
+        known = known.model_copy(update=latest)
+    return known == proof
+
+
 def _by_lease(authority: Authority, view: HostView) -> FencingProof | Refusal:
     heartbeat, name = view.heartbeat, view.name
     if heartbeat is None or heartbeat.timing is None:
