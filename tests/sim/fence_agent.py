@@ -42,15 +42,17 @@ class Agents:
     ) -> None:
         """``judge``: is told of a host that is about to be switched off. ``boots``: switches on."""
         self._kernel, self._group, self._boots, self._judge = kernel, group, boots, judge
+        self.mended_s = float("-inf")
         self.outlets = {host.name: Outlet(host) for host in hosts}
 
     async def off(self, call: AgentCall) -> None:
+        began_s = self._kernel.now_s
         outlet = await self._reached(call)
         if outlet.host.machine is None:
             return
         self._judge(outlet.host)
         outlet.host.power_off("its fence agent switches it off")
-        if outlet.bounces:
+        if outlet.bounces or began_s < self.mended_s:  # who has mended all sees to it
             after_s = self._kernel.between(*BACK_S)
             self._kernel.after(after_s, self._group, lambda: self._boots(outlet.host))
 

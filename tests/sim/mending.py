@@ -28,7 +28,7 @@ def mend_all(world: World) -> None:
 
 def mend_all_but_broken(world: World) -> None:
     """As ``mend all``, but what was broken for good is."""
-    world.mended_s = world.kernel.now_s
+    world.mended_s = world.agents.mended_s = world.kernel.now_s
     world.ordered.clear()
     for plan in world.plan.guests:
         if world.find_guest(plan.name) is not None:

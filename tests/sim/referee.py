@@ -291,7 +291,7 @@ class Referee:
         self.count(Counted.SWITCHED_OFF)
         for guest in self.histories:
             for run in self.executing(guest):
-                if run.host == host.name and run.heard and host.prompt:
+                if run.host == host.name and run.heard and self.truth.programs_well(host.name):
                     self._broken(f"{host.name} is switched off while {guest} is heard there")
 
     def powers_off(self, host: Host) -> None:

@@ -80,12 +80,7 @@ class Metrics:
             ["kind", "namespace", "name"],
             registry=self.registry,
         )
-        self._agent_calls = Counter(
-            "tandem_fence_agent_calls_total",
-            "Calls of hosts' fence agents, by what was asked and how it ended.",
-            ["host", "action", "outcome"],
-            registry=self.registry,
-        )
+        self._agent_calls = _agent_calls(self.registry)
         self._plans = Histogram(
             "tandem_plan_duration_seconds",
             "Time to make one plan.",
@@ -129,6 +124,15 @@ class Metrics:
                 self._durations.labels(step).observe(took_s)
             if at is not None and step == "domainStarted":
                 self._takeovers.labels("Succeeded", takeover.get("reason", "")).inc()
+
+
+def _agent_calls(registry: CollectorRegistry) -> Counter:
+    return Counter(
+        "tandem_fence_agent_calls_total",
+        "Calls of hosts' fence agents, by what was asked and how it ended.",
+        ["host", "action", "outcome"],
+        registry=registry,
+    )
 
 
 def _seconds(since: object, until: object) -> float | None:

@@ -73,11 +73,12 @@ class Power:
         metrics: Metrics,
         events: EventQueue,
         wake: Callable[[], None],
+        heard_s: float = HEARD_S,
     ) -> None:
         self._now_s, self._wall = outside.clock.monotonic_s, outside.clock.wall
         self._api, self._ask = outside.api, outside.agents
         self._store, self._leads, self._wake = store, leads, wake
-        self._metrics, self._events = metrics, events
+        self._metrics, self._events, self._heard_s = metrics, events, heard_s
         self.tracker: Callable[[], LeaseTracker] = LeaseTracker
         self._wanted: Mapping[str, tuple[str, ...]] = {}
         self._stirred = asyncio.Event()
@@ -125,7 +126,7 @@ class Power:
         if not leads:
             return
         for name in self._wanted:
-            if name not in self._tasks:
+            if name not in self._tasks and self._is_news(name):
                 self._begin(name, "off", self._switch_off(name))
         for host in self._store.parsed("Host"):
             if sum(map(_checks, self._tasks.values())) < CHECKS and self._is_due(host):
@@ -149,7 +150,7 @@ class Power:
             except ApiError as error:
                 self._say(name, f"not known whether it may be switched off: {error}")
                 await asyncio.sleep(LOOK_S)
-            if name in self._confirmed and not self._is_news(name):
+            if not self._is_news(name):
                 return
 
     async def _try(self, name: str) -> float:
@@ -202,9 +203,9 @@ class Power:
         return LOOK_S
 
     def _is_news(self, name: str) -> bool:
-        """Whether it was heard again since it was confirmed to be off."""
-        count = self.tracker().counts.get(name)
-        return count is None or count.heartbeat.version != self._confirmed[name][1]
+        """Whether it was not confirmed to be off, or was heard again since."""
+        known, count = self._confirmed.get(name), self.tracker().counts.get(name)
+        return known is None or count is None or count.heartbeat.version != known[1]
 
     async def _judged(self, name: str) -> Found:
         """By quorum reads that begin now."""
@@ -281,7 +282,7 @@ class Power:
 
     async def _is_heard(self, name: str) -> bool:
         before = self.tracker().counts.get(name)
-        await asyncio.sleep(HEARD_S)
+        await asyncio.sleep(self._heard_s)
         after = self.tracker().counts.get(name)
         return (
             before is not None

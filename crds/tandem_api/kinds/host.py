@@ -88,7 +88,7 @@ class FenceAgent(Model):
     ]
     parameters: Annotated[
         dict[str, Annotated[str, Field(pattern=r"^[^\r\n]*$", max_length=512)]],
-        Field(max_length=32, description="What it is given, by the names that it has for it."),
+        Field(max_length=16, description="What it is given, by the names that it has for it."),
     ] = {}
     secret_name: Annotated[
         Name | None,

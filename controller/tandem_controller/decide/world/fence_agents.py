@@ -71,7 +71,7 @@ def _not_asked(view: HostView, mirrors: tuple[Mirror, ...]) -> Refusal | None:
     told = told_of_agent(view.host)
     if view.host.spec.fence_agent is None:
         return _unknown(f"{view.name} has no fence agent")
-    if told is not None and told.reason is Reason.FENCE_AGENT_ELSEWHERE:
+    if told is not None and told.reason == Reason.FENCE_AGENT_ELSEWHERE:
         return _unknown(told.message)
     if view.maintenance:
         return _unknown(f"{view.maintenance} is in maintenance: somebody may be working there")
