@@ -41,7 +41,7 @@ FROM base AS controller
 # Those of clouds and hypervisors need more: build FROM this image and add what theirs suggest.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends fence-agents ipmitool python3-pycurl \
+ && apt-get install --yes --no-install-recommends fence-agents ipmitool \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build-controller /opt/tandem /opt/tandem
 # This user has no name and no folder; some libraries insist on hearing of one.

@@ -255,6 +255,14 @@ HELD = (
     weak("killed", "listed_before"),
     weak("killed", "not_counted"),
     outside("killed", "it is seen", "NEVER_SEEN"),
+    holds("fence_agent", "a fence agent's word"),
+    weak("fence_agent", "asked_early"),
+    weak("fence_agent", "asked_while_linked"),
+    weak("fence_agent", "link_not_waited_for"),
+    weak("fence_agent", "believed_without_status", quick=True),
+    weak("fence_agent", "word_of_an_earlier_boot"),
+    outside("fence_agent", "its word is about another machine", "ANOTHER_MACHINE"),
+    outside("fence_agent", "it is taken over from", "NEVER_TAKEN"),
 )
 # Each leaves out a condition that the rules have and that these checks do not need.
 UNNEEDED = tuple(

@@ -46,7 +46,7 @@ class Simulated:
     def __init__(self) -> None:
         kernel, machine = Kernel("agents"), Machine()
         hosts = [cast(Any, machine)]
-        kernel.after = lambda after_s, group, act: act()  # type: ignore[method-assign,misc,assignment]
+        kernel.after = lambda after_s, group, act: act()  # type: ignore[method-assign,assignment]
         group = Group("outside")
         self.agents = Agents(
             kernel, group, hosts, lambda host: machine.power_on(), lambda host: None

@@ -62,12 +62,7 @@ class Metrics:
         self._writes = Counter(
             "tandem_status_writes_total", "Statuses written.", ["kind"], registry=self.registry
         )
-        self._refused_writes = Counter(
-            "tandem_writes_refused_total",
-            "Writes of the controller that the API server refused, by kind.",
-            ["kind"],
-            registry=self.registry,
-        )
+        self._refused_writes = _refused_writes(self.registry)
         self._watches = Counter(
             "tandem_watch_restarts_total",
             "Watches of the API that had to be begun anew, by kind and why.",
@@ -124,6 +119,15 @@ class Metrics:
                 self._durations.labels(step).observe(took_s)
             if at is not None and step == "domainStarted":
                 self._takeovers.labels("Succeeded", takeover.get("reason", "")).inc()
+
+
+def _refused_writes(registry: CollectorRegistry) -> Counter:
+    return Counter(
+        "tandem_writes_refused_total",
+        "Writes of the controller that the API server refused, by kind.",
+        ["kind"],
+        registry=registry,
+    )
 
 
 def _agent_calls(registry: CollectorRegistry) -> Counter:

@@ -158,8 +158,8 @@ class Controller:
         objects.leases = self._leases
         objects.reachable = self._leases.covers(self._now_s())
         if not objects.leads or not self._store.synced:
-            self._planned = None
             self._power.follows()
+            self._planned = None
             self._note_moments(Walls())
             return
         snapshot = self._snapshot()

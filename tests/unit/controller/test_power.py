@@ -73,6 +73,7 @@ class Around:
         return [count.heartbeat for count in self.leases.counts.values()]
 
     async def read_secret(self, name: str) -> dict[str, str]:
+        self.upon.pop("secret", lambda: None)()
         return SECRET
 
     async def write_status(self, kind: str, key: ObjectKey, patch: Any, version: str | None) -> Any:
@@ -144,7 +145,7 @@ class TestOrder:
         def late() -> None:
             around.now_s += power.FACTS_LIFE_S + 0.1
 
-        around.upon["read"] = late
+        around.upon["secret"] = late
         await around.played(turns_s=0.04)
         assert "off" not in around.done
 
@@ -203,7 +204,7 @@ def checked(around: Around) -> Iterator[None]:
     """Its objects are in the store: A is well."""
     raws = [obj.wire() for obj in around.made.snapshot().hosts]
     for raw in raws:
-        raw["metadata"]["resourceVersion"] = "5"
+        cast(Any, raw["metadata"])["resourceVersion"] = "5"
     around.store.replace("Host", raws)
     yield
 
@@ -233,9 +234,11 @@ class TestTried:
 
     async def test_one_that_says_off_of_a_host_that_is_heard_is_about_another(self) -> None:
         around = Around(scene(0.5))
-        around.upon["status"] = lambda: (
-            asyncio.get_running_loop().call_later(0.05, around.heard_again) and None
-        )
+
+        def later() -> None:
+            asyncio.get_running_loop().call_later(0.05, around.heard_again)
+
+        around.upon["status"] = later
         with checked(around):
             await around.played(wanted=False)
         found = around.power.agents[A]
