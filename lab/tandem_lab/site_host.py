@@ -104,6 +104,11 @@ class SiteHost:
         """Its kernel's messages, of all boots."""
         return self.directory / "console.log"
 
+    @property
+    def plug(self) -> Path:
+        """Which process it is, for what switches it off."""
+        return self._pid_file
+
     # --- life and death
 
     def start(self, *, wait: bool = True) -> None:
