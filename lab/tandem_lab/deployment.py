@@ -161,7 +161,7 @@ class Deployment:
     def give_fence_agents(self) -> None:
         """To every host's object: one that kills the host as its power would."""
         for host in self.lab.hosts:
-            agent = {"agent": FENCE_AGENT, "parameters": {"plug": str(host.plug)}}
+            agent = {"agent": FENCE_AGENT, "parameters": {"plug": str(host.pid_file)}}
             patch = json.dumps({"spec": {"fenceAgent": agent}})
             self.kubectl("patch", "host", host.name, "--type=merge", "-p", patch)
             condition = "--for=condition=FenceAgentWorks"
