@@ -66,13 +66,21 @@ def replica_report(
             "peer_role": drbd.peer_role,
             "suspended": bool(drbd.suspended),
             "not_connected_since": None if drbd.connected else not_connected_since,
-            "link_lost_at_seconds": _later(None if drbd.connected else view.link_lost_at_s),
-            "last_packet_at_seconds": _later(None if drbd.connected else view.packets.last_at_s),
+            **_link_lost(view, drbd),
             "resync_stalled_since": resync.stalled_since(view.resync, now_s),
             "receives": _receives(view),
             "volumes": volumes,
         }
     )
+
+
+def _link_lost(view: View, drbd: DrbdState) -> Mapping[str, float | None]:
+    """While a socket is open something may come, and the last packet is another at each look."""
+    over = not drbd.connected and not view.packets.receiving
+    return {
+        "link_lost_at_seconds": _later(view.link_lost_at_s if over else None),
+        "last_packet_at_seconds": _later(view.packets.last_at_s if over else None),
+    }
 
 
 def _later(at_s: float | None) -> float | None:
