@@ -37,6 +37,12 @@ FROM build AS build-node-actuator
 RUN scripts/install-slim node-actuator
 
 FROM base AS controller
+# For hosts with a fence agent (Host spec.fenceAgent): the agents, and what the usual ones call.
+# Those of clouds and hypervisors need more: build FROM this image and add what theirs suggest.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends fence-agents ipmitool \
+ && rm -rf /var/lib/apt/lists/*
 COPY --from=build-controller /opt/tandem /opt/tandem
 # This user has no name and no folder; some libraries insist on hearing of one.
 ENV HOME=/nonexistent

@@ -255,6 +255,12 @@ HELD = (
     weak("killed", "listed_before"),
     weak("killed", "not_counted"),
     outside("killed", "it is seen", "NEVER_SEEN"),
+    holds("fence_agent", "a fence agent's word"),
+    *(weak("fence_agent", name) for name in ("asked_early", "asked_while_linked")),
+    *(weak("fence_agent", name) for name in ("link_not_waited_for", "word_of_an_earlier_boot")),
+    weak("fence_agent", "believed_without_status", quick=True),
+    outside("fence_agent", "its word is about another machine", "ANOTHER_MACHINE"),
+    outside("fence_agent", "it is taken over from", "NEVER_TAKEN"),
 )
 # Each leaves out a condition that the rules have and that these checks do not need.
 UNNEEDED = tuple(

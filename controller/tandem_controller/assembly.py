@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from tandem_controller.clock import SystemClock
+from tandem_controller.edge.fence_agents import FenceAgentPrograms
 from tandem_controller.edge.handlers import KopfWatchers
 from tandem_controller.edge.health import HealthServer
 from tandem_controller.edge.kube import KubeApi
@@ -52,6 +53,7 @@ async def assembled(
         clock=SystemClock(),
         chance=random.SystemRandom(),
         planner=planner or ThreadPlanner(),
+        agents=FenceAgentPrograms(settings.fence_agents_dir),
     )
     made = program(outside, metrics, elect)
     health = HealthServer(metrics.registry, made.controller.unhealthy, made.controller.unready)

@@ -7,7 +7,8 @@ named here. Nothing is retried behind a caller's back.
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
 from tandem_api import registry
@@ -46,6 +47,57 @@ class ApiUnavailable(ApiError):
     def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class AgentError(Exception):
+    """A fence agent gave no answer that counts. The message holds no secret."""
+
+
+class AgentFailed(AgentError):
+    """It could not be begun, or has said no, or what it said is not understood."""
+
+
+class AgentHung(AgentError):
+    """It did not end in time. Whether it took effect is unknown; it was ended."""
+
+
+class PowerState(StrEnum):
+    """What an agent says of a machine's power."""
+
+    ON = "On"
+    OFF = "Off"
+
+
+@dataclass(frozen=True)
+class AgentCall:
+    """Which agent, and what it is given. ``secrets`` are parameters, too, and are never shown."""
+
+    agent: str
+    parameters: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
+    timeout_s: float
+
+
+class FenceAgents(Protocol):
+    """Programs that switch machines off. Both raise AgentError, in time; cancelled, they end it."""
+
+    async def off(self, call: AgentCall) -> None:
+        """Switch it off. That it is off, another question tells."""
+        ...
+
+    async def status(self, call: AgentCall) -> PowerState:
+        """Whether it is on or off."""
+        ...
+
+
+class NoFenceAgents:
+    """There are none."""
+
+    async def off(self, call: AgentCall) -> None:
+        raise AgentFailed(f"there is no {call.agent}")
+
+    async def status(self, call: AgentCall) -> PowerState:
+        raise AgentFailed(f"there is no {call.agent}")
 
 
 class Clock(Protocol):
@@ -150,6 +202,10 @@ class Api(Protocol):
         """If it is still this one. One that is gone is as good."""
         ...
 
+    async def read_secret(self, name: str) -> Mapping[str, str]:
+        """What a Secret in Tandem's namespace holds; ApiConflict if it is not there."""
+        ...
+
     async def swap_authority(
         self, key: ObjectKey, uid: str, expected_epoch: int, authority: Authority
     ) -> None:
@@ -186,3 +242,4 @@ class Outside:
     clock: Clock
     chance: random.Random
     planner: Planner
+    agents: FenceAgents = field(default_factory=NoFenceAgents)

@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     metrics_port: Annotated[
         int, Field(ge=0, le=65535, description="Port of /metrics, /healthz, /readyz; 0: any.")
     ] = 8080
+    fence_agents_dir: Annotated[
+        Path, Field(description="Where the fence agents are that Hosts name.")
+    ] = Path("/usr/sbin")
     admission_address: Annotated[
         str, Field(description="Where `admission` listens for the API server.")
     ] = "0.0.0.0"

@@ -111,6 +111,16 @@ class Timing(Model):
         residue_s = self.link_lasts_s + self.fencing_seconds + self.watchdog_seconds
         return self.clock_rate_ratio * residue_s + MARGIN_S
 
+    @property
+    def heartbeat_lasts_s(self) -> float:
+        """From a lease's last change to when it is no reason any more to run anything."""
+        return self.clock_rate_ratio * self.self_fence_seconds + MARGIN_S
+
+    @property
+    def link_acquits_s(self) -> float:
+        """The same of a link, from where ``link_wait_s`` counts."""
+        return self.clock_rate_ratio * self.link_lasts_s + MARGIN_S
+
     def problem(self) -> str | None:
         """Why these numbers are not safe or not usable together, or None."""
         residue_s = self.self_fence_seconds + self.fencing_seconds + self.watchdog_seconds

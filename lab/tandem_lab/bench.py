@@ -58,20 +58,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench-takeover", description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--profile", choices=["Default", "Fast"], default="Default")
+    parser.add_argument("--fence-agent", action="store_true", help="hosts have fence agents")
     options = parser.parse_args()
     prepare(lambda message: None)
     lab = Lab()
     deployment = Deployment(lab)
     with lab.exclusive():
         try:
-            takeovers = _measure(deployment, options.runs, options.profile)
+            takeovers = _measure(deployment, options.runs, options.profile, options.fence_agent)
         finally:
             deployment.down()
     _print(takeovers, options.profile)
     return 1 if any(takeover.lost_writes for takeover in takeovers) else 0
 
 
-def _measure(deployment: Deployment, runs: int, profile: str) -> list[Takeover]:
+def _measure(deployment: Deployment, runs: int, profile: str, fence_agent: bool) -> list[Takeover]:
     deployment.up(fresh=True)
     deployment.make_counter_disks(VOLUME, VOLUME_SIZE)
     for name in ("two-sites", "bancuv3"):
@@ -81,6 +82,8 @@ def _measure(deployment: Deployment, runs: int, profile: str) -> list[Takeover]:
         deployment.kubectl("patch", "site", site, "--type=merge", "-p", patch)
     takeovers: list[Takeover] = []
     wait_for(deployment, GUEST, running_and_protected, READY_TIMEOUT_S)
+    if fence_agent:
+        deployment.give_fence_agents()
     floor_s = _empty_domain_s(deployment.lab.hosts[0])
     console.print(f"libvirt alone creates an empty domain in {floor_s:.2f} s on this machine today")
     for run in range(runs):

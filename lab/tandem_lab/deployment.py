@@ -10,6 +10,7 @@ The third place is the namespace itself: hosts reach it over the management link
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from tandem_lab.admission import Admission
 from tandem_lab.controlplane import Binaries, ControlPlane, apply_path
 from tandem_lab.controlplane.pki import Authority
 from tandem_lab.controlplane.process import Process
+from tandem_lab.fence_agent import NAME as FENCE_AGENT
+from tandem_lab.fence_agent import install
 from tandem_lab.guests import write_counter_guest
 from tandem_lab.lab import Lab
 from tandem_lab.settings import SOURCE_DIR, LabError
@@ -155,6 +158,15 @@ class Deployment:
         (target / "ca.crt").write_bytes(ca.certificate)
         ca.peer(host.name).write(target / "host.crt", target / "host.key")
 
+    def give_fence_agents(self) -> None:
+        """To every host's object: one that kills the host as its power would."""
+        for host in self.lab.hosts:
+            agent = {"agent": FENCE_AGENT, "parameters": {"plug": str(host.pid_file)}}
+            patch = json.dumps({"spec": {"fenceAgent": agent}})
+            self.kubectl("patch", "host", host.name, "--type=merge", "-p", patch)
+            condition = "--for=condition=FenceAgentWorks"
+            self.kubectl("wait", "host", host.name, condition, "--timeout=60s")
+
     def controller(self, index: int = 0) -> Controller:
         """One of the controller's replicas."""
         return Controller(self, index)
@@ -207,6 +219,7 @@ class Controller:
                 "tandem_controller",
                 f"--kubeconfig={kubeconfig}",
                 f"--metrics-port={self.metrics_port}",
+                f"--fence-agents-dir={install(self._deployment.directory / 'agents')}",
                 "run",
             ],
             netns=self._deployment.lab.settings.namespace,

@@ -111,16 +111,16 @@ class SiteHost:
         if self.is_up:
             raise LabError(f"{self.name} runs already")
         self._prepare()
-        start_daemon(self._command(), self.console_log, self._pid_file)
+        start_daemon(self._command(), self.console_log, self.pid_file)
         if wait:
             self.wait_ready()
 
     def kill(self) -> None:
         """The death of the host: its whole session gets SIGKILL. No error if it is dead."""
-        daemon = Daemon.load(self._pid_file)
+        daemon = Daemon.load(self.pid_file)
         if daemon is not None:
             kill_session(daemon)
-            self._pid_file.unlink(missing_ok=True)
+            self.pid_file.unlink(missing_ok=True)
 
     def restart(self, *, wait: bool = True) -> None:
         """Kill it and boot it again, with the disks it has."""
@@ -167,12 +167,12 @@ class SiteHost:
     @property
     def is_up(self) -> bool:
         """True if its process is there (it may be paused, or still booting)."""
-        daemon = Daemon.load(self._pid_file)
+        daemon = Daemon.load(self.pid_file)
         return daemon is not None and daemon.process() is not None
 
     def state(self) -> HostState:
         """Its state as seen from outside; asks the host nothing."""
-        daemon = Daemon.load(self._pid_file)
+        daemon = Daemon.load(self.pid_file)
         process = daemon.process() if daemon is not None else None
         if daemon is None or process is None:
             return HostState(self.name, self.spec.site, False, False, None, None, 0)
@@ -285,7 +285,7 @@ class SiteHost:
     # --- preparing a boot
 
     @property
-    def _pid_file(self) -> Path:
+    def pid_file(self) -> Path:
         return self.directory / "pid.json"
 
     @property
@@ -293,7 +293,7 @@ class SiteHost:
         return self.share / "log" / "drbd"
 
     def _daemon(self) -> Daemon:
-        daemon = Daemon.load(self._pid_file)
+        daemon = Daemon.load(self.pid_file)
         if daemon is None or daemon.process() is None:
             raise HostDownError(f"{self.name} is down")
         return daemon

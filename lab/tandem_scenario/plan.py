@@ -36,7 +36,7 @@ class GuestPlan:
 @dataclass(frozen=True)
 class HostPlan:
     """A host. ``clock_rate``: how much faster than true time its clock runs. ``memory``: what its
-    guests may have together, no matter how much if empty.
+    guests may have together, no matter how much if empty. ``fence_agent``: it has one.
     """
 
     name: str
@@ -44,6 +44,7 @@ class HostPlan:
     watchdog: str = "Required"
     clock_rate: float = 1.0
     memory: str = ""
+    fence_agent: bool = False
 
 
 @dataclass(frozen=True)

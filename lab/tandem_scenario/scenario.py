@@ -230,7 +230,7 @@ def _one_of(found: Located | None, known: tuple[str, ...], default: str) -> str:
 
 
 def _host(item: Located) -> HostPlan:
-    fields = item.fields("name", "site", "watchdog", "clockRate", "memory")
+    fields = item.fields("name", "site", "watchdog", "clockRate", "memory", "fenceAgent")
     for name in ("name", "site"):
         if name not in fields:
             raise item.fail(f"{name} is missing")
@@ -240,6 +240,7 @@ def _host(item: Located) -> HostPlan:
         watchdog=_one_of(fields.get("watchdog"), ("Required", "Optional", "None"), "Required"),
         clock_rate=fields["clockRate"].seconds() if "clockRate" in fields else 1.0,
         memory=_memory(fields, ""),
+        fence_agent=fields["fenceAgent"].truth() if "fenceAgent" in fields else False,
     )
 
 

@@ -32,6 +32,7 @@ HOST_FIELDS = {
     "watchdog": "watchdog",
     "clock_rate": "clockRate",
     "memory": "memory",
+    "fence_agent": "fenceAgent",
 }
 EXPECTATION_FIELDS = {
     "guest": "guest",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -44,6 +45,48 @@ def test_a_site_dies_and_returns_in_both_directions(tandem: Deployed) -> None:
         tandem.wait_redundant()
         assert tandem.ends()[0].name == other.name
         assert len(tandem.boots_since(killed_s)) == 1
+
+
+@pytest.fixture
+def with_agents(tandem: Deployed) -> Iterator[Deployed]:
+    tandem.deployment.give_fence_agents()
+    yield tandem
+    for host in tandem.lab.hosts:
+        none = '{"spec": {"fenceAgent": null}}'
+        tandem.deployment.kubectl("patch", "host", host.name, "--type=merge", "-p", none)
+
+
+def test_a_site_dies_and_its_fence_agent_says_so(with_agents: Deployed) -> None:
+    tandem = with_agents
+    owner, other = tandem.ends()
+    killed_s = time.monotonic()
+    owner.kill()
+    tandem.wait_running_at(other, killed_s, TAKEOVER_BOUND_S)
+    takeover = tandem.guest()["lastTakeover"]
+    assert (takeover["source"], takeover["reason"]) == (owner.name, "PoweredOff")
+    (boot,) = tandem.boots_since(killed_s)
+    last = tandem.lines(host=owner)[-1]
+    assert boot.found is not None
+    assert last.number is None or last.number <= boot.found
+    owner.start(wait=False)
+    tandem.wait_redundant()
+    assert tandem.ends()[0].name == other.name
+
+
+def test_an_isolated_host_is_switched_off(with_agents: Deployed) -> None:
+    tandem = with_agents
+    owner, other = tandem.ends()
+    cut_s = time.monotonic()
+    links = [tandem.lab.link(name) for name in ("management", "replication")]
+    for link in links:
+        link.cut(owner.name)
+    tandem.wait_running_at(other, cut_s, TAKEOVER_BOUND_S)
+    assert tandem.guest()["lastTakeover"]["reason"] == "PoweredOff"
+    assert not owner.is_up
+    for link in links:
+        link.heal(owner.name)
+    owner.start(wait=False)
+    tandem.wait_redundant()
 
 
 def test_both_sites_die_at_once(tandem: Deployed) -> None:

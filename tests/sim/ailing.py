@@ -13,6 +13,7 @@ import errno
 from sim.actuator import forget_exits
 from sim.api_faults import CONTROLLER, accept, host_of, stale, watch_double, watch_lose
 from sim.bugs import KINDS, Bug
+from sim.fence_agent import ail
 from sim.file_faults import Damage, Operation
 from sim.files import SimFiles
 from sim.host import STATE, Host, Machine
@@ -312,6 +313,12 @@ def drbd_skip(world: World, host: str) -> None:
 
 
 # -- TCP
+
+
+def fence_agent(world: World, host: str, how: str) -> None:
+    """What is wrong with the host's fence agent, or the device that it asks; empty: nothing."""
+    world.log.say("scenario", f"fence-agent of {host}: {how or 'well'}")
+    ail(world.agents.outlets[host], how)
 
 
 def hide_tcp(world: World, host: str) -> None:

@@ -77,6 +77,8 @@ OF_HOSTS = frozenset(
         *("libvirt pause", "libvirt resume", "libvirt hold", "libvirt late", "libvirt events"),
         *("watchdog away", "watchdog back", "watchdog refuse", "damage-records", "lose-records"),
         *("keeper kill", "keeper pause", "keeper resume", "keeper starve"),
+        *("fence-agent hang", "fence-agent refuse", "fence-agent away", "fence-agent bounce"),
+        "fence-agent well",
         *("files full", "files full run", "files read-only", "files unsynced"),
         *("files unreadable", "files heal"),
     }

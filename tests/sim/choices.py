@@ -96,6 +96,8 @@ KINDS: Mapping[str, tuple[tuple[int, Draw], ...]] = {
         (1, lambda d: f"libvirt refuse {d.host()}"),
         (1, lambda d: f"libvirt slow {d.host()} {d.pick('4', '40')}"),
         (1, lambda d: f"libvirt hang {d.host()}"),
+        (1, lambda d: f"fence-agent {d.pick('hang', 'refuse', 'away', 'bounce')} {d.host()}"),
+        (1, lambda d: f"fence-agent well {d.host()}"),
     ),
     "disks": (
         (2, lambda d: f"fail-disk {d.host()}"),

@@ -19,7 +19,7 @@ from tandem_controller.decide.plan import plan as make_plan
 from tandem_controller.decide.world.model import Plan, Snapshot
 from tandem_controller.edge.kube import KubeApi
 from tandem_controller.edge.metrics import Metrics
-from tandem_controller.ports import Outside
+from tandem_controller.ports import FenceAgents, Outside
 from tandem_controller.run.lead import Leadership
 from tandem_controller.run.planning import Maker
 from tandem_controller.run.program import program
@@ -91,6 +91,7 @@ class Controller:
         name: str,
         ended: Callable[[BaseException | None], None],
         planning: Planning,
+        agents: FenceAgents,
         *,
         stubborn: bool = False,
     ) -> None:
@@ -109,6 +110,7 @@ class Controller:
             clock=Clock(kernel, log, whose),
             chance=chance,
             planner=Planner(planning),
+            agents=agents,
         )
         self._elect = Stubborn if stubborn else Leadership
 

@@ -34,6 +34,8 @@ POLICED = 0.75
 VICTIMS = 0.5
 CHURNS = 0.15
 """How likely a guest that is to be moved changes its memory faster than it can be sent."""
+AGENTS = 0.4
+"""How likely a host has a fence agent."""
 FEWEST_MIXES = 3
 
 
@@ -49,7 +51,7 @@ def shape(number: int, hosts: int = 1) -> WorldPlan:
     names = GUESTS[: chance.choice((1, 1, 1, 1, 2, MOST_GUESTS))]
     return WorldPlan(
         hosts=tuple(
-            HostPlan(f"{site}-1", site, clock_rate=rate)
+            HostPlan(f"{site}-1", site, clock_rate=rate, fence_agent=_has_agent(number, site))
             for site, rate in zip(SITES, rates, strict=True)
         ),
         guests=tuple(_guest(chance, name) for name in names),
@@ -72,6 +74,11 @@ def _crossed(chance: random.Random, hosts: int) -> WorldPlan:
         ),
         profile=chance.choice(("Fast", "Fast", "Default")),
     )
+
+
+def _has_agent(number: int, site: str) -> bool:
+    """Drawn apart, so that all else of a shape is as it was without."""
+    return random.Random(f"fence agent of {site} in shape {number}").random() < AGENTS
 
 
 def _criss_cross(chance: random.Random, number: int, hosts: int) -> tuple[str, ...]:

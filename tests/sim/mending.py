@@ -6,6 +6,7 @@ from sim.acts import heal as heal_link
 from sim.actuator import Crash
 from sim.ailing import heal, remove_damaged, widen
 from sim.api_faults import CONTROLLER
+from sim.fence_agent import ail
 from sim.host import Host
 from sim.moves import moves_of, unmove
 from sim.network import MANAGEMENT, REPLICATION
@@ -27,7 +28,7 @@ def mend_all(world: World) -> None:
 
 def mend_all_but_broken(world: World) -> None:
     """As ``mend all``, but what was broken for good is."""
-    world.mended_s = world.kernel.now_s
+    world.mended_s = world.agents.mended_s = world.kernel.now_s
     world.ordered.clear()
     for plan in world.plan.guests:
         if world.find_guest(plan.name) is not None:
@@ -77,6 +78,7 @@ def _mend_host(world: World, host: Host) -> None:
     if host.has_hanging_disk and "hang" not in host.ails:
         unhang_disk(world, host.name)
     remove_damaged(world, host)
+    ail(world.agents.outlets[host.name], "")
     _mend_programs(world, host.name)
 
 

@@ -27,9 +27,20 @@ def sites_and_hosts(plan: WorldPlan) -> Iterator[Site | Host]:
             "site": host.site,
             "replicationAddress": replication[host.name],
             "watchdog": host.watchdog,
+            **({"fenceAgent": _agent(host.name)} if host.fence_agent else {}),
             **({"capacity": {"cpus": 64, "memory": host.memory}} if host.memory else {}),
         }
         yield Host.parse({"metadata": {"name": host.name, "uid": f"uid-{host.name}"}, "spec": spec})
+
+
+def _agent(host: str) -> dict[str, Any]:
+    """The simulated one (``fence_agent``). Its answers take less than these times."""
+    return {
+        "agent": "fence_simulated",
+        "parameters": {"plug": host},
+        "offTimeoutSeconds": 4,
+        "statusTimeoutSeconds": 2,
+    }
 
 
 def mirror_of(plan: GuestPlan, hosts: Sequence[str], suffix: str) -> Mirror:

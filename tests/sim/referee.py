@@ -47,6 +47,7 @@ class Counted(StrEnum):
     SENT = "sent as they ran"
     """A guest went on at the other host with its memory."""
     RESETS = "resets"
+    SWITCHED_OFF = "switched off"
     REFUSED = "refused starts"
     LATE = "late grants"
     """Leave to write alone, to an instance that died before its DRBD heard of it."""
@@ -302,6 +303,14 @@ class Referee:
         here = machine is not None and machine.boot_id in after.owner_instance
         if after.reason is Reason.LINK_LOST and not here:
             self.count(Counted.LATE)
+
+    def switched_off(self, host: Host) -> None:
+        """Its fence agent is about to do it: nothing may be running there that anybody hears."""
+        self.count(Counted.SWITCHED_OFF)
+        for guest in self.histories:
+            for run in self.executing(guest):
+                if run.host == host.name and run.heard and self.truth.programs_well(host.name):
+                    self._broken(f"{host.name} is switched off while {guest} is heard there")
 
     def powers_off(self, host: Host) -> None:
         """Its machine is about to end."""

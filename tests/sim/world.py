@@ -18,6 +18,7 @@ from sim.disk import Backing
 from sim.drbd import Replica
 from sim.drbd_version import VERSIONS
 from sim.events import Log
+from sim.fence_agent import Agents
 from sim.host import Host, Machine
 from sim.kernel import Command, Group, Kernel, Sleep
 from sim.migration import Ways
@@ -77,12 +78,7 @@ class World:
             lambda: kernel.now_s,
         )
         timing = self.plan.timing
-        residue_s = (
-            timing.link_detection_seconds
-            + timing.query_freshness_seconds
-            + timing.fencing_seconds
-            + timing.watchdog_seconds
-        )
+        residue_s = timing.link_lasts_s + timing.fencing_seconds + timing.watchdog_seconds
         notice_s = timing.query_freshness_seconds + CUT_S
         silence_s = timing.link_detection_seconds + timing.clock_rate_ratio * notice_s
         self.referee = Referee(self.kernel, self.log, silence_s, residue_s)
@@ -91,6 +87,8 @@ class World:
         self.actuators: dict[str, Actuator] = {}
         self.referee.see(Truth(self.api.server, self.network, self.hosts, self._programs_well))
         self.outside = Group("outside")
+        switch = self.boot_if_off, self.referee.switched_off
+        self.agents = Agents(kernel, self.outside, self.hosts.values(), *switch)
         self.controllers: list[Controller] = []
         self.bugs = Bugs()
         self.planning = Planning(self.bugs.snapshot)
@@ -335,9 +333,9 @@ class World:
         name = f"controller-{self.controllers_started}"
         ended = partial(self._program_ended, name)
         way = self._way("controller", lambda: True)
-        one = Controller(self.kernel, way, self.log, name, ended, self.planning, stubborn=stubborn)
-        one.loop.late_s = self.controller_late_s
-        one.watchers.lag_s = self.kopf_lag_s
+        parts = (self.kernel, way, self.log, name, ended, self.planning, self.agents)
+        one = Controller(*parts, stubborn=stubborn)
+        one.loop.late_s, one.watchers.lag_s = self.controller_late_s, self.kopf_lag_s
         self.controllers.append(one)
         one.begin()
 

@@ -17,6 +17,7 @@ from tandem_api.meta import (
     ObjectKey,
 )
 from tandem_api.reasons import Reason
+from tandem_controller.decide.guests.powering_off import wanted
 from tandem_controller.decide.known import world_of
 from tandem_controller.decide.memory import Memory, Recall, Told
 from tandem_controller.decide.mirrors.claimants import to_mend
@@ -95,6 +96,7 @@ def plan_again(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
         refusals,
         world,
         (*walls.bugs, *unread),
+        wanted(world, decisions, walls),
     )
     return made_plan, recall.left(world, told)
 

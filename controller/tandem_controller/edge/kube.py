@@ -1,6 +1,7 @@
 """The Api port on a real Kubernetes API server, through ``tandem_kube``."""
 
 import logging
+from base64 import b64decode
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Claimant, Mirror, MirrorStatus
-from tandem_api.lease import LEASE_LABELS, Heartbeat, heartbeat_of, lease_name
+from tandem_api.lease import LEASE_LABELS, LEASE_NAMESPACE, Heartbeat, heartbeat_of, lease_name
 from tandem_api.meta import API_VERSION, ObjectKey
 from tandem_base.bugs import where
 from tandem_controller.decide.election import LEASE_NAME, LEASE_S, Seen
@@ -16,6 +17,7 @@ from tandem_controller.ports import ApiConflict, ApiRefused, ApiUnavailable, Raw
 from tandem_kube import (
     MIRRORS,
     OWN,
+    SECRETS,
     Conflict,
     Forbidden,
     Invalid,
@@ -119,6 +121,15 @@ class KubeApi:
             raise ApiRefused(str(error)) from error
         except KubeError as error:
             raise _unavailable(error) from error
+
+    async def read_secret(self, name: str) -> Mapping[str, str]:
+        key = ObjectKey(namespace=LEASE_NAMESPACE, name=name)
+        raw = await _answered(self._client.get(SECRETS, key))
+        try:
+            data = (raw.get("data") or {}).items()
+            return {key: b64decode(value, validate=True).decode() for key, value in data}
+        except ValueError:
+            raise ApiRefused(f"Secret {name} does not hold text alone") from None
 
     async def swap_authority(
         self, key: ObjectKey, uid: str, expected_epoch: int, authority: Authority

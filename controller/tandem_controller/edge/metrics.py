@@ -20,6 +20,7 @@ from tandem_base.bugs import Bug, wall
 from tandem_controller.decide.world import replicas
 from tandem_controller.decide.world.clocks import ClockState
 from tandem_controller.decide.world.delivery import HEARD, undelivered
+from tandem_controller.decide.world.fence_agents import told_of_agent
 from tandem_controller.decide.world.hosts import unfit
 from tandem_controller.decide.world.lawful import doubt
 from tandem_controller.decide.world.leases import LeaseTracker
@@ -61,12 +62,7 @@ class Metrics:
         self._writes = Counter(
             "tandem_status_writes_total", "Statuses written.", ["kind"], registry=self.registry
         )
-        self._refused_writes = Counter(
-            "tandem_writes_refused_total",
-            "Writes of the controller that the API server refused, by kind.",
-            ["kind"],
-            registry=self.registry,
-        )
+        self._refused_writes = _refused_writes(self.registry)
         self._watches = Counter(
             "tandem_watch_restarts_total",
             "Watches of the API that had to be begun anew, by kind and why.",
@@ -79,6 +75,7 @@ class Metrics:
             ["kind", "namespace", "name"],
             registry=self.registry,
         )
+        self._agent_calls = _agent_calls(self.registry)
         self._plans = Histogram(
             "tandem_plan_duration_seconds",
             "Time to make one plan.",
@@ -91,6 +88,9 @@ class Metrics:
 
     def internal_error(self, bug: Bug) -> None:
         self._internal_errors.labels(bug.kind, bug.key.namespace, bug.key.name).inc()
+
+    def agent_asked(self, host: str, action: str, outcome: str) -> None:
+        self._agent_calls.labels(host, action, outcome).inc()
 
     def planned(self, duration_s: float) -> None:
         self._plans.observe(duration_s)
@@ -119,6 +119,24 @@ class Metrics:
                 self._durations.labels(step).observe(took_s)
             if at is not None and step == "domainStarted":
                 self._takeovers.labels("Succeeded", takeover.get("reason", "")).inc()
+
+
+def _refused_writes(registry: CollectorRegistry) -> Counter:
+    return Counter(
+        "tandem_writes_refused_total",
+        "Writes of the controller that the API server refused, by kind.",
+        ["kind"],
+        registry=registry,
+    )
+
+
+def _agent_calls(registry: CollectorRegistry) -> Counter:
+    return Counter(
+        "tandem_fence_agent_calls_total",
+        "Calls of hosts' fence agents, by what was asked and how it ended.",
+        ["host", "action", "outcome"],
+        registry=registry,
+    )
 
 
 def _seconds(since: object, until: object) -> float | None:
@@ -198,6 +216,7 @@ def _hosts(world: World, leases: LeaseTracker, met: Met) -> Iterator[Metric]:
             "host_clock_rate_in_bound": "Whether clockRateRatio allows for that.",
             "host_reports_delivered": "Whether what it reports arrives, if it tells.",
             "host_drbd_files_readable": "Whether drbdadm reads its files there, if it tells.",
+            "host_fence_agent_works": "Whether its fence agent, if it has one, answered last.",
         },
     )
     up: dict[str, bool] = dict.fromkeys(world.sites, False)
@@ -216,6 +235,7 @@ def _hosts(world: World, leases: LeaseTracker, met: Met) -> Iterator[Metric]:
                 host_clock_rate_in_bound=_IN_BOUND[view.clock.state],
                 host_reports_delivered=_delivers(view),
                 host_drbd_files_readable=_reads_drbd_files(view),
+                host_fence_agent_works=_fence_agent_works(view),
             )
     yield from hosts
     sites = _Family(["site"], {"site_up": "Whether any host of the site sends its heartbeat."})
@@ -235,6 +255,11 @@ def _delivers(view: HostView) -> bool | None:
 def _reads_drbd_files(view: HostView) -> bool | None:
     files = view.host.status.drbd_files
     return files.readable if files is not None else None
+
+
+def _fence_agent_works(view: HostView) -> bool | None:
+    told = told_of_agent(view.host)
+    return told.status == "True" if told is not None else None
 
 
 def _mirrors(world: World, met: Met) -> Iterator[Metric]:

@@ -25,6 +25,7 @@ from tandem_controller.edge.metrics import Metrics
 from tandem_controller.ports import KINDS, ApiError, Outside, Watched
 from tandem_controller.run.execute import Executor
 from tandem_controller.run.lead import Leadership
+from tandem_controller.run.power import Power
 from tandem_controller.run.remembered import Remembered, remember
 from tandem_controller.run.store import Store, version_of
 
@@ -54,12 +55,15 @@ class Controller:
         metrics: Metrics,
         wake: asyncio.Event,
         watched: Watched,
+        power: Power,
     ) -> None:
         self._now_s, self._wall = outside.clock.monotonic_s, outside.clock.wall
         self._api, self._planner = outside.api, outside.planner
         self._store, self._metrics, self._watched = store, metrics, watched
         self._leadership, self._executor, self._wake = leadership, executor, wake
         self._leases = LeaseTracker()
+        self._power = power
+        power.tracker = lambda: self._leases
         self._remembered, self._noted = Remembered(), Noted()
         self._decisions: dict[ObjectKey, Decision] = {}
         self._planned: Hashable = None
@@ -74,6 +78,7 @@ class Controller:
             tasks.create_task(self._read_leases())
             tasks.create_task(self._resync())
             tasks.create_task(self._turn())
+            tasks.create_task(self._power.run())
 
     # -- health
 
@@ -153,6 +158,7 @@ class Controller:
         objects.leases = self._leases
         objects.reachable = self._leases.covers(self._now_s())
         if not objects.leads or not self._store.synced:
+            self._power.follows()
             self._planned = None
             self._note_moments(Walls())
             return
@@ -164,6 +170,7 @@ class Controller:
         self._took_s = self._now_s() - snapshot.now_s
         self._metrics.planned(self._took_s)
         self._note(plan)
+        self._power.planned(plan)
         done = await self._executor.run(plan)
         self._planned, self._planned_s = now if done else None, snapshot.now_s
 
@@ -188,6 +195,7 @@ class Controller:
             link_down_since_s=self._remembered.links,
             suspicions=self._remembered.suspicions,
             moments=self._noted.firsts,
+            agents=dict(self._power.agents),
             bugs=walls.bugs,
         )
 

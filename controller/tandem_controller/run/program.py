@@ -15,6 +15,7 @@ from tandem_controller.run.events import EventQueue
 from tandem_controller.run.execute import Executor
 from tandem_controller.run.lead import Leadership
 from tandem_controller.run.loop import Controller
+from tandem_controller.run.power import Power
 from tandem_controller.run.store import Store
 
 WATCHES_EXIT_TIMEOUT_S = 5.0
@@ -68,5 +69,6 @@ def program(outside: Outside, metrics: Metrics, elect: Elect = Leadership) -> Pr
     leadership = elect(api, outside.identity, clock)
     executor = Executor(api, store, leadership.leads, metrics, events, clock, outside.chance)
     watching = Watching(store, outside.watchers, metrics, clock)
-    controller = Controller(outside, store, leadership, executor, metrics, wake, watching)
+    power = Power(outside, store, leadership.leads, metrics, events, wake.set)
+    controller = Controller(outside, store, leadership, executor, metrics, wake, watching, power)
     return Program(store, watching, leadership, events, controller, metrics)

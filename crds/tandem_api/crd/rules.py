@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tandem_api import timing
-from tandem_api.kinds import domain, guest_move, mirror, tandem
+from tandem_api.kinds import domain, guest_move, host, mirror, tandem
 
 
 @dataclass(frozen=True)
@@ -246,6 +246,21 @@ GUEST_MOVE_RULES: Mapping[str, tuple[Rule, ...]] = {
 }
 
 HOST_RULES: Mapping[str, tuple[Rule, ...]] = {
+    "spec.fenceAgent": (
+        Rule(f"!(self.agent in {list(host.NO_POWER)})", host.NO_PROOF, field=".agent"),
+        *(
+            Rule(
+                f"!has(self.parameters) || !('{name}' in self.parameters)",
+                why,
+                field=f".parameters.{name}",
+            )
+            for names, why in (
+                (host.OWN_PARAMETERS, host.SAID_BY_TANDEM),
+                (host.SECRET_PARAMETERS, host.KEPT_SECRET),
+            )
+            for name in names
+        ),
+    ),
     "spec.replicationAddress": (
         Rule(
             "isIP(self)",

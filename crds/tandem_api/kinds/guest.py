@@ -92,6 +92,7 @@ class ProofKind(StrEnum):
     FENCED = "Fenced"
     REBOOTED = "Rebooted"
     PERSON = "Person"
+    POWERED_OFF = "PoweredOff"
 
 
 class FencingProof(Model):

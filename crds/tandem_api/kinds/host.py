@@ -1,12 +1,13 @@
 """Host: one machine with DRBD, libvirt and a node actuator, in one site."""
 
+import re
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from tandem_api.meta import Condition, Model, Name, Quantity, Resource
+from tandem_api.meta import Condition, InvalidFields, Model, Name, Problem, Quantity, Resource
 
 ADDRESS_PATTERN = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:]*)$"
 
@@ -57,6 +58,66 @@ class Capacity(Model):
     cpus: Annotated[int, Field(ge=1, le=4096)]
 
 
+NO_POWER = (
+    *("fence_ack_manual", "fence_compute", "fence_dummy", "fence_evacuate"),
+    *("fence_heuristics_ping", "fence_kdump", "fence_mpath", "fence_sbd", "fence_scsi"),
+)
+"""Agents that do not switch power off, or whose "off" is not that of the machine."""
+NO_PROOF = (
+    "does not switch a machine's power, so its word proves nothing; name one that does, such as"
+    " fence_ipmilan or fence_redfish"
+)
+PARAMETER_PATTERN = r"[a-z][a-z0-9_-]{0,63}"
+NO_PARAMETER = "is no parameter of a fence agent; write one such as ip or plug"
+OWN_PARAMETERS = ("action", "method", "delay", "plug_separator")
+SAID_BY_TANDEM = "is for Tandem to say; remove it"
+SECRET_PARAMETERS = ("passwd", "password", "snmp_priv_passwd", "token")
+KEPT_SECRET = "can be read by whoever reads the Host; move it to the Secret of secretName"
+
+
+class FenceAgent(Model):
+    """How the host's power is switched off from outside: a program of the fence-agents project."""
+
+    agent: Annotated[
+        str,
+        Field(
+            pattern=r"^fence_[a-z0-9_]+$",
+            max_length=64,
+            description="The program's name, such as fence_ipmilan.",
+        ),
+    ]
+    parameters: Annotated[
+        dict[str, Annotated[str, Field(pattern=r"^[^\r\n]*$", max_length=512)]],
+        Field(max_length=16, description="What it is given, by the names that it has for it."),
+    ] = {}
+    secret_name: Annotated[
+        Name | None,
+        Field(
+            description="A Secret in Tandem's namespace. What it has is given to the agent as well,"
+            " each key as a parameter."
+        ),
+    ] = None
+    off_timeout_seconds: Annotated[
+        int, Field(ge=1, le=300, description="For switching it off.")
+    ] = 20
+    status_timeout_seconds: Annotated[
+        int, Field(ge=1, le=300, description="For asking whether it is off.")
+    ] = 10
+
+    def problems(self) -> list[Problem]:
+        """What keeps it from being asked, or should not stand there."""
+        found = [Problem("fenceAgent.agent", NO_PROOF)] if self.agent in NO_POWER else []
+        odd = [name for name in self.parameters if not re.fullmatch(PARAMETER_PATTERN, name)]
+        found += [Problem("fenceAgent.parameters", f"{name!r} {NO_PARAMETER}") for name in odd]
+        for names, why in ((OWN_PARAMETERS, SAID_BY_TANDEM), (SECRET_PARAMETERS, KEPT_SECRET)):
+            found += [
+                Problem(f"fenceAgent.parameters.{name}", why)
+                for name in names
+                if name in self.parameters
+            ]
+        return found
+
+
 class HostSpec(Model):
     """What a person decides about a host."""
 
@@ -81,6 +142,18 @@ class HostSpec(Model):
         ),
     ] = None
 
+    fence_agent: Annotated[
+        FenceAgent | None,
+        Field(description="Switches this host off, as proof that it has stopped. None if absent."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _holds(self) -> Self:
+        problems = self.fence_agent.problems() if self.fence_agent is not None else []
+        if problems:
+            raise InvalidFields(problems)
+        return self
+
     @property
     def takes_guests_at(self) -> str:
         """The address at which guests arrive that are sent as they run."""
@@ -92,6 +165,19 @@ class DrbdFiles(Model):
 
     readable: bool
     message: str = ""
+
+
+class PoweredOff(Model):
+    """A fence agent's confirmed word that the host's power is off. The controller writes it.
+
+    About one boot, as long as its Lease is this version: a heartbeat after it shows that somebody
+    else was switched off. ``at``: when it was confirmed, for people.
+    """
+
+    boot_id: Annotated[str, Field(alias="bootID")]
+    lease_version: str
+    agent: str = ""
+    at: str = ""
 
 
 class HostStatus(Model):
@@ -111,6 +197,7 @@ class HostStatus(Model):
     lease: str = ""
     lease_since: str | None = None
     guests: int = 0
+    powered_off: PoweredOff | None = None
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
 

@@ -229,6 +229,9 @@ class ReplicaReport(Model):
     host has noted durably as its own: its guest goes on beside a Primary. ``receives``: the
     migration for which it is Primary beside its peer, and waits for the guest. ``copied_for``: the
     ``since`` of the peer's marker DifferenceFound after which its host has told DRBD to copy.
+    ``link_lost_at_seconds``, ``last_packet_at_seconds``: when its host lost the link, and when the
+    peer's last packet came at the latest, by the CLOCK_BOOTTIME that its heartbeat tells; None
+    while it is connected, or if that is not known.
     """
 
     instance: str = ""
@@ -241,6 +244,8 @@ class ReplicaReport(Model):
     has_metadata: bool = False
     copied_for: str = ""
     not_connected_since: str | None = None
+    link_lost_at_seconds: float | None = None
+    last_packet_at_seconds: float | None = None
     resync_stalled_since: str | None = None
     sends: str = ""
     receives: str = ""

@@ -1,5 +1,6 @@
 """What a host says about a replica and a guest, and when: the parts that it alone writes."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -66,11 +67,26 @@ def replica_report(
             "peer_role": drbd.peer_role,
             "suspended": bool(drbd.suspended),
             "not_connected_since": None if drbd.connected else not_connected_since,
+            **_link_lost(view, drbd),
             "resync_stalled_since": resync.stalled_since(view.resync, now_s),
             "receives": _receives(view),
             "volumes": volumes,
         }
     )
+
+
+def _link_lost(view: View, drbd: DrbdState) -> Mapping[str, float | None]:
+    """While a socket is open something may come, and the last packet is another at each look."""
+    over = not drbd.connected and not view.packets.receiving
+    return {
+        "link_lost_at_seconds": _later(view.link_lost_at_s if over else None),
+        "last_packet_at_seconds": _later(view.packets.last_at_s if over else None),
+    }
+
+
+def _later(at_s: float | None) -> float | None:
+    """In whole milliseconds, never earlier than it was."""
+    return math.ceil(at_s * 1000) / 1000 if at_s is not None else None
 
 
 def _sends(view: View) -> str:

@@ -21,6 +21,7 @@ from tandem_controller.run.loop import (
     TICK_S,
     Controller,
 )
+from tandem_controller.run.power import Power
 from tandem_controller.run.store import Store
 
 from .bench import STARTED_S, Bench, raw
@@ -63,6 +64,7 @@ class Host(Bench):
             self.metrics,
             self.wake,
             whole,
+            Power(outside, self.store, self.leadership.leads, self.metrics, whole, self.wake.set),
         )
         for kind in KINDS:
             self.store.replace(kind, [])

@@ -20,6 +20,7 @@ from tandem_controller.ports import Outside
 from tandem_controller.run.bugs import Bugs
 from tandem_controller.run.loop import Controller
 from tandem_controller.run.planning import ThreadPlanner
+from tandem_controller.run.power import Power
 from tandem_controller.run.store import TYPES, Store
 from unit.controller.scenes import Scene
 
@@ -62,7 +63,9 @@ def controller(api: Any, make: Callable[[Snapshot], Plan], metrics: Metrics) -> 
     store, leader, idle, watched = Store(), Leader(), Idle(metrics), None
     for kind in TYPES:
         store.replace(kind, [])
-    parts: Any = (leader, idle, metrics, asyncio.Event(), watched)
+    events: Any = None
+    power = Power(outside, store, leader.leads, metrics, events, lambda: None)
+    parts: Any = (leader, idle, metrics, asyncio.Event(), watched, power)
     return Controller(outside, store, *parts)
 
 

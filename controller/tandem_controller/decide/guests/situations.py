@@ -33,7 +33,7 @@ from tandem_controller.decide.world.model import (
     mirror_of,
 )
 from tandem_controller.decide.world.power import off
-from tandem_controller.decide.world.proofs import fencing_proof
+from tandem_controller.decide.world.proofs import as_good, fencing_proof
 
 
 class Situation(StrEnum):
@@ -362,6 +362,7 @@ _TAKEOVER_REASONS: Mapping[ProofKind, Reason] = {
     ProofKind.FENCED: Reason.HOST_FENCED,
     ProofKind.REBOOTED: Reason.HOST_REBOOTED,
     ProofKind.PERSON: Reason.CONFIRMED_BY_PERSON,
+    ProofKind.POWERED_OFF: Reason.POWERED_OFF,
 }
 
 
@@ -370,22 +371,12 @@ def _take(case: Case, target: str, proof: FencingProof, why: str) -> Decision:
     assignment = case.guest.status.assignment
     message = f"{target} takes over from {case.authority.owner}: {why}"
     known = assignment.proof if assignment is not None and assignment.host == target else None
-    if known is not None and _proves_the_same(known, proof):
+    if known is not None and as_good(known, proof):
         silent = placement.libvirt_silent(case, target)
         if silent is not None and obstacles.assigned_for_s(case) >= moves.LIBVIRT_COMES_S:
             return Blocked(silent.reason, f"{message}, but {silent.message}", takeover=True)
         return Keep(reason, message)
     return Assign(target, reason, message, proof)
-
-
-def _proves_the_same(known: FencingProof, proof: FencingProof) -> bool:
-    """Of a silence its heartbeat counts, since the next one ends it. What has stopped in another
-    way has stopped for good, however many heartbeats its host sends since then.
-    """
-    if proof.kind is not ProofKind.LEASE_LOST:
-        latest = {"lease_version": proof.lease_version, "watchdog": proof.watchdog}
-        known = known.model_copy(update=latest)
-    return known == proof
 
 
 HANDLERS: Mapping[Situation, Callable[[Case], Decision]] = {

@@ -174,6 +174,13 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+def waits_for_proof_alone(case: Case, target: str) -> bool:
+    """Whether ``target`` could take over at once, if only it were proven that the owner stopped."""
+    if any(rule(case, target) is not None for rule in RULES if rule is not _stopped):
+        return False
+    return _stopped(case, target) is not None
+
+
 def _owner_silence(case: Case) -> str:
     owner = case.view(case.authority.owner)
     return silence(owner) if owner else f"there is no host {case.authority.owner}"

@@ -219,6 +219,7 @@ _GROUNDS = {
     ProofKind.LEASE_LOST: "its heartbeat was lost and its watchdog has acted",
     ProofKind.FENCED: "it reported that it had stopped",
     ProofKind.REBOOTED: "it has rebooted",
+    ProofKind.POWERED_OFF: "its fence agent confirmed that it is powered off",
     ProofKind.PERSON: "a person confirmed that it is powered off",
 }
 

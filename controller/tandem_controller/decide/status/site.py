@@ -12,6 +12,7 @@ from tandem_controller.decide.conditions import bad, good, judged, spec_valid, s
 from tandem_controller.decide.status.draining import NOBODY, Kept, drained
 from tandem_controller.decide.world import delivery
 from tandem_controller.decide.world.clocks import ClockState
+from tandem_controller.decide.world.fence_agents import WORKS, told_of_agent
 from tandem_controller.decide.world.hosts import (
     CLOCK_RATE,
     clock_told,
@@ -45,6 +46,7 @@ def host_status(view: HostView, world: World, kept: Kept = NOBODY) -> HostStatus
         *_clock(view, world),
         *_reports(view),
         *_drbd_files(view),
+        *_fence_agent(view, world),
         spec_valid(world, view.host),
         *([drained([view], world, kept)] if view.maintenance else ()),
     )
@@ -54,6 +56,7 @@ def host_status(view: HostView, world: World, kept: Kept = NOBODY) -> HostStatus
             "lease": str(view.freshness),
             "lease_since": _since(old.lease, old.lease_since, view.freshness, world),
             "guests": world.load(view.name).guests,
+            "powered_off": None if view.fresh else old.powered_off,
             "observed_generation": generation,
             "conditions": stamped(old.conditions, conditions, generation, world),
         }
@@ -133,6 +136,16 @@ def _drbd_files(view: HostView) -> tuple[Condition, ...]:
     if view.host.status.drbd_files is None:
         return ()
     return (judged(DRBD_FILES, drbd_files_unreadable(view), Reason.DRBD_FILES_READABLE),)
+
+
+def _fence_agent(view: HostView, world: World) -> tuple[Condition, ...]:
+    """Whether its fence agent works, if it has one; as it was told while nobody has tried it."""
+    if view.host.spec.fence_agent is None:
+        return ()
+    if view.name not in world.snapshot.agents:
+        told = told_of_agent(view.host)
+        return (told,) if told is not None else ()
+    return (judged(WORKS, world.snapshot.agents[view.name], Reason.FENCE_AGENT_WORKS),)
 
 
 # -- site

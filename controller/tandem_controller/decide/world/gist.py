@@ -8,7 +8,7 @@ from collections.abc import Hashable
 
 from tandem_controller.decide.world.hosts import freshness
 from tandem_controller.decide.world.leases import LeaseTracker
-from tandem_controller.decide.world.model import Freshness, Snapshot
+from tandem_controller.decide.world.model import Freshness, Refusal, Snapshot
 
 FULL_PLAN_S = 5.0
 """Without any change, a plan is made this often."""
@@ -21,7 +21,11 @@ def gist(snapshot: Snapshot, generation: int) -> Hashable:
         for host in sorted(snapshot.leases.counts)
     )
     waiting = snapshot.now_s if snapshot.link_down_since_s else 0.0
-    return generation, beats, waiting
+    return generation, beats, waiting, tuple(sorted(snapshot.agents.items(), key=_host))
+
+
+def _host(said: tuple[str, Refusal | None]) -> str:
+    return said[0]
 
 
 def plan_is_due(known: Hashable, planned_s: float, now: Hashable, now_s: float) -> bool:

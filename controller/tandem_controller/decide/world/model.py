@@ -73,7 +73,8 @@ class Snapshot:
     ``link_down_since_s``: for mirrors with an order to override, since when this controller has
     seen a host report without interruption that it is not connected. ``unknown_fields``: what
     users wrote and no type knows, by kind and key. ``suspicions``: of mirrors whose authority came
-    about as no rule allows, what happened. ``moments``: see there. ``bugs``: found before the plan.
+    about as no rule allows, what happened. ``moments``: see there. ``agents``: what is wrong with
+    the fence agents that were tried, by host. ``bugs``: found before the plan.
     """
 
     now_s: float
@@ -92,6 +93,7 @@ class Snapshot:
     link_down_since_s: Mapping[tuple[ObjectKey, str], float] = field(default_factory=dict)
     suspicions: Mapping[ObjectKey, str] = field(default_factory=dict)
     moments: Mapping[str, First] = field(default_factory=dict)
+    agents: Mapping[str, "Refusal | None"] = field(default_factory=dict)
     bugs: tuple[Bug, ...] = ()
 
 
@@ -249,9 +251,6 @@ class Refusal:
     message: str
 
 
-# -- what a decision about a guest comes to
-
-
 @dataclass(frozen=True)
 class Assign:
     """The guest shall be on this host, nowhere if empty; the rest is as in ``Assignment``."""
@@ -294,10 +293,19 @@ Decision = Assign | Keep | Blocked
 
 
 @dataclass(frozen=True)
+class Notice:
+    """An event to tell people."""
+
+    warning: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class WriteClaimant:
     """Let a host claim the mirror; only if it is still as it was judged.
 
-    With a proof about the present epoch, at that epoch. Else in this version: a controller that was
+    With a proof about the present epoch, at that epoch; else in this version: a controller that was
     paused must not take back what the next one proved.
     """
 
@@ -316,7 +324,7 @@ class WriteAssignment:
     guest: Guest
     assignment: Assignment
     patch: Mapping[str, object]
-    notices: tuple["Notice", ...] = ()
+    notices: tuple[Notice, ...] = ()
     claimant: WriteClaimant | None = None
 
 
@@ -354,15 +362,6 @@ class SwapAuthority:
 
 
 @dataclass(frozen=True)
-class Notice:
-    """An event to tell people."""
-
-    warning: bool
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
 class WriteStatus:
     """A merge patch of the controller's own part of a status; with ``version`` only of that one."""
 
@@ -387,9 +386,8 @@ Write = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What to write, most urgent first, and what was decided for each guest and mirror.
-
-    ``bugs``: which objects are behind a wall, and why.
+    """What to write, most urgent first; what was decided for each guest and mirror; ``bugs``: which
+    objects are behind a wall, and why. ``to_power_off``: see ``powering_off``.
     """
 
     urgent: tuple[Write, ...]
@@ -398,3 +396,4 @@ class Plan:
     refusals: Mapping[ObjectKey, Refusal]
     world: World
     bugs: tuple[Bug, ...] = ()
+    to_power_off: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -8,6 +8,7 @@ TAKEOVER_PROOFS = (
     ProofKind.FENCED,
     ProofKind.REBOOTED,
     ProofKind.PERSON,
+    ProofKind.POWERED_OFF,
 )
 MOVES = (
     Reason.MAINTENANCE,

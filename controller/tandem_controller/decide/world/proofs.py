@@ -24,6 +24,8 @@ def fencing_proof(authority: Authority, host: str, view: HostView | None) -> Fen
         return _proof(ProofKind.REBOOTED, authority, host, view)
     if _confirmed_down(view, instance) and view.freshness in SILENT:
         return _proof(ProofKind.PERSON, authority, host, view)
+    if _switched_off(view, instance) and view.freshness in SILENT:
+        return _proof(ProofKind.POWERED_OFF, authority, host, view)
     return _by_lease(authority, view)
 
 
@@ -47,6 +49,25 @@ def fenced(authority: Authority, host: str) -> bool:
     """Whether the owner's instance itself said that it has stopped everything."""
     record = authority.fenced.get(host)
     return record is not None and record.instance == authority.owner_instance
+
+
+def as_good(known: FencingProof, proof: FencingProof) -> bool:
+    """Whether nothing comes of giving a host this proof in place of what it has. What time has
+    proven is not proven anew because a fence agent's word comes after it: a claim is under way.
+    """
+    later = proof.kind is ProofKind.POWERED_OFF and known.kind is ProofKind.LEASE_LOST
+    by_time = {"kind": known.kind} if later else {}
+    return _proves_the_same(known, proof.model_copy(update=by_time))
+
+
+def _proves_the_same(known: FencingProof, proof: FencingProof) -> bool:
+    """Of a silence its heartbeat counts, since the next one ends it. What has stopped in another
+    way has stopped for good, however many heartbeats its host sends since then.
+    """
+    if proof.kind is not ProofKind.LEASE_LOST:
+        latest = {"lease_version": proof.lease_version, "watchdog": proof.watchdog}
+        known = known.model_copy(update=latest)
+    return known == proof
 
 
 def _by_lease(authority: Authority, view: HostView) -> FencingProof | Refusal:
@@ -117,6 +138,14 @@ def _proof(kind: ProofKind, authority: Authority, host: str, view: HostView | No
         watchdog=heartbeat.watchdog_armed if heartbeat else False,
         link_acknowledged=heartbeat.link_acknowledged if heartbeat else False,
     )
+
+
+def _switched_off(view: HostView, instance: str) -> bool:
+    """By its fence agent's word, which a heartbeat since then would have refuted."""
+    word, beat, owner = view.host.status.powered_off, view.heartbeat, Instance.parse(instance)
+    if word is None or beat is None or owner is None:
+        return False
+    return (word.boot_id, word.lease_version) == (owner.boot_id, beat.version)
 
 
 def _confirmed_down(view: HostView, instance: str) -> bool:

@@ -201,11 +201,26 @@ def _check_person(
     return None
 
 
+def _check_powered_off(
+    proof: FencingProof, authority: Authority, facts: Facts, heartbeat: Heartbeat | None
+) -> Refusal | None:
+    """The word of its fence agent. What that boot shows of itself since then, over either way, says
+    that it was another machine that was switched off.
+    """
+    now = Instance.parse(heartbeat.instance) if heartbeat is not None else None
+    if now is not None and not now.same_boot(proof.instance):
+        return None
+    if heartbeat is not None and heartbeat.version != proof.lease_version:
+        return Refusal(Reason.LEASE_CHANGED, f"{facts.peer} has sent a heartbeat again")
+    return link_long_lost(facts, 0.0)
+
+
 _PROOF_CHECKS = {
     ProofKind.LEASE_LOST: _check_lease_lost,
     ProofKind.FENCED: _check_fenced,
     ProofKind.REBOOTED: _check_rebooted,
     ProofKind.PERSON: _check_person,
+    ProofKind.POWERED_OFF: _check_powered_off,
 }
 
 

@@ -38,7 +38,7 @@ from tandem_api.vocabulary import Role
 
 START_PAUSES_S = (1.0, 3.0)
 """Between tries to start a guest on one claim."""
-_NEEDS_HEARTBEAT = {ProofKind.LEASE_LOST, ProofKind.REBOOTED}
+_NEEDS_HEARTBEAT = {ProofKind.LEASE_LOST, ProofKind.REBOOTED, ProofKind.POWERED_OFF}
 
 
 def claim_and_start(view: View) -> Procedure:

@@ -1,13 +1,18 @@
 """When a host tells the API about a replica: at once, but for how much is out of sync."""
 
+from dataclasses import replace
+
 import pytest
 
-from sim.builders import A, B, assignment, authority, drbd, view
+from sim.builders import A, B, assignment, authority, drbd, lost, view
+from tandem_actuator.core.drbd import DrbdState
+from tandem_actuator.core.packets import Packets
 from tandem_actuator.core.report import (
     BYTES_INTERVAL_S,
     REPEAT_INTERVAL_S,
     guest_report,
     guest_report_is_due,
+    replica_report,
     replica_report_is_due,
 )
 from tandem_api.kinds.guest import GuestReport
@@ -92,3 +97,27 @@ def test_a_guest_that_is_being_started_is_not_called_absent(
     said = guest_report(known, reason, "", {})
     assert said is not None
     assert said.state == told
+
+
+class TestWhenTheLinkWasLost:
+    """By which a controller counts until when the other host may have lived on it."""
+
+    def told(self, state: DrbdState, packets: Packets) -> tuple[float | None, float | None]:
+        known = replace(view(authority(B), state), link_lost_at_s=900.1234, packets=packets)
+        made = replica_report(known, Reason.STEADY, "", None, 1000.0)
+        return made.link_lost_at_seconds, made.last_packet_at_seconds
+
+    def test_it_is_told_with_the_last_packet_never_earlier_than_it_was(self) -> None:
+        packets = Packets(receiving=frozenset(), last_at_s=899.0001)
+        assert self.told(lost(), packets) == (900.124, 899.001)
+
+    def test_not_while_a_socket_is_open_that_may_receive_more(self) -> None:
+        packets = Packets(receiving=frozenset({7}), last_at_s=1000.0)
+        assert self.told(lost(), packets) == (None, None)
+
+    def test_nor_while_it_is_connected(self) -> None:
+        packets = Packets(receiving=frozenset(), last_at_s=899.0)
+        assert self.told(drbd(), packets) == (None, None)
+
+    def test_without_tcp_the_loss_alone(self) -> None:
+        assert self.told(lost(), Packets()) == (900.124, None)

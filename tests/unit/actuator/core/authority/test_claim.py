@@ -307,6 +307,27 @@ class TestTakeover:
         proof = lease_lost(authority(B)).model_copy(update={"kind": ProofKind.PERSON})
         assert proposed(self.claim(proof, link_lost_at_s=1000.0)).owner == A
 
+    def test_a_fence_agents_word_needs_no_waiting(self) -> None:
+        proof = lease_lost(authority(B)).model_copy(update={"kind": ProofKind.POWERED_OFF})
+        assert proposed(self.claim(proof, link_lost_at_s=1000.0)).owner == A
+
+    def test_nor_is_it_refuted_by_a_later_boot(self) -> None:
+        proof = lease_lost(authority(B)).model_copy(update={"kind": ProofKind.POWERED_OFF})
+        later = Instance(node=B, boot_id="boot2", run_id="run9")
+        booted = heartbeat(instance=later, version="99")
+        assert proposed(self.claim(proof, beat=booted, link_lost_at_s=1000.0)).owner == A
+
+    def test_a_heartbeat_after_a_fence_agents_word_refutes_it(self) -> None:
+        """It was another machine that was switched off."""
+        proof = lease_lost(authority(B)).model_copy(update={"kind": ProofKind.POWERED_OFF})
+        again = heartbeat(version="99")
+        assert reason(self.claim(proof, beat=again)) is Reason.LEASE_CHANGED
+
+    def test_so_does_the_link(self) -> None:
+        proof = lease_lost(authority(B)).model_copy(update={"kind": ProofKind.POWERED_OFF})
+        back = self.claim(proof, state=drbd(), link_lost_at_s=None)
+        assert reason(back) is Reason.PEER_STILL_CONNECTED
+
 
 class TestOverride:
     def overridden(self, **changes: object) -> Authority:
