@@ -27,14 +27,14 @@ class Pauses:
     """Of all mirrors of a host."""
 
     def __init__(self) -> None:
-        self._resting: set[_Rest] = set()
+        self._resting: dict[_Rest, None] = {}  # in order: a set has another one each time
 
     async def rest(self, woken: asyncio.Event, seconds: float) -> bool:
         """Until something has woken it (→ True), or it is time to look again."""
         loop = asyncio.get_running_loop()
         limit = asyncio.timeout(seconds)
         rest = _Rest(limit, seconds, loop.time() + seconds)
-        self._resting.add(rest)
+        self._resting[rest] = None
         try:
             async with limit:
                 return await woken.wait()
@@ -43,7 +43,7 @@ class Pauses:
                 self._join(loop.time(), seconds)
             return False
         finally:
-            self._resting.discard(rest)
+            self._resting.pop(rest, None)
 
     def _join(self, now_s: float, seconds: float) -> None:
         """Once for all of them: who joins has nobody join in turn."""

@@ -128,7 +128,8 @@ def test_any_two_authorities_are_judged_alike(
 def test_any_two_statuses_are_judged_alike(one: Raw, other: Raw, writer: Writer) -> None:
     """By the policy on all of them, and by the simulated server, which looks at their essence."""
     if _taken(one) and _taken(other):
-        agreed("Mirror", writer, {**mirror("g"), "status": one["status"]}, other)
+        old, new = ({**mirror("g"), "status": each["status"]} for each in (one, other))
+        agreed("Mirror", writer, old, new)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
