@@ -15,7 +15,7 @@ from tandem_controller.ports import AgentCall, AgentFailed, AgentHung, PowerStat
 TAKES_S = (0.1, 0.6)
 BACK_S = (0.01, 0.1)
 SEES_TO_IT_S = 30.0
-"""So long who has mended everything switches on what goes off: a host that boots is not heard yet."""
+"""So long who has mended all switches on what goes off: a host that boots is not heard yet."""
 
 
 @dataclass
