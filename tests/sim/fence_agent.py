@@ -14,6 +14,8 @@ from tandem_controller.ports import AgentCall, AgentFailed, AgentHung, PowerStat
 
 TAKES_S = (0.1, 0.6)
 BACK_S = (0.01, 0.1)
+SEES_TO_IT_S = 30.0
+"""So long who has mended all switches on what goes off: a host that boots is not heard yet."""
 
 
 @dataclass
@@ -46,13 +48,12 @@ class Agents:
         self.outlets = {host.name: Outlet(host) for host in hosts}
 
     async def off(self, call: AgentCall) -> None:
-        began_s = self._kernel.now_s
         outlet = await self._reached(call)
         if outlet.host.machine is None:
             return
         self._judge(outlet.host)
         outlet.host.power_off("its fence agent switches it off")
-        if outlet.bounces or began_s < self.mended_s:  # who has mended all sees to it
+        if outlet.bounces or self._kernel.now_s - self.mended_s < SEES_TO_IT_S:
             after_s = self._kernel.between(*BACK_S)
             self._kernel.after(after_s, self._group, lambda: self._boots(outlet.host))
 
