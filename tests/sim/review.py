@@ -43,8 +43,8 @@ class Review:
         return Writer(Party.HOST, host) if host else Writer(Party.CONTROLLER)
 
     def look(self, old: Resource, new: Resource) -> None:
-        """Somebody writes to a status."""
-        if self.writer is None or self.seen is None or type(old).__name__ not in REVIEWED:
+        """Somebody writes to a status, of a kind that is ``REVIEWED``."""
+        if self.writer is None or self.seen is None:
             return
         self.seen(Reviewed(self.writer, old, new))
 

@@ -18,7 +18,7 @@ from sim.apiserver.kinds import Served, served_kinds, served_name
 from sim.apiserver.patches import shared
 from sim.apiserver.policies import PERSON, denied, person, user_of
 from sim.apiserver.store import Backup, Raw, Store
-from sim.review import Review
+from sim.review import REVIEWED, Review
 from tandem_api.authority import Authority
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
@@ -227,7 +227,7 @@ class Server:
         return why if self.policed else ""
 
     def _look(self, kind: str, old: Raw, new: Raw) -> None:
-        if self.review.seen is not None:
+        if self.review.seen is not None and kind in REVIEWED:
             self.review.look(self._parsed(kind, old), self._parsed(kind, new))
 
     def _claimed(self, old: Raw | None, new: Raw | None) -> Mirror | None:
