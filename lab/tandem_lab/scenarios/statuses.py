@@ -28,7 +28,8 @@ from tandem_lab.topology import MANAGEMENT
 
 PERIOD_S = 0.3
 TIMEOUT_S = 2.0
-ROOT = f"/apis/tandem.dev/v1alpha1/namespaces/{NAMESPACE}"
+ALL = "/apis/tandem.dev/v1alpha1"
+ROOT = f"{ALL}/namespaces/{NAMESPACE}"
 
 Raw = dict[str, Any]
 
@@ -154,9 +155,13 @@ class Statuses:
             self._stopped.wait(PERIOD_S)
 
     def _read(self) -> None:
-        every = (("guests", self.guests), ("mirrors", self.mirrors), ("hosts", self.hosts))
-        for kind, known in every:
-            items = self._reader.get(f"{ROOT}/{kind}")["items"]
+        every = (
+            (f"{ROOT}/guests", self.guests),
+            (f"{ROOT}/mirrors", self.mirrors),
+            (f"{ALL}/hosts", self.hosts),
+        )
+        for path, known in every:
+            items = self._reader.get(path)["items"]
             known.update({item["metadata"]["name"]: item for item in items})
         moves = self._reader.get(f"{ROOT}/guestmoves")["items"]
         self.moves = {item["metadata"]["name"]: item for item in moves}
