@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from tandem_api.reasons import Reason
+from tandem_kube import GUEST_MOVES, GUESTS, HOSTS, MIRRORS
 from tandem_lab.controlplane.pki import write_private
 from tandem_lab.controlplane.server import NETNS_API_PORT
 from tandem_lab.deployment import Deployment
@@ -28,8 +29,6 @@ from tandem_lab.topology import MANAGEMENT
 
 PERIOD_S = 0.3
 TIMEOUT_S = 2.0
-ALL = "/apis/tandem.dev/v1alpha1"
-ROOT = f"{ALL}/namespaces/{NAMESPACE}"
 
 Raw = dict[str, Any]
 
@@ -155,15 +154,11 @@ class Statuses:
             self._stopped.wait(PERIOD_S)
 
     def _read(self) -> None:
-        every = (
-            (f"{ROOT}/guests", self.guests),
-            (f"{ROOT}/mirrors", self.mirrors),
-            (f"{ALL}/hosts", self.hosts),
-        )
-        for path, known in every:
-            items = self._reader.get(path)["items"]
+        every = ((GUESTS, self.guests), (MIRRORS, self.mirrors), (HOSTS, self.hosts))
+        for kind, known in every:
+            items = self._reader.get(kind.path(NAMESPACE))["items"]
             known.update({item["metadata"]["name"]: item for item in items})
-        moves = self._reader.get(f"{ROOT}/guestmoves")["items"]
+        moves = self._reader.get(GUEST_MOVES.path(NAMESPACE))["items"]
         self.moves = {item["metadata"]["name"]: item for item in moves}
         self.read_s = time.monotonic()
         for name, move in self.moves.items():
