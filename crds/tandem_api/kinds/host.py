@@ -111,7 +111,7 @@ class FenceAgent(Model):
         found += [Problem("fenceAgent.parameters", f"{name!r} {NO_PARAMETER}") for name in odd]
         for names, why in ((OWN_PARAMETERS, SAID_BY_TANDEM), (SECRET_PARAMETERS, KEPT_SECRET)):
             found += [
-                Problem(f"fenceAgent.parameters.{name}", why)
+                Problem(f"fenceAgent.parameters[{name}]", why)
                 for name in names
                 if name in self.parameters
             ]

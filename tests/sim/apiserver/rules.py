@@ -32,11 +32,20 @@ def broken_rules(node: Node, value: Any, old: Any = ABSENT, path: str = "") -> I
         found = _broken(rule, node, value, old)
         if found is not None:
             shown = f'"{value}": ' if isinstance(value, str) else ""
-            field = path + rule.get("fieldPath", "")
+            field = path + _said(node, rule.get("fieldPath", ""))
             yield cause(field.lstrip("."), f"Invalid value: {shown}{found}")
     if node.has_rules_within:
         for inner, child, before, below in _children(node, value, old, path):
             yield from broken_rules(inner, child, before, below)
+
+
+def _said(node: Node, path: str) -> str:
+    """How the server writes a path: a map's keys in brackets."""
+    said, at = "", node
+    for name in path.split(".")[1:]:
+        said += f".{name}" if at.additional is None else f"[{name}]"
+        at = at.child(name) or at
+    return said
 
 
 def _children(node: Node, value: Any, old: Any, path: str) -> Iterator[tuple[Node, Any, Any, str]]:
@@ -45,7 +54,8 @@ def _children(node: Node, value: Any, old: Any, path: str) -> Iterator[tuple[Nod
         for name, child in value.items():
             inner = node.child(name)
             if inner is not None:
-                yield inner, child, before.get(name, ABSENT), f"{path}.{name}" if path else name
+                below = path + _said(node, f".{name}") if path else name
+                yield inner, child, before.get(name, ABSENT), below
     elif isinstance(value, list) and node.items is not None:
         for n, child in enumerate(value):
             yield node.items, child, node.counterpart(child, old), f"{path}[{n}]"
