@@ -113,6 +113,17 @@ class TestCustody:
         goes_on(world, 20.0)
         assert told(world) == ""
 
+    def test_what_was_copied_since_is_not_excused_again(self, world: World) -> None:
+        found = min(replica(world, THERE).holds("root"))
+        act(world, "verify counter")
+        goes_on(world, 30.0)
+        assert found in replica(world, THERE).holds("root")
+        assert told(world) == ""
+        replica(world, THERE).holds("root").discard(found)
+        act(world, f"fail-disk {HERE}")
+        goes_on(world, 2.0)
+        assert f"{GUEST} on {HERE}: root lacks 1 writes" in told(world)
+
     def test_a_peer_that_stays_eligible(self, world: World) -> None:
         rewrite(world, mode=Mode.STANDALONE)
         assert "alone while the other is eligible" in told(world)

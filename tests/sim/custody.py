@@ -86,6 +86,8 @@ class Custody:
         return gone
 
     def _note_rot(self, guest: str) -> None:
+        for (name, volume), lost in self.noted[guest].items():
+            lost.difference_update(self.truth.backings(self.truth.hosts[name], guest)[volume].data)
         for (name, volume), lost in self.rotten[guest].items():
             host = self.truth.hosts[name]
             lost.difference_update(self.truth.backings(host, guest)[volume].data)
