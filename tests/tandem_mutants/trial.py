@@ -22,6 +22,10 @@ SCENARIOS = ROOT / "tests" / "scenarios"
 TRIAL_TIMEOUT_S = 30
 OTHER_SEEDS: list[int | None] = [None, 2, 3, 4, 5, 6, 7, 8, 24, 30, 46]
 """Where moments must meet, not every seed lets them: a known scenario has several tries."""
+POLICIES = "policies"
+"""The group of what changes the API server's policies. Every other mutant is tried without them:
+hosts must be as safe without, and a write that they refuse shows nothing of what it would have
+done."""
 NONE = Mutant(name="none", group="", what="the code as it is", edits=())
 
 
@@ -92,19 +96,23 @@ def problem_of(play: Callable[[], list[str]]) -> str:
 
 
 def try_scenarios(
-    verdict: Verdict, files: list[Path], seeds: list[int | None], *, until_killed: bool
+    verdict: Verdict,
+    files: list[Path],
+    seeds: list[int | None],
+    *,
+    until_killed: bool,
+    policies: bool,
 ) -> None:
     """Play them in this order, with each of the seeds (None: the file's own).
 
-    Without the API server's policies: hosts must be as safe without them, and a write that they
-    refuse shows nothing of what it would have done.
+    ``policies``: those of the API server are in force.
     """
     from sim.player import play
     from tandem_scenario.scenario import read
 
     for path in files:
         scenario = read(path)
-        scenario = replace(scenario, world=replace(scenario.world, policies=False))
+        scenario = replace(scenario, world=replace(scenario.world, policies=policies))
         for seed in seeds:
             problem = problem_of(lambda one=scenario, seed=seed: play(one, seed).problems)  # type: ignore[misc]
             verdict.scenarios += 1
@@ -178,15 +186,19 @@ def judge(trial: Trial) -> Verdict:
     install(mutant)
     began_s = time.monotonic()
     verdict = Verdict(mutant.name)
+    policies = mutant.group == POLICIES
     test = trial.test or mutant.test
     if test and not trial.every_scenario:
         try_test(verdict, test)
     elif mutant.dies_by and not trial.every_scenario:
         known = [SCENARIOS / mutant.dies_by / "scenario.yaml"]
-        try_scenarios(verdict, known, OTHER_SEEDS, until_killed=True)
+        try_scenarios(verdict, known, OTHER_SEEDS, until_killed=True, policies=policies)
     if not verdict.killed_by and not trial.test:
         seeds = OTHER_SEEDS[: trial.tries]
-        try_scenarios(verdict, files_for(trial), seeds, until_killed=not trial.every_scenario)
+        until_killed = not trial.every_scenario
+        try_scenarios(
+            verdict, files_for(trial), seeds, until_killed=until_killed, policies=policies
+        )
     if trial.count:
         try_seeds(verdict, trial.first, trial.count, trial.limit_s)
     verdict.took_s = round(time.monotonic() - began_s, 1)
