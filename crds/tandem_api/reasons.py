@@ -75,6 +75,7 @@ class Reason(StrEnum):
     STEADY = "Steady"
     BRINGING_UP = "BringingUp"
     METADATA_MISSING = "MetadataMissing"
+    METADATA_OF_OTHER_DRBD = "MetadataOfOtherDrbd"
     FIRST_SYNC = "FirstSync"
     CONNECTING = "Connecting"
     REJOINING = "Rejoining"

@@ -30,23 +30,23 @@ class DrbdModules:
         return int(self.version.split(".")[0])
 
 
-def given_modules(settings: Settings) -> DrbdModules | None:
-    """The modules that hosts are to load; None: their kernel's own.
+def given_modules(settings: Settings, folder: Path | None) -> DrbdModules | None:
+    """The modules of this folder, which hosts are to load; None: their kernel's own.
 
     LabError names the file that cannot be used, and why.
     """
-    if settings.drbd_modules is None:
+    if folder is None:
         return None
     kernel = kernel_version(settings)
-    files = tuple(settings.drbd_modules / name for name in NAMES)
-    others = sorted(set(settings.drbd_modules.glob("*.ko")) - set(files))
+    files = tuple(folder / name for name in NAMES)
+    others = sorted(set(folder.glob("*.ko")) - set(files))
     versions = [_version(path, kernel) for path in files]
     for path in others:
         _version(path, kernel)
     if len(set(versions)) != 1:
         told = ", ".join(f"{path.name} is {v}" for path, v in zip(files, versions, strict=True))
         raise LabError(
-            f"{MODULES_VARIABLE}={settings.drbd_modules}: modules of several DRBDs ({told});"
+            f"{MODULES_VARIABLE}={folder}: modules of several DRBDs ({told});"
             " give a folder with those of one"
         )
     return DrbdModules((*files, *others), versions[0])

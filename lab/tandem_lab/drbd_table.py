@@ -153,7 +153,7 @@ def _fill(column: Column, settings: Settings, chosen: Sequence[str], loads: list
 
 def ask(settings: Settings) -> Versions:
     """Boot the hosts once, and ask what they run. Raises: LabError."""
-    given_modules(settings)
+    given_modules(settings, settings.drbd_modules)
     lab = Lab(settings)
     with lab.exclusive():
         lab.up(fresh=True)

@@ -78,7 +78,10 @@ WAIT_LIBVIRT = [
 
 
 class SiteHost:
-    """Handle of one host. Cheap to make: all state is on disk and in the kernel."""
+    """Handle of one host. Cheap to make: all state is on disk and in the kernel.
+
+    ``drbd_modules``: the DRBD of its next boot, as in `Settings`; to be set while it is down.
+    """
 
     def __init__(self, spec: Host, topology: Topology, settings: Settings) -> None:
         self.spec = spec
@@ -86,6 +89,7 @@ class SiteHost:
         self._topology = topology
         self._settings = settings
         self._agent = AgentAddress(spec.name, settings.namespace, OUT_OF_BAND.address(spec))
+        self.drbd_modules = settings.drbd_modules
 
     # --- where things are
 
@@ -141,11 +145,11 @@ class SiteHost:
         self.wait_agent(min(timeout_s, AGENT_TIMEOUT_S))
         for command in (WAIT_BOOTED, WAIT_LIBVIRT):
             self.run(command, timeout_s=max(1.0, deadline - time.monotonic())).check()
-        wanted = given_modules(self._settings)
+        wanted = given_modules(self._settings, self.drbd_modules)
         if wanted is not None and self.drbd_version() != wanted.version:
             raise LabError(
                 f"{self.name} runs DRBD {self.drbd_version() or '(none)'} and not the"
-                f" {wanted.version} of {self._settings.drbd_modules}: {self.share}/log/boot.log"
+                f" {wanted.version} of {self.drbd_modules}: {self.share}/log/boot.log"
                 " says why"
             )
 
@@ -325,7 +329,7 @@ class SiteHost:
         self._drbd_file.unlink(missing_ok=True)
         folder = self.share / "drbd-modules"
         shutil.rmtree(folder, ignore_errors=True)
-        modules = given_modules(self._settings)
+        modules = given_modules(self._settings, self.drbd_modules)
         if modules is not None:
             folder.mkdir()
             for path in modules.files:

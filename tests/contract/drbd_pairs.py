@@ -11,7 +11,7 @@ from conformance.simulated import Simulated
 from sim import drbd_hanging, resync
 from sim.drbd_state import Write
 from sim.drbd_version import EIGHT, Version
-from tandem_actuator.core.drbd import DrbdState, DrbdView
+from tandem_actuator.core.drbd import DrbdState, DrbdView, Metadata
 from tandem_actuator.core.mirror import resource_file
 from tandem_actuator.ports.drbd import Drbd
 from tandem_api.kinds.mirror import Mirror
@@ -60,6 +60,14 @@ class Site(Protocol):
 
     async def shell(self, script: str) -> str:
         """What a person at this host would do. In the lab only."""
+        ...
+
+    async def reformat(self, mirror: Mirror) -> None:
+        """Give the detached volumes the metadata that the other DRBD (9, or 8.4) makes of theirs."""
+        ...
+
+    async def convert(self, commands: str) -> None:
+        """By what a person is told to type."""
         ...
 
     async def content(self) -> str:
@@ -220,6 +228,17 @@ class SimulatedSite:
     async def shell(self, script: str) -> str:
         raise AssertionError("there is nobody to type it")
 
+    async def reformat(self, mirror: Mirror) -> None:
+        eight = self.both.version.major == 8
+        for backing in self.node.backings.values():
+            backing.convert()
+            backing.other_format = Metadata.V09 if eight else Metadata.V08
+
+    async def convert(self, commands: str) -> None:
+        for name, backing in self.node.backings.items():
+            if f"-{name} internal" in commands:
+                backing.convert()
+
     async def content(self) -> str:
         return " ".join(map(str, sorted(self.node.backings[VOLUMES[0]].data)))
 
@@ -302,6 +321,18 @@ class LabSite:
 
     async def shell(self, script: str) -> str:
         return await asyncio.to_thread(self.host.shell, script)
+
+    async def reformat(self, mirror: Mirror) -> None:
+        eight = await self.shell("grep -q 'version: 8' /proc/drbd && echo v08 || true")
+        create = "v09 {} internal create-md 1" if eight else "v08 {} internal create-md"
+        numbers = mirror.status.device_numbers
+        for name in mirror.volume_names:
+            minor = numbers.minors[name] if numbers else 0
+            made = create.format(f"/dev/vg0/{mirror.metadata.name}-{name}")
+            await self.shell(f"drbdmeta --force {minor} {made}")
+
+    async def convert(self, commands: str) -> None:
+        await self.shell(commands)
 
     async def content(self) -> str:
         blocks = f"if={self._below} bs=4k count=8 iflag=direct status=none"

@@ -40,6 +40,7 @@ class Backing:
     """One device. ``broken``: it does not take I/O just now, so its metadata grows stale too.
 
     ``on_disk``: what is really there of one that does not answer; the rest is the kernel's alone.
+    ``other_format``: its metadata are of another DRBD than the host's, V08 or V09.
     ``bits``: so many blocks differ from the peer's by the bitmap on the disk, since a verification.
     ``to_read``: its guest has to read from it before it can write. ``owes``: so many answers, also
     once it was given up.
@@ -47,6 +48,7 @@ class Backing:
 
     data: set[int] = field(default_factory=set)
     has_metadata: bool = False
+    other_format: Metadata | None = None
     current: int = JUST_CREATED
     bitmap: int = 0
     history: set[int] = field(default_factory=set)
@@ -77,14 +79,20 @@ class Backing:
         """What looking for it finds."""
         if self.broken:
             return Metadata.UNKNOWN
+        if self.other_format is not None:
+            return self.other_format
         return Metadata.PRESENT if self.has_metadata else Metadata.ABSENT
 
     @property
     def generation(self) -> Generation:
         """Its identifier as the kernels print it. Raises: CommandFailed."""
-        if self.broken or not self.has_metadata:
+        if self.metadata is not Metadata.PRESENT:
             raise CommandFailed("no valid metadata found")
         return Generation(f"{2 * self.current:016X}", parted=self.bitmap != 0)
+
+    def convert(self) -> None:
+        """``create-md`` on another DRBD's metadata: of what differs nothing is kept."""
+        self.other_format, self.bitmap, self.bits = None, 0, 0
 
     def create(self) -> None:
         """``create-md``: a replica without a past."""
@@ -94,7 +102,7 @@ class Backing:
 
     def attached_as(self) -> DiskState:
         """The disk state with which an attach begins."""
-        if self.broken or not self.has_metadata:
+        if self.metadata is not Metadata.PRESENT:
             return DiskState.DISKLESS
         if not self.consistent:
             return DiskState.INCONSISTENT

@@ -45,7 +45,7 @@ def check(scenario: Scenario) -> None:
 def play(scenario: Scenario, settings: Settings, log: Log, slack_s: float) -> Played:
     """From empty disks to the end. Raises: BadScenario, LabError, ControlPlaneError."""
     check(scenario)
-    modules = given_modules(settings)
+    modules = given_modules(settings, settings.drbd_modules)
     if scenario.world.drbd > 8 and (modules is None or modules.major != scenario.world.drbd):
         needs = f"its hosts run DRBD {scenario.world.drbd}, and the lab's own is 8.4"
         raise BadScenario(1, f"{needs}: set TANDEM_DRBD_MODULES to the folder of its modules")

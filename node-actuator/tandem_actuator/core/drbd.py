@@ -160,10 +160,15 @@ DrbdView = DrbdState | NotConfigured | DrbdUnknown
 
 
 class Metadata(StrEnum):
-    """Whether a backing device carries DRBD metadata."""
+    """Whether a backing device carries DRBD metadata.
+
+    ``V08``, ``V09``: in the format of DRBD 8.4, or of 9, and this host's DRBD is the other one.
+    """
 
     PRESENT = "Present"
     ABSENT = "Absent"
+    V08 = "v08"
+    V09 = "v09"
     UNKNOWN = "Unknown"
 
 

@@ -195,12 +195,19 @@ def _without_libvirt(case: Case, owner: str, target: str) -> Blocked | None:
     )
 
 
+WITHOUT_REPLICA = (
+    Reason.EFFECT_FAILED,
+    Reason.METADATA_MISSING,
+    Reason.METADATA_OF_OTHER_DRBD,
+)
+
+
 def _without_replica(case: Case, owner: str, target: str) -> Blocked | None:
     """The owner has lost its device since it became the owner, and brings it up in vain."""
     view, report = case.view(owner), case.report(owner)
     if view is None or report is None or rebooted(view, report.instance):
         return None
-    if report.reason not in (Reason.EFFECT_FAILED, Reason.METADATA_MISSING) or not report.not_up:
+    if report.reason not in WITHOUT_REPLICA or not report.not_up:
         return None
     why = unusable_replica(case, owner)
     if why is None or assigned_for_s(case) < LIBVIRT_COMES_S:

@@ -161,7 +161,12 @@ def _is_overridden(case: Case, host: str, report: ReplicaReport | None) -> bool:
 
 USABLE = frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})
 OVERRIDABLE = frozenset({DiskState.OUTDATED})
-CANNOT_BRING_UP = (Reason.EFFECT_FAILED, Reason.METADATA_MISSING, Reason.UNKNOWN_STATE)
+CANNOT_BRING_UP = (
+    Reason.EFFECT_FAILED,
+    Reason.METADATA_MISSING,
+    Reason.METADATA_OF_OTHER_DRBD,
+    Reason.UNKNOWN_STATE,
+)
 """What a host says of a replica that it tried to bring up in vain."""
 
 

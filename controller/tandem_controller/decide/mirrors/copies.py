@@ -60,7 +60,7 @@ def coming(mirror: Mirror, host: str, world: World) -> bool:
         return False
     if rebooted(view, report.instance):
         return True
-    in_vain = (Reason.EFFECT_FAILED, Reason.METADATA_MISSING)
+    in_vain = (Reason.EFFECT_FAILED, Reason.METADATA_MISSING, Reason.METADATA_OF_OTHER_DRBD)
     return report.not_up and report.reason not in in_vain
 
 

@@ -191,12 +191,13 @@ class DrbdHost:
     # --- metadata
 
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
+        minors = self._minors(mirror)
         return {
-            name: await self._metadata_of(f"{mirror.drbd_name}/{number}")
+            name: await self._metadata_of(f"{mirror.drbd_name}/{number}", minors[number])
             for number, name in enumerate(mirror.volume_names)
         }
 
-    async def _metadata_of(self, volume: str) -> Metadata:
+    async def _metadata_of(self, volume: str, minor: int) -> Metadata:
         """ABSENT only if drbdmeta says so in words: exit codes do not tell it from failures."""
         answer = await self._adm("get-gi", volume, timeout_s=METADATA_TIMEOUT_S)
         if answer.code == 0:
@@ -204,6 +205,19 @@ class DrbdHost:
         answer = await self._adm("dump-md", volume, timeout_s=METADATA_TIMEOUT_S)
         if answer.code == 0 or any(words in answer.stderr for words in METADATA_IN_USE):
             return Metadata.PRESENT
+        if NO_METADATA in answer.stderr:
+            return await self._of_another_drbd(volume, minor)
+        words = answer.words or f"dump-md ended with {answer.code}"
+        raise CommandFailed(f"{volume}: metadata not readable: {words}")
+
+    async def _of_another_drbd(self, volume: str, minor: int) -> Metadata:
+        """Whether what this host's DRBD takes for no metadata is that of 8.4, or of 9."""
+        other = Metadata.V09 if self.tools.major == 8 else Metadata.V08
+        device = (await self._adm("sh-ll-dev", volume)).check().stdout.strip()
+        command = (self.tools.meta, str(minor), other.value, device, "internal", "dump-md")
+        answer = await run(command, timeout_s=METADATA_TIMEOUT_S)
+        if answer.code == 0 or any(words in answer.stderr for words in METADATA_IN_USE):
+            return other
         if NO_METADATA in answer.stderr:
             return Metadata.ABSENT
         words = answer.words or f"dump-md ended with {answer.code}"
@@ -222,8 +236,7 @@ class DrbdHost:
 
     async def create_metadata(self, mirror: Mirror, volumes: Collection[str]) -> None:
         """Without a terminal drbdmeta cancels where it would ask; what it knows not, blkid may."""
-        numbers = mirror.status.device_numbers
-        if numbers is None:
+        if mirror.status.device_numbers is None:
             raise CommandFailed(f"{mirror.drbd_name} has no device numbers yet")
         wanted = mirror.spec.initial_data is InitialData.IDENTICAL
         numbered = [n for n, name in enumerate(mirror.volume_names) if name in volumes]

@@ -33,7 +33,7 @@ from tandem_actuator.core.effects import (
 from tandem_actuator.core.mirror.procedures import sequence
 from tandem_actuator.core.mirror.transaction import failed, words
 from tandem_actuator.core.model import Record, View
-from tandem_api.kinds.mirror import Marker
+from tandem_api.kinds.mirror import Marker, Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState
 
@@ -120,6 +120,10 @@ def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
             progress=False,
             failed=True,
         )
+    for name, seen in found.metadata.items():
+        if seen in OTHER_DRBD:
+            message = _to_convert(view, name, seen)
+            return Finished(Reason.METADATA_OF_OTHER_DRBD, message, progress=False, failed=True)
     missing = tuple(name for name, seen in found.metadata.items() if seen is Metadata.ABSENT)
     if not missing:
         return None
@@ -132,6 +136,38 @@ def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
         return Finished(Reason.METADATA_MISSING, message, progress=False, failed=True)
     made = yield CreateMetadata(missing)
     return failed("create-md", made) if isinstance(made, Failed) else None
+
+
+OTHER_DRBD = {Metadata.V08: "8.4", Metadata.V09: "9"}
+"""The DRBD whose format of metadata this is."""
+
+
+def conversion(mirror: Mirror, host: str, name: str, seen: Metadata) -> str:
+    """The commands that make a volume's metadata those of the DRBD that this host runs.
+
+    The first succeeds only where there is such metadata. The second converts it then, without a
+    question, and keeps its generation; which blocks the peer lacks is not kept (docs/drbd.md).
+    """
+    replica, numbers = mirror.replica_on(host), mirror.status.device_numbers
+    device = replica.devices.get(name, "") if replica else ""
+    minor = numbers.minors.get(name, 0) if numbers else 0
+    options = "--force --max-peers=1" if seen is Metadata.V08 else "--force"
+    volume = f"{mirror.drbd_name}/{mirror.volume_names.index(name)}"
+    return (
+        f"drbdmeta {minor} {seen.value} {device} internal apply-al"
+        f" && drbdadm create-md {options} {volume}"
+    )
+
+
+def _to_convert(view: View, name: str, seen: Metadata) -> str:
+    replica = view.mirror.replica_on(view.host)
+    device = replica.devices.get(name, "no device") if replica else "no device"
+    commands = conversion(view.mirror, view.host, name, seen)
+    return (
+        f"volume {name} ({device}) has the metadata of DRBD {OTHER_DRBD[seen]}, which is not the"
+        f" DRBD that {view.host} runs. To convert it, run on {view.host}: {commands}. Or boot"
+        f" {view.host} with DRBD {OTHER_DRBD[seen]} again"
+    )
 
 
 def _metadata_missing(view: View, missing: Sequence[str]) -> str:

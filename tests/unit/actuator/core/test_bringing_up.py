@@ -182,6 +182,32 @@ class TestBringUp:
         assert not outside.effects(fx.CreateMetadata)
         assert not outside.effects(fx.Attach)
 
+    @pytest.mark.parametrize("held_by", [authority(""), authority("", eligible={A: NEW, B: NEW})])
+    @pytest.mark.parametrize("attached", [True, False])
+    def test_that_of_another_drbd_is_converted_by_a_person(
+        self, held_by: Authority, attached: bool
+    ) -> None:
+        """It is no empty disk: to make new metadata there would throw away what it knows."""
+        held = mirror(held_by, volumes=("root", "data"))
+        found = {"root": Metadata.PRESENT, "data": Metadata.V08}
+        outside = Outside(held, drbd(), metadata=found)
+        finished = self.run(outside, mirror=held, record=record(attached=attached))
+        assert finished.reason is Reason.METADATA_OF_OTHER_DRBD
+        assert finished.message == (
+            f"volume data (/dev/vg0/m-data) has the metadata of DRBD 8.4, which is not the DRBD"
+            f" that {A} runs. To convert it, run on {A}: drbdmeta 1 v08 /dev/vg0/m-data internal"
+            f" apply-al && drbdadm create-md --force --max-peers=1 {held.drbd_name}/1. Or boot {A}"
+            " with DRBD 8.4 again"
+        )
+        assert not outside.effects(fx.CreateMetadata)
+        assert not outside.effects(fx.Attach)
+
+    def test_and_back(self) -> None:
+        outside = Outside(mirror(authority("")), drbd(), metadata={"root": Metadata.V09})
+        finished = self.run(outside)
+        assert "has the metadata of DRBD 9, which" in finished.message
+        assert "drbdadm create-md --force ns.m/0. Or boot" in finished.message
+
     def test_the_volume_that_lacks_it_is_named_with_the_command_for_it_alone(self) -> None:
         held = mirror(authority(""), volumes=("root", "data"))
         found = {"root": Metadata.PRESENT, "data": Metadata.ABSENT}
