@@ -49,6 +49,7 @@ class Task(StrEnum):
     RECEIVE = "receive"
     RESUME = "resume"
     DROP = "drop-half"
+    STEP_BACK = "step-back"
     END_MIGRATION = "end-migration"
 
 

@@ -10,6 +10,7 @@ from tandem_actuator.core.effects import (
     Configure,
     Demote,
     DestroyGuest,
+    Disconnect,
     DomainRead,
     DrbdRead,
     Effect,
@@ -36,7 +37,7 @@ from tandem_actuator.core.mirror.transaction import (
 )
 from tandem_actuator.core.model import MigrationNote, View
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DomainState, Role
+from tandem_api.vocabulary import Connection, DomainState, Role
 
 
 def receive(view: View, note: MigrationNote) -> Procedure:
@@ -172,6 +173,21 @@ def drop(view: View, note: MigrationNote) -> Procedure:
     steps.append(("the durable record", UpdateRecord(incoming=note)))
     steps.append(("the resource file", Configure(apply=False)))
     return (yield from sequence(Reason.MIGRATION_OVER, "let the guest's half go", *steps))
+
+
+def step_back(view: View) -> Procedure:
+    """A half that libvirt does not tell of may hold the device open: then no link makes it count."""
+    outcome = yield Demote()
+    if not isinstance(outcome, Failed):
+        return Finished(Reason.MIGRATION_OVER, "device is Secondary", progress=True)
+    parted = isinstance(view.drbd, DrbdState) and view.drbd.connection is Connection.STANDALONE
+    if parted or not isinstance(view.drbd, DrbdState) or view.drbd.connected:
+        return failed("demote", outcome)
+    return (
+        yield from sequence(
+            Reason.MIGRATION_OVER, "no link leads to it any more", ("disconnect", Disconnect())
+        )
+    )
 
 
 def forget() -> Procedure:

@@ -38,7 +38,7 @@ def target(view: View, now_s: float, wall: str) -> Decision | None:
     if note is None:
         return _receive(view, authority)
     if view.domain is DomainState.UNKNOWN:
-        return UNTOLD
+        return _step_back(view, authority, note) or UNTOLD
     if authority.owner == view.host and authority.handed_over == note.id:
         return _mine(view, note)
     under_way = authority.migrates_as(note.id)
@@ -56,6 +56,22 @@ def target(view: View, now_s: float, wall: str) -> Decision | None:
     if view.runs_note(note) is not None and not note.over and under_way:
         return _wait(view, note, now_s)
     return _let_go(view, authority, note)
+
+
+def _step_back(view: View, authority: Authority, note: MigrationNote) -> Decision | None:
+    """What was sent has never gone on here, and never will: nothing needs this Primary.
+
+    If the owner reboots beside it, DRBD would overwrite the owner's data with what is here.
+    """
+    over = authority.owner == view.peer and not authority.migrates_as(note.id)
+    if not over or view.guest_may_run or drbd_of(view).role is not Role.PRIMARY:
+        return None
+    return Start(
+        Task.STEP_BACK,
+        Reason.MIGRATION_OVER,
+        "libvirt does not answer, and the migration is over: the device is not to be Primary",
+        lambda: receiving.step_back(view),
+    )
 
 
 def _is_handed(view: View, note: MigrationNote) -> bool:

@@ -82,7 +82,12 @@ def owed(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def copy_again(view: View, now_s: float, wall: str) -> Decision | None:
-    """DRBD takes both for current, but has bits for what the peer lacks: it forgot to copy."""
+    """DRBD takes both for current, but has bits for what the peer lacks: it forgot to copy.
+
+    A peer that is Primary too can be neither parted from nor copied to.
+    """
+    if drbd_of(view).peer_role is Role.PRIMARY:
+        return None
     verdict = rules.copy_again(view.mirror, transaction.facts_of(view), "")
     since_s = view.in_sync_since_s
     if not isinstance(verdict, Proposal) or since_s is None:

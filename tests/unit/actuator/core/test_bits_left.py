@@ -95,6 +95,7 @@ def test_that_nine_has_forgotten_is_noted_too() -> None:
         {"state": drbd(Role.PRIMARY)},
         {"state": replace(LEFT, role=Role.SECONDARY)},
         {"state": replace(LEFT, connection=Connection.CONNECTING)},
+        {"state": replace(LEFT, peer_role=Role.PRIMARY)},
         {"state": drbd(Role.PRIMARY, peer_disk=DiskState.INCONSISTENT, out_of_sync_bytes=4096)},
     ],
     ids=[
@@ -105,6 +106,7 @@ def test_that_nine_has_forgotten_is_noted_too() -> None:
         "no-bits",
         "secondary",
         "alone",
+        "beside-a-primary",
         "copying",
     ],
 )

@@ -11,7 +11,7 @@ from tandem_actuator.core.migration import receiving
 from tandem_actuator.core.mirror.transaction import UnexpectedOutcome
 from tandem_api.authority import Authority
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DiskState, DomainState, Role
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 from ..outside import Outside, play
 from .scenes import BOTH, HANDED, IN, UNDER_WAY, M, target, telling
@@ -276,6 +276,31 @@ class TestDrop:
         world = outside(UNDER_WAY, state)
         self.drop(world, domain=domain, drbd=state)
         assert tuple(world.names) == done
+
+
+class TestStepBack:
+    def back(self, world: Outside, state: DrbdState) -> fx.Finished:
+        return play(receiving.step_back(target(IN, drbd=state)), world)
+
+    def test_the_device_is_secondary(self) -> None:
+        world = outside()
+        assert self.back(world, frozen()).reason is Reason.MIGRATION_OVER
+        assert world.names == ["Demote"]
+
+    def test_held_open_and_alone_no_link_leads_to_it(self) -> None:
+        world = outside(Demote=FAILED)
+        finished = self.back(world, frozen())
+        assert (finished.reason, finished.failed) == (Reason.MIGRATION_OVER, False)
+        assert world.done[1:] == [fx.Disconnect()]
+
+    @pytest.mark.parametrize(
+        "state", [BOTH, replace(frozen(), connection=Connection.STANDALONE)], ids=["connected", "parted"]
+    )
+    def test_that_it_is_held_open_is_all_that_is_left(self, state: DrbdState) -> None:
+        world = outside(Demote=FAILED)
+        finished = self.back(world, state)
+        assert (finished.reason, finished.failed) == (Reason.EFFECT_FAILED, True)
+        assert world.names == ["Demote"]
 
 
 def test_to_forget_is_to_note_that() -> None:

@@ -364,3 +364,28 @@ class TestOver:
         stuck: DrbdState = frozen()
         assert task(target(IN, standalone(), **HALF, drbd=stuck)) is Task.DROP
         assert task(target(OVER, standalone(), drbd=stuck)) is Task.DROP
+
+
+class TestUntold:
+    """libvirt does not answer. What was never let go on here needs no Primary once it is over."""
+
+    UNTOLD: ClassVar[dict[str, Any]] = {"domain": DomainState.UNKNOWN, "receiving": None}
+
+    @pytest.mark.parametrize("state", [BOTH, frozen()], ids=["connected", "frozen"])
+    @pytest.mark.parametrize("held_by", [authority(), standalone()], ids=["back", "alone"])
+    def test_it_steps_back_once_it_is_over(self, held_by: Authority, state: DrbdState) -> None:
+        assert task(target(IN, held_by, drbd=state, **self.UNTOLD)) is Task.STEP_BACK
+
+    @pytest.mark.parametrize(
+        ("held_by", "changes"),
+        [
+            (UNDER_WAY, {"drbd": BOTH}),
+            (authority(), {"drbd": NOT_YET}),
+            (authority(B), {"drbd": SERVED}),
+            (authority(""), {"drbd": SERVED}),
+            (authority(), {"drbd": BOTH, "record": record(incoming=IN, started_boot_id="boot1")}),
+        ],
+        ids=["under-way", "secondary", "the-owner", "nobodys", "it-may-run"],
+    )
+    def test_and_not_otherwise(self, held_by: Authority, changes: dict[str, Any]) -> None:
+        assert stays(target(IN, held_by, **self.UNTOLD, **changes)) is Reason.UNKNOWN_STATE
