@@ -16,10 +16,10 @@ from pathlib import Path
 from sim.apiserver import Api, Server, SimTransport
 from sim.apiserver.handler import Request
 from sim.builders import YES
-from sim.libvirt import SimulatedLibvirtd
-from sim.network import MANAGEMENT, Network
+from sim.libvirt.libvirtd import SimulatedLibvirtd
+from sim.libvirt.processes import Idle
+from sim.network.links import MANAGEMENT, Network
 from sim.objects import guest_of, mirror_of, sites_and_hosts
-from sim.processes import Idle
 from tandem_actuator.adapters.files.looks import LooksFile
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.permit import PermitFile

@@ -41,8 +41,8 @@ FUNCTION_LINES = 50
 FILE_LINES = 400
 LONG_FUNCTIONS: dict[str, str] = {}
 LONG_FILES: dict[str, str] = {
-    "tests/sim/drbd.py": "one replica's state machine, read beside DRBD's own",
-    "tests/sim/pair.py": "two replicas' handshake, read beside DRBD's own",
+    "tests/sim/drbd/replica.py": "one replica's state machine, read beside DRBD's own",
+    "tests/sim/drbd/pair.py": "two replicas' handshake, read beside DRBD's own",
 }
 
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from sim.bugs import Planted, poisoned
 from sim.builders import HERE, drbd, frozen, guest, mirror, record
+from sim.programs.bugs import Planted, poisoned
 from tandem_actuator.adapters.kube_api import _parsed
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import DrbdUnknown

@@ -17,7 +17,7 @@ from sim.apiserver.kinds import served_kinds
 from sim.apiserver.policies import PERSON, denied, person, refusal, user_of
 from sim.builders import A, B
 from sim.builders import mirror as typed_mirror
-from sim.player import begin
+from sim.play.player import begin
 from tandem_api.check.writers import Party, Writer
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import LEASE_NAMESPACE, lease_name

@@ -8,8 +8,8 @@ from typing import Any
 
 from sim.apiserver import Refusal
 from sim.builders import A, B
-from sim.kernel import Group
-from sim.network import MANAGEMENT, OUT
+from sim.engine.kernel import Group
+from sim.network.links import MANAGEMENT, OUT
 from tandem_api.kinds.mirror import Mirror
 from tandem_kube import (
     MIRRORS,
