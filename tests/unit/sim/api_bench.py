@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from sim.apiserver import Api, Server, SimTransport
-from sim.builders import A, mirror
 from sim.engine.kernel import Group, Kernel
 from sim.engine.loop import Loop
 from sim.network.links import Network
@@ -17,6 +16,7 @@ from tandem_kube import (
     KubeClient,
     KubeError,
 )
+from unit.builders import A, mirror
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Objects and views with sensible contents, so that a test states only what it is about.
 
 Two hosts, ``a-1`` at site ``a`` and ``b-1`` at site ``b``; one mirror ``m`` and one guest ``g`` in
-namespace ``ns``. Never used by the programs. Called by unit tests and by the simulator.
+namespace ``ns``. Never used by the programs. Called by unit tests and ``tandem_scale``.
 """
 
 from collections.abc import Mapping
