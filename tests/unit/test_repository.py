@@ -197,6 +197,17 @@ class TestPages:
             wanted = "/" + name.rpartition("…/")[2].removeprefix("../")
             assert any(each.endswith(wanted) for each in known), f"{relative(page)} names {name}"
 
+    def test_rooms_of_the_simulator(self) -> None:
+        cells = [row[0] for row in rows("simulator.md", "Where things are")]
+        listed = [name for cell in cells for name in re.findall(r"`([\w./]+)`", cell)]
+        inside = (ROOT / "tests/sim").iterdir()
+        found = {
+            f"{path.name}/" if path.is_dir() else path.name
+            for path in inside
+            if (path / "__init__.py").exists() or path.suffix == ".py"
+        }
+        assert sorted(listed) == sorted(found - {"__init__.py"})
+
     def test_make_targets_exist(self) -> None:
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         for page in PAGES:
