@@ -28,7 +28,7 @@ from conformance.chance import draw, shrink
 from conformance.kernels import Slots, start_servers
 from conformance.language import Played, closest, difference
 from conformance.simulated import ends_a_kernel, simulate
-from sim.drbd_version import VERSIONS, Version
+from sim.drbd.version import VERSIONS, Version
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
 

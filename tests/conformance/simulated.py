@@ -8,14 +8,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from conformance.language import ANSWERED, SIDES, Command, Played, Seen, Side, play
-from sim.disk import Backing
-from sim.drbd import Replica
-from sim.drbd_state import Write
-from sim.drbd_version import EIGHT, Version
-from sim.kernel import Command as Yielded
-from sim.kernel import Group, Kernel, Signal, Sleep, WaitFor
-from sim.network import OUT, REPLICATION, Network
-from sim.pair import Pair
+from sim.drbd.disk import Backing
+from sim.drbd.pair import Pair
+from sim.drbd.replica import Replica
+from sim.drbd.state import Write
+from sim.drbd.version import EIGHT, Version
+from sim.engine.kernel import Command as Yielded
+from sim.engine.kernel import Group, Kernel, Signal, Sleep, WaitFor
+from sim.network.links import OUT, REPLICATION, Network
 from tandem_actuator.ports import CommandFailed
 from tandem_api.vocabulary import Connection
 

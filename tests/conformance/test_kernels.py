@@ -17,7 +17,7 @@ from conformance.chance import draw
 from conformance.kernels import Slots, start_servers
 from conformance.language import closest
 from conformance.simulated import ends_a_kernel, simulate
-from sim.drbd_version import VERSIONS, Version
+from sim.drbd.version import VERSIONS, Version
 from tandem_lab.lab import Lab
 from tandem_lab.settings import Settings
 from tandem_lab.setup.steps import set_up

@@ -9,7 +9,7 @@ from conformance import recorded
 from conformance.chance import draw, shrink
 from conformance.language import Seen, closest, difference, parse_step
 from conformance.simulated import ends_a_kernel, simulate
-from sim.drbd_version import NINE
+from sim.drbd.version import NINE
 
 FILES = recorded.files()
 OF_NINE = recorded.files(major=9)

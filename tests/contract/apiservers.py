@@ -6,7 +6,7 @@ import uuid
 from typing import Protocol
 
 from sim.apiserver import Api, Server, SimTransport
-from sim.network import MANAGEMENT, Network
+from sim.network.links import MANAGEMENT, Network
 from tandem_kube import KubeClient, Pace
 from tandem_kube.watch import PACE
 from tandem_lab.controlplane import ControlPlane

@@ -10,7 +10,7 @@ import pytest
 
 from integration.conftest import api_server as api_server
 from integration.conftest import kinds as kinds
-from sim.drbd_version import EIGHT, NINE
+from sim.drbd.version import EIGHT, NINE
 from tandem_api.kinds.mirror import Protocol
 from tandem_kube import KubeClient
 from tandem_lab.agent_client import CommandError

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from conformance.language import Command
 from conformance.simulated import Simulated
-from sim import drbd_hanging, resync
-from sim.drbd_state import Write
-from sim.drbd_version import EIGHT, Version
+from sim.drbd import hanging, resync
+from sim.drbd.state import Write
+from sim.drbd.version import EIGHT, Version
 from tandem_actuator.core.drbd import DrbdState, DrbdView, Metadata
 from tandem_actuator.core.mirror import resource_file
 from tandem_actuator.ports.drbd import Drbd
@@ -254,15 +254,15 @@ class SimulatedSite:
 
     async def hang_disk(self) -> None:
         assert self.node.replica is not None
-        drbd_hanging.hang(self.node.replica, VOLUMES[:1])
+        hanging.hang(self.node.replica, VOLUMES[:1])
 
     async def disk_answers(self) -> None:
         assert self.node.replica is not None
-        drbd_hanging.answers(self.node.replica)
+        hanging.answers(self.node.replica)
 
     async def disk_fails(self) -> None:
         assert self.node.replica is not None
-        drbd_hanging.fails(self.node.replica)
+        hanging.fails(self.node.replica)
 
     async def begin(self, *, reads: bool) -> None:
         assert self.node.replica is not None
@@ -272,7 +272,7 @@ class SimulatedSite:
 
     async def detach(self) -> None:
         assert self.node.replica is not None
-        drbd_hanging.detach(self.node.replica)
+        hanging.detach(self.node.replica)
 
 
 def simulated_pair(protocol: MirrorProtocol = MirrorProtocol.C, version: Version = EIGHT) -> Pair:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim.files import SimFiles
+from sim.host.files import SimFiles
 from tandem_actuator.adapters.files.files import FileSystem, OsFiles
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from integration.identities import Clients, Scene, clients_of, policies_on, scene_in
 from sim.apiserver import Api, Server, SimTransport
-from sim.network import Network
+from sim.network.links import Network
 from tandem_api.lease import lease_name
 from tandem_api.meta import ObjectKey
 from tandem_hostile import A, B

@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Generator, Mapping
 
 from conformance.simulated import Simulated
-from sim import drbd_two_primaries, resync
-from sim.drbd import Replica
-from sim.drbd_state import Write
-from sim.kernel import Command
+from sim.drbd import resync, two_primaries
+from sim.drbd.replica import Replica
+from sim.drbd.state import Write
+from sim.engine.kernel import Command
 from tandem_actuator.core.drbd import DrbdView, Generation, Metadata, NotConfigured
 from tandem_actuator.ports import CommandFailed
 from tandem_actuator.ports.drbd import DrbdEvent
@@ -50,7 +50,7 @@ class SimulatedDrbd:
     async def adjust(self, mirror: Mirror) -> None:
         """No other options here."""
         self.pass_time()
-        drbd_two_primaries.adjust(self._replica)
+        two_primaries.adjust(self._replica)
 
     async def check_files(self) -> None:
         if self.stray_file:
@@ -58,7 +58,7 @@ class SimulatedDrbd:
 
     async def forbid_two_primaries(self, mirror: Mirror) -> None:
         self.pass_time()
-        drbd_two_primaries.allow(self._replica, allowed=False)
+        two_primaries.allow(self._replica, allowed=False)
 
     async def metadata(self, mirror: Mirror) -> Mapping[str, Metadata]:
         return {name: backing.metadata for name, backing in self.node.backings.items()}
@@ -78,7 +78,7 @@ class SimulatedDrbd:
             self.both.new_replica(self.node).attach()
 
     async def connect(self, mirror: Mirror, *, discard_my_data: bool) -> None:
-        drbd_two_primaries.as_it_connects(self._replica)
+        two_primaries.as_it_connects(self._replica)
         self._replica.connect(discard=discard_my_data)
 
     async def disconnect(self, mirror: Mirror) -> None:

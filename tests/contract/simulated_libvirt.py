@@ -4,8 +4,8 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from sim.libvirt import SimulatedLibvirtd
-from sim.processes import Idle
+from sim.libvirt.libvirtd import SimulatedLibvirtd
+from sim.libvirt.processes import Idle
 
 
 def simulated_libvirtd() -> SimulatedLibvirtd:

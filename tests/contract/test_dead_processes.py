@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.processes import Idle
+from sim.libvirt.processes import Idle
 from tandem_actuator.adapters.libvirt.dead_processes import execute_nothing, thread_in
 from tandem_actuator.adapters.libvirt.ports import Processes
 from tandem_actuator.adapters.libvirt.qemu_processes import QemuProcesses

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from sim import tcp
+from sim.network import tcp
 from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.packets import LEAST_BYTES
 from tandem_actuator.core.sockets import Socket

@@ -9,8 +9,8 @@ from typing import Any, Protocol, cast
 
 import pytest
 
-from sim.fence_agent import Agents, ail
-from sim.kernel import Group, Kernel
+from sim.engine.kernel import Group, Kernel
+from sim.host.fence_agent import Agents, ail
 from tandem_controller.edge.fence_agents import FenceAgentPrograms
 from tandem_controller.ports import AgentCall, AgentError, AgentFailed, AgentHung, PowerState
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.fence_channel import Outside, Roles, SimSockets, proc_drbd
+from sim.network.fence_channel import Outside, Roles, SimSockets, proc_drbd
 from tandem_actuator import fence_peer
 from tandem_actuator.adapters.fence_server import (
     QUESTION_TIMEOUT_S,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import libvirt
 import pytest
 
-from sim.processes import Idle
+from sim.libvirt.processes import Idle
 from tandem_actuator.adapters.libvirt.connection import RealLibvirtd
 from tandem_actuator.adapters.libvirt.ports import (
     Domain,

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import pytest
 
-from sim.kernel import Kernel
-from sim.tcp import PACKET_EVERY_S, Tcp
+from sim.engine.kernel import Kernel
+from sim.network.tcp import PACKET_EVERY_S, Tcp
 from tandem_actuator.adapters.linux.clock import SystemClock
 from tandem_actuator.adapters.linux.sockets import LinuxSockets
 from tandem_actuator.core.packets import LEAST_BYTES

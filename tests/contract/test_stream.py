@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sim.kernel import Group, Kernel
-from sim.loop import Loop
-from sim.stream import connected
-from sim.watchdog import BACKLOG, Hardware, Keepers
+from sim.engine.kernel import Group, Kernel
+from sim.engine.loop import Loop
+from sim.host.watchdog import BACKLOG, Hardware, Keepers
+from sim.network.stream import connected
 from tandem_actuator.adapters.linux.watchdog_keeper import UnixKeeper, UnixListener, UnixStream
 from tandem_actuator.ports.watchdog import KeeperProcess, Stream
 

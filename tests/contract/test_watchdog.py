@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from sim.kernel import Group, Kernel
-from sim.watchdog import File, Hardware
+from sim.engine.kernel import Group, Kernel
+from sim.host.watchdog import File, Hardware
 from tandem_actuator.adapters.linux.clock import SystemClock
 from tandem_actuator.adapters.linux.watchdog import Device
 from tandem_actuator.ports import PortError

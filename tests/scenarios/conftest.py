@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim.ending import last_worlds_end, worlds_end
-from sim.logs import logged_into
-from sim.player import begin
+from sim.engine.logs import logged_into
+from sim.play.ending import last_worlds_end, worlds_end
+from sim.play.player import begin
 from sim.world import World
 from tandem_scenario.plan import WorldPlan
 

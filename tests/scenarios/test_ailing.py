@@ -3,7 +3,7 @@
 import pytest
 
 from sim.apiserver.handler import Request
-from sim.verbs import do
+from sim.play.verbs import do
 from sim.world import World
 from tandem_kube import LEASES
 from tandem_scenario.verbs import parse_act

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.player import Result, begin, go_on
-from sim.review import Reviewed
+from sim.apiserver.review import Reviewed
+from sim.play.player import Result, begin, go_on
 from sim.world import World
 from tandem_api.check.writers import Party
 from tandem_api.kinds.mirror import Mirror

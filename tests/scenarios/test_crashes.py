@@ -9,10 +9,10 @@ import os
 
 import pytest
 
-from sim.acts import crash_host
-from sim.faults import scenario
-from sim.trial import trial
-from sim.verbs import do
+from sim.commands.acts import crash_host
+from sim.faults.schedule import scenario
+from sim.play.verbs import do
+from sim.search.trial import trial
 from sim.world import World
 from tandem_api.authority import Mode
 from tandem_scenario.plan import GuestPlan, WorldPlan

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sim import choices, faults, fuzz
 from sim.__main__ import main
-from sim.bursts import mending
-from sim.player import begin, play
-from sim.shrink import shrunk
-from sim.trial import trial
+from sim.faults import choices, schedule
+from sim.faults.bursts import mending
+from sim.play.player import begin, play
+from sim.search import fuzz
+from sim.search.shrink import shrunk
+from sim.search.trial import trial
 from sim.world import World
 from tandem_scenario.plan import WorldPlan
 from tandem_scenario.scenario import Scenario, Step, parse
@@ -23,8 +24,9 @@ from tandem_scenario.writer import write
 SEEDS = int(os.environ.get("TANDEM_FUZZ", "120"))
 WORLDS = 5
 IN_ANOTHER_PROCESS = (
-    "from sim import faults, player\n"
-    "for line in player.play(faults.scenario({seed})).lines: print(line)"
+    "from sim.faults import schedule\n"
+    "from sim.play import player\n"
+    "for line in player.play(schedule.scenario({seed})).lines: print(line)"
 )
 
 
@@ -33,7 +35,7 @@ IN_ANOTHER_PROCESS = (
 def test_a_slice(drbd: int, migration: bool) -> None:
     """``TANDEM_FUZZ=1000`` plays more. Few worlds, since each is brought up once."""
     numbers = range(SEEDS // 4)
-    seeds = [number // WORLDS * faults.SHAPES + number % WORLDS for number in numbers]
+    seeds = [number // WORLDS * schedule.SHAPES + number % WORLDS for number in numbers]
     choice = choices.Choice(drbd=drbd, migration=migration)
     totals = fuzz.fuzz(seeds, jobs=2, choice=choice, keep_going=True)
     assert [(one.seed, one.problems) for one in totals.failed] == []
@@ -42,7 +44,7 @@ def test_a_slice(drbd: int, migration: bool) -> None:
 
 @pytest.mark.parametrize("lasting", [False, True])
 def test_a_seed_is_the_same_schedule_on_either_drbd(lasting: bool) -> None:
-    eight, nine = (faults.scenario(7, choices.Choice(lasting=lasting, drbd=n)) for n in (8, 9))
+    eight, nine = (schedule.scenario(7, choices.Choice(lasting=lasting, drbd=n)) for n in (8, 9))
     assert (eight.world.drbd, nine.world.drbd) == (8, 9)
     assert eight.steps == nine.steps
 
@@ -66,7 +68,7 @@ def test_no_process_has_more_than_one_world(
 
 
 def commands(seed: int, *, lasting: bool = False) -> list[str]:
-    steps = faults.scenario(seed, choices.Choice(lasting=lasting)).steps
+    steps = schedule.scenario(seed, choices.Choice(lasting=lasting)).steps
     return [step.act.command for step in steps]
 
 
@@ -98,16 +100,16 @@ class TestWhatIsDrawn:
         assert 0.5 * len(dead) < len(back) < len(dead)
 
     def test_a_schedule_of_one_mix_has_no_other(self) -> None:
-        steps = [s for seed in range(60) for s in faults.scenario(seed, LINKS_ONLY).steps]
+        steps = [s for seed in range(60) for s in schedule.scenario(seed, LINKS_ONLY).steps]
         words = {step.act.command.split()[0] for step in steps}
         assert words == {"cut", "heal", "link", "slow", "mend"}
 
     def test_bursts_alone(self) -> None:
-        steps = faults.scenario(3, choices.Choice((choices.BURSTS,))).steps
+        steps = schedule.scenario(3, choices.Choice((choices.BURSTS,))).steps
         assert len(steps) > 2
 
 
-LINK_FOR_GOOD = [seed for seed in range(2000) if faults.kind_for_good(seed) == "link"]
+LINK_FOR_GOOD = [seed for seed in range(2000) if schedule.kind_for_good(seed) == "link"]
 LINKS_ONLY = choices.Choice(("links",))
 
 
@@ -141,7 +143,7 @@ def test_what_ends_a_fault(command: str, mends: str) -> None:
 
 
 def log_of(seed: int) -> list[str]:
-    return [str(line) for line in play(faults.scenario(seed)).lines]
+    return [str(line) for line in play(schedule.scenario(seed)).lines]
 
 
 @pytest.mark.parametrize("seed", [2, 7])
@@ -149,7 +151,7 @@ def test_a_seed_is_one_result_in_any_process(seed: int) -> None:
     """Of three guests on a host, too, whose loops wait and wake together."""
     here = log_of(seed)
     assert here == log_of(seed)
-    assert here != log_of(seed + faults.SHAPES)  # the same world, other faults
+    assert here != log_of(seed + schedule.SHAPES)  # the same world, other faults
     there = subprocess.run(
         [sys.executable, "-c", IN_ANOTHER_PROCESS.format(seed=seed)],
         capture_output=True,
@@ -163,7 +165,7 @@ def test_a_seed_is_one_result_in_any_process(seed: int) -> None:
 
 def test_a_trial_is_what_run_plays() -> None:
     """What fuzz judges and what is printed for ``run`` is the same thing happening."""
-    scenario = faults.scenario(11)
+    scenario = schedule.scenario(11)
     world = begin(scenario.world, settled=True)
     trial(scenario, world)
     lines = [str(line) for line in world.log.lines]
@@ -172,7 +174,7 @@ def test_a_trial_is_what_run_plays() -> None:
 
 @pytest.mark.parametrize("seed", range(1, 400, 23))
 def test_what_is_made_up_can_be_written_and_read(seed: int) -> None:
-    scenario = faults.scenario(seed)
+    scenario = schedule.scenario(seed)
     again = parse(write(scenario))
     assert again.world == scenario.world
     assert [(s.at_s, s.act) for s in again.steps] == [(s.at_s, s.act) for s in scenario.steps]
@@ -180,9 +182,9 @@ def test_what_is_made_up_can_be_written_and_read(seed: int) -> None:
 
 class TestShrinking:
     def steps(self, *commands: str) -> Scenario:
-        one = faults.scenario(1)
+        one = schedule.scenario(1)
         hosts = tuple(host.name for host in one.world.hosts)
-        names = Names(hosts, faults.SITES, ("counter",), ("management", "replication"))
+        names = Names(hosts, schedule.SITES, ("counter",), ("management", "replication"))
         acts = [parse_act(command, names) for command in commands]
         steps = tuple(Step(number + 0.37, act) for number, act in enumerate(acts))
         return replace(one, steps=steps, lasts_s=200.0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.player import play
+from sim.play.player import play
 from tandem_scenario.scenario import read
 
 HERE = Path(__file__).parent

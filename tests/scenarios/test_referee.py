@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from sim.apiserver.newer import UNHEARD_OF
-from sim.drbd import Replica
-from sim.drbd_state import Write
-from sim.guest import Run
-from sim.kernel import Group
-from sim.player import begin
-from sim.verbs import do
+from sim.drbd.replica import Replica
+from sim.drbd.state import Write
+from sim.engine.kernel import Group
+from sim.libvirt.guest import Run
+from sim.play.player import begin
+from sim.play.verbs import do
 from sim.world import World
 from tandem_api.authority import Authority, Eligibility, Mode
 from tandem_api.reasons import Reason

@@ -3,8 +3,8 @@
 import pytest
 
 from sim import world as worlds
-from sim.player import begin
-from sim.verbs import do
+from sim.play.player import begin
+from sim.play.verbs import do
 from sim.world import World
 from tandem_scenario.plan import WorldPlan
 from tandem_scenario.verbs import parse_act

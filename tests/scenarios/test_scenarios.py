@@ -13,9 +13,9 @@ from typing import get_args
 import pytest
 
 from sim.__main__ import main
-from sim.known import KNOWN_TO_FAIL, OTHERWISE_ON_NINE
-from sim.player import play
-from sim.verbs import DOING
+from sim.play.known import KNOWN_TO_FAIL, OTHERWISE_ON_NINE
+from sim.play.player import play
+from sim.play.verbs import DOING
 from tandem_actuator.core.effects import Effect
 from tandem_examples.policy_judge import PolicyJudge
 from tandem_lab.scenarios.doing import DOING as LAB_DOING

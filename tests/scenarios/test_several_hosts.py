@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from sim import choices, faults, fuzz
-from sim.liveness import Kind, verdict
-from sim.network import MANAGEMENT, REPLICATION, Network
-from sim.orders import End, answers
-from sim.player import begin
+from sim.faults import choices, schedule
+from sim.network.links import MANAGEMENT, REPLICATION, Network
+from sim.play.player import begin
+from sim.search import fuzz
+from sim.verdicts.liveness import Kind, verdict
+from sim.verdicts.orders import End, answers
 from sim.world import World
 from tandem_lab.scenarios.player import check
 from tandem_scenario.located import BadScenario
@@ -98,7 +99,7 @@ class TestLinks:
 class TestDrawing:
     @pytest.mark.parametrize("hosts", [2, 3])
     def test_worlds(self, hosts: int) -> None:
-        plans = [faults.shape(number, hosts) for number in range(faults.SHAPES)]
+        plans = [schedule.shape(number, hosts) for number in range(schedule.SHAPES)]
         assert {len(plan.hosts) for plan in plans} == {2 * hosts}
         assert {len(plan.guests) for plan in plans} == {3, 4, 5, 6}
         for plan in plans:
@@ -110,14 +111,14 @@ class TestDrawing:
     def test_a_drawn_scenario_can_be_written_down(self) -> None:
         told = []
         for seed in range(1, 40):
-            scenario = faults.scenario(seed, choices.Choice(hosts=2))
+            scenario = schedule.scenario(seed, choices.Choice(hosts=2))
             again = parse(write(scenario))
             assert again.world == scenario.world
             told += [step.act.verb for step in again.steps]
         assert {"cut replication", "heal replication"} <= set(told)
 
     def test_one_host_a_site_is_as_it_was(self) -> None:
-        told = [step.act.verb for seed in range(1, 200) for step in faults.scenario(seed).steps]
+        told = [step.act.verb for seed in range(1, 200) for step in schedule.scenario(seed).steps]
         assert "cut replication" not in told
 
     @pytest.mark.parametrize("lasting", [False, True])

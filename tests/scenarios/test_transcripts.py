@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.transcript import transcript
+from sim.play.transcript import transcript
 from tandem_scenario.scenario import read
 
 HERE = Path(__file__).parent

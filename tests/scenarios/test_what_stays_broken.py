@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim import choices, faults
 from sim.__main__ import main
-from sim.liveness import Kind, verdict
-from sim.orders import End, Ordered, answers, wrong
-from sim.person import orders
-from sim.player import begin
-from sim.trial import trial
+from sim.commands.person import orders
+from sim.faults import choices, schedule
+from sim.play.player import begin
+from sim.search.trial import trial
+from sim.verdicts.liveness import Kind, verdict
+from sim.verdicts.orders import End, Ordered, answers, wrong
 from sim.world import World
 from tandem_scenario.plan import GuestPlan, WorldPlan
 
@@ -183,7 +183,7 @@ class TestPrice:
 def test_faults_that_last_are_one_result(capsys: pytest.CaptureFixture[str]) -> None:
     """And they are told by kind."""
     choice = choices.Choice(lasting=True)
-    one, two = (trial(faults.scenario(5, choice)) for _ in range(2))
+    one, two = (trial(schedule.scenario(5, choice)) for _ in range(2))
     assert one == two
     assert one.broken_for_good
     main(["fuzz", "--lasting", "--seeds", "4..5", "--jobs", "1", "--keep-going"])
@@ -198,7 +198,7 @@ def test_faults_that_last_are_one_result(capsys: pytest.CaptureFixture[str]) -> 
 
 def kinds(seed: int) -> set[str]:
     """What this seed breaks for good."""
-    steps = faults.scenario(seed, choices.Choice(lasting=True)).steps
+    steps = schedule.scenario(seed, choices.Choice(lasting=True)).steps
     found = (step.act.arguments[0] for step in steps if step.act.verb == "break")
     return {what.partition("@")[0] for what in found}
 

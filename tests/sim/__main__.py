@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sim.choices import MIXES, RECOVERY_S, Choice
-from sim.faults import scenario
-from sim.fuzz import Totals, fuzz, shortest
-from sim.liveness import Kind
-from sim.orders import End
-from sim.player import play
-from sim.referee import Counted
-from sim.trial import Outcome
+from sim.faults.choices import MIXES, RECOVERY_S, Choice
+from sim.faults.schedule import scenario
+from sim.play.player import play
+from sim.referee.referee import Counted
+from sim.search.fuzz import Totals, fuzz, shortest
+from sim.search.trial import Outcome
+from sim.verdicts.liveness import Kind
+from sim.verdicts.orders import End
 from tandem_scenario.located import BadScenario
 from tandem_scenario.scenario import read
 from tandem_scenario.writer import write

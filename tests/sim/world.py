@@ -1,6 +1,6 @@
 """Two sites with all their parts, put together; and everything that can be done to them.
 
-The verbs of a scenario are methods here. Called by ``scenario`` and by tests.
+The verbs of a scenario are methods here. Called by ``player`` and by tests.
 """
 
 import sys
@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
-from sim.actuator import Actuator, Awaited, Crash, forget_exits
 from sim.apiserver import Api, NewerTransport, Server, SimTransport
 from sim.apiserver.store import Backup
-from sim.bugs import Bugs
-from sim.controller import Controller, Planning
-from sim.disk import Backing
-from sim.drbd import Replica
-from sim.drbd_version import VERSIONS
-from sim.events import Log
-from sim.fence_agent import Agents
-from sim.host import Host, Machine
-from sim.kernel import Command, Group, Kernel, Sleep
-from sim.migration import Ways
-from sim.network import Network
+from sim.drbd.disk import Backing
+from sim.drbd.pair import Pair
+from sim.drbd.replica import Replica
+from sim.drbd.version import VERSIONS
+from sim.engine.events import Log
+from sim.engine.kernel import Command, Group, Kernel, Sleep
+from sim.host.fence_agent import Agents
+from sim.host.host import Host, Machine
+from sim.host.migration import Ways
+from sim.network.links import Network
 from sim.objects import NAMESPACE, addresses, guest_of, mirror_of, sites_and_hosts
-from sim.pair import Pair
-from sim.referee import Counted, Referee
-from sim.truth import Truth
+from sim.programs.actuator import Actuator, Awaited, Crash, forget_exits
+from sim.programs.bugs import Bugs
+from sim.programs.controller import Controller, Planning
+from sim.referee.referee import Counted, Referee
+from sim.referee.truth import Truth
 from tandem_actuator.core.host.starts import AGAIN_EXIT
 from tandem_actuator.ports import PortError
 from tandem_api.kinds.guest import Guest

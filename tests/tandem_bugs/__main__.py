@@ -1,5 +1,6 @@
 """``python -m tandem_bugs --kubeconfig FILE --metrics-port N PART:KIND/NAME …``: a controller that
-fails on these objects, in these parts of it (``sim.bugs.PLACES``), and is the product's otherwise.
+fails on these objects, in these parts of it (``sim.programs.bugs.PLACES``), and is the product's
+otherwise.
 
 What is behind ``KIND/`` is the object's key, ``namespace/name`` or ``name``. The plan is made of a
 snapshot in which the objects are replaced by ones that raise when the part looks at them. Started
@@ -12,7 +13,7 @@ import logging
 import signal
 from pathlib import Path
 
-from sim.bugs import CONTROLLER, Bug, Bugs
+from sim.programs.bugs import CONTROLLER, Bug, Bugs
 from tandem_api.meta import ObjectKey
 from tandem_controller.assembly import assembled
 from tandem_controller.decide.plan import plan

@@ -107,7 +107,7 @@ def try_scenarios(
 
     ``policies``: those of the API server are in force.
     """
-    from sim.player import play
+    from sim.play.player import play
     from tandem_scenario.scenario import read
 
     for path in files:
@@ -154,8 +154,8 @@ def try_test(verdict: Verdict, test: str) -> None:
 
 def try_seeds(verdict: Verdict, first: int, count: int, limit_s: float) -> None:
     """Random faults, as long as the time allows."""
-    from sim.faults import scenario
-    from sim.trial import trial
+    from sim.faults.schedule import scenario
+    from sim.search.trial import trial
 
     began_s = time.monotonic()
     for seed in range(first, first + count):
@@ -173,7 +173,7 @@ def files_for(trial: Trial) -> list[Path]:
     """The scenarios to play: the one known to notice first."""
     if trial.scenarios:
         return [SCENARIOS / name / "scenario.yaml" for name in trial.scenarios]
-    from sim.known import KNOWN_TO_FAIL
+    from sim.play.known import KNOWN_TO_FAIL
 
     found = SCENARIOS.glob("*/scenario.yaml")
     every = sorted(path for path in found if path.parent.name not in KNOWN_TO_FAIL)

@@ -15,11 +15,10 @@ from pathlib import Path
 
 from sim.apiserver import Api, Server, SimTransport
 from sim.apiserver.handler import Request
-from sim.builders import YES
-from sim.libvirt import SimulatedLibvirtd
-from sim.network import MANAGEMENT, Network
+from sim.libvirt.libvirtd import SimulatedLibvirtd
+from sim.libvirt.processes import Idle
+from sim.network.links import MANAGEMENT, Network
 from sim.objects import guest_of, mirror_of, sites_and_hosts
-from sim.processes import Idle
 from tandem_actuator.adapters.files.looks import LooksFile
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.permit import PermitFile
@@ -47,6 +46,7 @@ from tandem_api.timing import DEFAULT
 from tandem_kube import KubeClient
 from tandem_scale.kernel import FIRST_PORT, Drbd, Kernel
 from tandem_scenario.plan import GuestPlan, WorldPlan
+from unit.builders import YES
 
 HERE, THERE = "burjassot-1", "tarongers-1"
 PEER = "198.51.100.12"

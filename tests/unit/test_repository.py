@@ -41,8 +41,8 @@ FUNCTION_LINES = 50
 FILE_LINES = 400
 LONG_FUNCTIONS: dict[str, str] = {}
 LONG_FILES: dict[str, str] = {
-    "tests/sim/drbd.py": "one replica's state machine, read beside DRBD's own",
-    "tests/sim/pair.py": "two replicas' handshake, read beside DRBD's own",
+    "tests/sim/drbd/replica.py": "one replica's state machine, read beside DRBD's own",
+    "tests/sim/drbd/pair.py": "two replicas' handshake, read beside DRBD's own",
 }
 
 
@@ -196,6 +196,17 @@ class TestPages:
         for name in re.findall(r"`([\w./…-]+\.py)`", page.read_text()):
             wanted = "/" + name.rpartition("…/")[2].removeprefix("../")
             assert any(each.endswith(wanted) for each in known), f"{relative(page)} names {name}"
+
+    def test_rooms_of_the_simulator(self) -> None:
+        cells = [row[0] for row in rows("simulator.md", "Where things are")]
+        listed = [name for cell in cells for name in re.findall(r"`([\w./]+)`", cell)]
+        inside = (ROOT / "tests/sim").iterdir()
+        found = {
+            f"{path.name}/" if path.is_dir() else path.name
+            for path in inside
+            if (path / "__init__.py").exists() or path.suffix == ".py"
+        }
+        assert sorted(listed) == sorted(found - {"__init__.py"})
 
     def test_make_targets_exist(self) -> None:
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

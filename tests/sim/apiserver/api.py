@@ -23,7 +23,7 @@ from sim.apiserver.handler import Request
 from sim.apiserver.server import Server
 from sim.apiserver.store import Backup, Raw
 from sim.apiserver.stream import LAG_S, Inbox, Stream
-from sim.network import IN, MANAGEMENT, OUT, Network
+from sim.network.links import IN, MANAGEMENT, OUT, Network
 
 LATENCY_S = (0.002, 0.02)
 KEPT_BY_THE_NETWORK = 0.5

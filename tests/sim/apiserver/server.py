@@ -17,8 +17,8 @@ from sim.apiserver.handler import Handler, Request
 from sim.apiserver.kinds import Served, served_kinds, served_name
 from sim.apiserver.patches import shared
 from sim.apiserver.policies import PERSON, denied, person, user_of
+from sim.apiserver.review import REVIEWED, Review
 from sim.apiserver.store import Backup, Raw, Store
-from sim.review import REVIEWED, Review
 from tandem_api.authority import Authority
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror

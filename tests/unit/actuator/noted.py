@@ -7,7 +7,6 @@ changes. Whatever has a meaning of its own is simulated elsewhere (``sim``).
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, cast
 
-from sim.builders import HERE, assignment, authority, drbd, guest, mirror, record
 from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.core.drbd import DrbdView
 from tandem_actuator.core.guest.domain_xml import DomainSettings
@@ -23,6 +22,7 @@ from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState
+from unit.builders import HERE, assignment, authority, drbd, guest, mirror, record
 
 
 class Noted:

@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from sim.builders import drbd
 from tandem_actuator.core.packets import Mark, Packets
 from tandem_actuator.run.between_runs import BetweenRuns
 from tandem_actuator.run.outside import Kept
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState, Role
+from unit.builders import drbd
 
 from .test_loop_fence import linked
 from .turning import BOOTED_S, Exits, Turning

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pytest
 
-from sim.builders import HERE, A, B, assignment, authority, guest, mirror, record
 from tandem_actuator.ports.api import Changed, Removed, Synced, Unheard
 from tandem_actuator.run.cluster import Cluster
 from tandem_actuator.run.node import NodeFacts
@@ -17,6 +16,7 @@ from tandem_api.kinds.mirror import Mirror
 from tandem_api.kinds.site import Site
 from tandem_api.timing import DEFAULT, FAST, PROFILES, Profile
 from tandem_api.vocabulary import DomainState
+from unit.builders import HERE, A, B, assignment, authority, guest, mirror, record
 
 ELSEWHERE = mirror(authority(B)).model_copy(
     update={

@@ -2,7 +2,6 @@
 
 import pytest
 
-from sim.builders import A, B, assignment, authority, drbd, record, view
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.mirror import procedures
 from tandem_actuator.core.report import guest_report
@@ -11,6 +10,7 @@ from tandem_actuator.run.workload import Unit
 from tandem_api.authority import Instance
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
+from unit.builders import A, B, assignment, authority, drbd, record, view
 
 from .core.outside import Outside, play
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import drbd, lost
 from tandem_actuator.core.drbd import DrbdView, NotConfigured
 from tandem_actuator.ports import CommandFailed
 from tandem_actuator.run.driver import APPLY_AGAIN_AFTER_S
 from tandem_api.kinds.mirror import Protocol
+from unit.builders import drbd, lost
 
 from .noted import Noted
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import HERE, A, B, assignment, authority, drbd, guest, mirror, standalone
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.guest.domain_xml import domain_name
@@ -16,6 +15,7 @@ from tandem_actuator.ports.libvirt import KilledNotGone
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import Connection, DomainState, Role
+from unit.builders import HERE, A, B, assignment, authority, drbd, guest, mirror, standalone
 
 from .noted import Noted
 

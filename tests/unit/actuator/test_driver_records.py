@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import pytest
 
-from sim.file_faults import Damage, Operation
-from sim.files import SimFiles
+from sim.host.file_faults import Damage, Operation
+from sim.host.files import SimFiles
 from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.records import FileRecords

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from sim.kernel import Group, Kernel
-from sim.loop import Loop
+from sim.engine.kernel import Group, Kernel
+from sim.engine.loop import Loop
 from tandem_actuator.ports.api import ApiUnavailable
 from tandem_actuator.run.heartbeat import Heart, strictest
 from tandem_actuator.run.node import NodeFacts

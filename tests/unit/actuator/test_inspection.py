@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sim.builders import A, authority, record
-from sim.builders import mirror as made
 from tandem_actuator.core.guest.domain_xml import DomainSettings, domain_name, domain_uuid, render
 from tandem_actuator.core.guest.hardware import for_trial
 from tandem_actuator.ports import PortError
@@ -15,6 +13,8 @@ from tandem_actuator.run.inspection import Inspection
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.guest import Guest, HardwareReport
 from tandem_domains import ISO, Raw, card, guest, hardware, mirror
+from unit.builders import A, authority, record
+from unit.builders import mirror as made
 
 SETTINGS = DomainSettings(kvm=False, serial_dir="/tmp")
 EVERYTHING: Raw = {

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from sim.watchdog import LATE_S
+from sim.host.watchdog import LATE_S
 from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.model import Record
 from tandem_actuator.run.loop import Actuator

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import B, drbd, frozen, mirror, standalone
 from tandem_actuator.core.drbd import DrbdView
 from tandem_actuator.core.sockets import Socket
 from tandem_actuator.run.acquittal import PAUSE_S, SHARE_OF_FENCING
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState, Role
+from unit.builders import B, drbd, frozen, mirror, standalone
 
 from .turning import Turning
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim.builders import B, drbd, frozen, mirror, standalone
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown
 from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.ports import CommandFailed
@@ -15,6 +14,7 @@ from tandem_actuator.run.beginning import FIRST_LOOK_S
 from tandem_actuator.run.repeats import AGAIN_AFTER_S
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState, Role
+from unit.builders import B, drbd, frozen, mirror, standalone
 
 from .turning import BOOTED_S, Turning
 

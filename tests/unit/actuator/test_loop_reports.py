@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from sim.builders import A, authority, drbd, mirror, record
 from tandem_actuator.core.drbd import Standstill, Still
 from tandem_actuator.core.mirror import standstill
 from tandem_actuator.core.mirror.resync import STALLED_AFTER_S
@@ -22,6 +21,7 @@ from tandem_api.kinds.host import DrbdFiles, Host
 from tandem_api.kinds.mirror import ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import A, authority, drbd, mirror, record
 
 from .turning import Turning
 

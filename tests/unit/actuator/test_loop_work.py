@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 
-from sim.builders import B, assignment, authority, drbd, frozen, guest, mirror, standalone, view
 from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.mirror import handler
 from tandem_actuator.ports import CommandFailed
@@ -14,6 +13,7 @@ from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.workload import BACKOFF_MAX_S, Unit
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState, Role
+from unit.builders import B, assignment, authority, drbd, frozen, guest, mirror, standalone, view
 
 from .turning import BOOTED_S, Turning
 

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from sim.files import SimFiles
+from sim.host.files import SimFiles
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.core.host.permission import run_permission

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 
-from sim.builders import HERE, THERE, authority, drbd, mirror, record
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.core.migration import receiving
@@ -17,6 +16,7 @@ from tandem_actuator.ports import CommandFailed, CommandTimeout, PortError
 from tandem_actuator.ports.migration import Arrival, Destination, Migrations, NoMigrations
 from tandem_actuator.run.driver import Driver
 from tandem_api.vocabulary import DomainState, Role
+from unit.builders import HERE, THERE, authority, drbd, mirror, record
 
 from .noted import Noted
 

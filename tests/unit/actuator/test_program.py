@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 
-from sim.builders import ADDRESSES, HERE, authority, mirror, record
 from tandem_actuator.core.guest.domain_xml import DomainSettings
 from tandem_actuator.ports import PortError
 from tandem_actuator.run.loop import Actuator
@@ -16,6 +15,7 @@ from tandem_actuator.run.watchdog import NoWatchdog
 from tandem_actuator.run.workload import Unit
 from tandem_api.kinds.mirror import MirrorStatus
 from tandem_api.timing import DEFAULT, FAST, Timing, drbd_timers
+from unit.builders import ADDRESSES, HERE, authority, mirror, record
 
 from .noted import Noted
 from .turning import Exits, NoLooks

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from sim.builders import HERE, drbd
 from tandem_actuator.adapters.files.starts import StartsFile
 from tandem_actuator.core.host import starts
 from tandem_actuator.ports.api import Changed
@@ -19,6 +18,7 @@ from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
+from unit.builders import HERE, drbd
 
 from .test_loop_work import keep_heard
 from .turning import Turning

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from sim.builders import HERE, A, B, authority, drbd, mirror, record
 from tandem_actuator.run.node import NodeFacts
 from tandem_actuator.run.remembered import Remembered
 from tandem_actuator.run.workload import Unit
 from tandem_api.timing import DEFAULT, PROFILES, Profile
 from tandem_api.vocabulary import DomainState, Role
+from unit.builders import HERE, A, B, authority, drbd, mirror, record
 
 
 def unit() -> Unit:

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from sim.kernel import Group, Kernel
-from sim.loop import Loop
+from sim.engine.kernel import Group, Kernel
+from sim.engine.loop import Loop
 from tandem_actuator.adapters.kube_api import KubeApi
 from tandem_actuator.core.model import Record
 from tandem_actuator.ports import PortError

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 
-from sim.builders import authority, drbd, record, view
 from tandem_actuator.adapters.fakes import FakeClock
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown
 from tandem_actuator.core.guest.domain_xml import DomainSettings
@@ -19,6 +18,7 @@ from tandem_api.kinds.mirror import Mirror
 from tandem_api.timing import DEFAULT
 from tandem_base.bugs import bug
 from tandem_hostile import A
+from unit.builders import authority, drbd, record, view
 
 NODE = NodeFacts(A, Instance(node=A, boot_id="boot", run_id="run"), DEFAULT)
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import HERE, record
 from tandem_actuator.core.decision import Task
 from tandem_actuator.core.effects import Finished
 from tandem_actuator.core.model import Job, JobState, MigrationNote, Receiving
@@ -14,6 +13,7 @@ from tandem_actuator.run.learning import learn
 from tandem_actuator.run.transit import Transit
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
+from unit.builders import HERE, record
 
 from .noted import Noted
 

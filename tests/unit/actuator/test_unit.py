@@ -2,7 +2,6 @@
 
 import pytest
 
-from sim.builders import HERE, assignment, authority, drbd, guest, lost, mirror, record
 from tandem_actuator.core.drbd import DrbdUnknown, NotConfigured
 from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.core.packets import Packets
@@ -13,6 +12,7 @@ from tandem_api.kinds.guest import Guest, GuestReport
 from tandem_api.kinds.mirror import ReplicaReport
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import Connection, DomainState
+from unit.builders import HERE, assignment, authority, drbd, guest, lost, mirror, record
 
 R_S = DEFAULT.self_fence_seconds
 NODE = NodeFacts(HERE.node, HERE, DEFAULT)

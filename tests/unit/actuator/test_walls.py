@@ -7,8 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from sim.bugs import Planted, poisoned
-from sim.builders import HERE, drbd, frozen, guest, mirror, record
+from sim.programs.bugs import Planted, poisoned
 from tandem_actuator.adapters.kube_api import _parsed
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import DrbdUnknown
@@ -19,6 +18,7 @@ from tandem_api.kinds.mirror import Marker, Mirror, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
 from tandem_base.bugs import Bug
+from unit.builders import HERE, drbd, frozen, guest, mirror, record
 
 from .test_cluster import Parts
 from .test_loop_fence import R_S

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from sim.kernel import Group
-from sim.watchdog import LATE_S
+from sim.engine.kernel import Group
+from sim.host.watchdog import LATE_S
 from tandem_actuator.ports.watchdog import Stream
 from tandem_actuator.run.watchdog import KeptWatchdog
 

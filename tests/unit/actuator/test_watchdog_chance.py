@@ -11,8 +11,8 @@ import random
 
 import pytest
 
-from sim.kernel import Group
-from sim.watchdog import LATE_S
+from sim.engine.kernel import Group
+from sim.host.watchdog import LATE_S
 from tandem_actuator.ports import PortError
 from tandem_actuator.run.watchdog import KeptWatchdog
 

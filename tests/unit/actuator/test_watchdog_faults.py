@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from sim.watchdog import LATE_S
+from sim.host.watchdog import LATE_S
 from tandem_actuator.ports import PortError
 from tandem_actuator.ports.watchdog import WatchdogTooSlow
 from tandem_actuator.run.keeper import WDIOF_ALARMONLY

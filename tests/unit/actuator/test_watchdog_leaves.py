@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sim.watchdog import LATE_S
+from sim.host.watchdog import LATE_S
 from tandem_actuator.run.keeper import LEFT_ALONE_S, WDIOF_SETTIMEOUT
 
 from .watchdog_bench import BOOTED_S, W_S, Machine, fed_until

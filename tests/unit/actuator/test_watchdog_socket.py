@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.kernel import Group, Kernel
-from sim.watchdog import File, Hardware
+from sim.engine.kernel import Group, Kernel
+from sim.host.watchdog import File, Hardware
 from tandem_actuator.adapters.linux.clock import SystemClock
 from tandem_actuator.adapters.linux.watchdog_keeper import UnixKeeper, UnixListener, UnixStream
 from tandem_actuator.ports import PortError

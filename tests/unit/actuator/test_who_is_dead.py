@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim.builders import frozen
 from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.ports import CommandFailed
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState
+from unit.builders import frozen
 
 from .test_loop_work import other_unit
 from .turning import BOOTED_S, Turning

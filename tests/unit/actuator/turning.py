@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sim.kernel import Group, Kernel
-from sim.loop import Loop
+from sim.engine.kernel import Group, Kernel
+from sim.engine.loop import Loop
 from tandem_actuator.core.packets import Packets
 from tandem_actuator.ports.drbd import DrbdEvent
 from tandem_actuator.run.loop import Actuator

@@ -9,9 +9,9 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from sim.kernel import Group, Kernel
-from sim.loop import Loop
-from sim.watchdog import LATE_S, Hardware, Keepers
+from sim.engine.kernel import Group, Kernel
+from sim.engine.loop import Loop
+from sim.host.watchdog import LATE_S, Hardware, Keepers
 from tandem_actuator.ports import PortError
 from tandem_actuator.run.keeper import FEEDS_PER_TIMEOUT
 from tandem_actuator.run.watchdog import KeptWatchdog

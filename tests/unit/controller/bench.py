@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from random import Random
 from typing import Any, cast
 
-from sim.kernel import Group, Kernel
-from sim.loop import Loop
+from sim.engine.kernel import Group, Kernel
+from sim.engine.loop import Loop
 from tandem_api.lease import Heartbeat
 from tandem_api.meta import ObjectKey
 from tandem_controller.decide.world.model import Plan, WriteStatus

@@ -82,6 +82,33 @@ class TestHow:
         }
         assert not assigns(scene).live
 
+    @pytest.mark.parametrize(
+        ("here", "there", "live"),
+        [
+            ("8.4.11", "8.4.12", True),
+            ("9.2.19", "9.3.3", True),
+            ("8.4.11", "9.2.19", False),
+            ("9.2.19", "8.4.11", False),
+            ("", "9.2.19", True),
+        ],
+    )
+    def test_two_kinds_of_drbd_are_not_both_primary(
+        self, here: str, there: str, live: bool
+    ) -> None:
+        scene = able(ordered())
+        for name, version in ((A, here), (B, there)):
+            versions = {"drbd": version} if version else {}
+            scene.hosts[name] = {**scene.hosts[name], "versions": versions}
+        assert assigns(scene).live is live
+
+    def test_and_people_are_told_which_two(self) -> None:
+        scene = able(ordered(by_hand("Live")))
+        for name, version in ((A, "8.4.11"), (B, "9.2.19")):
+            scene.hosts[name] = {**scene.hosts[name], "versions": {"drbd": version}}
+        decision = scene.decide()
+        assert isinstance(decision, Keep)
+        assert f"{A} runs DRBD 8.4.11 and {B} runs DRBD 9.2.19: two of one kind" in decision.message
+
     def test_by_a_stop_and_a_start_if_it_cannot_else(self) -> None:
         decision = assigns(ordered(by_hand("LiveIfPossible")))
         assert (decision.host, decision.live) == (B, False)

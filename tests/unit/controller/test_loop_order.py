@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from sim.controller import Planner, Planning
+from sim.programs.controller import Planner, Planning
 from tandem_api.lease import Heartbeat
 from tandem_api.timing import DEFAULT
 from tandem_controller.decide.world.gist import FULL_PLAN_S

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from sim.controller import Planner, Planning
+from sim.programs.controller import Planner, Planning
 from tandem_controller.ports import Outside
 from tandem_controller.run.program import WATCHES_EXIT_TIMEOUT_S, Program, program
 

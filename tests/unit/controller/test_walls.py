@@ -1,7 +1,7 @@
 """A bug about one object costs that object alone, wherever in the controller it is met.
 
-A bug is planted in an object (``sim.bugs.poisoned``): it raises as soon as code of one module looks
-at it. What is judged with it is the product's, unchanged.
+A bug is planted in an object (``sim.programs.bugs.poisoned``): it raises as soon as code of one
+module looks at it. What is judged with it is the product's, unchanged.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 import kopf
 import pytest
 
-from sim.bugs import Planted, poisoned
+from sim.programs.bugs import Planted, poisoned
 from tandem_api.meta import FINALIZER, ObjectKey, Resource
 from tandem_api.reasons import Reason
 from tandem_api.registry import BY_NAME

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sim.files import SimFiles
+from sim.host.files import SimFiles
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.records import FileRecords
 from tandem_actuator.adapters.kube_api import KubeApi

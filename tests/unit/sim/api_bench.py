@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from sim.apiserver import Api, Server, SimTransport
-from sim.builders import A, mirror
-from sim.kernel import Group, Kernel
-from sim.loop import Loop
-from sim.network import Network
+from sim.engine.kernel import Group, Kernel
+from sim.engine.loop import Loop
+from sim.network.links import Network
 from tandem_api.kinds.mirror import Mirror
 from tandem_kube import (
     MIRRORS,
     KubeClient,
     KubeError,
 )
+from unit.builders import A, mirror
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim.ending import last_worlds_end, worlds_end
+from sim.play.ending import last_worlds_end, worlds_end
 
 from .api_bench import Bench
 

@@ -3,10 +3,10 @@
 import pytest
 
 from sim.apiserver import NO_ANSWER, NO_CONNECTION, Refusal
-from sim.builders import A, B
-from sim.kernel import Group
-from sim.network import IN, MANAGEMENT, OUT
+from sim.engine.kernel import Group
+from sim.network.links import IN, MANAGEMENT, OUT
 from tandem_kube import Forbidden, KubeClient, KubeError, Unavailable
+from unit.builders import A, B
 
 from .api_bench import Bench
 from .test_ways_to_the_api import TIMEOUT_S, read, write

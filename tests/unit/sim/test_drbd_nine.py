@@ -2,7 +2,7 @@
 
 from conformance.language import IN_SYNC, parse_step
 from conformance.simulated import VOLUME, Simulated
-from sim.drbd_version import EIGHT, NINE, Version
+from sim.drbd.version import EIGHT, NINE, Version
 from tandem_api.vocabulary import Connection, DiskState
 
 LOOK_S = 0.005

@@ -15,9 +15,7 @@ from sim.apiserver import Server
 from sim.apiserver.failures import Failure
 from sim.apiserver.kinds import served_kinds
 from sim.apiserver.policies import PERSON, denied, person, refusal, user_of
-from sim.builders import A, B
-from sim.builders import mirror as typed_mirror
-from sim.player import begin
+from sim.play.player import begin
 from tandem_api.check.writers import Party, Writer
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import LEASE_NAMESPACE, lease_name
@@ -25,6 +23,8 @@ from tandem_hostile import B as THERE
 from tandem_hostile import mirror
 from tandem_kube import LEASES, MIRRORS
 from tandem_scenario.plan import WorldPlan
+from unit.builders import A, B
+from unit.builders import mirror as typed_mirror
 from unit.sim.api_bench import Bench
 
 Raw = dict[str, Any]

@@ -5,9 +5,9 @@ import gc
 
 import pytest
 
-from sim.kernel import Group, Kernel
-from sim.loop import TASKS_KEPT, Loop
-from sim.player import begin, unheard
+from sim.engine.kernel import Group, Kernel
+from sim.engine.loop import TASKS_KEPT, Loop
+from sim.play.player import begin, unheard
 from sim.world import World
 from tandem_scenario.plan import WorldPlan
 

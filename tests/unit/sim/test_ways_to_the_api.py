@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sim.apiserver import Refusal
-from sim.builders import A, B
-from sim.kernel import Group
-from sim.network import MANAGEMENT, OUT
+from sim.engine.kernel import Group
+from sim.network.links import MANAGEMENT, OUT
 from tandem_api.kinds.mirror import Mirror
 from tandem_kube import (
     MIRRORS,
@@ -23,6 +22,7 @@ from tandem_kube import (
     WatchEvent,
 )
 from tandem_kube.watch import PACE
+from unit.builders import A, B
 
 from .api_bench import Bench
 

@@ -44,6 +44,10 @@ def impossible(case: Case, owner: str, target: str) -> Refusal | None:
     if not_set_up:
         why = f"{not_set_up} does not tell a migrationPort: live migration is not set up there"
         return Refusal(Reason.MOVE_IMPOSSIBLE, why)
+    drbd = {name: _drbd_of(case, name) for name in (owner, target)}
+    if all(drbd.values()) and len({version.split(".")[0] for version in drbd.values()}) > 1:
+        told = " and ".join(f"{name} runs DRBD {version}" for name, version in drbd.items())
+        return Refusal(Reason.MOVE_IMPOSSIBLE, f"{told}: two of one kind alone may both be Primary")
     if case.guest.spec.domain.firmware is Firmware.UEFI:
         why = "a guest with UEFI firmware is not sent as it runs: its variables stay behind"
         return Refusal(Reason.MOVE_IMPOSSIBLE, why)
@@ -57,6 +61,12 @@ def impossible(case: Case, owner: str, target: str) -> Refusal | None:
         )
         return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, why)
     return _lacks_data(case, owner, target)
+
+
+def _drbd_of(case: Case, host: str) -> str:
+    """Its version, empty if it does not tell one."""
+    view = case.view(host)
+    return view.host.status.versions.get("drbd", "") if view is not None else ""
 
 
 def where_not_set_up(case: Case, *hosts: str) -> str:

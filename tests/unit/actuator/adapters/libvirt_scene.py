@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from sim.kernel import Group, Kernel
-from sim.libvirt import SimulatedLibvirtd
-from sim.loop import Loop
-from sim.processes import Idle
+from sim.engine.kernel import Group, Kernel
+from sim.engine.loop import Loop
+from sim.libvirt.libvirtd import SimulatedLibvirtd
+from sim.libvirt.processes import Idle
 from tandem_actuator.adapters.libvirt.host import LibvirtHost
 from tandem_actuator.adapters.libvirt.network import TapNetwork
 from tandem_actuator.core.guest.domain_xml import (

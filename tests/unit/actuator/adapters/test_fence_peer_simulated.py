@@ -5,9 +5,9 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from sim.fence_channel import Outside, Roles, SimSockets, proc_drbd
-from sim.kernel import Group, Kernel
-from sim.loop import Loop
+from sim.engine.kernel import Group, Kernel
+from sim.engine.loop import Loop
+from sim.network.fence_channel import Outside, Roles, SimSockets, proc_drbd
 from tandem_actuator import fence_peer
 from tandem_actuator.adapters.fence_server import Answer, FenceServer
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sim.fence_channel import proc_drbd
+from sim.network.fence_channel import proc_drbd
 from tandem_actuator import fence_peer
 from tandem_actuator.fence_peer import (
     GIVE_UP_S,

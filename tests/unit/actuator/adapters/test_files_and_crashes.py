@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.file_faults import Damage, Operation
-from sim.files import SimFiles
+from sim.host.file_faults import Damage, Operation
+from sim.host.files import SimFiles
 from tandem_actuator.adapters.files.lockfile import HostLock, LockHeld
 from tandem_actuator.adapters.files.object_cache import ObjectCache
 from tandem_actuator.adapters.files.permit import PermitFile

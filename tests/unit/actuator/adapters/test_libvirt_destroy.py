@@ -2,7 +2,7 @@
 
 import pytest
 
-from sim.processes import Idle
+from sim.libvirt.processes import Idle
 from tandem_actuator.adapters.libvirt.host import (
     FORGET_TIMEOUT_S,
     KILL_GIVEN_UP_AFTER_S,

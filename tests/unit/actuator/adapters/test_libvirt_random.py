@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from sim.processes import Process
+from sim.libvirt.processes import Process
 from tandem_actuator.ports import PortError
 from tandem_actuator.ports.libvirt import KilledNotGone
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sim.builders import record
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import DrbdView, Generation, Metadata
 from tandem_actuator.core.model import Record
 from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import Heartbeat
+from unit.builders import record
 
 
 @dataclass

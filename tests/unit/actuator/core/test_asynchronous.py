@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import A, B, assignment, authority, drbd, facts, lost, mirror
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Proposal, Refusal
 from tandem_actuator.core.drbd import DrbdState
@@ -14,6 +13,7 @@ from tandem_api.kinds.mirror import DeviceNumbers, Protocol
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT, drbd_timers
 from tandem_api.vocabulary import DiskState, Role
+from unit.builders import A, B, assignment, authority, drbd, facts, lost, mirror
 
 
 def released(*hosts: str) -> Authority:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from sim.builders import A, B, authority, drbd, facts, lost, mirror, record, standalone, view
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import DrbdState
@@ -18,6 +17,7 @@ from tandem_api.authority import Authority, Mode
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import A, B, authority, drbd, facts, lost, mirror, record, standalone, view
 
 from .authority.verdicts import EARLIER_RUN
 from .outside import Outside, play

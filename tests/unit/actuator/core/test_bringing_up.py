@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdUnknown, Generation, Metadata, NotConfigured, VolumeState
+from tandem_actuator.core.mirror import bringing_up
+from tandem_api.authority import Authority, Eligibility
+from tandem_api.kinds.mirror import Marker
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, Role
+from unit.builders import (
     A,
     B,
     authority,
@@ -13,13 +20,6 @@ from sim.builders import (
     record,
     view,
 )
-from tandem_actuator.core import effects as fx
-from tandem_actuator.core.drbd import DrbdUnknown, Generation, Metadata, NotConfigured, VolumeState
-from tandem_actuator.core.mirror import bringing_up
-from tandem_api.authority import Authority, Eligibility
-from tandem_api.kinds.mirror import Marker
-from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Connection, DiskState, Role
 
 from .outside import Outside, play
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.builders import HERE, authority, drbd, frozen, mirror, record, standalone, view
 from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.mirror.readings import tells_the_same
 from tandem_actuator.core.model import MigrationNote, Resync, View
@@ -17,6 +16,7 @@ from tandem_api.authority import Authority
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import HERE, authority, drbd, frozen, mirror, record, standalone, view
 
 from .test_properties import EXAMPLES, authorities, records
 

@@ -2,7 +2,14 @@
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdUnknown
+from tandem_actuator.core.guest import starting
+from tandem_api.authority import Override
+from tandem_api.lease import Heartbeat
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, Role
+from unit.builders import (
     A,
     B,
     assignment,
@@ -15,13 +22,6 @@ from sim.builders import (
     standalone,
     view,
 )
-from tandem_actuator.core import effects as fx
-from tandem_actuator.core.drbd import DrbdUnknown
-from tandem_actuator.core.guest import starting
-from tandem_api.authority import Override
-from tandem_api.lease import Heartbeat
-from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Connection, DiskState, Role
 
 from .outside import Outside, play
 from .test_procedures import FAILED, IN_STEP, NEW

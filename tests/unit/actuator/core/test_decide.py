@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, NotConfigured, VolumeState
+from tandem_actuator.core.model import FenceProgress, View
+from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
+from tandem_api.authority import Authority, Eligibility
+from tandem_api.kinds.guest import FencingProof, ProofKind
+from tandem_api.kinds.mirror import Marker
+from tandem_api.reasons import Reason
+from tandem_api.timing import DEFAULT
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import (
     NO,
     YES,
     A,
@@ -21,16 +31,6 @@ from sim.builders import (
     standalone,
     view,
 )
-from tandem_actuator.core import effects as fx
-from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, NotConfigured, VolumeState
-from tandem_actuator.core.model import FenceProgress, View
-from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
-from tandem_api.authority import Authority, Eligibility
-from tandem_api.kinds.guest import FencingProof, ProofKind
-from tandem_api.kinds.mirror import Marker
-from tandem_api.reasons import Reason
-from tandem_api.timing import DEFAULT
-from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 MARKER = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE)
 NEW = Eligibility(eligible=False, reason=Reason.NOT_INITIALISED)

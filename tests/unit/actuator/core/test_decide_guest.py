@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import A, B, assignment, authority, drbd, lease_lost, lost, standalone, view
 from tandem_actuator.core.model import FenceProgress
 from tandem_actuator.core.order import Start, Stay, Task
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import Role
+from unit.builders import A, B, assignment, authority, drbd, lease_lost, lost, standalone, view
 
 from .test_decide import NOW, at, running, stays, task
 

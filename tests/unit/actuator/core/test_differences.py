@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from sim.builders import A, B, authority, drbd, mirror, record, report, standalone, view
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.mirror import procedures
 from tandem_actuator.core.mirror.record import updated
@@ -15,6 +14,7 @@ from tandem_actuator.core.report import least_replica_report, replica_report
 from tandem_api.kinds.mirror import Marker, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import A, B, authority, drbd, mirror, record, report, standalone, view
 
 from .outside import Outside, play
 

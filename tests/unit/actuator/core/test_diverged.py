@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import B, assignment, drbd, record, standalone, view
 from tandem_actuator.core.effects import UpdateRecord
 from tandem_actuator.core.mirror.diverged import may_discard
 from tandem_actuator.core.mirror.record import updated
@@ -14,6 +13,7 @@ from tandem_api.authority import Override
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, Role
+from unit.builders import B, assignment, drbd, record, standalone, view
 
 from .test_decide import at, task
 

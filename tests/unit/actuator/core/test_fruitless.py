@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from sim.builders import A, B, authority, drbd, frozen, mirror, standalone, view
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import (
     DrbdState,
@@ -29,6 +28,7 @@ from tandem_actuator.core.order import Start, Stay, Task, decide
 from tandem_api.reasons import Reason
 from tandem_api.timing import timers_within
 from tandem_api.vocabulary import Connection, DiskState, Role
+from unit.builders import A, B, authority, drbd, frozen, mirror, standalone, view
 
 from .outside import Outside, play
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from sim.builders import authority, frozen, record, view
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.mirror import handler
 from tandem_api.reasons import Reason
+from unit.builders import authority, frozen, record, view
 
 
 def test_a_handler_that_waited_goes_by_what_its_host_knows_by_now() -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import drbd, lost
 from tandem_actuator.core.drbd import DrbdUnknown, DrbdView, NotConfigured
 from tandem_actuator.core.packets import BLIND_LOOKS, MARKS, Packets, followed
 from tandem_actuator.core.sockets import Socket
 from tandem_api.vocabulary import Role
+from unit.builders import drbd, lost
 
 PEER = "198.51.100.12"
 NEVER = -math.inf

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import A, B, assignment, authority, drbd, frozen, guest, lost, standalone, view
 from tandem_actuator.core.model import View
 from tandem_actuator.core.order import Stay, Task
 from tandem_actuator.core.report import guest_report
 from tandem_api.kinds.guest import Assignment
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState, Role
+from unit.builders import A, B, assignment, authority, drbd, frozen, guest, lost, standalone, view
 
 from .test_decide import NOW, at, running, stays, task
 

@@ -4,19 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import (
-    A,
-    B,
-    assignment,
-    authority,
-    drbd,
-    frozen,
-    lost,
-    mirror,
-    record,
-    standalone,
-    view,
-)
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Generation
@@ -29,6 +16,19 @@ from tandem_api.authority import Authority, Eligibility
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, Role
+from unit.builders import (
+    A,
+    B,
+    assignment,
+    authority,
+    drbd,
+    frozen,
+    lost,
+    mirror,
+    record,
+    standalone,
+    view,
+)
 
 from .outside import Outside, play
 

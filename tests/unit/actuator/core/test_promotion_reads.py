@@ -2,9 +2,9 @@
 
 import pytest
 
-from sim.builders import B, authority, lost, mirror, record, standalone, view
 from tandem_actuator.core.mirror import handler
 from tandem_api.authority import Authority
+from unit.builders import B, authority, lost, mirror, record, standalone, view
 
 from .outside import Outside, play
 

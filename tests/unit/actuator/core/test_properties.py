@@ -6,18 +6,6 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.builders import (
-    ADDRESSES,
-    HERE,
-    INCARNATION,
-    THERE,
-    UID,
-    A,
-    B,
-    guest,
-    heartbeat,
-    mirror,
-)
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Proposal, Verdict
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, NotConfigured, VolumeState
@@ -37,6 +25,18 @@ from tandem_api.kinds.mirror import Marker, Mirror, Protocol, ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import (
+    ADDRESSES,
+    HERE,
+    INCARNATION,
+    THERE,
+    UID,
+    A,
+    B,
+    guest,
+    heartbeat,
+    mirror,
+)
 
 MARKER = Marker(reason=Reason.LOCAL_DISK_FAILED)
 EXAMPLES = int(os.environ.get("TANDEM_EXAMPLES", "60"))

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.builders import record
 from tandem_actuator.core.effects import KEEP, UpdateRecord
 from tandem_actuator.core.mirror.record import updated
 from tandem_actuator.core.model import MigrationNote, Record
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
+from unit.builders import record
 
 MARKER = Marker(reason=Reason.LOCAL_DISK_FAILED)
 markers = st.sampled_from([None, MARKER])

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import A, B, assignment, authority, drbd, mirror, view
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.guest import starting
 from tandem_actuator.core.guest.rules import REFUSED_PAUSE_MAX_S, REFUSED_PAUSE_S
@@ -13,6 +12,7 @@ from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
 from tandem_actuator.core.report import guest_report
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
+from unit.builders import A, B, assignment, authority, drbd, mirror, view
 
 from .outside import Outside, play
 

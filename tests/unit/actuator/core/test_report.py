@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import A, B, assignment, authority, drbd, lost, view
 from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.packets import Packets
 from tandem_actuator.core.report import (
@@ -19,6 +18,7 @@ from tandem_api.kinds.guest import GuestReport
 from tandem_api.kinds.mirror import ReplicaReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState
+from unit.builders import A, B, assignment, authority, drbd, lost, view
 
 
 def report(kib: int = 0, disk: str = "UpToDate", message: str = "") -> ReplicaReport:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from sim.builders import A, B, authority, drbd, lost, mirror, standalone, view
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, VolumeState
 from tandem_actuator.core.mirror import procedures
@@ -21,6 +20,7 @@ from tandem_actuator.core.report import replica_report
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, Role
+from unit.builders import A, B, authority, drbd, lost, mirror, standalone, view
 
 from .outside import Outside, play
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import A, B, authority, drbd, lost, record, standalone, view
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, NotConfigured
 from tandem_actuator.core.host.permission import (
     ANSWER_S,
@@ -29,6 +28,7 @@ from tandem_api.authority import PROTOCOL, Authority, Mode
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT, drbd_timers
 from tandem_api.vocabulary import Connection, DomainState, Role
+from unit.builders import A, B, authority, drbd, lost, record, standalone, view
 
 R, Q = DEFAULT.self_fence_seconds, DEFAULT.query_freshness_seconds
 F = DEFAULT.fencing_seconds

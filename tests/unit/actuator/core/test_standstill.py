@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import authority, drbd, view
 from tandem_actuator.core.drbd import (
     DrbdState,
     DrbdUnknown,
@@ -23,6 +22,7 @@ from tandem_actuator.core.mirror.standstill import (
 from tandem_actuator.core.report import replica_report
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
+from unit.builders import authority, drbd, view
 
 NOTHING = Standstill()
 

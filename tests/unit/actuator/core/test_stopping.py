@@ -4,7 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core import effects as fx
+from tandem_actuator.core.drbd import DrbdState, NotConfigured
+from tandem_actuator.core.guest import stopping
+from tandem_actuator.core.guest.rules import DATA_AWAY_AFTER_S
+from tandem_actuator.core.mirror.rules import LIBVIRT_COMES_S
+from tandem_actuator.core.model import FenceProgress, View
+from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
+from tandem_actuator.core.report import guest_report
+from tandem_api.authority import Authority
+from tandem_api.kinds.mirror import Marker
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import (
     HERE,
     A,
     B,
@@ -19,18 +31,6 @@ from sim.builders import (
     standalone,
     view,
 )
-from tandem_actuator.core import effects as fx
-from tandem_actuator.core.drbd import DrbdState, NotConfigured
-from tandem_actuator.core.guest import stopping
-from tandem_actuator.core.guest.rules import DATA_AWAY_AFTER_S
-from tandem_actuator.core.mirror.rules import LIBVIRT_COMES_S
-from tandem_actuator.core.model import FenceProgress, View
-from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
-from tandem_actuator.core.report import guest_report
-from tandem_api.authority import Authority
-from tandem_api.kinds.mirror import Marker
-from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 from .outside import Outside, play
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import B, assignment, authority, drbd, record, view
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import NotConfigured
 from tandem_actuator.core.mirror import procedures
@@ -14,6 +13,7 @@ from tandem_actuator.core.report import guest_report
 from tandem_actuator.run.workload import STORES_TRIED, Unit
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DiskState, DomainState, Role
+from unit.builders import B, assignment, authority, drbd, record, view
 
 from .outside import Outside, play
 

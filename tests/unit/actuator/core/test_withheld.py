@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from sim.builders import A, B, authority, drbd, frozen, standalone, view
 from tandem_actuator.core.mirror.withheld import GRANT_PATIENCE_S, why_withheld
 from tandem_api.kinds.guest import Failover, Policy
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import A, B, authority, drbd, frozen, standalone, view
 
 from .authority.verdicts import EARLIER_BOOT
 

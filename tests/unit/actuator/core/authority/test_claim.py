@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Proposal, Refusal, Verdict
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, NotConfigured
+from tandem_api.authority import Authority, Eligibility, Fenced, Instance, Mode
+from tandem_api.kinds.guest import Assignment, FencingProof, ProofKind
+from tandem_api.kinds.mirror import Marker, Protocol
+from tandem_api.lease import Heartbeat
+from tandem_api.reasons import Reason
+from tandem_api.timing import DEFAULT, FAST
+from tandem_api.vocabulary import DiskState, Role
+from unit.builders import (
     HERE,
     NO,
     THERE,
@@ -22,16 +32,6 @@ from sim.builders import (
     record,
     standalone,
 )
-from tandem_actuator.core import authority as rules
-from tandem_actuator.core.authority import Proposal, Refusal, Verdict
-from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, NotConfigured
-from tandem_api.authority import Authority, Eligibility, Fenced, Instance, Mode
-from tandem_api.kinds.guest import Assignment, FencingProof, ProofKind
-from tandem_api.kinds.mirror import Marker, Protocol
-from tandem_api.lease import Heartbeat
-from tandem_api.reasons import Reason
-from tandem_api.timing import DEFAULT, FAST
-from tandem_api.vocabulary import DiskState, Role
 
 from .verdicts import EARLIER_BOOT, MARKER, OVERRIDE, proposed, reason
 

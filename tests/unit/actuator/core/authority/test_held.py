@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from sim.builders import A, assignment, authority, drbd, facts, mirror, record
 from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Facts, Verdict
 from tandem_api.authority import PROTOCOL, Authority
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
+from unit.builders import A, assignment, authority, drbd, facts, mirror, record
 
 from .verdicts import reason
 

@@ -4,7 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Refusal, Settled, Verdict
+from tandem_actuator.core.drbd import DrbdUnknown, DrbdView, NotConfigured, VolumeState
+from tandem_actuator.core.model import MigrationNote, Record
+from tandem_api.authority import PROTOCOL, Authority, Fenced, Migration, Mode
+from tandem_api.kinds.guest import Assignment
+from tandem_api.kinds.mirror import Mirror, Protocol, ReplicaReport
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DiskState, Role
+from unit.builders import (
     HERE,
     THERE,
     A,
@@ -21,15 +30,6 @@ from sim.builders import (
     report,
     standalone,
 )
-from tandem_actuator.core import authority as rules
-from tandem_actuator.core.authority import Refusal, Settled, Verdict
-from tandem_actuator.core.drbd import DrbdUnknown, DrbdView, NotConfigured, VolumeState
-from tandem_actuator.core.model import MigrationNote, Record
-from tandem_api.authority import PROTOCOL, Authority, Fenced, Migration, Mode
-from tandem_api.kinds.guest import Assignment
-from tandem_api.kinds.mirror import Mirror, Protocol, ReplicaReport
-from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DiskState, Role
 
 from .verdicts import EARLIER_BOOT, EARLIER_RUN, proposed, reason
 

@@ -5,7 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Facts, Proposal, Refusal, Verdict
+from tandem_actuator.core.drbd import DrbdState
+from tandem_actuator.core.model import MigrationNote, Record
+from tandem_api.authority import Authority, Migration, Mode
+from tandem_api.kinds.guest import Assignment
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DiskState, Role
+from unit.builders import (
     HERE,
     THERE,
     A,
@@ -20,15 +29,6 @@ from sim.builders import (
     mirror,
     record,
 )
-from tandem_actuator.core import authority as rules
-from tandem_actuator.core.authority import Facts, Proposal, Refusal, Verdict
-from tandem_actuator.core.drbd import DrbdState
-from tandem_actuator.core.model import MigrationNote, Record
-from tandem_api.authority import Authority, Migration, Mode
-from tandem_api.kinds.guest import Assignment
-from tandem_api.kinds.mirror import Mirror
-from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DiskState, Role
 
 from .test_migrating import HANDED, MIGRATION, OWING, UNDER_WAY, told
 from .verdicts import EARLIER_BOOT, EARLIER_RUN, OVERRIDE, proposed, reason

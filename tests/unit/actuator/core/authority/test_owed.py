@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core import effects as fx
+from tandem_actuator.core.authority import Settled
+from tandem_actuator.core.drbd import DrbdUnknown, DrbdView, NotConfigured
+from tandem_actuator.core.mirror import procedures
+from tandem_actuator.core.order import Start, Task, decide
+from tandem_api.authority import Authority, Mode, Override
+from tandem_api.kinds.mirror import Marker, ReplicaReport
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DiskState, DomainState, Role
+from unit.builders import (
     HERE,
     A,
     B,
@@ -19,16 +29,6 @@ from sim.builders import (
     standalone,
     view,
 )
-from tandem_actuator.core import authority as rules
-from tandem_actuator.core import effects as fx
-from tandem_actuator.core.authority import Settled
-from tandem_actuator.core.drbd import DrbdUnknown, DrbdView, NotConfigured
-from tandem_actuator.core.mirror import procedures
-from tandem_actuator.core.order import Start, Task, decide
-from tandem_api.authority import Authority, Mode, Override
-from tandem_api.kinds.mirror import Marker, ReplicaReport
-from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DiskState, DomainState, Role
 
 from ..outside import Outside, play
 from .verdicts import EARLIER_BOOT, proposed, reason

@@ -2,7 +2,14 @@
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Settled
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, NotConfigured
+from tandem_api.authority import Authority, Fenced, Mode
+from tandem_api.kinds.mirror import Protocol
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DiskState, Role
+from unit.builders import (
     HERE,
     A,
     B,
@@ -15,13 +22,6 @@ from sim.builders import (
     record,
     standalone,
 )
-from tandem_actuator.core import authority as rules
-from tandem_actuator.core.authority import Settled
-from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, NotConfigured
-from tandem_api.authority import Authority, Fenced, Mode
-from tandem_api.kinds.mirror import Protocol
-from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DiskState, Role
 
 from .verdicts import EARLIER_BOOT, EARLIER_RUN, proposed, reason
 

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core import authority as rules
+from tandem_actuator.core.authority import Settled, Verdict
+from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, NotConfigured
+from tandem_api.authority import Authority, Eligibility, Mode
+from tandem_api.kinds.mirror import Protocol
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, Role
+from unit.builders import (
     HERE,
     NO,
     YES,
@@ -20,13 +27,6 @@ from sim.builders import (
     report,
     standalone,
 )
-from tandem_actuator.core import authority as rules
-from tandem_actuator.core.authority import Settled, Verdict
-from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, NotConfigured
-from tandem_api.authority import Authority, Eligibility, Mode
-from tandem_api.kinds.mirror import Protocol
-from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Connection, DiskState, Role
 
 from .verdicts import EARLIER_BOOT, EARLIER_RUN, MARKER, OVERRIDE, TAKEN_OVER, proposed, reason
 

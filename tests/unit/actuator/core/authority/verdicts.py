@@ -1,10 +1,10 @@
 """What the tests of the transitions share: markers, instances, and what a verdict holds."""
 
-from sim.builders import A
 from tandem_actuator.core.authority import Proposal, Refusal, Verdict
 from tandem_api.authority import Authority, Eligibility, Override
 from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
+from unit.builders import A
 
 MARKER = Marker(reason=Reason.ATTACHED_NOT_UP_TO_DATE)
 OVERRIDE = Override(by="ana", at_epoch=4, accept_data_loss=True, host=A)

@@ -2,7 +2,13 @@
 
 from dataclasses import replace
 
-from sim.builders import (
+from tandem_actuator.core.model import Job, JobState, MigrationNote, Receiving, View
+from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
+from tandem_api.authority import Authority, Migration, Mode
+from tandem_api.kinds.mirror import Mirror
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import (
     HERE,
     THERE,
     A,
@@ -15,12 +21,6 @@ from sim.builders import (
     report,
     view,
 )
-from tandem_actuator.core.model import Job, JobState, MigrationNote, Receiving, View
-from tandem_actuator.core.order import Decision, Start, Stay, Task, decide
-from tandem_api.authority import Authority, Migration, Mode
-from tandem_api.kinds.mirror import Mirror
-from tandem_api.reasons import Reason
-from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
 
 NOW = 1000.0
 M = "m1"

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import THERE, authority, drbd, frozen, lost, record
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView
 from tandem_actuator.core.migration import receiving
@@ -12,6 +11,7 @@ from tandem_actuator.core.mirror.transaction import UnexpectedOutcome
 from tandem_api.authority import Authority
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import THERE, authority, drbd, frozen, lost, record
 
 from ..outside import Outside, play
 from .scenes import BOTH, HANDED, IN, UNDER_WAY, M, target, telling

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import HERE, THERE, A, B, authority, drbd, frozen, record
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView
 from tandem_actuator.core.migration import sending
@@ -14,6 +13,7 @@ from tandem_api.authority import Authority, Migration, Mode
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import HERE, THERE, A, B, authority, drbd, frozen, record
 
 from ..outside import Outside, play
 from .scenes import BOTH, HANDED, OUT, UNDER_WAY, M, source, telling

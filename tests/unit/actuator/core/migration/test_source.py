@@ -4,19 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import (
-    A,
-    B,
-    assignment,
-    authority,
-    drbd,
-    frozen,
-    guest,
-    lease_lost,
-    lost,
-    record,
-    standalone,
-)
 from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.migration.source import (
     CUT_OFF,
@@ -33,6 +20,19 @@ from tandem_api.kinds.guest import LiveMigration
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DiskState, DomainState, Role
+from unit.builders import (
+    A,
+    B,
+    assignment,
+    authority,
+    drbd,
+    frozen,
+    guest,
+    lease_lost,
+    lost,
+    record,
+    standalone,
+)
 
 from .scenes import (
     ALONE,

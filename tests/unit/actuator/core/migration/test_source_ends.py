@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core.migration.source import CUT_OFF
+from tandem_actuator.core.migration.source import source as rule
+from tandem_actuator.core.model import FenceProgress, JobState, MigrationNote, View
+from tandem_actuator.core.order import Start, Task
+from tandem_api.authority import Authority
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DomainState, Role
+from unit.builders import (
     A,
     B,
     authority,
@@ -14,13 +21,6 @@ from sim.builders import (
     guest,
     standalone,
 )
-from tandem_actuator.core.migration.source import CUT_OFF
-from tandem_actuator.core.migration.source import source as rule
-from tandem_actuator.core.model import FenceProgress, JobState, MigrationNote, View
-from tandem_actuator.core.order import Start, Task
-from tandem_api.authority import Authority
-from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DomainState, Role
 
 from .scenes import (
     ALONE,

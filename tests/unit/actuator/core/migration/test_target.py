@@ -5,7 +5,18 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sim.builders import (
+from tandem_actuator.core.drbd import DrbdState
+from tandem_actuator.core.migration.target import SENT_WITHIN_S
+from tandem_actuator.core.migration.target import target as rule
+from tandem_actuator.core.model import FenceProgress, MigrationNote, Receiving, View
+from tandem_actuator.core.order import Start, Task
+from tandem_actuator.core.session import Session
+from tandem_api.authority import Authority, Migration
+from tandem_api.kinds.guest import Assignment
+from tandem_api.kinds.mirror import Marker
+from tandem_api.reasons import Reason
+from tandem_api.vocabulary import DiskState, DomainState, Role
+from unit.builders import (
     A,
     B,
     assignment,
@@ -18,17 +29,6 @@ from sim.builders import (
     record,
     standalone,
 )
-from tandem_actuator.core.drbd import DrbdState
-from tandem_actuator.core.migration.target import SENT_WITHIN_S
-from tandem_actuator.core.migration.target import target as rule
-from tandem_actuator.core.model import FenceProgress, MigrationNote, Receiving, View
-from tandem_actuator.core.order import Start, Task
-from tandem_actuator.core.session import Session
-from tandem_api.authority import Authority, Migration
-from tandem_api.kinds.guest import Assignment
-from tandem_api.kinds.mirror import Marker
-from tandem_api.reasons import Reason
-from tandem_api.vocabulary import DiskState, DomainState, Role
 
 from .scenes import (
     BOTH,

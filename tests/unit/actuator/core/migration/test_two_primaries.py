@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from sim.builders import HERE, THERE, A, B, authority, drbd, frozen, guest, record, standalone
 from tandem_actuator.core.drbd import DrbdUnknown
 from tandem_actuator.core.host.permission import judge, run_permission
 from tandem_actuator.core.migration import keeps_primary, may_both_be_primary
@@ -14,6 +13,7 @@ from tandem_api.authority import Authority, Migration, Mode
 from tandem_api.reasons import Reason
 from tandem_api.timing import DEFAULT
 from tandem_api.vocabulary import DomainState, Role
+from unit.builders import HERE, THERE, A, B, authority, drbd, frozen, guest, record, standalone
 
 from .scenes import (
     BOTH,

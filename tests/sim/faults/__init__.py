@@ -1,0 +1,1 @@
+"""Scenarios made up from a seed: single faults and bursts. Values only, without any world."""

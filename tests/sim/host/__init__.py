@@ -1,0 +1,1 @@
+"""One host: power, clock, files, watchdog, fence agent, and guests that come from another."""

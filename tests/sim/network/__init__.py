@@ -1,0 +1,1 @@
+"""What joins hosts and programs: links, what TCP tells of them, and Unix sockets."""

@@ -1,0 +1,1 @@
+"""One run of the real actuator or controller, its ports, and the bugs planted in it."""

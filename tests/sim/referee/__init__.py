@@ -1,0 +1,1 @@
+"""Judges every step by what is so in truth: the promises, and what they rest on."""
