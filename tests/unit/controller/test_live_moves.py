@@ -97,14 +97,13 @@ class TestHow:
     ) -> None:
         scene = able(ordered())
         for name, version in ((A, here), (B, there)):
-            versions = {"drbd": version} if version else {}
-            scene.hosts[name] = {**scene.hosts[name], "versions": versions}
+            scene.hosts[name] = {"status": {**PORT["status"], "versions": {"drbd": version}}}
         assert assigns(scene).live is live
 
     def test_and_people_are_told_which_two(self) -> None:
         scene = able(ordered(by_hand("Live")))
         for name, version in ((A, "8.4.11"), (B, "9.2.19")):
-            scene.hosts[name] = {**scene.hosts[name], "versions": {"drbd": version}}
+            scene.hosts[name] = {"status": {**PORT["status"], "versions": {"drbd": version}}}
         decision = scene.decide()
         assert isinstance(decision, Keep)
         assert f"{A} runs DRBD 8.4.11 and {B} runs DRBD 9.2.19: two of one kind" in decision.message

@@ -216,8 +216,14 @@ def ask_again(view: View, now_s: float, wall: str) -> Decision | None:
 
 
 def foreign_primary(view: View, now_s: float, wall: str) -> Decision | None:
-    """Something else promoted this device. Nothing of Tandem's is running on it."""
+    """Something else promoted this device. Nothing of Tandem's is running on it.
+
+    An owner of this boot that has noted no epoch as its own was handed the mirror by a migration.
+    """
     if drbd_of(view).role is not Role.PRIMARY or view.guest_may_run or view.record.owned_epoch:
+        return None
+    authority = authority_of(view)
+    if authority.owner == view.host and view.instance.same_boot(authority.owner_instance):
         return None
     return Stay(
         Reason.FOREIGN_PRIMARY,

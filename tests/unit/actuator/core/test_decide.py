@@ -295,6 +295,16 @@ class TestStandAlone:
         foreign = view(authority(""), drbd(Role.PRIMARY))
         assert stays(at(foreign)) is Reason.FOREIGN_PRIMARY
 
+    def test_what_it_was_handed_as_it_let_the_guest_go_is_its_own(self) -> None:
+        """The run that was Primary for a guest that was sent here died before it was Secondary."""
+        handed = view(standalone(), drbd(Role.PRIMARY), record=record())
+        assert not handed.record.owned_epoch
+        assert at(handed).reason is not Reason.FOREIGN_PRIMARY
+
+    def test_an_earlier_boot_has_promoted_nothing(self) -> None:
+        rebooted = standalone(owner_instance=f"{A}/boot0/run0")
+        assert stays(at(view(rebooted, drbd(Role.PRIMARY), record=record()))) is Reason.FOREIGN_PRIMARY
+
 
 def test_a_same_host_proof_is_no_takeover_from_itself() -> None:
     proof = FencingProof(kind=ProofKind.SAME_HOST, host=A, at_epoch=5)

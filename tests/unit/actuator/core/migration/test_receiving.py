@@ -294,7 +294,9 @@ class TestStepBack:
         assert world.done[1:] == [fx.Disconnect()]
 
     @pytest.mark.parametrize(
-        "state", [BOTH, replace(frozen(), connection=Connection.STANDALONE)], ids=["connected", "parted"]
+        "state",
+        [BOTH, replace(frozen(), connection=Connection.STANDALONE)],
+        ids=["connected", "parted"],
     )
     def test_that_it_is_held_open_is_all_that_is_left(self, state: DrbdState) -> None:
         world = outside(Demote=FAILED)
