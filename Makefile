@@ -86,6 +86,10 @@ conformance: bootstrap ## simulated DRBD against two real kernels, random sequen
 	@TANDEM_LAB_DIR=$(CONFORMANCE_DIR) TANDEM_LAB_NAMESPACE=lab-conformance \
 		$(PYTHON) -m conformance random --seeds $(SEQUENCES)
 
+.PHONY: drbd-upgrade
+drbd-upgrade: bootstrap ## two hosts go to another DRBD, with a guest running (MODULES=FOLDER) (root)
+	@$(PYTHON) -m tandem_lab.drbd_upgrade --back $(MODULES)
+
 .PHONY: drbd-table
 drbd-table: bootstrap ## what is proven on the lab's DRBD and on others, as a table (MODULES="FOLDER…") (root)
 	@$(PYTHON) -m tandem_lab.drbd_table $(MODULES)

@@ -40,6 +40,8 @@ READY_TIMEOUT_S = 240.0
 STEP_TIMEOUT_S = 90.0
 POLL_S = 0.5
 CUT_S = 6.0
+PATIENCE_S = 3
+"""The counting guest does not listen to a request to shut down."""
 MIRROR = ("mirror", "-n", GUEST.namespace, "bancuv3")
 RESOURCE = f"{GUEST.namespace}.{GUEST.name}"
 DEVICE = f"/dev/vg0/{VOLUME}"
@@ -138,6 +140,9 @@ class Play:
         self.deployment.make_counter_disks(VOLUME, VOLUME_SIZE)
         for name in ("two-sites", "bancuv3"):
             self.deployment.apply(SOURCE_DIR / "examples" / f"{name}.yaml")
+        which = ("guest", "-n", GUEST.namespace, GUEST.name)
+        patch = json.dumps({"spec": {"shutdownTimeoutSeconds": PATIENCE_S}})
+        self.deployment.kubectl("patch", *which, "--type=merge", "-p", patch)
         self._settle()
 
     def _state(self) -> str:

@@ -63,7 +63,7 @@ class Site(Protocol):
         ...
 
     async def reformat(self, mirror: Mirror) -> None:
-        """Give the detached volumes the metadata that the other DRBD (9, or 8.4) makes of theirs."""
+        """Give the detached volumes the metadata that the other DRBD (9, or 8.4) makes of it."""
         ...
 
     async def convert(self, commands: str) -> None:

@@ -54,6 +54,8 @@ NO_METADATA = "No valid meta data found"
 METADATA_IN_USE = ("is configured", "unclean")
 # drbdsetup: the kernel refused, and its reason is in the text as a number.
 ALREADY_DISCONNECTED = "(162)"
+# It is 8.4 at the peer, which can be told to take all, but not what it lacks.
+OLDER_PROTOCOL = "(175)"
 # What a changed file may be applied with while the resource is in use.
 OPTION_COMMANDS = frozenset(
     {"resource-options", "disk-options", "net-options", "peer-device-options"}
@@ -309,8 +311,13 @@ class DrbdHost:
             raise CommandFailed(f"{name}: not copied to while DRBD is {' and '.join(sorted(busy))}")
         for number, peer in sorted(lacking.items()):
             where = (name, peer["peer-node-id"], str(number))
-            bits = () if whole else ("--reset-bitmap=no",)
-            await self._setup("invalidate-remote", *where, *bits)
+            tell = [self.tools.setup, "invalidate-remote", *where]
+            if not whole:
+                answer = await run([*tell, "--reset-bitmap=no"], timeout_s=COMMAND_TIMEOUT_S)
+                if OLDER_PROTOCOL not in answer.stderr:
+                    answer.check()
+                    continue
+            (await run(tell, timeout_s=COMMAND_TIMEOUT_S)).check()
 
     async def skip_first_sync(self, mirror: Mirror, volumes: Collection[str]) -> None:
         numbers = [n for n, name in enumerate(mirror.volume_names) if name in volumes]

@@ -176,7 +176,7 @@ def drop(view: View, note: MigrationNote) -> Procedure:
 
 
 def step_back(view: View) -> Procedure:
-    """A half that libvirt does not tell of may hold the device open: then no link makes it count."""
+    """A half that libvirt does not tell of may hold the device: then no link makes it count."""
     outcome = yield Demote()
     if not isinstance(outcome, Failed):
         return Finished(Reason.MIGRATION_OVER, "device is Secondary", progress=True)

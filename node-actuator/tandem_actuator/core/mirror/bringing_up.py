@@ -3,7 +3,7 @@
 Called by the rules (``core/order``).
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tandem_actuator.core.drbd import DrbdState, Generation, Metadata
@@ -120,10 +120,10 @@ def _ensure_metadata(view: View) -> Generator[Effect, Outcome, Finished | None]:
             progress=False,
             failed=True,
         )
-    for name, seen in found.metadata.items():
-        if seen in OTHER_DRBD:
-            message = _to_convert(view, name, seen)
-            return Finished(Reason.METADATA_OF_OTHER_DRBD, message, progress=False, failed=True)
+    foreign = {name: seen for name, seen in found.metadata.items() if seen in OTHER_DRBD}
+    if foreign:
+        message = _to_convert(view, foreign)
+        return Finished(Reason.METADATA_OF_OTHER_DRBD, message, progress=False, failed=True)
     missing = tuple(name for name, seen in found.metadata.items() if seen is Metadata.ABSENT)
     if not missing:
         return None
@@ -159,23 +159,28 @@ def conversion(mirror: Mirror, host: str, name: str, seen: Metadata) -> str:
     )
 
 
-def _to_convert(view: View, name: str, seen: Metadata) -> str:
-    replica = view.mirror.replica_on(view.host)
-    device = replica.devices.get(name, "no device") if replica else "no device"
-    commands = conversion(view.mirror, view.host, name, seen)
+def _to_convert(view: View, foreign: Mapping[str, Metadata]) -> str:
+    told = _named(view, foreign)
+    versions = " and ".join(sorted({OTHER_DRBD[seen] for seen in foreign.values()}))
+    steps = (conversion(view.mirror, view.host, name, seen) for name, seen in foreign.items())
     return (
-        f"volume {name} ({device}) has the metadata of DRBD {OTHER_DRBD[seen]}, which is not the"
-        f" DRBD that {view.host} runs. To convert it, run on {view.host}: {commands}. Or boot"
-        f" {view.host} with DRBD {OTHER_DRBD[seen]} again"
+        f"volume {told} has the metadata of DRBD {versions}, which is not the DRBD that {view.host}"
+        f" runs. To convert it, run on {view.host}: {' && '.join(steps)}. Or boot {view.host} with"
+        f" DRBD {versions} again"
     )
+
+
+def _named(view: View, volumes: Iterable[str]) -> str:
+    """Each with its device."""
+    replica = view.mirror.replica_on(view.host)
+    paths = replica.devices if replica else {}
+    return " and ".join(f"{name} ({paths.get(name, 'no device')})" for name in volumes)
 
 
 def _metadata_missing(view: View, missing: Sequence[str]) -> str:
     """Each volume by its own name: another's metadata is all that knows of its data."""
     mirror, names = view.mirror, view.mirror.volume_names
-    replica = mirror.replica_on(view.host)
-    paths = replica.devices if replica else {}
-    told = " and ".join(f"{name} ({paths.get(name, 'no device')})" for name in missing)
+    told = _named(view, missing)
     commands = " && ".join(
         f"drbdadm create-md {mirror.drbd_name}/{names.index(n)}" for n in missing
     )

@@ -70,6 +70,12 @@ class Nine:
         tools = Tools("9.2.19", "9.22.0", setup=str(folder / "setup"), adm=str(folder / "adm"))
         self.drbd = DrbdHost(tools, SystemClock(), folder)
 
+    def refuse(self, word: str, why: str) -> None:
+        """drbdsetup ends so where this is its last word."""
+        path = self.folder / "setup"
+        refusal = f'case "$*" in *{word}) echo "{why}" >&2; exit 10;; esac'
+        path.write_text(f"{path.read_text()}{refusal}\n")
+
     def called(self, word: str) -> list[str]:
         lines = (self.folder / "called").read_text().splitlines()
         return [line for line in lines if line.split()[0] == word]
@@ -87,6 +93,26 @@ async def test_all_is_copied_where_it_is_said_to_lack_something(tmp_path: Path) 
     nine = Nine(tmp_path, OFF)
     await nine.drbd.copy_to_peer(OF, whole=True)
     assert nine.called("invalidate-remote") == [f"invalidate-remote {NAME} 1 0"]
+
+
+OF_84 = "A higher DRBD protocol level is required for this operation"
+
+
+async def test_a_peer_with_8_4_is_given_all(tmp_path: Path) -> None:
+    """It cannot be told what it lacks. (Seen of 9.2.19 beside 8.4.11.)"""
+    nine = Nine(tmp_path, OFF, lacks_kib=4)
+    nine.refuse("--reset-bitmap=no", f"{NAME}: Failure: (175) {OF_84}")
+    await nine.drbd.copy_to_peer(OF, whole=False)
+    told = f"invalidate-remote {NAME} 1 0"
+    assert nine.called("invalidate-remote") == [f"{told} --reset-bitmap=no", told]
+
+
+async def test_any_other_refusal_is_one(tmp_path: Path) -> None:
+    nine = Nine(tmp_path, OFF, lacks_kib=4)
+    nine.refuse("--reset-bitmap=no", f"{NAME}: State change failed: (-7) no")
+    with pytest.raises(CommandFailed, match=r"\(-7\) no"):
+        await nine.drbd.copy_to_peer(OF, whole=False)
+    assert len(nine.called("invalidate-remote")) == 1
 
 
 async def test_a_peer_that_lacks_nothing_is_left_as_it_is(tmp_path: Path) -> None:

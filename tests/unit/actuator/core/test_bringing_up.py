@@ -202,6 +202,13 @@ class TestBringUp:
         assert not outside.effects(fx.CreateMetadata)
         assert not outside.effects(fx.Attach)
 
+    def test_all_volumes_at_once(self) -> None:
+        held = mirror(authority(""), volumes=("root", "data"))
+        found = {"root": Metadata.V08, "data": Metadata.V08}
+        finished = self.run(Outside(held, drbd(), metadata=found), mirror=held)
+        assert "volume root (/dev/vg0/m-root) and data (/dev/vg0/m-data) has" in finished.message
+        assert f"{held.drbd_name}/0 && drbdmeta 1 v08" in finished.message
+
     def test_and_back(self) -> None:
         outside = Outside(mirror(authority("")), drbd(), metadata={"root": Metadata.V09})
         finished = self.run(outside)

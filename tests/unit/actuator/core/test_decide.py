@@ -303,7 +303,9 @@ class TestStandAlone:
 
     def test_an_earlier_boot_has_promoted_nothing(self) -> None:
         rebooted = standalone(owner_instance=f"{A}/boot0/run0")
-        assert stays(at(view(rebooted, drbd(Role.PRIMARY), record=record()))) is Reason.FOREIGN_PRIMARY
+        assert (
+            stays(at(view(rebooted, drbd(Role.PRIMARY), record=record()))) is Reason.FOREIGN_PRIMARY
+        )
 
 
 def test_a_same_host_proof_is_no_takeover_from_itself() -> None:
