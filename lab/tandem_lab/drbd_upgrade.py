@@ -111,7 +111,7 @@ class Play:
         self.lab = Lab(settings)
         self.deployment = Deployment(self.lab, migration=True)
         self.before, self.modules = settings.drbd_modules, modules
-        self.runs = dict.fromkeys((host.name for host in self.lab.hosts), self.before)
+        self.runs: dict[str, Path | None] = {host.name: self.before for host in self.lab.hosts}
         self.rows: list[Row] = []
         self.moves = 0
 
