@@ -111,6 +111,7 @@ class Play:
         self.lab = Lab(settings)
         self.deployment = Deployment(self.lab, migration=True)
         self.before, self.modules = settings.drbd_modules, modules
+        self.runs: dict[str, Path | None] = {host.name: self.before for host in self.lab.hosts}
         self.rows: list[Row] = []
         self.moves = 0
 
@@ -254,7 +255,7 @@ class Play:
     def _lose(self) -> str:
         found = kill_and_watch(self.deployment, GUEST)
         began_s = time.monotonic()
-        self.lab.host(found.source).start()
+        self._host(found.source).start()
         self._settle()
         first_s, again_s = found.steps_s["firstLine"], time.monotonic() - began_s
         if found.lost_writes:
@@ -267,12 +268,18 @@ class Play:
     # --- a host gets another DRBD
 
     def _change(self, name: str, folder: Path | None) -> None:
-        host = self.lab.host(name)
         if self._ends()[0].name == name:
             self._play("moves by a stop and a start", lambda: self._move("Cold"))
-        self._play(f"{name} boots another DRBD", lambda: self._boot(host, folder))
+        self.runs[name] = folder
+        self._play(f"{name} boots another DRBD", lambda: self._boot(self._host(name)))
 
-    def _boot(self, host: SiteHost, folder: Path | None) -> str:
+    def _host(self, name: str) -> SiteHost:
+        """With the DRBD that is installed there."""
+        host = self.lab.host(name)
+        host.drbd_modules = self.runs[name]
+        return host
+
+    def _boot(self, host: SiteHost) -> str:
         """Emptied, shut down, booted, converted as the message says, and in use again."""
         self._maintain(host, on=True)
         self.deployment.kubectl("wait", "host", host.name, "--for=condition=Drained")
@@ -282,7 +289,6 @@ class Play:
         with suppress(LabError):
             self._until(lambda: not host.is_up, f"{host.name} does not go down")
         host.kill()
-        host.drbd_modules = folder
         host.start()
         message = self._told(host.name)
         host.shell(commands_in(message))
