@@ -201,7 +201,7 @@ def _by_host(writer: Writer, was: Authority, now: Authority) -> Iterator[Problem
     claims = now.owner == me and was.owner != me
     if was.owner not in ("", me) and not claims:
         yield Problem(FIELD, f"is {was.owner}'s; {writer} may only claim it")
-    hands = _hands_over(me, was, now)
+    hands = was.owner == me and hands_over(was, now)
     if now.owner not in ("", me) and not hands:
         yield Problem(f"{FIELD}.owner", f"is {now.owner}: {writer} may write its own name alone")
     known = now.mode in (Mode.MIRRORED, Mode.STANDALONE)
@@ -225,11 +225,10 @@ def _begins_to_migrate(me: str, was: Authority, now: Authority) -> bool:
     return leads and was.mode is Mode.MIRRORED and was.owner == now.owner == me
 
 
-def _hands_over(me: str, was: Authority, now: Authority) -> bool:
-    """The one way in which a host makes another the owner: the target of its own migration."""
+def hands_over(was: Authority, now: Authority) -> bool:
+    """The one way in which an owner makes another host that: the target of its own migration."""
     return (
-        was.owner == me
-        and was.mode is Mode.MIGRATING
+        was.mode is Mode.MIGRATING
         and was.migration is not None
         and (now.owner, now.handed_over) == (was.migration.target, was.migration.id)
     )
