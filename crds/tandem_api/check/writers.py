@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tandem_api.authority import Authority, Mode, missteps
-from tandem_api.kinds.guest import Assignment, FencingProof, Guest, ProofKind
+from tandem_api.kinds.guest import TAKEOVER_PROOFS, Assignment, FencingProof, Guest
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import lease_name
 from tandem_api.meta import Problem
@@ -275,7 +275,7 @@ def proves(proof: FencingProof | None, was: Authority) -> bool:
     """Whether the proof shows that this very owner had stopped (rules 12 and 13)."""
     return (
         proof is not None
-        and proof.kind not in (ProofKind.UNOWNED, ProofKind.SAME_HOST)
+        and proof.kind in TAKEOVER_PROOFS
         and (proof.at_epoch, proof.instance) == (was.epoch, was.owner_instance)
     )
 

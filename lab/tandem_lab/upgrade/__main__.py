@@ -1,10 +1,11 @@
 """`make play-upgrade FROM=REVISION`: an upgrade on real parts, with guests running.
 
 Both sites, the controller and what is applied begin as they are in the revision. Then they become
-this checkout's in the order of docs/installation.md, host by host, and after each step every guest
-must run where it ran and have counted on, protected, with nothing refused, fenced or reset. While
-versions are side by side, guests are moved and each site is lost once. With --back the same the
-other way round. Prints a table in Markdown; exit code 0 only if everything was as it must be.
+those of this checkout, or of --to, in the order of docs/installation.md, host by host. After each
+step every guest must run where it ran and have counted on, protected, with nothing refused, fenced
+or reset. While versions are side by side, guests are moved and each site is lost once. With --back
+the same the other way round. Prints a table in Markdown; exit code 0 only if everything was as it
+must be.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="play-upgrade", description=__doc__)
     parser.add_argument("--from", dest="revision", required=True, help="what git names a commit")
+    parser.add_argument("--to", help="another (default: this checkout as it stands)")
     parser.add_argument("--back", action="store_true", help="and the way back")
     parser.add_argument(
         "--forget", action="append", default=[], choices=FIRST, help="leave out a first step"
@@ -53,9 +55,11 @@ def main() -> int:
     prepare(say)
     lab = Lab()
     with lab.exclusive():
-        old = unpack(options.revision, lab.settings.state_dir / "versions")
+        below = lab.settings.state_dir / "versions"
+        old = unpack(options.revision, below)
+        new = unpack(options.to, below) if options.to else HERE
         deployment = Deployment(lab, migration=sends_guests(old), checkout=old)
-        player = Player(deployment, old, HERE)
+        player = Player(deployment, old, new)
         phases = upgrade(player.sites, options.forget)
         phases += downgrade(player.sites) if options.back else ()
         try:
@@ -63,7 +67,7 @@ def main() -> int:
             rows = play(player, phases)
         finally:
             deployment.down()
-    print("\n".join(table(old.name, rows)))
+    print("\n".join(table(old.name, new.name, rows)))
     return 0 if all(row.good for row in rows) and len(rows) == _count(phases) else 1
 
 

@@ -27,11 +27,11 @@ class Row:
         return replace(self, phase=phase)
 
 
-def table(revision: str, rows: Sequence[Row]) -> list[str]:
+def table(old: str, new: str, rows: Sequence[Row]) -> list[str]:
     """The rows, each phase named once."""
     today = datetime.now(tz=UTC).date().isoformat()
     lines = [
-        f"From {revision}, on {today}:",
+        f"From {old} to {new}, on {today}:",
         "",
         "| state | played | outcome | s |",
         "|---|---|---|---|",

@@ -272,7 +272,7 @@ def test_the_table_names_each_state_once_and_every_problem() -> None:
         Row("all new", "a loss", 3.0, [], ["web | is\nlost"], broken=True),
     ]
     assert [row.good for row in rows] == [True, True, False]
-    assert table("abc", rows)[4:] == [
+    assert table("abc", "def", rows)[4:] == [
         "| all old | nothing | as it was | 1 |",
         "|  | moves | Cold: 1 s | 2 |",
         "| all new | a loss | **web / is lost** | 3 |",
