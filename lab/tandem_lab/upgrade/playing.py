@@ -40,6 +40,8 @@ INSTALL = (
     " && systemctl daemon-reload && systemctl restart tandem-actuator"
 )
 """What is left of installation.md's step 3 once the files of the packages are in their place."""
+STOPPED = ""
+"""A GuestMove that does not say how: where no host sends guests, each is stopped and started."""
 PATHS = ("crds/", "manifests/")
 
 Raw = dict[str, Any]
@@ -127,12 +129,12 @@ class Player:
     # -- what is played between them
 
     def _move_all(self, _step: Step) -> list[str]:
-        live = self._can_send()
+        cold = "Cold" if self.deployment.migration else STOPPED
         told = []
-        for guest, how in zip(GUESTS, ("Cold", "Live" if live else "Cold"), strict=True):
+        for guest, how in zip(GUESTS, (cold, self._best()), strict=True):
             there = self._move(guest, how)
             back = self._move(guest, how)
-            told.append(f"{how}: still for {there.gap_s:.1f} and {back.gap_s:.1f} s")
+            told.append(f"{how or 'Cold'}: still for {there.gap_s:.1f} and {back.gap_s:.1f} s")
         return told
 
     def _lose(self, step: Step) -> list[str]:
@@ -145,15 +147,17 @@ class Player:
             raise LabError(f"{takeover.lost_writes} acknowledged writes are lost")
         lost.start()
         self.wait_protected()
-        home = self._move(guest, "Live" if self._can_send() else "Cold")
+        home = self._move(guest, self._best())
         return [
             f"first line after {takeover.steps_s['firstLine']:.1f} s, nothing lost",
             f"home: still for {home.gap_s:.1f} s",
         ]
 
-    def _can_send(self) -> bool:
-        versions = self._hosts.values()
-        return self.deployment.migration and all(map(sends_guests, versions))
+    def _best(self) -> str:
+        """How a guest moves that is to stand still for the shortest time."""
+        if not self.deployment.migration:
+            return STOPPED
+        return "Live" if all(map(sends_guests, self._hosts.values())) else "Cold"
 
     def _move(self, guest: GuestName, how: str) -> LiveMove:
         source = self._host_of(guest)
