@@ -128,5 +128,5 @@ kubernetes-matrix: bootstrap ## every supported Kubernetes: tests, takeover, upg
 	@$(PYTHON) -m tandem_lab.kubernetes_matrix $(MINORS)
 
 .PHONY: play-upgrade
-play-upgrade: bootstrap ## an upgrade from a revision and back, host by host, guests running (FROM=REVISION) (root)
+play-upgrade: bootstrap ## an upgrade from a revision and back, host by host, guests running (FROM="REVISION") (root)
 	@$(PYTHON) -m tandem_lab.upgrade --back --from $(FROM)
