@@ -130,3 +130,7 @@ bootstrap:
 .PHONY: kubernetes-matrix
 kubernetes-matrix: bootstrap ## every supported Kubernetes: tests, takeover, upgrades (MINORS="1.36 1.37") (root)
 	@$(PYTHON) -m tandem_lab.kubernetes_matrix $(MINORS)
+
+.PHONY: play-upgrade
+play-upgrade: bootstrap ## an upgrade from a revision and back, host by host, guests running (FROM="REVISION") (root)
+	@$(PYTHON) -m tandem_lab.upgrade --back --from $(FROM)

@@ -6,26 +6,29 @@ and then in ``decide``/``core``: it is set in one place.
 
 import re
 from enum import StrEnum
+from typing import Self
 
 PATTERN = r"^[A-Za-z0-9]*$"
 MAX_LENGTH = 128
 
 
-class Reason(StrEnum):
-    """CamelCase, as Kubernetes writes condition reasons.
-
-    The members are all that this version gives. One that another version gave is read as it is
+class OpenWords(StrEnum):
+    """The members are all that this version gives. One that another version gave is read as it is
     and written back as it is, and equals no member: an object must not become unreadable, and a
-    guest's writes stay frozen, because one of several programs was upgraded first.
+    guest's writes stay frozen, because one of several programs was upgraded first, or put back.
     """
 
     @classmethod
-    def _missing_(cls, value: object) -> "Reason | None":
+    def _missing_(cls, value: object) -> "Self | None":
         if not isinstance(value, str) or len(value) > MAX_LENGTH or not re.match(PATTERN, value):
             return None
         other = str.__new__(cls, value)
         other._name_, other._value_ = "OF_ANOTHER_VERSION", value
         return other
+
+
+class Reason(OpenWords):
+    """CamelCase, as Kubernetes writes condition reasons."""
 
     # Authority: why a host may or may not own a mirror, and why authority changed
     INITIAL = "Initial"

@@ -19,10 +19,9 @@ import yaml
 from tandem_lab.controlplane import ControlPlane, ProcessError
 from tandem_lab.controlplane.pki import Authority
 from tandem_lab.controlplane.process import Process, in_netns
-from tandem_lab.settings import SOURCE_DIR
+from tandem_lab.source import HERE, Checkout
 
-MANIFESTS = SOURCE_DIR / "manifests" / "admission"
-RIGHTS, CONFIGURATION = MANIFESTS / "rbac.yaml", MANIFESTS / "webhook.yaml"
+RIGHTS, CONFIGURATION = "manifests/admission/rbac.yaml", "manifests/admission/webhook.yaml"
 ADDRESS = "127.0.0.1"
 PORT = 9443
 READY_TIMEOUT_S = 30.0
@@ -40,9 +39,9 @@ class Admission:
         self._plane, self._directory, self._netns, self._port = plane, directory, netns, port
         self.process = Process("admission", directory)
 
-    def start(self, *, die_with_parent: bool = False) -> None:
+    def start(self, *, die_with_parent: bool = False, checkout: Checkout = HERE) -> None:
         """Run it under its ServiceAccount, wait until it listens, and have it asked."""
-        self._plane.kubectl("apply", "-f", str(RIGHTS))
+        self._plane.kubectl("apply", "-f", str(checkout.directory / RIGHTS))
         certificate, key = self._directory / "admission.crt", self._directory / "admission.key"
         self._authority().server([ADDRESS]).write(certificate, key)
         account = self._plane.serviceaccount_kubeconfig("tandem-system", "tandem-admission")
@@ -58,13 +57,14 @@ class Admission:
             ],
             netns=self._netns,
             die_with_parent=die_with_parent,
+            environment=checkout.environment,
         )
         self._wait_until_it_listens()
-        self.configure()
+        self.configure(checkout)
 
-    def configure(self) -> None:
+    def configure(self, checkout: Checkout = HERE) -> None:
         """From now on the API server asks it."""
-        wanted = yaml.safe_load(CONFIGURATION.read_text())
+        wanted = yaml.safe_load((checkout.directory / CONFIGURATION).read_text())
         for hook in wanted["webhooks"]:
             path = hook["clientConfig"]["service"]["path"]
             hook["clientConfig"] = {
@@ -76,7 +76,8 @@ class Admission:
 
     def unconfigure(self) -> None:
         """Nobody asks it any more."""
-        self._plane.kubectl("delete", "-f", str(CONFIGURATION), "--ignore-not-found")
+        configuration = str(HERE.directory / CONFIGURATION)
+        self._plane.kubectl("delete", "-f", configuration, "--ignore-not-found")
         time.sleep(TAKEN_UP_S)
 
     def _authority(self) -> Authority:

@@ -27,8 +27,9 @@ from tandem_lab.fence_agent import NAME as FENCE_AGENT
 from tandem_lab.fence_agent import install
 from tandem_lab.guests import write_counter_guest
 from tandem_lab.lab import Lab
-from tandem_lab.settings import SOURCE_DIR, LabError
+from tandem_lab.settings import LabError
 from tandem_lab.site_host import SiteHost
+from tandem_lab.source import HERE, Checkout
 from tandem_lab.topology import MANAGEMENT
 
 NAMESPACE = "tandem-system"
@@ -38,6 +39,7 @@ METRICS_PORT = 8080
 MIGRATION_PORT = 7799
 MANIFESTS = ("manifests/base", "manifests/hosts", "manifests/policies", "manifests/flow-control")
 ONE_HOST = "manifests/hosts/one-host.yaml"
+CONTROLLER_SETTINGS = "controller/tandem_controller/settings.py"
 WATCHDOG_DEVICE = "/dev/watchdog1"
 API_WAIT_S = 60.0
 POLL_S = 0.1
@@ -53,6 +55,7 @@ class Deployment:
     """Handle of Tandem in a lab. Cheap to make: what runs is found by its pid files.
 
     ``migration``: its hosts can send each other guests as these run.
+    ``checkout``: whose manifests are applied and whose programs are started, from the next time on.
     """
 
     def __init__(
@@ -62,8 +65,9 @@ class Deployment:
         replicas: int = 1,
         binaries: Binaries | None = None,
         migration: bool = False,
+        checkout: Checkout = HERE,
     ) -> None:
-        self.lab = lab
+        self.lab, self.checkout = lab, checkout
         self.replicas, self.migration = replicas, migration
         self.directory = lab.settings.state_dir / "third-place"
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -78,7 +82,7 @@ class Deployment:
     def up(self, *, fresh: bool = False, progress: Progress = _quiet) -> None:
         """Boot hosts and control plane side by side, then deploy Tandem and start it."""
         self.stop_programs()
-        self.lab.up(fresh=fresh, wait=False)
+        self.lab.up(fresh=fresh, wait=False, checkout=self.checkout)
         with ThreadPoolExecutor(max_workers=len(self.lab.hosts) + 1) as pool:
             plane = pool.submit(self._start_plane, fresh=fresh, progress=progress)
             hosts = [pool.submit(host.wait_ready) for host in self.lab.hosts]
@@ -109,12 +113,12 @@ class Deployment:
         self.plane.start(keep=not fresh)
         progress("the API server serves")
         for path in MANIFESTS:
-            apply_path(self.plane, SOURCE_DIR / path)
+            apply_path(self.plane, self.checkout.directory / path)
         progress("CRDs and manifests are applied")
         self._wait_for_account()
         for host in self.lab.hosts:
             self.configure(host)
-        self.admission.start()
+        self.admission.start(checkout=self.checkout)
         progress("the admission webhook is asked")
 
     def _wait_for_account(self) -> None:
@@ -131,7 +135,7 @@ class Deployment:
     def configure(self, host: SiteHost, *, enabled: bool = True) -> None:
         """Give a host's actuator its identity and its configuration."""
         kubeconfig = self.plane.user_kubeconfig(f"tandem:host:{host.name}", [HOSTS_GROUP])
-        rights = (SOURCE_DIR / ONE_HOST).read_text().replace("HOST", host.name)
+        rights = (self.checkout.directory / ONE_HOST).read_text().replace("HOST", host.name)
         self.kubectl("apply", "-f", "-", stdin=rights)
         target = host.share / "kubeconfig"
         target.touch(mode=0o600)
@@ -208,7 +212,7 @@ class Controller:
 
         With `same_account` the token is the one of its last start: for an API that is away.
         """
-        plane = self._deployment.plane
+        plane, checkout = self._deployment.plane, self._deployment.checkout
         kubeconfig = self._deployment.directory / "controller.kubeconfig"
         if not same_account:
             plane.serviceaccount_kubeconfig(NAMESPACE, SERVICE_ACCOUNT, kubeconfig)
@@ -219,11 +223,17 @@ class Controller:
                 "tandem_controller",
                 f"--kubeconfig={kubeconfig}",
                 f"--metrics-port={self.metrics_port}",
-                f"--fence-agents-dir={install(self._deployment.directory / 'agents')}",
+                *self._fence_agents(checkout),
                 "run",
             ],
             netns=self._deployment.lab.settings.namespace,
+            environment=checkout.environment,
         )
+
+    def _fence_agents(self, checkout: Checkout) -> list[str]:
+        if not checkout.names("fence_agents_dir", CONTROLLER_SETTINGS):
+            return []  # a version from before there were any
+        return [f"--fence-agents-dir={install(self._deployment.directory / 'agents')}"]
 
     def stop(self) -> None:
         self.process.stop()

@@ -35,7 +35,7 @@ from tandem_lab.processes import Daemon, kill_session, start_daemon
 from tandem_lab.recorder import GuestLine, read_lines
 from tandem_lab.settings import LAB_DIR, LabError, Settings
 from tandem_lab.site_host import SiteHost
-from tandem_lab.source import compile_sources
+from tandem_lab.source import HERE, Checkout
 from tandem_lab.topology import (
     USERS,
     Host,
@@ -126,10 +126,11 @@ class Lab:
         """True if the network is there (hosts may be dead)."""
         return self.network.exists
 
-    def up(self, *, fresh: bool = False, wait: bool = True) -> None:
+    def up(self, *, fresh: bool = False, wait: bool = True, checkout: Checkout = HERE) -> None:
         """Create the network and boot every host; an unclean end is cleared away first.
 
         `fresh` starts with empty disks. Without it, disks are as the hosts last left them.
+        All hosts run what is in `checkout`.
         """
         needed = self.settings.root_image, self.settings.kernel, self.settings.kernel_preload
         if not all(path.exists() for path in needed):
@@ -137,7 +138,7 @@ class Lab:
         self.down(wipe=fresh)
         self.settings.state_dir.mkdir(parents=True, exist_ok=True)
         save_topology(self.topology, self._topology_file)
-        compile_sources()
+        checkout.compile()
         self.network.create()
         start_daemon(
             [
@@ -148,6 +149,7 @@ class Lab:
             self._attendant_file,
         )
         for host in self.hosts:
+            checkout.give(self.settings.source_link(host.name))
             host.start(wait=False)
         if wait:
             self._wait_ready()

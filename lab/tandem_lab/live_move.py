@@ -61,14 +61,23 @@ def measured(
 
 
 def move_and_watch(
-    deployment: Deployment, guest: GuestName, to_site: str, name: str, timeout_s: float = 90.0
+    deployment: Deployment,
+    guest: GuestName,
+    to_site: str,
+    name: str,
+    timeout_s: float = 90.0,
+    how: str = "Live",
 ) -> LiveMove:
-    """Order a GuestMove as the guest runs or not at all, and wait for it. LabError: it failed."""
+    """Order a GuestMove, as the guest runs or not at all if nothing else is said, and wait for it.
+
+    An empty ``how`` is left out: definitions from before there was a choice have no such field.
+    LabError: it failed.
+    """
     source = str(status_of(deployment, guest)["host"])
     time.sleep(SETTLES_S)
     ordered_s = time.monotonic()
     metadata = {"name": name, "namespace": guest.namespace}
-    spec = {"guest": guest.name, "to": {"site": to_site}, "how": "Live"}
+    spec = {"guest": guest.name, "to": {"site": to_site}, **({"how": how} if how else {})}
     made = {"apiVersion": API_VERSION, "kind": "GuestMove", "metadata": metadata, "spec": spec}
     deployment.kubectl("create", "-f", "-", stdin=json.dumps(made))
     status = _ended(deployment, guest, name, timeout_s)

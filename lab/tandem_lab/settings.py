@@ -88,6 +88,15 @@ class Settings:
         """A site host's disks, console and share."""
         return self.state_dir / "hosts" / host
 
+    def source_link(self, host: str) -> Path:
+        """A link to what a site host sees as its source (`source.Checkout.give`)."""
+        return self.host_dir(host) / "source"
+
+    def source_dir(self, host: str) -> Path:
+        """What a site host mounts as its source. A link is followed at each of its looks."""
+        link = self.source_link(host)
+        return link if link.is_symlink() else SOURCE_DIR
+
     def share_dir(self, host: str) -> Path:
         """Seen inside the host as /site."""
         return self.host_dir(host) / "share"

@@ -44,7 +44,7 @@ from tandem_lab.processes import (
     start_daemon,
     stop_session,
 )
-from tandem_lab.settings import SOURCE_DIR, LabError, Settings
+from tandem_lab.settings import LabError, Settings
 from tandem_lab.shell import run
 from tandem_lab.topology import ALL_LINKS, GUEST_BRIDGE, OUT_OF_BAND, USERS, Host, Topology
 
@@ -395,7 +395,7 @@ class SiteHost:
             *("con=null", "con0=null,fd:1", "quiet"),
             *cables,
             f"tandem.share={self.share}",
-            f"tandem.source={SOURCE_DIR}",
+            f"tandem.source={self._settings.source_dir(self.name)}",
         ]
 
 

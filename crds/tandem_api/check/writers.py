@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tandem_api.authority import Authority, Mode, missteps
-from tandem_api.kinds.guest import Assignment, FencingProof, Guest, ProofKind
+from tandem_api.kinds.guest import TAKEOVER_PROOFS, Assignment, FencingProof, Guest
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.lease import lease_name
 from tandem_api.meta import Problem
@@ -201,7 +201,7 @@ def _by_host(writer: Writer, was: Authority, now: Authority) -> Iterator[Problem
     claims = now.owner == me and was.owner != me
     if was.owner not in ("", me) and not claims:
         yield Problem(FIELD, f"is {was.owner}'s; {writer} may only claim it")
-    hands = _hands_over(me, was, now)
+    hands = was.owner == me and hands_over(was, now)
     if now.owner not in ("", me) and not hands:
         yield Problem(f"{FIELD}.owner", f"is {now.owner}: {writer} may write its own name alone")
     known = now.mode in (Mode.MIRRORED, Mode.STANDALONE)
@@ -225,11 +225,10 @@ def _begins_to_migrate(me: str, was: Authority, now: Authority) -> bool:
     return leads and was.mode is Mode.MIRRORED and was.owner == now.owner == me
 
 
-def _hands_over(me: str, was: Authority, now: Authority) -> bool:
-    """The one way in which a host makes another the owner: the target of its own migration."""
+def hands_over(was: Authority, now: Authority) -> bool:
+    """The one way in which an owner makes another host that: the target of its own migration."""
     return (
-        was.owner == me
-        and was.mode is Mode.MIGRATING
+        was.mode is Mode.MIGRATING
         and was.migration is not None
         and (now.owner, now.handed_over) == (was.migration.target, was.migration.id)
     )
@@ -276,7 +275,7 @@ def proves(proof: FencingProof | None, was: Authority) -> bool:
     """Whether the proof shows that this very owner had stopped (rules 12 and 13)."""
     return (
         proof is not None
-        and proof.kind not in (ProofKind.UNOWNED, ProofKind.SAME_HOST)
+        and proof.kind in TAKEOVER_PROOFS
         and (proof.at_epoch, proof.instance) == (was.epoch, was.owner_instance)
     )
 

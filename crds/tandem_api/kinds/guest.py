@@ -14,7 +14,7 @@ from tandem_api.meta import (
     Resource,
     condition,
 )
-from tandem_api.reasons import Reason
+from tandem_api.reasons import OpenWords, Reason
 from tandem_api.vocabulary import DomainState
 
 
@@ -83,8 +83,11 @@ class GuestSpec(Model):
     ] = 120
 
 
-class ProofKind(StrEnum):
-    """Why the controller believes that the guest runs nowhere else (rules 12 to 14)."""
+class ProofKind(OpenWords):
+    """Why the controller believes that the guest runs nowhere else (rules 12 to 14).
+
+    What another version calls otherwise proves nothing to this one.
+    """
 
     UNOWNED = "Unowned"
     SAME_HOST = "SameHost"
@@ -93,6 +96,16 @@ class ProofKind(StrEnum):
     REBOOTED = "Rebooted"
     PERSON = "Person"
     POWERED_OFF = "PoweredOff"
+
+
+TAKEOVER_PROOFS = (
+    ProofKind.LEASE_LOST,
+    ProofKind.FENCED,
+    ProofKind.REBOOTED,
+    ProofKind.PERSON,
+    ProofKind.POWERED_OFF,
+)
+"""Those by which a guest is taken from another host."""
 
 
 class FencingProof(Model):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tandem_api.authority import Authority
-from tandem_api.kinds.guest import Guest, GuestStatus
+from tandem_api.kinds.guest import TAKEOVER_PROOFS, Guest, GuestStatus
 from tandem_api.kinds.guest_move import GuestMove
 from tandem_api.kinds.host import Host
 from tandem_api.kinds.mirror import Mirror
@@ -25,7 +25,6 @@ from tandem_controller.decide.walls import Walls
 from tandem_controller.decide.world.clocks import Watch
 from tandem_controller.decide.world.leases import Count, LeaseTracker
 from tandem_controller.decide.world.model import Decision, Plan, Snapshot, World, case_of
-from tandem_controller.decide.world.phases import TAKEOVER_PROOFS
 
 A, B = "burjassot-1", "tarongers-1"
 SITES = {A: "burjassot", B: "tarongers"}

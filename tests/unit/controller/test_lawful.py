@@ -100,6 +100,18 @@ class TestChanges:
         taken.assignment = lease_lost()
         assert suspicions(seen(taken, seen(Scene()))) == {}
 
+    @pytest.mark.parametrize(
+        ("handed_over", "target", "lawful"),
+        [("m-1", B, True), ("m-1", "c-1", False), ("m-2", B, False), ("", B, False)],
+    )
+    def test_who_has_sent_the_guest_may_hand_the_mirror_over(
+        self, handed_over: str, target: str, lawful: bool
+    ) -> None:
+        migration = {"id": "m-1", "source": A, "target": target}
+        sent = seen(changed(mode="Migrating", migration=migration))
+        taken = changed(epoch=8, owner=B, ownerInstance=instance(B), handedOver=handed_over)
+        assert (suspicions(seen(taken, sent)) == {}) is lawful
+
     def test_an_order_about_another_epoch_is_none(self) -> None:
         taken = changed(epoch=8, owner=B, ownerInstance=instance(B))
         taken.assignment = lease_lost(at_epoch=6)

@@ -12,11 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS30Validator
 
+from tandem_api.authority import Authority
 from tandem_api.check.parsing import LAST_APPLIED, LONG, MANY, parse_problems
+from tandem_api.check.writers import proves
+from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.reasons import Reason
 from tandem_controller.run.store import TYPES
-from tandem_hostile import NASTY, Raw, any_place, key, mirror, objects, replaced, spoiled
+from tandem_hostile import NASTY, Raw, any_place, guest, key, mirror, objects, replaced, spoiled
 
 CRDS = Path(__file__).parents[3] / "crds"
 EXAMPLES = int(os.environ.get("TANDEM_EXAMPLES", "100"))
@@ -108,6 +111,17 @@ class TestReasonsOfAnotherVersion:
         assert again == parsed
         assert again.wire()["status"] == parsed.wire()["status"]
         assert "InventedLater" in json.dumps(parsed.wire())
+
+    def test_so_are_proofs_and_they_prove_nothing(self) -> None:
+        """A guest that nobody can read is never taken over again: going back once left that."""
+        raw = guest("g")
+        proof = {"kind": "InventedLater", "host": "a-1", "instance": "a-1/b/r", "atEpoch": 4}
+        assigned = {"host": "b-1", "serial": 3, "reason": "LeaseLost", "proof": proof}
+        parsed = Guest.parse({**raw, "status": {"assignment": assigned}})
+        assert parsed.status.assignment is not None
+        assert "InventedLater" in json.dumps(parsed.wire())
+        owner = Authority(epoch=4, incarnation="u", owner="a-1", owner_instance="a-1/b/r")
+        assert not proves(parsed.status.assignment.proof, owner)
 
     @pytest.mark.parametrize("text", ["no reason", "é", "x" * 129, 3, None])
     def test_must_still_be_reasons(self, text: object) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tandem_api.authority import Authority
-from tandem_api.check.writers import order_for, proves
+from tandem_api.check.writers import hands_over, order_for, proves
 from tandem_api.kinds.guest import Guest
 from tandem_api.kinds.mirror import Mirror
 from tandem_api.meta import ObjectKey
@@ -65,9 +65,10 @@ def _seen(before: Sighting | None, mirror: Mirror, guests: Iterable[Guest]) -> S
         return Sighting(uid, now, f"it was changed without a new epoch ({now.epoch})")
     if now.owner == was.owner:
         return replace(before, authority=now)
-    if was.owner and now.owner and now.epoch == was.epoch + 1:
+    taken = was.owner and now.owner and now.epoch == was.epoch + 1
+    if taken and not hands_over(was, now):
         return _taken(was, now, mirror, guests)
-    return Sighting(uid, now)  # Released, or what came between was not seen.
+    return Sighting(uid, now)  # Released or handed over, or what came between was not seen.
 
 
 def _taken(was: Authority, now: Authority, mirror: Mirror, guests: Iterable[Guest]) -> Sighting:

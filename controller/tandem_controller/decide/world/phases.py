@@ -1,15 +1,8 @@
 """Which assignments are takeovers, and which are moves."""
 
-from tandem_api.kinds.guest import FencingProof, ProofKind
+from tandem_api.kinds.guest import TAKEOVER_PROOFS, FencingProof
 from tandem_api.reasons import Reason
 
-TAKEOVER_PROOFS = (
-    ProofKind.LEASE_LOST,
-    ProofKind.FENCED,
-    ProofKind.REBOOTED,
-    ProofKind.PERSON,
-    ProofKind.POWERED_OFF,
-)
 MOVES = (
     Reason.MAINTENANCE,
     Reason.FAILBACK,

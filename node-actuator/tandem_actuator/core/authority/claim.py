@@ -131,7 +131,7 @@ def _peer_may_run(
     not_synchronous = _not_synchronous(mirror, facts)
     if not_synchronous is not None:
         return not_synchronous
-    check = _PROOF_CHECKS[proof.kind]
+    check = _PROOF_CHECKS.get(proof.kind, _check_unknown)
     return check(proof, authority, facts, heartbeat)
 
 
@@ -213,6 +213,16 @@ def _check_powered_off(
     if heartbeat is not None and heartbeat.version != proof.lease_version:
         return Refusal(Reason.LEASE_CHANGED, f"{facts.peer} has sent a heartbeat again")
     return link_long_lost(facts, 0.0)
+
+
+def _check_unknown(
+    proof: FencingProof, authority: Authority, facts: Facts, heartbeat: Heartbeat | None
+) -> Refusal:
+    return Refusal(
+        Reason.WAITING_FOR_FENCING_PROOF,
+        f"the controller says {proof.kind}, and this version does not know what that proves; run"
+        f" one version of the controller and of {facts.host}'s actuator",
+    )
 
 
 _PROOF_CHECKS = {

@@ -184,6 +184,12 @@ class TestTakeover:
         proof = None if kind is None else FencingProof(kind=kind, at_epoch=5)
         assert reason(self.claim(proof)) is Reason.PEER_OWNS
 
+    def test_not_with_a_proof_that_only_another_version_knows(self) -> None:
+        proof = lease_lost(authority(B)).model_copy(update={"kind": ProofKind("InventedLater")})
+        verdict = self.claim(proof)
+        assert reason(verdict) is Reason.WAITING_FOR_FENCING_PROOF
+        assert "InventedLater" in str(verdict)
+
     def test_not_with_a_proof_about_another_epoch(self) -> None:
         proof = lease_lost(authority(B, epoch=4))
         assert reason(self.claim(proof)) is Reason.ASSIGNMENT_OUTDATED
