@@ -196,10 +196,17 @@ class _Judge:
             return False
         return replica.keeps_its_qemu or (replica.hangs and replica.role is Role.PRIMARY)
 
+    def _waits_for_its_link(self, owner: Host) -> bool:
+        """It has asked for what no write comes through, and cannot tell DRBD to part."""
+        replica = self.truth.replica(owner, self.guest)
+        waits = replica is not None and replica.role is Role.PRIMARY and bool(replica.in_flight)
+        return waits and self.world.network.narrow and owner.drbd_misconfigured
+
     def _lets_go(self, owner: Host, taker: Host) -> bool:
         """Whether the owner can be asked to, or is provably gone."""
         if owner.machine is not None and is_heard(self.world, owner.name):
-            return owner.machine.libvirt.well and not self._waits_for_its_disk(owner)
+            held = self._waits_for_its_disk(owner) or self._waits_for_its_link(owner)
+            return owner.machine.libvirt.well and not held
         link = self.world.network.up(REPLICATION, owner.name, taker.name)
         if owner.machine is not None and link:
             return False  # it lives on the link

@@ -9,7 +9,12 @@ from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.world import delivery
 from tandem_controller.decide.world.model import Case, Refusal, World
 from tandem_controller.decide.world.pausing import held_by, paused_by
-from tandem_controller.decide.world.standstill import held_up, silent_disk
+from tandem_controller.decide.world.standstill import (
+    held_up,
+    silent_disk,
+    stands_for_its_link,
+    unless_parted,
+)
 
 Why = tuple[str, str]
 
@@ -41,7 +46,10 @@ def _standing(why: Why, case: Case, phase: GuestPhase) -> Why:
     held = held or silent_disk(case.mirror, owner, case.world)
     if held is None:
         return why
-    return why[0], _and(why[1], held.message)
+    report = case.report(owner)
+    told = report is not None and stands_for_its_link(report) and report.message in why[1]
+    helps = unless_parted(case.mirror, owner, case.world)
+    return why[0], _and(why[1], f"It stands still: {helps}" if told else held.message)
 
 
 def _first(held: Refusal, why: Why) -> Why:
