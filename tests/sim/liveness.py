@@ -177,13 +177,19 @@ class _Judge:
         if not self.truth.may_be_promoted(host, self.guest) or self.truth.held(host, self.guest):
             return False
         if authority.owner == name or (not authority.owner and self._arrived()):
-            return True
+            return not self._is_beside_a_primary(host)
         if not self.truth.promises_writes(self.guest):
             return False  # what the owner wrote last may not have got there
         owner = self.world.hosts[authority.owner]
         if owner.machine is not None and owner.machine.boot_id not in authority.owner_instance:
             return is_heard(self.world, owner.name)  # its heartbeat tells of another boot
         return self._lets_go(owner, host)
+
+    def _is_beside_a_primary(self, host: Host) -> bool:
+        """DRBD refuses a second one, and its peer cannot be made Secondary."""
+        peer = self.truth.peer_of(host.name, self.guest)
+        link = self.world.network.up(REPLICATION, host.name, peer.name)
+        return link and self._waits_for_its_disk(peer)
 
     def _arrived(self) -> bool:
         """Whether what the last owner wrote is known to have got there: only by protocol C."""

@@ -240,7 +240,9 @@ class TestItsLink:
         why = found(made)
         assert why is not None
         assert "power" not in why.message
-        assert f"mend the one or the other: it could not go on at {B}: {B} is not used" in why.message
+        assert (
+            f"mend the one or the other: it could not go on at {B}: {B} is not used" in why.message
+        )
 
     def test_what_is_left_of_one_that_was_killed_says_it_once(self) -> None:
         made, said = self.told(), "no connection has let a write through"
@@ -248,3 +250,24 @@ class TestItsLink:
         message = made.status_after().message
         assert message.count("no connection has let a write through") == 1
         assert f"It stands still: mend the one or the other, or power {A} off" in message
+
+
+class TestWhatHoldsTheOther:
+    """Its owner is to start it, and sees the device of another that its disk keeps from closing."""
+
+    def told(self, **changes: Any) -> Scene:
+        made = Scene()
+        made.reports[A] = report(A, "Absent", reason="PeerStillPrimary", message="sees it")
+        made.replicas[A].update({"role": "Secondary", "reason": "PeerStillPrimary", **changes})
+        made.replicas[B].update({"role": "Primary"})
+        made.replicas[B]["volumes"]["root"].update({"diskStalledSince": SINCE})
+        return made
+
+    def test_its_disk_is_told_with_what_helps(self) -> None:
+        status = self.told().status_after()
+        assert status.phase == "Starting"
+        assert f"The disk of {B} has not answered since {SINCE} (root)" in status.message
+        assert f"power {B} off to have its guest started on {A}" in status.message
+
+    def test_not_if_that_is_not_what_it_waits_for(self) -> None:
+        assert "has not answered" not in self.told(reason="Steady").status_after().message

@@ -29,7 +29,8 @@ def held_up(mirror: Mirror, host: str, world: World) -> Refusal | None:
         return None
     if stands_for_its_link(report):
         helps = unless_parted(mirror, host, world)
-        return Refusal(report.reason, f"It stands still: {host}: {report.message}; {helps}")
+        message = f"It stands still: {host}: {report.message}; {helps}"
+        return Refusal(Reason.LINK_UNUSABLE, message)
     if stalled_since(report) is None:
         return None
     why = silent_disk(mirror, host, world) or _unknown(mirror, host, report)
@@ -80,14 +81,32 @@ def _unknown(mirror: Mirror, host: str, report: ReplicaReport) -> Refusal:
 def silent_disk(mirror: Mirror, host: str, world: World) -> Refusal | None:
     """A disk that gives no answer, not even an error: DRBD waits for it without end."""
     report = replicas.reports(mirror, world).get(host)
-    volumes = sorted(report.volumes.items()) if report is not None else []
-    silent = {name: volume for name, volume in volumes if volume.disk_stalled_since}
-    if report is None or not silent:
+    if report is None or not _silent(report):
         return None
+    helps = _what_helps(mirror, host, report, _silent(report), world)
+    return Refusal(Reason.DISK_STALLED, f"{_is_silent(host, report)}. {helps}")
+
+
+def held_open(mirror: Mirror, host: str, world: World) -> Refusal | None:
+    """A disk that gives no answer keeps the device of a host open that is not the owner."""
+    report, peer = replicas.reports(mirror, world).get(host), mirror.peer_of(host)
+    if report is None or report.role != Role.PRIMARY or not _silent(report):
+        return None
+    said = f"{_is_silent(host, report)}, and keeps its device open"
+    helps = f"If it does not come back by itself, {off(host, mirror, world)}"
+    message = f"{said}. {helps} to have its guest started on {peer}"
+    return Refusal(Reason.DISK_STALLED, message)
+
+
+def _silent(report: ReplicaReport) -> Mapping[str, VolumeReport]:
+    volumes = sorted(report.volumes.items())
+    return {name: volume for name, volume in volumes if volume.disk_stalled_since}
+
+
+def _is_silent(host: str, report: ReplicaReport) -> str:
+    silent = _silent(report)
     since = min(volume.disk_stalled_since or "" for volume in silent.values())
-    said = f"the disk of {host} has not answered since {since} ({', '.join(silent)})"
-    helps = _what_helps(mirror, host, report, silent, world)
-    return Refusal(Reason.DISK_STALLED, f"{said}. {helps}")
+    return f"the disk of {host} has not answered since {since} ({', '.join(silent)})"
 
 
 def _what_helps(

@@ -128,9 +128,11 @@ def _waits_in_vain(view: View, now_s: float) -> bool:
 def unparted(view: View) -> Stay | None:
     """A guest, or what is left of a dead one, that waits for a link on which nothing gets on."""
     found, drbd = view.standstill.link, drbd_of(view)
-    if not found.kept or drbd.connection is Connection.STANDALONE or not _is_owner(view):
+    if drbd.connection is Connection.STANDALONE or not _is_owner(view):
         return None
-    return Stay(Reason.LINK_UNUSABLE, found.kept)
+    alone = drbd.own_up_to_date or not waits_for_its_link(view)
+    why = found.kept or ("" if alone else parting.kept(view, f"{view.host}'s own disk is behind"))
+    return Stay(Reason.LINK_UNUSABLE, why) if why else None
 
 
 def waits_for_its_link(view: View) -> bool:

@@ -62,12 +62,17 @@ def _stay_frozen(view: View) -> Procedure:
 
 
 def _kept(view: View, why: str) -> Finished:
+    return Finished(Reason.LINK_UNUSABLE, kept(view, why), progress=False, failed=True)
+
+
+def kept(view: View, why: str) -> str:
+    """What to tell of a guest whose owner does not part."""
     dead = f"killed on {view.host}, and executes nothing there any more: "
-    message = (
-        f"{dead if view.guest_is_dead else ''}since {view.standstill.link.since} no connection to {view.peer} has let a write through:"
-        f" {compare_pings(view)}. It cannot go on alone either: {why}"
+    since = f"since {view.standstill.link.since} no connection to {view.peer} has let a write"
+    return (
+        f"{dead if view.guest_is_dead else ''}{since} through: {compare_pings(view)}. It cannot go"
+        f" on alone either: {why}"
     )
-    return Finished(Reason.LINK_UNUSABLE, message, progress=False, failed=True)
 
 
 def compare_pings(view: View) -> str:

@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 
-from sim.builders import A, B, assignment, authority, drbd, frozen, mirror, standalone, view
+from sim.builders import (
+    A,
+    B,
+    assignment,
+    authority,
+    drbd,
+    frozen,
+    mirror,
+    record,
+    standalone,
+    view,
+)
 from tandem_actuator.core import effects as fx
 from tandem_actuator.core.drbd import (
     DrbdState,
@@ -27,6 +38,7 @@ from tandem_actuator.core.mirror.fruitless import (
 from tandem_actuator.core.mirror.withheld import GRANT_PATIENCE_S
 from tandem_actuator.core.model import View
 from tandem_actuator.core.order import Start, Stay, Task, decide
+from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.timing import timers_within
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
@@ -224,6 +236,7 @@ class TestParting:
         assert not {"Swap", "Disconnect"} & set(outside.names)
 
 
+MARKER = Marker(reason=Reason.LOCAL_DISK_FAILED)
 KEPT = replace(GIVEN_UP, since_s=NOW_S - 100.0, kept="why")
 
 
@@ -294,6 +307,17 @@ class TestWithoutLeave:
         known = knows(linked(), KEPT, assigned=assignment(assigned), domain=DomainState.RUNNING)
         asked = replace(known, shutdown_heard=assigned == B, shutdown_sent_at_s=NOW_S)
         assert decide(asked, NOW_S, "now") == Stay(Reason.LINK_UNUSABLE, "why")
+
+    def test_an_owner_whose_own_disk_is_behind_could_not_go_on_alone(self) -> None:
+        state = drbd(Role.PRIMARY, disk=DiskState.INCONSISTENT, peer_disk=DiskState.UP_TO_DATE)
+        link = replace(GIVEN_UP, in_a_row=LIMIT)
+        known = knows(state, link, domain=DomainState.RUNNING, record=record(marker=MARKER))
+        decision = decide(known, NOW_S, "now")
+        assert isinstance(decision, Stay)
+        assert decision.reason is Reason.LINK_UNUSABLE
+        assert decision.message.endswith(f"alone either: {A}'s own disk is behind")
+        once = replace(known, standstill=Standstill(link=replace(link, in_a_row=LIMIT - 1)))
+        assert decide(once, NOW_S, "now") != decision
 
     def test_until_it_goes_on_alone_or_a_write_ends(self) -> None:
         assert after((10.0, frozen()), before=KEPT).kept
