@@ -17,7 +17,7 @@ from sim import person
 from sim.host import Host
 from sim.lasting import is_heard
 from sim.network import REPLICATION
-from sim.truth import Truth
+from sim.truth import Truth, in_sync
 from sim.world import World
 from tandem_api.kinds.guest import GuestStatus
 from tandem_api.reasons import Reason
@@ -203,10 +203,14 @@ class _Judge:
         return replica.keeps_its_qemu or (replica.hangs and replica.role is Role.PRIMARY)
 
     def _waits_for_its_link(self, owner: Host) -> bool:
-        """It has asked for what no write comes through, and cannot tell DRBD to part."""
+        """It has asked for what no write comes through, and cannot tell DRBD to part, or has no
+        disk of its own to go on with.
+        """
         replica = self.truth.replica(owner, self.guest)
-        waits = replica is not None and replica.role is Role.PRIMARY and bool(replica.in_flight)
-        return waits and self.world.network.narrow and owner.drbd_misconfigured
+        if replica is None or replica.role is not Role.PRIMARY or not replica.in_flight:
+            return False
+        kept = owner.drbd_misconfigured or not in_sync(replica)
+        return self.world.network.narrow and kept
 
     def _lets_go(self, owner: Host, taker: Host) -> bool:
         """Whether the owner can be asked to, or is provably gone."""

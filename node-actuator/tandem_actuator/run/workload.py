@@ -196,10 +196,10 @@ class Unit(Counted):
             self.lapse(now_s)
 
     def lapse(self, now_s: float) -> None:
-        """The guest has run without permission until now."""
-        self.lapses += 1
-        self.lapsed_at_s = now_s
-        self.wake.set()
+        """The guest has run without permission until now. News the first time: each look sees it."""
+        if not self.lapsed:
+            self.wake.set()
+        self.lapses, self.lapsed_at_s = self.lapses + 1, now_s
 
     def _heard_since_lapse(self, node: NodeFacts) -> bool:
         # None is confirmed that took longer than RENEW_TIMEOUT_S: nobody has counted L since it.
