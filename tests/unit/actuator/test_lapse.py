@@ -73,7 +73,7 @@ def test_the_guard_of_a_new_run_waits_only_for_a_swap_that_may_come(
 
 
 def test_a_lapse_that_goes_on_wakes_nobody_again() -> None:
-    """Each look counts it, so that no swap of before ends it; none is to follow at once for that."""
+    """Each look counts it, so that no swap of before ends it; none follows at once for that."""
     unit = lapsed_unit()
     assert unit.wake.is_set()
     unit.wake.clear()

@@ -18,7 +18,7 @@ from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 from tandem_controller.decide.guests.placement import no_room, unusable_replica
 from tandem_controller.decide.mirrors.copies import advice
-from tandem_controller.decide.mirrors.override import override
+from tandem_controller.decide.mirrors.override import Grant, override
 from tandem_controller.decide.world.hosts import rebooted, silence, unfit
 from tandem_controller.decide.world.model import Case, Refusal
 from tandem_controller.decide.world.power import off
@@ -83,6 +83,8 @@ def _waiting_order(case: Case, target: str) -> str:
     if order is None or (order.host, order.epoch) != (target, case.authority.epoch):
         return ""
     waits = override(case.mirror, case.world)
+    if isinstance(waits, Grant):
+        return "spec.override is being carried out"
     return waits.message if isinstance(waits, Refusal) else ""
 
 
