@@ -196,7 +196,7 @@ class Unit(Counted):
             self.lapse(now_s)
 
     def lapse(self, now_s: float) -> None:
-        """The guest has run without permission until now. Each look sees it, and it is news once."""
+        """The guest has run without permission until now. Each look sees it; it is news once."""
         if not self.lapsed:
             self.wake.set()
         self.lapses, self.lapsed_at_s = self.lapses + 1, now_s
