@@ -17,7 +17,7 @@ from sim import person
 from sim.host import Host
 from sim.lasting import is_heard
 from sim.network import REPLICATION
-from sim.truth import Truth, in_sync
+from sim.truth import Truth
 from sim.world import World
 from tandem_api.kinds.guest import GuestStatus
 from tandem_api.reasons import Reason
@@ -177,19 +177,13 @@ class _Judge:
         if not self.truth.may_be_promoted(host, self.guest) or self.truth.held(host, self.guest):
             return False
         if authority.owner == name or (not authority.owner and self._arrived()):
-            return not self._is_beside_a_primary(host)
+            return True
         if not self.truth.promises_writes(self.guest):
             return False  # what the owner wrote last may not have got there
         owner = self.world.hosts[authority.owner]
         if owner.machine is not None and owner.machine.boot_id not in authority.owner_instance:
             return is_heard(self.world, owner.name)  # its heartbeat tells of another boot
         return self._lets_go(owner, host)
-
-    def _is_beside_a_primary(self, host: Host) -> bool:
-        """DRBD refuses a second one, and its peer cannot be made Secondary."""
-        peer = self.truth.peer_of(host.name, self.guest)
-        link = self.world.network.up(REPLICATION, host.name, peer.name)
-        return link and self._waits_for_its_disk(peer)
 
     def _arrived(self) -> bool:
         """Whether what the last owner wrote is known to have got there: only by protocol C."""
@@ -202,21 +196,10 @@ class _Judge:
             return False
         return replica.keeps_its_qemu or (replica.hangs and replica.role is Role.PRIMARY)
 
-    def _waits_for_its_link(self, owner: Host) -> bool:
-        """It has asked for what no write comes through, and cannot tell DRBD to part, or has no
-        disk of its own to go on with.
-        """
-        replica = self.truth.replica(owner, self.guest)
-        if replica is None or replica.role is not Role.PRIMARY or not replica.in_flight:
-            return False
-        kept = owner.drbd_misconfigured or not in_sync(replica)
-        return self.world.network.narrow and kept
-
     def _lets_go(self, owner: Host, taker: Host) -> bool:
         """Whether the owner can be asked to, or is provably gone."""
         if owner.machine is not None and is_heard(self.world, owner.name):
-            held = self._waits_for_its_disk(owner) or self._waits_for_its_link(owner)
-            return owner.machine.libvirt.well and not held
+            return owner.machine.libvirt.well and not self._waits_for_its_disk(owner)
         link = self.world.network.up(REPLICATION, owner.name, taker.name)
         if owner.machine is not None and link:
             return False  # it lives on the link

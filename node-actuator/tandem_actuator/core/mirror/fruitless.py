@@ -5,9 +5,8 @@ gives up such a peer after ko-count times its timeout, connects again within a s
 same writes again, and so on for ever: a frozen Primary is back before leave to go on alone was won,
 and one that has leave stands still for all but a moment. So its owner notes how often in a row a
 connection was lost on which writes were under way and none ended. From the second on it wins leave,
-if it has none, parts, goes on alone, and connects again after a rest that grows. Where leave is not
-to be had, and its heartbeat arrives, it parts all the same after a while, and stays frozen: what
-follows is what follows a link that is lost (``withheld``). Where it cannot part, that is told.
+if it has none, parts, goes on alone, and connects again after a rest that grows. Where it cannot
+part, since leave is not to be had or its files cannot be read, that is told.
 
 Called by ``standstill`` with every look, by ``order`` and by ``guest.rules``.
 """
@@ -19,7 +18,6 @@ from tandem_actuator.core.authority import Refusal
 from tandem_actuator.core.decision import Decision, Start, Stay, Task, authority_of, drbd_of
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Fruitless
 from tandem_actuator.core.mirror import parting, transaction
-from tandem_actuator.core.mirror.withheld import GRANT_PATIENCE_S, may_be_taken_over
 from tandem_actuator.core.model import View
 from tandem_api.reasons import Reason
 from tandem_api.timing import timers_within
@@ -63,7 +61,6 @@ def followed(
             fruitful=False,
             in_a_row=before.in_a_row + more,
             since=before.since or (wall if more else ""),
-            since_s=now_s if more and before.since_s is None else before.since_s,
         )
     if before.kept and not drbd.suspended:
         before = replace(before, kept="")  # it goes on alone
@@ -72,9 +69,7 @@ def followed(
         return replace(before, parted_at_s=None) if before.parted_at_s is not None else before
     if before.parted_at_s is not None:
         return before
-    return replace(
-        before, parted_at_s=now_s, rests=before.rests + 1, answered=before.in_a_row, since_s=None
-    )
+    return replace(before, parted_at_s=now_s, rests=before.rests + 1, answered=before.in_a_row)
 
 
 def _connected(before: Fruitless, drbd: DrbdState, now_s: float) -> Fruitless:
@@ -107,22 +102,8 @@ def part(view: View, now_s: float, wall: str) -> Decision | None:
         Task.PART,
         Reason.LINK_UNUSABLE,
         f"{found.in_a_row} connections in a row let no write through: parting",
-        lambda: parting.part(view, without_leave=_waits_in_vain(view, now_s)),
+        lambda: parting.part(view),
     )
-
-
-def _waits_in_vain(view: View, now_s: float) -> bool:
-    """Leave was not to be had for long, and the heartbeats that arrive keep the other host from
-    taking over. Without them the guest lives on the link, and is left to.
-    """
-    found, authority = view.standstill.link, authority_of(view)
-    if not found.kept or found.since_s is None or not authority.both_count:
-        return False
-    if now_s - found.since_s < view.mirror.spec.link_loss_holdoff_seconds + GRANT_PATIENCE_S:
-        return False
-    sent_s = view.renewal_sent_at_s
-    heard = sent_s is not None and now_s - sent_s < view.timing.self_fence_seconds
-    return heard and may_be_taken_over(view.guest)
 
 
 def unparted(view: View) -> Stay | None:

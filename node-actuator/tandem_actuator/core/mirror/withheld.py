@@ -25,7 +25,7 @@ def why_withheld(views: Iterable[View], now_s: float) -> str:
     return f"leave to go on alone was not to be had in time for {', '.join(sorted(stuck))}"
 
 
-def may_be_taken_over(guest: Guest | None) -> bool:
+def _may_be_taken_over(guest: Guest | None) -> bool:
     """Whether the controller would. Else it would only be stopped for it."""
     if guest is None or guest.status.paused_since:
         return False
@@ -39,7 +39,7 @@ def _asks_in_vain(view: View, now_s: float) -> bool:
     authority, since_s = view.mirror.status.authority, view.frozen_since_s
     if since_s is None or authority is None or not authority.both_count:
         return False
-    if not may_be_taken_over(view.guest):
+    if not _may_be_taken_over(view.guest):
         return False
     patience_s = view.mirror.spec.link_loss_holdoff_seconds + GRANT_PATIENCE_S
     if now_s - since_s < patience_s:

@@ -35,7 +35,6 @@ from tandem_actuator.core.mirror.fruitless import (
     followed,
     rest_s,
 )
-from tandem_actuator.core.mirror.withheld import GRANT_PATIENCE_S
 from tandem_actuator.core.model import View
 from tandem_actuator.core.order import Start, Stay, Task, decide
 from tandem_api.kinds.mirror import Marker
@@ -71,7 +70,7 @@ def after(*looks: tuple[float, DrbdView], before: Fruitless | None = None) -> Fr
 class TestFollowed:
     def test_a_connection_that_let_nothing_through(self) -> None:
         found = after((10.0, linked()), (14.0, linked()), (14.5, frozen()))
-        assert found == Fruitless(in_a_row=1, since="at 14.5", since_s=14.5, written=7)
+        assert found == Fruitless(in_a_row=1, since="at 14.5", written=7)
 
     def test_as_often_as_that_was_so(self) -> None:
         first = after((10.0, linked()), (14.5, frozen()))
@@ -237,54 +236,11 @@ class TestParting:
 
 
 MARKER = Marker(reason=Reason.LOCAL_DISK_FAILED)
-KEPT = replace(GIVEN_UP, since_s=NOW_S - 100.0, kept="why")
+KEPT = replace(GIVEN_UP, kept="why")
 
 
 class TestWithoutLeave:
-    """It is not to be had, and heartbeats arrive."""
-
-    @staticmethod
-    def parts(link: Fruitless, held_by: Any = None, **changes: Any) -> list[str]:
-        """What it does about a connection that has just been lost."""
-        known = knows(frozen(), link, held_by, **{"renewal_sent_at_s": NOW_S - 1.0, **changes})
-        decision = decide(known, NOW_S, "now")
-        assert isinstance(decision, Start)
-        assert decision.task is Task.PART
-        outside = Outside(known.mirror, frozen())
-        play(decision.make(), outside)
-        return outside.names
-
-    def test_it_parts_and_stays_frozen(self) -> None:
-        assert self.parts(KEPT) == ["CheckFiles", "QueryDrbd", "Disconnect"]
-
-    def test_not_before_an_api_may_have_restarted(self) -> None:
-        patience_s = mirror(authority()).spec.link_loss_holdoff_seconds + GRANT_PATIENCE_S
-        for ago_s, at_once in ((patience_s - 0.1, False), (patience_s, True)):
-            names = self.parts(replace(KEPT, since_s=NOW_S - ago_s))
-            assert ("Swap" not in names) is at_once
-
-    @pytest.mark.parametrize(
-        ("link", "held_by", "changes"),
-        [
-            (replace(KEPT, kept=""), None, {}),
-            (replace(KEPT, since_s=None), None, {}),
-            (KEPT, standalone(), {}),
-            (KEPT, None, {"renewal_sent_at_s": None}),
-            (KEPT, None, {"renewal_sent_at_s": NOW_S - 100.0}),
-            (KEPT, None, {"guest": None}),
-        ],
-        ids=["not-tried", "not-counted", "has-leave", "silent", "no-more-heard", "nobody-takes-it"],
-    )
-    def test_else_it_needs_leave(self, link: Fruitless, held_by: Any, changes: Any) -> None:
-        assert "ReadMirror" in self.parts(link, held_by, **changes)
-
-    def test_not_from_a_link_that_is_back(self) -> None:
-        """That would be a goodbye, after which DRBD goes on without asking."""
-        known = knows(frozen(), KEPT)
-        outside = Outside(known.mirror, linked())
-        finished = play(parting.part(known, without_leave=True), outside)
-        assert (finished.message, finished.progress) == ("why", False)
-        assert outside.names == ["CheckFiles", "QueryDrbd"]
+    """It is not to be had."""
 
     @pytest.mark.parametrize(
         ("script", "state", "why"),
@@ -323,13 +279,6 @@ class TestWithoutLeave:
         assert after((10.0, frozen()), before=KEPT).kept
         assert not after((10.0, alone()), before=KEPT).kept
         assert not after((10.0, linked(7)), (11.0, linked(8)), before=KEPT).kept
-
-    def test_how_long_is_counted_since_it_parted_last(self) -> None:
-        assert after((9.0, linked()), (13.5, frozen())).since_s == 13.5
-        again = after((14.0, linked()), (18.5, frozen()), before=replace(KEPT, since_s=13.5))
-        assert again.since_s == 13.5
-        state = drbd(Role.PRIMARY, Connection.STANDALONE, suspended=True)
-        assert after((20.0, state), before=again).since_s is None
 
 
 class TestWhatIsHeldByIt:
