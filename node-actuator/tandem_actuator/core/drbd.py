@@ -199,15 +199,17 @@ class Fruitless:
     """Connections that were lost without one write that has ended, in a row. Seconds are on
     CLOCK_BOOTTIME.
 
-    ``since``: when the first of them was lost, RFC 3339. ``connected_at_s``: the first look at the
-    present one, None without one; ``written``: what had ended by then; ``asked``: writes were under
-    way at the last look; ``fruitful``: some have ended on it. ``parted_at_s``: since when this side
-    does not connect; ``rests``: how often it has parted; ``answered``: how many they were when it
-    did.
+    ``since``: when the first of them was lost, RFC 3339. ``kept``: why it has not parted, in words,
+    while nothing gets on.
+    ``connected_at_s``: the first look at the present one, None without one; ``written``: what had
+    ended by then; ``asked``: writes were under way at the last look; ``fruitful``: some have ended
+    on it. ``parted_at_s``: since when this side does not connect; ``rests``: how often it has
+    parted; ``answered``: how many they were when it did.
     """
 
     in_a_row: int = 0
     since: str = ""
+    kept: str = ""
     connected_at_s: float | None = None
     written: int = 0
     asked: bool = False

@@ -339,6 +339,7 @@ class Driver:
         try:
             await self.ports.libvirt.destroy(name)
         except KilledNotGone:
+            unit.killed = True
             if unit.fence is not None:
                 unit.fence = replace(unit.fence, killed=True)
             raise

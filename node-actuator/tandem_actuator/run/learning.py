@@ -15,6 +15,9 @@ def learn(unit: Unit, task: Task, finished: Finished, now_s: float) -> None:
         _connected_anew(unit)
     elif task is Task.START and finished.reason is Reason.START_REFUSED:
         start_refused(unit, finished.message, now_s)
+    elif task is Task.PART and finished.reason is Reason.LINK_UNUSABLE and finished.failed:
+        link = replace(unit.standstill.link, kept=finished.message)
+        unit.standstill = replace(unit.standstill, link=link)
     elif task is Task.GIVE_UP and finished.reason is Reason.MIGRATION_FAILED:
         unit.transit.refused = (serial_of(unit.guest), finished.message)
 

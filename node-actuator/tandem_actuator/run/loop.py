@@ -279,7 +279,7 @@ class Actuator:
                 judged_by_s = self.node.renewal_sent_at_s
                 unit.fence_task = asyncio.create_task(self._fence(unit, judged_by_s))
                 unit.fence_task.add_done_callback(crash_on_bug)
-        if judgement.fence:
+        if judgement.fence or any(unit.killed for unit in self.units):
             self.domains.being_stopped.set()
         if self.watchdog.armed:
             self.watchdog.feed_until(judgement.feed_until_s)

@@ -48,12 +48,11 @@ class Unit(Counted):
 
     ``record_unsure``: a store of the record failed, so the disk may have the one or the other.
     ``stores_failed``: how often in a row; ``store_error``: the last one's words.
-    ``permitted_until_s``: up to when the guest was surely permitted to run.
-    ``applied``: the resource file that the kernel was last brought in line with by this run;
-    ``applied_detection_s``: how soon it then notices a dead link, None if that is not known.
-    ``dead_at_s``: see View; ``began_at_s``, ``began_by``: when the last start
-    here began, and by which assignment; ``started_by``: see View.
-    ``behinds``: how many events told that the local disk was behind.
+    ``permitted_until_s``: up to when the guest was surely permitted to run. ``applied``: the
+    resource file that the kernel was last brought in line with by this run; with it,
+    ``applied_detection_s``: how soon it notices a dead link, None if that is not known.
+    ``dead_at_s``, ``started_by``: see View; ``killed``: but held by its device. ``began_at_s``,
+    ``began_by``: the last start's. ``behinds``: how many events told of a local disk behind.
     """
 
     mirror: Mirror
@@ -85,6 +84,7 @@ class Unit(Counted):
     fence: FenceProgress | None = None
     fence_task: asyncio.Task[None] | None = None
     dead_at_s: float | None = None
+    killed: bool = False
     began_at_s: float = float("-inf")
     lapses: int = 0
     lapsed_at_s: float = float("-inf")
@@ -196,10 +196,10 @@ class Unit(Counted):
             self.lapse(now_s)
 
     def lapse(self, now_s: float) -> None:
-        """The guest has run without permission until now."""
-        self.lapses += 1
-        self.lapsed_at_s = now_s
-        self.wake.set()
+        """The guest has run without permission until now. Each look sees it; it is news once."""
+        if not self.lapsed:
+            self.wake.set()
+        self.lapses, self.lapsed_at_s = self.lapses + 1, now_s
 
     def _heard_since_lapse(self, node: NodeFacts) -> bool:
         # None is confirmed that took longer than RENEW_TIMEOUT_S: nobody has counted L since it.
@@ -277,7 +277,7 @@ class Unit(Counted):
         if domain is DomainState.ABSENT and not self.starting:
             if not self.is_fencing:
                 self.fence = None
-            self.affirmed, self.dead_at_s = self.lapses, None
+            self.affirmed, self.dead_at_s, self.killed = self.lapses, None, False
             self.shutdown_sent_at_s, self.shutdown_heard = None, False
             if self.guest_gone:
                 self.guest = None
@@ -303,8 +303,8 @@ class Unit(Counted):
 
     @property
     def is_being_stopped(self) -> bool:
-        """By a fence that is under way, or is to be tried again."""
-        return self.is_fencing or self.fence is not None
+        """By a fence that is under way, or is to be tried again; or its plug was pulled."""
+        return self.is_fencing or self.fence is not None or self.killed
 
     @property
     def has_crashed(self) -> bool:

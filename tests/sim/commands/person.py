@@ -81,11 +81,12 @@ def _useless(world: World, host: str) -> bool:
     """Whether it is on, and every guest there stands still for want of its device."""
     histories = world.referee.histories.values()
     here = [run for history in histories for run in history.alive if run.host == host]
-    return world.hosts[host].machine is not None and all(map(_stands_still, here))
+    return world.hosts[host].machine is not None and all(_stands_still(world, run) for run in here)
 
 
-def _stands_still(run: Run) -> bool:
-    return run.replica.suspended or run.replica.keeps_its_qemu
+def _stands_still(world: World, run: Run) -> bool:
+    waits = bool(run.replica.in_flight) and run.replica.connected and world.network.narrow
+    return bool(run.replica.suspended) or run.replica.keeps_its_qemu or waits
 
 
 def at_a_price(world: World, guest: str) -> bool:

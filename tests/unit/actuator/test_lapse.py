@@ -70,3 +70,14 @@ def test_the_guard_of_a_new_run_waits_only_for_a_swap_that_may_come(
     unit.mirror = unit.mirror.model_copy(update={"status": status})
     assert unit.is_being_affirmed(node) is comes
     assert unit.awaits_a_heartbeat(node) is (owner == A and not comes)
+
+
+def test_a_lapse_that_goes_on_wakes_nobody_again() -> None:
+    """Each look counts it, so that no swap of before ends it; none follows at once for that."""
+    unit = lapsed_unit()
+    assert unit.wake.is_set()
+    unit.wake.clear()
+    before = unit.lapses
+    unit.lapse(LAPSED_AT_S + 1)
+    assert (unit.lapses, unit.lapsed_at_s) == (before + 1, LAPSED_AT_S + 1)
+    assert not unit.wake.is_set()

@@ -203,3 +203,71 @@ class TestWhilePaused:
 
     def test_one_that_runs_well_says_nothing_of_it(self) -> None:
         assert "paused" not in self.paused().status_after().message
+
+
+class TestItsLink:
+    """It lets no write through, and the owner cannot part from it."""
+
+    def told(self, **changes: Any) -> Scene:
+        said = {"reason": "LinkUnusable", "message": "no connection has let a write through"}
+        made = Scene()
+        made.replicas[A].update({"role": "Primary", **said, **changes})
+        return made
+
+    def test_the_guest_says_why_and_what_helps(self) -> None:
+        status = self.told().status_after()
+        assert (status.phase, status.reason) == ("Running", Reason.LINK_UNUSABLE)
+        assert status.message == (
+            f"It stands still: {A}: no connection has let a write through; mend the one or the"
+            f" other, or power {A} off to have its guest started on {B}"
+        )
+
+    def test_not_of_one_that_has_parted(self) -> None:
+        assert found(self.told(connection="StandAlone")) is None
+        assert found(self.told(role="Secondary")) is None
+
+    def test_what_the_owner_wrote_alone_is_not_given_up_lightly(self) -> None:
+        made = self.told()
+        assert made.authority is not None
+        made.authority.update(mode="Standalone")
+        why = found(made)
+        assert why is not None
+        assert why.message.endswith(f"what {B} has: it may lack what {A} wrote alone")
+
+    def test_nobody_is_sent_where_it_could_not_go_on(self) -> None:
+        made = self.told()
+        made.hosts[B]["maintenance"] = True
+        why = found(made)
+        assert why is not None
+        assert "power" not in why.message
+        assert (
+            f"mend the one or the other: it could not go on at {B}: {B} is not used" in why.message
+        )
+
+    def test_what_is_left_of_one_that_was_killed_says_it_once(self) -> None:
+        made, said = self.told(), "no connection has let a write through"
+        made.reports[A] = report(A, "ShuttingDown", reason="LinkUnusable", message=said)
+        message = made.status_after().message
+        assert message.count("no connection has let a write through") == 1
+        assert f"It stands still: mend the one or the other, or power {A} off" in message
+
+
+class TestWhatHoldsTheOther:
+    """Its owner is to start it, and sees the device of another that its disk keeps from closing."""
+
+    def told(self, **changes: Any) -> Scene:
+        made = Scene()
+        made.reports[A] = report(A, "Absent", reason="PeerStillPrimary", message="sees it")
+        made.replicas[A].update({"role": "Secondary", "reason": "PeerStillPrimary", **changes})
+        made.replicas[B].update({"role": "Primary"})
+        made.replicas[B]["volumes"]["root"].update({"diskStalledSince": SINCE})
+        return made
+
+    def test_its_disk_is_told_with_what_helps(self) -> None:
+        status = self.told().status_after()
+        assert status.phase == "Starting"
+        assert f"The disk of {B} has not answered since {SINCE} (root)" in status.message
+        assert f"power {B} off to have its guest started on {A}" in status.message
+
+    def test_not_if_that_is_not_what_it_waits_for(self) -> None:
+        assert "has not answered" not in self.told(reason="Steady").status_after().message

@@ -33,6 +33,10 @@ def put(scene: Scene, **changes: object) -> None:
         setattr(scene, name, value)
 
 
+def ordered(host: str, epoch: int = 7) -> dict[str, object]:
+    return {"host": host, "epoch": epoch, "acceptDataLoss": True, "by": "maria"}
+
+
 REFUSALS = [
     Lost(
         "policy",
@@ -86,6 +90,31 @@ REFUSALS = [
         lambda s: s.mirror.update(protocol="B"),
         Reason.PROTOCOL_NOT_SYNCHRONOUS,
         f"with protocol B {B} may lack acknowledged writes",
+    ),
+    Lost(
+        "protocol B, and the owner lives on the link",
+        lambda s: (
+            s.mirror.update(protocol="B"),
+            put(s, replicas={A: replica(A, role="Primary"), B: replica(B, peerRole="Primary")}),
+        ),
+        Reason.PROTOCOL_NOT_SYNCHRONOUS,
+        f"may lack acknowledged writes. {B} still sees it as Primary over the replication link",
+    ),
+    Lost(
+        "an order that waits is not asked for again",
+        lambda s: (
+            s.mirror.update(protocol="B", override=ordered(B)),
+            beat(s, A, armed=False),
+            s.hosts[A].update(watchdog="None"),
+        ),
+        Reason.PROTOCOL_NOT_SYNCHRONOUS,
+        "may lack acknowledged writes. Waiting to carry out spec.override: ",
+    ),
+    Lost(
+        "an order for another epoch is no order",
+        lambda s: s.mirror.update(protocol="B", override=ordered(B, epoch=6)),
+        Reason.PROTOCOL_NOT_SYNCHRONOUS,
+        "To accept that, set on the mirror: spec.override:",
     ),
     Lost(
         "the target is late, a third host is well",

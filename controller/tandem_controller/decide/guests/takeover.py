@@ -18,6 +18,7 @@ from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Role
 from tandem_controller.decide.guests.placement import no_room, unusable_replica
 from tandem_controller.decide.mirrors.copies import advice
+from tandem_controller.decide.mirrors.override import Grant, override
 from tandem_controller.decide.world.hosts import rebooted, silence, unfit
 from tandem_controller.decide.world.model import Case, Refusal
 from tandem_controller.decide.world.power import off
@@ -72,8 +73,19 @@ def _advice(case: Case, target: str) -> str:
     """What a person can do. Nothing is given up while the owner lives on the link."""
     report = case.report(target)
     if report is None or not report.connected or _gone_though_connected(case, report):
-        return advice(case.mirror, target, case.world)
+        return _waiting_order(case, target) or advice(case.mirror, target, case.world)
     return _while_seen(case, report, target)
+
+
+def _waiting_order(case: Case, target: str) -> str:
+    """What keeps a person's order from being carried out: who has given it is not asked again."""
+    order = case.mirror.spec.override
+    if order is None or (order.host, order.epoch) != (target, case.authority.epoch):
+        return ""
+    waits = override(case.mirror, case.world)
+    if isinstance(waits, Grant):
+        return "spec.override is being carried out"
+    return waits.message if isinstance(waits, Refusal) else ""
 
 
 def _while_seen(case: Case, report: ReplicaReport, target: str) -> str:
@@ -104,7 +116,7 @@ def _synchronous(case: Case, target: str) -> Refusal | None:
     return Refusal(
         Reason.PROTOCOL_NOT_SYNCHRONOUS,
         f"Refused: with protocol {protocol} {target} may lack acknowledged writes."
-        f" {advice(case.mirror, target, case.world)}",
+        f" {_advice(case, target)}",
     )
 
 
@@ -147,7 +159,7 @@ def _no_marker(case: Case, target: str) -> Refusal | None:
     refusal = unusable_replica(case, target)
     if refusal is None or refusal.reason is not Reason.MARKED_STALE:
         return refusal
-    what_to_do = advice(case.mirror, target, case.world)
+    what_to_do = _advice(case, target)
     return Refusal(refusal.reason, f"{_owner_silence(case)}, and {refusal.message}. {what_to_do}")
 
 

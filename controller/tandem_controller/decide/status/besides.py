@@ -9,7 +9,13 @@ from tandem_api.vocabulary import GuestPhase
 from tandem_controller.decide.world import delivery
 from tandem_controller.decide.world.model import Case, Refusal, World
 from tandem_controller.decide.world.pausing import held_by, paused_by
-from tandem_controller.decide.world.standstill import held_up, silent_disk
+from tandem_controller.decide.world.standstill import (
+    held_open,
+    held_up,
+    silent_disk,
+    stands_for_its_link,
+    unless_parted,
+)
 
 Why = tuple[str, str]
 
@@ -38,10 +44,21 @@ def _standing(why: Why, case: Case, phase: GuestPhase) -> Why:
     held = held_up(case.mirror, owner, case.world)
     if phase is GuestPhase.RUNNING:
         return _first(held, why) if held is not None else why
-    held = held or silent_disk(case.mirror, owner, case.world)
+    held = held or silent_disk(case.mirror, owner, case.world) or _holds_the_other(case)
     if held is None:
         return why
-    return why[0], _and(why[1], held.message)
+    report = case.report(owner)
+    told = report is not None and stands_for_its_link(report) and report.message in why[1]
+    helps = unless_parted(case.mirror, owner, case.world)
+    return why[0], _and(why[1], f"It stands still: {helps}" if told else held.message)
+
+
+def _holds_the_other(case: Case) -> Refusal | None:
+    """Its owner cannot be Primary beside a device that a silent disk keeps open."""
+    report = case.report(case.authority.owner)
+    if report is None or report.reason is not Reason.PEER_STILL_PRIMARY:
+        return None
+    return held_open(case.mirror, case.mirror.peer_of(case.authority.owner), case.world)
 
 
 def _first(held: Refusal, why: Why) -> Why:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from tandem_api.kinds.mirror import Mirror, ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
-from tandem_api.vocabulary import GONE_DISKS, DiskState, Role
+from tandem_api.vocabulary import GONE_DISKS, Connection, DiskState, Role
 from tandem_controller.decide.world import replicas
 from tandem_controller.decide.world.hosts import unfit
 from tandem_controller.decide.world.model import Refusal, World
@@ -25,10 +25,37 @@ def standstill(mirror: Mirror, world: World) -> Refusal | None:
 def held_up(mirror: Mirror, host: str, world: World) -> Refusal | None:
     """Why a guest on this host stands still: it reads or writes, and nothing of it ends."""
     report = replicas.reports(mirror, world).get(host)
-    if report is None or stalled_since(report) is None:
+    if report is None:
+        return None
+    if stands_for_its_link(report):
+        helps = unless_parted(mirror, host, world)
+        message = f"It stands still: {host}: {report.message}; {helps}"
+        return Refusal(Reason.LINK_UNUSABLE, message)
+    if stalled_since(report) is None:
         return None
     why = silent_disk(mirror, host, world) or _unknown(mirror, host, report)
     return Refusal(why.reason, f"It stands still: {why.message}")
+
+
+def stands_for_its_link(report: ReplicaReport) -> bool:
+    """Whether its owner waits for a link on which no write ends, and has not parted from it."""
+    waits = report.connection != Connection.STANDALONE and report.role == Role.PRIMARY
+    return report.reason is Reason.LINK_UNUSABLE and waits
+
+
+def unless_parted(mirror: Mirror, owner: str, world: World) -> str:
+    """What helps a guest there, besides what its host says."""
+    peer, authority = mirror.peer_of(owner), mirror.status.authority
+    unable = unfit(world.hosts.get(peer), peer)
+    if unable is not None:
+        return f"mend the one or the other: it could not go on at {peer}: {unable.message}"
+    to_do = off(owner, mirror, world)
+    if authority is not None and authority.both_count and authority.may_own(peer):
+        return f"mend the one or the other, or {to_do} to have its guest started on {peer}"
+    return (
+        f"mend the one or the other, or {to_do} to be told how to go on with what {peer} has: it"
+        f" may lack what {owner} wrote alone"
+    )
 
 
 def stalled_since(report: ReplicaReport) -> str | None:
@@ -54,14 +81,32 @@ def _unknown(mirror: Mirror, host: str, report: ReplicaReport) -> Refusal:
 def silent_disk(mirror: Mirror, host: str, world: World) -> Refusal | None:
     """A disk that gives no answer, not even an error: DRBD waits for it without end."""
     report = replicas.reports(mirror, world).get(host)
-    volumes = sorted(report.volumes.items()) if report is not None else []
-    silent = {name: volume for name, volume in volumes if volume.disk_stalled_since}
-    if report is None or not silent:
+    if report is None or not _silent(report):
         return None
+    helps = _what_helps(mirror, host, report, _silent(report), world)
+    return Refusal(Reason.DISK_STALLED, f"{_is_silent(host, report)}. {helps}")
+
+
+def held_open(mirror: Mirror, host: str, world: World) -> Refusal | None:
+    """A disk that gives no answer keeps the device of a host open that is not the owner."""
+    report, peer = replicas.reports(mirror, world).get(host), mirror.peer_of(host)
+    if report is None or report.role != Role.PRIMARY or not _silent(report):
+        return None
+    said = f"{_is_silent(host, report)}, and keeps its device open"
+    helps = f"If it does not come back by itself, {off(host, mirror, world)}"
+    message = f"{said}. {helps} to have its guest started on {peer}"
+    return Refusal(Reason.DISK_STALLED, message)
+
+
+def _silent(report: ReplicaReport) -> Mapping[str, VolumeReport]:
+    volumes = sorted(report.volumes.items())
+    return {name: volume for name, volume in volumes if volume.disk_stalled_since}
+
+
+def _is_silent(host: str, report: ReplicaReport) -> str:
+    silent = _silent(report)
     since = min(volume.disk_stalled_since or "" for volume in silent.values())
-    said = f"the disk of {host} has not answered since {since} ({', '.join(silent)})"
-    helps = _what_helps(mirror, host, report, silent, world)
-    return Refusal(Reason.DISK_STALLED, f"{said}. {helps}")
+    return f"the disk of {host} has not answered since {since} ({', '.join(silent)})"
 
 
 def _what_helps(

@@ -20,6 +20,7 @@ from tandem_actuator.core.drbd import DrbdState
 from tandem_actuator.core.guest import starting, stopping
 from tandem_actuator.core.guest.domain_xml import domain_name
 from tandem_actuator.core.mirror import procedures, transaction
+from tandem_actuator.core.mirror.fruitless import unparted, waits_for_its_link
 from tandem_actuator.core.model import View
 from tandem_api.lease import unarmed_host
 from tandem_api.reasons import Reason
@@ -52,6 +53,8 @@ def overdue_guest(view: View, now_s: float, wall: str) -> Decision | None:
     timeout_s = view.guest.in_force.shutdown_timeout_seconds
     if view.shutdown_sent_at_s is None or now_s - view.shutdown_sent_at_s < timeout_s:
         return None
+    if view.guest_is_dead and waits_for_its_link(view):
+        return None  # what holds it must have its turn
     return Start(
         Task.PULL_PLUG,
         Reason.DESTROYING,
@@ -85,7 +88,8 @@ def stopping_guest(view: View, now_s: float, wall: str) -> Decision | None:
         # run predicate decide; a planned move comes without a proof.
         where = f"to {assignment.host}"
         return Stay(Reason.STEADY, f"assigned {where} by a takeover that has not happened")
-    return Stay(Reason.STOPPING, "the guest was asked to stop") if view.shutdown_heard else None
+    asked = Stay(Reason.STOPPING, "the guest was asked to stop") if view.shutdown_heard else None
+    return unparted(view) or asked
 
 
 def _unwanted_at(view: View) -> str | None:
@@ -156,7 +160,7 @@ def start(view: View, now_s: float, wall: str) -> Decision | None:
     assignment = guest.status.assignment if guest else None
     if guest is None or assignment is None or assignment.host != view.host:
         return None
-    stands = stands_still(view, now_s) or held_dead(view)
+    stands = stands_still(view, now_s) or unparted(view) or held_dead(view)
     if stands is not None:
         return stands
     if view.domain is DomainState.UNKNOWN and not view.starting:

@@ -5,9 +5,10 @@ gives up such a peer after ko-count times its timeout, connects again within a s
 same writes again, and so on for ever: a frozen Primary is back before leave to go on alone was won,
 and one that has leave stands still for all but a moment. So its owner notes how often in a row a
 connection was lost on which writes were under way and none ended. From the second on it wins leave,
-if it has none, parts, goes on alone, and connects again after a rest that grows.
+if it has none, parts, goes on alone, and connects again after a rest that grows. Where it cannot
+part, since leave is not to be had or its files cannot be read, that is told.
 
-Called by ``standstill`` with every look, and by ``order``.
+Called by ``standstill`` with every look, by ``order`` and by ``guest.rules``.
 """
 
 from dataclasses import replace
@@ -16,7 +17,7 @@ from tandem_actuator.core import authority as rules
 from tandem_actuator.core.authority import Refusal
 from tandem_actuator.core.decision import Decision, Start, Stay, Task, authority_of, drbd_of
 from tandem_actuator.core.drbd import DrbdState, DrbdUnknown, DrbdView, Fruitless
-from tandem_actuator.core.mirror import procedures, transaction
+from tandem_actuator.core.mirror import parting, transaction
 from tandem_actuator.core.model import View
 from tandem_api.reasons import Reason
 from tandem_api.timing import timers_within
@@ -61,6 +62,8 @@ def followed(
             in_a_row=before.in_a_row + more,
             since=before.since or (wall if more else ""),
         )
+    if before.kept and not drbd.suspended:
+        before = replace(before, kept="")  # it goes on alone
     alone = drbd.connection is Connection.STANDALONE and before.in_a_row >= LIMIT
     if not alone:
         return replace(before, parted_at_s=None) if before.parted_at_s is not None else before
@@ -99,24 +102,43 @@ def part(view: View, now_s: float, wall: str) -> Decision | None:
         Task.PART,
         Reason.LINK_UNUSABLE,
         f"{found.in_a_row} connections in a row let no write through: parting",
-        lambda: procedures.part(view),
+        lambda: parting.part(view),
     )
 
 
-def resting(view: View, now_s: float, wall: str) -> Decision | None:
-    """It has parted, and does not connect yet."""
+def unparted(view: View) -> Stay | None:
+    """A guest, or what is left of a dead one, that waits for a link on which nothing gets on."""
+    found, drbd = view.standstill.link, drbd_of(view)
+    if drbd.connection is Connection.STANDALONE or not _is_owner(view):
+        return None
+    alone = drbd.own_up_to_date or not waits_for_its_link(view)
+    why = found.kept or ("" if alone else parting.kept(view, f"{view.host}'s own disk is behind"))
+    return Stay(Reason.LINK_UNUSABLE, why) if why else None
+
+
+def waits_for_its_link(view: View) -> bool:
+    """Whether nothing gets on for its owner unless it parts."""
+    return view.standstill.link.in_a_row >= LIMIT and _is_owner(view)
+
+
+def rests(view: View, now_s: float) -> bool:
+    """Whether it has parted, and does not connect yet."""
     found, drbd = view.standstill.link, drbd_of(view)
     since_s = found.parted_at_s
     if since_s is None or drbd.connection is not Connection.STANDALONE or not _is_owner(view):
+        return False
+    return now_s - since_s < rest_s(found)
+
+
+def resting(view: View, now_s: float, wall: str) -> Decision | None:
+    """Told of a guest that runs. One that shall run is started meanwhile."""
+    found = view.standstill.link
+    if not (view.guest_may_run and rests(view, now_s)):
         return None
-    if now_s - since_s >= rest_s(found):
-        return None
-    peer = view.addresses.get(view.peer, view.peer)
     return Stay(
         Reason.LINK_UNUSABLE,
         f"since {found.since} {found.in_a_row} connections to {view.peer} in a row were made, and"
-        " lost without one write that was answered: the path may lose large packets. Compare"
-        f" `ping -M do -s 8972 {peer}`, or -s 1472 without jumbo frames, with a plain ping. It"
+        f" lost without one write that was answered: {parting.compare_pings(view)}. It"
         f" connects again {rest_s(found):g} s after it has parted, or at once by `drbdadm connect"
         f" {view.mirror.drbd_name}`",
     )

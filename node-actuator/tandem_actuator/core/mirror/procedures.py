@@ -245,24 +245,6 @@ def ask_again(view: View) -> Procedure:
     return (yield from _connect_anew("connected anew, so that DRBD asks again", Disconnect()))
 
 
-def part(view: View) -> Procedure:
-    """Give a connection up that lets nothing through, and stay alone (``resting``).
-
-    It may be back after any look, and to disconnect then is a graceful goodbye: so leave to write
-    alone is won first, as in ``ask_again``, and the guest must not live on the link alone. DRBD
-    asks again as it parts, if it is frozen, and gets that leave.
-    """
-    checked = yield CheckFiles()
-    if isinstance(checked, Failed):
-        why = unread(view.host, checked.message)
-        return Finished(Reason.EFFECT_FAILED, why, progress=False, failed=True)
-    won = yield from transact(view, rules.grant_link_loss)
-    if not isinstance(won, Won):
-        return refused(won)
-    parted = Disconnect(needs_heartbeat=True)
-    return (yield from sequence(Reason.LINK_UNUSABLE, "goes on alone", ("disconnect", parted)))
-
-
 def note_copy(*, gone: bool) -> Procedure:
     """That the peer lacks something, before DRBD 9 may forget it; or that it has, if ``gone``."""
     noted = UpdateRecord(bits_gone=True) if gone else UpdateRecord(owes_copy=True)

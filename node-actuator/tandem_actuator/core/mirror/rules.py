@@ -9,6 +9,7 @@ from tandem_actuator.core.drbd import DrbdUnknown, NotConfigured
 from tandem_actuator.core.mirror import bringing_up, procedures, transaction
 from tandem_actuator.core.mirror.differences import keeps_marker
 from tandem_actuator.core.mirror.diverged import has_diverged, may_discard
+from tandem_actuator.core.mirror.fruitless import rests
 from tandem_actuator.core.model import View
 from tandem_api.authority import Mode
 from tandem_api.reasons import Reason
@@ -279,7 +280,7 @@ def degrade(view: View, now_s: float, wall: str) -> Decision | None:
 
 def rejoin(view: View, now_s: float, wall: str) -> Decision | None:
     authority, drbd = authority_of(view), drbd_of(view)
-    if drbd.connection is not Connection.STANDALONE:
+    if drbd.connection is not Connection.STANDALONE or rests(view, now_s):
         return None
     if drbd.role is Role.PRIMARY and authority.owner != view.host:
         # Claimed and promoted, but taken over before its guest was started: nothing holds it.

@@ -15,7 +15,7 @@ from tandem_actuator.core.drbd import (
     Standstill,
     Traffic,
 )
-from tandem_actuator.core.mirror import procedures, standstill
+from tandem_actuator.core.mirror import parting, standstill
 from tandem_actuator.core.mirror.fruitless import (
     DOUBLINGS,
     LIMIT,
@@ -25,10 +25,22 @@ from tandem_actuator.core.mirror.fruitless import (
 )
 from tandem_actuator.core.model import View
 from tandem_actuator.core.order import Start, Stay, Task, decide
+from tandem_api.kinds.mirror import Marker
 from tandem_api.reasons import Reason
 from tandem_api.timing import timers_within
-from tandem_api.vocabulary import Connection, DiskState, Role
-from unit.builders import A, B, authority, drbd, frozen, mirror, standalone, view
+from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
+from unit.builders import (
+    A,
+    B,
+    assignment,
+    authority,
+    drbd,
+    frozen,
+    mirror,
+    record,
+    standalone,
+    view,
+)
 
 from .outside import Outside, play
 
@@ -189,7 +201,7 @@ class TestParting:
     def test_leave_is_won_before_it_parts(self) -> None:
         known = knows(frozen(), GIVEN_UP)
         outside = Outside(known.mirror, frozen())
-        finished = play(procedures.part(known), outside)
+        finished = play(parting.part(known), outside)
         assert (finished.reason, finished.progress) == (Reason.LINK_UNUSABLE, True)
         assert outside.names == [
             *("CheckFiles", "ReadMirror", "QueryDrbd", "Swap", "UpdateRecord", "Disconnect")
@@ -208,7 +220,7 @@ class TestParting:
     def test_what_fails_ends_it(self, effect: type, outcome: fx.Outcome) -> None:
         known = knows(frozen(), GIVEN_UP)
         outside = Outside(known.mirror, frozen(), script={effect: [outcome]})
-        finished = play(procedures.part(known), outside)
+        finished = play(parting.part(known), outside)
         assert finished.failed or not finished.progress
         assert outside.names[-1] == effect.__name__
 
@@ -219,19 +231,87 @@ class TestParting:
     )
     def test_what_has_changed_meanwhile_stops_it(self, held_by: Any, state: DrbdState) -> None:
         outside = Outside(mirror(held_by), state)
-        assert not play(procedures.part(knows(frozen(), GIVEN_UP)), outside).progress
+        assert not play(parting.part(knows(frozen(), GIVEN_UP)), outside).progress
         assert not {"Swap", "Disconnect"} & set(outside.names)
+
+
+MARKER = Marker(reason=Reason.LOCAL_DISK_FAILED)
+KEPT = replace(GIVEN_UP, kept="why")
+
+
+class TestWithoutLeave:
+    """It is not to be had."""
+
+    @pytest.mark.parametrize(
+        ("script", "state", "why"),
+        [
+            ({fx.CheckFiles: [fx.Failed("stray")]}, frozen(), "DRBD's files cannot be read"),
+            ({fx.ReadMirror: [fx.Unreachable("away")]}, frozen(), "alone either: away"),
+            ({}, linked(), "leave does not come before it is connected again"),
+        ],
+        ids=["files", "api", "late"],
+    )
+    def test_why_it_could_not_part_is_told(self, script: Any, state: Any, why: str) -> None:
+        known = knows(frozen(), GIVEN_UP)
+        finished = play(parting.part(known), Outside(known.mirror, state, script=script))
+        assert (finished.reason, finished.failed) == (Reason.LINK_UNUSABLE, True)
+        assert finished.message.startswith(f"since then no connection to {B} has let a write thr")
+        assert why in finished.message
+
+    @pytest.mark.parametrize("assigned", [A, B])
+    def test_and_goes_on_being_told_while_it_is_connected(self, assigned: str) -> None:
+        known = knows(linked(), KEPT, assigned=assignment(assigned), domain=DomainState.RUNNING)
+        asked = replace(known, shutdown_heard=assigned == B, shutdown_sent_at_s=NOW_S)
+        assert decide(asked, NOW_S, "now") == Stay(Reason.LINK_UNUSABLE, "why")
+
+    def test_an_owner_whose_own_disk_is_behind_could_not_go_on_alone(self) -> None:
+        state = drbd(Role.PRIMARY, disk=DiskState.INCONSISTENT, peer_disk=DiskState.UP_TO_DATE)
+        link = replace(GIVEN_UP, in_a_row=LIMIT)
+        known = knows(state, link, domain=DomainState.RUNNING, record=record(marker=MARKER))
+        decision = decide(known, NOW_S, "now")
+        assert isinstance(decision, Stay)
+        assert decision.reason is Reason.LINK_UNUSABLE
+        assert decision.message.endswith(f"alone either: {A}'s own disk is behind")
+        once = replace(known, standstill=Standstill(link=replace(link, in_a_row=LIMIT - 1)))
+        assert decide(once, NOW_S, "now") != decision
+
+    def test_until_it_goes_on_alone_or_a_write_ends(self) -> None:
+        assert after((10.0, frozen()), before=KEPT).kept
+        assert not after((10.0, alone()), before=KEPT).kept
+        assert not after((10.0, linked(7)), (11.0, linked(8)), before=KEPT).kept
+
+
+class TestWhatIsHeldByIt:
+    def test_a_guest_that_was_killed_is_not_killed_again(self) -> None:
+        """To part is what ends its process."""
+        stopping = knows(
+            linked(),
+            GIVEN_UP,
+            assigned=assignment(B),
+            domain=DomainState.RUNNING,
+            shutdown_sent_at_s=0.0,
+            shutdown_heard=True,
+        )
+        assert task_of(stopping) is Task.PULL_PLUG
+        dead = replace(stopping, dead_at_s=NOW_S - 1.0)
+        assert task_of(dead) is None
+        assert task_of(replace(dead, drbd=frozen(), frozen_since_s=NOW_S)) is Task.PART
+        elsewhere = replace(dead, standstill=Standstill())
+        assert task_of(elsewhere) is Task.PULL_PLUG
 
 
 class TestResting:
     @staticmethod
     def rests(link: Fruitless, now_s: float = NOW_S, held_by: Any = None) -> bool:
-        known = knows(alone(Connection.STANDALONE), link, held_by or standalone())
+        known = knows(
+            alone(Connection.STANDALONE), link, held_by or standalone(), domain=DomainState.RUNNING
+        )
         decision = decide(known, now_s, "now")
         return isinstance(decision, Stay) and decision.reason is Reason.LINK_UNUSABLE
 
     def test_it_does_not_connect_and_says_why(self) -> None:
-        known = knows(alone(Connection.STANDALONE), PARTED, standalone())
+        state = alone(Connection.STANDALONE)
+        known = knows(state, PARTED, standalone(), domain=DomainState.RUNNING)
         decision = decide(known, NOW_S, "now")
         assert isinstance(decision, Stay)
         assert decision.reason is Reason.LINK_UNUSABLE
@@ -247,6 +327,15 @@ class TestResting:
         parted_s = PARTED.parted_at_s or 0.0
         assert self.rests(PARTED, parted_s + REST_S - 0.1)
         assert not self.rests(PARTED, parted_s + REST_S)
+
+    def test_it_starts_what_shall_run_meanwhile_and_does_not_connect(self) -> None:
+        state = alone(Connection.STANDALONE)
+        known = knows(state, PARTED, standalone(), assigned=assignment(A))
+        assert task_of(known) is Task.START
+        assert known.guest is not None
+        status = known.guest.status.model_copy(update={"paused_by": "ana"})
+        paused = known.guest.model_copy(update={"status": status})
+        assert task_of(replace(known, guest=paused)) is None
 
     def test_the_longer_the_more_often(self) -> None:
         lengths = [rest_s(replace(PARTED, rests=n)) for n in (0, 1, 2, 3, 99)]
