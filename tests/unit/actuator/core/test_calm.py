@@ -12,7 +12,7 @@ from tandem_actuator.core.mirror.readings import tells_the_same
 from tandem_actuator.core.model import MigrationNote, Resync, View
 from tandem_actuator.core.order import Stay, decide, is_calm
 from tandem_actuator.run.calm import Calm
-from tandem_api.authority import Authority
+from tandem_api.authority import Authority, Unlawful
 from tandem_api.kinds.mirror import Protocol
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import Connection, DiskState, DomainState, Role
@@ -96,7 +96,10 @@ VIEWS = st.builds(
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(VIEWS)
 def test_what_is_calm_would_be_decided_again_at_any_time(known: View) -> None:
-    decision = decide(known, NOW_S, "")
+    try:
+        decision = decide(known, NOW_S, "")
+    except Unlawful:
+        return  # a wall is around it, and what is behind one is judged at its own pace
     if is_calm(known, decision):
         for dt_s in LATER_S:
             assert decide(later(known, dt_s), NOW_S + dt_s, "") == decision
