@@ -87,7 +87,7 @@ conformance: bootstrap ## simulated DRBD against two real kernels, random sequen
 		$(PYTHON) -m conformance random --seeds $(SEQUENCES)
 
 .PHONY: drbd-upgrade
-drbd-upgrade: bootstrap ## two hosts go to another DRBD, with a guest running (MODULES=FOLDER) (root)
+drbd-upgrade: bootstrap ## two hosts go to another DRBD, with a guest running (MODULES="FOLDER") (root)
 	@$(PYTHON) -m tandem_lab.drbd_upgrade --back $(MODULES)
 
 .PHONY: drbd-table

@@ -78,10 +78,7 @@ WAIT_LIBVIRT = [
 
 
 class SiteHost:
-    """Handle of one host. Cheap to make: all state is on disk and in the kernel.
-
-    ``drbd_modules``: the DRBD of its next boot, as in `Settings`; to be set while it is down.
-    """
+    """Handle of one host. All state is on disk and in the kernel, but for its next boot's DRBD."""
 
     def __init__(self, spec: Host, topology: Topology, settings: Settings) -> None:
         self.spec = spec
@@ -149,8 +146,7 @@ class SiteHost:
         if wanted is not None and self.drbd_version() != wanted.version:
             raise LabError(
                 f"{self.name} runs DRBD {self.drbd_version() or '(none)'} and not the"
-                f" {wanted.version} of {self.drbd_modules}: {self.share}/log/boot.log"
-                " says why"
+                f" {wanted.version} of {self.drbd_modules}: {self.share}/log/boot.log says why"
             )
 
     def wait_agent(self, timeout_s: float = AGENT_TIMEOUT_S) -> None:

@@ -229,10 +229,9 @@ class SimulatedSite:
         raise AssertionError("there is nobody to type it")
 
     async def reformat(self, mirror: Mirror) -> None:
-        eight = self.both.version.major == 8
         for backing in self.node.backings.values():
             backing.convert()
-            backing.other_format = Metadata.V09 if eight else Metadata.V08
+            backing.other_format = Metadata.V09 if self.both.version.major == 8 else Metadata.V08
 
     async def convert(self, commands: str) -> None:
         for name, backing in self.node.backings.items():
@@ -325,9 +324,8 @@ class LabSite:
     async def reformat(self, mirror: Mirror) -> None:
         eight = await self.shell("grep -q 'version: 8' /proc/drbd && echo v08 || true")
         create = "v09 {} internal create-md 1" if eight else "v08 {} internal create-md"
-        numbers = mirror.status.device_numbers
-        for name in mirror.volume_names:
-            minor = numbers.minors[name] if numbers else 0
+        assert mirror.status.device_numbers is not None
+        for name, minor in mirror.status.device_numbers.minors.items():
             made = create.format(f"/dev/vg0/{mirror.metadata.name}-{name}")
             await self.shell(f"drbdmeta --force {minor} {made}")
 
