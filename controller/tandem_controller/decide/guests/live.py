@@ -11,6 +11,7 @@ from tandem_api.kinds.mirror import Protocol
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import DomainState
 from tandem_controller.decide.world import guestmoves
+from tandem_controller.decide.world.hosts import drbd_version
 from tandem_controller.decide.world.model import Assign, Case, Keep, Refusal
 from tandem_controller.decide.world.replicas import (
     data_is_away,
@@ -44,7 +45,7 @@ def impossible(case: Case, owner: str, target: str) -> Refusal | None:
     if not_set_up:
         why = f"{not_set_up} does not tell a migrationPort: live migration is not set up there"
         return Refusal(Reason.MOVE_IMPOSSIBLE, why)
-    drbd = {name: _drbd_of(case, name) for name in (owner, target)}
+    drbd = {name: drbd_version(name, case.world) for name in (owner, target)}
     if all(drbd.values()) and len({version.split(".")[0] for version in drbd.values()}) > 1:
         told = " and ".join(f"{name} runs DRBD {version}" for name, version in drbd.items())
         return Refusal(Reason.MOVE_IMPOSSIBLE, f"{told}: two of one kind alone may both be Primary")
@@ -61,12 +62,6 @@ def impossible(case: Case, owner: str, target: str) -> Refusal | None:
         )
         return Refusal(Reason.PROTOCOL_NOT_SYNCHRONOUS, why)
     return _lacks_data(case, owner, target)
-
-
-def _drbd_of(case: Case, host: str) -> str:
-    """Its version, empty if it does not tell one."""
-    view = case.view(host)
-    return view.host.status.versions.get("drbd", "") if view is not None else ""
 
 
 def where_not_set_up(case: Case, *hosts: str) -> str:

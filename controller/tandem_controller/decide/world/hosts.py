@@ -18,7 +18,7 @@ from tandem_api.vocabulary import DomainState
 from tandem_controller.decide.world import clocks
 from tandem_controller.decide.world.clocks import ClockState, ClockView
 from tandem_controller.decide.world.leases import Count, LeaseTracker
-from tandem_controller.decide.world.model import Freshness, HostView, Refusal
+from tandem_controller.decide.world.model import Freshness, HostView, Refusal, World
 
 ARMED_WITHIN_S = 5.0
 """An actuator that has just started arms its watchdog within this time, or cannot."""
@@ -189,3 +189,9 @@ def rebooted(view: HostView, instance: str) -> bool:
         return False
     now = Instance.parse(heartbeat.instance)
     return now is not None and Instance.parse(instance) is not None and not now.same_boot(instance)
+
+
+def drbd_version(host: str, world: World) -> str:
+    """Of the DRBD that it says it runs; empty if it does not say."""
+    view = world.hosts.get(host)
+    return view.host.status.versions.get("drbd", "") if view is not None else ""

@@ -9,7 +9,7 @@ from tandem_api.kinds.mirror import Mirror, ReplicaReport, VolumeReport
 from tandem_api.reasons import Reason
 from tandem_api.vocabulary import GONE_DISKS, Connection, DiskState, Role
 from tandem_controller.decide.world import replicas
-from tandem_controller.decide.world.hosts import unfit
+from tandem_controller.decide.world.hosts import drbd_version, unfit
 from tandem_controller.decide.world.model import Refusal, World
 from tandem_controller.decide.world.power import off
 
@@ -147,9 +147,7 @@ def _what_helps(
 
 
 def _runs_nine(host: str, world: World) -> bool:
-    view = world.hosts.get(host)
-    version = view.host.status.versions.get("drbd", "") if view is not None else ""
-    return version.startswith("9.")
+    return drbd_version(host, world).startswith("9.")
 
 
 def _detach(mirror: Mirror, volumes: Collection[str]) -> str:
